@@ -1,0 +1,238 @@
+"""What every metric learner can do once it has `components_`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.stats import kendalltau
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from metricalign.pairs import RandomPairs
+
+__all__ = ["MahalanobisDistance", "MetricLearner"]
+
+# Pairs that `score` compares at most.
+_LARGEST_SCORE = 100_000
+
+
+class MahalanobisDistance:
+    """A learned distance of two samples as a function, for code that takes one.
+
+    Transforming first and using Euclid afterwards gives the same distances and is faster by
+    a factor of a hundred in a neighbour search.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        Linear map whose Euclidean distance this is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distance = MahalanobisDistance(np.array([[2.0, 0.0]]))
+    >>> float(distance([0.0, 0.0], [1.0, 5.0]))
+    2.0
+    """
+
+    def __init__(self, components: NDArray):
+        self.components = components
+
+    def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
+        """Distance of two samples, each of shape (n_features,)."""
+        difference = self.components @ (np.asarray(left) - np.asarray(right))
+        squared_distance = difference @ difference
+        return squared_distance if squared else np.sqrt(squared_distance)
+
+
+class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the metric learners: everything that follows from `components_`.
+
+    A subclass's ``fit`` sets `components_` of shape (n_components, n_features), and
+    `relation_`, the relation that it was fitted to.
+    """
+
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric."""
+        raise NotImplementedError
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[0]
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Map samples so that Euclid's distance of the images is the learned distance.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The images, X @ components_.T.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        return X @ self.components_.T.astype(X.dtype, copy=False)
+
+    def pair_distance(self, pairs: ArrayLike) -> NDArray:
+        """Learned distance of each pair of samples.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_pairs,)
+            Distances, not squared.
+        """
+        check_is_fitted(self)
+        pairs = check_array(
+            pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs"
+        )
+        if pairs.ndim != 3 or pairs.shape[1:] != (2, self.n_features_in_):
+            raise ValueError(
+                f"pairs must have shape (n_pairs, 2, {self.n_features_in_}), the two samples of "
+                f"each pair; got {pairs.shape}."
+            )
+        return np.linalg.norm((pairs[:, 0] - pairs[:, 1]) @ self.components_.T, axis=1)
+
+    def pair_score(self, pairs: ArrayLike) -> NDArray:
+        """Similarity of each pair of samples: minus the learned distance.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_pairs,)
+            The higher, the more similar.
+        """
+        return -self.pair_distance(pairs)
+
+    def get_metric(self) -> MahalanobisDistance:
+        """Learned distance as a function of two samples.
+
+        Returns
+        -------
+        distance : MahalanobisDistance
+            Called with two samples of shape (n_features,).
+        """
+        check_is_fitted(self)
+        return MahalanobisDistance(self.components_.copy())
+
+    def get_mahalanobis_matrix(self) -> NDArray:
+        """Positive semidefinite matrix of the learned distance.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_features, n_features)
+            components_.T @ components_.
+        """
+        check_is_fitted(self)
+        return self.components_.T @ self.components_
+
+    def score(self, X: ArrayLike, y: Any) -> float:
+        """How well the learned distances order pairs of samples by their relation.
+
+        Of two pairs with different relations, the share in which the one with the larger
+        relation has the larger distance; equal distances count one half. For classes this is
+        the area under the ROC curve. Uses all pairs, or 100,000 random ones of them (always
+        the same) if there are more.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like
+            Their targets, of the kind used in fit.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1; 0.5 for distances that ignore the relation, and when all pairs
+            have the same relation.
+        """
+        images = self.transform(X)
+        targets = self.relation_.encode(y)
+        if targets.shape[0] != len(images):
+            raise ValueError(
+                f"X and y must have as many samples; got {len(images)} and {targets.shape[0]}."
+            )
+        if self.relation_.kind == "precomputed":
+            pairs = self.relation_.stored_pairs(targets)
+        else:
+            rows = np.arange(len(images), dtype=np.float64)[:, None]
+            pairs = RandomPairs(_LARGEST_SCORE).select(rows, None, random_state=0).indices
+        relations = self.relation_(targets, pairs)
+        distances = np.linalg.norm(images[pairs[:, 0]] - images[pairs[:, 1]], axis=1)
+        return _concordance(distances, relations)
+
+
+def _concordance(distances, relations):
+    """Probability that two pairs with different relations are in the right order."""
+
+    def n_ties(values):
+        _, counts = np.unique(values, return_counts=True)
+        return np.sum(counts * (counts - 1.0)) / 2
+
+    n_total = len(relations) * (len(relations) - 1) / 2
+    comparable, distinct = n_total - n_ties(relations), n_total - n_ties(distances)
+    if comparable == 0 or distinct == 0:
+        return 0.5
+    tau = kendalltau(distances, relations).statistic
+    return float(0.5 + 0.5 * tau * np.sqrt(distinct / comparable))
+
+
+def components_of(matrix: NDArray, n_components: int | float | None = None) -> NDArray:
+    """Linear map whose Euclidean distance is that of the positive part of a matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_features, n_features)
+        Symmetric matrix M.
+    n_components : int, float or None, default=None
+        How many of the largest eigenvalues to keep: a number, the share of the sum of the
+        positive ones (between 0 and 1), or all positive ones.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+        Rows sqrt(eigenvalue) eigenvector, by decreasing eigenvalue, the largest entry of
+        each positive. A single row of zeros if no eigenvalue is positive.
+    """
+    eigenvalues, eigenvectors = np.linalg.eigh(matrix)
+    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+    size = np.abs(eigenvalues).max()
+    rounding = len(matrix) * np.finfo(matrix.dtype).eps * size
+    n_kept = max(int(np.sum(eigenvalues > rounding)), 1)
+    if isinstance(n_components, (int, np.integer)):
+        n_kept = min(n_kept, int(n_components))
+    elif n_components is not None:
+        share = np.cumsum(np.maximum(eigenvalues[:n_kept], 0))
+        n_kept = int(np.searchsorted(share, n_components * share[-1] * (1 - 1e-12))) + 1
+        n_kept = min(n_kept, len(share))
+    scales = np.sqrt(np.maximum(eigenvalues[:n_kept], 0))
+    components = (eigenvectors[:, :n_kept] * scales).T
+    largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
+    return components * np.where(largest < 0, -1, 1).astype(matrix.dtype)[:, None]
+
+
+def is_zero(components: NDArray) -> bool:
+    """Whether a linear map sends every sample to the same point."""
+    return not np.any(components)
+
+
+def as_samples(X: Any) -> Any:
+    """Sparse samples as the array type that the operators work on."""
+    return sparse.csr_array(X) if sparse.issparse(X) else X

@@ -1,0 +1,292 @@
+"""Losses: how badly a predicted distance misses the relation of its pair.
+
+With phi_p(a) = c_p loss(a, t_p), c_p the weight of pair p times C, a solver needs phi_p and
+its convex conjugate. Every loss here is piecewise linear or quadratic, so the conjugate has
+one form,
+
+    phi_p*(-beta) = -target beta + insensitivity abs(beta) + curvature / 2 beta^2
+    for lower <= beta <= upper, and infinity elsewhere,
+
+and a loss is its value, its subgradient's opposite (through that form) and five numbers a
+pair. See section 2 of the dual: Zhu et al., Beyond Similar and Dissimilar Relations, IJCAI 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+
+__all__ = [
+    "LOSSES",
+    "ConjugateForm",
+    "EpsilonInsensitive",
+    "Loss",
+    "Squared",
+    "SquaredEpsilonInsensitive",
+]
+
+
+@dataclass
+class ConjugateForm:
+    """The conjugate of a loss over all pairs, phi_p*(-beta_p), as five arrays.
+
+    Parameters
+    ----------
+    target : ndarray of shape (n_pairs,)
+        Slope of -phi_p*(-beta) at zero.
+    insensitivity : float
+        Weight of abs(beta), at least 0.
+    curvature : ndarray of shape (n_pairs,) or float
+        Weight of beta^2 / 2, at least 0.
+    lower, upper : ndarray of shape (n_pairs,)
+        The box that beta lies in; infinite where there is no bound.
+    """
+
+    target: NDArray
+    insensitivity: float
+    curvature: NDArray | float
+    lower: NDArray
+    upper: NDArray
+
+    @property
+    def is_strongly_convex(self) -> bool:
+        """Whether the loss is smooth, that is, the conjugate curved everywhere."""
+        return bool(np.all(np.asarray(self.curvature) > 0))
+
+    def value(self, dual_coef: NDArray) -> float:
+        """Sum over pairs of phi_p*(-beta_p), for a beta inside its box."""
+        total = -(dual_coef @ self.target)
+        if self.insensitivity:
+            total += self.insensitivity * np.abs(dual_coef).sum()
+        if np.any(self.curvature):
+            total += 0.5 * np.sum(self.curvature * dual_coef**2)
+        return float(total)
+
+    def proximal(
+        self, prediction: NDArray, center: NDArray | float, penalty: NDArray | float
+    ) -> tuple[NDArray, NDArray]:
+        """Minimise phi_p*(-beta) + beta prediction_p + penalty / 2 (beta - center_p)^2.
+
+        Parameters
+        ----------
+        prediction : ndarray of shape (n_pairs,)
+            Predicted distances, the intercept included.
+        center : ndarray of shape (n_pairs,) or float
+            Where beta is pulled to.
+        penalty : ndarray of shape (n_pairs,) or float
+            How strongly; 0 is allowed where the conjugate is curved, and the minimiser is
+            then minus the derivative of the loss.
+
+        Returns
+        -------
+        dual_coef : ndarray of shape (n_pairs,)
+            The minimiser.
+        is_free : ndarray of bool of shape (n_pairs,)
+            Where it lies neither at a bound nor at the kink at zero; there its derivative
+            in the prediction is -1 / (curvature + penalty), elsewhere it is 0.
+        """
+        pull = penalty * center
+        pull += self.target
+        pull -= prediction
+        if self.insensitivity:
+            # soft thresholding, as the distance to the tube
+            pull -= np.clip(pull, -self.insensitivity, self.insensitivity)
+        pull /= self.curvature + penalty
+        dual_coef = np.clip(pull, self.lower, self.upper)
+        is_free = dual_coef == pull
+        if self.insensitivity:
+            is_free &= dual_coef != 0
+        return dual_coef, is_free
+
+
+class Loss(BaseEstimator):
+    """What a loss has to offer: its value, and the numbers of its conjugate.
+
+    A new loss is a subclass with these two methods and `degree`.
+    """
+
+    degree: ClassVar[int]
+    """Homogeneity: scaling distance, relation and epsilon by s scales the loss by s**degree."""
+
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
+        """Loss of each pair.
+
+        Parameters
+        ----------
+        prediction : ndarray of shape (n_pairs,)
+            Predicted distances, the intercept included.
+        target : ndarray of shape (n_pairs,)
+            Relations.
+
+        Returns
+        -------
+        loss : ndarray of shape (n_pairs,)
+        """
+        raise NotImplementedError
+
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
+        """Conjugate of weight times the loss.
+
+        Parameters
+        ----------
+        target : ndarray of shape (n_pairs,)
+            Relations.
+        weight : ndarray of shape (n_pairs,)
+            Positive weights c_p of the pairs, C included.
+
+        Returns
+        -------
+        conjugate : ConjugateForm
+        """
+        raise NotImplementedError
+
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
+        """Weighted sum of the loss as a cvxpy expression, for the reference solver.
+
+        Parameters
+        ----------
+        prediction : cvxpy expression of shape (n_pairs,)
+            Predicted distances, the intercept included.
+        target, weight : ndarray of shape (n_pairs,)
+            Relations and weights.
+
+        Returns
+        -------
+        loss : cvxpy expression
+        """
+        raise NotImplementedError
+
+    def resolved(self, spread: float) -> Loss:
+        """Loss with every parameter a number.
+
+        Parameters
+        ----------
+        spread : float
+            Standard deviation of the relations, for parameters that are in units of it.
+
+        Returns
+        -------
+        loss : Loss
+        """
+        return self
+
+
+class EpsilonInsensitive(Loss):
+    """Absolute error beyond a tube: max(0, abs(a - t) - epsilon).
+
+    Parameters
+    ----------
+    epsilon : float or "scale", default="scale"
+        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        deviation of the relations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> EpsilonInsensitive(epsilon=0.5).value(np.array([0.2, 2.0]), np.array([0.0, 0.0]))
+    array([0. , 1.5])
+    """
+
+    degree = 1
+    _parameter_constraints: ClassVar[dict] = {
+        "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"scale"})]
+    }
+
+    def __init__(self, epsilon: float | Literal["scale"] = "scale"):
+        self.epsilon = epsilon
+
+    def resolved(self, spread):
+        """Loss with epsilon a number; see `Loss.resolved`."""
+        self._validate_params()
+        return type(self)(0.1 * spread if self.epsilon == "scale" else self.epsilon)
+
+    def value(self, prediction, target):
+        """Loss of each pair; see `Loss.value`."""
+        return np.maximum(np.abs(prediction - target) - self.epsilon, 0)
+
+    def conjugate(self, target, weight):
+        """Conjugate of weight times the loss; see `Loss.conjugate`."""
+        return ConjugateForm(target, self.epsilon, 0.0, -weight, weight)
+
+    def expression(self, prediction, target, weight):
+        """Weighted sum in cvxpy; see `Loss.expression`."""
+        import cvxpy
+
+        return weight @ cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)
+
+
+class SquaredEpsilonInsensitive(EpsilonInsensitive):
+    """Half the square of the error beyond a tube: max(0, abs(a - t) - epsilon)^2 / 2.
+
+    Parameters
+    ----------
+    epsilon : float or "scale", default="scale"
+        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        deviation of the relations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> SquaredEpsilonInsensitive(epsilon=0.5).value(np.array([0.2, 2.5]), np.array([0.0, 0.0]))
+    array([0., 2.])
+    """
+
+    degree = 2
+
+    def value(self, prediction, target):
+        """Loss of each pair; see `Loss.value`."""
+        return 0.5 * super().value(prediction, target) ** 2
+
+    def conjugate(self, target, weight):
+        """Conjugate of weight times the loss; see `Loss.conjugate`."""
+        unbounded = np.full_like(weight, np.inf)
+        return ConjugateForm(target, self.epsilon, 1 / weight, -unbounded, unbounded)
+
+    def expression(self, prediction, target, weight):
+        """Weighted sum in cvxpy; see `Loss.expression`."""
+        import cvxpy
+
+        return weight @ cvxpy.square(cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)) / 2
+
+
+class Squared(Loss):
+    """Half the squared error: (a - t)^2 / 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Squared().value(np.array([0.0, 2.0]), np.array([0.0, 0.0]))
+    array([0., 2.])
+    """
+
+    degree = 2
+    _parameter_constraints: ClassVar[dict] = {}
+
+    def value(self, prediction, target):
+        """Loss of each pair; see `Loss.value`."""
+        return 0.5 * (prediction - target) ** 2
+
+    def conjugate(self, target, weight):
+        """Conjugate of weight times the loss; see `Loss.conjugate`."""
+        unbounded = np.full_like(weight, np.inf)
+        return ConjugateForm(target, 0.0, 1 / weight, -unbounded, unbounded)
+
+    def expression(self, prediction, target, weight):
+        """Weighted sum in cvxpy; see `Loss.expression`."""
+        import cvxpy
+
+        return weight @ cvxpy.square(prediction - target) / 2
+
+
+LOSSES = {
+    "epsilon_insensitive": EpsilonInsensitive,
+    "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+    "squared": Squared,
+}
+"""The losses by name."""

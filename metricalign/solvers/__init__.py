@@ -1,0 +1,27 @@
+"""Solvers: they iterate on the parts of a problem and know nothing of estimators."""
+
+from metricalign.solvers.newton import newton
+from metricalign.solvers.nu import nu_svr
+from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.projected_gradient import projected_gradient
+from metricalign.solvers.reference import cvxpy_reference
+from metricalign.solvers.ridge import coefficient_ridge
+
+SOLVERS = {
+    "auto": newton,
+    "newton": newton,
+    "projected_gradient": projected_gradient,
+    "cvxpy": cvxpy_reference,
+}
+"""The solvers by name."""
+
+__all__ = [
+    "SOLVERS",
+    "AlignmentProblem",
+    "SolverResult",
+    "coefficient_ridge",
+    "cvxpy_reference",
+    "newton",
+    "nu_svr",
+    "projected_gradient",
+]

@@ -1,0 +1,300 @@
+"""Semismooth Newton steps inside a proximal-point method on the dual: the default solver.
+
+The dual is piecewise smooth, and near the optimum only the coefficients between their bounds
+move. Pulling beta to a center with strength rho,
+
+    min over beta  -dual(beta) + rho / 2 norm(beta - center)^2,
+
+makes the primal function Psi(M) = 1/2 norm(M - M0)^2 + (Moreau envelope of the loss)
+differentiable; a Newton step on it is a linear system over the free pairs only. When the pull
+costs less than a share of the duality gap the center moves to beta and rho shrinks (proximal
+point, so the limit is exact with rho > 0). Losses with a curved conjugate need no pull.
+
+Source: Li, Sun, Toh, A highly efficient semismooth Newton augmented Lagrangian method for
+solving Lasso problems, SIAM J. Optim. 28 (2018), here with the projection on a cone inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, cg
+from sklearn.utils import gen_batches
+
+from metricalign.cones import Projection
+from metricalign.operators import PairOperator
+from metricalign.solvers.problem import AlignmentProblem, SolverResult
+
+__all__ = ["newton"]
+
+# Largest dense system that is factorised; beyond, conjugate gradients.
+LARGEST_SYSTEM = 2000
+# The pull shrinks by this factor once it costs less than this share of the gap.
+_PULL_FACTOR, _PULL_SHARE = 3.0, 0.3
+
+
+def newton(
+    problem: AlignmentProblem,
+    *,
+    tol: float,
+    max_iter: int,
+    dual_coef: NDArray | None = None,
+    callback: Callable[[SolverResult], bool] | None = None,
+) -> SolverResult:
+    """Solve a relation alignment problem by semismooth Newton steps.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve; its conjugate and projections must offer what `ConjugateForm` and
+        `Projection` do.
+    tol : float
+        Relative duality gap to reach.
+    max_iter : int
+        Newton steps at most.
+    dual_coef : ndarray of shape (n_pairs,) or None, default=None
+        Where to start; zero if None.
+    callback : callable or None, default=None
+        Called with the result so far after each iteration; a true answer stops.
+
+    Returns
+    -------
+    result : SolverResult
+    """
+    state = _State(problem, dual_coef)
+    result = SolverResult(state.projection.matrix)
+    for _ in range(max_iter):
+        stationary = problem.stationary_matrix(state.dual_coef)
+        dual = problem.dual(state.dual_coef, problem.cone.project(stationary))
+        result.improve_dual(dual, state.dual_coef)
+        matrix = state.projection.matrix
+        primal = problem.primal(matrix, state.distances, state.intercept)
+        result.improve_primal(primal, matrix, state.intercept)
+        result.record(problem, callback)
+        if result.relative_gap <= tol or result.stopped_by_callback:
+            break
+        is_solved = state.value - (dual - state.pull()) <= _PULL_SHARE * result.gap
+        if not is_solved and state.step(stationary):
+            continue
+        if not state.loosen():
+            break
+        state.step(problem.stationary_matrix(state.dual_coef))
+    return result
+
+
+class _State:
+    """A matrix S, its projection M, and what follows from them under the current pull."""
+
+    def __init__(self, problem, dual_coef):
+        self.problem = problem
+        self.center = np.zeros(problem.operator.n_pairs) if dual_coef is None else dual_coef
+        if problem.conjugate.is_strongly_convex:
+            self.rho = self.smallest_rho = 0.0
+        else:
+            # Narrow enough that the free pairs stay few.
+            width = min(0.3, 300 / problem.operator.n_pairs) * np.std(problem.relations)
+            self.rho = width / problem.weights.mean()
+            self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
+            self.rho = max(self.rho, self.smallest_rho)
+        self.intercept = 0.0
+        self.stationary = problem.stationary_matrix(self.center)
+        self.projection = problem.cone.project(self.stationary)
+        self.distances = problem.operator.distances(self.projection.matrix)
+        self.update()
+
+    def update(self):
+        """Dual coefficients, intercept and value of Psi at the current distances."""
+        self.intercept, self.dual_coef, self.is_free = self.problem.balanced(
+            self.distances, self.center, self.rho, self.intercept
+        )
+        self.value = self._value()
+
+    def _value(self):
+        dual_coef = self.dual_coef
+        return (
+            self.problem.penalty(self.projection.matrix)
+            - self.problem.conjugate.value(dual_coef)
+            - dual_coef @ (self.distances + self.intercept)
+            - self.pull()
+        )
+
+    def pull(self):
+        """What the pull to the center costs the current dual coefficients."""
+        if self.rho == 0:
+            return 0.0
+        return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
+
+    def loosen(self):
+        """Move the center to the dual coefficients and pull less; False at the limit."""
+        if self.rho <= self.smallest_rho:
+            return False
+        self.center = self.dual_coef
+        self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)
+        self.update()
+        return True
+
+    def step(self, target):
+        """Newton step of S, given S(beta) of the current beta; False if none helps."""
+        problem, projection = self.problem, self.projection
+        free = np.flatnonzero(self.is_free)
+        intercept_step = 0.0
+        residual = projection.derivative(self.stationary - target)
+        direction = target - self.stationary
+        if len(free):
+            operator = problem.operator.restricted(free)
+            curvature = np.broadcast_to(
+                problem.conjugate.curvature + self.rho, problem.relations.shape
+            )[free]
+            change, intercept_step = _solve_free(
+                operator,
+                projection,
+                curvature,
+                -operator.distances(residual),
+                problem.fit_intercept,
+            )
+            direction = direction - operator.adjoint(change)
+        before = self.stationary, self.projection, self.distances, self.intercept, self.value
+        moved = projection.derivative(direction)
+        slope = float(np.vdot(residual, direction))
+        if not slope < 0:
+            return False
+        if not problem.cone.is_subspace:
+            self._move(before, direction, 1.0)
+            if self.value <= before[-1] + 0.3 * slope:
+                return True
+        along = problem.operator.distances(moved)
+        size = self._minimise_along(before, moved, along, intercept_step)
+        if problem.cone.is_subspace:
+            stationary, _, distances, intercept, value = before
+            self.stationary = stationary + size * direction
+            self.projection = problem.cone.project(self.stationary)
+            self.distances = distances + size * along
+            self.intercept = intercept + size * intercept_step
+            self.update()
+            return True
+        for _ in range(30):
+            self._move(before, direction, size)
+            if self.value < before[-1]:
+                return True
+            size /= 2
+        return False
+
+    def _move(self, before, direction, size):
+        self.stationary = before[0] + size * direction
+        self.projection = self.problem.cone.project(self.stationary)
+        self.distances = self.problem.operator.distances(self.projection.matrix)
+        self.intercept = before[3]
+        self.update()
+
+    def _minimise_along(self, before, moved, along, intercept_step):
+        """Step size that minimises Psi where the projection is taken as linear."""
+        problem = self.problem
+        _, projection, distances, intercept, _ = before
+        linear = float(np.vdot(projection.matrix - problem.prior, moved))
+        quadratic = float(np.vdot(moved, moved))
+        change = along + intercept_step
+
+        def slope(size):
+            predicted = distances + intercept + size * change
+            dual_coef, _ = problem.conjugate.proximal(predicted, self.center, self.rho)
+            return linear + size * quadratic - dual_coef @ change
+
+        low, low_slope = 0.0, slope(0.0)
+        high, high_slope = 1.0, slope(1.0)
+        if high_slope <= 0:
+            return high
+        for _ in range(30):
+            # Illinois: secant steps that cannot stall at one end.
+            size = low - low_slope * (high - low) / (high_slope - low_slope)
+            size = min(max(size, low + 0.05 * (high - low)), high - 0.05 * (high - low))
+            size_slope = slope(size)
+            if size_slope > 0:
+                high, high_slope, low_slope = size, size_slope, low_slope / 2
+            else:
+                low, low_slope, high_slope = size, size_slope, high_slope / 2
+            if high - low <= 0.1 * low:
+                break
+        return low if low > 0 else high
+
+
+def _solve_free(
+    operator: PairOperator,
+    projection: Projection,
+    curvature: NDArray,
+    right: NDArray,
+    fit_intercept: bool,
+) -> tuple[NDArray, float]:
+    """Solve (diag(curvature) + T P' T^*) u - db = right, with sum u = 0 if db is free."""
+    n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
+    right = right.astype(np.float64)
+    if min(n_free, n_products) > LARGEST_SYSTEM:
+        return _solve_iteratively(operator, projection, curvature, right, fit_intercept)
+    # Twice, since the products themselves take time.
+    if n_free <= min(2 * n_products, LARGEST_SYSTEM):
+        gram = projection.gram(operator.differences()).astype(np.float64, copy=False)
+        gram[np.diag_indices(n_free)] += curvature
+        factor = _factorise(gram)
+
+        def solve(vector):
+            return linalg.cho_solve(factor, vector, check_finite=False)
+
+    else:
+        # Sherman, Morrison, Woodbury: the inner matrix has the size of the metric.
+        differences = operator.differences()
+        products = np.empty((n_free, n_products))
+        for batch in gen_batches(n_free, 1000):
+            products[batch] = projection.products(differences[batch])
+        scaled = products / curvature[:, None]
+        inner = products.T @ scaled
+        inner[np.diag_indices(n_products)] += 1
+        factor = _factorise(inner)
+
+        def solve(vector):
+            vector = vector / (curvature if vector.ndim == 1 else curvature[:, None])
+            correction = linalg.cho_solve(factor, products.T @ vector, check_finite=False)
+            return vector - scaled @ correction
+
+    if not fit_intercept:
+        return solve(right), 0.0
+    solution, ones = solve(np.column_stack([right, np.ones(n_free)])).T
+    intercept_step = -solution.sum() / ones.sum()
+    return solution + intercept_step * ones, intercept_step
+
+
+def _factorise(matrix):
+    """Cholesky factor of a matrix that rounding may have made slightly indefinite."""
+    jitter = 0.0
+    diagonal = np.diag_indices(len(matrix))
+    while True:
+        try:
+            return linalg.cho_factor(matrix, lower=True, check_finite=False)
+        except linalg.LinAlgError:
+            increase = max(9 * jitter, 1e-14 * matrix[diagonal].max())
+            matrix[diagonal] += increase
+            jitter += increase
+
+
+def _solve_iteratively(operator, projection, curvature, right, fit_intercept):
+    """The same by conjugate gradients on the operators, to a moderate accuracy."""
+
+    def centered(vector):
+        return vector - vector.mean() if fit_intercept else vector
+
+    def apply(vector):
+        return curvature * vector + operator.distances(
+            projection.derivative(operator.adjoint(vector))
+        )
+
+    system = LinearOperator(
+        (operator.n_pairs, operator.n_pairs),
+        lambda vector: centered(apply(centered(vector.ravel()))),
+        dtype=np.float64,
+    )
+    solution, _ = cg(system, centered(right), rtol=1e-3, maxiter=200)
+    solution = centered(solution)
+    if not fit_intercept:
+        return solution, 0.0
+    return solution, float(np.mean(apply(solution) - right))

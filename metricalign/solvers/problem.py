@@ -1,0 +1,215 @@
+"""The problem that every solver solves, and what it returns.
+
+    min over M in K, b in B   1/2 norm(M - M0)^2 + sum_p weight_p loss(<M, T_p> + b, t_p)
+
+    max over beta   -1/2 norm(P_K(S(beta)))^2 + 1/2 norm(M0)^2 - sum_p phi_p*(-beta_p)
+
+with S(beta) = M0 + sum_p beta_p T_p, and sum beta = 0 if there is an intercept b. At the
+optimum M = P_K(S(beta)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.cones import Cone, Projection
+from metricalign.losses import Loss
+from metricalign.operators import PairOperator
+
+__all__ = ["AlignmentProblem", "SolverResult"]
+
+
+class AlignmentProblem:
+    """Relation alignment over given pairs.
+
+    Parameters
+    ----------
+    operator : PairOperator
+        Maps metrics to the distances of the pairs.
+    relations : ndarray of shape (n_pairs,)
+        Relations t_p.
+    weights : ndarray of shape (n_pairs,)
+        Positive weights of the pairs, C included.
+    loss : Loss
+        Loss of a distance against its relation.
+    cone : Cone
+        Where M may lie.
+    fit_intercept : bool
+        Whether b is free; otherwise it is 0.
+    prior : ndarray of shape (n_features, n_features) or None, default=None
+        M0; zero if None.
+
+    Raises
+    ------
+    ValueError
+        If an intercept is asked for with a loss that pushes distances to one side only: the
+        optimum would be M = 0.
+    """
+
+    def __init__(
+        self,
+        operator: PairOperator,
+        relations: NDArray,
+        weights: NDArray,
+        loss: Loss,
+        cone: Cone,
+        fit_intercept: bool,
+        prior: NDArray | None = None,
+    ):
+        self.operator = operator
+        self.relations = relations
+        self.weights = weights
+        self.loss = loss
+        self.cone = cone
+        self.fit_intercept = fit_intercept
+        if prior is None:
+            prior = np.zeros((operator.n_features, operator.n_features), dtype=operator.dtype)
+        self.prior = prior
+        self.conjugate = loss.conjugate(relations, weights)
+        if fit_intercept and not (
+            np.any(self.conjugate.lower < 0) and np.any(self.conjugate.upper > 0)
+        ):
+            raise ValueError(
+                f"fit_intercept=True does not go with loss={loss!r} on these relations: it only "
+                "pushes distances to one side, which the intercept does alone, and M would be "
+                "zero. Use fit_intercept=False."
+            )
+
+    def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
+        """S(beta), whose projection on the cone minimises the Lagrangian."""
+        return self.prior + self.operator.adjoint(dual_coef)
+
+    def primal(self, matrix: NDArray, distances: NDArray, intercept: float) -> float:
+        """Primal objective of a matrix in the cone whose distances are known."""
+        losses = self.loss.value(distances + intercept, self.relations)
+        return self.penalty(matrix) + float(self.weights @ losses)
+
+    def penalty(self, matrix: NDArray) -> float:
+        """Half the squared distance of a matrix to the prior."""
+        change = (matrix - self.prior).ravel()
+        return 0.5 * float(np.einsum("i,i->", change, change, dtype=np.float64))
+
+    def dual(self, dual_coef: NDArray, projection: Projection) -> float:
+        """Dual objective of a feasible beta, with the projection of S(beta) on the cone."""
+        prior = self.prior.ravel()
+        half_squared_norm = 0.5 * float(np.einsum("i,i->", prior, prior, dtype=np.float64))
+        return half_squared_norm - projection.half_squared_norm - self.conjugate.value(dual_coef)
+
+    def balanced(
+        self,
+        distances: NDArray,
+        center: NDArray | float,
+        penalty: NDArray | float,
+        intercept: float,
+    ) -> tuple[float, NDArray, NDArray]:
+        """Proximal step of the dual coefficients that keeps their sum at zero.
+
+        Parameters
+        ----------
+        distances : ndarray of shape (n_pairs,)
+            Predicted distances without the intercept.
+        center, penalty : ndarray of shape (n_pairs,) or float
+            As in `ConjugateForm.proximal`.
+        intercept : float
+            Where the search for the intercept starts.
+
+        Returns
+        -------
+        intercept : float
+            The b at which the step has sum zero; 0 where no intercept is fitted.
+        dual_coef, is_free : ndarray of shape (n_pairs,)
+            As in `ConjugateForm.proximal`.
+        """
+        if not self.fit_intercept:
+            return 0.0, *self.conjugate.proximal(distances, center, penalty)
+        stiffness = 1 / np.broadcast_to(self.conjugate.curvature + penalty, distances.shape)
+        below, above = -np.inf, np.inf
+        reach = np.ptp(self.relations) + np.finfo(float).tiny
+        for _ in range(200):
+            dual_coef, is_free = self.conjugate.proximal(distances + intercept, center, penalty)
+            excess = dual_coef.sum()
+            # The sum falls as the intercept grows.
+            if excess > 0:
+                below = intercept
+            else:
+                above = intercept
+            resolution = 4 * np.spacing(max(abs(intercept), reach))
+            if abs(excess) <= 1e-12 * np.abs(dual_coef).sum() or above - below <= resolution:
+                break
+            slope = stiffness[is_free].sum()
+            step = excess / slope if slope > 0 else np.copysign(np.inf, excess)
+            if np.isfinite(below) and np.isfinite(above):
+                inside = below < intercept + step < above
+                intercept = intercept + step if inside else 0.5 * (below + above)
+            else:
+                intercept += np.clip(step, -reach, reach)
+                reach *= 2
+        return intercept, dual_coef, is_free
+
+
+@dataclass
+class SolverResult:
+    """What a solve returns: the best metric and the best bound seen.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n_features, n_features)
+        M of the best primal value.
+    intercept : float
+        b of the best primal value.
+    dual_coef : ndarray of shape (n_pairs,)
+        Feasible beta of the best dual value.
+    primal, dual : float
+        These values; the optimum lies between them.
+    n_iter : int
+        Iterations.
+    n_passes : float
+        Operator applications.
+    history : list of (n_passes, primal, dual)
+        After each iteration.
+    stopped_by_callback : bool
+        Whether a callback asked to stop.
+    """
+
+    matrix: NDArray
+    intercept: float = 0.0
+    dual_coef: NDArray | None = None
+    primal: float = np.inf
+    dual: float = -np.inf
+    n_iter: int = 0
+    n_passes: float = 0.0
+    history: list[tuple[float, float, float]] = field(default_factory=list)
+    stopped_by_callback: bool = False
+
+    @property
+    def gap(self) -> float:
+        """Absolute duality gap: a bound on primal minus optimum, at least 0."""
+        return max(self.primal - self.dual, 0.0)
+
+    @property
+    def relative_gap(self) -> float:
+        """Duality gap over the primal value."""
+        if self.gap == 0:
+            return 0.0
+        return self.gap / max(abs(self.primal), np.finfo(float).tiny)
+
+    def improve_primal(self, primal: float, matrix: NDArray, intercept: float) -> None:
+        """Keep a metric if it is the best so far."""
+        if primal < self.primal:
+            self.primal, self.matrix, self.intercept = primal, matrix, intercept
+
+    def improve_dual(self, dual: float, dual_coef: NDArray) -> None:
+        """Keep dual coefficients if their bound is the best so far."""
+        if dual > self.dual:
+            self.dual, self.dual_coef = dual, dual_coef
+
+    def record(self, problem: AlignmentProblem, callback: Callable | None) -> None:
+        """Close an iteration: count, remember the gap and tell the callback."""
+        self.n_iter += 1
+        self.n_passes = problem.operator.n_passes
+        self.history.append((self.n_passes, self.primal, self.dual))
+        self.stopped_by_callback = bool(callback is not None and callback(self))

@@ -1,0 +1,95 @@
+"""Ridge regression of the relations with the penalty on the coefficients of the pairs.
+
+    min over a   1/2 sum_p a_p^2 / w_p + C/2 sum_p w_p ((K a)_p - t_p)^2,   M = sum_p a_p T_p
+
+with K_pq = <T_p, T_q>. In h_p = a_p / (C sqrt(w_p)) and with c_p = C w_p this is C times
+
+    min over h   1/2 norm(G h - u)^2 + C/2 norm(h)^2,   G_pq = sqrt(c_p c_q) K_pq, u_p = sqrt(c_p) t_p
+
+over C, whose dual is max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, lsmr
+
+from metricalign.solvers.newton import LARGEST_SYSTEM
+from metricalign.solvers.problem import AlignmentProblem, SolverResult
+
+__all__ = ["coefficient_ridge"]
+
+
+def coefficient_ridge(
+    problem: AlignmentProblem,
+    C: float,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Callable[[SolverResult], bool] | None = None,
+) -> SolverResult:
+    """Solve the ridge problem above: directly if it is small, else by LSMR.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        Operator, relations and weights c_p; the loss must be squared, without intercept.
+    C : float
+        Weight of one pair, part of c_p.
+    tol : float
+        Relative duality gap to reach.
+    max_iter : int
+        Iterations at most.
+    callback : callable or None, default=None
+        Called once, with the result.
+
+    Returns
+    -------
+    result : SolverResult
+        Its `dual_coef` holds a.
+    """
+    operator = problem.operator
+    scale = np.sqrt(problem.weights)
+    target = scale * problem.relations
+
+    def kernel(vector):
+        return scale * operator.distances(operator.adjoint(scale * vector))
+
+    n_products = operator.n_features * (operator.n_features + 1) // 2
+    n_iter = 1
+    if min(operator.n_pairs, n_products) <= LARGEST_SYSTEM:
+        solution = _solve_directly(problem, scale, target, C, n_products)
+    else:
+        system = LinearOperator((operator.n_pairs,) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
+        # The gap falls with the square of the residual that LSMR looks at.
+        accuracy = 0.1 * np.sqrt(tol)
+        solution, _, n_iter, *_ = lsmr(
+            system, target, damp=np.sqrt(C), atol=accuracy * 1e-2, btol=0, maxiter=max_iter
+        )
+    residual = target - kernel(solution)
+    primal = 0.5 * residual @ residual + 0.5 * C * solution @ solution
+    image = kernel(residual)
+    dual = target @ residual - 0.5 * residual @ residual - image @ image / (2 * C)
+    coefficients = scale * solution
+    result = SolverResult(operator.adjoint(coefficients), dual_coef=coefficients)
+    result.primal, result.dual = float(primal), float(dual)
+    result.record(problem, callback)
+    result.n_iter = n_iter
+    return result
+
+
+def _solve_directly(problem, scale, target, C, n_products):
+    """h = G (G^2 + C I)^-1 u through the smaller of the two Gram matrices."""
+    operator = problem.operator
+    differences = operator.differences().astype(np.float64)
+    projection = problem.cone.project(problem.prior)
+    if operator.n_pairs <= n_products:
+        gram = scale[:, None] * projection.gram(differences) * scale
+        eigenvalues, vectors = linalg.eigh(gram)
+        return vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
+    products = scale[:, None] * projection.products(differences)
+    eigenvalues, vectors = linalg.eigh(products.T @ products)
+    return products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))

@@ -1,0 +1,63 @@
+"""Small real problems, the same for every test of the mathematics."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from sklearn import datasets
+
+# Name: features kept, every how many samples, nearest neighbours per sample.
+_SMALL = {
+    "wine": (6, 5, 2),
+    "iris": (4, 5, 3),
+    "breast_cancer": (8, 14, 2),
+    "diabetes": (5, 12, 2),
+}
+
+
+class SmallProblem(NamedTuple):
+    """Read-only arrays: what an alignment problem is made of."""
+
+    X: np.ndarray
+    pairs: np.ndarray
+    relations: np.ndarray
+    differences: np.ndarray
+
+
+def make_small_problem(name, dtype=np.float64):
+    """Standardised samples over sqrt(d), nearest and random pairs, relations in [-1, 1]."""
+    n_features, stride, n_neighbors = _SMALL[name]
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    X, y = X[::stride, :n_features], y[::stride]
+    X = (X - X.mean(axis=0)) / (X.std(axis=0) * np.sqrt(n_features))
+    X = X.astype(dtype)
+    squared = ((X[:, None] - X) ** 2).sum(axis=2)
+    np.fill_diagonal(squared, np.inf)
+    # Mutual neighbours come twice, in both orders.
+    nearest = np.argsort(squared, axis=1)[:, :n_neighbors]
+    near = np.column_stack([np.repeat(np.arange(len(X)), n_neighbors), nearest.ravel()])
+    rng = np.random.default_rng(0)
+    start = rng.integers(len(X), size=30)
+    far = np.column_stack([start, (start + rng.integers(1, len(X), size=30)) % len(X)])
+    pairs = np.concatenate([near, far])
+    left, right = pairs.T
+    if name == "diabetes":
+        relations = np.abs(y[left] - y[right]) / np.ptp(y)
+    else:
+        relations = np.where(y[left] == y[right], -1.0, 1.0)
+    problem = SmallProblem(X, pairs, relations, (X[left] - X[right]).astype(np.float64))
+    for array in problem:
+        array.flags.writeable = False
+    return problem
+
+
+@pytest.fixture(scope="session")
+def small_problems():
+    """The small problems by name: wine, iris, breast_cancer (classes), diabetes (numbers)."""
+    return {name: make_small_problem(name) for name in _SMALL}
+
+
+@pytest.fixture(scope="session")
+def small_problems_float32():
+    """The same in single precision."""
+    return {name: make_small_problem(name, np.float32) for name in _SMALL}

@@ -1,0 +1,278 @@
+import cvxpy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize_scalar
+from sklearn.utils._param_validation import InvalidParameterError
+
+from metricalign.losses import LOSSES
+
+EPSILON = 0.3
+CLASSES = {"hinge"}  # losses whose relations are +1 and -1
+# Losses whose margin is fixed at 1 do not scale.
+HOMOGENEOUS = [name for name in LOSSES if name not in CLASSES]
+WITH_EPSILON = [name for name, loss in LOSSES.items() if "epsilon" in loss().get_params()]
+
+# What each loss is, written down apart from the package.
+FORMULAS = {
+    "epsilon_insensitive": lambda a, t, eps: max(0.0, abs(a - t) - eps),
+    "squared_epsilon_insensitive": lambda a, t, eps: max(0.0, abs(a - t) - eps) ** 2 / 2,
+    "squared": lambda a, t, eps: (a - t) ** 2 / 2,
+    "one_sided": lambda a, t, eps: max(0.0, t - eps - a),
+    "hinge": lambda a, t, eps: max(0.0, 1.0 - t * a),
+}
+# phi*(-beta) and its domain, from the table of the dual.
+CONJUGATES = {
+    "epsilon_insensitive": lambda b, t, eps, c: -b * t + eps * abs(b),
+    "squared_epsilon_insensitive": lambda b, t, eps, c: -b * t + eps * abs(b) + b * b / (2 * c),
+    "squared": lambda b, t, eps, c: -b * t + b * b / (2 * c),
+    "one_sided": lambda b, t, eps, c: -b * (t - eps),
+    "hinge": lambda b, t, eps, c: -t * b,
+}
+DOMAINS = {
+    "epsilon_insensitive": lambda t, c: (-c, c),
+    "squared_epsilon_insensitive": lambda t, c: (-np.inf, np.inf),
+    "squared": lambda t, c: (-np.inf, np.inf),
+    "one_sided": lambda t, c: (0.0, c),
+    "hinge": lambda t, c: (min(0.0, t * c), max(0.0, t * c)),
+}
+each_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def make_loss(name, epsilon=EPSILON):
+    loss = LOSSES[name]
+    return loss(epsilon=epsilon) if name in WITH_EPSILON else loss()
+
+
+def targets_of(name):
+    return [-1.0, 1.0] if name in CLASSES else [-1.0, -0.2, 0.0, 0.5, 1.0]
+
+
+def conjugate_of(name, t, c, epsilon=EPSILON):
+    return make_loss(name, epsilon).conjugate(np.array([float(t)]), np.array([float(c)]))
+
+
+def supremum(name, beta, t, c, reach):
+    """Of -beta a - c loss(a, t) over abs(a) <= reach."""
+
+    def negative(a):
+        return beta * a + c * FORMULAS[name](a, t, EPSILON)
+
+    inner = minimize_scalar(negative, bounds=(-reach, reach), options={"xatol": 1e-10})
+    return -min(inner.fun, negative(-reach), negative(reach))
+
+
+def random_setting(name, n, seed=0):
+    """Predictions, targets, weights, centers and penalties of n pairs."""
+    rng = np.random.default_rng(seed)
+    prediction = rng.uniform(-4, 4, n)
+    target = rng.choice([-1.0, 1.0], n) if name in CLASSES else rng.uniform(-1.5, 1.5, n)
+    weight = rng.uniform(0.2, 3, n)
+    return prediction, target, weight, rng.uniform(-2, 2, n), rng.uniform(0.3, 5, n)
+
+
+@each_loss
+def test_value_is_the_formula(name):
+    loss = make_loss(name)
+    for t in targets_of(name):
+        a = np.linspace(-3, 3, 61)
+        expected = [FORMULAS[name](x, t, EPSILON) for x in a]
+        assert_allclose(loss.value(a, np.full_like(a, t)), expected, atol=1e-15)
+
+
+@each_loss
+@pytest.mark.parametrize("c", [0.3, 2.0])
+def test_conjugate_is_the_supremum(name, c):
+    for t in targets_of(name):
+        form = conjugate_of(name, t, c)
+        lower, upper = max(form.lower[0], -3.0), min(form.upper[0], 3.0)
+        for beta in np.linspace(lower, upper, 13):
+            expected = supremum(name, beta, t, c, reach=60)
+            assert form.value(np.array([beta])) == pytest.approx(expected, abs=1e-6)
+
+
+@each_loss
+def test_box_is_where_the_supremum_is_finite(name):
+    for t in targets_of(name):
+        form, c = conjugate_of(name, t, 0.7), 0.7
+        assert (form.lower[0], form.upper[0]) == pytest.approx(DOMAINS[name](t, c))
+        for bound, outward in [(form.lower[0], -0.01), (form.upper[0], 0.01)]:
+            if np.isfinite(bound):
+                near, far = (supremum(name, bound + outward, t, c, r) for r in (1e3, 1e5))
+                assert far > near + 100
+                inside = (supremum(name, bound, t, c, r) for r in (1e3, 1e5))
+                assert np.ptp(list(inside)) < 1e-6
+
+
+@each_loss
+def test_conjugate_of_several_pairs_is_the_sum(name):
+    prediction, target, weight, center, penalty = random_setting(name, 20)
+    form = make_loss(name).conjugate(target, weight)
+    beta = np.clip(center, form.lower, form.upper)
+    each = [
+        CONJUGATES[name](b, t, EPSILON, c) for b, t, c in zip(beta, target, weight, strict=True)
+    ]
+    assert form.value(beta) == pytest.approx(sum(each), rel=1e-12)
+
+
+@each_loss
+@pytest.mark.parametrize("epsilon", [0.0, EPSILON], ids=["epsilon=0", "epsilon>0"])
+def test_proximal_step_is_the_minimiser(name, epsilon):
+    prediction, target, weight, center, penalty = random_setting(name, 60)
+    form = make_loss(name, epsilon).conjugate(target, weight)
+    dual_coef, _ = form.proximal(prediction, center, penalty)
+    for p in range(len(target)):
+        t, c = target[p], weight[p]
+
+        def objective(b, p=p, t=t, c=c):
+            pull = penalty[p] / 2 * (b - center[p]) ** 2
+            return CONJUGATES[name](b, t, epsilon, c) + b * prediction[p] + pull
+
+        lower, upper = np.clip(DOMAINS[name](t, c), -100, 100)
+        best = minimize_scalar(objective, bounds=(lower, upper), options={"xatol": 1e-10})
+        candidates = [best.x, lower, upper]
+        expected = min(candidates, key=objective)
+        assert lower <= dual_coef[p] <= upper
+        assert objective(dual_coef[p]) <= objective(expected) + 1e-12
+        assert dual_coef[p] == pytest.approx(expected, abs=1e-6)
+
+
+@each_loss
+def test_proximal_takes_scalars_and_leaves_its_arguments(name):
+    prediction, target, weight, center, _ = random_setting(name, 20)
+    for array in (prediction, target, weight, center):
+        array.flags.writeable = False
+    form = make_loss(name).conjugate(target, weight)
+    ones = np.ones(20)
+    assert_array_equal(
+        form.proximal(prediction, 0.5, 2.0)[0], form.proximal(prediction, 0.5 * ones, 2 * ones)[0]
+    )
+    assert_array_equal(
+        form.proximal(prediction, center, 2.0)[0], form.proximal(prediction, center, 2 * ones)[0]
+    )
+
+
+@each_loss
+@pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "unpulled"])
+def test_is_free_says_where_the_step_moves_with_the_prediction(name, pulled):
+    prediction, target, weight, center, penalty = random_setting(name, 400, seed=1)
+    form = make_loss(name).conjugate(target, weight)
+    if not pulled:
+        # Without a pull the step is defined by a curved conjugate only.
+        if not form.is_strongly_convex:
+            penalty = 1e-3 * penalty
+        else:
+            penalty = 0 * penalty
+    dual_coef, is_free = form.proximal(prediction, center, penalty)
+    h = 1e-6
+    up, free_up = form.proximal(prediction + h, center, penalty)
+    down, free_down = form.proximal(prediction - h, center, penalty)
+    smooth = (free_up == is_free) & (free_down == is_free)
+    assert smooth.mean() > 0.95
+    assert 0 < is_free.sum()
+    slope = ((up - down) / (2 * h))[smooth]
+    expected = np.where(is_free, -1 / (form.curvature + penalty), 0.0)[smooth]
+    assert_allclose(slope, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in LOSSES if conjugate_of(name, 1.0, 1.0).is_strongly_convex]
+)
+def test_step_without_penalty_is_minus_the_derivative_of_the_loss(name):
+    prediction, target, weight, center, _ = random_setting(name, 100)
+    loss = make_loss(name)
+    dual_coef, _ = loss.conjugate(target, weight).proximal(prediction, center, 0.0)
+    h = 1e-6
+    slope = (loss.value(prediction + h, target) - loss.value(prediction - h, target)) / (2 * h)
+    assert_allclose(dual_coef, -weight * slope, rtol=1e-6, atol=1e-6)
+
+
+@each_loss
+def test_strongly_convex_conjugate_means_smooth_loss(name):
+    """A loss has a kink where its one-sided slopes differ."""
+    loss, t = make_loss(name), 1.0
+    a = np.linspace(-3, 3, 60001)
+    slope = np.diff(loss.value(a, np.full_like(a, t))) / np.diff(a)
+    has_kink = np.abs(np.diff(slope)).max() > 0.1
+    assert conjugate_of(name, t, 1.5).is_strongly_convex == (not has_kink)
+
+
+numbers = st.floats(-10, 10)
+
+
+@each_loss
+@settings(max_examples=100, deadline=None)
+@given(a=numbers, t=numbers, c=st.floats(1e-3, 10), beta=numbers, epsilon=st.floats(0, 2))
+def test_fenchel_young(name, a, t, c, beta, epsilon):
+    """c loss(a) + phi*(-beta) >= -beta a, with equality at the step without a pull."""
+    t = np.copysign(1.0, t) if name in CLASSES else t
+    loss, form = make_loss(name, epsilon), conjugate_of(name, t, c, epsilon)
+    beta = np.clip(np.array([beta]), form.lower, form.upper)
+    a, t = np.array([a]), np.array([float(t)])
+    primal = c * loss.value(a, t)[0]
+    assert primal + form.value(beta) >= -(beta @ a) - 1e-12 * (1 + primal + abs(beta @ a))
+    if form.is_strongly_convex:
+        tight, _ = form.proximal(a, 0.0, 0.0)
+    else:
+        # Far from a kink, a subgradient: the slope of the loss.
+        h = 1e-4
+        slopes = np.diff([loss.value(a + s, t)[0] for s in (-h, 0, h)]) / h
+        if abs(slopes[1] - slopes[0]) > 1e-6:
+            return
+        tight = np.clip(-c * slopes[:1], form.lower, form.upper)
+    assert primal + form.value(tight) == pytest.approx(-(tight @ a), abs=1e-6 * (1 + primal))
+
+
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+@pytest.mark.parametrize("scale", [0.01, 7.0])
+def test_degree_is_the_homogeneity(name, scale):
+    prediction, target, *_ = random_setting(name, 50)
+    loss, scaled = make_loss(name), make_loss(name, scale * EPSILON)
+    assert loss.value(prediction, target).max() > 0
+    assert_allclose(
+        scaled.value(scale * prediction, scale * target),
+        scale**loss.degree * loss.value(prediction, target),
+        rtol=1e-12,
+        atol=1e-14,
+    )
+
+
+@each_loss
+def test_cvxpy_expression_is_the_weighted_sum_and_convex(name):
+    prediction, target, weight, *_ = random_setting(name, 50)
+    variable = cvxpy.Variable(50)
+    expression = make_loss(name).expression(variable, target, weight)
+    assert expression.is_dcp()
+    assert expression.is_convex()
+    variable.value = prediction
+    expected = sum(
+        c * FORMULAS[name](a, t, EPSILON)
+        for a, t, c in zip(prediction, target, weight, strict=True)
+    )
+    assert float(expression.value) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", WITH_EPSILON)
+def test_scale_is_a_tenth_of_the_spread(name):
+    loss = LOSSES[name](epsilon="scale")
+    resolved = loss.resolved(2.5)
+    assert type(resolved) is type(loss)
+    assert resolved.epsilon == pytest.approx(0.25)
+    assert loss.epsilon == "scale"
+    assert LOSSES[name](epsilon=0.7).resolved(2.5).epsilon == 0.7
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in WITH_EPSILON])
+def test_loss_without_parameters_resolves_to_itself(name):
+    prediction, target, *_ = random_setting(name, 20)
+    loss = LOSSES[name]()
+    assert_array_equal(loss.resolved(3.0).value(prediction, target), loss.value(prediction, target))
+
+
+@pytest.mark.parametrize("name", WITH_EPSILON)
+@pytest.mark.parametrize("epsilon", [-0.1, "wide", None])
+def test_invalid_epsilon_is_refused(name, epsilon):
+    with pytest.raises(InvalidParameterError, match="epsilon"):
+        LOSSES[name](epsilon=epsilon).resolved(1.0)
