@@ -15,10 +15,9 @@ from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
     validate_data,
 )
+from threadpoolctl import threadpool_limits
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign.base import MetricLearner, components_of
@@ -39,8 +38,11 @@ from metricalign.solvers import (
 __all__ = ["RAMLKRR", "RAMLSVR", "RelationAlignment"]
 
 # C summed over the pairs, in units in which the mean squared difference of the features of a
-# pair is 1: from benchmarks/quality/defaults.py.
-_TOTAL_WEIGHT = 30.0
+# pair is 1: benchmarks/quality/defaults.py shows what else does.
+_TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
+
+# Up to so many features threads do not pay: on busy cores they mostly wait for each other.
+_FEATURES_OF_ONE_THREAD = 100
 
 
 class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
@@ -130,14 +132,17 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             return self._report(problem, result, context, X, y)
 
         try:
-            latest = self._solve(problem, start, callback)
-        finally:
-            # An interrupt leaves a fitted estimator: nothing that was finished is lost.
+            with _threads_for(X.shape[1]):
+                latest = self._solve(problem, start, callback)
+        except KeyboardInterrupt:
+            # Nothing that was finished is lost: the estimator is fitted, with its gap.
             if latest is not None:
                 self._store(problem, latest)
+            raise
+        self._store(problem, latest)
         if context is not None:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
-        self._warn(latest)
+        self._warn(problem, latest)
         return self
 
     def _starts_warm(self):
@@ -170,8 +175,12 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             )
         spread = _spread(self.relations_, weights)
         loss = self._loss().resolved(spread)
-        scale = _TOTAL_WEIGHT / (weights.sum() * mean_squared_length**2)
-        self.C_ = self._scaled_C(scale * max(spread, np.finfo(float).tiny) ** (2 - loss.degree))
+        is_number = self.relation_.kind in ("continuous", "multioutput")
+        total = _TOTAL_WEIGHT_OF_NUMBERS if is_number else _TOTAL_WEIGHT
+        scale = total / (weights.sum() * mean_squared_length**2)
+        self.C_ = self._weight_of_pair(
+            scale * max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
+        )
         if isinstance(getattr(self, "prior", None), str):
             prior = prior * X.dtype.type(spread / mean_squared_length)
         return AlignmentProblem(
@@ -184,7 +193,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             prior,
         )
 
-    def _scaled_C(self, scale) -> float:
+    def _weight_of_pair(self, scale) -> float:
         return float(scale if self.C == "scale" else self.C)
 
     def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
@@ -240,8 +249,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             self.relation_ = resolve_relation(self.relation, _safe_indexing(y, kept))
             targets = self.relation_.encode(y)
             strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        # In an order of their own, or rounding would make M depend on the order of the samples.
-        order = np.argsort(np.asarray(X[kept].sum(axis=1)).ravel(), kind="stable")
+        order = _canonical_order(X[kept])
         rows = kept[order]
         return rows, *strategy.select(X[rows], targets[rows], weight[order], random_state)
 
@@ -303,7 +311,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         for name, value in self._fitted(problem, result).items():
             setattr(self, name, value)
 
-    def _warn(self, result):
+    def _warn(self, problem, result):
         if not self.converged_ and not result.stopped_by_callback:
             reason = (
                 f"used max_iter={self.max_iter} iterations"
@@ -317,14 +325,36 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 stacklevel=3,
             )
         if not np.any(self.components_):
+            cause = "negative eigenvalues only" if np.any(self.matrix_) else "equal distances only"
             warnings.warn(
-                f"{type(self).__name__} learned the zero metric: with these relations, pairs and "
-                "parameters (C, epsilon) all distances are best taken as equal"
-                + ("." if not np.any(self.matrix_) else ", once negative eigenvalues are dropped.")
-                + " Choose other pairs, or change epsilon or C.",
+                f"{type(self).__name__} learned the zero metric, since {cause} fit these relations "
+                "best. Choose other pairs or another relation, or change epsilon (or nu) and C.",
                 UserWarning,
                 stacklevel=3,
             )
+        elif result.gap > problem.penalty(result.matrix):
+            # Then no metric at all is as good, within the gap: what was learned may be noise.
+            warnings.warn(
+                f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
+                f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
+                f"{result.gap:.1e}. Lower tol; if this stays, no metric is optimal (as often in "
+                "nu-SVR with balanced classes): change epsilon (or nu) and C.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _threads_for(n_features):
+    """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
+    limit = 1 if n_features <= _FEATURES_OF_ONE_THREAD else None
+    return threadpool_limits(limits=limit, user_api="blas")
+
+
+def _canonical_order(X) -> NDArray:
+    """Order of distinct samples that is their own: M must not depend on how they came."""
+    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
+    weighted = X.multiply(weights) if sparse.issparse(X) else X * weights
+    return np.argsort(np.asarray(weighted.sum(axis=1)).ravel(), kind="stable")
 
 
 def _spread(relations, weights) -> float:
@@ -351,9 +381,10 @@ class RelationAlignment(_LinearMetricLearner):
         "symmetric", "positive_semidefinite", or an object of `metricalign.cones`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
-        nor on the number of pairs: C = 30 s^(2 - k) / (sum_p w_p m^2), m the mean of
+        nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of
         norm(z_p)^2, s the standard deviation of the relations, k = 1 for losses that grow
-        linearly and k = 2 for quadratic ones.
+        linearly and k = 2 for quadratic ones, c = 3 for targets that are numbers and 300
+        for others.
     relation : str or callable, default="auto"
         How different two targets are: "auto" (see `metricalign.relations`), the name of a
         relation, a function of two targets, or "precomputed" (y is the n x n matrix of
@@ -369,9 +400,10 @@ class RelationAlignment(_LinearMetricLearner):
         squared distance of the pairs is the standard deviation of the relations.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver : {"auto", "newton", "projected_gradient", "cvxpy"} or callable, default="auto"
-        How to solve it; "auto" is "newton", "cvxpy" a reference for small problems.
-    tol : float, default=1e-3
+    solver : str or callable, default="auto"
+        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
+        problems), or a function like those of `metricalign.solvers`.
+    tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=1000
         Iterations at most.
@@ -454,7 +486,7 @@ class RelationAlignment(_LinearMetricLearner):
         prior: Any = None,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-3,
+        tol: float = 1e-4,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -509,9 +541,10 @@ class RAMLSVR(_LinearMetricLearner):
         Whether to fit b.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver : {"auto", "newton", "projected_gradient", "cvxpy"} or callable, default="auto"
-        How to solve it; "auto" is "newton", "cvxpy" a reference for small problems.
-    tol : float, default=1e-3
+    solver : str or callable, default="auto"
+        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
+        problems), or a function like those of `metricalign.solvers`.
+    tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=1000
         Iterations at most.
@@ -572,7 +605,7 @@ class RAMLSVR(_LinearMetricLearner):
         fit_intercept: bool = True,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-3,
+        tol: float = 1e-4,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -643,8 +676,9 @@ class RAMLKRR(_LinearMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    tol : float, default=1e-6
-        Relative duality gap to reach; a direct solve reaches it at once.
+    tol : float, default=1e-4
+        Relative duality gap to reach; a direct solve, for up to 2000 pairs or 62 features,
+        goes to rounding.
     max_iter : int, default=1000
         Iterations at most.
     random_state : int, RandomState instance or None, default=None
@@ -691,7 +725,7 @@ class RAMLKRR(_LinearMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         n_components: int | float | None = None,
-        tol: float = 1e-6,
+        tol: float = 1e-4,
         max_iter: int = 1000,
         random_state: Any = None,
         verbose: int = 0,
@@ -712,8 +746,8 @@ class RAMLKRR(_LinearMetricLearner):
     def _cone(self):
         return Symmetric()
 
-    def _scaled_C(self, scale):
-        return super()._scaled_C(scale**2 if self.penalty == "coefficients" else scale)
+    def _weight_of_pair(self, scale):
+        return super()._weight_of_pair(scale**2 if self.penalty == "coefficients" else scale)
 
     def _solve(self, problem, start, callback):
         options = {"tol": self.tol, "max_iter": self.max_iter, "callback": callback}

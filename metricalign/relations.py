@@ -612,7 +612,9 @@ def _check_targets(y):
         y = y.astype(str)
     if not (_is_numeric(y) or (y.dtype.kind in "UT" and y.ndim == 1)):
         found = "objects that are not strings" if y.dtype.kind == "O" else f"{y.dtype} entries"
-        raise ValueError(f"Unknown label type: y has {found} and the shape {y.shape}. {_ACCEPTED_TARGETS}")
+        raise ValueError(
+            f"Unknown label type: y has {found} and the shape {y.shape}. {_ACCEPTED_TARGETS}"
+        )
     return y
 
 

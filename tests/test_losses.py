@@ -108,7 +108,7 @@ def test_box_is_where_the_supremum_is_finite(name):
 
 @each_loss
 def test_conjugate_of_several_pairs_is_the_sum(name):
-    prediction, target, weight, center, penalty = random_setting(name, 20)
+    _prediction, target, weight, center, _penalty = random_setting(name, 20)
     form = make_loss(name).conjugate(target, weight)
     beta = np.clip(center, form.lower, form.upper)
     each = [
@@ -160,18 +160,15 @@ def test_is_free_says_where_the_step_moves_with_the_prediction(name, pulled):
     prediction, target, weight, center, penalty = random_setting(name, 400, seed=1)
     form = make_loss(name).conjugate(target, weight)
     if not pulled:
-        # Without a pull the step is defined by a curved conjugate only.
-        if not form.is_strongly_convex:
-            penalty = 1e-3 * penalty
-        else:
-            penalty = 0 * penalty
-    dual_coef, is_free = form.proximal(prediction, center, penalty)
+        # Without any pull, only a curved conjugate defines the step.
+        penalty = penalty * (0 if form.is_strongly_convex else 1e-3)
+    _dual_coef, is_free = form.proximal(prediction, center, penalty)
     h = 1e-6
     up, free_up = form.proximal(prediction + h, center, penalty)
     down, free_down = form.proximal(prediction - h, center, penalty)
     smooth = (free_up == is_free) & (free_down == is_free)
     assert smooth.mean() > 0.95
-    assert 0 < is_free.sum()
+    assert is_free.sum() > 0
     slope = ((up - down) / (2 * h))[smooth]
     expected = np.where(is_free, -1 / (form.curvature + penalty), 0.0)[smooth]
     assert_allclose(slope, expected, rtol=1e-5, atol=1e-8)

@@ -61,6 +61,8 @@ def nu_svr(
     """
     search = _Search(problem, nu)
     result = search.result
+    center = 0.5 * (problem.relations.max() + problem.relations.min())
+    search.improve_primal(problem.prior, center if problem.fit_intercept else 0.0)
     epsilon = 0.1 * np.std(problem.relations)
     while result.n_iter < max_iter:
         n_iter = result.n_iter
@@ -107,7 +109,7 @@ class _Search:
             self.low = (epsilon, excess, step.dual_coef)
         else:
             self.high = (epsilon, excess, step.dual_coef)
-        self._improve_primal(step)
+        self.improve_primal(step.matrix, step.intercept)
         self._improve_dual(step.dual_coef)
         if self.low is not None:
             _, above, low_coef = self.low
@@ -115,20 +117,21 @@ class _Search:
             share = above / (above - below)
             self._improve_dual((1 - share) * low_coef + share * high_coef)
 
-    def _improve_primal(self, step):
+    def improve_primal(self, matrix, intercept):
+        """Take a metric into the bounds, with the epsilon that is best for it."""
         problem = self.problem
-        distances = problem.operator.distances(step.matrix)
-        errors = np.abs(distances + step.intercept - problem.relations)
+        distances = problem.operator.distances(matrix)
+        errors = np.abs(distances + intercept - problem.relations)
         # Given M and b, epsilon is a quantile of the errors.
         order = np.argsort(errors)[::-1]
         outside = np.cumsum(problem.weights[order])
         position = np.searchsorted(outside, self.budget)
         epsilon = errors[order[min(position, len(order) - 1)]]
         losses = np.maximum(errors - epsilon, 0)
-        primal = problem.penalty(step.matrix) + self.budget * epsilon + problem.weights @ losses
+        primal = problem.penalty(matrix) + self.budget * epsilon + problem.weights @ losses
         if primal < self.result.primal:
             self.epsilon = float(epsilon)
-        self.result.improve_primal(float(primal), step.matrix, step.intercept)
+        self.result.improve_primal(float(primal), matrix, intercept)
 
     def _improve_dual(self, dual_coef):
         problem = self.at(0.0)

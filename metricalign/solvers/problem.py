@@ -99,6 +99,12 @@ class AlignmentProblem:
         half_squared_norm = 0.5 * float(np.einsum("i,i->", prior, prior, dtype=np.float64))
         return half_squared_norm - projection.half_squared_norm - self.conjugate.value(dual_coef)
 
+    def feasible(self, dual_coef: NDArray) -> NDArray:
+        """Dual coefficients near the given ones that are in the box and have sum zero."""
+        # A pull so strong that nothing else counts.
+        stiffness = 1e10 / self.weights.mean()
+        return self.balanced(np.zeros_like(self.relations), dual_coef, stiffness, 0.0)[1]
+
     def balanced(
         self,
         distances: NDArray,

@@ -82,9 +82,7 @@ def cvxpy_reference(
     result = SolverResult(solution)
     b = float(intercept.value)
     result.improve_primal(problem.primal(solution, distances, b), solution, b)
-    # A dual value counts only for a feasible point: clip, and restore the sum.
-    stiff = 1e10 / problem.weights.mean()
-    _, dual_coef, _ = problem.balanced(np.zeros(operator.n_pairs), -fit.dual_value, stiff, 0.0)
+    dual_coef = problem.feasible(-fit.dual_value)
     projection = problem.cone.project(problem.stationary_matrix(dual_coef))
     result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
     result.record(problem, callback)

@@ -4,9 +4,11 @@
 
 with K_pq = <T_p, T_q>. In h_p = a_p / (C sqrt(w_p)) and with c_p = C w_p this is C times
 
-    min over h   1/2 norm(G h - u)^2 + C/2 norm(h)^2,   G_pq = sqrt(c_p c_q) K_pq, u_p = sqrt(c_p) t_p
+    min over h   1/2 norm(G h - u)^2 + C/2 norm(h)^2
 
-over C, whose dual is max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
+over C, with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
+
+    max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from metricalign.solvers.newton import LARGEST_SYSTEM
 from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.semismooth_newton import LARGEST_SYSTEM
 
 __all__ = ["coefficient_ridge"]
 
@@ -54,20 +56,20 @@ def coefficient_ridge(
     operator = problem.operator
     scale = np.sqrt(problem.weights)
     target = scale * problem.relations
-
-    def kernel(vector):
-        return scale * operator.distances(operator.adjoint(scale * vector))
-
     n_products = operator.n_features * (operator.n_features + 1) // 2
-    n_iter = 1
     if min(operator.n_pairs, n_products) <= LARGEST_SYSTEM:
-        solution = _solve_directly(problem, scale, target, C, n_products)
+        solution, kernel = _solve_directly(problem, scale, target, C, n_products)
+        n_iter = 1
     else:
+
+        def kernel(vector):
+            return scale * operator.distances(operator.adjoint(scale * vector))
+
         system = LinearOperator((operator.n_pairs,) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
         # The gap falls with the square of the residual that LSMR looks at.
-        accuracy = 0.1 * np.sqrt(tol)
+        accuracy = 1e-3 * np.sqrt(tol)
         solution, _, n_iter, *_ = lsmr(
-            system, target, damp=np.sqrt(C), atol=accuracy * 1e-2, btol=0, maxiter=max_iter
+            system, target, damp=np.sqrt(C), atol=accuracy, btol=0, maxiter=max_iter
         )
     residual = target - kernel(solution)
     primal = 0.5 * residual @ residual + 0.5 * C * solution @ solution
@@ -82,14 +84,16 @@ def coefficient_ridge(
 
 
 def _solve_directly(problem, scale, target, C, n_products):
-    """h = G (G^2 + C I)^-1 u through the smaller of the two Gram matrices."""
+    """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix, and the product with G."""
     operator = problem.operator
     differences = operator.differences().astype(np.float64)
     projection = problem.cone.project(problem.prior)
     if operator.n_pairs <= n_products:
         gram = scale[:, None] * projection.gram(differences) * scale
         eigenvalues, vectors = linalg.eigh(gram)
-        return vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
+        solution = vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
+        return solution, lambda vector: gram @ vector
     products = scale[:, None] * projection.products(differences)
     eigenvalues, vectors = linalg.eigh(products.T @ products)
-    return products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))
+    solution = products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))
+    return solution, lambda vector: products @ (products.T @ vector)

@@ -17,6 +17,7 @@ solving Lasso problems, SIAM J. Optim. 28 (2018), here with the projection on a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class _State:
             self.rho = self.smallest_rho = 0.0
         else:
             # Narrow enough that the free pairs stay few.
-            width = min(0.3, 300 / problem.operator.n_pairs) * np.std(problem.relations)
+            width = min(0.3, 100 / problem.operator.n_pairs) * np.std(problem.relations)
             self.rho = width / problem.weights.mean()
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
@@ -138,68 +139,67 @@ class _State:
 
     def step(self, target):
         """Newton step of S, given S(beta) of the current beta; False if none helps."""
-        problem, projection = self.problem, self.projection
-        free = np.flatnonzero(self.is_free)
-        intercept_step = 0.0
-        residual = projection.derivative(self.stationary - target)
-        direction = target - self.stationary
-        if len(free):
-            operator = problem.operator.restricted(free)
-            curvature = np.broadcast_to(
-                problem.conjugate.curvature + self.rho, problem.relations.shape
-            )[free]
-            change, intercept_step = _solve_free(
-                operator,
-                projection,
-                curvature,
-                -operator.distances(residual),
-                problem.fit_intercept,
-            )
-            direction = direction - operator.adjoint(change)
-        before = self.stationary, self.projection, self.distances, self.intercept, self.value
-        moved = projection.derivative(direction)
+        start = copy(self)
+        residual = start.projection.derivative(start.stationary - target)
+        direction, intercept_step = self._direction(target, residual)
         slope = float(np.vdot(residual, direction))
         if not slope < 0:
             return False
-        if not problem.cone.is_subspace:
-            self._move(before, direction, 1.0)
-            if self.value <= before[-1] + 0.3 * slope:
+        if not self.problem.cone.is_subspace:
+            self._move(start, direction, 1.0)
+            if self.value <= start.value + 0.3 * slope:
                 return True
-        along = problem.operator.distances(moved)
-        size = self._minimise_along(before, moved, along, intercept_step)
-        if problem.cone.is_subspace:
-            stationary, _, distances, intercept, value = before
-            self.stationary = stationary + size * direction
-            self.projection = problem.cone.project(self.stationary)
-            self.distances = distances + size * along
-            self.intercept = intercept + size * intercept_step
+        moved = start.projection.derivative(direction)
+        along = self.problem.operator.distances(moved)
+        size = start._minimise_along(moved, along + intercept_step)
+        if self.problem.cone.is_subspace:
+            self.stationary = start.stationary + size * direction
+            self.projection = self.problem.cone.project(self.stationary)
+            self.distances = start.distances + size * along
+            self.intercept = start.intercept + size * intercept_step
             self.update()
             return True
         for _ in range(30):
-            self._move(before, direction, size)
-            if self.value < before[-1]:
+            self._move(start, direction, size)
+            if self.value < start.value:
                 return True
             size /= 2
         return False
 
-    def _move(self, before, direction, size):
-        self.stationary = before[0] + size * direction
+    def _direction(self, target, residual):
+        """Newton direction of S and of the intercept."""
+        direction = target - self.stationary
+        free = np.flatnonzero(self.is_free)
+        if len(free) == 0:
+            return direction, 0.0
+        operator = self.problem.operator.restricted(free)
+        curvature = self.problem.conjugate.curvature + self.rho
+        change, intercept_step = _solve_free(
+            operator,
+            self.projection,
+            np.broadcast_to(curvature, self.is_free.shape)[free],
+            -operator.distances(residual),
+            self.problem.fit_intercept,
+        )
+        return direction - operator.adjoint(change), intercept_step
+
+    def _move(self, start, direction, size):
+        self.stationary = start.stationary + size * direction
         self.projection = self.problem.cone.project(self.stationary)
         self.distances = self.problem.operator.distances(self.projection.matrix)
-        self.intercept = before[3]
+        self.intercept = start.intercept
         self.update()
 
-    def _minimise_along(self, before, moved, along, intercept_step):
+    def _minimise_along(self, moved, change):
         """Step size that minimises Psi where the projection is taken as linear."""
-        problem = self.problem
-        _, projection, distances, intercept, _ = before
-        linear = float(np.vdot(projection.matrix - problem.prior, moved))
+        linear = float(np.vdot(self.projection.matrix - self.problem.prior, moved))
         quadratic = float(np.vdot(moved, moved))
-        change = along + intercept_step
+        predicted = self.distances + self.intercept
 
         def slope(size):
-            predicted = distances + intercept + size * change
-            dual_coef, _ = problem.conjugate.proximal(predicted, self.center, self.rho)
+            dual_coef, _ = self.problem.conjugate.proximal(
+                predicted + size * change, self.center, self.rho
+            )
             return linear + size * quadratic - dual_coef @ change
 
         low, low_slope = 0.0, slope(0.0)

@@ -1,0 +1,121 @@
+"""Fit time of RAML-SVR against the libsvm route, as a ratio in one run.
+
+The libsvm route is what one does without this package: the kernel matrix of the pairs,
+K_pq = (z_p^T z_q)^2, and scikit-learn's SVR on it. Both solve the same problem; each is run at the
+loosest tolerance (of powers of ten) at which its objective is within 1e-3 of the optimum, and the
+median over repeats counts. Memory is the peak that the process allocates during the fit.
+
+    python benchmarks/speed/libsvm.py
+    python benchmarks/speed/libsvm.py --pairs 2000 10000 --repeats 5
+
+Data: scikit-learn's bundled breast_cancer (30 features) and digits (64 pixels, 3 of them constant).
+"""
+
+import argparse
+import time
+import tracemalloc
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from metricalign.cones import Symmetric
+from metricalign.losses import EpsilonInsensitive
+from metricalign.operators import PairOperator
+from metricalign.pairs import NearestClassPairs
+from metricalign.solvers import AlignmentProblem, newton
+
+ACCURACY = 1e-3
+EPSILON = 0.1
+
+
+def make_pairs(load, n_pairs):
+    """Standardised samples, and a number of their nearest hits and misses."""
+    X, y = load(return_X_y=True)
+    X = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
+    n_neighbors = 1
+    while True:
+        pairs = NearestClassPairs(n_neighbors, n_neighbors).select(X, y).indices
+        if len(pairs) >= n_pairs:
+            break
+        n_neighbors += 1
+    pairs = np.random.default_rng(0).permutation(pairs)[:n_pairs]
+    return X, pairs, np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
+
+
+def make_problem(X, pairs, relations, C):
+    """The problem that both routes solve."""
+    weights = np.full(len(pairs), C)
+    return AlignmentProblem(
+        PairOperator(X, pairs), relations, weights, EpsilonInsensitive(EPSILON), Symmetric(), True
+    )
+
+
+def libsvm(X, pairs, relations, C, tol):
+    """Metric and intercept by way of the kernel matrix."""
+    difference = X[pairs[:, 0]] - X[pairs[:, 1]]
+    kernel = difference @ difference.T
+    kernel *= kernel
+    model = SVR(kernel="precomputed", C=C, epsilon=EPSILON, tol=tol, cache_size=2000)
+    model.fit(kernel, relations)
+    support = difference[model.support_]
+    return (support * model.dual_coef_[0][:, None]).T @ support, float(model.intercept_[0])
+
+
+def metricalign_newton(X, pairs, relations, C, tol):
+    """Metric and intercept by this package, the set-up of its operators included."""
+    result = newton(make_problem(X, pairs, relations, C), tol=tol, max_iter=1000)
+    return result.matrix, result.intercept
+
+
+def objective(X, pairs, relations, C, matrix, intercept):
+    """Value of the problem for a metric."""
+    problem = make_problem(X, pairs, relations, C)
+    return problem.primal(matrix, problem.operator.distances(matrix), intercept)
+
+
+def measure(route, arguments, optimum, repeats):
+    """Median time, peak memory and objective at the loosest tolerance that is accurate."""
+    for tol in (1.0, 1e-1, 1e-2, 1e-3, 1e-4):
+        excess = objective(*arguments, *route(*arguments, tol)) / optimum - 1
+        if excess <= ACCURACY:
+            break
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        route(*arguments, tol)
+        times.append(time.perf_counter() - start)
+    tracemalloc.start()
+    route(*arguments, tol)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return np.median(times), peak / 1e6, excess, tol
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[2000, 5000, 10000, 20000])
+    parser.add_argument("--C", type=float, nargs="+", default=[0.01, 0.1, 1.0])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print("| data | pairs | C | libsvm | metricalign | ratio | memory, MB | above the optimum |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, load in [("breast_cancer", load_breast_cancer), ("digits", load_digits)]:
+        for n_pairs in options.pairs:
+            data = make_pairs(load, n_pairs)
+            for C in options.C:
+                optimum = newton(make_problem(*data, C), tol=1e-6, max_iter=2000).dual
+                arguments = (*data, C)
+                theirs = measure(libsvm, arguments, optimum, options.repeats)
+                ours = measure(metricalign_newton, arguments, optimum, options.repeats)
+                print(
+                    f"| {name} | {n_pairs} | {C:g} | {theirs[0]:.2f} s | {ours[0]:.3f} s | "
+                    f"{theirs[0] / ours[0]:.1f} | {theirs[1]:.0f} / {ours[1]:.0f} | "
+                    f"{theirs[2]:.0e} / {ours[2]:.0e} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The command line: ``python -m metricalign``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
+from collections.abc import Sequence
+from pathlib import Path
+
+from metricalign import __version__
+from metricalign.command_line.commands import evaluate, tour
+from metricalign.command_line.evaluation import KINDS, METHODS
+from metricalign.command_line.tables import InputError
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Learn a distance from any kind of target, and see what it is worth.
+
+  python -m metricalign                              a tour on real data, half a minute
+  python -m metricalign evaluate TABLE --target ...  the same for your own table
+"""
+
+EVALUATE = """\
+Cross-validate nearest neighbours on a table: under Euclid's distance of the standardised
+features, and under distances that are learned from the target.
+
+Text is one-hot encoded, missing values are imputed, and columns that cannot help (constant,
+empty, like an identifier) are left out; what was done is printed.
+"""
+
+EXAMPLES = """\
+kinds of target, and their scores:
+  class           classes                                accuracy
+  number          one number                             R2
+  labels          label sets, columns of 0 and 1         average precision
+  distribution    columns of shares with row sums of 1   Chebyshev distance, low is good
+  numbers         several numbers                        mean R2 of the columns
+
+examples:
+  metricalign evaluate wine.csv --target quality --kind number
+  metricalign evaluate scenes.csv --target "label_*" --method ramlsvr ramlkrr
+  metricalign evaluate prices.csv --target price --drop id --save prices.joblib
+"""
+
+_NO_LIMIT = float("inf")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        Arguments, None for those of the process.
+
+    Returns
+    -------
+    status : int
+        0, 2 for input that cannot be used, 130 after an interrupt.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        # A column's name must not end the program where the output is not UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        options = _parse(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or 0)
+    except InputError as error:
+        print(f"metricalign: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("metricalign: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Who reads the output has seen enough; the flush at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser = _parser()
+    tops = ("-h", "--help", "--version")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in tops):
+        arguments = ["tour", *arguments]
+    return parser.parse_args(arguments)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "metricalign", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"metricalign {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_tour(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+def _add_tour(commands):
+    parser = commands.add_parser("tour", help="compare distances on data of scikit-learn (default)")
+    parser.set_defaults(run=tour)
+    _add_figure(parser, "where to draw the figure (default: metricalign-tour.png)")
+    _add_verbose(parser)
+
+
+def _add_evaluate(commands):
+    parser = commands.add_parser(
+        "evaluate",
+        usage="metricalign evaluate TABLE --target COLUMN [COLUMN ...] [options]",
+        help="compare distances on your own table",
+        description=EVALUATE,
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=evaluate)
+    parser.add_argument("table", metavar="TABLE", help="CSV or Parquet file with column names")
+    add = parser.add_argument
+    names = {"metavar": "COLUMN", "nargs": "+", "action": "extend"}
+    add("--target", required=True, help='what to predict; "label_*" matches several', **names)
+    add("--kind", choices=KINDS, help="kind of the target (default: found out from its values)")
+    add(
+        "--method",
+        nargs="+",
+        choices=METHODS,
+        default=["ramlsvr"],
+        help=f"metric learners to compare: {', '.join(METHODS)} (default: ramlsvr)",
+        metavar="NAME",
+    )
+    add("--folds", type=_integer(2), default=5, metavar="N", help="folds (default: 5)")
+    add(
+        "--seed",
+        type=_integer(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="seed of the folds (default: 0)",
+    )
+
+    columns = parser.add_argument_group("features")
+    add = columns.add_argument
+    add("--features", default=[], help="use these columns only, whatever they look like", **names)
+    add("--drop", default=[], help="leave these columns out", **names)
+
+    reading = parser.add_argument_group("reading a CSV file")
+    add = reading.add_argument
+    add("--delimiter", type=_character, metavar="CHAR", help="between fields (default: found out)")
+    add("--decimal", type=_character, default=".", metavar="CHAR", help="decimal point")
+    add("--encoding", metavar="NAME", help="such as cp1252 or latin-1 (default: utf-8)")
+    add(
+        "--missing",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TEXT",
+        help="more texts for a missing value, besides empty fields, NA, NaN, null and ?",
+    )
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="learn from all rows and keep the model, with joblib, or with skops in a .skops file",
+    )
+    _add_figure(output, "draw held-out rows before and after, as .png, .pdf or .svg")
+    _add_verbose(output)
+
+
+def _add_figure(parser, text):
+    parser.add_argument("--figure", type=Path, metavar="FILE", help=text)
+
+
+def _add_verbose(parser):
+    parser.add_argument(
+        "--verbose", action="store_true", help="log each fit, where the output is no terminal too"
+    )
+
+
+def _integer(lowest, highest=_NO_LIMIT):
+    span = f"of at least {lowest}" if highest == _NO_LIMIT else f"from {lowest} to {highest}"
+
+    def integer(text):
+        try:
+            number = int(text)
+        except ValueError:
+            number = -1
+        if not lowest <= number <= highest:
+            raise ArgumentTypeError(f"{text!r}: expected an integer {span}")
+        return number
+
+    return integer
+
+
+def _character(text):
+    character = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(character) != 1:
+        raise ArgumentTypeError(f"{text!r}: expected one character, or tab")
+    return character
+
+
+if __name__ == "__main__":
+    sys.exit(main())

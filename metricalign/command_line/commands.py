@@ -1,0 +1,418 @@
+"""What the command line does: the tour, and the evaluation of a person's own table."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.preprocessing import StandardScaler
+
+from metricalign.command_line.evaluation import (
+    METHODS,
+    Result,
+    Task,
+    check_folds,
+    check_kind,
+    compare,
+    kind_of,
+    one_thread_if_small,
+    refit,
+)
+from metricalign.command_line.figures import INSTALL, draw, figure_format, figure_formats
+from metricalign.command_line.tables import (
+    Features,
+    InputError,
+    match_columns,
+    preparation_of,
+    read_table,
+    shorten,
+    sort_features,
+    target_values,
+)
+
+__all__ = ["evaluate", "tour", "write_whole"]
+
+TOUR_FIGURE = "metricalign-tour.png"
+TOUR_METHODS = ("ramlsvr", "psdsvr")
+
+
+# The tour
+
+
+def tour(options: Namespace) -> None:
+    """Compare Euclid with learned distances on data that scikit-learn brings along.
+
+    Parameters
+    ----------
+    options : Namespace
+        `figure` and `verbose`.
+    """
+    figure = Path(options.figure or TOUR_FIGURE)
+    draws = bool(options.figure or figure_formats())
+    if draws:
+        _check_figure(figure)
+    print(
+        "Nearest neighbours under Euclid's distance of the standardised features, and under\n"
+        "learned distances. Mean +- standard error over 5 folds. All is learned from the training\n"
+        "rows of a fold, the number of neighbours k too; fit is the time to learn the distance.\n"
+    )
+    tasks = _tour_tasks()
+    with _notes(), Progress(options.verbose) as progress, one_thread_if_small(tasks[0]):
+        results = [compare(task, TOUR_METHODS, progress=progress) for task in tasks]
+        progress.clear()
+        print(_table_of(tasks, results))
+        print(
+            "\nA learned distance pays where features differ in what they tell of the target. See\n"
+            "whether it does on your own table:\n\n"
+            "    python -m metricalign evaluate TABLE.csv --target COLUMN\n"
+        )
+        if draws:
+            _draw(figure, tasks, TOUR_METHODS[0], 0, progress)
+        else:
+            print(f"No figure: {INSTALL}")
+
+
+def _tour_tasks():
+    wine, diabetes, nuclei = load_wine(), load_diabetes(), load_breast_cancer()
+    # Ten measures of cell nuclei, of each the mean, its standard error and the worst.
+    mean_and_error, worst = nuclei.data[:, :20], nuclei.data[:, 20:]
+    return [
+        Task("wine", wine.data, wine.target, "class", StandardScaler()),
+        Task("diabetes", diabetes.data, diabetes.target, "number", StandardScaler()),
+        Task("cell nuclei", mean_and_error, worst, "numbers", StandardScaler()),
+    ]
+
+
+# A person's own table
+
+
+def evaluate(options: Namespace) -> None:
+    """Compare Euclid with learned distances on a table, and keep a model if asked to.
+
+    Parameters
+    ----------
+    options : Namespace
+        The options of ``python -m metricalign evaluate``.
+
+    Raises
+    ------
+    InputError
+        If the table or an option cannot be used.
+    """
+    _check_outputs(options)
+    with _notes(), Progress(options.verbose) as progress:
+        task = _read_task(options)
+        check_folds(task, options.folds)
+        with _errors_of_the_library(), one_thread_if_small(task):
+            results = compare(task, options.method, options.folds, options.seed, progress)
+            progress.clear()
+            print(
+                f"\nNearest neighbours: mean +- standard error over {options.folds} folds. All is "
+                "learned from the\ntraining rows of a fold, the number of neighbours k too.\n"
+            )
+            print(_table_of([task], [results]))
+            if options.figure:
+                print()
+                _draw(options.figure, [task], options.method[0], options.seed, progress)
+            if options.save:
+                progress("learning from all rows")
+                model, _ = refit(task, METHODS[options.method[0]], options.seed)
+                progress.clear()
+                _save(options, model)
+
+
+def _check_outputs(options):
+    """Fail before the work and not after it."""
+    if options.figure:
+        _check_figure(options.figure)
+    if options.save:
+        _check_writable(options.save, "--save")
+        if len(options.method) > 1:
+            raise InputError("--save keeps one model; give one --method.")
+        if options.save.suffix == ".skops" and importlib.util.find_spec("skops") is None:
+            raise InputError("saving as .skops needs skops: pip install skops. Or save as .joblib.")
+
+
+def _read_task(options) -> Task:
+    """Read the table, and say what is made of it."""
+    table = read_table(
+        options.table, options.delimiter, options.encoding, options.decimal, options.missing
+    )
+    columns = list(table.columns)
+    targets = match_columns(options.target, columns, "--target")
+    dropped = match_columns(options.drop, columns, "--drop")
+    asked = match_columns(options.features, columns, "--features")
+    names = [name for name in asked or columns if name not in {*targets, *dropped}]
+    features = sort_features(table[names], keeps_identifiers=bool(asked))
+
+    has_target = table[targets].notna().all(axis=1)
+    table = table[has_target]
+    if len(table) == 0:
+        raise InputError(f"no row has a value in all of the targets ({shorten(targets)}).")
+    y = target_values(table, targets)
+    kind = options.kind or kind_of(y)
+    y = check_kind(kind, y, targets)
+    task = Task(Path(options.table).stem, table[features.names], y, kind, preparation_of(features))
+    for line in _report(options, features, int((~has_target).sum()), task, targets):
+        print(line)
+    return task
+
+
+def _report(options, features: Features, n_dropped, task: Task, targets) -> Iterator[str]:
+    types = [
+        f"{len(names)} of {what}"
+        for what, names in [
+            ("numbers", features.numbers),
+            ("categories", features.categories),
+            ("true or false", features.flags),
+        ]
+        if names
+    ]
+    yield f"{options.table}: {len(task.y)} rows, {len(features.names)} features: {', '.join(types)}"
+    for reason, names in features.left_out.items():
+        yield f"  left out: {shorten(names)} ({reason})"
+    if features.left_out:
+        yield "            --features COLUMN ... chooses the features yourself"
+    if n_dropped:
+        yield f"  dropped: {n_dropped} rows without a target"
+    if features.n_missing:
+        yield (
+            f"  imputed: {features.n_missing} missing values, with the median or the most frequent "
+            "category of the training rows"
+        )
+    yield f"Target: {shorten(targets)}, {_describe_target(task)}"
+    if not options.kind:
+        yield f"  found out from the values: the same as --kind {task.kind}{_other_kind(task)}"
+
+
+def _describe_target(task):
+    if task.kind != "class":
+        return _short_target(task)
+    counts = np.unique(task.y, return_counts=True)[1]
+    smallest = f", the smallest has {counts.min()} rows" if counts.min() < 10 else ""
+    return f"{len(counts)} classes, the largest has {counts.max() / len(task.y):.0%}{smallest}"
+
+
+def _other_kind(task):
+    if task.kind == "class" and task.y.dtype.kind in "iu":
+        return "; for a number give --kind number"
+    if task.kind == "number" and len(np.unique(task.y)) <= len(task.y) / 2:
+        return "; for classes give --kind class"
+    if task.kind in ("labels", "distribution"):
+        return "; for plain numbers give --kind numbers"
+    return ""
+
+
+# Output
+
+
+def _short_target(task: Task) -> str:
+    if task.kind == "number":
+        return "a number"
+    if task.kind == "class":
+        return f"{len(np.unique(task.y))} classes"
+    noun = {"labels": "labels", "distribution": "shares", "numbers": "numbers"}[task.kind]
+    return f"{task.y.shape[1]} {noun}"
+
+
+def _table_of(tasks: list[Task], results: list[list[Result]]) -> str:
+    """Lay out the scores as one table."""
+    lines = [("data", "target", "metric", "score", "minus Euclid", "k", "fit")]
+    for task, of_task in zip(tasks, results, strict=True):
+        name = f"{task.name}, {task.X.shape[0]} x {task.X.shape[1]}"
+        target = f"{_short_target(task)}: {task.rules.score_name}"
+        for result in of_task:
+            gain = result.scores - of_task[0].scores
+            lines.append(
+                (
+                    name,
+                    target,
+                    result.label,
+                    _mean_and_error(result.scores),
+                    "" if result is of_task[0] else _mean_and_error(gain, "+"),
+                    _span(result.n_neighbors),
+                    f"{result.seconds.mean():.2f} s",
+                )
+            )
+            name = target = ""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    rows.insert(1, "-" * max(map(len, rows)))
+    if any(task.rules.sign < 0 for task in tasks):
+        rows.append("(a lower distance is better)")
+    return "\n".join(rows)
+
+
+def _mean_and_error(values: NDArray, sign: str = "") -> str:
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():{sign}.3f} +- {error:.3f}"
+
+
+def _span(numbers):
+    return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}-{max(numbers)}"
+
+
+class Progress:
+    """A line on a terminal that is overwritten, or lines of a log if they are asked for."""
+
+    def __init__(self, verbose: bool = False):
+        self._stream = sys.stderr
+        self._overwrites = self._stream.isatty() and not verbose
+        self._logs = verbose
+        self._length = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear()
+
+    def __call__(self, text: str) -> None:
+        """Say what is going on."""
+        if self._logs:
+            print(text, file=self._stream, flush=True)
+        elif self._overwrites:
+            text = text[: shutil.get_terminal_size().columns - 1]
+            self._stream.write("\r" + text.ljust(self._length))
+            self._stream.flush()
+            self._length = len(text)
+
+    def clear(self) -> None:
+        """Empty the line, before anything else is printed."""
+        if self._length:
+            self._stream.write("\r" + " " * self._length + "\r")
+            self._stream.flush()
+            self._length = 0
+
+
+@contextmanager
+def _notes():
+    """Show each warning once, in one line, at the end."""
+    notes: dict[str, list[str]] = {}
+
+    def collect(message, *args, **kwargs):
+        text = " ".join(str(message).split())
+        # The same warning of another fold differs in its numbers only.
+        notes.setdefault(re.sub(r"[\d.]+", "#", text), []).append(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        # Said already, by the size of the smallest class.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        warnings.showwarning = collect
+        try:
+            yield
+        finally:
+            for texts in notes.values():
+                times = f" ({len(texts)} times)" if len(texts) > 1 else ""
+                print(f"note: {texts[0]}{times}", file=sys.stderr)
+
+
+@contextmanager
+def _errors_of_the_library():
+    """What the library cannot learn from is a matter of the input, not a bug."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, MemoryError) as error:
+        raise InputError(f"no metric can be learned from this table: {error}") from error
+
+
+# Files
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file so that at any moment the old or the new one is there, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    write : callable
+        Called with a binary file to write to.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; an old file is as it was.
+    """
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        old = " The old file is as it was." if path.exists() else ""
+        raise InputError(f"{path} could not be written: {error.strerror or error}.{old}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_writable(path, option):
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise InputError(f"{option} {path}: this is a folder; expected the name of a file.")
+    if not folder.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{option} {path}: no permission to write in the folder {path.parent}.")
+
+
+def _check_figure(path):
+    _check_writable(path, "--figure")
+    figure_format(path)
+
+
+def _draw(path, tasks, method, seed, progress):
+    progress("drawing")
+    figure = draw(tasks, method, seed)
+    write_whole(path, lambda file: figure.savefig(file, format=figure_format(path), dpi=120))
+    progress.clear()
+    print(f"Figure: {path}")
+
+
+def _save(options, model):
+    path = options.save
+    if path.suffix == ".skops":
+        import skops.io
+
+        write_whole(path, lambda file: skops.io.dump(model, file))
+        module = "skops.io"
+        loading = f"skops.io.load({str(path)!r}, skops.io.get_untrusted_types(file={str(path)!r}))"
+    else:
+        write_whole(path, lambda file: joblib.dump(model, file))
+        module, loading = "joblib", f"joblib.load({str(path)!r})"
+    print(
+        f"\nModel, learned from all rows: {path}\n\n"
+        f"    import {module}\n"
+        "    from metricalign.command_line.tables import read_table\n\n"
+        f"    model = {loading}\n"
+        f"    model.predict(read_table({_reading_arguments(options)}))"
+    )
+
+
+def _reading_arguments(options):
+    """Write down how the table was read, so that others can be read alike."""
+    given = {name: getattr(options, name) for name in ("delimiter", "encoding", "missing")}
+    given["decimal"] = options.decimal if options.decimal != "." else None
+    keywords = [f"{name}={value!r}" for name, value in given.items() if value]
+    return ", ".join([repr(str(options.table)), *keywords])

@@ -1,0 +1,389 @@
+"""Learned metrics against Euclid's, by cross-validation of nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.metrics import accuracy_score, label_ranking_average_precision_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from metricalign.command_line.tables import InputError
+from metricalign.linear import RAMLKRR, RAMLSVR, RelationAlignment
+from metricalign.relations import resolve_relation
+
+__all__ = ["KINDS", "METHODS", "Result", "Task", "check_kind", "compare", "kind_of", "refit"]
+
+NEIGHBORS = (3, 5, 10, 20)
+INNER_FOLDS = 3
+FEWEST_ROWS = 10
+# Below so many entries several threads gain little, and cost much where others use the machine.
+SMALL = 1_000_000
+
+#: The metric learners by name. A new one is a line here.
+METHODS: dict[str, BaseEstimator] = {
+    "ramlsvr": RAMLSVR(),
+    "ramlkrr": RAMLKRR(),
+    "psdsvr": RelationAlignment(cone="positive_semidefinite"),
+}
+
+
+# Kinds of targets
+
+
+def _accuracy(model, X, y):
+    return accuracy_score(y, model.predict(X))
+
+
+def _r2(model, X, y):
+    return r2_score(y, model.predict(X))
+
+
+def _average_precision(model, X, y):
+    # A label that is constant in the training rows has one class only.
+    shares = [
+        share[:, -1] if classes[-1] == 1 else np.zeros(len(X))
+        for share, classes in zip(model.predict_proba(X), model.classes_, strict=True)
+    ]
+    return label_ranking_average_precision_score(y, np.column_stack(shares))
+
+
+def _chebyshev(model, X, y):
+    return abs(y - model.predict(X)).max(axis=1).mean()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of target: its relation, its neighbours and its score."""
+
+    relation: str
+    neighbors: type
+    score_name: str
+    score: Callable[[Any, Any, NDArray], float]
+    sign: int = 1  # -1 where lower scores are better
+
+
+KINDS = {
+    "class": Kind("class", KNeighborsClassifier, "accuracy", _accuracy),
+    "number": Kind("absolute_difference", KNeighborsRegressor, "R2", _r2),
+    "labels": Kind("manhattan", KNeighborsClassifier, "average precision", _average_precision),
+    "distribution": Kind("chebyshev", KNeighborsRegressor, "Chebyshev", _chebyshev, sign=-1),
+    "numbers": Kind("euclidean", KNeighborsRegressor, "mean R2", _r2),
+}
+
+# The library's names of the kinds, and the shorter ones of the command line.
+_DETECTED = {
+    "binary": "class",
+    "multiclass": "class",
+    "continuous": "number",
+    "multilabel": "labels",
+    "distribution": "distribution",
+    "multioutput": "numbers",
+}
+
+
+def kind_of(y: NDArray) -> str:
+    """Tell the kind of targets as the estimators do.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets.
+
+    Returns
+    -------
+    kind : str
+        A name of `KINDS`.
+    """
+    try:
+        return _DETECTED[resolve_relation("auto", y).kind]
+    except ValueError as error:
+        raise InputError(_of_constant_target(y) or str(error)) from error
+
+
+def _of_constant_target(y):
+    if (y == y[0]).all():
+        return (
+            f"the target has the same value in all {len(y)} rows ({y[0].tolist()!r}); at least 2 "
+            "different ones are needed."
+        )
+    return None
+
+
+def check_kind(kind: str, y: NDArray, names: list[str]) -> NDArray:
+    """Check that targets are of a kind, and bring them to its form.
+
+    Parameters
+    ----------
+    kind : str
+        A name of `KINDS`.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets.
+    names : list of str
+        Their columns.
+
+    Returns
+    -------
+    y : ndarray
+        Targets; numbers that are taken as classes but are not integers become strings.
+
+    Raises
+    ------
+    InputError
+        If they are not of the kind.
+    """
+    if constant := _of_constant_target(y):
+        raise InputError(constant)
+    wants_several = kind not in ("class", "number")
+    if wants_several != (y.ndim == 2):
+        raise InputError(
+            f"--kind {kind} needs {'two or more target columns' if wants_several else 'one target'}"
+            f"; got {len(names)} ({', '.join(names)})."
+        )
+    return _CHECKS[kind](y, names)
+
+
+def _check_classes(y, names):
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) > len(y) / 2:
+        raise InputError(
+            f"target column {names[0]!r} has {len(classes)} different values in {len(y)} rows, too "
+            "many to be classes. Is it an identifier? Numbers can be predicted with --kind number."
+        )
+    if counts.max() < 2 or (counts > 1).sum() < 2:
+        raise InputError("fewer than 2 classes have more than one row; nothing can be learned.")
+    return y.astype(str) if y.dtype.kind == "f" else y
+
+
+def _check_number(y, names):
+    if y.dtype.kind not in "iuf":
+        raise InputError(
+            f"--kind number: target column {names[0]!r} is not numeric (it has "
+            f"{str(y[0])!r}). Use --kind class, or see --missing and --decimal."
+        )
+    return y.astype(np.float64)
+
+
+def _check_labels(y, names):
+    for name, column in zip(names, y.T, strict=True):
+        if not np.isin(column, (0, 1)).all():
+            odd = column[~np.isin(column, (0, 1))][0]
+            raise InputError(f"--kind labels: column {name!r} must be 0 or 1, it has {odd:g}.")
+    return y.astype(np.intp)
+
+
+def _check_distribution(y, names):
+    sums = y.sum(axis=1)
+    wrong = np.flatnonzero((abs(sums - 1) > 1e-3) | (y < 0).any(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"--kind distribution: the {len(names)} targets of a row must be at least 0 and sum to "
+            f"1; those of row {wrong[0] + 1} are {np.array2string(y[wrong[0]], precision=4)}, with "
+            f"sum {sums[wrong[0]]:g}."
+        )
+    return y.astype(np.float64)
+
+
+def _check_numbers(y, names):
+    for name, column in zip(names, y.T, strict=True):
+        if np.ptp(column) == 0:
+            raise InputError(f"target column {name!r} is constant; leave it out of --target.")
+    return y.astype(np.float64)
+
+
+_CHECKS = {
+    "class": _check_classes,
+    "number": _check_number,
+    "labels": _check_labels,
+    "distribution": _check_distribution,
+    "numbers": _check_numbers,
+}
+
+
+# Comparing
+
+
+@dataclass
+class Task:
+    """Something to predict: features, targets of a kind, and what prepares the features."""
+
+    name: str
+    X: Any
+    y: NDArray
+    kind: str
+    preparation: BaseEstimator
+
+    @property
+    def rules(self) -> Kind:
+        """What follows from the kind of the targets."""
+        return KINDS[self.kind]
+
+
+@dataclass
+class Result:
+    """Scores of one metric in each fold, seconds to learn it, and neighbours chosen."""
+
+    label: str
+    scores: NDArray
+    seconds: NDArray
+    n_neighbors: list[int]
+
+
+def check_folds(task: Task, n_folds: int) -> None:
+    """Raise `InputError` if there are too few rows for so many folds."""
+    n_rows = len(task.y)
+    needed = max(2 * n_folds, FEWEST_ROWS)
+    if n_folds < 2:
+        raise InputError(f"--folds {n_folds}: at least 2 folds are needed.")
+    if n_rows < needed:
+        raise InputError(
+            f"{n_rows} rows with a target are too few for {n_folds} folds: at least {needed} are "
+            "needed. Give more rows" + (" or fewer --folds." if n_rows >= FEWEST_ROWS else ".")
+        )
+    if task.kind == "class":
+        largest = np.unique(task.y, return_counts=True)[1].max()
+        if largest < n_folds:
+            raise InputError(
+                f"no class has as many rows as there are folds ({n_folds}); the largest has "
+                f"{largest}. Give fewer --folds."
+            )
+
+
+def learner_of(task: Task, method: BaseEstimator | None, seed: int) -> Pipeline:
+    """Make the pipeline from a row of the table to the space in which neighbours are sought.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    method : estimator or None
+        A metric learner; None is Euclid's distance of the prepared features.
+    seed : int
+        Seed of the pairs, where a method chooses them at random.
+
+    Returns
+    -------
+    learner : Pipeline
+        Not fitted.
+    """
+    steps = [("features", clone(task.preparation))]
+    if method is not None:
+        relation = task.rules.relation
+        steps.append(("metric", clone(method).set_params(relation=relation, random_state=seed)))
+    return Pipeline(steps)
+
+
+def compare(
+    task: Task,
+    methods: Iterable[str],
+    n_folds: int = 5,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Result]:
+    """Cross-validate nearest neighbours under Euclid's distance and under learned ones.
+
+    Everything is learned from the training rows of a fold, and so is the number of
+    neighbours: by an inner cross-validation, in the same way for every metric.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    methods : iterable of str
+        Names of `METHODS`.
+    n_folds : int, default=5
+        Number of folds.
+    seed : int, default=0
+        Seed of the folds and of the methods.
+    progress : callable
+        Called with a line of text before each fit.
+
+    Returns
+    -------
+    results : list of Result
+        Euclid first, then the methods, all on the same folds.
+    """
+    metrics = [("Euclid", None), *((name, METHODS[name]) for name in methods)]
+    folds = list(_splits(task, task.X, task.y, n_folds, seed))
+    results = [Result(label, np.zeros(n_folds), np.zeros(n_folds), []) for label, _ in metrics]
+    for index, (train, test) in enumerate(folds):
+        for result, (label, method) in zip(results, metrics, strict=True):
+            progress(f"{task.name}: {label}, fold {index + 1} of {n_folds}")
+            model, seconds = refit(task, method, seed, train)
+            score = task.rules.score(model, take(task.X, test), task.y[test])
+            result.scores[index], result.seconds[index] = score, seconds
+            result.n_neighbors.append(model[-1].n_neighbors)
+    return results
+
+
+def refit(
+    task: Task, method: BaseEstimator | None, seed: int, rows: NDArray | None = None
+) -> tuple[Pipeline, float]:
+    """Fit preparation, metric and nearest neighbours.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    method : estimator or None
+        A metric learner; None is Euclid's distance.
+    seed : int
+        Seed of the inner folds and of the method.
+    rows : ndarray of int or None, default=None
+        Rows to learn from, None for all.
+
+    Returns
+    -------
+    model : Pipeline
+        The fitted pipeline.
+    seconds : float
+        Time to learn the metric, the preparation of the features included.
+    """
+    X = task.X if rows is None else take(task.X, rows)
+    y = task.y if rows is None else task.y[rows]
+    learner = learner_of(task, method, seed)
+    n_neighbors = _choose_neighbors(task, learner, X, y, seed)
+    start = perf_counter()
+    images = learner.fit_transform(X, y)
+    seconds = perf_counter() - start
+    neighbors = task.rules.neighbors(n_neighbors).fit(images, y)
+    return Pipeline([*learner.steps, ("neighbors", neighbors)]), seconds
+
+
+def _choose_neighbors(task, learner, X, y, seed):
+    """Choose the number of neighbours; the metric is learned once a fold, not once a number."""
+    scores = {}
+    for train, test in _splits(task, X, y, INNER_FOLDS, seed):
+        inner = clone(learner)
+        near = inner.fit_transform(take(X, train), y[train])
+        far = inner.transform(take(X, test))
+        for number in NEIGHBORS:
+            if number <= max(len(y) // 2, min(NEIGHBORS)):
+                model = task.rules.neighbors(number).fit(near, y[train])
+                score = task.rules.sign * task.rules.score(model, far, y[test])
+                scores[number] = scores.get(number, 0) + score
+    return max(scores, key=scores.get)
+
+
+def _splits(task, X, y, n_folds, seed):
+    splitter = StratifiedKFold if task.kind == "class" else KFold
+    return splitter(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y)
+
+
+def take(X: Any, rows: NDArray) -> Any:
+    """Select rows of a table or an array."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def one_thread_if_small(task: Task) -> AbstractContextManager:
+    """Limit the threads of BLAS and OpenMP, unless the task is large enough to need them."""
+    return threadpool_limits(1) if task.X.size < SMALL else nullcontext()

@@ -1,0 +1,116 @@
+"""Limited-memory quasi-Newton with bounds on the dual: SciPy's L-BFGS-B.
+
+The dual is smooth once beta is split into its two nonnegative parts, with box bounds. An
+intercept asks for sum beta = 0, which an augmented Lagrangian brings about: its multiplier is the
+intercept, and L-BFGS-B starts anew when it moves.
+
+Source: Byrd, Lu, Nocedal, Zhu, A limited memory algorithm for bound constrained optimization,
+SIAM J. Sci. Comput. 16 (1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, minimize
+
+from metricalign.solvers.problem import AlignmentProblem, SolverResult
+
+__all__ = ["quasi_newton"]
+
+_N_CORRECTIONS = 20
+# L-BFGS-B steps between two moves of the intercept.
+_STEPS_PER_INTERCEPT = 50
+
+
+def quasi_newton(
+    problem: AlignmentProblem,
+    *,
+    tol: float,
+    max_iter: int,
+    dual_coef: NDArray | None = None,
+    callback: Callable[[SolverResult], bool] | None = None,
+) -> SolverResult:
+    """Solve a relation alignment problem by L-BFGS-B on its dual.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve.
+    tol : float
+        Relative duality gap to reach.
+    max_iter : int
+        Steps at most.
+    dual_coef : ndarray of shape (n_pairs,) or None, default=None
+        Where to start; zero if None.
+    callback : callable or None, default=None
+        Called with the result so far after each step; a true answer stops.
+
+    Returns
+    -------
+    result : SolverResult
+    """
+    n_pairs, conjugate = problem.operator.n_pairs, problem.conjugate
+    dual_coef = np.zeros(n_pairs) if dual_coef is None else dual_coef
+    parts = np.concatenate([np.maximum(dual_coef, 0), np.maximum(-dual_coef, 0)])
+    bounds = Bounds(
+        np.concatenate([np.maximum(conjugate.lower, 0), np.maximum(-conjugate.upper, 0)]),
+        np.concatenate([np.maximum(conjugate.upper, 0), np.maximum(-conjugate.lower, 0)]),
+    )
+    # Of the size of the curvature of the dual along the sum of the coefficients.
+    stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
+    result = SolverResult(problem.cone.project(problem.prior).matrix)
+    intercept, latest = 0.0, {}
+
+    def lagrangian(parts):
+        dual_coef = parts[:n_pairs] - parts[n_pairs:]
+        projection = problem.cone.project(problem.stationary_matrix(dual_coef))
+        distances = problem.operator.distances(projection.matrix)
+        excess = dual_coef.sum()
+        latest[parts.tobytes()] = (dual_coef, projection, distances, excess)
+        value = projection.half_squared_norm + conjugate.value(dual_coef)
+        value += intercept * excess + 0.5 * stiffness * excess**2
+        slope = distances + intercept + stiffness * excess - conjugate.target
+        slope = slope + conjugate.curvature * dual_coef
+        slope = np.concatenate([slope, -slope]) + conjugate.insensitivity
+        return value, slope.astype(np.float64)
+
+    def record(intermediate_result):
+        dual_coef, projection, distances, excess = latest[intermediate_result.x.tobytes()]
+        latest.clear()
+        shifted = intercept + stiffness * excess
+        primal = problem.primal(projection.matrix, distances, shifted)
+        result.improve_primal(primal, projection.matrix, shifted)
+        if problem.fit_intercept:
+            dual_coef = problem.feasible(dual_coef)
+            projection = problem.cone.project(problem.stationary_matrix(dual_coef))
+        result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
+        result.record(problem, callback)
+        if result.relative_gap <= tol or result.stopped_by_callback:
+            raise StopIteration
+
+    while result.n_iter < max_iter:
+        before, steps = result.n_iter, max_iter - result.n_iter
+        outcome = minimize(
+            lagrangian,
+            parts,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            callback=record,
+            options={
+                "maxcor": _N_CORRECTIONS,
+                "maxiter": min(steps, _STEPS_PER_INTERCEPT) if problem.fit_intercept else steps,
+                "maxfun": np.inf,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
+        parts = outcome.x
+        is_done = result.relative_gap <= tol or result.stopped_by_callback
+        if is_done or result.n_iter == before:
+            break
+        intercept += stiffness * (parts[:n_pairs] - parts[n_pairs:]).sum()
+    return result

@@ -1,0 +1,154 @@
+"""What the documentation says is what the code does."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+
+import metricalign
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
+ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
+
+
+def blocks(language):
+    """Code blocks of README.md, by the line they start in."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return {README[: match.start()].count("\n") + 1: match[1] for match in found}
+
+
+def sections(item):
+    """Sections of a numpydoc docstring by title."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}$", inspect.getdoc(item), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def names(section):
+    """Names that a section of a docstring describes."""
+    lines = re.findall(r"^(\w[\w, ]*?)(?: ?:.*)?$", section, re.MULTILINE)
+    return [name for line in lines for name in line.split(", ")]
+
+
+# Code of README.md
+
+
+@pytest.mark.parametrize("line", blocks("python"))
+def test_code_of_the_readme_runs(line, capsys):
+    exec(compile(blocks("python")[line], f"README.md, line {line}", "exec"), {})
+    printed = capsys.readouterr().out
+    assert bool(printed) == ("print(" in blocks("python")[line])
+
+
+def test_readme_names_every_estimator():
+    table = re.search(r"^## Estimators\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [
+        name for name in re.findall(r"\b\w+\b", table) if name in metricalign.__all__
+    ]
+    assert {item.__name__ for item in ESTIMATORS} == set(
+        re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    )
+
+
+def test_links_of_the_readme_exist():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+# The commands of README.md are what .ci/run runs.
+
+
+@pytest.mark.parametrize("name", ["tour", "tests"])
+def test_continuous_integration_runs_the_readme(name):
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"\nrun_readme {name}\n" in script
+    function = re.search(r"^readme_command\(\) \{\n.*?^\}$", script, re.MULTILINE | re.DOTALL)[0]
+    command = subprocess.run(
+        ["bash", "-c", f"{function}\nreadme_command {name}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert command in blocks("bash").values()
+    assert command.startswith("pip install ")
+    assert {"tour": "python -m metricalign", "tests": "python -m pytest"}[name] in command
+
+
+def test_continuous_integration_can_be_executed():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+# Docstrings
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)
+def test_parameters_are_documented(estimator):
+    parameters = inspect.signature(estimator).parameters
+    documented = sections(estimator)["Parameters"]
+    assert names(documented) == list(parameters)
+    for name, parameter in parameters.items():
+        line = re.search(rf"^{name} : (.*(?:\n(?!    ).*)*)$", documented, re.MULTILINE)[1]
+        default = re.search(r"default=(.*)$", line)[1]
+        assert ast.literal_eval(default) == parameter.default, name
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)
+def test_attributes_are_documented(estimator):
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    learner = clone(estimator()).fit(X, y)
+    fitted = {
+        name for name in vars(learner) if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
+    }
+    assert set(names(sections(estimator)["Attributes"])) == fitted
+
+
+@pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)
+def test_public_names_have_examples(item):
+    assert ">>>" in sections(item)["Examples"]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)
+def test_methods_document_their_arguments(estimator):
+    for name, method in inspect.getmembers(estimator, inspect.isfunction):
+        if name.startswith("_") or not method.__module__.startswith("metricalign"):
+            continue
+        arguments = [a for a in inspect.signature(method).parameters if a != "self"]
+        documented = sections(method)
+        assert names(documented.get("Parameters", "")) == arguments, name
+        assert "Returns" in documented, name
+
+
+def test_import_is_light():
+    # scikit-learn itself imports pandas and rich where they are installed
+    code = (
+        "import sklearn, sklearn.utils.fixes, sys\n"
+        "try:\n    import sklearn.callback\nexcept ImportError:\n    pass\n"
+        "before = set(sys.modules)\n"
+        "import metricalign\n"
+        "print(*set(sys.modules) - before)"
+    )
+    modules = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "metricalign" in modules
+    assert not {"cvxpy", "matplotlib", "pandas", "rich", "torch"} & set(modules)
+
+
+def test_names_of_the_package_exist():
+    assert sorted(set(metricalign.__all__)) == sorted(metricalign.__all__)
+    assert all(item.__module__.startswith("metricalign") for item in PUBLIC)

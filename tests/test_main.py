@@ -1,0 +1,482 @@
+import errno
+import os
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+
+import metricalign.__main__ as main_module
+from metricalign.__main__ import main
+from metricalign.command_line import commands, evaluation
+from metricalign.command_line.evaluation import METHODS, Result
+from metricalign.command_line.tables import read_table
+
+pd = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def frame():
+    """Numbers, a category and targets of every kind that depend on them."""
+    rng = np.random.default_rng(0)
+    length, width, noise = rng.normal(size=(3, 60))
+    shares = np.exp(np.column_stack([length, width, 0 * length]))
+    shares = np.round(shares / shares.sum(axis=1, keepdims=True), 6)
+    return pd.DataFrame(
+        {
+            "length": length,
+            "width": width,
+            "noise": noise,
+            "town": np.where(width > 0, "Ulm", "Bonn"),
+            "species": np.digitize(length, [-0.5, 0.5]),
+            "weight": length + 0.1 * noise,
+            "height": 100 * width,
+            "is_long": (length > 0).astype(int),
+            "is_wide": (width > 0).astype(int),
+            "share_a": shares[:, 0],
+            "share_b": shares[:, 1],
+            "share_c": shares[:, 2],
+        }
+    )
+
+
+FEATURES = ["--features", "length", "width", "noise", "town"]
+TARGETS = {
+    "class": ["species"],
+    "number": ["weight"],
+    "labels": ["is_*"],
+    "distribution": ["share_?"],
+    "numbers": ["weight", "height"],
+}
+
+
+@pytest.fixture
+def table(frame, tmp_path):
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def write(tmp_path, text, **options):
+    path = tmp_path / "given.csv"
+    path.write_text(text, **options)
+    return str(path)
+
+
+def error_of(capsys, *arguments):
+    """Run what must fail, and return its message."""
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.fixture
+def reads_only(monkeypatch):
+    """Leave out the cross-validation, where only the reading of the table is of interest."""
+    monkeypatch.setattr(
+        commands, "compare", lambda *_, **__: [Result("Euclid", np.ones(2), np.ones(2), [3, 5])]
+    )
+
+
+# What works
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_evaluate_finds_out_the_kind(kind, table, capsys):
+    arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2"]
+    assert main(["evaluate", table, *arguments]) == 0
+    output = capsys.readouterr()
+    assert f"--kind {kind}" in output.out
+    assert "ramlsvr" in output.out
+    assert "Euclid" in output.out
+    assert output.err == ""
+
+
+@pytest.mark.parametrize("kind", ["number", "numbers"])
+def test_evaluate_takes_the_kind_that_is_given(kind, table, reads_only, capsys):
+    target = {"number": ["species"], "numbers": ["is_long", "is_wide"]}[kind]
+    assert main(["evaluate", table, "--target", *target, "--kind", kind, *FEATURES]) == 0
+    output = capsys.readouterr().out
+    assert "R2" in output
+    assert "found out" not in output
+
+
+def test_evaluate_compares_several_methods_on_parquet(frame, tmp_path, capsys):
+    frame["town"] = frame["town"].astype("category")
+    frame["flag"] = pd.array([True, False, None] * 20, dtype="boolean")
+    frame["count"] = pd.array([1, 2, None, 4] * 15, dtype="Int64")
+    frame["day"] = pd.Timestamp("2024-01-01")
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path)
+    arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--method", *METHODS]
+    assert main(["evaluate", str(path), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert all(name in output for name in METHODS)
+    assert "'day' (neither numbers nor text" in output
+    assert "imputed: 35 missing values" in output
+
+
+def test_evaluate_says_what_it_makes_of_a_messy_table(frame, tmp_path, capsys):
+    frame.insert(0, "customer_id", np.random.default_rng(0).permutation(60) * 7)
+    frame["row"] = np.arange(60)
+    frame["empty"] = np.nan
+    frame["constant"] = "x"
+    frame["name"] = [f"person {i}" for i in range(60)]
+    frame["almost"] = [*map(str, range(59)), "many"]
+    frame["asked"] = frame["length"] > 0
+    frame.loc[3:9, "town"] = "?"
+    frame.loc[5:6, "noise"] = np.nan
+    frame.loc[[1, 2], "species"] = np.nan
+    # A category that the training rows of some fold do not have.
+    frame.loc[20, "town"] = "Rom"
+    path = tmp_path / "messy.csv"
+    frame.to_csv(path, index=False, sep=";", encoding="utf-8-sig")
+    arguments = ["--target", "species", "--drop", "is_*", "--folds", "3"]
+    assert main(["evaluate", str(path), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "'customer_id', 'row' (like an identifier" in output
+    assert "'empty' (no values)" in output
+    assert "'constant' (constant)" in output
+    assert "'name' (like an identifier" in output
+    assert "--missing 'many'" in output
+    assert "dropped: 2 rows" in output
+    assert "imputed: 9 missing values" in output
+    assert "1 of true or false" in output
+
+
+def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
+    rng = np.random.default_rng(0)
+    lines = [f"{x:.3f};{y:.3f};{x + y:.3f}".replace(".", ",") for x, y in rng.normal(size=(40, 2))]
+    lines[7] = "unbekannt" + lines[7][lines[7].index(";") :]
+    text = "\n".join(["Größe;Breite;Ziel", *lines])
+    path = write(tmp_path, text, encoding="cp1252")
+    wanted = ["evaluate", path, "--target", "Ziel"]
+    assert "--encoding cp1252" in error_of(capsys, *wanted)
+    wanted += ["--encoding", "cp1252"]
+    assert "--decimal ," in error_of(capsys, *wanted)
+    assert main([*wanted, "--decimal", ",", "--missing", "unbekannt"]) == 0
+    assert "2 features: 2 of numbers" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_scores(table, capsys):
+    def output(seed):
+        arguments = ["--target", "weight", *FEATURES, "--folds", "2", "--seed", seed]
+        assert main(["evaluate", table, *arguments]) == 0
+        return [line.split("  ")[:4] for line in capsys.readouterr().out.splitlines()]
+
+    assert output("1") == output("1")
+    assert output("1") != output("2")
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("name", ["model.joblib", "model.skops"])
+def test_the_saved_model_predicts_as_it_did(
+    kind, name, table, tmp_path, reads_only, monkeypatch, capsys
+):
+    if name == "model.skops":
+        skops = pytest.importorskip("skops.io")
+    kept = []
+    refit = commands.refit
+
+    def keep(*arguments):
+        kept.append(refit(*arguments))
+        return kept[0]
+
+    monkeypatch.setattr(commands, "refit", keep)
+    path = tmp_path / name
+    arguments = ["--target", *TARGETS[kind], *FEATURES, "--save", str(path)]
+    assert main(["evaluate", table, *arguments]) == 0
+    if name == "model.skops":
+        model = skops.load(path, skops.get_untrusted_types(file=path))
+    else:
+        model = joblib.load(path)
+    rows = read_table(table)
+    assert f"model.predict(read_table({table!r}))" in capsys.readouterr().out
+    np.testing.assert_array_equal(model.predict(rows), kept[0][0].predict(rows))
+    assert os.listdir(tmp_path).count(name) == 1
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):
+    path = tmp_path / "model.joblib"
+    assert main(["evaluate", table, "--target", "species", *FEATURES, "--save", str(path)]) == 0
+    new = frame.loc[:2, ["noise", "town", "width", "length"]]
+    new.loc[0, "town"], new.loc[1, "town"], new.loc[2, "noise"] = "Rom", None, np.nan
+    assert joblib.load(path).predict(new).shape == (3,)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_figure(kind, table, tmp_path, reads_only):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "figure.png"
+    arguments = ["--target", *TARGETS[kind], *FEATURES, "--figure", str(path)]
+    assert main(["evaluate", table, *arguments]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def quick_tour(monkeypatch, tmp_path):
+    """The tour on a few rows of its data."""
+    tasks = commands._tour_tasks()
+    for task in tasks:
+        task.X, task.y = task.X[::4], task.y[::4]
+    monkeypatch.setattr(commands, "_tour_tasks", lambda: tasks)
+    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tour(quick_tour, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main([]) == 0
+    output = capsys.readouterr()
+    for word in ("wine", "diabetes", "cell nuclei", "ramlsvr", "psdsvr", "+-"):
+        assert word in output.out
+    assert "Figure: metricalign-tour.png" in output.out
+    assert (tmp_path / "metricalign-tour.png").read_bytes().startswith(b"\x89PNG")
+    assert "\r" not in output.out + output.err
+
+
+def test_tour_without_matplotlib(quick_tour, reads_only, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    assert main([]) == 0
+    assert 'pip install "metricalign[plot]"' in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    assert "metricalign[plot]" in error_of(capsys, "--figure", "tour.png")
+
+
+def test_progress_is_for_terminals_and_logs(table, tmp_path, monkeypatch, capsys):
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
+    assert main([*arguments, "--verbose"]) == 0
+    output = capsys.readouterr()
+    assert "table: ramlsvr, fold 2 of 2\n" in output.err
+    assert "\r" not in output.err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert "\rtable: ramlsvr, fold 2 of 2" in output.err
+    assert output.err.endswith(" \r")
+    assert "\r" not in output.out
+
+
+def test_warnings_become_notes(table, monkeypatch, capsys):
+    monkeypatch.setitem(METHODS, "ramlsvr", METHODS["ramlsvr"].__class__(max_iter=3, tol=1e-9))
+    assert main(["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("note: RAMLSVR used max_iter=3")
+    assert error.count("\n") == 1
+    assert "(8 times)" in error
+    assert warnings.showwarning.__module__ != "metricalign.command_line.commands"
+
+
+def run_python(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_module_runs_as_a_program(table):
+    arguments = ["evaluate", table, "--target", "species", *FEATURES, "--folds", "2"]
+    result = run_python("-m", "metricalign", *arguments)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert result.stdout.isascii()
+    assert "ramlsvr" in result.stdout
+
+
+def test_import_is_light():
+    # pandas is not in the list: scikit-learn imports it where it is installed.
+    modules = ("matplotlib", "metricalign.command_line.commands", "metricalign.command_line.tables")
+    result = run_python("-c", f"import metricalign, sys; print({{*{modules}}} & {{*sys.modules}})")
+    assert result.stdout.strip() == "set()"
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    assert "evaluate" in capsys.readouterr().out
+    assert main(["evaluate", "--help"]) == 0
+    assert "--target" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("metricalign ")
+
+
+# What cannot work
+
+
+def test_file_is_missing(table, tmp_path, capsys):
+    error = error_of(capsys, "evaluate", tmp_path / "tabel.csv", "--target", "x")
+    assert "there is no file" in error
+    assert "Did you mean 'table.csv'?" in error
+    assert "is a folder" in error_of(capsys, "evaluate", tmp_path, "--target", "x")
+    error = error_of(capsys, "evaluate", tmp_path / "no" / "a.csv", "--target", "x")
+    assert "there is no file" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("a,b\n", "no rows"),
+        ("1,2\n3,4\n", "expected column names"),
+        ("a,b,a\n1,2,3\n", "several columns of the name 'a'"),
+        ("a,b\n1,2\n1,2,3\n", "line 3: 3 fields"),
+        ("a,b\n1,2\n\n1\n", "line 4: 1 fields"),
+        ('a,b\n1,"2\n3,4\n', "never closed"),
+        ("PK\0\0\1\2", "not a text file"),
+    ],
+)
+def test_not_a_table(text, message, tmp_path, capsys):
+    assert message in error_of(capsys, "evaluate", write(tmp_path, text), "--target", "b")
+
+
+def test_not_parquet(tmp_path, capsys):
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"PAR1 and no more")
+    assert "not a Parquet file" in error_of(capsys, "evaluate", path, "--target", "b")
+
+
+def test_unknown_encoding(table, capsys):
+    error = error_of(capsys, "evaluate", table, "--target", "weight", "--encoding", "utf-7000")
+    assert "is not known" in error
+
+
+def test_pandas_is_missing(table, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    error = error_of(capsys, "evaluate", table, "--target", "weight")
+    assert 'pip install "metricalign[table]"' in error
+
+
+def test_unknown_columns(table, capsys):
+    error = error_of(capsys, "evaluate", table, "--target", "Wieght")
+    assert "no column 'Wieght'. Did you mean 'weight'" in error
+    error = error_of(capsys, "evaluate", table, "--target", "xyz*")
+    assert "The columns are 'length'" in error
+    assert "--drop" in error_of(capsys, "evaluate", table, "--target", "weight", "--drop", "xyz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "weight", "--features", "weight"], "no usable feature"),
+        (["--target", "town", "--kind", "number"], "is not numeric"),
+        (["--target", "length", "--kind", "class"], "too many to be classes"),
+        (["--target", "town", "weight"], "'town' is not numeric"),
+        (["--target", "weight", "--kind", "labels"], "two or more target columns"),
+        (["--target", "weight", "height", "--kind", "number"], "needs one target"),
+        (["--target", "weight", "height", "--kind", "labels"], "must be 0 or 1"),
+        (["--target", "share_a", "share_b", "--kind", "distribution"], "sum to 1"),
+        (["--target", "weight", "--folds", "-3"], "'-3': expected an integer"),
+        (["--target", "weight", "--folds", "two"], "'two': expected an integer"),
+        (["--target", "weight", "--folds", "31"], "60 rows with a target are too few"),
+        (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
+        (["--target", "weight", "--method", "ramlsv"], "invalid choice: 'ramlsv'"),
+        (["--target", "weight", "--delimiter", "::"], "expected one character"),
+        (["--target", "weight", "--save", "none/model"], "there is no folder none"),
+        (["--target", "weight", "--save", "."], "this is a folder"),
+        (["--target", "weight", "--figure", "a.xyz"], "ends in .png"),
+        (["--target", "weight", "--save", "m", "--method", "ramlsvr", "ramlkrr"], "one --method"),
+        ([], "--target"),
+    ],
+)
+def test_wrong_arguments(arguments, message, table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_of(capsys, "evaluate", table, *arguments)
+
+
+def test_unknown_command(capsys):
+    assert "evalute" in error_of(capsys, "evalute", "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "message"),
+    [
+        (lambda f: f[["weight"]], "weight", "the table has no other column"),
+        (lambda f: f.assign(species="a"), "species", "the same value in all 60 rows ('a')"),
+        (lambda f: f.assign(species=["a", *["b"] * 59]), "species", "fewer than 2 classes"),
+        (lambda f: f.assign(species=np.nan), "species", "no row has a value"),
+        (lambda f: f[:9], "species", "Give more rows"),
+        (lambda f: f.assign(species=np.arange(60) // 3), "species", "fewer --folds"),
+        (lambda f: f.assign(width=[np.inf, *[1.0] * 59]), "species", "'width' has 1 infinite"),
+        (lambda f: f.assign(weight=[np.inf, *f["weight"][1:]]), "weight", "infinite values"),
+        (
+            lambda f: f[["weight"]].assign(id=np.arange(60), c=1),
+            "weight",
+            "no usable feature is left besides the target ('id': like an identifier",
+        ),
+    ],
+)
+def test_unusable_tables(change, target, message, frame, tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    change(frame).to_csv(path, index=False)
+    arguments = ["--folds", "5", "--target", target]
+    if target == "species" and "folds" in message:
+        arguments += ["--kind", "class"]
+    assert message in error_of(capsys, "evaluate", path, *arguments)
+
+
+def test_a_constant_column_among_several_targets(frame, tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    frame.assign(height=1.5).to_csv(path, index=False)
+    error = error_of(capsys, "evaluate", path, "--target", "weight", "height")
+    assert "'height' is constant" in error
+
+
+def test_the_library_cannot_learn(table, monkeypatch, capsys):
+    def fail(*arguments):
+        raise ValueError("The two samples of every pair are identical in X.")
+
+    monkeypatch.setattr(commands, "compare", fail)
+    error = error_of(capsys, "evaluate", table, "--target", "weight")
+    assert "no metric can be learned from this table: The two samples" in error
+
+
+def test_folder_is_not_writable(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    path = tmp_path / "model.joblib"
+    error = error_of(capsys, "evaluate", table, "--target", "weight", "--save", path)
+    assert "no permission" in error
+
+
+def test_skops_is_missing(table, monkeypatch, capsys):
+    monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
+    error = error_of(capsys, "evaluate", table, "--target", "weight", "--save", "a.skops")
+    assert "pip install skops" in error
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_full_disk_leaves_the_old_file(exists, table, tmp_path, reads_only, monkeypatch, capsys):
+    def dump(model, file):
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(joblib, "dump", dump)
+    path = tmp_path / "model.joblib"
+    if exists:
+        path.write_bytes(b"the old one")
+    error = error_of(capsys, "evaluate", table, "--target", "weight", *FEATURES, "--save", path)
+    assert "No space left on device" in error
+    assert ("The old file is as it was." in error) == exists
+    assert path.exists() == exists
+    assert not exists or path.read_bytes() == b"the old one"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_interrupt_is_one_line(table, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "compare", interrupt)
+    assert main(["evaluate", table, "--target", "weight"]) == 130
+    assert capsys.readouterr().err == "metricalign: interrupted\n"
+
+
+def test_a_closed_pipe_is_no_error(monkeypatch, capfd):
+    def write_to_nobody(options):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    turned_away = []
+    monkeypatch.setattr(main_module, "tour", write_to_nobody)
+    monkeypatch.setattr(os, "dup2", lambda *files: turned_away.append(files))
+    assert main([]) == 1
+    assert len(turned_away) == 1
+    assert capfd.readouterr().err == ""

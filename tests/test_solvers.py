@@ -1,0 +1,1020 @@
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+
+import cvxpy
+import numpy as np
+import pytest
+from conftest import make_small_problem
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize_scalar
+from sklearn.svm import SVR, NuSVR
+
+from metricalign.cones import CONES, PositiveSemidefinite, Symmetric
+from metricalign.losses import LOSSES, ConjugateForm, EpsilonInsensitive, Loss, Squared
+from metricalign.operators import PairOperator
+from metricalign.solvers import SOLVERS as ALL_SOLVERS
+from metricalign.solvers import (
+    AlignmentProblem,
+    coefficient_ridge,
+    cvxpy_reference,
+    newton,
+    nu_svr,
+    projected_gradient,
+)
+
+EPSILON = 0.1
+# "auto" is one of the others, and cvxpy has tests of its own.
+SOLVERS = {name: solve for name, solve in ALL_SOLVERS.items() if name not in ("auto", "cvxpy")}
+LIMITS = {"newton": 200, "quasi_newton": 5000, "projected_gradient": 20000}
+# Relative error of M that the tolerances below, and those of cvxpy, allow.
+MATRIX_ERROR = {"newton": 2e-4, "quasi_newton": 1e-3, "projected_gradient": 1e-3}
+ONE_SIDED = {"one_sided"}  # no intercept with these
+CLASSES = {"hinge"}  # relations are +1 and -1
+DATA = ["wine", "iris", "breast_cancer", "diabetes"]
+
+# The loss of errors in cvxpy, its value, and phi*(-beta) with its box: written down apart from
+# the package.
+IN_CVXPY = {
+    "epsilon_insensitive": lambda a, t: cvxpy.pos(cvxpy.abs(a - t) - EPSILON),
+    "squared_epsilon_insensitive": lambda a, t: (
+        0.5 * cvxpy.square(cvxpy.pos(cvxpy.abs(a - t) - EPSILON))
+    ),
+    "squared": lambda a, t: 0.5 * cvxpy.square(a - t),
+    "one_sided": lambda a, t: cvxpy.pos(t - EPSILON - a),
+    "hinge": lambda a, t: cvxpy.pos(1 - cvxpy.multiply(t, a)),
+}
+VALUES = {
+    "epsilon_insensitive": lambda a, t: np.maximum(abs(a - t) - EPSILON, 0),
+    "squared_epsilon_insensitive": lambda a, t: np.maximum(abs(a - t) - EPSILON, 0) ** 2 / 2,
+    "squared": lambda a, t: (a - t) ** 2 / 2,
+    "one_sided": lambda a, t: np.maximum(t - EPSILON - a, 0),
+    "hinge": lambda a, t: np.maximum(1 - t * a, 0),
+}
+CONJUGATES = {
+    "epsilon_insensitive": lambda b, t, c: -b * t + EPSILON * abs(b),
+    "squared_epsilon_insensitive": lambda b, t, c: -b * t + EPSILON * abs(b) + b**2 / (2 * c),
+    "squared": lambda b, t, c: -b * t + b**2 / (2 * c),
+    "one_sided": lambda b, t, c: -b * (t - EPSILON),
+    "hinge": lambda b, t, c: -t * b,
+}
+BOXES = {
+    "epsilon_insensitive": lambda t, c: (-c, c),
+    "squared_epsilon_insensitive": lambda t, c: (-np.inf * c, np.inf * c),
+    "squared": lambda t, c: (-np.inf * c, np.inf * c),
+    "one_sided": lambda t, c: (0 * c, c),
+    "hinge": lambda t, c: (np.minimum(0, t * c), np.maximum(0, t * c)),
+}
+CONSTRAINTS = {
+    "symmetric": lambda matrix, differences: [],
+    "positive_semidefinite": lambda matrix, differences: [matrix >> 0],
+}
+
+
+def project_symmetric(S):
+    return S
+
+
+def project_semidefinite(S):
+    eigenvalues, Q = np.linalg.eigh(S)
+    return (Q * np.maximum(eigenvalues, 0)) @ Q.T
+
+
+PROJECTIONS = {"symmetric": project_symmetric, "positive_semidefinite": project_semidefinite}
+
+
+class Case(NamedTuple):
+    loss: str
+    cone: str
+    fit_intercept: bool
+    has_prior: bool
+    is_weighted: bool
+    data: str
+    C: float
+
+    def __str__(self):
+        return "-".join(
+            [
+                self.loss,
+                self.cone,
+                "intercept" if self.fit_intercept else "origin",
+                "prior" if self.has_prior else "noprior",
+                "weighted" if self.is_weighted else "unit",
+                self.data,
+                f"C{self.C:g}",
+            ]
+        )
+
+
+def make_cases():
+    """Every loss, cone, intercept, prior and weighting; data and C go round."""
+    options = product(LOSSES, CONES, (False, True), (False, True), (False, True))
+    options = [option for option in options if not (option[0] in ONE_SIDED and option[2])]
+    C = [0.1, 1.0, 5.0]
+    return [
+        Case(*option, DATA[(5 * i + i // 4) % 4], C[(i + i // 3) % 3])
+        for i, option in enumerate(options)
+    ]
+
+
+CASES = make_cases()
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_solver = pytest.mark.parametrize("solver", SOLVERS)
+each_cone = pytest.mark.parametrize("cone", CONES)
+
+
+class Parts(NamedTuple):
+    """A problem as plain arrays."""
+
+    X: np.ndarray
+    pairs: np.ndarray
+    differences: np.ndarray
+    relations: np.ndarray
+    weights: np.ndarray
+    prior: np.ndarray
+
+    def distances(self, M):
+        return np.einsum("pi,ij,pj->p", self.differences, M, self.differences)
+
+    def adjoint(self, beta):
+        return np.einsum("p,pi,pj->ij", beta, self.differences, self.differences)
+
+    def kernel(self):
+        return (self.differences @ self.differences.T) ** 2
+
+
+@cache
+def parts_of(case, dtype=np.float64):
+    data = make_small_problem(case.data, dtype)
+    n_pairs, d = data.differences.shape
+    rng = np.random.default_rng(7)
+    relations = data.relations
+    if case.loss in CLASSES:
+        relations = np.where(relations > np.median(relations), 1.0, -1.0)
+    weights = rng.uniform(0.2, 2, n_pairs) if case.is_weighted else np.ones(n_pairs)
+    prior = np.zeros((d, d))
+    if case.has_prior:
+        A = rng.normal(size=(d, d))
+        prior = 0.3 * np.eye(d) + 0.1 * (A + A.T)
+    parts = Parts(
+        data.X,
+        data.pairs,
+        data.differences,
+        relations,
+        case.C * weights,
+        prior.astype(dtype),
+    )
+    for array in parts:
+        array.flags.writeable = False
+    return parts
+
+
+def loss_of(case):
+    loss = LOSSES[case.loss]
+    return loss(epsilon=EPSILON) if "epsilon" in loss().get_params() else loss()
+
+
+def problem_of(case, dtype=np.float64):
+    parts = parts_of(case, dtype)
+    return AlignmentProblem(
+        PairOperator(parts.X, parts.pairs),
+        parts.relations,
+        parts.weights,
+        loss_of(case),
+        CONES[case.cone](),
+        case.fit_intercept,
+        parts.prior if case.has_prior else None,
+    )
+
+
+def primal_of(case, parts, M, b):
+    losses = VALUES[case.loss](parts.distances(M) + b, parts.relations)
+    return 0.5 * np.sum((M - parts.prior) ** 2) + parts.weights @ losses
+
+
+def dual_of(case, parts, beta):
+    projected = PROJECTIONS[case.cone](parts.prior + parts.adjoint(beta))
+    conjugate = CONJUGATES[case.loss](beta, parts.relations, parts.weights).sum()
+    return 0.5 * np.sum(parts.prior**2) - 0.5 * np.sum(projected**2) - conjugate
+
+
+@cache
+def optimum(case):
+    """M, b and objective by cvxpy."""
+    parts = parts_of(case)
+    d = parts.prior.shape[0]
+    M = cvxpy.Variable((d, d), symmetric=True)
+    b = cvxpy.Variable()
+    distances = cvxpy.Variable(len(parts.relations))
+    Z = parts.differences
+    rank_one = np.array([np.outer(z, z).ravel() for z in Z])
+    constraints = [distances == rank_one @ cvxpy.vec(M, order="C") + b]
+    constraints += CONSTRAINTS[case.cone](M, Z)
+    if not case.fit_intercept:
+        constraints.append(b == 0)
+    losses = IN_CVXPY[case.loss](distances, parts.relations)
+    objective = 0.5 * cvxpy.sum_squares(M - parts.prior) + parts.weights @ losses
+    task = cvxpy.Problem(cvxpy.Minimize(objective), constraints)
+    task.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    return M.value, float(b.value), float(task.value)
+
+
+class Snapshot(NamedTuple):
+    primal: float
+    dual: float
+    matrix: np.ndarray
+    intercept: float
+    dual_coef: np.ndarray
+
+
+@cache
+def solution(case, solver):
+    """Result and what the callback saw on the way."""
+    snapshots = []
+
+    def callback(result):
+        snapshots.append(
+            Snapshot(
+                result.primal,
+                result.dual,
+                result.matrix.copy(),
+                result.intercept,
+                result.dual_coef.copy(),
+            )
+        )
+
+    tol = 1e-10 if solver == "newton" else 1e-8
+    result = SOLVERS[solver](problem_of(case), tol=tol, max_iter=LIMITS[solver], callback=callback)
+    return result, snapshots
+
+
+def assert_feasible(case, parts, beta):
+    lower, upper = BOXES[case.loss](parts.relations, parts.weights)
+    rounding = 1e-14 * parts.weights
+    assert np.all(lower - rounding <= beta)
+    assert np.all(beta <= upper + rounding)
+    if case.fit_intercept:
+        assert abs(beta.sum()) <= 1e-8 * np.abs(beta).sum()
+
+
+@each_solver
+@each_case
+def test_optimum_is_that_of_cvxpy(case, solver):
+    M, _b, value = optimum(case)
+    result, _ = solution(case, solver)
+    assert result.relative_gap <= 1e-8
+    assert result.primal == pytest.approx(value, rel=1e-6)
+    assert np.linalg.norm(result.matrix - M) <= MATRIX_ERROR[solver] * np.linalg.norm(M)
+
+
+@each_solver
+@each_case
+def test_gap_is_what_the_returned_point_has(case, solver):
+    """Primal and dual value from matrix, intercept and dual_coef by the explicit formulas."""
+    parts = parts_of(case)
+    result, _ = solution(case, solver)
+    assert_feasible(case, parts, result.dual_coef)
+    primal = primal_of(case, parts, result.matrix, result.intercept)
+    assert result.primal == pytest.approx(primal, rel=1e-11)
+    assert result.dual == pytest.approx(dual_of(case, parts, result.dual_coef), rel=1e-9)
+    # How far M is from optimal, at most.
+    M, _, _ = optimum(case)
+    bound = np.sqrt(2 * result.gap) + 1e-4 * np.linalg.norm(M)
+    assert np.linalg.norm(result.matrix - M) <= bound
+    stationary = PROJECTIONS[case.cone](parts.prior + parts.adjoint(result.dual_coef))
+    assert np.linalg.norm(result.matrix - stationary) <= MATRIX_ERROR[solver] * np.linalg.norm(M)
+
+
+@each_solver
+@each_case
+def test_every_iteration_brackets_the_optimum(case, solver):
+    parts = parts_of(case)
+    _, _, value = optimum(case)
+    result, snapshots = solution(case, solver)
+    assert len(snapshots) == len(result.history) == result.n_iter
+    slack = 1e-7 * abs(value)
+    every = max(1, len(snapshots) // 20)
+    for snapshot in snapshots[::every]:
+        assert snapshot.dual <= value + slack
+        assert value <= snapshot.primal + slack
+        assert_feasible(case, parts, snapshot.dual_coef)
+        assert snapshot.dual == pytest.approx(dual_of(case, parts, snapshot.dual_coef), rel=1e-8)
+        primal = primal_of(case, parts, snapshot.matrix, snapshot.intercept)
+        assert snapshot.primal == pytest.approx(primal, rel=1e-10)
+        bound = np.sqrt(2 * (snapshot.primal - snapshot.dual + slack))
+        assert np.linalg.norm(snapshot.matrix - optimum(case)[0]) <= bound
+    passes, primals, duals = np.array(result.history).T
+    assert np.all(np.diff(passes) > 0)
+    assert np.all(np.diff(primals) <= 0)
+    assert np.all(np.diff(duals) >= 0)
+
+
+@each_case
+def test_wrong_metric_shows_a_gap(case):
+    """Primal of any metric in the cone, minus a dual value, is at least 1/2 ||M - M*||^2."""
+    parts = parts_of(case)
+    M, b, _ = optimum(case)
+    dual = solution(case, "newton")[0].dual
+    rng = np.random.default_rng(3)
+    for size in [0.01, 0.1, 1.0]:
+        D = rng.normal(size=M.shape)
+        wrong = PROJECTIONS[case.cone](M + size * (D + D.T))
+        primal = primal_of(case, parts, wrong, b + case.fit_intercept * size * rng.normal())
+        distance = np.linalg.norm(wrong - M)
+        assert distance > 1e-3
+        assert primal - dual >= 0.5 * distance**2 * (1 - 1e-3)
+
+
+@each_case
+def test_complementary_slackness(case):
+    """Each coefficient is minus a slope of its loss at the distance of its pair."""
+    parts = parts_of(case)
+    result, _ = solution(case, "newton")
+    a = parts.distances(result.matrix) + result.intercept
+    h = 1e-3
+    c, t, loss = parts.weights, parts.relations, VALUES[case.loss]
+    left = c * (loss(a, t) - loss(a - h, t)) / h
+    right = c * (loss(a + h, t) - loss(a, t)) / h
+    smallest, largest = np.minimum(left, right), np.maximum(left, right)
+    slack = 2 * h * c
+    assert np.all(smallest - slack <= -result.dual_coef)
+    assert np.all(-result.dual_coef <= largest + slack)
+
+
+def test_cases_have_coefficients_free_and_at_bounds():
+    """The zoo is not trivial: metrics are inside and outside of the semidefinite cone."""
+    n_free, n_bound, n_zero, n_indefinite = 0, 0, 0, 0
+    for case in CASES:
+        parts, result = parts_of(case), solution(case, "newton")[0]
+        size = np.abs(result.dual_coef)
+        n_zero += np.sum(size < 1e-9)
+        n_bound += np.sum(size > parts.weights * (1 - 1e-9))
+        n_free += np.sum((size >= 1e-9) & (size <= parts.weights * (1 - 1e-9)))
+        S = parts.prior + parts.adjoint(result.dual_coef)
+        n_indefinite += np.linalg.eigvalsh(S)[0] < -1e-3
+    assert min(n_free, n_bound, n_zero) > 100
+    assert n_indefinite > 10
+
+
+@pytest.mark.parametrize("case", CASES[::3], ids=str)
+def test_cvxpy_reference_agrees(case):
+    parts = parts_of(case)
+    M, _b, value = optimum(case)
+    seen = []
+    result = cvxpy_reference(problem_of(case), tol=1e-6, max_iter=200, callback=seen.append)
+    assert seen == [result]
+    assert result.primal == pytest.approx(value, rel=1e-6)
+    assert np.linalg.norm(result.matrix - M) <= 1e-3 * np.linalg.norm(M)
+    assert result.relative_gap <= 1e-5
+    assert_feasible(case, parts, result.dual_coef)
+    assert result.primal == pytest.approx(
+        primal_of(case, parts, result.matrix, result.intercept), rel=1e-9
+    )
+    assert result.dual == pytest.approx(dual_of(case, parts, result.dual_coef), rel=1e-8)
+    assert result.dual <= value * (1 + 1e-7)
+
+
+def test_cvxpy_reference_refuses_large_problems():
+    X = np.random.default_rng(0).normal(size=(200, 20))
+    pairs = np.random.default_rng(1).integers(200, size=(100_000, 2))
+    ones = np.ones(100_000)
+    problem = AlignmentProblem(PairOperator(X, pairs), ones, ones, Squared(), Symmetric(), False)
+    with pytest.raises(ValueError, match=r"100000 pairs x 210 products .* = 2\.1e\+07") as error:
+        cvxpy_reference(problem, tol=1e-3, max_iter=10)
+    assert "2e+07" in str(error.value)
+    assert "solver='auto'" in str(error.value)
+
+
+# Limits and closed forms
+
+
+def simple_problem(
+    Z, t, c, *, loss=None, cone="symmetric", fit_intercept=False, prior=None, dtype=np.float64
+):
+    """Problem over given differences: pair p joins sample 0, the origin, and sample p + 1."""
+    Z = np.atleast_2d(np.asarray(Z, dtype=dtype))
+    X = np.concatenate([np.zeros((1, Z.shape[1]), dtype=dtype), Z])
+    pairs = np.column_stack([np.zeros(len(Z), dtype=int), np.arange(1, len(Z) + 1)])
+    return AlignmentProblem(
+        PairOperator(X, pairs),
+        np.asarray(t, dtype=np.float64),
+        np.broadcast_to(np.asarray(c, dtype=np.float64), (len(Z),)).copy(),
+        EpsilonInsensitive(EPSILON) if loss is None else loss,
+        CONES[cone](),
+        fit_intercept,
+        None if prior is None else prior.astype(dtype),
+    )
+
+
+def random_differences(n_pairs=30, d=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_pairs, d)), rng.uniform(-1, 2, n_pairs), rng.uniform(0.5, 2, n_pairs)
+
+
+@each_solver
+@each_cone
+@pytest.mark.parametrize("has_prior", [False, True], ids=["noprior", "prior"])
+def test_small_weights_put_every_coefficient_at_its_bound(cone, solver, has_prior):
+    Z, t, w = random_differences()
+    prior = has_prior * np.diag([0.5, 0.2, -0.3])
+    c = 1e-7 * w
+    errors = t - np.einsum("pi,ij,pj->p", Z, PROJECTIONS[cone](prior), Z)
+    assert np.min(np.abs(np.abs(errors) - EPSILON)) > 1e-3
+    beta = c * np.sign(errors) * (np.abs(errors) > EPSILON)
+    expected = PROJECTIONS[cone](prior + np.einsum("p,pi,pj->ij", beta, Z, Z))
+    # The metric is a tiny part of the objective.
+    result = SOLVERS[solver](
+        simple_problem(Z, t, c, cone=cone, prior=prior), tol=1e-15, max_iter=100
+    )
+    assert_allclose(result.dual_coef, beta, rtol=1e-6, atol=1e-16)
+    assert_allclose(result.matrix, expected, rtol=1e-6, atol=1e-12)
+
+
+@each_solver
+@pytest.mark.parametrize("loss", LOSSES)
+@each_cone
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_one_feature_is_a_scalar_problem(loss, cone, solver, fit_intercept):
+    fit_intercept = fit_intercept and loss not in ONE_SIDED
+    case = Case(loss, cone, fit_intercept, False, False, "", 1.0)
+    rng = np.random.default_rng(5)
+    Z = rng.normal(size=(15, 1))
+    # Falling with the distance: at the boundary of the cone where there is an intercept.
+    t = 2 - 1.5 * Z[:, 0] ** 2 + rng.normal(size=15)
+    t = np.sign(t - np.median(t) + 1e-9) if loss in CLASSES else t
+    parts = Parts(None, None, Z, t, np.ones(15), np.zeros((1, 1)))
+    exact = {"options": {"xatol": 1e-11}}
+
+    def best_intercept(m):
+        if not fit_intercept:
+            return 0.0
+        return minimize_scalar(
+            lambda b: primal_of(case, parts, np.array([[m]]), b), bounds=(-20, 20), **exact
+        ).x
+
+    def value(m):
+        return primal_of(case, parts, np.array([[m]]), best_intercept(m))
+
+    low = -20 if np.any(PROJECTIONS[cone](np.array([[-1.0]]))) else 0
+    best = min((minimize_scalar(value, bounds=(low, 20), **exact).x, low), key=value)
+    problem = simple_problem(Z, t, 1.0, loss=loss_of(case), cone=cone, fit_intercept=fit_intercept)
+    result = SOLVERS[solver](problem, tol=1e-10, max_iter=LIMITS[solver])
+    assert result.primal == pytest.approx(value(best), rel=1e-7)
+    assert result.matrix[0, 0] == pytest.approx(best, abs=2e-4)
+
+
+@each_solver
+@pytest.mark.parametrize("has_prior", [False, True], ids=["noprior", "prior"])
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_squared_loss_is_kernel_ridge_regression(solver, has_prior, fit_intercept):
+    Z, t, c = random_differences()
+    prior = has_prior * np.diag([0.5, 0.2, -0.3])
+    K = (Z @ Z.T) ** 2 + np.diag(1 / c)
+    right = t - np.einsum("pi,ij,pj->p", Z, prior, Z)
+    b = 0.0
+    if fit_intercept:
+        ones = np.ones((len(t), 1))
+        bordered = np.block([[K, ones], [ones.T, np.zeros((1, 1))]])
+        *beta, b = np.linalg.solve(bordered, np.append(right, 0))
+    else:
+        beta = np.linalg.solve(K, right)
+    problem = simple_problem(Z, t, c, loss=Squared(), fit_intercept=fit_intercept, prior=prior)
+    result = SOLVERS[solver](problem, tol=1e-13, max_iter=LIMITS[solver])
+    assert_allclose(result.dual_coef, beta, atol=1e-5)
+    assert_allclose(result.matrix, prior + np.einsum("p,pi,pj->ij", beta, Z, Z), atol=1e-5)
+    assert result.intercept == pytest.approx(b, abs=1e-5)
+
+
+def test_squared_loss_needs_one_newton_step_on_a_subspace():
+    Z, t, c = random_differences()
+    result = newton(simple_problem(Z, t, c, loss=Squared()), tol=1e-10, max_iter=10)
+    assert result.relative_gap <= 1e-10
+    assert result.n_iter <= 2
+
+
+@each_solver
+@pytest.mark.parametrize("loss", LOSSES)
+def test_inactive_cone_is_no_cone(loss, solver):
+    """Far inside of the semidefinite cone the constraint does not matter."""
+    case = Case(loss, "symmetric", loss not in ONE_SIDED, True, True, "wine", 0.02)
+    parts = parts_of(case)
+    results = [
+        SOLVERS[solver](
+            AlignmentProblem(
+                PairOperator(parts.X, parts.pairs),
+                parts.relations,
+                parts.weights,
+                loss_of(case),
+                CONES[cone](),
+                case.fit_intercept,
+                np.eye(len(parts.prior)),
+            ),
+            tol=1e-12,
+            max_iter=3000,
+        )
+        for cone in ("symmetric", "positive_semidefinite")
+    ]
+    assert np.linalg.eigvalsh(results[0].matrix)[0] > 0.1
+    assert np.linalg.norm(results[0].matrix - np.eye(len(parts.prior))) > 1e-3
+    assert_allclose(results[0].matrix, results[1].matrix, atol=1e-5)
+    assert results[0].primal == pytest.approx(results[1].primal, rel=1e-9)
+
+
+@each_solver
+@pytest.mark.parametrize("case", CASES[::5], ids=str)
+def test_pairs_given_twice_weigh_double(case, solver):
+    parts, problem = parts_of(case), problem_of(case)
+    twice = AlignmentProblem(
+        PairOperator(parts.X, np.concatenate([parts.pairs, parts.pairs[:, ::-1]])),
+        np.tile(parts.relations, 2),
+        np.tile(parts.weights, 2) / 2,
+        problem.loss,
+        problem.cone,
+        problem.fit_intercept,
+        problem.prior,
+    )
+    result = SOLVERS[solver](twice, tol=1e-9, max_iter=LIMITS[solver])
+    M, _, value = optimum(case)
+    assert result.primal == pytest.approx(value, rel=1e-6)
+    assert np.linalg.norm(result.matrix - M) <= MATRIX_ERROR[solver] * np.linalg.norm(M)
+    single = result.dual_coef.reshape(2, -1).sum(axis=0)
+    assert_feasible(case, parts, single)
+    assert dual_of(case, parts, single) == pytest.approx(value, rel=1e-6)
+
+
+@each_solver
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name not in ONE_SIDED | CLASSES])
+@each_cone
+@pytest.mark.parametrize("level", [1.0, -3.0, 0.0])
+def test_equal_relations_are_met_by_the_intercept_alone(loss, cone, solver, level):
+    case = Case(loss, cone, True, False, False, "", 1.0)
+    Z, _, c = random_differences()
+    problem = simple_problem(
+        Z, np.full(30, level), c, loss=loss_of(case), cone=cone, fit_intercept=True
+    )
+    result = SOLVERS[solver](problem, tol=1e-8, max_iter=50)
+    parts = Parts(None, None, Z, np.full(30, level), c, np.zeros((3, 3)))
+    assert result.primal <= 1e-10
+    assert primal_of(case, parts, result.matrix, result.intercept) <= 1e-10
+    assert_allclose(result.matrix, 0, atol=1e-5)
+    assert abs(result.dual_coef.sum()) <= 1e-9
+    assert result.dual <= 1e-12
+    assert result.relative_gap <= 1e-8
+
+
+@each_solver
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name not in CLASSES])
+@each_cone
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_relations_that_the_projected_prior_meets_leave_it(loss, cone, solver, fit_intercept):
+    fit_intercept = fit_intercept and loss not in ONE_SIDED
+    case = Case(loss, cone, fit_intercept, True, False, "", 1.0)
+    Z, _, c = random_differences()
+    prior = np.diag([1.0, 0.5, -0.5])
+    expected = PROJECTIONS[cone](prior)
+    t = np.einsum("pi,ij,pj->p", Z, expected, Z) + 2.0 * fit_intercept
+    problem = simple_problem(
+        Z, t, c, loss=loss_of(case), cone=cone, fit_intercept=fit_intercept, prior=prior
+    )
+    result = SOLVERS[solver](problem, tol=1e-10, max_iter=2000)
+    assert_allclose(result.matrix, expected, atol=2e-4)
+    value = 0.5 * np.sum((expected - prior) ** 2)
+    assert result.primal == pytest.approx(value, abs=1e-7)
+    assert result.dual <= value + 1e-10
+
+
+class Shortfall(Loss):
+    """max(0, t - a): no loss for distances that are too large."""
+
+    degree = 1
+
+    def value(self, prediction, target):
+        return np.maximum(target - prediction, 0)
+
+    def conjugate(self, target, weight):
+        return ConjugateForm(target, 0.0, 0.0, 0 * weight, weight)
+
+
+def test_one_sided_loss_with_intercept_is_refused():
+    Z, t, c = random_differences()
+    with pytest.raises(ValueError, match="fit_intercept=False"):
+        simple_problem(Z, t, c, loss=Shortfall(), fit_intercept=True)
+
+
+@each_solver
+@each_cone
+def test_one_sided_loss_of_a_single_pair(solver, cone):
+    """A loss from outside of the package needs its conjugate and nothing else."""
+    z = np.array([1.0, 2.0])
+    for t, c, beta in [(2.0, 10.0, 2 / 25), (2.0, 0.01, 0.01), (-2.0, 10.0, 0.0)]:
+        problem = simple_problem(z[None], [t], c, loss=Shortfall(), cone=cone)
+        result = SOLVERS[solver](problem, tol=1e-8, max_iter=500)
+        assert_allclose(result.matrix, beta * np.outer(z, z), atol=1e-5)
+
+
+# Running
+
+
+@pytest.mark.parametrize("solver", [newton, projected_gradient])
+def test_callback_stops(solver):
+    case = CASES[2]
+    seen = []
+
+    def callback(result):
+        seen.append(result.relative_gap)
+        return len(seen) == 3
+
+    result = solver(problem_of(case), tol=0, max_iter=100, callback=callback)
+    assert len(seen) == result.n_iter == 3
+    assert result.stopped_by_callback
+    assert seen[-1] == result.relative_gap > 0
+
+
+@each_solver
+@each_case
+def test_warm_start_from_the_solution_is_immediate(case, solver):
+    solved = solution(case, solver)[0]
+    start = solved.dual_coef.copy()
+    start.flags.writeable = False
+    again = SOLVERS[solver](problem_of(case), tol=1e-5, max_iter=100, dual_coef=start)
+    assert again.relative_gap <= 1e-5
+    assert again.n_iter <= 5
+
+
+@each_solver
+@each_case
+def test_one_iteration_gives_valid_bounds(case, solver):
+    parts = parts_of(case)
+    M, _, value = optimum(case)
+    result = SOLVERS[solver](problem_of(case), tol=0, max_iter=1)
+    assert result.n_iter == 1
+    assert np.isfinite(result.gap)
+    assert result.dual <= value * (1 + 1e-7) <= result.primal * (1 + 2e-7)
+    assert_feasible(case, parts, result.dual_coef)
+    assert result.dual == pytest.approx(dual_of(case, parts, result.dual_coef), rel=1e-8, abs=1e-9)
+    assert result.primal == pytest.approx(
+        primal_of(case, parts, result.matrix, result.intercept), rel=1e-10
+    )
+    assert np.linalg.norm(result.matrix - M) <= np.sqrt(2 * result.gap) * (1 + 1e-6)
+
+
+@each_solver
+@pytest.mark.parametrize("case", CASES[1::4], ids=str)
+def test_warm_start_from_another_problem_reaches_the_same_metric(case, solver):
+    parts = parts_of(case)
+    start = 0.5 * parts.weights * np.random.default_rng(0).uniform(-1, 1, len(parts.weights))
+    start.flags.writeable = False
+    result = SOLVERS[solver](problem_of(case), tol=1e-7, max_iter=LIMITS[solver], dual_coef=start)
+    assert result.relative_gap <= 1e-7
+    assert result.primal == pytest.approx(optimum(case)[2], rel=1e-6)
+    assert_feasible(case, parts, result.dual_coef)
+
+
+@pytest.mark.parametrize("C", [1e-8, 1e-4, 1e4, 1e6])
+@pytest.mark.parametrize("loss", LOSSES)
+@each_cone
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_extreme_weight_converges_or_reports_its_gap(loss, cone, C, fit_intercept):
+    case = Case(loss, cone, fit_intercept and loss not in ONE_SIDED, False, True, "iris", C)
+    parts = parts_of(case)
+    result = newton(problem_of(case), tol=1e-6, max_iter=60)
+    assert_feasible(case, parts, result.dual_coef)
+    primal = primal_of(case, parts, result.matrix, result.intercept)
+    dual = dual_of(case, parts, result.dual_coef)
+    assert result.primal == pytest.approx(primal, rel=1e-9)
+    assert result.dual == pytest.approx(dual, rel=1e-7, abs=1e-9 * primal)
+    if C < 1:
+        assert result.relative_gap <= 1e-6
+    # The metric at zero costs this much, and no dual value may exceed it.
+    b = case.fit_intercept * np.median(parts.relations)
+    assert result.dual <= primal_of(case, parts, np.zeros_like(parts.prior), b)
+
+
+@pytest.mark.parametrize("C", [1e-8, 1e6])
+@each_cone
+def test_extreme_weight_gap_of_the_gradient_method_is_true(cone, C):
+    case = Case("epsilon_insensitive", cone, True, False, True, "iris", C)
+    parts = parts_of(case)
+    result = projected_gradient(problem_of(case), tol=1e-6, max_iter=200)
+    assert_feasible(case, parts, result.dual_coef)
+    primal = primal_of(case, parts, result.matrix, result.intercept)
+    dual = dual_of(case, parts, result.dual_coef)
+    assert result.primal == pytest.approx(primal, rel=1e-9)
+    assert result.dual == pytest.approx(dual, rel=1e-7)
+    exact = newton(problem_of(case), tol=1e-9, max_iter=60)
+    assert result.dual <= exact.primal * (1 + 1e-9)
+    assert exact.dual <= result.primal * (1 + 1e-9)
+
+
+@each_solver
+@pytest.mark.parametrize("case", CASES[::2], ids=str)
+def test_float32_certificate_is_valid_to_its_rounding(case, solver):
+    parts = parts_of(case)
+    _, _, value = optimum(case)
+    result = SOLVERS[solver](problem_of(case, np.float32), tol=1e-3, max_iter=3000)
+    assert result.matrix.dtype == np.float32
+    # A problem in single precision is itself a rounded one.
+    assert result.dual <= value + 1e-4 * abs(value)
+    assert value <= result.primal + 1e-4 * abs(value)
+    assert result.relative_gap <= 1e-3
+    primal = primal_of(case, parts, result.matrix.astype(np.float64), result.intercept)
+    assert result.primal == pytest.approx(primal, rel=1e-4)
+    dual = dual_of(case, parts, result.dual_coef.astype(np.float64))
+    assert result.dual == pytest.approx(dual, rel=1e-3, abs=1e-3)
+
+
+# Awkward pairs
+
+
+@each_solver
+@each_cone
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_pairs_without_length_only_move_the_intercept(solver, cone, fit_intercept):
+    Z, t, c = random_differences()
+    Z[::5] = 0
+    case = Case("epsilon_insensitive", cone, fit_intercept, False, True, "", 1.0)
+    problem = simple_problem(Z, t, c, cone=cone, fit_intercept=fit_intercept)
+    result = SOLVERS[solver](problem, tol=1e-9, max_iter=LIMITS[solver])
+    parts = Parts(None, None, Z, t, c, np.zeros((3, 3)))
+    assert np.all(np.isfinite(result.matrix))
+    assert result.relative_gap <= 1e-8
+    assert_feasible(case, parts, result.dual_coef)
+    assert result.primal == pytest.approx(primal_of(case, parts, result.matrix, result.intercept))
+    assert result.dual == pytest.approx(dual_of(case, parts, result.dual_coef))
+    if not fit_intercept:
+        # Their loss is constant.
+        other = Z.any(axis=1)
+        apart = SOLVERS[solver](
+            simple_problem(Z[other], t[other], c[other], cone=cone),
+            tol=1e-9,
+            max_iter=LIMITS[solver],
+        )
+        constant = c[~other] @ VALUES[case.loss](0.0, t[~other])
+        assert_allclose(result.matrix, apart.matrix, atol=1e-4)
+        assert result.primal == pytest.approx(apart.primal + constant, rel=1e-7)
+
+
+@each_solver
+@each_cone
+def test_only_pairs_without_length(solver, cone):
+    t = np.array([1.0, -2.0])
+    result = SOLVERS[solver](
+        simple_problem(np.zeros((2, 3)), t, 1.0, cone=cone), tol=1e-9, max_iter=100
+    )
+    assert_array_equal(result.matrix, 0)
+    assert result.primal == pytest.approx(np.abs(t).sum() - 2 * EPSILON)
+    assert result.relative_gap <= 1e-9
+
+
+@each_solver
+@each_cone
+@pytest.mark.parametrize("t", [2.0, 0.05, -1.0])
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("c", [0.01, 10.0])
+def test_single_pair_has_a_closed_form(solver, cone, t, d, c):
+    """M = beta z z^T, beta the clipped excess over the tube; n = 2 samples, P = 1."""
+    z = np.arange(1.0, d + 1)
+    length = z @ z
+    excess = np.sign(t) * max(abs(t) - EPSILON, 0)
+    beta = np.clip(excess / length**2, -c, c)
+    result = SOLVERS[solver](simple_problem(z[None], [t], c, cone=cone), tol=1e-10, max_iter=2000)
+    expected = PROJECTIONS[cone](beta * np.outer(z, z))
+    assert_allclose(result.matrix, expected, atol=1e-5 / length)
+    assert result.relative_gap <= 1e-6
+
+
+@each_solver
+@each_cone
+def test_single_pair_with_intercept_learns_nothing(solver, cone):
+    result = SOLVERS[solver](
+        simple_problem([[1.0, 2.0]], [3.0], 1.0, cone=cone, fit_intercept=True),
+        tol=1e-9,
+        max_iter=200,
+    )
+    assert_allclose(result.matrix, 0, atol=1e-6)
+    assert abs(result.intercept - 3) <= EPSILON + 1e-6
+    assert result.primal <= 1e-9
+    assert abs(result.dual_coef.sum()) <= 1e-12
+
+
+# Support vector regression and ridge against others
+
+
+def svr_parts(case):
+    """Kernel over the pairs; only the first of a pair that comes twice."""
+    parts = parts_of(case)
+    return parts, parts.kernel()
+
+
+@each_solver
+@pytest.mark.parametrize("data", DATA)
+def test_epsilon_svr_is_that_of_libsvm(data, solver):
+    case = Case("epsilon_insensitive", "symmetric", True, False, True, data, 1.0)
+    parts, K = svr_parts(case)
+    svr = SVR(kernel="precomputed", C=1.0, epsilon=EPSILON, tol=1e-7, max_iter=10**6)
+    svr.fit(K, parts.relations, sample_weight=parts.weights)
+    M = np.einsum("p,pi,pj->ij", svr.dual_coef_[0], *2 * [parts.differences[svr.support_]])
+    result = SOLVERS[solver](problem_of(case), tol=1e-10, max_iter=LIMITS[solver])
+    assert np.linalg.norm(result.matrix - M) <= 2e-4 * np.linalg.norm(M)
+    b = float(svr.intercept_[0])
+    assert result.primal == pytest.approx(primal_of(case, parts, M, b), rel=1e-6)
+
+
+NU_CASES = [
+    Case("epsilon_insensitive", "symmetric", True, False, False, "diabetes", 1.0),
+    Case("epsilon_insensitive", "symmetric", True, False, False, "diabetes", 5.0),
+    Case("epsilon_insensitive", "symmetric", True, False, False, "wine", 5.0),
+    Case("epsilon_insensitive", "symmetric", True, False, True, "breast_cancer", 1.0),
+]
+
+
+def nu_value(parts, M, b, epsilon, nu):
+    errors = np.abs(parts.distances(M) + b - parts.relations)
+    fit = parts.weights @ np.maximum(errors - epsilon, 0)
+    return 0.5 * np.sum((M - parts.prior) ** 2) + nu * parts.weights.sum() * epsilon + fit
+
+
+def solve_nu(case, nu, **options):
+    problem = problem_of(case)
+    options = {"solver": newton, "tol": 1e-5, "max_iter": 1000} | options
+    return nu_svr(problem, nu, **options), problem.loss.epsilon
+
+
+@pytest.mark.parametrize("nu", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("case", NU_CASES[:2], ids=str)
+def test_nu_svr_is_that_of_libsvm(case, nu):
+    parts, K = svr_parts(case)
+    svr = NuSVR(kernel="precomputed", C=case.C, nu=nu, tol=1e-6, max_iter=10**6).fit(
+        K, parts.relations
+    )
+    M = np.einsum("p,pi,pj->ij", svr.dual_coef_[0], *2 * [parts.differences[svr.support_]])
+    b = float(svr.intercept_[0])
+    # libsvm keeps its epsilon: it is the error of the free support vectors.
+    is_free = np.zeros(len(K), dtype=bool)
+    is_free[svr.support_] = np.abs(svr.dual_coef_[0]) < case.C * (1 - 1e-6)
+    errors = np.abs(parts.distances(M) + b - parts.relations)
+    epsilon_libsvm = np.median(errors[is_free])
+    result, epsilon = solve_nu(case, nu)
+    assert result.relative_gap <= 1e-5
+    bound = np.sqrt(2 * result.gap) + 1e-3 * np.linalg.norm(M)
+    assert np.linalg.norm(result.matrix - M) <= bound <= 0.1 * np.linalg.norm(M)
+    assert epsilon == pytest.approx(epsilon_libsvm, abs=1e-2)
+    value = nu_value(parts, M, b, epsilon_libsvm, nu)
+    assert result.primal == pytest.approx(value, rel=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("fit_intercept", "has_prior"),
+    [(True, False), (True, True), (False, False)],
+    ids=["intercept", "intercept_prior", "origin"],
+)
+@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
+@pytest.mark.parametrize("nu", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("case", [NU_CASES[0], NU_CASES[3]], ids=str)
+def test_nu_svr_is_that_of_cvxpy(case, nu, cone, fit_intercept, has_prior):
+    case = case._replace(cone=cone, has_prior=has_prior, fit_intercept=fit_intercept)
+    parts = parts_of(case)
+    d = len(parts.prior)
+    M, b, epsilon = cvxpy.Variable((d, d), symmetric=True), cvxpy.Variable(), cvxpy.Variable()
+    rank_one = np.array([np.outer(z, z).ravel() for z in parts.differences])
+    errors = cvxpy.abs(rank_one @ cvxpy.vec(M, order="C") + b - parts.relations)
+    objective = 0.5 * cvxpy.sum_squares(M - parts.prior) + nu * parts.weights.sum() * epsilon
+    objective += parts.weights @ cvxpy.pos(errors - epsilon)
+    constraints = [epsilon >= 0, *CONSTRAINTS[cone](M, parts.differences)]
+    if not fit_intercept:
+        constraints.append(b == 0)
+    task = cvxpy.Problem(cvxpy.Minimize(objective), constraints)
+    task.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    result, found = solve_nu(case, nu)
+    assert result.relative_gap <= 1e-5
+    assert result.primal == pytest.approx(task.value, rel=2e-5)
+    bound = np.sqrt(2 * result.gap) + 1e-3 * np.linalg.norm(M.value)
+    assert np.linalg.norm(result.matrix - M.value) <= bound
+    # The certificate, by the formulas of the nu form.
+    primal = nu_value(parts, result.matrix, result.intercept, found, nu)
+    assert result.primal == pytest.approx(primal, rel=1e-9)
+    assert_feasible(case, parts, result.dual_coef)
+    assert np.abs(result.dual_coef).sum() <= nu * parts.weights.sum() * (1 + 1e-12)
+    projected = PROJECTIONS[cone](parts.prior + parts.adjoint(result.dual_coef))
+    dual = 0.5 * np.sum(parts.prior**2) - 0.5 * np.sum(projected**2)
+    dual += result.dual_coef @ parts.relations
+    assert result.dual == pytest.approx(dual, rel=1e-8)
+
+
+@pytest.mark.parametrize("nu", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("case", NU_CASES, ids=str)
+def test_nu_is_the_share_outside_the_tube(case, nu):
+    """At most nu of the weight lies outside, at least nu outside or on the tube."""
+    parts = parts_of(case)
+    result, epsilon = solve_nu(case, nu)
+    errors = np.abs(parts.distances(result.matrix) + result.intercept - parts.relations)
+    share = parts.weights / parts.weights.sum()
+    assert share @ (errors > epsilon + 1e-3) <= nu + 1e-9
+    assert share @ (errors >= epsilon - 1e-3) >= nu - 1e-9
+
+
+def test_nu_svr_stops_by_callback_and_by_max_iter():
+    seen = []
+
+    def callback(result):
+        seen.append(result)
+        return len(seen) == 2
+
+    result, _ = solve_nu(NU_CASES[0], 0.3, callback=callback, tol=0)
+    assert len(seen) == 2
+    assert result.stopped_by_callback
+    result, _ = solve_nu(NU_CASES[0], 0.3, max_iter=2, tol=0)
+    assert result.n_iter <= 2
+    assert np.isfinite(result.gap)
+    assert result.dual <= solve_nu(NU_CASES[0], 0.3)[0].primal <= result.primal
+
+
+def test_nu_svr_with_a_tube_of_half_the_range_learns_the_zero_metric():
+    """Balanced classes and nu at the limit: the trap of the source, M = 0 for every C."""
+    Z, _, _ = random_differences(n_pairs=20)
+    t = np.tile([-1.0, 1.0], 10)
+    for C in (1.0, 100.0):
+        problem = simple_problem(1e-2 * Z, t, C, fit_intercept=True)
+        result = nu_svr(problem, 0.5, solver=newton, tol=1e-8, max_iter=500)
+        # Every coefficient would be at most C / 2 at the optimum: the value is that of M = 0.
+        assert result.primal <= 0.5 * C * 20 * (1 + 1e-7)
+        assert result.relative_gap <= 1e-6
+
+
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["unit", "weighted"])
+@pytest.mark.parametrize("C", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize(("n_pairs", "d"), [(4, 4), (40, 3), (1, 2)])
+def test_coefficient_ridge_has_a_closed_form(n_pairs, d, C, is_weighted):
+    Z, t, w = random_differences(n_pairs, d)
+    w = w if is_weighted else np.ones(n_pairs)
+    K = (Z @ Z.T) ** 2
+    a = np.linalg.solve(np.diag(1 / (C * w)) + K @ np.diag(w) @ K, K @ (w * t))
+    if not is_weighted:
+        textbook = np.linalg.solve(K @ K + np.eye(n_pairs) / C, K @ t)
+        assert_allclose(a, textbook, rtol=1e-9)
+    problem = simple_problem(Z, t, C * w, loss=Squared())
+    result = coefficient_ridge(problem, C, tol=1e-10, max_iter=100)
+    assert_allclose(result.dual_coef, a, rtol=1e-6, atol=1e-8)
+    assert_allclose(result.matrix, np.einsum("p,pi,pj->ij", a, Z, Z), atol=1e-8)
+    value = 0.5 * np.sum(a**2 / w) + 0.5 * C * w @ (K @ a - t) ** 2
+    assert result.primal == pytest.approx(value, rel=1e-8)
+    assert result.dual <= value * (1 + 1e-9)
+    assert result.relative_gap <= 1e-8
+
+
+@pytest.mark.parametrize("C", [0.1, 10.0])
+def test_large_coefficient_ridge_is_certified(monkeypatch, C):
+    """Beyond the largest dense system it iterates, to the gap that was asked for."""
+    monkeypatch.setattr("metricalign.solvers.ridge.LARGEST_SYSTEM", 2)
+    Z, t, w = random_differences(40, 3)
+    problem = simple_problem(Z, t, C * w, loss=Squared())
+    result = coefficient_ridge(problem, C, tol=1e-6, max_iter=1000)
+    K = (Z @ Z.T) ** 2
+    a = np.linalg.solve(np.diag(1 / (C * w)) + K @ np.diag(w) @ K, K @ (w * t))
+    value = 0.5 * np.sum(a**2 / w) + 0.5 * C * w @ (K @ a - t) ** 2
+    assert result.dual <= value * (1 + 1e-9)
+    assert value <= result.primal * (1 + 1e-9)
+    assert result.relative_gap <= 1e-6
+    expected = np.einsum("p,pi,pj->ij", a, Z, Z)
+    assert np.linalg.norm(result.matrix - expected) <= 1e-2 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=str)
+def test_iterative_newton_systems_reach_the_same_optimum(monkeypatch, case):
+    """Beyond the largest dense system: conjugate gradients inside."""
+    monkeypatch.setattr("metricalign.solvers.semismooth_newton.LARGEST_SYSTEM", 2)
+    result = newton(problem_of(case), tol=1e-6, max_iter=500)
+    assert result.relative_gap <= 1e-6
+    assert result.primal == pytest.approx(optimum(case)[2], rel=2e-6)
+
+
+@pytest.mark.parametrize("case", CASES[::4], ids=str)
+def test_rotated_samples_give_the_rotated_metric(case):
+    parts, problem = parts_of(case), problem_of(case)
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=parts.prior.shape))[0]
+    rotated = AlignmentProblem(
+        PairOperator(parts.X @ Q, parts.pairs),
+        parts.relations,
+        parts.weights,
+        problem.loss,
+        problem.cone,
+        problem.fit_intercept,
+        Q.T @ parts.prior @ Q,
+    )
+    result = newton(rotated, tol=1e-10, max_iter=300)
+    M, _, value = optimum(case)
+    assert result.primal == pytest.approx(value, rel=1e-6)
+    assert np.linalg.norm(Q @ result.matrix @ Q.T - M) <= 1e-4 * np.linalg.norm(M)
+
+
+def test_semidefinite_optimum_beats_the_projected_unconstrained_one():
+    """Cutting negative eigenvalues afterwards is not the constrained optimum."""
+    symmetric = Case("epsilon_insensitive", "symmetric", True, False, False, "wine", 10.0)
+    constrained = symmetric._replace(cone="positive_semidefinite")
+    parts = parts_of(symmetric)
+    plain = newton(problem_of(symmetric), tol=1e-8, max_iter=300)
+    best = newton(problem_of(constrained), tol=1e-8, max_iter=300)
+    cut = PROJECTIONS["positive_semidefinite"](plain.matrix)
+    value = minimize_scalar(lambda b: primal_of(symmetric, parts, cut, b), bounds=(-10, 10)).fun
+    assert plain.primal < best.primal < 0.99 * value
+    assert isinstance(problem_of(constrained).cone, PositiveSemidefinite)
