@@ -151,6 +151,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _problem(self, X, y, sample_weight) -> AlignmentProblem:
         """Validate the targets, choose the pairs and put the problem together."""
         n_samples, n_features = X.shape
+        _check_magnitude(X)
         self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -167,11 +168,11 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "The two samples of every pair are identical in X, so no distance can be learned "
                 "from them. Check X and pairs."
             )
-        if not np.isfinite(mean_squared_length) or mean_squared_length**2 in (0, np.inf):
+        if mean_squared_length**2 == 0:
             raise ValueError(
-                f"The features in X are so large or small (mean squared difference "
-                f"{mean_squared_length:.1e}) that products of them leave the range of "
-                f"{X.dtype}. Scale X, for example with StandardScaler."
+                "The features in X are so small (mean squared difference "
+                f"{mean_squared_length:.1e}) that products of them vanish. Scale X, for example "
+                "with StandardScaler."
             )
         spread = _spread(self.relations_, weights)
         loss = self._loss().resolved(spread)
@@ -211,13 +212,14 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             return None
         if isinstance(prior, str):
             return np.eye(n_features, dtype=dtype)
-        prior = check_array(prior, dtype=dtype, input_name="prior")
-        if prior.shape != (n_features, n_features) or not np.allclose(prior, prior.T):
+        if np.shape(prior) != (n_features, n_features):
             raise ValueError(
-                f"prior must be a symmetric matrix of shape ({n_features}, {n_features}); got "
-                f"shape {prior.shape}"
-                + (", not symmetric." if prior.shape[0] == prior.shape[1] else ".")
+                f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
+                f"{n_features}); got shape {np.shape(prior)}."
             )
+        prior = check_array(prior, dtype=dtype, input_name="prior")
+        if not np.allclose(prior, prior.T):
+            raise ValueError("prior must be symmetric, but it differs from its transpose.")
         return prior
 
     def _select_pairs(self, X, y, targets, sample_weight):
@@ -312,7 +314,9 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             setattr(self, name, value)
 
     def _warn(self, problem, result):
-        if not self.converged_ and not result.stopped_by_callback:
+        if result.stopped_by_callback:
+            return
+        if not self.converged_:
             reason = (
                 f"used max_iter={self.max_iter} iterations"
                 if result.n_iter >= self.max_iter
@@ -348,6 +352,18 @@ def _threads_for(n_features):
     """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
     limit = 1 if n_features <= _FEATURES_OF_ONE_THREAD else None
     return threadpool_limits(limits=limit, user_api="blas")
+
+
+def _check_magnitude(X) -> None:
+    """Refuse samples whose fourth powers, which distances are made of, leave their range."""
+    values = X.data if sparse.issparse(X) else X
+    largest = float(np.abs(values).max(initial=0))
+    limit = float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
+    if largest > limit:
+        raise ValueError(
+            f"X has entries as large as {largest:.1e}; above {limit:.1e} products of features "
+            f"leave the range of {X.dtype}. Scale X, for example with StandardScaler."
+        )
 
 
 def _canonical_order(X) -> NDArray:
@@ -401,8 +417,8 @@ class RelationAlignment(_LinearMetricLearner):
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver : str or callable, default="auto"
-        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
-        problems), or a function like those of `metricalign.solvers`.
+        "newton" ("auto"), "projected_gradient", "cvxpy" (a reference for small problems), or a
+        function like those of `metricalign.solvers`.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=1000
@@ -542,8 +558,8 @@ class RAMLSVR(_LinearMetricLearner):
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver : str or callable, default="auto"
-        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
-        problems), or a function like those of `metricalign.solvers`.
+        "newton" ("auto"), "projected_gradient", "cvxpy" (a reference for small problems), or a
+        function like those of `metricalign.solvers`.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=1000

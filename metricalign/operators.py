@@ -73,7 +73,8 @@ class PairOperator:
             self.squared_lengths[batch] = _row_dots(difference, difference)
         positive = self.squared_lengths[self.squared_lengths > 0]
         self._cancels = bool(
-            len(positive) and _row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.median(positive)
+            len(positive)
+            and _row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
         )
 
     def _set_pairs(self, pairs):

@@ -473,7 +473,7 @@ class Watcher:
 
 
 @every_configuration
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric", "ignore:.* cannot tell the")
 def test_callback_stops(estimator, numbers):
     pytest.importorskip("sklearn.callback")
     X, y = numbers
@@ -484,7 +484,7 @@ def test_callback_stops(estimator, numbers):
     assert learner.score(X, y) == watcher.scores[-1]
 
 
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric", "ignore:.* cannot tell the")
 def test_callback_stops_after_two_iterations_of_a_clone(numbers):
     pytest.importorskip("sklearn.callback")
     X, y = numbers

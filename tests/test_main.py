@@ -440,7 +440,7 @@ def test_folder_is_not_writable(table, tmp_path, monkeypatch, capsys):
 def test_skops_is_missing(table, monkeypatch, capsys):
     monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
     error = error_of(capsys, "evaluate", table, "--target", "weight", "--save", "a.skops")
-    assert "pip install skops" in error
+    assert 'pip install "metricalign[save]"' in error
 
 
 @pytest.mark.parametrize("exists", [True, False])

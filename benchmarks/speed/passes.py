@@ -13,6 +13,7 @@ Data: scikit-learn's bundled wine (13 features), breast_cancer (30) and digits (
 import argparse
 
 import numpy as np
+from quasi_newton import quasi_newton
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.preprocessing import StandardScaler
 
@@ -20,7 +21,7 @@ from metricalign.cones import PositiveSemidefinite, Symmetric
 from metricalign.losses import EpsilonInsensitive
 from metricalign.operators import PairOperator
 from metricalign.pairs import NearestClassPairs
-from metricalign.solvers import AlignmentProblem, newton, projected_gradient, quasi_newton
+from metricalign.solvers import AlignmentProblem, newton, projected_gradient
 
 TOLERANCES = (1e-3, 1e-6)
 

@@ -143,7 +143,9 @@ def _check_outputs(options):
         if len(options.method) > 1:
             raise InputError("--save keeps one model; give one --method.")
         if options.save.suffix == ".skops" and importlib.util.find_spec("skops") is None:
-            raise InputError("saving as .skops needs skops: pip install skops. Or save as .joblib.")
+            raise InputError(
+                'saving as .skops needs skops: pip install "metricalign[save]". Or save as .joblib.'
+            )
 
 
 def _read_task(options) -> Task:

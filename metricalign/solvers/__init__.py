@@ -1,7 +1,6 @@
 """Solvers: they iterate on the parts of a problem and know nothing of estimators."""
 
 from metricalign.solvers.accelerated_gradient import projected_gradient
-from metricalign.solvers.bounded_quasi_newton import quasi_newton
 from metricalign.solvers.nu import nu_svr
 from metricalign.solvers.problem import AlignmentProblem, SolverResult
 from metricalign.solvers.reference import cvxpy_reference
@@ -11,7 +10,6 @@ from metricalign.solvers.semismooth_newton import newton
 SOLVERS = {
     "auto": newton,
     "newton": newton,
-    "quasi_newton": quasi_newton,
     "projected_gradient": projected_gradient,
     "cvxpy": cvxpy_reference,
 }
@@ -26,5 +24,4 @@ __all__ = [
     "newton",
     "nu_svr",
     "projected_gradient",
-    "quasi_newton",
 ]

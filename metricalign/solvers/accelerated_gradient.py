@@ -49,14 +49,14 @@ def projected_gradient(
     """
     operator, cone = problem.operator, problem.cone
     lipschitz = _largest_eigenvalue(operator, problem.fit_intercept)
-    center = np.zeros(operator.n_pairs) if dual_coef is None else dual_coef
-    intercept, dual_coef, _ = problem.balanced(np.zeros_like(center), center, lipschitz, 0.0)
+    intercept = 0.0
+    dual_coef = problem.feasible(np.zeros(operator.n_pairs) if dual_coef is None else dual_coef)
     stationary = problem.stationary_matrix(dual_coef)
     point, point_stationary, momentum = dual_coef, stationary, 1.0
     result = SolverResult(cone.project(stationary).matrix)
     for _ in range(max_iter):
         matrix = cone.project(point_stationary).matrix
-        distances = operator.distances(matrix)
+        distances = problem.distances(matrix)
         intercept, candidate, _ = problem.balanced(distances, point, lipschitz, intercept)
         result.improve_primal(problem.primal(matrix, distances, intercept), matrix, intercept)
         previous, previous_stationary = dual_coef, stationary
@@ -68,7 +68,7 @@ def projected_gradient(
         if (point - dual_coef) @ (dual_coef - previous) > 0:
             momentum = 1.0
         next_momentum = 0.5 * (1 + np.sqrt(1 + 4 * momentum**2))
-        weight = (momentum - 1) / next_momentum
+        weight = float((momentum - 1) / next_momentum)
         momentum = next_momentum
         point = dual_coef + weight * (dual_coef - previous)
         point_stationary = stationary + weight * (stationary - previous_stationary)

@@ -61,9 +61,7 @@ def nu_svr(
     """
     search = _Search(problem, nu)
     result = search.result
-    center = 0.5 * (problem.relations.max() + problem.relations.min())
-    search.improve_primal(problem.prior, center if problem.fit_intercept else 0.0)
-    epsilon = 0.1 * np.std(problem.relations)
+    epsilon = 0.1 * search.high[0]
     while result.n_iter < max_iter:
         n_iter = result.n_iter
         step = solver(
@@ -91,9 +89,14 @@ class _Search:
         self.budget = nu * problem.weights.sum()
         # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
         self.low = None
-        self.high = (0.5 * np.ptp(problem.relations), -self.budget, 0 * problem.relations)
         self.epsilon = 0.0
-        self.result = SolverResult(problem.prior)
+        matrix = problem.cone.project(problem.prior).matrix
+        self.result = SolverResult(matrix)
+        # With beta = 0, the largest error is the epsilon from which on nothing is learned.
+        errors = problem.relations - problem.distances(matrix)
+        center = 0.5 * (errors.max() + errors.min()) if problem.fit_intercept else 0.0
+        self.high = (np.abs(errors - center).max(), -self.budget, np.zeros_like(errors))
+        self.improve_primal(matrix, center)
 
     def at(self, epsilon):
         """The epsilon-SVR problem for one epsilon."""
@@ -120,7 +123,7 @@ class _Search:
     def improve_primal(self, matrix, intercept):
         """Take a metric into the bounds, with the epsilon that is best for it."""
         problem = self.problem
-        distances = problem.operator.distances(matrix)
+        distances = problem.distances(matrix)
         errors = np.abs(distances + intercept - problem.relations)
         # Given M and b, epsilon is a quantile of the errors.
         order = np.argsort(errors)[::-1]
@@ -146,6 +149,6 @@ class _Search:
         low, above = (0.0, None) if self.low is None else self.low[:2]
         high, below = self.high[:2]
         if above is None:
-            return 0.1 * high if high > 1e-12 * np.ptp(self.problem.relations) else 0.0
+            return 0.1 * high if high > 1e-12 * self.problem.spread else 0.0
         share = np.clip(above / (above - below), 0.1, 0.9)
         return low + share * (high - low)

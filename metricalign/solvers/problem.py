@@ -70,6 +70,9 @@ class AlignmentProblem:
             prior = np.zeros((operator.n_features, operator.n_features), dtype=operator.dtype)
         self.prior = prior
         self.conjugate = loss.conjugate(relations, weights)
+        self.spread = float(np.std(relations) or np.abs(relations).max() or 1.0)
+        # The objective at zero distances, below whose rounding no gap can be told from zero.
+        self.rounding = 1e-14 * float(weights @ loss.value(np.zeros_like(relations), relations))
         if fit_intercept and not (
             np.any(self.conjugate.lower < 0) and np.any(self.conjugate.upper > 0)
         ):
@@ -82,6 +85,10 @@ class AlignmentProblem:
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
         """S(beta), whose projection on the cone minimises the Lagrangian."""
         return self.prior + self.operator.adjoint(dual_coef)
+
+    def distances(self, matrix: NDArray) -> NDArray:
+        """Squared distances of the pairs, as float64 whatever the operator works in."""
+        return self.operator.distances(matrix).astype(np.float64, copy=False)
 
     def primal(self, matrix: NDArray, distances: NDArray, intercept: float) -> float:
         """Primal objective of a matrix in the cone whose distances are known."""
@@ -133,28 +140,34 @@ class AlignmentProblem:
         if not self.fit_intercept:
             return 0.0, *self.conjugate.proximal(distances, center, penalty)
         stiffness = 1 / np.broadcast_to(self.conjugate.curvature + penalty, distances.shape)
-        below, above = -np.inf, np.inf
-        reach = np.ptp(self.relations) + np.finfo(float).tiny
+        # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
+        below, above = None, None
+        reach = self.spread
         for _ in range(200):
             dual_coef, is_free = self.conjugate.proximal(distances + intercept, center, penalty)
-            excess = dual_coef.sum()
-            # The sum falls as the intercept grows.
+            excess = float(dual_coef.sum())
+            if abs(excess) <= 1e-15 * np.abs(dual_coef).sum():
+                return intercept, dual_coef, is_free
             if excess > 0:
-                below = intercept
+                below = (intercept, excess, dual_coef)
             else:
-                above = intercept
-            resolution = 4 * np.spacing(max(abs(intercept), reach))
-            if abs(excess) <= 1e-12 * np.abs(dual_coef).sum() or above - below <= resolution:
-                break
+                above = (intercept, excess, dual_coef)
+            resolution = 4 * np.spacing(max(abs(intercept), self.spread))
             slope = stiffness[is_free].sum()
             step = excess / slope if slope > 0 else np.copysign(np.inf, excess)
-            if np.isfinite(below) and np.isfinite(above):
-                inside = below < intercept + step < above
-                intercept = intercept + step if inside else 0.5 * (below + above)
-            else:
-                intercept += np.clip(step, -reach, reach)
+            # A root is known from both sides: a step that rounding swallows would not cross it.
+            step = np.copysign(max(abs(step), resolution), excess)
+            if below is None or above is None:
+                intercept += float(np.clip(step, -reach, reach))
                 reach *= 2
-        return intercept, dual_coef, is_free
+                continue
+            if above[0] - below[0] <= 2 * resolution:
+                break
+            inside = below[0] < intercept + step < above[0]
+            intercept = float(intercept + step if inside else 0.5 * (below[0] + above[0]))
+        # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
+        share = below[1] / (below[1] - above[1])
+        return intercept, (1 - share) * below[2] + share * above[2], is_free
 
 
 @dataclass
@@ -179,6 +192,8 @@ class SolverResult:
         After each iteration.
     stopped_by_callback : bool
         Whether a callback asked to stop.
+    rounding : float
+        Gaps up to here count as zero.
     """
 
     matrix: NDArray
@@ -190,6 +205,7 @@ class SolverResult:
     n_passes: float = 0.0
     history: list[tuple[float, float, float]] = field(default_factory=list)
     stopped_by_callback: bool = False
+    rounding: float = np.finfo(float).tiny
 
     @property
     def gap(self) -> float:
@@ -199,9 +215,7 @@ class SolverResult:
     @property
     def relative_gap(self) -> float:
         """Duality gap over the primal value."""
-        if self.gap == 0:
-            return 0.0
-        return self.gap / max(abs(self.primal), np.finfo(float).tiny)
+        return self.gap / max(abs(self.primal), self.rounding) if self.gap > self.rounding else 0.0
 
     def improve_primal(self, primal: float, matrix: NDArray, intercept: float) -> None:
         """Keep a metric if it is the best so far."""
@@ -217,5 +231,6 @@ class SolverResult:
         """Close an iteration: count, remember the gap and tell the callback."""
         self.n_iter += 1
         self.n_passes = problem.operator.n_passes
+        self.rounding = max(problem.rounding, np.finfo(float).tiny)
         self.history.append((self.n_passes, self.primal, self.dual))
         self.stopped_by_callback = bool(callback is not None and callback(self))

@@ -78,11 +78,11 @@ def cvxpy_reference(
         tol_feas=1e-3 * tol,
     )
     solution = problem.cone.project(matrix.value).matrix
-    distances = operator.distances(solution.astype(operator.dtype))
+    distances = problem.distances(solution.astype(operator.dtype))
     result = SolverResult(solution)
     b = float(intercept.value)
     result.improve_primal(problem.primal(solution, distances, b), solution, b)
-    dual_coef = problem.feasible(-fit.dual_value)
+    dual_coef = problem.feasible(fit.dual_value)
     projection = problem.cone.project(problem.stationary_matrix(dual_coef))
     result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
     result.record(problem, callback)

@@ -96,14 +96,14 @@ class _State:
             self.rho = self.smallest_rho = 0.0
         else:
             # Narrow enough that the free pairs stay few.
-            width = min(0.3, 100 / problem.operator.n_pairs) * np.std(problem.relations)
+            width = min(0.3, 100 / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
         self.intercept = 0.0
         self.stationary = problem.stationary_matrix(self.center)
         self.projection = problem.cone.project(self.stationary)
-        self.distances = problem.operator.distances(self.projection.matrix)
+        self.distances = problem.distances(self.projection.matrix)
         self.update()
 
     def update(self):
@@ -150,7 +150,7 @@ class _State:
             if self.value <= start.value + 0.3 * slope:
                 return True
         moved = start.projection.derivative(direction)
-        along = self.problem.operator.distances(moved)
+        along = self.problem.distances(moved)
         size = start._minimise_along(moved, along + intercept_step)
         if self.problem.cone.is_subspace:
             self.stationary = start.stationary + size * direction
@@ -186,7 +186,7 @@ class _State:
     def _move(self, start, direction, size):
         self.stationary = start.stationary + size * direction
         self.projection = self.problem.cone.project(self.stationary)
-        self.distances = self.problem.operator.distances(self.projection.matrix)
+        self.distances = self.problem.distances(self.projection.matrix)
         self.intercept = start.intercept
         self.update()
 
@@ -217,7 +217,7 @@ class _State:
                 low, low_slope, high_slope = size, size_slope, high_slope / 2
             if high - low <= 0.1 * low:
                 break
-        return low if low > 0 else high
+        return float(low if low > 0 else high)
 
 
 def _solve_free(

@@ -11,6 +11,7 @@ SIAM J. Sci. Comput. 16 (1995).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def quasi_newton(
     def lagrangian(parts):
         dual_coef = parts[:n_pairs] - parts[n_pairs:]
         projection = problem.cone.project(problem.stationary_matrix(dual_coef))
-        distances = problem.operator.distances(projection.matrix)
+        distances = problem.distances(projection.matrix)
         excess = dual_coef.sum()
         latest[parts.tobytes()] = (dual_coef, projection, distances, excess)
         value = projection.half_squared_norm + conjugate.value(dual_coef)
@@ -77,8 +78,11 @@ def quasi_newton(
         slope = np.concatenate([slope, -slope]) + conjugate.insensitivity
         return value, slope.astype(np.float64)
 
-    def record(intermediate_result):
-        dual_coef, projection, distances, excess = latest[intermediate_result.x.tobytes()]
+    def step(intermediate_result):
+        record(intermediate_result.x)
+
+    def record(parts):
+        dual_coef, projection, distances, excess = latest[parts.tobytes()]
         latest.clear()
         shifted = intercept + stiffness * excess
         primal = problem.primal(projection.matrix, distances, shifted)
@@ -99,7 +103,7 @@ def quasi_newton(
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            callback=record,
+            callback=step,
             options={
                 "maxcor": _N_CORRECTIONS,
                 "maxiter": min(steps, _STEPS_PER_INTERCEPT) if problem.fit_intercept else steps,
@@ -109,8 +113,15 @@ def quasi_newton(
             },
         )
         parts = outcome.x
-        is_done = result.relative_gap <= tol or result.stopped_by_callback
-        if is_done or result.n_iter == before:
+        if result.n_iter == before:
+            # No step was to be made: L-BFGS-B then does not call back.
+            lagrangian(parts)
+            with suppress(StopIteration):
+                record(parts)
+        if result.relative_gap <= tol or result.stopped_by_callback:
             break
-        intercept += stiffness * (parts[:n_pairs] - parts[n_pairs:]).sum()
+        shift = stiffness * (parts[:n_pairs] - parts[n_pairs:]).sum()
+        if result.n_iter == before + 1 and intercept + shift == intercept:
+            break
+        intercept += shift
     return result
