@@ -131,15 +131,15 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             latest = result
             return self._report(problem, result, context, X, y)
 
-        try:
-            with _threads_for(X.shape[1]):
+        with _threads_for(X.shape[1]):
+            try:
                 latest = self._solve(problem, start, callback)
-        except KeyboardInterrupt:
-            # Nothing that was finished is lost: the estimator is fitted, with its gap.
-            if latest is not None:
-                self._store(problem, latest)
-            raise
-        self._store(problem, latest)
+            except KeyboardInterrupt:
+                # Nothing that was finished is lost: the estimator is fitted, with its gap.
+                if latest is not None:
+                    self._store(problem, latest)
+                raise
+            self._store(problem, latest)
         if context is not None:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         self._warn(problem, latest)
