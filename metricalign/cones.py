@@ -35,7 +35,7 @@ class Projection:
         self.half_squared_norm = half_squared_norm
 
     def derivative(self, direction: NDArray) -> NDArray:
-        """Change of the projection for a small change of S; here the identity.
+        """Change of the projection for a small change of S, a symmetric linear map.
 
         Parameters
         ----------
@@ -46,11 +46,11 @@ class Projection:
         -------
         change : ndarray of shape (n_features, n_features)
         """
-        return direction
+        raise NotImplementedError(self._lacks("derivative"))
 
     def n_products(self, n_features: int) -> int:
         """Rank of the derivative, the width of `products`."""
-        return n_features * (n_features + 1) // 2
+        raise NotImplementedError(self._lacks("n_products"))
 
     def products(self, differences: NDArray) -> NDArray:
         """Weighted products of features, whose Gram matrix is that of `gram`.
@@ -64,9 +64,7 @@ class Projection:
         -------
         products : ndarray of shape (n_pairs, n_products)
         """
-        row, column = np.triu_indices(differences.shape[1])
-        weight = np.where(row == column, 1.0, np.sqrt(2.0)).astype(differences.dtype)
-        return differences[:, row] * (weight * differences[:, column])
+        raise NotImplementedError(self._lacks("products"))
 
     def gram(self, differences: NDArray) -> NDArray:
         """Matrix of <T_p, derivative(T_q)> for rank-one matrices T_p = z_p z_p^T.
@@ -80,13 +78,42 @@ class Projection:
         -------
         gram : ndarray of shape (n_pairs, n_pairs)
         """
+        products = self.products(differences)
+        return products @ products.T
+
+    def _lacks(self, method):
+        return (
+            f"{type(self).__name__} has no {method}, which solver='newton' needs. Add it, or use "
+            "solver='projected_gradient'."
+        )
+
+
+class _IdentityProjection(Projection):
+    """A matrix that is in the cone already, with all its neighbours."""
+
+    def derivative(self, direction):
+        return direction
+
+    def n_products(self, n_features):
+        return n_features * (n_features + 1) // 2
+
+    def products(self, differences):
+        row, column = np.triu_indices(differences.shape[1])
+        weight = np.where(row == column, 1.0, np.sqrt(2.0)).astype(differences.dtype)
+        return differences[:, row] * (weight * differences[:, column])
+
+    def gram(self, differences):
         gram = differences @ differences.T
         gram *= gram
         return gram
 
 
 class Cone(BaseEstimator):
-    """What a cone has to offer: the projection on it. A new cone is a subclass."""
+    """What a cone has to offer: the projection on it.
+
+    A new cone is a subclass with `project`, which returns a `Projection`: the matrix is enough
+    for the accelerated gradient, Newton steps need its derivative.
+    """
 
     is_subspace: ClassVar[bool] = False
     """Whether the projection is linear."""
@@ -117,7 +144,9 @@ class Cone(BaseEstimator):
         -------
         constraints : list of cvxpy constraints
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method constraints, which solver='cvxpy' needs."
+        )
 
 
 class Symmetric(Cone):
@@ -135,7 +164,7 @@ class Symmetric(Cone):
 
     def project(self, matrix):
         """Project a symmetric matrix on the cone; see `Cone.project`."""
-        return Projection(matrix)
+        return _IdentityProjection(matrix)
 
     def constraints(self, matrix):
         """No constraint; see `Cone.constraints`."""
@@ -200,10 +229,6 @@ class _SpectralProjection(Projection):
         weight = np.sqrt(weight[row, column] * np.where(row == column, 1, 2))
         rotated = differences @ self._eigenvectors
         return rotated[:, row] * (weight.astype(rotated.dtype) * rotated[:, column])
-
-    def gram(self, differences):
-        products = self.products(differences)
-        return products @ products.T
 
 
 CONES = {"symmetric": Symmetric, "positive_semidefinite": PositiveSemidefinite}

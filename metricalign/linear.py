@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing, check_array, check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -25,7 +25,7 @@ from metricalign.cones import CONES, Cone, Symmetric
 from metricalign.losses import LOSSES, EpsilonInsensitive, Loss, Squared
 from metricalign.operators import PairOperator
 from metricalign.pairs import check_pairs, merge_identical_samples, resolve_pairs
-from metricalign.relations import TargetRelation, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation
 from metricalign.solvers import (
     SOLVERS,
     AlignmentProblem,
@@ -158,9 +158,12 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         prior = self._prior_of(n_features, X.dtype)
-        rows, pairs, weights = self._select_pairs(X, y, targets, sample_weight)
-        self.pairs_ = rows[pairs]
-        self.relations_ = self.relation_(self.relation_.encode(y), self.pairs_)
+        rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
+        # A weight of zero is absence.
+        pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
+        if len(pairs) == 0:
+            raise ValueError("No pair is left: every pair has a sample of weight 0.")
+        self.pairs_, self.relations_ = rows[pairs], relations
         operator = PairOperator(sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows], pairs)
         mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
         if mean_squared_length == 0:
@@ -218,12 +221,12 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"{n_features}); got shape {np.shape(prior)}."
             )
         prior = check_array(prior, dtype=dtype, input_name="prior")
-        if not np.allclose(prior, prior.T):
+        if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
             raise ValueError("prior must be symmetric, but it differs from its transpose.")
-        return prior
+        return (prior + prior.T) / 2
 
     def _select_pairs(self, X, y, targets, sample_weight):
-        """Samples to work on as rows of X, the pairs of them, and the weights of the pairs."""
+        """Samples to work on as rows of X, pairs of them, their weights and relations."""
         n_samples = X.shape[0]
         is_precomputed = self.relation_.kind == "precomputed"
         is_given = not isinstance(self.pairs, str) and not hasattr(self.pairs, "select")
@@ -235,25 +238,26 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             weights = np.ones(len(pairs))
             if sample_weight is not None:
                 weights = sample_weight[pairs].prod(axis=1)
-                pairs, weights = pairs[weights > 0], weights[weights > 0]
-            if len(pairs) == 0:
-                raise ValueError("No pair is left: every pair has a sample of weight 0.")
-            return np.arange(n_samples), pairs, weights
+            return np.arange(n_samples), pairs, weights, self.relation_(targets, pairs)
         random_state = check_random_state(self.random_state)
         strategy = resolve_pairs(self.pairs, self.relation_.kind)
         if is_precomputed:
-            selection = strategy.select(X, None, sample_weight, random_state)
-            return np.arange(n_samples), *selection
-        kept, weight = merge_identical_samples(X, targets, sample_weight)
-        if len(kept) < n_samples:
+            weight = np.ones(n_samples) if sample_weight is None else sample_weight
+            rows = np.flatnonzero(weight)
+            pairs, weights = strategy.select(X[rows], None, weight[rows], random_state)
+            return rows, pairs, weights, self.relation_(targets, rows[pairs])
+        rows, weight = merge_identical_samples(X, targets, sample_weight)
+        targets = targets[rows]
+        if len(rows) < n_samples:
             # What the relation learns from the targets must not depend on repetition.
-            y = y if sparse.issparse(y) else np.asarray(y)
-            self.relation_ = resolve_relation(self.relation, _safe_indexing(y, kept))
-            targets = self.relation_.encode(y)
+            kept = check_targets(y)[rows]
+            self.relation_ = resolve_relation(self.relation, kept)
+            targets = self.relation_.encode(kept)
             strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        order = _canonical_order(X[kept])
-        rows = kept[order]
-        return rows, *strategy.select(X[rows], targets[rows], weight[order], random_state)
+        order = _canonical_order(X[rows])
+        rows, targets = rows[order], targets[order]
+        pairs, weights = strategy.select(X[rows], targets, weight[order], random_state)
+        return rows, pairs, weights, self.relation_(targets, pairs)
 
     def _solver(self):
         return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
@@ -326,15 +330,17 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
                 f"tol={self.tol:.1e}. Increase max_iter or tol, decrease C, or scale X.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
+        if np.any(problem.prior):
+            return
         if not np.any(self.components_):
             cause = "negative eigenvalues only" if np.any(self.matrix_) else "equal distances only"
             warnings.warn(
                 f"{type(self).__name__} learned the zero metric, since {cause} fit these relations "
                 "best. Choose other pairs or another relation, or change epsilon (or nu) and C.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         elif result.gap > problem.penalty(result.matrix):
             # Then no metric at all is as good, within the gap: what was learned may be noise.
@@ -344,7 +350,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"{result.gap:.1e}. Lower tol; if this stays, no metric is optimal (as often in "
                 "nu-SVR with balanced classes): change epsilon (or nu) and C.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
 
@@ -404,11 +410,13 @@ class RelationAlignment(_LinearMetricLearner):
     relation : str or callable, default="auto"
         How different two targets are: "auto" (see `metricalign.relations`), the name of a
         relation, a function of two targets, or "precomputed" (y is the n x n matrix of
-        relations; the stored entries of a sparse one are the pairs).
+        relations; the stored entries of a sparse one are the pairs; cross-validation, which
+        slices y by rows only, cannot be used).
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
         Pairs to fit: "auto" (the nearest of the same and of other classes for classes, the
         nearest otherwise), "nearest", "nearest_class", "random", "all", an object of
-        `metricalign.pairs`, or an array used exactly as given.
+        `metricalign.pairs`, or an array of rows of X used exactly as given (so not in
+        cross-validation, where rows are other samples in each fold).
     fit_intercept : bool, default=True
         Whether to fit b.
     prior : "identity", array-like of shape (n_features, n_features) or None, default=None

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
 __all__ = [
@@ -108,7 +108,8 @@ class ConjugateForm:
 class Loss(BaseEstimator):
     """What a loss has to offer: its value, and the numbers of its conjugate.
 
-    A new loss is a subclass with these two methods and `degree`.
+    A new loss is a subclass with `value`, `conjugate` and `degree`; for the reference solver
+    also `expression`.
     """
 
     degree: ClassVar[int]
@@ -160,7 +161,9 @@ class Loss(BaseEstimator):
         -------
         loss : cvxpy expression
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method expression, which solver='cvxpy' needs."
+        )
 
     def resolved(self, spread: float) -> Loss:
         """Loss with every parameter a number.
@@ -204,7 +207,8 @@ class EpsilonInsensitive(Loss):
     def resolved(self, spread):
         """Loss with epsilon a number; see `Loss.resolved`."""
         self._validate_params()
-        return type(self)(0.1 * spread if self.epsilon == "scale" else self.epsilon)
+        epsilon = 0.1 * spread if self.epsilon == "scale" else self.epsilon
+        return clone(self).set_params(epsilon=epsilon)
 
     def value(self, prediction, target):
         """Loss of each pair; see `Loss.value`."""

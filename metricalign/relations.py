@@ -331,7 +331,7 @@ class TargetRelation:
             If `y` is not valid, has another number of columns than in training, or has
             values for which the relation is not defined.
         """
-        y = _check_targets(y)
+        y = check_targets(y)
         if _n_outputs(y) != self.n_outputs:
             raise ValueError(
                 f"y must have {self.n_outputs} column(s) as in training, but it has shape "
@@ -557,7 +557,7 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
     if relation == "precomputed":
         return _resolve_precomputed(y)
 
-    y = _check_targets(y)
+    y = check_targets(y)
     _check_training_targets(y)
     if relation == "auto":
         kind = _kind_of_targets(y)
@@ -598,7 +598,7 @@ def _check_array(y, **options):
         raise ValueError(f"y is not valid: {cause}. {_ACCEPTED_TARGETS}") from error
 
 
-def _check_targets(y):
+def check_targets(y):
     """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1."""
     y = _check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
     if sparse.issparse(y):

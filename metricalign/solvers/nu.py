@@ -69,6 +69,7 @@ def nu_svr(
         )
         dual_coef = step.dual_coef
         search.update(epsilon, step)
+        problem.loss = EpsilonInsensitive(search.epsilon)
         result.record(problem, callback)
         result.n_iter = n_iter + step.n_iter
         if result.relative_gap <= tol or result.stopped_by_callback:
@@ -77,7 +78,6 @@ def nu_svr(
         if next_epsilon == epsilon:
             break
         epsilon = next_epsilon
-    problem.loss = EpsilonInsensitive(search.epsilon)
     return result
 
 

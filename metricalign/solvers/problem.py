@@ -228,9 +228,21 @@ class SolverResult:
             self.dual, self.dual_coef = dual, dual_coef
 
     def record(self, problem: AlignmentProblem, callback: Callable | None) -> None:
-        """Close an iteration: count, remember the gap and tell the callback."""
+        """Close an iteration: count, remember the gap and tell the callback.
+
+        Raises
+        ------
+        ValueError
+            If the dual value is above the primal value, so that one of them is wrong.
+        """
         self.n_iter += 1
         self.n_passes = problem.operator.n_passes
         self.rounding = max(problem.rounding, np.finfo(float).tiny)
+        if self.dual - self.primal > max(self.rounding, 1e-3 * abs(self.primal)):
+            raise ValueError(
+                f"The dual value {self.dual:.6g} is above the primal value {self.primal:.6g}, "
+                f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
+                f"projection of {problem.cone!r}, do not belong together."
+            )
         self.history.append((self.n_passes, self.primal, self.dual))
         self.stopped_by_callback = bool(callback is not None and callback(self))

@@ -61,15 +61,21 @@ def cvxpy_reference(
             f"{n_features * (n_features + 1) // 2} products of features = {n_entries:.1e} numbers "
             f"and does not finish above {_LARGEST_MAP:.0e}. Use solver='auto'."
         )
-    differences = operator.differences().astype(np.float64)
+    # In units in which the squared lengths and the objective are about 1.
+    size = float(operator.squared_lengths.mean()) or 1.0
+    value = float(problem.weights @ problem.loss.value(0 * problem.relations, problem.relations))
+    value = value or 1.0
+    differences = operator.differences().astype(np.float64) / np.sqrt(size)
     products = np.einsum("pi,pj->pij", differences, differences).reshape(operator.n_pairs, -1)
     matrix = cvxpy.Variable((n_features, n_features), symmetric=True)
     intercept = cvxpy.Variable() if problem.fit_intercept else cvxpy.Constant(0.0)
-    slack = cvxpy.Variable(operator.n_pairs)
-    fit = slack == products @ cvxpy.vec(matrix, order="C") + intercept
-    objective = 0.5 * cvxpy.sum_squares(matrix - problem.prior)
-    objective += problem.loss.expression(slack, problem.relations, problem.weights)
-    task = cvxpy.Problem(cvxpy.Minimize(objective), [fit, *problem.cone.constraints(matrix)])
+    prediction = cvxpy.Variable(operator.n_pairs)
+    fit = prediction == products @ cvxpy.vec(matrix, order="C") + intercept
+    objective = 0.5 / size**2 * cvxpy.sum_squares(matrix - size * problem.prior)
+    objective += problem.loss.expression(prediction, problem.relations, problem.weights)
+    task = cvxpy.Problem(
+        cvxpy.Minimize(objective / value), [fit, *problem.cone.constraints(matrix)]
+    )
     task.solve(
         solver=cvxpy.CLARABEL,
         max_iter=max_iter,
@@ -77,12 +83,12 @@ def cvxpy_reference(
         tol_gap_abs=1e-3 * tol,
         tol_feas=1e-3 * tol,
     )
-    solution = problem.cone.project(matrix.value).matrix
-    distances = problem.distances(solution.astype(operator.dtype))
+    solution = problem.cone.project(matrix.value / size).matrix.astype(operator.dtype)
+    distances = problem.distances(solution)
     result = SolverResult(solution)
     b = float(intercept.value)
     result.improve_primal(problem.primal(solution, distances, b), solution, b)
-    dual_coef = problem.feasible(fit.dual_value)
+    dual_coef = problem.feasible(value * fit.dual_value)
     projection = problem.cone.project(problem.stationary_matrix(dual_coef))
     result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
     result.record(problem, callback)

@@ -2,11 +2,11 @@
 
     min over a   1/2 sum_p a_p^2 / w_p + C/2 sum_p w_p ((K a)_p - t_p)^2,   M = sum_p a_p T_p
 
-with K_pq = <T_p, T_q>. In h_p = a_p / (C sqrt(w_p)) and with c_p = C w_p this is C times
+with K_pq = <T_p, T_q>. In h_p = a_p / sqrt(c_p), with c_p = C w_p, this is
 
     min over h   1/2 norm(G h - u)^2 + C/2 norm(h)^2
 
-over C, with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
+with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
 
     max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
 """
