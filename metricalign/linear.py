@@ -76,6 +76,11 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    @property
+    def _objective_has_metric(self) -> bool:
+        """Whether 1/2 norm(M)^2 is a term of the objective."""
+        return True
+
     def _loss(self) -> Loss:
         raise NotImplementedError
 
@@ -342,7 +347,7 @@ class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 UserWarning,
                 stacklevel=5,
             )
-        elif result.gap > problem.penalty(result.matrix):
+        elif self._objective_has_metric and result.gap > problem.penalty(result.matrix):
             # Then no metric at all is as good, within the gap: what was learned may be noise.
             warnings.warn(
                 f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
@@ -769,6 +774,10 @@ class RAMLKRR(_LinearMetricLearner):
 
     def _cone(self):
         return Symmetric()
+
+    @property
+    def _objective_has_metric(self):
+        return self.penalty == "metric"
 
     def _weight_of_pair(self, scale):
         return super()._weight_of_pair(scale**2 if self.penalty == "coefficients" else scale)

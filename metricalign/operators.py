@@ -22,7 +22,7 @@ from sklearn.utils import gen_batches
 __all__ = ["PairOperator"]
 
 # Bytes gathered at once: few enough to stay in the cache.
-_BATCH_BYTES = 2**20
+_BATCH_BYTES = 2**18
 # Digits that the Laplacian may lose beside the differences themselves.
 _TOLERATED_CANCELLATION = 1e6
 

@@ -496,10 +496,10 @@ class NearestClassPairs(BaseEstimator):
 
     Parameters
     ----------
-    n_same : int, default=3
+    n_same : int, default=6
         The number of neighbours of each sample within its class. May be 0 if `n_other` is
         not.
-    n_other : int, default=3
+    n_other : int, default=6
         The number of neighbours of each sample in all other classes together. May be 0 if
         `n_same` is not.
     neighbors : transformer, default=None
@@ -546,7 +546,7 @@ class NearestClassPairs(BaseEstimator):
         "neighbors": _NEIGHBORS_CONSTRAINT,
     }
 
-    def __init__(self, n_same: int = 3, n_other: int = 3, neighbors: Any = None):
+    def __init__(self, n_same: int = 6, n_other: int = 6, neighbors: Any = None):
         self.n_same = n_same
         self.n_other = n_other
         self.neighbors = neighbors

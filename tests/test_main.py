@@ -92,7 +92,7 @@ def test_evaluate_finds_out_the_kind(kind, table, capsys):
     assert f"--kind {kind}" in output.out
     assert "ramlsvr" in output.out
     assert "Euclid" in output.out
-    assert output.err == ""
+    assert all(line.startswith("note: n_same=") for line in output.err.splitlines())
 
 
 @pytest.mark.parametrize("kind", ["number", "numbers"])
@@ -279,7 +279,8 @@ def test_module_runs_as_a_program(table):
     arguments = ["evaluate", table, "--target", "species", *FEATURES, "--folds", "2"]
     result = run_python("-m", "metricalign", *arguments)
     assert result.returncode == 0
-    assert result.stderr == ""
+    # The classes of a fold have fewer members than the default neighbours.
+    assert all(line.startswith("note: n_same=") for line in result.stderr.splitlines())
     assert result.stdout.isascii()
     assert "ramlsvr" in result.stdout
 

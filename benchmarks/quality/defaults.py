@@ -40,13 +40,13 @@ DATA_SETS = {
     "label distribution": "sjaffe emotion6 scut_fbp",
     "several numbers": "mt_wq mt_slump",
 }
-LARGEST_DATA_SET = 700
+LARGEST_DATA_SET = 600
 N_FOLDS = 3
 N_NEIGHBORS = 5
 
 C_FACTORS = (1e-2, 1e-1, 1.0, 10.0)
 EPSILON_FACTORS = (0.0, 1.0, 5.0)
-PAIR_FACTORS = (1 / 3, 1.0, 2.0)
+PAIR_FACTORS = (0.5, 1.0, 2.0)
 
 
 def load(folder, name):

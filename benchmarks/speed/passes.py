@@ -47,7 +47,7 @@ def main():
     for name, load in data.items():
         X, y = load(return_X_y=True)
         X = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
-        pairs, weights = NearestClassPairs().select(X, y)
+        pairs, weights = NearestClassPairs(3, 3).select(X, y)
         relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
         for cone in (Symmetric(), PositiveSemidefinite()):
             for C in (0.01, 0.1, 1.0, 10.0) if name != "digits" else (0.01, 0.1, 1.0):
