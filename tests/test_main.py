@@ -234,7 +234,7 @@ def test_tour(quick_tour, tmp_path, capsys):
     output = capsys.readouterr()
     for word in ("wine", "diabetes", "cell nuclei", "ramlsvr", "psdsvr", "+-"):
         assert word in output.out
-    assert "Figure: metricalign-tour.png" in output.out
+    assert "Figure of Euclid and ramlsvr: metricalign-tour.png" in output.out
     assert (tmp_path / "metricalign-tour.png").read_bytes().startswith(b"\x89PNG")
     assert "\r" not in output.out + output.err
 

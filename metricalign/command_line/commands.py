@@ -75,8 +75,8 @@ def tour(options: Namespace) -> None:
         progress.clear()
         print(_table_of(tasks, results))
         print(
-            "\nA learned distance pays where features differ in what they tell of the target. See\n"
-            "whether it does on your own table:\n\n"
+            "\nA difference to Euclid within its +- is none, and below zero Euclid is the better\n"
+            "choice: see which it is on a table of your own.\n\n"
             "    python -m metricalign evaluate TABLE.csv --target COLUMN\n"
         )
         if draws:
@@ -389,7 +389,7 @@ def _draw(path, tasks, method, seed, progress):
     figure = draw(tasks, method, seed)
     write_whole(path, lambda file: figure.savefig(file, format=figure_format(path), dpi=120))
     progress.clear()
-    print(f"Figure: {path}")
+    print(f"Figure of Euclid and {method}: {path}")
 
 
 def _save(options, model):

@@ -155,9 +155,12 @@ def check_kind(kind: str, y: NDArray, names: list[str]) -> NDArray:
 def _check_classes(y, names):
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > len(y) / 2:
+        advice = "Is it an identifier, or are there too few rows?"
+        if y.dtype.kind in "iuf":
+            advice += " Numbers can be predicted with --kind number."
         raise InputError(
             f"target column {names[0]!r} has {len(classes)} different values in {len(y)} rows, too "
-            "many to be classes. Is it an identifier? Numbers can be predicted with --kind number."
+            f"many to be classes. {advice}"
         )
     if counts.max() < 2 or (counts > 1).sum() < 2:
         raise InputError("fewer than 2 classes have more than one row; nothing can be learned.")
