@@ -69,6 +69,7 @@ class AlignmentProblem:
         if prior is None:
             prior = np.zeros((operator.n_features, operator.n_features), dtype=operator.dtype)
         self.prior = prior
+        self._half_squared_norm_of_prior = _half_squared_norm(prior)
         self.conjugate = loss.conjugate(relations, weights)
         self.spread = float(np.std(relations) or np.abs(relations).max() or 1.0)
         # The objective at zero distances, below whose rounding no gap can be told from zero.
@@ -97,14 +98,12 @@ class AlignmentProblem:
 
     def penalty(self, matrix: NDArray) -> float:
         """Half the squared distance of a matrix to the prior."""
-        change = (matrix - self.prior).ravel()
-        return 0.5 * float(np.einsum("i,i->", change, change, dtype=np.float64))
+        return _half_squared_norm(matrix - self.prior)
 
     def dual(self, dual_coef: NDArray, projection: Projection) -> float:
         """Dual objective of a feasible beta, with the projection of S(beta) on the cone."""
-        prior = self.prior.ravel()
-        half_squared_norm = 0.5 * float(np.einsum("i,i->", prior, prior, dtype=np.float64))
-        return half_squared_norm - projection.half_squared_norm - self.conjugate.value(dual_coef)
+        loss = self.conjugate.value(dual_coef)
+        return self._half_squared_norm_of_prior - projection.half_squared_norm - loss
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
@@ -168,6 +167,12 @@ class AlignmentProblem:
         # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
         share = below[1] / (below[1] - above[1])
         return intercept, (1 - share) * below[2] + share * above[2], is_free
+
+
+def _half_squared_norm(matrix) -> float:
+    """Half the squared Frobenius norm, summed in float64 whatever the matrix is in."""
+    entries = matrix.ravel()
+    return 0.5 * float(np.einsum("i,i->", entries, entries, dtype=np.float64))
 
 
 @dataclass

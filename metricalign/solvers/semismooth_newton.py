@@ -111,14 +111,10 @@ class _State:
         self.intercept, self.dual_coef, self.is_free = self.problem.balanced(
             self.distances, self.center, self.rho, self.intercept
         )
-        self.value = self._value()
-
-    def _value(self):
-        dual_coef = self.dual_coef
-        return (
+        self.value = (
             self.problem.penalty(self.projection.matrix)
-            - self.problem.conjugate.value(dual_coef)
-            - dual_coef @ (self.distances + self.intercept)
+            - self.problem.conjugate.value(self.dual_coef)
+            - self.dual_coef @ (self.distances + self.intercept)
             - self.pull()
         )
 
