@@ -26,7 +26,9 @@ __all__ = [
     "LOSSES",
     "ConjugateForm",
     "EpsilonInsensitive",
+    "Hinge",
     "Loss",
+    "OneSided",
     "Squared",
     "SquaredEpsilonInsensitive",
 ]
@@ -288,9 +290,99 @@ class Squared(Loss):
         return weight @ cvxpy.square(prediction - target) / 2
 
 
+class OneSided(EpsilonInsensitive):
+    """Shortfall of a distance below its relation: max(0, t - epsilon - a).
+
+    The loss of support vector regression with nonnegative dual coefficients. A pair whose
+    relation is at most epsilon has no part in it.
+
+    Parameters
+    ----------
+    epsilon : float or "scale", default="scale"
+        Shortfall that costs nothing, in units of the relation; "scale" is a tenth of the
+        standard deviation of the relations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> OneSided(epsilon=0.5).value(np.array([0.2, 2.0]), np.array([1.0, 1.0]))
+    array([0.3, 0. ])
+    """
+
+    def value(self, prediction, target):
+        """Loss of each pair; see `Loss.value`."""
+        return np.maximum(target - self.epsilon - prediction, 0)
+
+    def conjugate(self, target, weight):
+        """Conjugate of weight times the loss; see `Loss.conjugate`.
+
+        Raises
+        ------
+        ValueError
+            If epsilon is not below the largest relation.
+        """
+        if self.epsilon >= target.max():
+            raise ValueError(
+                f"epsilon={self.epsilon:.6g} is not below the largest relation, "
+                f"{target.max():.6g}: the one-sided loss then asks no distance to be large, and M "
+                "would be zero. Decrease epsilon, or choose pairs with larger relations."
+            )
+        return ConjugateForm(target - self.epsilon, 0.0, 0.0, np.zeros_like(weight), weight)
+
+    def expression(self, prediction, target, weight):
+        """Weighted sum in cvxpy; see `Loss.expression`."""
+        import cvxpy
+
+        return weight @ cvxpy.pos(target - self.epsilon - prediction)
+
+
+class Hinge(Loss):
+    """Hinge loss max(0, 1 - t a) of relations that are +1 (different) or -1 (similar).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Hinge().value(np.array([0.5, 2.0]), np.array([1.0, -1.0]))
+    array([0.5, 3. ])
+    """
+
+    degree = 1
+    _parameter_constraints: ClassVar[dict] = {}
+
+    def value(self, prediction, target):
+        """Loss of each pair; see `Loss.value`."""
+        return np.maximum(1 - target * prediction, 0)
+
+    def conjugate(self, target, weight):
+        """Conjugate of weight times the loss; see `Loss.conjugate`.
+
+        Raises
+        ------
+        ValueError
+            If a relation is neither +1 nor -1.
+        """
+        if not np.all(np.abs(target) == 1):
+            raise ValueError(
+                "The hinge loss needs relations that are +1 (different) or -1 (similar); got "
+                f"relations from {target.min():.6g} to {target.max():.6g}. Use relation='class' "
+                "with class labels, or a loss for graded relations, such as "
+                "'epsilon_insensitive'."
+            )
+        bound = target * weight
+        return ConjugateForm(target, 0.0, 0.0, np.minimum(bound, 0), np.maximum(bound, 0))
+
+    def expression(self, prediction, target, weight):
+        """Weighted sum in cvxpy; see `Loss.expression`."""
+        import cvxpy
+
+        return weight @ cvxpy.pos(1 - cvxpy.multiply(target, prediction))
+
+
 LOSSES = {
     "epsilon_insensitive": EpsilonInsensitive,
     "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
     "squared": Squared,
+    "one_sided": OneSided,
+    "hinge": Hinge,
 }
 """The losses by name."""

@@ -36,6 +36,9 @@ class PairOperator:
         Samples, float32 or float64.
     pairs : ndarray of int of shape (n_pairs, 2)
         The two samples of each pair.
+    is_diagonal : bool, default=False
+        Whether to map diagonal matrices only, which are then written as their diagonals, of
+        shape (n_features,), here and in all methods.
 
     Attributes
     ----------
@@ -55,7 +58,7 @@ class PairOperator:
            [4., 8.]])
     """
 
-    def __init__(self, X: NDArray | sparse.csr_array, pairs: NDArray):
+    def __init__(self, X: NDArray | sparse.csr_array, pairs: NDArray, *, is_diagonal: bool = False):
         used, pairs = np.unique(pairs, return_inverse=True)
         X = X[used]
         if not sparse.issparse(X):
@@ -64,6 +67,7 @@ class PairOperator:
         self._X = X
         self.n_features = X.shape[1]
         self.dtype = X.dtype
+        self.is_diagonal = is_diagonal
         self.n_passes = 0.0
         self._whole, self._share = self, 1.0
         self._set_pairs(pairs.reshape(-1, 2))
@@ -77,6 +81,11 @@ class PairOperator:
             and _row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
         )
 
+    @property
+    def matrix_shape(self) -> tuple[int, ...]:
+        """Shape of the matrices that are mapped."""
+        return (self.n_features,) * (1 if self.is_diagonal else 2)
+
     def _set_pairs(self, pairs):
         self.pairs = pairs
         self.n_pairs = len(pairs)
@@ -87,6 +96,24 @@ class PairOperator:
     @property
     def _uses_laplacian(self):
         return not self._cancels and self.n_pairs >= self._X.shape[0]
+
+    def astype(self, dtype: type) -> Self:
+        """Operator in another precision, whose applications count here.
+
+        Parameters
+        ----------
+        dtype : type
+            float32 or float64.
+
+        Returns
+        -------
+        operator : PairOperator
+        """
+        operator = copy(self)
+        operator.dtype = np.dtype(dtype)
+        operator._X = self._X.astype(dtype, copy=False)
+        operator.squared_lengths = self.squared_lengths.astype(dtype, copy=False)
+        return operator
 
     def restricted(self, subset: NDArray) -> Self:
         """Operator over some of the pairs, whose applications count here in their share.
@@ -107,14 +134,17 @@ class PairOperator:
         return operator
 
     def differences(self) -> NDArray:
-        """Differences z_p of the pairs as one dense array: for few pairs only.
+        """Differences z_p of the pairs as one array: for few pairs only.
 
         Returns
         -------
-        differences : ndarray of shape (n_pairs, n_features)
+        differences : {ndarray, csr_array} of shape (n_pairs, n_features)
+            Sparse where X is and matrices are diagonal.
         """
         difference = self._differences(slice(None))
-        return difference.toarray() if sparse.issparse(difference) else difference
+        if sparse.issparse(difference) and not self.is_diagonal:
+            return difference.toarray()
+        return difference
 
     def distances(self, matrix: NDArray) -> NDArray:
         """Squared distances z_p^T M z_p.
@@ -131,7 +161,7 @@ class PairOperator:
         self._whole.n_passes += self._share
         distances = np.empty(self.n_pairs, dtype=self.dtype)
         if self._uses_laplacian:
-            mapped = self._X @ matrix
+            mapped = _times(self._X, matrix)
             own = _row_dots(self._X, mapped)
         for batch in self._batches():
             if self._uses_laplacian:
@@ -140,7 +170,7 @@ class PairOperator:
                 distances[batch] = own[left] + own[right] - 2 * shared
             else:
                 difference = self._differences(batch)
-                distances[batch] = _row_dots(difference, difference @ matrix)
+                distances[batch] = _row_dots(difference, _times(difference, matrix))
         return distances
 
     def adjoint(self, dual_coef: NDArray) -> NDArray:
@@ -158,16 +188,22 @@ class PairOperator:
         self._whole.n_passes += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
         if self._uses_laplacian:
-            half = self._X.T @ self._half_laplacian(dual_coef)
-            half = half.toarray() if sparse.issparse(half) else half
+            half = self._transposed_times(self._X, self._half_laplacian(dual_coef))
             return half + half.T
-        matrix = np.zeros((self.n_features, self.n_features), dtype=self.dtype)
+        matrix = np.zeros(self.matrix_shape, dtype=self.dtype)
         for batch in self._batches():
             difference = self._differences(batch)
             weighted = sparse.diags_array(dual_coef[batch]) @ difference
-            product = difference.T @ weighted
-            matrix += product.toarray() if sparse.issparse(product) else product
+            matrix += self._transposed_times(difference, weighted)
         return 0.5 * (matrix + matrix.T)
+
+    def _transposed_times(self, left, right):
+        """left.T @ right, or the diagonal of it."""
+        if self.is_diagonal:
+            product = left.multiply(right) if sparse.issparse(left) else left * right
+            return np.asarray(product.sum(axis=0)).ravel()
+        product = left.T @ right
+        return product.toarray() if sparse.issparse(product) else product
 
     def _half_laplacian(self, dual_coef):
         """Half of L(beta) X, up to a part that is antisymmetric in the end."""
@@ -186,9 +222,17 @@ class PairOperator:
         return self._X[left] - self._X[right]
 
     def _batches(self):
-        return gen_batches(
-            self.n_pairs, max(1, _BATCH_BYTES // (self.n_features * self.dtype.itemsize))
-        )
+        width = self.n_features
+        if sparse.issparse(self._X):
+            width = 1 + self._X.nnz // self._X.shape[0]
+        return gen_batches(self.n_pairs, max(1, _BATCH_BYTES // (width * self.dtype.itemsize)))
+
+
+def _times(rows, matrix):
+    """Rows @ matrix, where a vector stands for a diagonal matrix."""
+    if matrix.ndim == 2:
+        return rows @ matrix
+    return rows.multiply(matrix).tocsr() if sparse.issparse(rows) else rows * matrix
 
 
 def _row_dots(left, right):

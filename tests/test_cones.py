@@ -5,21 +5,88 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import nnls
 
 from metricalign.cones import CONES
+from metricalign.cones.pair_matrices import _PairProjection
+from metricalign.operators import PairOperator
 
 # Each cone in cvxpy, written down apart from the package.
 CONSTRAINTS = {
-    "symmetric": lambda matrix: [],
-    "positive_semidefinite": lambda matrix: [matrix >> 0],
+    "symmetric": lambda matrix, differences, prior: [],
+    "positive_semidefinite": lambda matrix, differences, prior: [matrix >> 0],
+    "pair_matrices": lambda matrix, differences, prior: [matrix == combination(differences)],
+    "diagonal": lambda matrix, differences, prior: [
+        matrix == cvxpy.diag(cvxpy.diag(matrix)),
+        cvxpy.diag(matrix) >= 0,
+    ],
+    "above_prior": lambda matrix, differences, prior: [matrix - prior >> 0],
 }
 SUBSPACES = {"symmetric"}
+DIAGONAL = {"diagonal"}  # whose matrices are vectors
+SHIFTED = {"above_prior"}  # the apex is the prior
 each_cone = pytest.mark.parametrize("name", CONES)
+
+
+def combination(differences):
+    coef = cvxpy.Variable(len(differences), nonneg=True)
+    products = np.array([np.outer(z, z).ravel() for z in differences])
+    return cvxpy.reshape(products.T @ coef, 2 * differences.shape[1:], order="C")
 
 
 def symmetric(n_features, seed, scale=1.0):
     matrix = np.random.default_rng(seed).normal(size=(n_features, n_features))
     return scale * (matrix + matrix.T) / 2
+
+
+def stored(name, matrix):
+    """A matrix as the cone takes it."""
+    return np.diag(matrix).copy() if name in DIAGONAL else matrix
+
+
+def full(matrix):
+    """A matrix as it is, whatever the cone writes for it."""
+    return np.diag(matrix) if matrix.ndim == 1 else matrix
+
+
+def differences_of(n_features):
+    """More pairs than products of features, some twice, some without length."""
+    Z = np.random.default_rng(17).normal(size=(n_features * (n_features + 1), n_features))
+    return np.concatenate([Z, -Z[:2], np.zeros((1, n_features))])
+
+
+def prior_of(n_features):
+    return symmetric(n_features, 18)
+
+
+def pair_operator(Z, dtype=np.float64, **options):
+    """Pair p joins the origin and sample p + 1."""
+    Z = np.atleast_2d(np.asarray(Z, dtype=dtype))
+    X = np.concatenate([np.zeros((1, Z.shape[1]), dtype=dtype), Z])
+    pairs = np.column_stack([np.zeros(len(Z), dtype=int), np.arange(1, len(Z) + 1)])
+    return PairOperator(X, pairs, **options)
+
+
+def make_cone(name, n_features, dtype=np.float64):
+    """Cone of the problem that the two functions above describe."""
+    operator = pair_operator(differences_of(n_features), dtype, is_diagonal=name in DIAGONAL)
+    return CONES[name]().bound(operator, stored(name, prior_of(n_features).astype(dtype)))
+
+
+def apex_of(name, n_features):
+    return prior_of(n_features) * (name in SHIFTED)
+
+
+def nearest_combination(S, Z):
+    """Coefficients of the nearest nonnegative combination of z z^T, by SciPy."""
+    coef = np.zeros(len(Z))
+    has_length = Z.any(axis=1)
+    if not has_length.any():
+        return coef, np.zeros_like(S)
+    size = np.sum(Z[has_length] ** 2, axis=1)
+    products = np.array([np.outer(z, z) for z in Z[has_length]]).reshape(-1, S.size).T / size
+    coef[has_length] = nnls(products, S.ravel(), maxiter=10_000)[0] / size
+    return coef, np.einsum("p,pi,pj->ij", coef, Z, Z)
 
 
 def special_matrices():
@@ -42,7 +109,7 @@ square = arrays(np.float64, (4, 4), elements=st.floats(-10, 10, width=32))
 
 
 def cvxpy_projection(S, constraints):
-    M = cvxpy.Variable(S.shape, symmetric=True)
+    M = cvxpy.Variable(S.shape, **({"symmetric": True} if S.ndim == 2 else {}))
     task = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(M - S)), constraints(M))
     task.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
     return M.value
@@ -51,14 +118,18 @@ def cvxpy_projection(S, constraints):
 @each_cone
 @each_matrix
 def test_projection_is_the_nearest_matrix_by_cvxpy(name, S):
-    projected = CONES[name]().project(S).matrix
-    assert_allclose(projected, cvxpy_projection(S, CONSTRAINTS[name]), atol=1e-5)
+    d = len(S)
+    projected = make_cone(name, d).project(stored(name, S)).matrix
+    expected = cvxpy_projection(
+        S, lambda matrix: CONSTRAINTS[name](matrix, differences_of(d), prior_of(d))
+    )
+    assert_allclose(full(projected), expected, atol=1e-5)
 
 
 @each_cone
 @each_generic
 def test_cvxpy_constraints_are_the_cone(name, S):
-    cone = CONES[name]()
+    cone, S = make_cone(name, len(S)), stored(name, S)
     assert_allclose(cvxpy_projection(S, cone.constraints), cone.project(S).matrix, atol=1e-5)
 
 
@@ -67,47 +138,58 @@ def test_cvxpy_constraints_are_the_cone(name, S):
 @given(A=square, B=square)
 def test_projection_laws(name, A, B):
     """Moreau: P(S) and S - P(S) are orthogonal, one in the cone, one in its polar cone."""
-    A, B = (A + A.T) / 2, (B + B.T) / 2
-    cone = CONES[name]()
-    P, Q = cone.project(A).matrix, cone.project(B).matrix
-    size = 1 + np.linalg.norm(A) + np.linalg.norm(B)
+    A, B = stored(name, (A + A.T) / 2), stored(name, (B + B.T) / 2)
+    cone, apex = make_cone(name, 4), stored(name, apex_of(name, 4))
+    projection = cone.project(A)
+    P, Q = projection.matrix, cone.project(B).matrix
+    size = 1 + np.linalg.norm(A) + np.linalg.norm(B) + np.linalg.norm(apex)
+    rounding = 1e-10 if name == "pair_matrices" else 1e-12
     assert_allclose(P, P.T, atol=1e-13 * size)
-    assert_allclose(cone.project(P).matrix, P, atol=1e-12 * size)
-    assert abs(np.vdot(P, A - P)) <= 1e-12 * size**2
-    assert np.vdot(Q, A - P) <= 1e-12 * size**2
-    assert np.linalg.norm(P - Q) <= np.linalg.norm(A - B) + 1e-12 * size
-    assert_allclose(cone.project(3 * A).matrix, 3 * P, atol=1e-12 * size)
-    half_squared_norm = cone.project(A).half_squared_norm
-    assert half_squared_norm >= 0.5 * np.sum(P * P) - 1e-12 * size**2
-    # Exact where the projection is.
-    assert half_squared_norm == pytest.approx(0.5 * np.sum(P * P), rel=1e-10, abs=1e-12)
+    assert_allclose(cone.project(P).matrix, P, atol=rounding * size)
+    assert abs(np.vdot(P - apex, A - P)) <= rounding * size**2
+    assert np.vdot(Q - apex, A - P) <= rounding * size**2
+    assert np.linalg.norm(P - Q) <= np.linalg.norm(A - B) + rounding * size
+    assert_allclose(
+        cone.project(apex + 3 * (A - apex)).matrix, apex + 3 * (P - apex), atol=3 * rounding * size
+    )
+    # No matrix of the cone has a larger value than the conjugate, and the projection has it.
+    for M in (P, Q, apex, apex + 2 * (P - apex), (P + Q) / 2):
+        assert projection.conjugate >= np.vdot(M, A) - 0.5 * np.sum(M * M) - 1e-12 * size**2
+    value = np.vdot(P, A) - 0.5 * np.sum(P * P)
+    assert projection.conjugate == pytest.approx(value, rel=1e-9, abs=1e-10)
 
 
 @each_cone
 @each_matrix
 def test_projection_lies_in_the_cone(name, S):
-    P = CONES[name]().project(S).matrix
+    d = len(S)
+    P = full(make_cone(name, d).project(stored(name, S)).matrix)
+    if name == "pair_matrices":
+        assert_allclose(nearest_combination(P, differences_of(d))[1], P, atol=1e-10)
+        assert np.linalg.eigvalsh(P)[0] >= -1e-13
+        return
     M = cvxpy.Variable(S.shape, symmetric=True)
     M.value = P
-    for constraint in CONSTRAINTS[name](M):
+    for constraint in CONSTRAINTS[name](M, None, prior_of(d)):
         assert np.max(constraint.violation()) <= 1e-12
 
 
 @each_cone
 def test_is_subspace_iff_the_projection_is_linear(name):
-    cone = CONES[name]()
-    A, B = symmetric(5, 1), symmetric(5, 2)
+    cone = make_cone(name, 5)
+    A, B = stored(name, symmetric(5, 1)), stored(name, symmetric(5, 2))
     together = cone.project(A - 2 * B).matrix
     apart = cone.project(A).matrix - 2 * cone.project(B).matrix
     assert cone.is_subspace == np.allclose(together, apart)
     assert cone.is_subspace == (name in SUBSPACES)
+    assert cone.is_diagonal == (name in DIAGONAL)
 
 
 @each_cone
 @each_generic
 def test_derivative_is_that_of_the_projection(name, S):
-    cone, D = CONES[name](), symmetric(len(S), 99)
-    h = 1e-6
+    cone, D = make_cone(name, len(S)), stored(name, symmetric(len(S), 99))
+    S, h = stored(name, S), 1e-5
     change = (cone.project(S + h * D).matrix - cone.project(S - h * D).matrix) / (2 * h)
     assert_allclose(cone.project(S).derivative(D), change, atol=1e-7)
 
@@ -115,33 +197,34 @@ def test_derivative_is_that_of_the_projection(name, S):
 @each_cone
 @each_matrix
 def test_derivative_is_self_adjoint_between_zero_and_identity(name, S):
-    projection = CONES[name]().project(S)
-    D, E = symmetric(len(S), 98), symmetric(len(S), 99)
+    projection = make_cone(name, len(S)).project(stored(name, S))
+    D, E = stored(name, symmetric(len(S), 98)), stored(name, symmetric(len(S), 99))
     changed = projection.derivative(D)
-    assert_allclose(changed, changed.T, atol=1e-13)
-    assert np.vdot(changed, E) == pytest.approx(np.vdot(D, projection.derivative(E)), abs=1e-12)
-    assert -1e-12 <= np.vdot(changed, D) <= np.vdot(D, D) + 1e-12
+    assert_allclose(changed, changed.T, atol=1e-12)
+    assert np.vdot(changed, E) == pytest.approx(np.vdot(D, projection.derivative(E)), abs=1e-10)
+    assert -1e-10 <= np.vdot(changed, D) <= np.vdot(D, D) + 1e-10
 
 
 @each_cone
 @each_matrix
 def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
-    projection = CONES[name]().project(S)
+    projection = make_cone(name, len(S)).project(stored(name, S))
     Z = np.random.default_rng(3).normal(size=(7, len(S)))
     Z[2] = 0
     Z[5] = -Z[1]
-    expected = np.array([[p @ projection.derivative(np.outer(q, q)) @ p for q in Z] for p in Z])
-    assert_allclose(projection.gram(Z), expected, atol=1e-11)
+    T = [stored(name, np.outer(z, z)) for z in Z]
+    expected = np.array([[np.vdot(p, projection.derivative(q)) for q in T] for p in T])
+    assert_allclose(projection.gram(Z), expected, atol=1e-9)
     products = projection.products(Z)
     assert products.shape == (7, projection.n_products(len(S)))
-    assert_allclose(products @ products.T, expected, atol=1e-11)
+    assert_allclose(products @ products.T, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_positive", [0, 1, 3, 6])
 def test_semidefinite_n_products_is_the_rank_of_the_derivative(n_positive):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     eigenvalues = np.where(np.arange(6) < n_positive, 1.0, -1.0) * np.arange(1, 7)
-    projection = CONES["positive_semidefinite"]().project((Q * eigenvalues) @ Q.T)
+    projection = make_cone("positive_semidefinite", 6).project((Q * eigenvalues) @ Q.T)
     basis = []
     for i in range(6):
         for j in range(i, 6):
@@ -152,50 +235,198 @@ def test_semidefinite_n_products_is_the_rank_of_the_derivative(n_positive):
 
 
 @each_cone
-def test_derivative_at_zero_lets_a_metric_grow(name):
+def test_derivative_at_the_apex_lets_a_metric_grow(name):
     """At S = 0 a Newton step must not be frozen in the cone's corner."""
-    D = np.diag([1.0, 2.0, 0.0])
-    assert_allclose(CONES[name]().project(np.zeros((3, 3))).derivative(D), D, atol=1e-15)
+    D = stored(name, np.diag([1.0, 2.0, 0.0]))
+    projection = make_cone(name, 3).project(stored(name, apex_of(name, 3)))
+    assert_array_equal(projection.matrix, stored(name, apex_of(name, 3)))
+    assert_allclose(projection.derivative(D), D, atol=1e-10)
 
 
 @each_cone
 def test_float32_stays_float32(name):
-    S = symmetric(5, 0)
+    S, D = stored(name, symmetric(5, 0)), stored(name, symmetric(5, 1))
     Z = np.random.default_rng(3).normal(size=(7, 5))
-    double = CONES[name]().project(S)
-    projection = CONES[name]().project(S.astype(np.float32))
+    double = make_cone(name, 5).project(S)
+    projection = make_cone(name, 5, np.float32).project(S.astype(np.float32))
     single = Z.astype(np.float32)
-    for result, expected in [
-        (projection.matrix, double.matrix),
-        (
-            projection.derivative(symmetric(5, 1).astype(np.float32)),
-            double.derivative(symmetric(5, 1)),
-        ),
-        (projection.gram(single), double.gram(Z)),
-    ]:
-        assert result.dtype == np.float32
-        assert_allclose(result, expected, atol=1e-4)
-    assert projection.products(single).dtype == np.float32
-    assert projection.half_squared_norm == pytest.approx(double.half_squared_norm, rel=1e-5)
+    changed = projection.derivative(D.astype(np.float32))
+    assert projection.matrix.dtype == changed.dtype == np.float32
+    assert_allclose(projection.matrix, double.matrix, atol=1e-4)
+    assert_allclose(changed, double.derivative(D), atol=1e-3)
+    assert_allclose(projection.gram(single), double.gram(Z), atol=1e-3)
+    # The upper bound of an inexact projection may be wider in single precision.
+    assert projection.conjugate == pytest.approx(double.conjugate, rel=1e-4)
+    if name != "pair_matrices":  # which solves with a factor in double precision
+        assert projection.gram(single).dtype == projection.products(single).dtype == np.float32
 
 
 @each_cone
 def test_input_is_read_only(name):
-    S = symmetric(4, 0)
+    S = stored(name, symmetric(4, 0))
     before = S.copy()
     S.flags.writeable = False
-    projection = CONES[name]().project(S)
+    projection = make_cone(name, 4).project(S)
     Z = np.random.default_rng(3).normal(size=(5, 4))
     Z.flags.writeable = False
     assert projection.gram(Z).shape == (5, 5)
     assert projection.products(Z).shape[0] == 5
-    assert projection.derivative(S).shape == (4, 4)
+    assert projection.derivative(S).shape == S.shape
     assert_array_equal(S, before)
 
 
 @each_cone
 @pytest.mark.parametrize("scale", [1e-120, 1e120])
 def test_scale_of_the_matrix_does_not_matter(name, scale):
-    S = symmetric(4, 0)
-    expected = CONES[name]().project(S).matrix
-    assert_allclose(CONES[name]().project(scale * S).matrix, scale * expected, atol=1e-13 * scale)
+    S, operator = stored(name, symmetric(4, 0)), pair_operator(differences_of(4))
+    prior = stored(name, apex_of(name, 4))
+    expected = CONES[name]().bound(operator, prior).project(S).matrix
+    scaled = CONES[name]().bound(operator, scale * prior).project(scale * S).matrix
+    assert_allclose(scaled, scale * expected, atol=1e-12 * scale)
+
+
+@each_cone
+def test_bound_leaves_the_cone_as_it_was(name):
+    """One object serves several problems."""
+    cone = CONES[name]()
+    S = stored(name, symmetric(3, 0))
+    bound = [
+        cone.bound(pair_operator(Z, is_diagonal=name in DIAGONAL), stored(name, symmetric(3, seed)))
+        for seed, Z in enumerate([differences_of(3), np.eye(3)])
+    ]
+    matrices = [each.project(S).matrix for each in bound]
+    assert_allclose(bound[0].project(S).matrix, matrices[0], atol=1e-12)
+    assert np.allclose(*matrices) == (name not in {"pair_matrices", "above_prior"})
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 6])
+def test_above_a_prior_of_zero_is_positive_semidefinite(n_features):
+    S = symmetric(n_features, 5)
+    cone = CONES["above_prior"]().bound(None, np.zeros_like(S))
+    above, semidefinite = (
+        cone.project(S),
+        CONES["positive_semidefinite"]().project(S),
+    )
+    assert_allclose(above.matrix, semidefinite.matrix, atol=1e-14)
+    assert above.conjugate == pytest.approx(semidefinite.conjugate, abs=1e-14)
+
+
+# Pair matrices
+
+
+def random_pairs(n_pairs, n_features, seed=0):
+    return np.random.default_rng(seed).normal(size=(n_pairs, n_features))
+
+
+def project_on_pairs(S, Z, dtype=np.float64):
+    cone = CONES["pair_matrices"]().bound(pair_operator(Z, dtype), None)
+    return cone.project(S.astype(dtype))
+
+
+def degenerate_pairs():
+    Z = random_pairs(6, 3)
+    return {
+        "twice": np.repeat(Z, 2, axis=0),
+        "reversed": np.concatenate([Z, -Z]),
+        "multiples": np.concatenate([Z, 3 * Z, 1e-3 * Z, -0.5 * Z]),
+        "no_length": np.concatenate([Z, np.zeros((2, 3))]),
+        "only_no_length": np.zeros((2, 3)),
+        "nearly_twice": np.concatenate([Z, Z + 1e-9]),
+        "single": Z[:1],
+        "collinear": np.outer([1.0, -2.0, 0.5], [1.0, 2.0, 3.0]),
+        "plane": Z * [1, 1, 0],
+        "unequal_lengths": Z * 10.0 ** np.arange(-3, 3)[:, None],
+        "many": random_pairs(300, 3),
+        "one_feature": random_pairs(5, 1),
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", degenerate_pairs())
+def test_pair_projection_of_degenerate_pairs_is_that_of_scipy(kind, seed):
+    Z = degenerate_pairs()[kind]
+    S = symmetric(Z.shape[1], seed, scale=3.0)
+    projection = project_on_pairs(S, Z)
+    _, expected = nearest_combination(S, Z)
+    assert_allclose(projection.matrix, expected, atol=1e-8)
+    assert np.all(projection.coef >= 0)
+    assert np.all(projection.coef[~Z.any(axis=1)] == 0)
+    combined = np.einsum("p,pi,pj->ij", projection.coef, Z, Z)
+    assert_allclose(projection.matrix, combined, atol=1e-12)
+    value = 0.5 * np.sum(expected**2)
+    assert value * (1 - 1e-12) <= projection.conjugate <= value * (1 + 1e-8) + 1e-9
+    # Optimality: no pair's matrix makes an acute angle with the residual.
+    residual = S - projection.matrix
+    lengths = np.maximum(np.sum(Z * Z, axis=1), 1e-300)
+    slopes = np.einsum("pi,ij,pj->p", Z, residual, Z) / lengths
+    assert np.all(slopes <= 1e-9)
+    assert_allclose(slopes[projection.coef > 0], 0, atol=1e-8)
+    # The derivative is a projection on the span of some pairs.
+    D = symmetric(Z.shape[1], 50)
+    changed = projection.derivative(D)
+    assert_allclose(projection.derivative(changed), changed, atol=1e-6)
+
+
+def test_pair_projection_inside_in_the_polar_cone_and_at_zero():
+    Z = random_pairs(12, 3)
+    inside = np.einsum("p,pi,pj->ij", np.random.default_rng(1).uniform(1, 2, 12), Z, Z)
+    assert_allclose(project_on_pairs(inside, Z).matrix, inside, atol=1e-10)
+    assert_allclose(project_on_pairs(inside, Z).derivative(np.eye(3)), np.eye(3), atol=1e-8)
+    for S in (-inside, -np.eye(3), np.zeros((3, 3))):
+        projection = project_on_pairs(S, Z)
+        assert_array_equal(projection.matrix, 0)
+        assert_array_equal(projection.coef, 0)
+        assert projection.conjugate == 0
+    assert_array_equal(project_on_pairs(-inside, Z).derivative(np.eye(3)), 0)
+    assert project_on_pairs(-inside, Z).products(Z).shape == (12, 0)
+
+
+@pytest.mark.parametrize("n_features", [1, 4])
+def test_pair_projection_in_single_precision(n_features):
+    Z, S = random_pairs(30, n_features), symmetric(n_features, 3)
+    projection = project_on_pairs(S, Z, np.float32)
+    _, expected = nearest_combination(S, Z)
+    assert projection.matrix.dtype == np.float32
+    assert_allclose(projection.matrix, expected, atol=1e-4)
+    assert projection.conjugate >= 0.5 * np.sum(expected**2) * (1 - 1e-5)
+
+
+def test_pair_projection_follows_a_moving_matrix():
+    """The last support is only where the search starts."""
+    Z = random_pairs(60, 4)
+    cone = CONES["pair_matrices"]().bound(pair_operator(Z), None)
+    for seed in range(12):
+        S = symmetric(4, seed, scale=10.0 ** (seed % 3 - 1)) + (seed % 2) * np.eye(4)
+        _, expected = nearest_combination(S, Z)
+        size = np.linalg.norm(S)
+        assert_allclose(cone.project(S).matrix, expected, atol=1e-9 * size)
+        # and nothing of it is lost at a matrix that projects to zero
+        if seed % 4 == 3:
+            assert_array_equal(cone.project(-np.eye(4)).matrix, 0)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_conjugate_of_an_inexact_pair_projection_is_an_upper_bound(size, seed):
+    """Without it the reported gap would be too small, and the certificate false."""
+    Z = random_pairs(20, 4, seed)
+    S = symmetric(4, seed, scale=2.0)
+    exact, expected = nearest_combination(S, Z)
+    value = 0.5 * np.sum(expected**2)
+    lengths = np.sum(Z * Z, axis=1)
+    rng = np.random.default_rng(seed)
+    for coef in (
+        np.maximum(exact + size * rng.normal(size=20), 0),
+        np.maximum(exact - size * rng.uniform(size=20), 0),
+        exact * (1 + size * rng.uniform(-1, 1, 20).clip(-1 / size)),
+        exact * (np.arange(20) % 2),  # some pairs forgotten
+        np.zeros(20),
+    ):
+        projection = _PairProjection(pair_operator(Z), S, 1 / lengths, lengths * coef)
+        assert_allclose(projection.coef, coef, rtol=1e-12)
+        # The bound of any multiple of the identity, by hand.
+        residual = S - np.einsum("p,pi,pj->ij", coef, Z, Z)
+        excess = max(0, np.max(np.einsum("pi,ij,pj->p", Z, residual, Z) / lengths))
+        bound = 0.5 * np.sum((S - residual + excess * np.eye(4)) ** 2)
+        assert projection.conjugate == pytest.approx(bound, rel=1e-10, abs=1e-12)
+        assert projection.conjugate >= value * (1 - 1e-10)

@@ -47,7 +47,10 @@ def make_loss(name, epsilon=EPSILON):
 
 
 def targets_of(name):
-    return [-1.0, 1.0] if name in CLASSES else [-1.0, -0.2, 0.0, 0.5, 1.0]
+    if name in CLASSES:
+        return [-1.0, 1.0]
+    # The one-sided loss of pairs that it ignores all is refused.
+    return [0.31, 0.5, 1.0] if name == "one_sided" else [-1.0, -0.2, 0.0, 0.5, 1.0]
 
 
 def conjugate_of(name, t, c, epsilon=EPSILON):
@@ -161,7 +164,7 @@ def test_is_free_says_where_the_step_moves_with_the_prediction(name, pulled):
     form = make_loss(name).conjugate(target, weight)
     if not pulled:
         # Without any pull, only a curved conjugate defines the step.
-        penalty = penalty * (0 if form.is_strongly_convex else 1e-3)
+        penalty = penalty * (0 if form.is_strongly_convex else 3e-2)
     _dual_coef, is_free = form.proximal(prediction, center, penalty)
     h = 1e-6
     up, free_up = form.proximal(prediction + h, center, penalty)
@@ -205,6 +208,7 @@ numbers = st.floats(-10, 10)
 def test_fenchel_young(name, a, t, c, beta, epsilon):
     """c loss(a) + phi*(-beta) >= -beta a, with equality at the step without a pull."""
     t = np.copysign(1.0, t) if name in CLASSES else t
+    t = epsilon + 1e-3 + abs(t) if name == "one_sided" else t
     loss, form = make_loss(name, epsilon), conjugate_of(name, t, c, epsilon)
     beta = np.clip(np.array([beta]), form.lower, form.upper)
     a, t = np.array([a]), np.array([float(t)])
@@ -273,3 +277,30 @@ def test_loss_without_parameters_resolves_to_itself(name):
 def test_invalid_epsilon_is_refused(name, epsilon):
     with pytest.raises(InvalidParameterError, match="epsilon"):
         LOSSES[name](epsilon=epsilon).resolved(1.0)
+
+
+@pytest.mark.parametrize(
+    "target", [[0.0, 1.0], [1.0, -1.0, 0.5], [2.0, 2.0], [-1.0, np.nan]], ids=str
+)
+def test_hinge_refuses_relations_that_are_not_classes(target):
+    target = np.array(target)
+    with pytest.raises(ValueError, match=r"\+1 \(different\) or -1 \(similar\)") as error:
+        LOSSES["hinge"]().conjugate(target, np.ones(len(target)))
+    # The relations are named, and the way out.
+    assert f"from {target.min():g} to {target.max():g}" in str(error.value)
+    assert "relation='class'" in str(error.value)
+
+
+def test_one_sided_ignores_pairs_below_epsilon():
+    """Nonnegative distances satisfy them, so that their coefficients are zero."""
+    form = make_loss("one_sided").conjugate(np.array([EPSILON, -1.0, 1.0]), np.ones(3))
+    for distance in (0.0, 0.4, 3.0):
+        dual_coef, _ = form.proximal(np.full(3, distance), 0.0, 1.0)
+        assert_array_equal(dual_coef[:2], 0)
+    assert form.proximal(np.zeros(3), 0.0, 1.0)[0][2] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 1.5])
+def test_one_sided_refuses_an_epsilon_that_ignores_every_pair(epsilon):
+    with pytest.raises(ValueError, match=rf"epsilon={epsilon:g} .* largest relation, 1:"):
+        make_loss("one_sided", epsilon).conjugate(np.array([0.2, 1.0]), np.ones(2))

@@ -87,6 +87,71 @@ def test_adjoint_is_the_adjoint(is_sparse, dtype, data):
 
 
 @each_format
+@each_dtype
+@each_size
+def test_diagonal_operators_are_those_of_the_diagonal_matrices(to_format, dtype, n_pairs):
+    X, pairs, M, beta = random_setting(n_pairs)
+    m = np.diag(M)
+    operator = PairOperator(to_format(X.astype(dtype)), pairs, is_diagonal=True)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    subset = np.arange(n_pairs)[::-2]
+    part = operator.restricted(subset)
+    for each, chosen, b in [(operator, pairs, beta), (part, pairs[subset], beta[subset])]:
+        distances, adjoint = each.distances(m.astype(dtype)), each.adjoint(b.astype(dtype))
+        assert distances.dtype == adjoint.dtype == each.dtype == dtype
+        assert adjoint.shape == each.matrix_shape == (5,)
+        assert distances.shape == (len(chosen),)
+        assert_allclose(distances, explicit_distances(X, chosen, np.diag(m)), atol=tolerance)
+        assert_allclose(adjoint, np.diag(explicit_adjoint(X, chosen, b)), atol=tolerance)
+        assert b @ distances == pytest.approx(float(m @ adjoint), abs=100 * tolerance)
+        assert_allclose(
+            each.squared_lengths, explicit_distances(X, chosen, np.eye(5)), atol=tolerance
+        )
+        differences = each.differences()
+        assert sparse.issparse(differences) == (to_format is sparse.csr_array)
+        differences = differences.toarray() if sparse.issparse(differences) else differences
+        assert_allclose(differences, X[chosen[:, 0]] - X[chosen[:, 1]], atol=tolerance)
+    assert operator.n_passes == pytest.approx(2 + 2 * len(subset) / n_pairs)
+
+
+@pytest.mark.parametrize("is_diagonal", [False, True])
+def test_matrix_shape(is_diagonal):
+    X, pairs, *_ = random_setting(7)
+    operator = PairOperator(X, pairs, is_diagonal=is_diagonal)
+    assert operator.matrix_shape == ((5,) if is_diagonal else (5, 5))
+    assert operator.adjoint(np.ones(7)).shape == operator.matrix_shape
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
+def test_diagonal_adjoint_is_the_adjoint(is_sparse, data):
+    """In whole numbers, and many pairs over few samples: exact up to the centering."""
+    n_samples, n_features = data.draw(st.integers(2, 6)), data.draw(st.integers(1, 4))
+    numbers = st.integers(-8, 8).map(float)
+    X = data.draw(arrays(np.float64, (n_samples, n_features), elements=numbers))
+    m = data.draw(arrays(np.float64, n_features, elements=numbers))
+    n_pairs = data.draw(st.integers(1, 12))
+    pairs = data.draw(arrays(np.intp, (n_pairs, 2), elements=st.integers(0, n_samples - 1)))
+    beta = data.draw(arrays(np.float64, n_pairs, elements=numbers))
+    operator = PairOperator(sparse.csr_array(X) if is_sparse else X, pairs, is_diagonal=True)
+    adjoint, distances = operator.adjoint(beta), operator.distances(m)
+    assert_allclose(adjoint, np.diag(explicit_adjoint(X, pairs, beta)), atol=1e-9)
+    assert_allclose(distances, explicit_distances(X, pairs, np.diag(m)), atol=1e-9)
+    assert m @ adjoint == pytest.approx(beta @ distances, abs=1e-8)
+
+
+@pytest.mark.parametrize("n_pairs", [100, 4000], ids=["differences", "laplacian"])
+def test_diagonal_operators_need_no_square_of_the_features(n_pairs):
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((300, 3000), density=0.01, format="csr", rng=rng)
+    operator = PairOperator(X, rng.integers(300, size=(n_pairs, 2)), is_diagonal=True)
+    square = 3000 * 3000 * 8
+    assert peak_of(operator.adjoint, rng.normal(size=n_pairs)) < square / 10
+    assert peak_of(operator.distances, np.ones(3000)) < square / 10
+
+
+@each_format
 def test_laplacian_and_differences_agree(to_format):
     """A subset with fewer pairs than samples forms the differences; the whole does not."""
     X, pairs, M, beta = random_setting(120)

@@ -3,6 +3,7 @@
 from metricalign.solvers.accelerated_gradient import projected_gradient
 from metricalign.solvers.nu import nu_svr
 from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.quasi_newton import quasi_newton
 from metricalign.solvers.reference import cvxpy_reference
 from metricalign.solvers.ridge import coefficient_ridge
 from metricalign.solvers.semismooth_newton import newton
@@ -10,6 +11,7 @@ from metricalign.solvers.semismooth_newton import newton
 SOLVERS = {
     "auto": newton,
     "newton": newton,
+    "quasi_newton": quasi_newton,
     "projected_gradient": projected_gradient,
     "cvxpy": cvxpy_reference,
 }
@@ -24,4 +26,5 @@ __all__ = [
     "newton",
     "nu_svr",
     "projected_gradient",
+    "quasi_newton",
 ]

@@ -53,12 +53,13 @@ def projected_gradient(
     dual_coef = problem.feasible(np.zeros(operator.n_pairs) if dual_coef is None else dual_coef)
     stationary = problem.stationary_matrix(dual_coef)
     point, point_stationary, momentum = dual_coef, stationary, 1.0
-    result = SolverResult(cone.project(stationary).matrix)
+    result = SolverResult(cone.project(stationary))
     for _ in range(max_iter):
-        matrix = cone.project(point_stationary).matrix
-        distances = problem.distances(matrix)
+        projection = cone.project(point_stationary)
+        distances = problem.distances(projection.matrix)
         intercept, candidate, _ = problem.balanced(distances, point, lipschitz, intercept)
-        result.improve_primal(problem.primal(matrix, distances, intercept), matrix, intercept)
+        primal = problem.primal(projection.matrix, distances, intercept)
+        result.improve_primal(primal, projection, intercept)
         previous, previous_stationary = dual_coef, stationary
         dual_coef, stationary = candidate, problem.stationary_matrix(candidate)
         result.improve_dual(problem.dual(dual_coef, cone.project(stationary)), dual_coef)

@@ -90,13 +90,13 @@ class _Search:
         # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
         self.low = None
         self.epsilon = 0.0
-        matrix = problem.cone.project(problem.prior).matrix
-        self.result = SolverResult(matrix)
+        projection = problem.cone.project(problem.prior)
+        self.result = SolverResult(projection)
         # With beta = 0, the largest error is the epsilon from which on nothing is learned.
-        errors = problem.relations - problem.distances(matrix)
+        errors = problem.relations - problem.distances(projection.matrix)
         center = 0.5 * (errors.max() + errors.min()) if problem.fit_intercept else 0.0
         self.high = (np.abs(errors - center).max(), -self.budget, np.zeros_like(errors))
-        self.improve_primal(matrix, center)
+        self.improve_primal(projection, center)
 
     def at(self, epsilon):
         """The epsilon-SVR problem for one epsilon."""
@@ -112,7 +112,7 @@ class _Search:
             self.low = (epsilon, excess, step.dual_coef)
         else:
             self.high = (epsilon, excess, step.dual_coef)
-        self.improve_primal(step.matrix, step.intercept)
+        self.improve_primal(step.projection, step.intercept)
         self._improve_dual(step.dual_coef)
         if self.low is not None:
             _, above, low_coef = self.low
@@ -120,9 +120,9 @@ class _Search:
             share = above / (above - below)
             self._improve_dual((1 - share) * low_coef + share * high_coef)
 
-    def improve_primal(self, matrix, intercept):
+    def improve_primal(self, projection, intercept):
         """Take a metric into the bounds, with the epsilon that is best for it."""
-        problem = self.problem
+        problem, matrix = self.problem, projection.matrix
         distances = problem.distances(matrix)
         errors = np.abs(distances + intercept - problem.relations)
         # Given M and b, epsilon is a quantile of the errors.
@@ -134,7 +134,7 @@ class _Search:
         primal = problem.penalty(matrix) + self.budget * epsilon + problem.weights @ losses
         if primal < self.result.primal:
             self.epsilon = float(epsilon)
-        self.result.improve_primal(float(primal), matrix, intercept)
+        self.result.improve_primal(float(primal), projection, intercept)
 
     def _improve_dual(self, dual_coef):
         problem = self.at(0.0)

@@ -41,7 +41,7 @@ class AlignmentProblem:
     fit_intercept : bool
         Whether b is free; otherwise it is 0.
     prior : ndarray of shape (n_features, n_features) or None, default=None
-        M0; zero if None.
+        M0; zero if None. Its diagonal for an operator of diagonal matrices.
 
     Raises
     ------
@@ -64,16 +64,17 @@ class AlignmentProblem:
         self.relations = relations
         self.weights = weights
         self.loss = loss
-        self.cone = cone
         self.fit_intercept = fit_intercept
         if prior is None:
-            prior = np.zeros((operator.n_features, operator.n_features), dtype=operator.dtype)
+            prior = np.zeros(operator.matrix_shape, dtype=operator.dtype)
         self.prior = prior
+        self.cone = cone.bound(operator, prior)
         self._half_squared_norm_of_prior = _half_squared_norm(prior)
         self.conjugate = loss.conjugate(relations, weights)
         self.spread = float(np.std(relations) or np.abs(relations).max() or 1.0)
-        # The objective at zero distances, below whose rounding no gap can be told from zero.
-        self.rounding = 1e-14 * float(weights @ loss.value(np.zeros_like(relations), relations))
+        # The size of the terms of the objective, below whose rounding no gap can be told from zero.
+        at_zero = float(weights @ loss.value(np.zeros_like(relations), relations))
+        self.rounding = 1e-14 * (at_zero + self._half_squared_norm_of_prior)
         if fit_intercept and not (
             np.any(self.conjugate.lower < 0) and np.any(self.conjugate.upper > 0)
         ):
@@ -82,6 +83,19 @@ class AlignmentProblem:
                 "pushes distances to one side, which the intercept does alone, and M would be "
                 "zero. Use fit_intercept=False."
             )
+
+    def reweighted(self, factor: float) -> AlignmentProblem:
+        """Problem with all weights, that is C, times a factor; operator passes count anew."""
+        self.operator.n_passes = 0.0
+        return AlignmentProblem(
+            self.operator,
+            self.relations,
+            factor * self.weights,
+            self.loss,
+            self.cone,
+            self.fit_intercept,
+            self.prior,
+        )
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
         """S(beta), whose projection on the cone minimises the Lagrangian."""
@@ -101,9 +115,9 @@ class AlignmentProblem:
         return _half_squared_norm(matrix - self.prior)
 
     def dual(self, dual_coef: NDArray, projection: Projection) -> float:
-        """Dual objective of a feasible beta, with the projection of S(beta) on the cone."""
+        """Dual objective of a feasible beta, or less, with the projection of S(beta)."""
         loss = self.conjugate.value(dual_coef)
-        return self._half_squared_norm_of_prior - projection.half_squared_norm - loss
+        return self._half_squared_norm_of_prior - projection.conjugate - loss
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
@@ -181,8 +195,8 @@ class SolverResult:
 
     Attributes
     ----------
-    matrix : ndarray of shape (n_features, n_features)
-        M of the best primal value.
+    projection : Projection
+        The one that found M of the best primal value.
     intercept : float
         b of the best primal value.
     dual_coef : ndarray of shape (n_pairs,)
@@ -201,7 +215,7 @@ class SolverResult:
         Gaps up to here count as zero.
     """
 
-    matrix: NDArray
+    projection: Projection
     intercept: float = 0.0
     dual_coef: NDArray | None = None
     primal: float = np.inf
@@ -213,6 +227,11 @@ class SolverResult:
     rounding: float = np.finfo(float).tiny
 
     @property
+    def matrix(self) -> NDArray:
+        """M of the best primal value."""
+        return self.projection.matrix
+
+    @property
     def gap(self) -> float:
         """Absolute duality gap: a bound on primal minus optimum, at least 0."""
         return max(self.primal - self.dual, 0.0)
@@ -222,10 +241,10 @@ class SolverResult:
         """Duality gap over the primal value."""
         return self.gap / max(abs(self.primal), self.rounding) if self.gap > self.rounding else 0.0
 
-    def improve_primal(self, primal: float, matrix: NDArray, intercept: float) -> None:
+    def improve_primal(self, primal: float, projection: Projection, intercept: float) -> None:
         """Keep a metric if it is the best so far."""
         if primal < self.primal:
-            self.primal, self.matrix, self.intercept = primal, matrix, intercept
+            self.primal, self.projection, self.intercept = primal, projection, intercept
 
     def improve_dual(self, dual: float, dual_coef: NDArray) -> None:
         """Keep dual coefficients if their bound is the best so far."""

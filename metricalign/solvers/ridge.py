@@ -76,7 +76,8 @@ def coefficient_ridge(
     image = kernel(residual)
     dual = target @ residual - 0.5 * residual @ residual - image @ image / (2 * C)
     coefficients = scale * solution
-    result = SolverResult(operator.adjoint(coefficients), dual_coef=coefficients)
+    projection = problem.cone.project(operator.adjoint(coefficients))
+    result = SolverResult(projection, dual_coef=coefficients)
     result.primal, result.dual = float(primal), float(dual)
     result.record(problem, callback)
     result.n_iter = n_iter

@@ -33,6 +33,8 @@ __all__ = ["newton"]
 
 # Largest dense system that is factorised; beyond, conjugate gradients.
 LARGEST_SYSTEM = 2000
+# Far from the optimum nearly all pairs are free, and the gradient alone does as well.
+_N_GRADIENT_STEPS = 3
 # The pull shrinks by this factor once it costs less than this share of the gap.
 _PULL_FACTOR, _PULL_SHARE = 3.0, 0.3
 
@@ -66,14 +68,13 @@ def newton(
     result : SolverResult
     """
     state = _State(problem, dual_coef)
-    result = SolverResult(state.projection.matrix)
+    result = SolverResult(state.projection)
     for _ in range(max_iter):
         stationary = problem.stationary_matrix(state.dual_coef)
         dual = problem.dual(state.dual_coef, problem.cone.project(stationary))
         result.improve_dual(dual, state.dual_coef)
-        matrix = state.projection.matrix
-        primal = problem.primal(matrix, state.distances, state.intercept)
-        result.improve_primal(primal, matrix, state.intercept)
+        primal = problem.primal(state.projection.matrix, state.distances, state.intercept)
+        result.improve_primal(primal, state.projection, state.intercept)
         result.record(problem, callback)
         if result.relative_gap <= tol or result.stopped_by_callback:
             break
@@ -91,12 +92,15 @@ class _State:
 
     def __init__(self, problem, dual_coef):
         self.problem = problem
-        self.center = np.zeros(problem.operator.n_pairs) if dual_coef is None else dual_coef
+        self.n_gradient_steps = _N_GRADIENT_STEPS if dual_coef is None else 0
+        zeros = np.zeros(problem.operator.n_pairs)
+        self.center = zeros if dual_coef is None else problem.feasible(dual_coef)
         if problem.conjugate.is_strongly_convex:
             self.rho = self.smallest_rho = 0.0
+            self.n_gradient_steps = 0
         else:
             # Narrow enough that the free pairs stay few.
-            width = min(0.3, 100 / problem.operator.n_pairs) * problem.spread
+            width = min(0.3, 300 / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
@@ -134,8 +138,21 @@ class _State:
         return True
 
     def step(self, target):
-        """Newton step of S, given S(beta) of the current beta; False if none helps."""
+        """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
+
+        A Newton step of S; over a cone, where it leaves at once the face of the cone that it was
+        made for, a projected gradient step of M, which finds the next face.
+        """
         start = copy(self)
+        self.n_gradient_steps -= 1
+        if self._newton_step(start, target):
+            return True
+        if self.problem.cone.is_subspace:
+            return False
+        start.stationary = start.projection.matrix
+        return self._backtrack(start, target - start.stationary, 1.0, 30, 0.25)
+
+    def _newton_step(self, start, target):
         residual = start.projection.derivative(start.stationary - target)
         direction, intercept_step = self._direction(target, residual)
         slope = float(np.vdot(residual, direction))
@@ -155,18 +172,22 @@ class _State:
             self.intercept = start.intercept + size * intercept_step
             self.update()
             return True
-        for _ in range(30):
+        return self._backtrack(start, direction, size, 6, 0.5)
+
+    def _backtrack(self, start, direction, size, n_trials, factor):
+        """Shorten a step until Psi falls."""
+        for _ in range(n_trials):
             self._move(start, direction, size)
             if self.value < start.value:
                 return True
-            size /= 2
+            size *= factor
         return False
 
     def _direction(self, target, residual):
         """Newton direction of S and of the intercept."""
         direction = target - self.stationary
         free = np.flatnonzero(self.is_free)
-        if len(free) == 0:
+        if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction, 0.0
         operator = self.problem.operator.restricted(free)
         curvature = self.problem.conjugate.curvature + self.rho

@@ -62,7 +62,7 @@ def quasi_newton(
     )
     # Of the size of the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
-    result = SolverResult(problem.cone.project(problem.prior).matrix)
+    result = SolverResult(problem.cone.project(problem.prior))
     intercept, latest = 0.0, {}
 
     def lagrangian(parts):
@@ -71,7 +71,9 @@ def quasi_newton(
         distances = problem.distances(projection.matrix)
         excess = dual_coef.sum()
         latest[parts.tobytes()] = (dual_coef, projection, distances, excess)
-        value = projection.half_squared_norm + conjugate.value(dual_coef)
+        value = projection.conjugate + conjugate.value(dual_coef)
+        # abs(beta) is the sum of the two parts only where one of them is zero.
+        value += conjugate.insensitivity * (parts.sum() - np.abs(dual_coef).sum())
         value += intercept * excess + 0.5 * stiffness * excess**2
         slope = distances + intercept + stiffness * excess - conjugate.target
         slope = slope + conjugate.curvature * dual_coef
@@ -86,7 +88,7 @@ def quasi_newton(
         latest.clear()
         shifted = intercept + stiffness * excess
         primal = problem.primal(projection.matrix, distances, shifted)
-        result.improve_primal(primal, projection.matrix, shifted)
+        result.improve_primal(primal, projection, shifted)
         if problem.fit_intercept:
             dual_coef = problem.feasible(dual_coef)
             projection = problem.cone.project(problem.stationary_matrix(dual_coef))

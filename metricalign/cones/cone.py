@@ -1,0 +1,150 @@
+"""What a cone has to offer: the projection on it, and what follows from that.
+
+What a solver needs besides the projected matrix is its share of the dual objective (an upper
+bound where the projection is inexact, so that the duality gap stays a true bound) and the
+derivative of the projection, for Newton steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+if TYPE_CHECKING:
+    from metricalign.operators import PairOperator
+
+__all__ = ["Cone", "Projection"]
+
+
+class Projection:
+    """The projection of one matrix on a cone.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n_features, n_features)
+        The projection P(S); its diagonal, of shape (n_features,), for diagonal matrices.
+    conjugate : float
+        Upper bound of the largest <M, S> - norm(M)^2 / 2 over all M of the cone, which is
+        norm(P(S))^2 / 2 and the default.
+    """
+
+    def __init__(self, matrix: NDArray, conjugate: float | None = None):
+        self.matrix = matrix
+        self.conjugate = 0.5 * float(np.vdot(matrix, matrix)) if conjugate is None else conjugate
+
+    def derivative(self, direction: NDArray) -> NDArray:
+        """Change of the projection for a small change of S, a symmetric linear map.
+
+        Parameters
+        ----------
+        direction : ndarray of shape (n_features, n_features)
+            Symmetric matrix.
+
+        Returns
+        -------
+        change : ndarray of shape (n_features, n_features)
+        """
+        raise NotImplementedError(self._lacks("derivative"))
+
+    def n_products(self, n_features: int) -> int:
+        """Rank of the derivative, the width of `products`."""
+        raise NotImplementedError(self._lacks("n_products"))
+
+    def products(self, differences: NDArray) -> NDArray:
+        """Weighted products of features, whose Gram matrix is that of `gram`.
+
+        Parameters
+        ----------
+        differences : ndarray of shape (n_pairs, n_features)
+            Differences z_p.
+
+        Returns
+        -------
+        products : ndarray of shape (n_pairs, n_products)
+        """
+        raise NotImplementedError(self._lacks("products"))
+
+    def gram(self, differences: NDArray) -> NDArray:
+        """Matrix of <T_p, derivative(T_q)> for rank-one matrices T_p = z_p z_p^T.
+
+        Parameters
+        ----------
+        differences : ndarray of shape (n_pairs, n_features)
+            Differences z_p.
+
+        Returns
+        -------
+        gram : ndarray of shape (n_pairs, n_pairs)
+        """
+        products = self.products(differences)
+        return products @ products.T
+
+    def _lacks(self, method):
+        return (
+            f"{type(self).__name__} has no {method}, which solver='newton' needs. Add it, or use "
+            "solver='projected_gradient'."
+        )
+
+
+class Cone(BaseEstimator):
+    """What a cone has to offer: the projection on it.
+
+    A new cone is a subclass with `project`, which returns a `Projection`: the matrix is enough
+    for the accelerated gradient, Newton steps need its derivative. Any closed convex set will
+    do, if the projection says its `conjugate`.
+    """
+
+    is_subspace: ClassVar[bool] = False
+    """Whether the projection is linear."""
+
+    is_diagonal: ClassVar[bool] = False
+    """Whether all matrices are diagonal; then their diagonals stand for them everywhere."""
+
+    def bound(self, operator: PairOperator, prior: NDArray) -> Self:
+        """Cone for one problem: itself, unless it depends on the pairs or on the prior.
+
+        Parameters
+        ----------
+        operator : PairOperator
+            The pairs.
+        prior : ndarray of shape (n_features, n_features)
+            M0.
+
+        Returns
+        -------
+        cone : Cone
+        """
+        return self
+
+    def project(self, matrix: NDArray) -> Projection:
+        """Project a symmetric matrix on the cone.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_features, n_features)
+            Symmetric matrix.
+
+        Returns
+        -------
+        projection : Projection
+        """
+        raise NotImplementedError
+
+    def constraints(self, matrix: Any) -> list:
+        """Cone as cvxpy constraints on a symmetric variable, for the reference solver.
+
+        Parameters
+        ----------
+        matrix : cvxpy.Variable of shape (n_features, n_features)
+            Symmetric variable.
+
+        Returns
+        -------
+        constraints : list of cvxpy constraints
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method constraints, which solver='cvxpy' needs."
+        )
