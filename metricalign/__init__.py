@@ -1,7 +1,29 @@
 """metricalign: learn a distance from any kind of target."""
 
-from metricalign.linear import RAMLKRR, RAMLSVR, RelationAlignment
+from metricalign.cross_validation import RelationAlignmentCV
+from metricalign.linear import (
+    NCML,
+    PCML,
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
+    RAMLSVR,
+    DoubletSVM,
+    RelationAlignment,
+)
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["RAMLKRR", "RAMLSVR", "RelationAlignment"]
+__all__ = [
+    "NCML",
+    "PCML",
+    "PSDSVR",
+    "RAMLKRR",
+    "RAMLNCSVR",
+    "RAMLPCSVR",
+    "RAMLSVR",
+    "DoubletSVM",
+    "RelationAlignment",
+    "RelationAlignmentCV",
+]

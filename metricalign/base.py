@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from metricalign.pairs import RandomPairs
+from metricalign.pairs import RandomPairs, merge_identical_samples
 
 __all__ = ["MahalanobisDistance", "MetricLearner"]
 
@@ -27,7 +27,7 @@ class MahalanobisDistance:
 
     Parameters
     ----------
-    components : ndarray of shape (n_components, n_features)
+    components : {ndarray, sparse array} of shape (n_components, n_features)
         Linear map whose Euclidean distance this is.
 
     Examples
@@ -38,7 +38,7 @@ class MahalanobisDistance:
     2.0
     """
 
-    def __init__(self, components: NDArray):
+    def __init__(self, components: NDArray | sparse.sparray):
         self.components = components
 
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
@@ -78,7 +78,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self, "components_")
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return X @ self.components_.T.astype(X.dtype, copy=False)
+        return _dense(X @ self.components_.T.astype(X.dtype, copy=False))
 
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
@@ -139,15 +139,16 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             components_.T @ components_.
         """
         check_is_fitted(self, "components_")
-        return self.components_.T @ self.components_
+        return _dense(self.components_.T @ self.components_)
 
-    def score(self, X: ArrayLike, y: Any) -> float:
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """How well the learned distances order pairs of samples by their relation.
 
         Of two pairs with different relations, the share in which the one with the larger
         relation has the larger distance; equal distances count one half. For classes this is
         the area under the ROC curve. Uses all pairs, or 100,000 random ones of them (always
-        the same) if there are more.
+        the same) if there are more. Samples with the same features and target count as one of
+        greater weight.
 
         Parameters
         ----------
@@ -155,6 +156,8 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Samples.
         y : array-like
             Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            A pair counts with the product of the weights of its samples.
 
         Returns
         -------
@@ -168,52 +171,78 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             raise ValueError(
                 f"X and y must have as many samples; got {len(images)} and {targets.shape[0]}."
             )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if self.relation_.kind == "precomputed":
             pairs = self.relation_.stored_pairs(targets)
+            weight = np.ones(len(images)) if sample_weight is None else sample_weight
         else:
+            samples, weight = merge_identical_samples(X, targets, sample_weight)
+            images, targets = images[samples], targets[samples]
+            if len(images) < 2:
+                return 0.5
             rows = np.arange(len(images), dtype=np.float64)[:, None]
             pairs = RandomPairs(_LARGEST_SCORE).select(rows, None, random_state=0).indices
         relations = self.relation_(targets, pairs)
         # Scaling must not tell apart what is equal.
         relations = np.round(relations / (np.abs(relations).max() or 1.0), 12)
         distances = np.linalg.norm(images[pairs[:, 0]] - images[pairs[:, 1]], axis=1)
-        return _concordance(distances, relations)
+        return _concordance(distances, relations, weight[pairs].prod(axis=1))
 
 
-def _concordance(distances, relations):
-    """Probability that two pairs with different relations are in the right order."""
+def _concordance(distances, relations, weights):
+    """Weighted share of the pairs of different relations whose distances are in that order."""
+    rank = np.unique(relations, return_inverse=True)[1]
+    place = np.unique(distances, return_inverse=True)[1]
+    n_places = len(place) + 1
+    agreeing = total = 0.0
+    # Two ranks differ first in one of their bits, so every two pairs meet at one level.
+    for level in range(int(rank.max()).bit_length()):
+        group = (rank >> (level + 1)) * n_places
+        is_larger = (rank >> level) & 1 == 1
+        smaller = np.flatnonzero(~is_larger)
+        smaller = smaller[np.argsort((group + place)[smaller])]
+        keys = (group + place)[smaller]
+        mass = np.concatenate([[0.0], np.cumsum(weights[smaller])])
+        group, place_of_larger = group[is_larger], place[is_larger]
+        start = mass[np.searchsorted(keys, group)]
+        below = mass[np.searchsorted(keys, group + place_of_larger)] - start
+        up_to = mass[np.searchsorted(keys, group + place_of_larger, side="right")] - start
+        agreeing += weights[is_larger] @ (below + up_to) / 2
+        total += weights[is_larger] @ (mass[np.searchsorted(keys, group + n_places)] - start)
+    return float(agreeing / total) if total > 0 else 0.5
 
-    def n_ties(values):
-        _, counts = np.unique(values, return_counts=True)
-        return np.sum(counts * (counts - 1.0)) / 2
 
-    n_total = len(relations) * (len(relations) - 1) / 2
-    comparable, distinct = n_total - n_ties(relations), n_total - n_ties(distances)
-    if comparable == 0 or distinct == 0:
-        return 0.5
-    tau = kendalltau(distances, relations).statistic
-    return float(0.5 + 0.5 * tau * np.sqrt(distinct / comparable))
+def _dense(matrix):
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
-def components_of(matrix: NDArray, n_components: int | float | None = None) -> NDArray:
+def components_of(
+    matrix: NDArray, n_components: int | float | None = None
+) -> NDArray | sparse.csr_array:
     """Linear map whose Euclidean distance is that of the positive part of a matrix.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n_features, n_features)
-        Symmetric matrix M.
+    matrix : ndarray of shape (n_features, n_features) or (n_features,)
+        Symmetric matrix M, or the diagonal of a diagonal one.
     n_components : int, float or None, default=None
         How many of the largest eigenvalues to keep: a number, the share of the sum of the
         positive ones (between 0 and 1), or all positive ones.
 
     Returns
     -------
-    components : ndarray of shape (n_components, n_features)
+    components : {ndarray, csr_array} of shape (n_components, n_features)
         Rows sqrt(eigenvalue) eigenvector, by decreasing eigenvalue, the largest entry of
-        each positive. A single row of zeros if no eigenvalue is positive.
+        each positive; sparse for a diagonal matrix. A single row of zeros if no eigenvalue is
+        positive.
     """
-    eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-    eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+    if matrix.ndim == 1:
+        order = np.argsort(-matrix, kind="stable")
+        eigenvalues = matrix[order]
+    else:
+        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
+        eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
     size = np.abs(eigenvalues).max()
     rounding = len(matrix) * np.finfo(matrix.dtype).eps * size
     n_kept = max(int(np.sum(eigenvalues > rounding)), 1)
@@ -224,6 +253,9 @@ def components_of(matrix: NDArray, n_components: int | float | None = None) -> N
         n_kept = int(np.searchsorted(share, n_components * share[-1] * (1 - 1e-12))) + 1
         n_kept = min(n_kept, len(share))
     scales = np.sqrt(np.maximum(eigenvalues[:n_kept], 0))
+    if matrix.ndim == 1:
+        rows, shape = np.arange(n_kept), (n_kept, len(matrix))
+        return sparse.csr_array((scales, (rows, order[:n_kept])), shape=shape)
     components = (eigenvectors[:, :n_kept] * scales).T
     largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
     return components * np.where(largest < 0, -1, 1).astype(matrix.dtype)[:, None]

@@ -2,397 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
-from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from numbers import Real
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    validate_data,
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from metricalign.cones import CONES, Cone, PairMatrices, PositiveSemidefinite, Symmetric
+from metricalign.linear_base import LinearMetricLearner
+from metricalign.losses import (
+    LOSSES,
+    EpsilonInsensitive,
+    Hinge,
+    Loss,
+    OneSided,
+    Squared,
+    SquaredEpsilonInsensitive,
 )
-from threadpoolctl import threadpool_limits
+from metricalign.solvers import coefficient_ridge, newton, nu_svr
 
-from metricalign._callbacks import CallbackSupportMixin, with_callbacks
-from metricalign.base import MetricLearner, components_of
-from metricalign.cones import CONES, Cone, Symmetric
-from metricalign.losses import LOSSES, EpsilonInsensitive, Loss, Squared
-from metricalign.operators import PairOperator
-from metricalign.pairs import check_pairs, merge_identical_samples, resolve_pairs
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
-from metricalign.solvers import (
-    SOLVERS,
-    AlignmentProblem,
-    SolverResult,
-    coefficient_ridge,
-    newton,
-    nu_svr,
-)
-
-__all__ = ["RAMLKRR", "RAMLSVR", "RelationAlignment"]
-
-# C summed over the pairs, in units in which the mean squared difference of the features of a
-# pair is 1: benchmarks/quality/defaults.py shows what else does.
-_TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
-
-# Up to so many features threads do not pay: on busy cores they mostly wait for each other.
-_FEATURES_OF_ONE_THREAD = 100
+__all__ = [
+    "NCML",
+    "PCML",
+    "PSDSVR",
+    "RAMLKRR",
+    "RAMLNCSVR",
+    "RAMLPCSVR",
+    "RAMLSVR",
+    "DoubletSVM",
+    "RelationAlignment",
+]
 
 
-class _LinearMetricLearner(CallbackSupportMixin, MetricLearner):
-    """What fitting has in common: relation, pairs and scale in, a matrix and its bound out."""
-
-    _parameter_constraints: ClassVar[dict] = {
-        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
-        "relation": [str, callable],
-        "pairs": [str, "array-like", HasMethods("select")],
-        "fit_intercept": ["boolean"],
-        "prior": [None, StrOptions({"identity"}), "array-like"],
-        "n_components": [
-            None,
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-        ],
-        "solver": [StrOptions(set(SOLVERS)), callable],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        tags.target_tags.two_d_labels = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    @property
-    def _objective_has_metric(self) -> bool:
-        """Whether 1/2 norm(M)^2 is a term of the objective."""
-        return True
-
-    def _loss(self) -> Loss:
-        raise NotImplementedError
-
-    def _cone(self) -> Cone:
-        raise NotImplementedError
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn the metric.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32.
-        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets: classes, label sets, distributions or numbers; or the matrix of
-            relations, if ``relation="precomputed"``.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weight 2 is the same as having the sample twice, weight 0 as not having it.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If an argument is not valid, or no metric can be learned from the targets.
-        """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        X = validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
-        problem = self._problem(X, y, sample_weight)
-        start = self.dual_coef_ if self._starts_warm() else None
-        if start is not None and len(start) != len(problem.relations):
-            start = None
-        context = self._begin_callbacks(X, y)
-        latest = None
-
-        def callback(result):
-            nonlocal latest
-            latest = result
-            return self._report(problem, result, context, X, y)
-
-        with _threads_for(X.shape[1]):
-            try:
-                latest = self._solve(problem, start, callback)
-            except KeyboardInterrupt:
-                # Nothing that was finished is lost: the estimator is fitted, with its gap.
-                if latest is not None:
-                    self._store(problem, latest)
-                raise
-            self._store(problem, latest)
-        if context is not None:
-            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
-        self._warn(problem, latest)
-        return self
-
-    def _starts_warm(self):
-        return getattr(self, "warm_start", False) and hasattr(self, "dual_coef_")
-
-    def _problem(self, X, y, sample_weight) -> AlignmentProblem:
-        """Validate the targets, choose the pairs and put the problem together."""
-        n_samples, n_features = X.shape
-        _check_magnitude(X)
-        self.relation_, targets = self._relation_of(y, n_samples)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        prior = self._prior_of(n_features, X.dtype)
-        rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
-        # A weight of zero is absence.
-        pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
-        if len(pairs) == 0:
-            raise ValueError("No pair is left: every pair has a sample of weight 0.")
-        self.pairs_, self.relations_ = rows[pairs], relations
-        operator = PairOperator(sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows], pairs)
-        mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
-        if mean_squared_length == 0:
-            raise ValueError(
-                "The two samples of every pair are identical in X, so no distance can be learned "
-                "from them. Check X and pairs."
-            )
-        if mean_squared_length**2 == 0:
-            raise ValueError(
-                "The features in X are so small (mean squared difference "
-                f"{mean_squared_length:.1e}) that products of them vanish. Scale X, for example "
-                "with StandardScaler."
-            )
-        spread = _spread(self.relations_, weights)
-        loss = self._loss().resolved(spread)
-        is_number = self.relation_.kind in ("continuous", "multioutput")
-        total = _TOTAL_WEIGHT_OF_NUMBERS if is_number else _TOTAL_WEIGHT
-        scale = total / (weights.sum() * mean_squared_length**2)
-        self.C_ = self._weight_of_pair(
-            scale * max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
-        )
-        if isinstance(getattr(self, "prior", None), str):
-            prior = prior * X.dtype.type(spread / mean_squared_length)
-        return AlignmentProblem(
-            operator,
-            self.relations_,
-            self.C_ * weights,
-            loss,
-            self._cone(),
-            getattr(self, "fit_intercept", False),
-            prior,
-        )
-
-    def _weight_of_pair(self, scale) -> float:
-        return float(scale if self.C == "scale" else self.C)
-
-    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y)
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
-        return relation, targets
-
-    def _prior_of(self, n_features, dtype):
-        prior = getattr(self, "prior", None)
-        if prior is None:
-            return None
-        if isinstance(prior, str):
-            return np.eye(n_features, dtype=dtype)
-        if np.shape(prior) != (n_features, n_features):
-            raise ValueError(
-                f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
-                f"{n_features}); got shape {np.shape(prior)}."
-            )
-        prior = check_array(prior, dtype=dtype, input_name="prior")
-        if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
-            raise ValueError("prior must be symmetric, but it differs from its transpose.")
-        return (prior + prior.T) / 2
-
-    def _select_pairs(self, X, y, targets, sample_weight):
-        """Samples to work on as rows of X, pairs of them, their weights and relations."""
-        n_samples = X.shape[0]
-        is_precomputed = self.relation_.kind == "precomputed"
-        is_given = not isinstance(self.pairs, str) and not hasattr(self.pairs, "select")
-        if is_given or (is_precomputed and self.pairs == "auto"):
-            if is_given:
-                pairs = check_pairs(self.pairs, n_samples)
-            else:
-                pairs = self.relation_.stored_pairs(targets)
-            weights = np.ones(len(pairs))
-            if sample_weight is not None:
-                weights = sample_weight[pairs].prod(axis=1)
-            return np.arange(n_samples), pairs, weights, self.relation_(targets, pairs)
-        random_state = check_random_state(self.random_state)
-        strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        if is_precomputed:
-            weight = np.ones(n_samples) if sample_weight is None else sample_weight
-            rows = np.flatnonzero(weight)
-            pairs, weights = strategy.select(X[rows], None, weight[rows], random_state)
-            return rows, pairs, weights, self.relation_(targets, rows[pairs])
-        rows, weight = merge_identical_samples(X, targets, sample_weight)
-        targets = targets[rows]
-        if len(rows) < n_samples:
-            # What the relation learns from the targets must not depend on repetition.
-            kept = check_targets(y)[rows]
-            self.relation_ = resolve_relation(self.relation, kept)
-            targets = self.relation_.encode(kept)
-            strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        order = _canonical_order(X[rows])
-        rows, targets = rows[order], targets[order]
-        pairs, weights = strategy.select(X[rows], targets, weight[order], random_state)
-        return rows, pairs, weights, self.relation_(targets, pairs)
-
-    def _solver(self):
-        return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
-
-    def _solve(self, problem, start, callback) -> SolverResult:
-        return self._solver()(
-            problem, tol=self.tol, max_iter=self.max_iter, dual_coef=start, callback=callback
-        )
-
-    def _begin_callbacks(self, X, y):
-        if not hasattr(self, "_init_callback_context"):
-            return None
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        return context
-
-    def _report(self, problem, result, context, X, y) -> bool:
-        """Tell who asked for it how far the solver is, and say whether to stop."""
-        if self.verbose:
-            print(
-                f"[{type(self).__name__}] iteration {result.n_iter}: objective "
-                f"{result.primal:.6g}, relative duality gap {result.relative_gap:.1e}, "
-                f"{result.n_passes:.0f} operator passes",
-                flush=True,
-            )
-        if context is None:
-            return False
-        task = context.subcontext(task_name=f"iteration {result.n_iter}")
-        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        stops = task.call_on_fit_task_end(
-            estimator=self,
-            X=X,
-            y=y,
-            reconstruction_attributes=lambda: self._fitted(problem, result),
-        )
-        return bool(stops)
-
-    def _fitted(self, problem, result) -> dict[str, Any]:
-        """Attributes that the result of a solve sets."""
-        return {
-            "matrix_": result.matrix,
-            "components_": components_of(result.matrix, self.n_components),
-            "intercept_": float(result.intercept),
-            "dual_coef_": result.dual_coef,
-            "objective_": result.primal,
-            "dual_gap_": result.relative_gap,
-            "gap_history_": np.array(
-                [(passes, primal - dual) for passes, primal, dual in result.history]
-            ),
-            "n_iter_": result.n_iter,
-            "n_passes_": result.n_passes,
-            "converged_": result.relative_gap <= self.tol,
-            "loss_": problem.loss,
-        }
-
-    def _store(self, problem, result):
-        for name, value in self._fitted(problem, result).items():
-            setattr(self, name, value)
-
-    def _warn(self, problem, result):
-        if result.stopped_by_callback:
-            return
-        if not self.converged_:
-            reason = (
-                f"used max_iter={self.max_iter} iterations"
-                if result.n_iter >= self.max_iter
-                else "could make no further progress in floating point"
-            )
-            warnings.warn(
-                f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
-                f"tol={self.tol:.1e}. Increase max_iter or tol, decrease C, or scale X.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        if np.any(problem.prior):
-            return
-        if not np.any(self.components_):
-            cause = "negative eigenvalues only" if np.any(self.matrix_) else "equal distances only"
-            warnings.warn(
-                f"{type(self).__name__} learned the zero metric, since {cause} fit these relations "
-                "best. Choose other pairs or another relation, or change epsilon (or nu) and C.",
-                UserWarning,
-                stacklevel=5,
-            )
-        elif self._objective_has_metric and result.gap > problem.penalty(result.matrix):
-            # Then no metric at all is as good, within the gap: what was learned may be noise.
-            warnings.warn(
-                f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
-                f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
-                f"{result.gap:.1e}. Lower tol; if this stays, no metric is optimal (as often in "
-                "nu-SVR with balanced classes): change epsilon (or nu) and C.",
-                UserWarning,
-                stacklevel=5,
-            )
-
-
-def _threads_for(n_features):
-    """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
-    limit = 1 if n_features <= _FEATURES_OF_ONE_THREAD else None
-    return threadpool_limits(limits=limit, user_api="blas")
-
-
-def _check_magnitude(X) -> None:
-    """Refuse samples whose fourth powers, which distances are made of, leave their range."""
-    values = X.data if sparse.issparse(X) else X
-    largest = float(np.abs(values).max(initial=0))
-    limit = float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
-    if largest > limit:
-        raise ValueError(
-            f"X has entries as large as {largest:.1e}; above {limit:.1e} products of features "
-            f"leave the range of {X.dtype}. Scale X, for example with StandardScaler."
-        )
-
-
-def _canonical_order(X) -> NDArray:
-    """Order of distinct samples that is their own: M must not depend on how they came."""
-    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
-    weighted = X.multiply(weights) if sparse.issparse(X) else X * weights
-    return np.argsort(np.asarray(weighted.sum(axis=1)).ravel(), kind="stable")
-
-
-def _spread(relations, weights) -> float:
-    """Weighted standard deviation of the relations, or their size where they are all equal."""
-    mean = np.average(relations, weights=weights)
-    deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
-    size = np.abs(relations).max()
-    return float(deviation if deviation > 1e-12 * size else size)
-
-
-class RelationAlignment(_LinearMetricLearner):
+class RelationAlignment(LinearMetricLearner):
     """Mahalanobis distance aligned with the relations of the targets: the general method.
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
@@ -402,10 +44,14 @@ class RelationAlignment(_LinearMetricLearner):
     Parameters
     ----------
     loss : str or Loss, default="epsilon_insensitive"
-        "epsilon_insensitive", "squared_epsilon_insensitive", "squared", or an object of
+        "epsilon_insensitive", "squared_epsilon_insensitive", "squared", "one_sided" (without
+        intercept), "hinge" (for relations that are +1 or -1), or an object of
         `metricalign.losses`.
     cone : str or Cone, default="symmetric"
-        "symmetric", "positive_semidefinite", or an object of `metricalign.cones`.
+        "symmetric", "positive_semidefinite", "pair_matrices" (nonnegative combinations of the
+        z_p z_p^T), "diagonal" (nonnegative: a weight for each feature, in memory that grows
+        with the number of features and not its square), "above_prior" (M - M0 positive
+        semidefinite), or an object of `metricalign.cones`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
         nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of
@@ -430,8 +76,8 @@ class RelationAlignment(_LinearMetricLearner):
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver : str or callable, default="auto"
-        "newton" ("auto"), "projected_gradient", "cvxpy" (a reference for small problems), or a
-        function like those of `metricalign.solvers`.
+        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
+        problems), or a function like those of `metricalign.solvers`.
     tol : float, default=1e-4
         Relative duality gap to reach.
     max_iter : int, default=1000
@@ -446,9 +92,13 @@ class RelationAlignment(_LinearMetricLearner):
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Linear map: the learned distance is Euclid's after ``X @ components_.T``.
+        Linear map: the learned distance is Euclid's after ``X @ components_.T``. A SciPy
+        sparse array for ``cone="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
-        M as solved; its negative eigenvalues, if any, are not in `components_`.
+        M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
+        array for ``cone="diagonal"``.
+    coef_ : ndarray of shape (n_pairs,)
+        mu, with M = sum_p mu_p z_p z_p^T; for ``cone="pair_matrices"`` only.
     intercept_ : float
         b.
     C_ : float
@@ -467,6 +117,9 @@ class RelationAlignment(_LinearMetricLearner):
         Value of the problem above at `matrix_` and `intercept_`.
     dual_gap_ : float
         Bound on how far `objective_` is above the optimum, relative to it.
+    metric_error_bound_ : float
+        Bound on the distance of `matrix_` from the optimal M, in the Frobenius norm: the root
+        of twice the absolute duality gap.
     gap_history_ : ndarray of shape (n_iter, 2)
         Operator passes and absolute duality gap after each iteration.
     n_iter_ : int
@@ -498,7 +151,7 @@ class RelationAlignment(_LinearMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **_LinearMetricLearner._parameter_constraints,
+        **LinearMetricLearner._parameter_constraints,
         "loss": [StrOptions(set(LOSSES)), Loss],
         "cone": [StrOptions(set(CONES)), Cone],
     }
@@ -543,7 +196,54 @@ class RelationAlignment(_LinearMetricLearner):
         return CONES[self.cone]() if isinstance(self.cone, str) else self.cone
 
 
-class RAMLSVR(_LinearMetricLearner):
+class _SVRMetricLearner(LinearMetricLearner):
+    """What the methods of support vector regression have in common."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **LinearMetricLearner._parameter_constraints,
+        **EpsilonInsensitive._parameter_constraints,
+    }
+    del _parameter_constraints["prior"]
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.C = C
+        self.epsilon = epsilon
+        self.relation = relation
+        self.pairs = pairs
+        self.fit_intercept = fit_intercept
+        self.n_components = n_components
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _loss(self):
+        return EpsilonInsensitive(self.epsilon)
+
+    def _fitted(self, problem, result):
+        return super()._fitted(problem, result) | {
+            f"{name}_": value for name, value in problem.loss.get_params().items()
+        }
+
+
+class RAMLSVR(_SVRMetricLearner):
     """RAML with support vector regression: distances aligned by the epsilon-insensitive loss.
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
@@ -570,19 +270,8 @@ class RAMLSVR(_LinearMetricLearner):
         Whether to fit b.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver : str or callable, default="auto"
-        "newton" ("auto"), "projected_gradient", "cvxpy" (a reference for small problems), or a
-        function like those of `metricalign.solvers`.
-    tol : float, default=1e-4
-        Relative duality gap to reach.
-    max_iter : int, default=1000
-        Iterations at most.
-    warm_start : bool, default=False
-        Whether to start from the dual coefficients of the last fit.
-    random_state : int, RandomState instance or None, default=None
-        Where pairs are chosen at random.
-    verbose : int, default=0
-        Whether to print the progress of each iteration.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
 
     Attributes
     ----------
@@ -590,7 +279,7 @@ class RAMLSVR(_LinearMetricLearner):
         Half width of the tube that was used.
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
-    objective_, dual_gap_, gap_history_, n_iter_, n_passes_, converged_
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
         to the objective and minimises over epsilon too.
     n_features_in_, feature_names_in_
@@ -617,11 +306,9 @@ class RAMLSVR(_LinearMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **_LinearMetricLearner._parameter_constraints,
-        **EpsilonInsensitive._parameter_constraints,
+        **_SVRMetricLearner._parameter_constraints,
         "nu": [None, Interval(Real, 0, 1, closed="right")],
     }
-    del _parameter_constraints["prior"]
 
     def __init__(
         self,
@@ -640,22 +327,21 @@ class RAMLSVR(_LinearMetricLearner):
         random_state: Any = None,
         verbose: int = 0,
     ):
-        self.C = C
-        self.epsilon = epsilon
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.nu = nu
-        self.relation = relation
-        self.pairs = pairs
-        self.fit_intercept = fit_intercept
-        self.n_components = n_components
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _loss(self):
-        return EpsilonInsensitive(self.epsilon)
 
     def _cone(self):
         return Symmetric()
@@ -673,11 +359,8 @@ class RAMLSVR(_LinearMetricLearner):
             callback=callback,
         )
 
-    def _fitted(self, problem, result):
-        return super()._fitted(problem, result) | {"epsilon_": problem.loss.epsilon}
 
-
-class RAMLKRR(_LinearMetricLearner):
+class RAMLKRR(LinearMetricLearner):
     """RAML with kernel ridge regression: distances aligned by the squared loss.
 
     With K_pq = (z_p^T z_q)^2 over the pairs and M = sum_p a_p z_p z_p^T, the penalty is on the
@@ -719,7 +402,7 @@ class RAMLKRR(_LinearMetricLearner):
     ----------
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`; `dual_coef_` holds a, `intercept_` is 0.
-    objective_, dual_gap_, gap_history_, n_iter_, n_passes_, converged_
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; the objective is the one above.
     n_features_in_, feature_names_in_
         See `RelationAlignment`.
@@ -739,7 +422,7 @@ class RAMLKRR(_LinearMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **_LinearMetricLearner._parameter_constraints,
+        **LinearMetricLearner._parameter_constraints,
         "penalty": [StrOptions({"metric", "coefficients"})],
     }
     for _name in ("fit_intercept", "prior", "solver", "warm_start"):
@@ -787,3 +470,487 @@ class RAMLKRR(_LinearMetricLearner):
         if self.penalty == "metric":
             return newton(problem, **options)
         return coefficient_ridge(problem, self.C_, **options)
+
+    def _metric_error_bound(self, problem, result):
+        if self.penalty == "metric":
+            return super()._metric_error_bound(problem, result)
+        # The objective grows with 1/2 sum_p (a_p - a*_p)^2 / w_p, and norm(M) is at most norm(a)
+        # times the root of the trace of K.
+        largest_weight = problem.weights.max() / self.C_
+        trace = np.sum(problem.operator.squared_lengths.astype(np.float64) ** 2)
+        return float(np.sqrt(2 * max(result.gap, result.rounding) * largest_weight * trace))
+
+
+class RAMLPCSVR(_SVRMetricLearner):
+    """RAML with positively constrained coefficients: a metric that comes out semidefinite.
+
+    The dual of support vector regression with coefficients alpha_p >= 0 only,
+
+        max over 0 <= alpha_p <= C w_p   sum_p alpha_p (t_p - epsilon)
+                                         - 1/2 norm(sum_p alpha_p z_p z_p^T)^2,
+
+    M = sum_p alpha_p z_p z_p^T, which is positive semidefinite as it stands. It is the dual of
+    one-sided regression,
+
+        min over M   1/2 norm(M)^2 + C sum_p w_p max(0, t_p - epsilon - z_p^T M z_p):
+
+    distances are asked to be large enough and never to be small. A pair with t_p <= epsilon has no
+    part in it, and an intercept would force M = 0.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    epsilon : float or "scale", default="scale"
+        Shortfall of a distance that costs nothing, in units of the relation, below the largest
+        relation; "scale" is a tenth of the standard deviation of the relations.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=False
+        Has to be False; True is refused, in words that say why.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        The epsilon that was used.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Gu, Positive semidefinite support vector regression metric learning, arXiv 2008.07739.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLPCSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> learner = RAMLPCSVR().fit(StandardScaler().fit_transform(X), y)
+    >>> bool(np.linalg.eigvalsh(learner.matrix_).min() > -1e-10)
+    True
+    """
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = False,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    def _loss(self):
+        return OneSided(self.epsilon)
+
+    def _cone(self):
+        return Symmetric()
+
+
+class RAMLNCSVR(_SVRMetricLearner):
+    """RAML with nonnegative coefficients: a metric that is a sum of the pairs' matrices.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+
+        min over mu, b   1/2 norm(M)^2 + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
+        with M = sum_p mu_p z_p z_p^T, mu_p >= 0
+
+    to its optimum; every such M is positive semidefinite.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    epsilon : float or "scale", default="scale"
+        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_pairs,)
+        The coefficients mu.
+    epsilon_ : float
+        The epsilon that was used.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Gu, Positive semidefinite support vector regression metric learning, arXiv 2008.07739.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLNCSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> learner = RAMLNCSVR().fit(StandardScaler().fit_transform(X), y)
+    >>> bool((learner.coef_ >= 0).all())
+    True
+    """
+
+    def _cone(self):
+        return PairMatrices()
+
+
+class PSDSVR(_SVRMetricLearner):
+    """Support vector regression over the positive semidefinite matrices, solved exactly.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+
+        min over M, b   1/2 norm(M - M0)^2 + C sum_p w_p loss(z_p^T M z_p + b, t_p)
+
+    over all positive semidefinite M. `RAMLSVR` projects on them after training, which is not the
+    same; `RAMLPCSVR` and `RAMLNCSVR` search a part of them.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    loss : str, default="epsilon_insensitive"
+        "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
+        epsilon).
+    epsilon : float or "scale", default="scale"
+        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    prior : "identity", array-like of shape (n_features, n_features) or None, default=None
+        M0; see `RelationAlignment`.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        The epsilon that was used; not for the squared loss.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    The problem that the methods of Gu, Positive semidefinite support vector regression metric
+    learning, arXiv 2008.07739, approximate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import PSDSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> learner = PSDSVR(tol=1e-8).fit(X, y)
+    >>> bool(learner.metric_error_bound_ < 1e-3 * np.linalg.norm(learner.matrix_))
+    True
+    """
+
+    _LOSSES: ClassVar[dict] = {
+        "epsilon_insensitive": EpsilonInsensitive,
+        "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+        "squared": Squared,
+    }
+    _parameter_constraints: ClassVar[dict] = {
+        **_SVRMetricLearner._parameter_constraints,
+        "loss": [StrOptions(set(_LOSSES))],
+        "prior": LinearMetricLearner._parameter_constraints["prior"],
+    }
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        loss: str = "epsilon_insensitive",
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        prior: Any = None,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+        self.prior = prior
+
+    def _loss(self):
+        loss = self._LOSSES[self.loss]()
+        return loss.set_params(epsilon=self.epsilon) if loss.get_params() else loss
+
+    def _cone(self):
+        return PositiveSemidefinite()
+
+
+class _HingeMetricLearner(LinearMetricLearner):
+    """What the methods of the hinge loss have in common."""
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.C = C
+        self.relation = relation
+        self.pairs = pairs
+        self.fit_intercept = fit_intercept
+        self.n_components = n_components
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    _parameter_constraints: ClassVar[dict] = {**LinearMetricLearner._parameter_constraints}
+    del _parameter_constraints["prior"]
+
+    def _loss(self):
+        return Hinge()
+
+
+class DoubletSVM(_HingeMetricLearner):
+    """Doublet-SVM: the hinge loss over all symmetric matrices.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
+    ones,
+
+        min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
+
+    over all symmetric M. The learned distance is that of the positive part of M.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    relation : str or callable, default="auto"
+        How different two targets are, +1 or -1; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Wang et al., A kernel classification framework for metric learning, IEEE Transactions on
+    Neural Networks and Learning Systems 26 (2015); Zuo et al., Distance Metric Learning via
+    Iterated Support Vector Machines, arXiv 1502.00363.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import DoubletSVM
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> bool(DoubletSVM().fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    def _cone(self):
+        return Symmetric()
+
+
+class PCML(_HingeMetricLearner):
+    """Positive-semidefinite constrained metric learning: the hinge loss, exactly.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
+    ones,
+
+        min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
+
+    over all positive semidefinite M.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    relation : str or callable, default="auto"
+        How different two targets are, +1 or -1; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Zuo et al., Distance Metric Learning via Iterated Support Vector Machines, arXiv 1502.00363.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import PCML
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> bool(PCML().fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    def _cone(self):
+        return PositiveSemidefinite()
+
+
+class NCML(_HingeMetricLearner):
+    """Nonnegative-coefficient constrained metric learning: the hinge loss.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
+    ones,
+
+        min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
+
+    over all M = sum_p mu_p z_p z_p^T with mu_p >= 0, which are positive semidefinite.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`.
+    relation : str or callable, default="auto"
+        How different two targets are, +1 or -1; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_pairs,)
+        The coefficients mu.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Zuo et al., Distance Metric Learning via Iterated Support Vector Machines, arXiv 1502.00363.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import NCML
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> bool(NCML().fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    def _cone(self):
+        return PairMatrices()

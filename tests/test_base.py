@@ -5,7 +5,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import roc_auc_score
 
 from metricalign import RAMLSVR
-from metricalign.base import components_of
+from metricalign.base import _concordance, components_of
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +16,9 @@ def learner():
 def test_score_of_classes_is_the_area_under_the_roc_curve(learner):
     X, y = load_iris(return_X_y=True)
     i, j = np.triu_indices(len(X), 1)
+    # Samples that are the same in all are one of greater weight, and no pair.
+    is_pair = np.any(X[i] != X[j], axis=1) | (y[i] != y[j])
+    i, j = i[is_pair], j[is_pair]
     distances = learner.pair_distance(np.stack([X[i], X[j]], axis=1))
     assert learner.score(X, y) == pytest.approx(roc_auc_score(y[i] != y[j], distances))
 
@@ -75,3 +78,82 @@ def test_no_positive_eigenvalue_leaves_one_row_of_zeros():
 def test_pairs_of_wrong_shape_are_refused(learner):
     with pytest.raises(ValueError, match=r"pairs must have shape \(n_pairs, 2, 4\)"):
         learner.pair_distance(np.zeros((3, 2, 5)))
+
+
+# Weights of the score
+
+
+def share_in_order(distances, relations, weights):
+    """The weighted share by a loop over pairs of pairs."""
+    right = total = 0.0
+    for p in range(len(distances)):
+        for q in range(p):
+            if relations[p] != relations[q]:
+                weight = weights[p] * weights[q]
+                order = np.sign(distances[p] - distances[q]) * np.sign(relations[p] - relations[q])
+                total += weight
+                right += weight * (0.5 + 0.5 * order)
+    return right / total if total else 0.5
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4, 5, 8, 100])
+@pytest.mark.parametrize("n_places", [1, 3, 1000])
+def test_concordance_is_that_of_a_loop(n_ranks, n_places):
+    rng = np.random.default_rng(n_ranks)
+    relations = rng.integers(n_ranks, size=60) - 2.5
+    distances = rng.integers(n_places, size=60) / 7
+    weights = rng.integers(0, 4, size=60) * rng.random(60)
+    expected = share_in_order(distances, relations, weights)
+    assert _concordance(distances, relations, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_diabetes])
+def test_weight_in_the_score_is_repetition(load):
+    X, y = load(return_X_y=True)
+    learner = RAMLSVR().fit(X, y)
+    step = 5 if load is load_iris else 14
+    X, y = X[::step], y[::step]
+    weight = np.random.default_rng(0).integers(0, 4, size=len(y))
+    # Samples that are repeated count as one of greater weight.
+    score = learner.score(X, y, sample_weight=weight)
+    assert score == pytest.approx(learner.score(np.repeat(X, weight, 0), np.repeat(y, weight)))
+    assert score == pytest.approx(learner.score(X, y, sample_weight=0.3 * weight))
+    assert score != pytest.approx(learner.score(X, y), abs=1e-6)
+    ones = np.ones(len(y))
+    assert learner.score(X, y, sample_weight=ones) == pytest.approx(learner.score(X, y))
+    i, j = np.triu_indices(len(X), 1)
+    images = learner.transform(X)
+    distances = np.linalg.norm(images[i] - images[j], axis=1)
+    if load is load_iris:
+        expected = roc_auc_score(y[i] != y[j], distances, sample_weight=weight[i] * weight[j])
+    else:
+        relations = np.abs(y[i] - y[j])
+        expected = share_in_order(distances, relations, weight[i] * weight[j])
+    assert score == pytest.approx(expected)
+
+
+def test_weight_in_the_score_of_precomputed_relations():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[::10], y[::10]
+    relations = np.abs(y[:, None] - y)
+    learner = RAMLSVR(relation="precomputed").fit(X, relations)
+    weight = np.arange(len(y)) % 3
+    kept = np.flatnonzero(weight == 1)
+    score = learner.score(X, relations, sample_weight=weight == 1)
+    assert score == pytest.approx(learner.score(X[kept], relations[np.ix_(kept, kept)]))
+
+
+def test_score_of_no_weight_is_a_half(learner):
+    X, y = load_iris(return_X_y=True)
+    weight = np.zeros(len(y))
+    weight[:2] = 1
+    assert learner.score(X, y, sample_weight=weight) == 0.5
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan])
+def test_bad_weights_in_the_score_are_named(weight, learner):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=r"[Ss]ample[_ ]weight"):
+        learner.score(X, y, sample_weight=np.where(y == 1, weight, 1.0))
+    with pytest.raises(ValueError, match=r"[Ss]ample[_ ]weight"):
+        learner.score(X, y, sample_weight=np.ones(3))

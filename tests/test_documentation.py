@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_wine
 
 import metricalign
+from metricalign import NCML, PCML, DoubletSVM, RelationAlignment
+from metricalign.cones import CONES
+from metricalign.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +48,25 @@ def test_code_of_the_readme_runs(line, capsys):
     exec(compile(blocks("python")[line], f"README.md, line {line}", "exec"), {})
     printed = capsys.readouterr().out
     assert bool(printed) == ("print(" in blocks("python")[line])
+
+
+def test_loss_of_the_notes_can_be_used():
+    text = (ROOT / "docs" / "problem.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1], names)
+    X, y = load_diabetes(return_X_y=True)
+    learner = names["learner"].fit(X, y)
+    assert learner.converged_
+    left, right = learner.pairs_.T
+    Z = X[left] - X[right]
+    errors = np.einsum("pi,ij,pj->p", Z, learner.matrix_, Z) + learner.intercept_
+    # With an intercept the share of the pairs, by weight, that are below is the quantile.
+    assert np.mean(errors >= learner.relations_ - 1e-6) == pytest.approx(0.9, abs=0.03)
+
+
+def test_notes_name_every_loss_and_cone():
+    text = (ROOT / "docs" / "problem.md").read_text(encoding="utf-8")
+    assert re.findall(r'^\| `"(\w+)"`', text, re.MULTILINE) == [*LOSSES, *CONES]
 
 
 def test_readme_names_every_estimator():
@@ -97,7 +119,13 @@ def test_parameters_are_documented(estimator):
     parameters = inspect.signature(estimator).parameters
     documented = sections(estimator)["Parameters"]
     assert names(documented) == list(parameters)
+    grouped = {
+        name for line in re.findall(r"^\w+, .*", documented, re.MULTILINE) for name in names(line)
+    }
     for name, parameter in parameters.items():
+        if name in grouped:
+            assert name in inspect.signature(RelationAlignment).parameters
+            continue
         line = re.search(rf"^{name} : (.*(?:\n(?!    ).*)*)$", documented, re.MULTILINE)[1]
         default = re.search(r"default=(.*)$", line)[1]
         assert ast.literal_eval(default) == parameter.default, name
@@ -105,12 +133,16 @@ def test_parameters_are_documented(estimator):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)
 def test_attributes_are_documented(estimator):
-    X, y = load_diabetes(return_X_y=True, as_frame=True)
-    learner = clone(estimator()).fit(X, y)
+    is_of_classes = estimator in (DoubletSVM, PCML, NCML)
+    X, y = (load_wine if is_of_classes else load_diabetes)(return_X_y=True, as_frame=True)
+    learner = estimator().fit(X, y)
     fitted = {
         name for name in vars(learner) if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
     }
-    assert set(names(sections(estimator)["Attributes"])) == fitted
+    documented = set(names(sections(estimator)["Attributes"]))
+    if hasattr(learner, "cone"):  # which decides on coef_
+        documented.discard("coef_")
+    assert documented == fitted
 
 
 @pytest.mark.parametrize("item", PUBLIC, ids=lambda item: item.__name__)

@@ -1,15 +1,32 @@
+import tracemalloc
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.optimize import nnls
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR, NuSVR
+from sklearn.svm import SVC, SVR, NuSVR
 
-from metricalign import RAMLKRR, RAMLSVR, RelationAlignment
+from metricalign import (
+    NCML,
+    PCML,
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
+    RAMLSVR,
+    DoubletSVM,
+    RelationAlignment,
+)
 from metricalign.cones import Cone, Projection
 from metricalign.losses import EpsilonInsensitive
-from metricalign.pairs import NearestClassPairs, NearestPairs
+from metricalign.pairs import NearestClassPairs, NearestPairs, RandomPairs
+from metricalign.solvers import cvxpy_reference
 
 
 def standardised(load, n_samples=None):
@@ -175,3 +192,325 @@ def test_no_metric_as_optimum_is_said():
     pairs = np.array([[i, j] for i in range(12) for j in range(i)])
     with pytest.warns(UserWarning, match="zero metric|cannot tell"):
         RAMLSVR(relation="precomputed", pairs=pairs, C=1e-3, epsilon=1.0).fit(X, relations)
+
+
+# The named methods
+
+
+def distance_matrix(learner, expected):
+    """Distance of two metrics, and how far the certificates let them be apart."""
+    difference = np.linalg.norm(dense(learner.matrix_ - expected.matrix_))
+    return difference, learner.metric_error_bound_ + expected.metric_error_bound_
+
+
+def assert_same_optimum(learner, expected):
+    difference, bound = distance_matrix(learner, expected)
+    assert difference <= bound + 1e-9 * np.linalg.norm(dense(expected.matrix_))
+
+
+def dense(matrix):
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
+
+
+@REAL
+def test_positively_constrained_svr_is_one_sided_and_comes_out_semidefinite(load):
+    X, y = standardised(load, 100)
+    learner = RAMLPCSVR(C=0.1, tol=1e-8).fit(X, y)
+    general = RelationAlignment("one_sided", C=0.1, fit_intercept=False, tol=1e-8).fit(X, y)
+    np.testing.assert_array_equal(learner.matrix_, general.matrix_)
+    assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
+    Z, K = pair_kernel(X, learner.pairs_)
+    assert learner.dual_coef_.min() >= 0
+    assert not np.any(learner.dual_coef_[learner.relations_ <= learner.epsilon_])
+    # The dual of the paper, by projected coordinate ascent.
+    t, (_, weights) = learner.relations_ - learner.epsilon_, pairs_of(X, y, learner)
+    alpha = np.zeros(len(t))
+    for _ in range(100):
+        for p in np.flatnonzero(t > 0):
+            alpha[p] = np.clip(alpha[p] + (t[p] - K[p] @ alpha) / K[p, p], 0, 0.1 * weights[p])
+    M = (alpha * Z.T) @ Z
+    assert np.linalg.norm(learner.matrix_ - M) <= 1e-3 * np.linalg.norm(M)
+
+
+def pairs_of(X, y, learner):
+    """Pairs and weights that were chosen, in the order of the fit."""
+    strategy = NearestPairs() if learner.relation_.kind == "continuous" else NearestClassPairs()
+    pairs, weights = strategy.select(X, y)
+    weight = {frozenset(pair): w for pair, w in zip(pairs.tolist(), weights, strict=True)}
+    return learner.pairs_, np.array([weight[frozenset(p)] for p in learner.pairs_.tolist()])
+
+
+def test_positively_constrained_svr_says_what_it_cannot_do():
+    X, y = standardised(load_wine)
+    with pytest.raises(ValueError, match=r"fit_intercept=True .* Use fit_intercept=False"):
+        RAMLPCSVR(fit_intercept=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"fit_intercept=True .* Use fit_intercept=False"):
+        RelationAlignment("one_sided").fit(X, y)
+    for epsilon in (1.0, 3.0):
+        with pytest.raises(ValueError, match=r"epsilon=\d .*largest relation, 1.*Decrease epsilon"):
+            RAMLPCSVR(epsilon=epsilon).fit(X, y)
+
+
+@pytest.mark.parametrize("learner", [RAMLNCSVR(C=0.1), NCML(C=0.1)], ids=repr)
+def test_nonnegative_coefficients_make_the_matrix(learner):
+    X, y = standardised(load_wine, 60)
+    learner.set_params(tol=1e-8).fit(X, y)
+    Z, _ = pair_kernel(X, learner.pairs_)
+    assert learner.coef_.shape == (len(learner.pairs_),)
+    assert learner.coef_.min() >= 0
+    M = (learner.coef_ * Z.T) @ Z
+    assert np.linalg.norm(learner.matrix_ - M) <= 1e-12 * np.linalg.norm(M)
+    assert learner.converged_
+
+
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive", "squared"])
+def test_semidefinite_svr_has_three_losses(loss):
+    X, y = standardised(load_diabetes, 80)
+    learner = PSDSVR(C=0.3, loss=loss, tol=1e-8).fit(X, y)
+    cone = "positive_semidefinite"
+    expected = RelationAlignment(loss, cone=cone, C=0.3, tol=1e-8).fit(X, y)
+    np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
+    assert hasattr(learner, "epsilon_") == (loss != "squared")
+    assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
+    if loss != "squared":
+        narrow = PSDSVR(C=0.3, loss=loss, epsilon=0.0, tol=1e-8).fit(X, y)
+        assert narrow.epsilon_ == 0
+        assert narrow.objective_ > learner.objective_
+    near = PSDSVR(C=0.3, loss=loss, prior="identity", tol=1e-8).fit(X, y)
+    assert near.objective_ != pytest.approx(learner.objective_)
+
+
+@pytest.mark.parametrize(
+    ("methods", "load"),
+    [
+        ((RAMLSVR, PSDSVR, RAMLNCSVR), load_wine),
+        ((RAMLSVR, PSDSVR, RAMLNCSVR), load_diabetes),
+        ((DoubletSVM, PCML, NCML), load_wine),
+        ((DoubletSVM, PCML, NCML), load_breast_cancer),
+    ],
+)
+def test_smaller_cones_have_larger_optima(methods, load):
+    X, y = standardised(load, 50)
+    learners = [method(C=1.0, tol=1e-6).fit(X, y) for method in methods]
+    for larger, smaller in pairwise(learners):
+        np.testing.assert_array_equal(larger.pairs_, smaller.pairs_)
+        assert larger.objective_ * (1 - larger.dual_gap_) < smaller.objective_
+    assert learners[0].objective_ < learners[1].objective_ * (1 - 1e-3)
+    assert learners[1].objective_ < learners[2].objective_ * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_doublet_svm_is_that_of_libsvm(load):
+    X, y = standardised(load, 100)
+    pairs = NearestClassPairs().select(X, y).indices
+    learner = DoubletSVM(C=0.5, pairs=pairs, tol=1e-9).fit(X, y)
+    Z, K = pair_kernel(X, pairs)
+    assert set(learner.relations_) == {-1.0, 1.0}
+    model = SVC(kernel="precomputed", C=0.5, tol=1e-8).fit(K, learner.relations_)
+    support = Z[model.support_]
+    M = (support * model.dual_coef_[0][:, None]).T @ support
+    assert np.linalg.norm(learner.matrix_ - M) <= 1e-3 * np.linalg.norm(M)
+    assert learner.intercept_ == pytest.approx(model.intercept_[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("learner", [DoubletSVM(), PCML(), NCML()], ids=repr)
+@pytest.mark.filterwarnings("ignore:.* cannot tell")
+def test_hinge_of_graded_relations_says_what_to_use(learner):
+    X, y = standardised(load_diabetes, 60)
+    with pytest.raises(ValueError, match=r"\+1 .* or -1 .*relation='class'.*epsilon_insensitive"):
+        learner.fit(X, y)
+    relations = np.where(np.abs(y[:, None] - y) > 50, 1.0, -1.0)
+    learner.set_params(relation="precomputed", pairs="random").fit(X, relations)
+    assert set(learner.relations_) == {-1.0, 1.0}
+
+
+# The bound on the error of the metric
+
+LEARNERS = [
+    RAMLSVR(C=0.5),
+    RAMLSVR(C=0.5, nu=0.3),
+    RAMLKRR(C=0.5),
+    RAMLKRR(C=0.5, penalty="coefficients"),
+    RAMLPCSVR(C=0.5),
+    RAMLNCSVR(C=0.5),
+    PSDSVR(C=0.5),
+    PSDSVR(C=0.5, loss="squared"),
+    DoubletSVM(C=0.5),
+    PCML(C=0.5),
+    NCML(C=0.5),
+    RelationAlignment(C=0.5, cone="diagonal"),
+    RelationAlignment(C=0.5, cone="above_prior", prior="identity"),
+]
+every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+
+
+def data_of(learner, n_samples=60):
+    is_hinge = isinstance(learner, (DoubletSVM, PCML, NCML))
+    return standardised(load_wine if is_hinge else load_diabetes, n_samples)
+
+
+@every_learner
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* learned the zero", "ignore:.* cannot tell")
+def test_optimal_metric_is_within_the_bound(learner):
+    X, y = data_of(learner)
+    best = clone(learner).set_params(tol=1e-11).fit(X, y)
+    for max_iter in (1, 2, 4, 1000):
+        loose = clone(learner).set_params(tol=1e-3, max_iter=max_iter).fit(X, y)
+        difference, bound = distance_matrix(loose, best)
+        assert difference <= bound + 1e-12
+        if not isinstance(learner, RAMLKRR):
+            gap = loose.dual_gap_ * loose.objective_
+            assert loose.metric_error_bound_ == pytest.approx(np.sqrt(2 * gap), abs=1e-6)
+
+
+def test_bound_of_ridge_on_coefficients_is_not_void():
+    X, y = standardised(load_breast_cancer)
+    pairs = RandomPairs(3000).select(X, y, random_state=0).indices
+    options = {"penalty": "coefficients", "pairs": pairs, "C": 1.0}
+    best = RAMLKRR(**options, tol=1e-13, max_iter=10_000).fit(X, y)
+    for tol in (1e-1, 1e-3, 1e-6):
+        learner = RAMLKRR(**options, tol=tol).fit(X, y)
+        assert np.linalg.norm(learner.matrix_ - best.matrix_) <= distance_matrix(learner, best)[1]
+    assert learner.metric_error_bound_ < np.linalg.norm(learner.matrix_)
+
+
+# Cones
+
+
+def test_diagonal_metric_makes_no_array_of_squared_features():
+    rng = np.random.default_rng(0)
+    n_samples, n_features = 60, 20_000
+    y = np.arange(n_samples) % 2
+    X = sparse.random_array((n_samples, n_features), density=1e-3, random_state=rng)
+    X = sparse.hstack([3.0 * y[:, None], X], format="csr")[:, :n_features]
+    pairs = RandomPairs(40).select(X, y, random_state=0).indices
+    tracemalloc.start()
+    learner = RelationAlignment(cone="diagonal", pairs=pairs, tol=1e-2).fit(X, y)
+    images = learner.transform(X[:5])
+    names = learner.get_feature_names_out()
+    score = learner.score(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.05 * 8 * n_features**2
+    assert sparse.issparse(learner.matrix_)
+    assert sparse.issparse(learner.components_)
+    assert learner.matrix_.shape == (n_features, n_features)
+    assert images.shape == (5, len(names)) == (5, learner.components_.shape[0])
+    assert score > 0.99
+    assert learner.matrix_.diagonal().argmax() == 0
+
+
+def test_diagonal_metric_is_the_closed_form():
+    X, y = standardised(load_diabetes, 100)
+    pairs = NearestPairs().select(X, y).indices
+    learner = RelationAlignment(
+        "squared", cone="diagonal", C=0.7, pairs=pairs, fit_intercept=False, tol=1e-10
+    ).fit(X, y)
+    squares = (X[pairs[:, 0]] - X[pairs[:, 1]]) ** 2
+    # Nonnegative least squares with the ridge as further rows.
+    rows = np.vstack([np.sqrt(0.7) * squares, np.eye(X.shape[1])])
+    right = np.concatenate([np.sqrt(0.7) * learner.relations_, np.zeros(X.shape[1])])
+    np.testing.assert_allclose(learner.matrix_.diagonal(), nnls(rows, right)[0], atol=1e-4)
+    weights = learner.matrix_.diagonal()
+    kept = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
+    np.testing.assert_allclose(learner.transform(X), X[:, kept] * np.sqrt(weights[kept]))
+
+
+def test_metric_above_the_prior_never_shortens_its_distances():
+    X, y = standardised(load_wine)
+    learner = RelationAlignment(cone="above_prior", prior="identity").fit(X, y)
+    lengths = np.sum((X[learner.pairs_[:, 0]] - X[learner.pairs_[:, 1]]) ** 2, axis=1)
+    _, weights = pairs_of(X, y, learner)
+    size = np.std(np.repeat(learner.relations_, weights.astype(int)))
+    prior = size / np.average(lengths, weights=weights) * np.eye(X.shape[1])
+    assert np.linalg.eigvalsh(learner.matrix_ - prior).min() >= -1e-10 * prior.max()
+    assert np.linalg.norm(learner.matrix_ - prior) > 0.1 * np.linalg.norm(prior)
+    pairs = np.stack([X[:-1], X[1:]], axis=1)
+    before = np.linalg.norm(X[:-1] - X[1:], axis=1) * np.sqrt(prior[0, 0])
+    assert np.all(learner.pair_distance(pairs) >= before * (1 - 1e-8))
+
+
+# Solvers
+
+
+@every_learner
+@pytest.mark.filterwarnings("ignore:.* learned the zero", "ignore:.* cannot tell")
+@pytest.mark.parametrize("solver", ["quasi_newton", "projected_gradient", "cvxpy", "SCS"])
+def test_solvers_agree_within_their_bounds(learner, solver):
+    if "solver" not in learner.get_params():
+        return
+    if solver == "SCS":
+        solver = partial(cvxpy_reference, conic_solver="SCS")
+    X, y = data_of(learner, 24)
+    X = X[:, :5]
+    options = {"tol": 1e-3, "max_iter": 20_000, "pairs": NearestPairs(3)}
+    expected = clone(learner).set_params(**options | {"tol": 1e-9}, solver="newton").fit(X, y)
+    found = clone(learner).set_params(**options, solver=solver).fit(X, y)
+    assert_same_optimum(found, expected)
+    assert found.objective_ == pytest.approx(expected.objective_, rel=2e-3)
+    assert found.converged_
+
+
+# Paths
+
+
+@every_learner
+@pytest.mark.parametrize("step", [1, -1], ids=["increasing", "decreasing"])
+def test_path_is_separate_fits(learner, step):
+    X, y = data_of(learner)
+    learner = clone(learner).set_params(tol=1e-5)
+    Cs = np.geomspace(0.05, 5, 4)[::step]
+    path = learner.fit_path(X, y, Cs)
+    assert [found.C_ for found in path] == [found.C for found in path] == Cs.tolist()
+    assert not hasattr(learner, "matrix_")
+    assert learner.C == 0.5
+    for C, found in zip(Cs, path, strict=True):
+        expected = clone(learner).set_params(C=C).fit(X, y)
+        assert_same_optimum(found, expected)
+        assert found.converged_
+        assert found.objective_ == pytest.approx(expected.objective_, rel=2e-5)
+        assert found.get_params() == expected.get_params()
+        np.testing.assert_array_equal(found.pairs_, expected.pairs_)
+        assert vars(found).keys() == vars(expected).keys()
+
+
+@pytest.mark.parametrize("learner", [RAMLSVR(), PSDSVR(), DoubletSVM()], ids=repr)
+def test_path_saves_operator_passes(learner):
+    X, y = standardised(load_wine)
+    scale = clone(learner).fit(X, y).C_
+    Cs = scale * np.geomspace(1e-2, 10, 17)
+    path = learner.fit_path(X, y, Cs)
+    separate = [clone(learner).set_params(C=C).fit(X, y).n_passes_ for C in Cs]
+    assert sum(found.n_passes_ for found in path) < 0.8 * sum(separate)
+
+
+def test_path_takes_weights():
+    X, y = standardised(load_diabetes, 60)
+    weight = np.arange(len(y)) % 3
+    (found,) = RAMLSVR(tol=1e-8).fit_path(X, y, [0.3], sample_weight=weight)
+    expected = RAMLSVR(C=0.3, tol=1e-8).fit(X, y, sample_weight=weight)
+    assert_same_optimum(found, expected)
+
+
+@pytest.mark.parametrize("Cs", [[], [0.0], [1.0, -1.0], [np.nan], [np.inf], [[1.0, 2.0]]], ids=repr)
+def test_path_of_bad_weights_is_refused(Cs):
+    X, y = standardised(load_iris)
+    with pytest.raises(ValueError, match="Cs must be positive numbers"):
+        RAMLSVR().fit_path(X, y, Cs)
+
+
+def test_path_validates_the_parameters():
+    X, y = standardised(load_iris)
+    with pytest.raises(ValueError, match="'epsilon' parameter"):
+        RAMLSVR(epsilon=-1.0).fit_path(X, y, [1.0])
+
+
+def test_warnings_point_at_the_call():
+    X, y = standardised(load_wine)
+    learner = RAMLSVR(max_iter=1, tol=1e-9)
+    for fit in (lambda: learner.fit(X, y), lambda: learner.fit_path(X, y, [1.0])):
+        with pytest.warns(UserWarning, match=r"used max_iter|zero metric") as caught:
+            fit()
+        if hasattr(learner, "set_callbacks"):
+            assert {warning.filename for warning in caught} == {__file__}

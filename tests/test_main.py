@@ -11,7 +11,7 @@ import pytest
 import metricalign.__main__ as main_module
 from metricalign.__main__ import main
 from metricalign.command_line import commands, evaluation
-from metricalign.command_line.evaluation import METHODS, Result
+from metricalign.command_line.evaluation import METHODS, METHODS_OF_CLASSES, Result
 from metricalign.command_line.tables import read_table
 
 pd = pytest.importorskip("pandas")
@@ -111,12 +111,24 @@ def test_evaluate_compares_several_methods_on_parquet(frame, tmp_path, capsys):
     frame["day"] = pd.Timestamp("2024-01-01")
     path = tmp_path / "table.parquet"
     frame.to_parquet(path)
-    arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--method", *METHODS]
+    methods = [name for name in METHODS if name not in METHODS_OF_CLASSES]
+    arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--method", *methods]
     assert main(["evaluate", str(path), *arguments]) == 0
     output = capsys.readouterr().out
-    assert all(name in output for name in METHODS)
+    assert all(name in output for name in methods)
     assert "'day' (neither numbers nor text" in output
     assert "imputed: 35 missing values" in output
+
+
+def test_methods_of_classes_are_for_classes(table, capsys):
+    arguments = ["evaluate", table, *FEATURES, "--folds", "2", "--method", *METHODS_OF_CLASSES]
+    assert main([*arguments, "--target", "species"]) == 0
+    output = capsys.readouterr().out
+    assert all(name in output for name in METHODS_OF_CLASSES)
+    assert main([*arguments, "--target", "weight"]) != 0
+    message = capsys.readouterr().err
+    assert "doubletsvm pcml ncml can learn from classes only" in message
+    assert "--kind number" in message
 
 
 def test_evaluate_says_what_it_makes_of_a_messy_table(frame, tmp_path, capsys):

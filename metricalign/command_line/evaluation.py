@@ -18,10 +18,29 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from metricalign.command_line.tables import InputError
-from metricalign.linear import RAMLKRR, RAMLSVR, RelationAlignment
+from metricalign.linear import (
+    NCML,
+    PCML,
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
+    RAMLSVR,
+    DoubletSVM,
+)
 from metricalign.relations import resolve_relation
 
-__all__ = ["KINDS", "METHODS", "Result", "Task", "check_kind", "compare", "kind_of", "refit"]
+__all__ = [
+    "KINDS",
+    "METHODS",
+    "METHODS_OF_CLASSES",
+    "Result",
+    "Task",
+    "check_kind",
+    "compare",
+    "kind_of",
+    "refit",
+]
 
 NEIGHBORS = (3, 5, 10, 20)
 INNER_FOLDS = 3
@@ -33,8 +52,15 @@ SMALL = 1_000_000
 METHODS: dict[str, BaseEstimator] = {
     "ramlsvr": RAMLSVR(),
     "ramlkrr": RAMLKRR(),
-    "psdsvr": RelationAlignment(cone="positive_semidefinite"),
+    "ramlpcsvr": RAMLPCSVR(),
+    "ramlncsvr": RAMLNCSVR(),
+    "psdsvr": PSDSVR(),
+    "doubletsvm": DoubletSVM(),
+    "pcml": PCML(),
+    "ncml": NCML(),
 }
+#: Those whose loss knows same and different only.
+METHODS_OF_CLASSES = ("doubletsvm", "pcml", "ncml")
 
 
 # Kinds of targets
@@ -314,7 +340,19 @@ def compare(
     -------
     results : list of Result
         Euclid first, then the methods, all on the same folds.
+
+    Raises
+    ------
+    InputError
+        If a method is for other targets.
     """
+    methods = list(methods)
+    unsuited = [name for name in methods if name in METHODS_OF_CLASSES]
+    if unsuited and task.kind != "class":
+        raise InputError(
+            f"--method {' '.join(unsuited)} can learn from classes only, and the targets are taken "
+            f"as --kind {task.kind}. Leave it out, or give --kind class."
+        )
     metrics = [("Euclid", None), *((name, METHODS[name]) for name in methods)]
     folds = list(_splits(task, task.X, task.y, n_folds, seed))
     results = [Result(label, np.zeros(n_folds), np.zeros(n_folds), []) for label, _ in metrics]

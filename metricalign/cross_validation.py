@@ -1,0 +1,220 @@
+"""Relation alignment with C chosen by cross-validation along a regularisation path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn.base import _fit_context
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_sample_weight
+
+from metricalign.linear import RelationAlignment
+from metricalign.linear_base import LinearMetricLearner, check_path
+from metricalign.losses import Loss
+from metricalign.relations import check_targets
+
+__all__ = ["RelationAlignmentCV"]
+
+# C summed over the pairs, scale-free: the useful range on real data.
+_TOTAL_WEIGHTS = (0.3, 3000.0)
+
+
+class RelationAlignmentCV(LinearMetricLearner):
+    """Relation alignment with C chosen by cross-validation.
+
+    In every fold one regularisation path gives the metrics for all C (see
+    `RelationAlignment.fit_path`), which are judged on the held-out samples; the C with the best
+    mean is fitted to all samples.
+
+    Parameters
+    ----------
+    loss, cone
+        See `RelationAlignment`.
+    Cs : int or array-like of float, default=10
+        Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
+        to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
+    cv : int, splitter or iterable, default=5
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes.
+    scoring : callable or None, default=None
+        ``scoring(learner, X, y)``, the larger the better; None for the learner's own ``score``,
+        how well held-out pairs are ordered by their relation.
+    n_jobs : int or None, default=None
+        Folds to work on at the same time, as in joblib.
+    relation, pairs, fit_intercept, prior, n_components, solver, tol, max_iter, random_state
+        See `RelationAlignment`; pairs cannot be an array, whose rows are other samples in each
+        fold.
+    verbose : int, default=0
+        Whether to print the progress of each iteration.
+
+    Attributes
+    ----------
+    C_ : float
+        Weight of one pair that was chosen.
+    Cs_ : ndarray of shape (n_Cs,)
+        Those it was chosen from, in the units of the fit to all samples.
+    scores_ : ndarray of shape (n_Cs, n_folds)
+        Score of each C in each fold.
+    components_, matrix_, coef_, intercept_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RelationAlignmentCV
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> learner = RelationAlignmentCV(cone="diagonal", Cs=5).fit(X, y)
+    >>> learner.scores_.shape
+    (5, 5)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **RelationAlignment._parameter_constraints,
+        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "cv": ["cv_object"],
+        "scoring": [callable, None],
+        "n_jobs": [Integral, None],
+    }
+    for _name in ("C", "warm_start"):
+        del _parameter_constraints[_name]
+    del _name
+
+    def __init__(
+        self,
+        loss: str | Loss = "epsilon_insensitive",
+        *,
+        cone: Any = "symmetric",
+        Cs: int | ArrayLike = 10,
+        cv: Any = 5,
+        scoring: Callable | None = None,
+        n_jobs: int | None = None,
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        prior: Any = None,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.loss = loss
+        self.cone = cone
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.n_jobs = n_jobs
+        self.relation = relation
+        self.pairs = pairs
+        self.fit_intercept = fit_intercept
+        self.prior = prior
+        self.n_components = n_components
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.verbose = verbose
+
+    _loss = RelationAlignment._loss
+    _cone = RelationAlignment._cone
+
+    def _weight_of_pair(self, scale):
+        return float(scale)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Choose C, and learn the metric with it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. float32 stays float32.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+            Their targets; see `RelationAlignment.fit`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice in its fold, weight 0 as not having
+            it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+        """
+        if not isinstance(self.pairs, str) and not hasattr(self.pairs, "select"):
+            raise ValueError(
+                "pairs is an array of rows of X, which are other samples in each fold. Use a name "
+                "or an object of metricalign.pairs."
+            )
+        parameters = self.get_params(deep=False)
+        for name in ("Cs", "cv", "scoring", "n_jobs"):
+            del parameters[name]
+        learner = RelationAlignment(**parameters)
+        are_totals = isinstance(self.Cs, Integral)
+        Cs = np.geomspace(*_TOTAL_WEIGHTS, self.Cs) if are_totals else check_path(self.Cs)
+        X = self._validate_samples(X, y)
+        relation, _ = self._relation_of(y, X.shape[0])
+        if isinstance(self.relation, str) and self.relation == "auto":
+            # What the targets are is seen from all of them: few numbers may look like classes.
+            learner.set_params(relation=relation.name)
+        if relation.kind == "precomputed":
+            y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        else:
+            y = check_targets(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        is_class = relation.kind in ("binary", "multiclass")
+        splitter = check_cv(self.cv, y if is_class else None, classifier=is_class)
+        folds = list(splitter.split(np.empty((X.shape[0], 1)), y if is_class else None))
+        self.scores_ = np.transpose(
+            Parallel(n_jobs=self.n_jobs)(
+                delayed(_scores)(learner, X, y, sample_weight, Cs, are_totals, self.scoring, fold)
+                for fold in folds
+            )
+        )
+        mean = self.scores_.mean(axis=1)
+        # Of equals the smallest, which is the smoothest metric.
+        best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
+        problem = self._problem(X, y, sample_weight)
+        self.Cs_ = (self.C_ / self._total_weight() if are_totals else 1.0) * Cs
+        chosen = float(self.Cs_[best])
+        problem = problem.reweighted(chosen / self.C_)
+        self.C_ = chosen
+        return self._fit_problem(problem, None, X, y)
+
+
+def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
+    """Score of every C on the held-out samples of one fold."""
+    train, test = fold
+    weights = [None if sample_weight is None else sample_weight[rows] for rows in fold]
+    path = learner._fit_path(X[train], _targets_of(learner, y, train), Cs, weights[0], are_totals)
+    held_out = _targets_of(learner, y, test)
+    if scoring is None:
+        return [step.score(X[test], held_out, weights[1]) for step in path]
+    return [scoring(step, X[test], held_out) for step in path]
+
+
+def _targets_of(learner, y, rows):
+    if learner.relation == "precomputed":
+        return y[rows][:, rows]
+    return _safe_indexing(y, rows)

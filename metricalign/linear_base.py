@@ -1,0 +1,482 @@
+"""What fitting a linear metric takes: relation, pairs and scale in, a matrix and its bound out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from copy import copy
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from threadpoolctl import threadpool_limits
+
+from metricalign._callbacks import CallbackSupportMixin, with_callbacks
+from metricalign.base import MetricLearner, components_of
+from metricalign.cones import Cone, PairMatrices
+from metricalign.losses import Loss
+from metricalign.operators import PairOperator
+from metricalign.pairs import check_pairs, merge_identical_samples, resolve_pairs
+from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult
+
+__all__ = ["LinearMetricLearner", "check_path"]
+
+# C summed over the pairs, in units in which the mean squared difference of the features of a
+# pair is 1: benchmarks/quality/defaults.py shows what else does.
+_TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
+
+# Up to so many features threads do not pay: on busy cores they mostly wait for each other.
+_FEATURES_OF_ONE_THREAD = 100
+
+
+class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
+    """Base of the linear metric learners, each of which names a loss and a cone."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
+        "relation": [str, callable],
+        "pairs": [str, "array-like", HasMethods("select")],
+        "fit_intercept": ["boolean"],
+        "prior": [None, StrOptions({"identity"}), "array-like"],
+        "n_components": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "solver": [StrOptions(set(SOLVERS)), callable],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.two_d_labels = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _objective_has_metric(self) -> bool:
+        """Whether 1/2 norm(M)^2 is a term of the objective."""
+        return True
+
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def _cone(self) -> Cone:
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. float32 stays float32.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+            Their targets: classes, label sets, distributions or numbers; or the matrix of
+            relations, if ``relation="precomputed"``.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+        """
+        problem = self._prepare(X, y, sample_weight)
+        start = self.dual_coef_ if self._starts_warm() else None
+        if start is not None and len(start) != len(problem.relations):
+            start = None
+        return self._fit_problem(problem, start, X, y)
+
+    # RelationAlignmentCV chooses C itself.
+    @available_if(lambda self: hasattr(self, "C"))
+    def fit_path(
+        self, X: ArrayLike, y: Any, Cs: Iterable[float], sample_weight: ArrayLike | None = None
+    ) -> list[Self]:
+        """Learn the metric for each of several C, every one from the solution of the one before.
+
+        The pairs are chosen once, and operator passes are saved: about half of them on a path
+        of steps of a third, less the longer the steps are (see docs/solvers.md).
+
+        Parameters
+        ----------
+        X, y
+            See `fit`.
+        Cs : iterable of float
+            Weights of one pair, in the order in which they are used: mostly increasing or
+            decreasing.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            See `fit`.
+
+        Returns
+        -------
+        learners : list of object
+            Fitted copies of this estimator, one for each C; this one is left as it is.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+        """
+        return self._fit_path(X, y, check_path(Cs), sample_weight)
+
+    def _fit_path(self, X, y, Cs, sample_weight, are_totals=False):
+        """The path, where C may also be given as the total weight that ``C="scale"`` sets."""
+        learner = clone(self).set_params(C="scale")
+        learner._validate_params()
+        problem = learner._prepare(X, y, sample_weight)
+        learners = []
+        unit = learner.C_ / learner._total_weight() if are_totals else 1.0
+        for C in (unit * Cs).tolist():
+            learner = copy(learner).set_params(C=C)
+            problem = problem.reweighted(C / learner.C_)
+            learner.C_ = C
+            start = learners[-1].dual_coef_ if learners else None
+            learners.append(learner._fit_problem(problem, start, X, y))
+        return learners
+
+    def _prepare(self, X, y, sample_weight) -> AlignmentProblem:
+        return self._problem(self._validate_samples(X, y), y, sample_weight)
+
+    def _validate_samples(self, X, y):
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+        )
+
+    @with_callbacks
+    def _fit_problem(self, problem, start, X, y) -> Self:
+        context = self._begin_callbacks(X, y)
+        latest = None
+
+        def callback(result):
+            nonlocal latest
+            latest = result
+            return self._report(problem, result, context, X, y)
+
+        with _threads_for(self.n_features_in_):
+            try:
+                latest = self._solve(problem, start, callback)
+            except KeyboardInterrupt:
+                # Nothing that was finished is lost: the estimator is fitted, with its gap.
+                if latest is not None:
+                    self._store(problem, latest)
+                raise
+            self._store(problem, latest)
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        self._warn(problem, latest)
+        return self
+
+    def _starts_warm(self):
+        return getattr(self, "warm_start", False) and hasattr(self, "dual_coef_")
+
+    def _problem(self, X, y, sample_weight) -> AlignmentProblem:
+        """Validate the targets, choose the pairs and put the problem together."""
+        n_samples, n_features = X.shape
+        _check_magnitude(X)
+        self.relation_, targets = self._relation_of(y, n_samples)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        cone = self._cone()
+        prior = self._prior_of(n_features, X.dtype, cone.is_diagonal)
+        rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
+        # A weight of zero is absence.
+        pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
+        if len(pairs) == 0:
+            raise ValueError("No pair is left: every pair has a sample of weight 0.")
+        self.pairs_, self.relations_ = rows[pairs], relations
+        X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
+        operator = PairOperator(X, pairs, is_diagonal=cone.is_diagonal)
+        mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
+        if mean_squared_length == 0:
+            raise ValueError(
+                "The two samples of every pair are identical in X, so no distance can be learned "
+                "from them. Check X and pairs."
+            )
+        if mean_squared_length**2 == 0:
+            raise ValueError(
+                "The features in X are so small (mean squared difference "
+                f"{mean_squared_length:.1e}) that products of them vanish. Scale X, for example "
+                "with StandardScaler."
+            )
+        spread = _spread(self.relations_, weights)
+        loss = self._loss().resolved(spread)
+        scale = self._total_weight() / (weights.sum() * mean_squared_length**2)
+        self.C_ = self._weight_of_pair(
+            scale * max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
+        )
+        if isinstance(getattr(self, "prior", None), str):
+            prior = prior * X.dtype.type(spread / mean_squared_length)
+        return AlignmentProblem(
+            operator,
+            self.relations_,
+            self.C_ * weights,
+            loss,
+            cone,
+            getattr(self, "fit_intercept", False),
+            prior,
+        )
+
+    def _total_weight(self) -> float:
+        """C summed over the pairs, scale-free, that ``C="scale"`` stands for."""
+        is_number = self.relation_.kind in ("continuous", "multioutput")
+        return _TOTAL_WEIGHT_OF_NUMBERS if is_number else _TOTAL_WEIGHT
+
+    def _weight_of_pair(self, scale) -> float:
+        return float(scale if self.C == "scale" else self.C)
+
+    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
+        relation = resolve_relation(self.relation, y)
+        targets = relation.encode(y)
+        if targets.shape[0] != n_samples:
+            raise ValueError(
+                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
+            )
+        return relation, targets
+
+    def _prior_of(self, n_features, dtype, is_diagonal):
+        prior = getattr(self, "prior", None)
+        if prior is None:
+            return None
+        if isinstance(prior, str):
+            return np.ones(n_features, dtype) if is_diagonal else np.eye(n_features, dtype=dtype)
+        if np.shape(prior) != (n_features, n_features):
+            raise ValueError(
+                f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
+                f"{n_features}); got shape {np.shape(prior)}."
+            )
+        prior = check_array(prior, dtype=dtype, input_name="prior")
+        if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
+            raise ValueError("prior must be symmetric, but it differs from its transpose.")
+        if not is_diagonal:
+            return (prior + prior.T) / 2
+        if np.any(prior != np.diag(np.diag(prior))):
+            raise ValueError("prior must be diagonal, as the cone is; it has other entries.")
+        return np.diag(prior).copy()
+
+    def _select_pairs(self, X, y, targets, sample_weight):
+        """Samples to work on as rows of X, pairs of them, their weights and relations."""
+        n_samples = X.shape[0]
+        is_precomputed = self.relation_.kind == "precomputed"
+        is_given = not isinstance(self.pairs, str) and not hasattr(self.pairs, "select")
+        if is_given or (is_precomputed and self.pairs == "auto"):
+            if is_given:
+                pairs = check_pairs(self.pairs, n_samples)
+            else:
+                pairs = self.relation_.stored_pairs(targets)
+            weights = np.ones(len(pairs))
+            if sample_weight is not None:
+                weights = sample_weight[pairs].prod(axis=1)
+            return np.arange(n_samples), pairs, weights, self.relation_(targets, pairs)
+        random_state = check_random_state(self.random_state)
+        strategy = resolve_pairs(self.pairs, self.relation_.kind)
+        if is_precomputed:
+            weight = np.ones(n_samples) if sample_weight is None else sample_weight
+            rows = np.flatnonzero(weight)
+            pairs, weights = strategy.select(X[rows], None, weight[rows], random_state)
+            return rows, pairs, weights, self.relation_(targets, rows[pairs])
+        rows, weight = merge_identical_samples(X, targets, sample_weight)
+        targets = targets[rows]
+        if len(rows) < n_samples:
+            # What the relation learns from the targets must not depend on repetition.
+            kept = check_targets(y)[rows]
+            self.relation_ = resolve_relation(self.relation, kept)
+            targets = self.relation_.encode(kept)
+            strategy = resolve_pairs(self.pairs, self.relation_.kind)
+        order = _canonical_order(X[rows])
+        rows, targets = rows[order], targets[order]
+        pairs, weights = strategy.select(X[rows], targets, weight[order], random_state)
+        return rows, pairs, weights, self.relation_(targets, pairs)
+
+    def _solver(self):
+        return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
+
+    def _solve(self, problem, start, callback) -> SolverResult:
+        return self._solver()(
+            problem, tol=self.tol, max_iter=self.max_iter, dual_coef=start, callback=callback
+        )
+
+    def _begin_callbacks(self, X, y):
+        if not hasattr(self, "_init_callback_context"):
+            return None
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        return context
+
+    def _report(self, problem, result, context, X, y) -> bool:
+        """Tell who asked for it how far the solver is, and say whether to stop."""
+        if self.verbose:
+            print(
+                f"[{type(self).__name__}] iteration {result.n_iter}: objective "
+                f"{result.primal:.6g}, relative duality gap {result.relative_gap:.1e}, "
+                f"{result.n_passes:.0f} operator passes",
+                flush=True,
+            )
+        if context is None:
+            return False
+        task = context.subcontext(task_name=f"iteration {result.n_iter}")
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        stops = task.call_on_fit_task_end(
+            estimator=self,
+            X=X,
+            y=y,
+            reconstruction_attributes=lambda: self._fitted(problem, result),
+        )
+        return bool(stops)
+
+    def _fitted(self, problem, result) -> dict[str, Any]:
+        """Attributes that the result of a solve sets."""
+        matrix = result.matrix
+        fitted = {
+            "matrix_": sparse.diags_array(matrix) if matrix.ndim == 1 else matrix,
+            "components_": components_of(matrix, self.n_components),
+            "intercept_": float(result.intercept),
+            "dual_coef_": result.dual_coef,
+            "objective_": result.primal,
+            "dual_gap_": result.relative_gap,
+            "metric_error_bound_": self._metric_error_bound(problem, result),
+            "gap_history_": np.array(
+                [(passes, primal - dual) for passes, primal, dual in result.history]
+            ),
+            "n_iter_": result.n_iter,
+            "n_passes_": result.n_passes,
+            "converged_": result.relative_gap <= self.tol,
+            "loss_": problem.loss,
+        }
+        if isinstance(problem.cone, PairMatrices):
+            fitted["coef_"] = result.projection.coef
+        return fitted
+
+    def _metric_error_bound(self, problem, result) -> float:
+        # The objective grows with 1/2 norm(M - M*)^2 from the optimum; a gap below its rounding
+        # says no more than that.
+        return float(np.sqrt(2 * max(result.gap, result.rounding)))
+
+    def _store(self, problem, result):
+        for name, value in self._fitted(problem, result).items():
+            setattr(self, name, value)
+
+    def _warn(self, problem, result):
+        if result.stopped_by_callback:
+            return
+        if not self.converged_:
+            reason = (
+                f"used max_iter={self.max_iter} iterations"
+                if result.n_iter >= self.max_iter
+                else "could make no further progress in floating point"
+            )
+            warnings.warn(
+                f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
+                f"tol={self.tol:.1e}. Increase max_iter or tol, decrease C, or scale X.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+        if np.any(problem.prior):
+            return
+        if abs(self.components_).max() == 0:
+            cause = "negative eigenvalues only" if np.any(result.matrix) else "equal distances only"
+            warnings.warn(
+                f"{type(self).__name__} learned the zero metric, since {cause} fit these relations "
+                "best. Choose other pairs or another relation, or change epsilon (or nu) and C.",
+                UserWarning,
+                stacklevel=6,
+            )
+        elif self._objective_has_metric and result.gap > problem.penalty(result.matrix):
+            # Then no metric at all is as good, within the gap: what was learned may be noise.
+            warnings.warn(
+                f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
+                f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
+                f"{result.gap:.1e}. Lower tol; if this stays, no metric is optimal (as often in "
+                "nu-SVR with balanced classes): change epsilon (or nu) and C.",
+                UserWarning,
+                stacklevel=6,
+            )
+
+
+def check_path(Cs: Iterable[float]) -> NDArray:
+    """Validate the C of a regularisation path.
+
+    Parameters
+    ----------
+    Cs : iterable of float
+        Positive numbers.
+
+    Returns
+    -------
+    Cs : ndarray of shape (n_Cs,)
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is not positive and finite.
+    """
+    Cs = np.asarray(list(Cs), dtype=np.float64)
+    if Cs.ndim != 1 or len(Cs) == 0 or not np.all((Cs > 0) & np.isfinite(Cs)):
+        raise ValueError(f"Cs must be positive numbers, at least one; got {Cs}.")
+    return Cs
+
+
+def _threads_for(n_features):
+    """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
+    limit = 1 if n_features <= _FEATURES_OF_ONE_THREAD else None
+    return threadpool_limits(limits=limit, user_api="blas")
+
+
+def _check_magnitude(X) -> None:
+    """Refuse samples whose fourth powers, which distances are made of, leave their range."""
+    values = X.data if sparse.issparse(X) else X
+    largest = float(np.abs(values).max(initial=0))
+    limit = float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
+    if largest > limit:
+        raise ValueError(
+            f"X has entries as large as {largest:.1e}; above {limit:.1e} products of features "
+            f"leave the range of {X.dtype}. Scale X, for example with StandardScaler."
+        )
+
+
+def _canonical_order(X) -> NDArray:
+    """Order of distinct samples that is their own: M must not depend on how they came."""
+    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
+    weighted = X.multiply(weights) if sparse.issparse(X) else X * weights
+    return np.argsort(np.asarray(weighted.sum(axis=1)).ravel(), kind="stable")
+
+
+def _spread(relations, weights) -> float:
+    """Weighted standard deviation of the relations, or their size where they are all equal."""
+    mean = np.average(relations, weights=weights)
+    deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
+    size = np.abs(relations).max()
+    return float(deviation if deviation > 1e-12 * size else size)
