@@ -1,0 +1,250 @@
+"""Predictors of label sets that scikit-learn does not have."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+__all__ = ["MLkNN"]
+
+
+class MLkNN(ClassifierMixin, BaseEstimator):
+    """ML-kNN: nearest neighbours vote for each label, calibrated by Bayes' rule.
+
+    A label is given to a sample when it is more probable than not, knowing how many of its
+    `n_neighbors` neighbours have it, j::
+
+        P(label | j) = P(label) P(j | label) / sum over label, no label of the same
+        P(label)     = (smoothing + number of samples with it) / (2 smoothing + n_samples)
+        P(j | label) = (smoothing + number of samples with it of whose neighbours j have it)
+                       / ((n_neighbors + 1) smoothing + number of samples with it)
+
+    and likewise without the label. Training samples are not their own neighbours.
+
+    To predict on a learned metric, put the metric before it in a pipeline.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=10
+        Number of neighbours. With as many samples or fewer all others are neighbours, and a
+        warning says so.
+    smoothing : float, default=1.0
+        How much each count is raised, s in the paper; 1 is Laplace's rule. Above 0.
+    metric : str or callable, default="minkowski"
+        Metric of :class:`sklearn.neighbors.NearestNeighbors`; the default is Euclid's.
+        ``"precomputed"`` takes distances in place of features.
+    n_jobs : int, default=None
+        Number of threads or processes of the neighbour search.
+
+    Attributes
+    ----------
+    classes_ : list of n_labels arrays of shape (2,), or ndarray of shape (n_classes,)
+        The values 0 and 1 of each label, or the classes if `y` was one column.
+    n_labels_ : int
+        Number of labels, or of classes if `y` was one column.
+    n_neighbors_ : int
+        Number of neighbours used.
+    prior_ : ndarray of shape (n_labels,)
+        P(label).
+    likelihood_ : ndarray of shape (2, n_labels, n_neighbors_ + 1)
+        P(j | no label) and P(j | label).
+    neighbors_ : NearestNeighbors
+        The neighbour search over the training samples.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+
+    Notes
+    -----
+    A `y` of one column of classes is taken as one label for each class. Then the most probable
+    class is predicted, and probabilities are scaled to sum to 1.
+
+    Which of several samples at the same distance are neighbours is up to scikit-learn's
+    search.
+
+    References
+    ----------
+    M.-L. Zhang, Z.-H. Zhou. "ML-KNN: A Lazy Learning Approach to Multi-Label Learning".
+    Pattern Recognition 40(7), 2007.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn.metrics import hamming_loss
+    >>> from metricalign.multilabel import MLkNN
+    >>> X, y = make_multilabel_classification(n_samples=200, n_classes=4, random_state=1)
+    >>> model = MLkNN().fit(X[:100], y[:100])
+    >>> model.predict_proba(X[100:]).shape
+    (100, 4)
+    >>> round(hamming_loss(y[100:], model.predict(X[100:])), 2)
+    0.26
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "smoothing": [Interval(Real, 0, None, closed="neither")],
+        "metric": [str, callable],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_neighbors: int = 10,
+        smoothing: float = 1.0,
+        metric: Any = "minkowski",
+        n_jobs: int | None = None,
+    ):
+        self.n_neighbors = n_neighbors
+        self.smoothing = smoothing
+        self.metric = metric
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: ArrayLike | sparse.spmatrix | sparse.sparray) -> Self:
+        """Count how many neighbours of the samples with and without a label have it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, or if ``metric="precomputed"`` the distances of all pairs.
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+            Label sets, as 0 and 1, or classes.
+
+        Returns
+        -------
+        self : MLkNN
+            The fitted estimator.
+        """
+        self._validate_params()
+        X = self._validate_samples(X, ensure_min_samples=2)
+        labels = self._fit_labels(y)
+        check_consistent_length(X, labels)
+        n_samples, self.n_labels_ = labels.shape
+        self.n_neighbors_ = min(self.n_neighbors, n_samples - 1)
+        if self.n_neighbors_ < self.n_neighbors:
+            warnings.warn(
+                f"n_neighbors={self.n_neighbors} is too many for {n_samples} samples; "
+                f"{self.n_neighbors_} are used.",
+                stacklevel=2,
+            )
+        self.neighbors_ = NearestNeighbors(
+            n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
+        ).fit(X)
+        self._labels = labels
+        votes = self._count_votes(None)
+
+        n_votes = self.n_neighbors_ + 1
+        # One bin for each state of the label, label and number of votes.
+        bins = (labels * self.n_labels_ + np.arange(self.n_labels_)) * n_votes + votes
+        shape = 2, self.n_labels_, n_votes
+        counts = np.bincount(bins.ravel(), minlength=np.prod(shape)).reshape(shape)
+        s = self.smoothing
+        self.prior_ = (s + labels.sum(axis=0)) / (2 * s + n_samples)
+        self.likelihood_ = (s + counts) / (n_votes * s + counts.sum(axis=2, keepdims=True))
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Probability of each label.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, or if ``metric="precomputed"`` their distances to the training samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_labels)
+            Probability of having the label; of the classes, with row sums of 1, if the
+            training targets were classes.
+        """
+        check_is_fitted(self)
+        votes = self._count_votes(self._validate_samples(X, reset=False))
+        without, having = self.likelihood_[:, np.arange(self.n_labels_), votes]
+        having = having * self.prior_
+        probabilities = having / (having + without * (1 - self.prior_))
+        if not self._is_multilabel:
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: ArrayLike) -> NDArray | sparse.csr_array:
+        """Labels that are more probable than not, or the most probable class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, or if ``metric="precomputed"`` their distances to the training samples.
+
+        Returns
+        -------
+        y : ndarray or csr_array of shape (n_samples, n_labels), or ndarray of shape (n_samples,)
+            Label sets, as 0 and 1, sparse if those in training were, or classes.
+        """
+        probabilities = self.predict_proba(X)
+        if not self._is_multilabel:
+            return self.classes_[probabilities.argmax(axis=1)]
+        labels = (probabilities > 0.5).astype(int)
+        return sparse.csr_array(labels) if self._sparse_output else labels
+
+    def _fit_labels(self, y):
+        """Return the targets as dense indicators, and remember what they looked like."""
+        self._sparse_output = sparse.issparse(y)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target "
+                "y is None."
+            )
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        if not self._is_multilabel:
+            y = column_or_1d(y.toarray() if self._sparse_output else y, warn=True)
+            check_classification_targets(y)
+            self.classes_, indices = np.unique(y, return_inverse=True)
+            return (indices[:, None] == np.arange(len(self.classes_))).astype(int)
+        y = y.toarray() if self._sparse_output else y
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
+                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
+            )
+        # As scikit-learn's neighbours have it: its scorers tell label sets by this.
+        self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
+        return y.astype(int)
+
+    def _count_votes(self, X):
+        """Return for each sample and label how many neighbours have the label."""
+        neighbors = self.neighbors_.kneighbors(X, return_distance=False)
+        n_samples = len(neighbors)
+        votes = np.zeros((n_samples, self.n_labels_), dtype=int)
+        for column in neighbors.T:  # never holds n_samples x n_neighbors x n_labels
+            votes += self._labels[column]
+        return votes
+
+    def _validate_samples(self, X, **options):
+        finite = "allow-nan" if self.metric == "nan_euclidean" else True
+        X = validate_data(self, X, accept_sparse="csr", ensure_all_finite=finite, **options)
+        if sparse.issparse(X) and max(X.nnz, *X.shape) <= np.iinfo(np.int32).max:
+            # Some metrics of scikit-learn cannot read 64-bit indices.
+            indices = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+            X = sparse.csr_array((X.data, *indices), shape=X.shape)
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        tags.input_tags.pairwise = self.metric == "precomputed"
+        tags.input_tags.positive_only = tags.input_tags.pairwise
+        tags.input_tags.allow_nan = self.metric == "nan_euclidean"
+        return tags

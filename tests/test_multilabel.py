@@ -1,0 +1,211 @@
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.spatial.distance import cdist
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import load_wine, make_multilabel_classification
+from sklearn.metrics import label_ranking_loss, make_scorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from metricalign import RAMLSVR
+from metricalign.metrics import SCORERS
+from metricalign.multilabel import MLkNN
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = make_multilabel_classification(n_samples=80, n_features=5, n_classes=4, random_state=0)
+    # No ties of distances, whose order would be the search's.
+    return X + 0.01 * np.random.default_rng(0).normal(size=X.shape), y
+
+
+def ml_knn(X, Y, X_test, k, s, distances=cdist):
+    """The formulas of the paper, one sample and label at a time (its equations 1 to 7)."""
+    m, q = Y.shape
+    among, to_test = distances(X, X), distances(X_test, X)
+    probabilities = np.empty((len(X_test), q))
+    for label in range(q):
+        prior = (s + Y[:, label].sum()) / (s * 2 + m)
+        c, c_without = [0] * (k + 1), [0] * (k + 1)
+        for i in range(m):
+            order = [int(a) for a in np.argsort(among[i]) if a != i]
+            delta = sum(int(Y[a, label]) for a in order[:k])
+            if Y[i, label]:
+                c[delta] += 1
+            else:
+                c_without[delta] += 1
+        for t in range(len(X_test)):
+            j = sum(int(Y[a, label]) for a in np.argsort(to_test[t])[:k])
+            having = prior * (s + c[j]) / (s * (k + 1) + sum(c))
+            without = (1 - prior) * (s + c_without[j]) / (s * (k + 1) + sum(c_without))
+            probabilities[t, label] = having / (having + without)
+    return probabilities
+
+
+@pytest.mark.filterwarnings(
+    "ignore:n_neighbors=",  # its data are tiny
+    "ignore:Precomputed sparse input was not sorted",
+)
+@parametrize_with_checks(
+    [MLkNN(), MLkNN(metric="precomputed"), MLkNN(n_neighbors=3, smoothing=0.5, metric="manhattan")]
+)
+def test_scikit_learn_conventions(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
+    check(estimator)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize("s", [1.0, 0.1])
+def test_formulas_of_the_paper(data, k, s):
+    X, y = data
+    model = MLkNN(n_neighbors=k, smoothing=s).fit(X[:60], y[:60])
+    expected = ml_knn(X[:60], y[:60], X[60:], k, s)
+    np.testing.assert_allclose(model.predict_proba(X[60:]), expected, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(X[60:]), expected > 0.5)
+    np.testing.assert_allclose(model.likelihood_.sum(axis=2), 1)
+
+
+def test_four_samples_by_hand():
+    X, y = [[0.0], [1.0], [10.0], [11.0]], [[1, 0], [1, 0], [0, 0], [0, 0]]
+    model = MLkNN(n_neighbors=1).fit(X, y)
+    np.testing.assert_allclose(model.prior_, [3 / 6, 1 / 6])
+    # Both with the label have a neighbour with it, both without it have none.
+    np.testing.assert_allclose(model.likelihood_[:, 0], [[3 / 4, 1 / 4], [1 / 4, 3 / 4]])
+    np.testing.assert_allclose(model.likelihood_[:, 1], [[5 / 6, 1 / 6], [1 / 2, 1 / 2]])
+    probabilities = model.predict_proba([[0.4], [12.0]])
+    never = (1 / 6 * 1 / 2) / (1 / 6 * 1 / 2 + 5 / 6 * 5 / 6)
+    np.testing.assert_allclose(probabilities, [[3 / 4, never], [1 / 4, never]])
+    np.testing.assert_array_equal(model.predict([[0.4], [12.0]]), [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "cosine", lambda a, b: abs(a - b).max()])
+def test_any_metric(data, metric):
+    X, y = data
+    name = metric if isinstance(metric, str) else "chebyshev"
+    name = {"manhattan": "cityblock"}.get(name, name)
+    model = MLkNN(n_neighbors=4, metric=metric).fit(X[:60], y[:60])
+    expected = ml_knn(X[:60], y[:60], X[60:], 4, 1.0, lambda a, b: cdist(a, b, name))
+    np.testing.assert_allclose(model.predict_proba(X[60:]), expected)
+
+
+def test_precomputed_distances(data):
+    X, y = data
+    model = MLkNN(metric="precomputed").fit(cdist(X[:60], X[:60]), y[:60])
+    expected = MLkNN().fit(X[:60], y[:60]).predict_proba(X[60:])
+    np.testing.assert_array_equal(model.predict_proba(cdist(X[60:], X[:60])), expected)
+    search = GridSearchCV(MLkNN(metric="precomputed"), {"n_neighbors": [3]}, error_score="raise")
+    search.fit(cdist(X, X), y)  # which cuts rows and columns
+
+
+def test_missing_values_where_the_metric_has_them(data):
+    X, y = data
+    X = X.copy()
+    X[::7, 0] = np.nan
+    assert MLkNN(metric="nan_euclidean").fit(X, y).predict(X).shape == y.shape
+    with pytest.raises(ValueError, match="NaN"):
+        MLkNN().fit(X, y)
+
+
+@pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.coo_array, sparse.lil_array])
+def test_sparse_labels(data, container):
+    X, y = data
+    expected = MLkNN().fit(X, y)
+    model = MLkNN().fit(sparse.csr_array(X), container(y))
+    np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+    labels = model.predict(X)
+    assert sparse.issparse(labels)
+    np.testing.assert_array_equal(labels.toarray(), expected.predict(X))
+    assert model.score(X, container(y)) == expected.score(X, y)
+
+
+@pytest.mark.parametrize("dtype", [bool, float, np.uint8])
+def test_types_of_labels(data, dtype):
+    X, y = data
+    expected = MLkNN().fit(X, y).predict(X)
+    np.testing.assert_array_equal(MLkNN().fit(X, y.astype(dtype)).predict(X), expected)
+
+
+def test_constant_labels(data):
+    X, y = data
+    y = np.column_stack([y, np.zeros(len(y), dtype=int), np.ones(len(y), dtype=int)])
+    predicted = MLkNN().fit(X, y).predict(X)
+    assert not predicted[:, -2].any()
+    assert predicted[:, -1].all()
+
+
+def test_classes_are_labels():
+    X, y = load_wine(return_X_y=True)
+    model = MLkNN().fit(X, y)
+    indicators = np.eye(3, dtype=int)[y]
+    probabilities = MLkNN().fit(X, indicators).predict_proba(X)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(model.predict_proba(X), probabilities)
+    np.testing.assert_array_equal(model.predict(X), probabilities.argmax(axis=1))
+    # Two classes are complements before they are scaled.
+    two = MLkNN().fit(X, y > 0)
+    label = MLkNN().fit(X, np.column_stack([y > 0, y > 0])).predict_proba(X)[:, 0]
+    np.testing.assert_allclose(two.predict_proba(X)[:, 1], label)
+
+
+def test_two_labels_and_scikit_learns_scorer(data):
+    # With other classes_, scikit-learn takes two labels for the classes of one.
+    X, y = data[0], data[1][:, :2]
+    model = MLkNN().fit(X, y)
+    scorer = make_scorer(label_ranking_loss, response_method="predict_proba")
+    assert scorer(model, X, y) == -SCORERS["ranking"](model, X, y)
+
+
+def test_search_on_a_learned_metric(data):
+    X, y = data
+    steps = [("scale", StandardScaler()), ("metric", RAMLSVR()), ("labels", MLkNN())]
+    grid = {"labels__n_neighbors": [3, 5], "labels__smoothing": [0.5, 1.0]}
+    search = GridSearchCV(
+        Pipeline(steps), grid, cv=3, scoring=SCORERS["average_precision"], error_score="raise"
+    ).fit(X, y)
+    assert 0.5 < search.best_score_ <= 1
+
+
+def test_pickle_and_frames(data):
+    pandas = pytest.importorskip("pandas")
+    X, y = data
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    model = MLkNN().fit(frame, pandas.DataFrame(y))
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(frame), MLkNN().fit(X, y).predict(X))
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"a": "z"}))
+    with config_context(enable_metadata_routing=True):
+        assert clone(model).get_params() == MLkNN().get_params()
+
+
+def test_few_samples(data):
+    X, y = data[0][:6], data[1][:6]
+    with pytest.warns(UserWarning, match="n_neighbors=10 is too many for 6 samples; 5 are used"):
+        model = MLkNN().fit(X, y)
+    expected = MLkNN(n_neighbors=5).fit(X, y).predict_proba(data[0])
+    np.testing.assert_array_equal(model.predict_proba(data[0]), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "labels", "match"),
+    [
+        ({"n_neighbors": 0}, None, "n_neighbors"),
+        ({"smoothing": 0.0}, None, "smoothing"),
+        ({"metric": "euclidian"}, None, "metric|euclidian"),
+        ({}, lambda y: y + 1, "0 or 1"),
+        ({}, lambda y: y / 3, "0 or 1"),
+        ({}, lambda y: y[1:], "inconsistent numbers of samples"),
+        ({}, lambda y: np.where(y, np.nan, 0.0), "NaN"),
+        ({}, lambda y: y[:, 0] + 0.5, "Unknown label type"),
+    ],
+)
+def test_errors(data, options, labels, match):
+    X, y = data
+    with pytest.raises(ValueError, match=match):
+        MLkNN(**options).fit(X, y if labels is None else labels(y))
