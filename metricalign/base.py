@@ -164,6 +164,11 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         score : float
             Between 0 and 1; 0.5 for distances that ignore the relation, and when all pairs
             have the same relation.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not go together, or no sample has a positive weight.
         """
         images = self.transform(X)
         targets = self.relation_.encode(y)

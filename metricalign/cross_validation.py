@@ -42,10 +42,11 @@ class RelationAlignmentCV(LinearMetricLearner):
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
         to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
     cv : int, splitter or iterable, default=5
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes.
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. Of splitters that
+        need groups give the splits, ``list(cv.split(X, y, groups))``.
     scoring : callable or None, default=None
-        ``scoring(learner, X, y)``, the larger the better; None for the learner's own ``score``,
-        how well held-out pairs are ordered by their relation.
+        ``scoring(learner, X, y)``, the larger the better, without sample weights; None for the
+        learner's own ``score``, how well held-out pairs are ordered by their relation.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     relation, pairs, fit_intercept, prior, n_components, solver, tol, max_iter, random_state
@@ -83,7 +84,7 @@ class RelationAlignmentCV(LinearMetricLearner):
 
     _parameter_constraints: ClassVar[dict] = {
         **RelationAlignment._parameter_constraints,
-        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "Cs": [Interval(Integral, 2, None, closed="left"), "array-like"],
         "cv": ["cv_object"],
         "scoring": [callable, None],
         "n_jobs": [Integral, None],
@@ -192,6 +193,12 @@ class RelationAlignmentCV(LinearMetricLearner):
                 for fold in folds
             )
         )
+        if not np.isfinite(self.scores_).all():
+            C, fold = np.argwhere(~np.isfinite(self.scores_))[0]
+            raise ValueError(
+                f"scoring returned {self.scores_[C, fold]} in fold {fold + 1} (number {C + 1} of "
+                "Cs); it must return finite numbers."
+            )
         mean = self.scores_.mean(axis=1)
         # Of equals the smallest, which is the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
@@ -205,6 +212,13 @@ class RelationAlignmentCV(LinearMetricLearner):
 
 def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
     """Score of every C on the held-out samples of one fold."""
+    if sample_weight is not None:
+        fold = [rows[sample_weight[rows] > 0] for rows in fold]
+        if min(len(rows) for rows in fold) < 2:
+            raise ValueError(
+                "A fold has fewer than two samples of positive weight to fit or to score. Use "
+                "fewer folds, or leave out the samples of weight 0."
+            )
     train, test = fold
     weights = [None if sample_weight is None else sample_weight[rows] for rows in fold]
     path = learner._fit_path(X[train], _targets_of(learner, y, train), Cs, weights[0], are_totals)

@@ -468,7 +468,9 @@ class RAMLKRR(LinearMetricLearner):
     def _solve(self, problem, start, callback):
         options = {"tol": self.tol, "max_iter": self.max_iter, "callback": callback}
         if self.penalty == "metric":
-            return newton(problem, **options)
+            result = newton(problem, **options)
+            problem.certify(result)
+            return result
         return coefficient_ridge(problem, self.C_, **options)
 
     def _metric_error_bound(self, problem, result):
@@ -502,8 +504,8 @@ class RAMLPCSVR(_SVRMetricLearner):
     C : float or "scale", default="scale"
         Weight of one pair; see `RelationAlignment`.
     epsilon : float or "scale", default="scale"
-        Shortfall of a distance that costs nothing, in units of the relation, below the largest
-        relation; "scale" is a tenth of the standard deviation of the relations.
+        Shortfall of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations. Must be below the largest relation.
     relation : str or callable, default="auto"
         How different two targets are; see `RelationAlignment`.
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
@@ -686,8 +688,8 @@ class PSDSVR(_SVRMetricLearner):
 
     References
     ----------
-    The problem that the methods of Gu, Positive semidefinite support vector regression metric
-    learning, arXiv 2008.07739, approximate.
+    The primal problem of Gu, Positive semidefinite support vector regression metric learning,
+    arXiv 2008.07739, which is solved there in part of the cone only.
 
     Examples
     --------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign.base import MetricLearner, components_of
-from metricalign.cones import Cone, PairMatrices
+from metricalign.cones import Cone
 from metricalign.losses import Loss
 from metricalign.operators import PairOperator
 from metricalign.pairs import check_pairs, merge_identical_samples, resolve_pairs
@@ -104,27 +103,30 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ValueError
             If an argument is not valid, or no metric can be learned from the targets.
         """
-        problem = self._prepare(X, y, sample_weight)
+        learner = copy(self)
+        problem = learner._prepare(X, y, sample_weight)
         start = self.dual_coef_ if self._starts_warm() else None
         if start is not None and len(start) != len(problem.relations):
             start = None
+        # Not before: what is refused leaves the last fit as it was.
+        self.__dict__ = learner.__dict__
         return self._fit_problem(problem, start, X, y)
 
     # RelationAlignmentCV chooses C itself.
     @available_if(lambda self: hasattr(self, "C"))
     def fit_path(
-        self, X: ArrayLike, y: Any, Cs: Iterable[float], sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: Any, Cs: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> list[Self]:
         """Learn the metric for each of several C, every one from the solution of the one before.
 
-        The pairs are chosen once, and operator passes are saved: about half of them on a path
-        of steps of a third, less the longer the steps are (see docs/solvers.md).
+        The pairs are chosen once, and operator passes are saved, the more the denser the path is
+        (docs/solvers.md has numbers); not by nu-SVR and ridge regression, which start anew.
 
         Parameters
         ----------
         X, y
             See `fit`.
-        Cs : iterable of float
+        Cs : array-like of float
             Weights of one pair, in the order in which they are used: mostly increasing or
             decreasing.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -140,12 +142,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ValueError
             If an argument is not valid, or no metric can be learned from the targets.
         """
+        self._validate_params()
         return self._fit_path(X, y, check_path(Cs), sample_weight)
 
     def _fit_path(self, X, y, Cs, sample_weight, are_totals=False):
         """The path, where C may also be given as the total weight that ``C="scale"`` sets."""
         learner = clone(self).set_params(C="scale")
-        learner._validate_params()
         problem = learner._prepare(X, y, sample_weight)
         learners = []
         unit = learner.C_ / learner._total_weight() if are_totals else 1.0
@@ -226,13 +228,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "The two samples of every pair are identical in X, so no distance can be learned "
                 "from them. Check X and pairs."
             )
-        if mean_squared_length**2 == 0:
-            raise ValueError(
-                "The features in X are so small (mean squared difference "
-                f"{mean_squared_length:.1e}) that products of them vanish. Scale X, for example "
-                "with StandardScaler."
-            )
         spread = _spread(self.relations_, weights)
+        _check_scale(mean_squared_length, spread, X.dtype)
         loss = self._loss().resolved(spread)
         scale = self._total_weight() / (weights.sum() * mean_squared_length**2)
         self.C_ = self._weight_of_pair(
@@ -325,9 +322,11 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
 
     def _solve(self, problem, start, callback) -> SolverResult:
-        return self._solver()(
+        result = self._solver()(
             problem, tol=self.tol, max_iter=self.max_iter, dual_coef=start, callback=callback
         )
+        problem.certify(result)
+        return result
 
     def _begin_callbacks(self, X, y):
         if not hasattr(self, "_init_callback_context"):
@@ -376,9 +375,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             "converged_": result.relative_gap <= self.tol,
             "loss_": problem.loss,
         }
-        if isinstance(problem.cone, PairMatrices):
-            fitted["coef_"] = result.projection.coef
-        return fitted
+        coef = getattr(result.projection, "coef", None)
+        return fitted if coef is None else fitted | {"coef_": coef}
 
     def _metric_error_bound(self, problem, result) -> float:
         # The objective grows with 1/2 norm(M - M*)^2 from the optimum; a gap below its rounding
@@ -386,8 +384,10 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return float(np.sqrt(2 * max(result.gap, result.rounding)))
 
     def _store(self, problem, result):
-        for name, value in self._fitted(problem, result).items():
-            setattr(self, name, value)
+        # Those that not every fit sets.
+        for name in ("coef_", "epsilon_"):
+            vars(self).pop(name, None)
+        vars(self).update(self._fitted(problem, result))
 
     def _warn(self, problem, result):
         if result.stopped_by_callback:
@@ -396,7 +396,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             reason = (
                 f"used max_iter={self.max_iter} iterations"
                 if result.n_iter >= self.max_iter
-                else "could make no further progress in floating point"
+                else f"could make no further progress in {problem.operator.dtype}"
             )
             warnings.warn(
                 f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
@@ -404,34 +404,42 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 ConvergenceWarning,
                 stacklevel=6,
             )
-        if np.any(problem.prior):
-            return
+        has_prior = bool(np.any(problem.prior))
         if abs(self.components_).max() == 0:
-            cause = "negative eigenvalues only" if np.any(result.matrix) else "equal distances only"
+            if np.any(result.matrix):
+                cause = "negative eigenvalues only fit these relations best"
+            elif result.gap <= result.rounding:
+                cause = "equal distances fit these relations best"
+            else:
+                cause = f"it is optimal to within tol={self.tol:.1e}: decrease tol or increase C"
             warnings.warn(
-                f"{type(self).__name__} learned the zero metric, since {cause} fit these relations "
-                "best. Choose other pairs or another relation, or change epsilon (or nu) and C.",
+                f"{type(self).__name__} learned the zero metric, since {cause}. Otherwise choose "
+                "other pairs, another relation or other parameters of the loss.",
                 UserWarning,
                 stacklevel=6,
             )
-        elif self._objective_has_metric and result.gap > problem.penalty(result.matrix):
+        elif (
+            not has_prior
+            and self._objective_has_metric
+            and result.gap > problem.penalty(result.matrix)
+        ):
             # Then no metric at all is as good, within the gap: what was learned may be noise.
             warnings.warn(
                 f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
                 f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
-                f"{result.gap:.1e}. Lower tol; if this stays, no metric is optimal (as often in "
-                "nu-SVR with balanced classes): change epsilon (or nu) and C.",
+                f"{result.gap:.1e}. Decrease tol or increase C; if this stays, no metric is "
+                "optimal (as often in nu-SVR with balanced classes): change the loss.",
                 UserWarning,
                 stacklevel=6,
             )
 
 
-def check_path(Cs: Iterable[float]) -> NDArray:
+def check_path(Cs: ArrayLike) -> NDArray:
     """Validate the C of a regularisation path.
 
     Parameters
     ----------
-    Cs : iterable of float
+    Cs : array-like of float
         Positive numbers.
 
     Returns
@@ -443,9 +451,9 @@ def check_path(Cs: Iterable[float]) -> NDArray:
     ValueError
         If there is none, or one is not positive and finite.
     """
-    Cs = np.asarray(list(Cs), dtype=np.float64)
+    Cs = np.asarray(Cs, dtype=np.float64)
     if Cs.ndim != 1 or len(Cs) == 0 or not np.all((Cs > 0) & np.isfinite(Cs)):
-        raise ValueError(f"Cs must be positive numbers, at least one; got {Cs}.")
+        raise ValueError(f"Cs must be an array of positive numbers, at least one; got {Cs}.")
     return Cs
 
 
@@ -459,11 +467,23 @@ def _check_magnitude(X) -> None:
     """Refuse samples whose fourth powers, which distances are made of, leave their range."""
     values = X.data if sparse.issparse(X) else X
     largest = float(np.abs(values).max(initial=0))
-    limit = float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
+    limit = 0.5 * float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
     if largest > limit:
         raise ValueError(
             f"X has entries as large as {largest:.1e}; above {limit:.1e} products of features "
             f"leave the range of {X.dtype}. Scale X, for example with StandardScaler."
+        )
+
+
+def _check_scale(mean_squared_length, spread, dtype) -> None:
+    """Refuse units in which the squares of M or of C leave the range of numbers."""
+    limit = min(float(np.finfo(dtype).max) ** 0.4, 1e70)
+    sizes = (mean_squared_length, spread / mean_squared_length if spread else 1.0)
+    if not all(1 / limit < size < limit for size in sizes):
+        raise ValueError(
+            f"The mean squared difference of the samples of a pair, {mean_squared_length:.1e}, and "
+            f"the spread of the relations, {spread:.1e}, lead to numbers beyond the range of "
+            f"{dtype}. Scale X, for example with StandardScaler, and the relations."
         )
 
 

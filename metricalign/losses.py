@@ -322,10 +322,11 @@ class OneSided(EpsilonInsensitive):
             If epsilon is not below the largest relation.
         """
         if self.epsilon >= target.max():
+            advice = "Decrease epsilon, or choose" if target.max() > 0 else "Choose"
             raise ValueError(
                 f"epsilon={self.epsilon:.6g} is not below the largest relation, "
                 f"{target.max():.6g}: the one-sided loss then asks no distance to be large, and M "
-                "would be zero. Decrease epsilon, or choose pairs with larger relations."
+                f"would be zero. {advice} pairs with larger relations."
             )
         return ConjugateForm(target - self.epsilon, 0.0, 0.0, np.zeros_like(weight), weight)
 

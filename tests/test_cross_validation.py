@@ -204,3 +204,16 @@ def test_warnings_point_at_the_call(classes):
         mine = [warning for warning in caught if "RelationAlignmentCV" in str(warning.message)]
         assert mine
         assert {warning.filename for warning in mine} == {__file__}
+
+
+def test_score_that_is_no_number_is_refused(classes):
+    with pytest.raises(ValueError, match=r"scoring returned nan in fold 1 \(number 1 of Cs\)"):
+        RelationAlignmentCV(Cs=2, cv=2, scoring=lambda *_: np.nan).fit(*classes)
+
+
+def test_fold_without_weight_is_refused(classes):
+    X, y = classes
+    folds = [(np.arange(10, len(y)), np.arange(10))]
+    weight = (np.arange(len(y)) >= 10).astype(float)
+    with pytest.raises(ValueError, match="fewer than two samples of positive weight"):
+        RelationAlignmentCV(Cs=2, cv=folds).fit(X, y, weight)

@@ -320,7 +320,8 @@ def test_hinge_of_graded_relations_says_what_to_use(learner):
     with pytest.raises(ValueError, match=r"\+1 .* or -1 .*relation='class'.*epsilon_insensitive"):
         learner.fit(X, y)
     relations = np.where(np.abs(y[:, None] - y) > 50, 1.0, -1.0)
-    learner.set_params(relation="precomputed", pairs="random").fit(X, relations)
+    learner.set_params(relation="precomputed", pairs="random", random_state=0)
+    learner.fit(X, relations)
     assert set(learner.relations_) == {-1.0, 1.0}
 
 
@@ -496,7 +497,7 @@ def test_path_takes_weights():
 @pytest.mark.parametrize("Cs", [[], [0.0], [1.0, -1.0], [np.nan], [np.inf], [[1.0, 2.0]]], ids=repr)
 def test_path_of_bad_weights_is_refused(Cs):
     X, y = standardised(load_iris)
-    with pytest.raises(ValueError, match="Cs must be positive numbers"):
+    with pytest.raises(ValueError, match="Cs must be an array of positive numbers"):
         RAMLSVR().fit_path(X, y, Cs)
 
 
@@ -514,3 +515,100 @@ def test_warnings_point_at_the_call():
             fit()
         if hasattr(learner, "set_callbacks"):
             assert {warning.filename for warning in caught} == {__file__}
+
+
+ALL = [
+    RAMLSVR(),
+    RAMLSVR(nu=0.3),
+    RAMLKRR(),
+    RAMLKRR(penalty="coefficients"),
+    RAMLPCSVR(),
+    RAMLNCSVR(),
+    PSDSVR(),
+    DoubletSVM(),
+    PCML(),
+    NCML(),
+    RelationAlignment(cone="diagonal"),
+    RelationAlignment(cone="above_prior", prior="identity"),
+]
+each_learner = pytest.mark.parametrize("learner", ALL, ids=repr)
+
+
+@pytest.mark.filterwarnings("ignore:.* could make no further progress in float32")
+@pytest.mark.filterwarnings("ignore:.* used max_iter", "ignore:.* cannot tell")
+@each_learner
+def test_certificate_of_single_precision_is_true(learner):
+    # Balanced classes have no metric by nu-SVR.
+    is_nu = getattr(learner, "nu", None) is not None
+    X, y = standardised(load_diabetes if is_nu else load_wine, 60)
+    X = X.astype(np.float32)
+    single = clone(learner).set_params(tol=1e-9, max_iter=200).fit(X, y)
+    double = clone(learner).set_params(tol=1e-12, C=single.C_).fit(X.astype(np.float64), y)
+    difference = np.linalg.norm(dense(single.matrix_) - dense(double.matrix_))
+    assert difference <= single.metric_error_bound_ + double.metric_error_bound_
+    # Centring X in single precision moves the problem itself by this much.
+    assert single.objective_ * (1 - single.dual_gap_) <= double.objective_ * (1 + 1e-7)
+
+
+@each_learner
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(1e-11, "float32"), (1e-80, "float64"), (1e-60, "float64"), (1e70, "float64")],
+)
+def test_units_beyond_the_range_of_numbers_are_refused(learner, scale, dtype):
+    X, y = standardised(load_wine, 60)
+    with pytest.raises(ValueError, match="Scale X"):
+        clone(learner).fit((scale * X).astype(dtype), y)
+
+
+def test_zero_metric_is_said_beside_a_prior():
+    X, y = standardised(load_wine, 60)
+    for cone in ("pair_matrices", "positive_semidefinite"):
+        with pytest.warns(UserWarning, match="learned the zero metric"):
+            RelationAlignment(cone=cone, prior=-np.eye(13), C=1e-6).fit(X, y)
+
+
+def test_zero_metric_that_tol_allows_is_called_that():
+    X, y = standardised(load_wine, 60)
+    with pytest.warns(UserWarning, match="decrease tol or increase C"):
+        NCML(C=1e-9).fit(X, y)
+    assert np.any(NCML(C=1e-9, tol=1e-10).fit(X, y).matrix_)
+
+
+def test_attributes_of_another_setting_do_not_stay():
+    X, y = standardised(load_wine, 60)
+    learner = RelationAlignment(cone="pair_matrices").fit(X, y)
+    assert not hasattr(learner.set_params(cone="symmetric").fit(X, y), "coef_")
+    learner = PSDSVR().fit(X, y)
+    assert not hasattr(learner.set_params(loss="squared").fit(X, y), "epsilon_")
+
+
+@each_learner
+def test_refused_fit_leaves_the_last_one_whole(learner):
+    X, y = standardised(load_wine, 60)
+    if getattr(learner, "nu", None) is not None:
+        pytest.skip("no metric for balanced classes")
+    learner = clone(learner).fit(X, y)
+    before = dict(vars(learner))
+    for bad_X, bad_y in [(X[:5], y), (0 * X[:, :4], y), (X[:, :4], np.zeros(len(y)))]:
+        with pytest.raises(ValueError, match=r"X|y|class|relation"):
+            learner.fit(bad_X, bad_y)
+        assert vars(learner).keys() == before.keys()
+        assert all(vars(learner)[name] is before[name] for name in before)
+
+
+def test_one_sided_loss_without_positive_relations_says_what_to_do():
+    X, y = standardised(load_wine)
+    same = np.array([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match=r"Choose pairs with larger relations"):
+        RAMLPCSVR(epsilon=0.1, pairs=same).fit(X, y)
+    with pytest.raises(ValueError, match=r"Decrease epsilon, or choose pairs"):
+        RAMLPCSVR(epsilon=1.0).fit(X, y)
+
+
+def test_path_of_one_number_is_refused():
+    X, y = standardised(load_wine, 60)
+    with pytest.raises(ValueError, match="Cs must be an array of positive numbers"):
+        RAMLSVR().fit_path(X, y, 1e-3)
+    with pytest.raises(ValueError, match="C"):
+        RAMLSVR(C=-1).fit_path(X, y, [1e-3])

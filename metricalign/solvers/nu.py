@@ -78,6 +78,11 @@ def nu_svr(
         if next_epsilon == epsilon:
             break
         epsilon = next_epsilon
+    if problem.operator.dtype != np.float64:
+        double = _Search(problem.in_double_precision(), nu)
+        double.improve_primal(result.projection, result.intercept)
+        double.improve_dual(result.dual_coef)
+        result.primal, result.dual = double.result.primal, double.result.dual
     return result
 
 
@@ -113,12 +118,12 @@ class _Search:
         else:
             self.high = (epsilon, excess, step.dual_coef)
         self.improve_primal(step.projection, step.intercept)
-        self._improve_dual(step.dual_coef)
+        self.improve_dual(step.dual_coef)
         if self.low is not None:
             _, above, low_coef = self.low
             _, below, high_coef = self.high
             share = above / (above - below)
-            self._improve_dual((1 - share) * low_coef + share * high_coef)
+            self.improve_dual((1 - share) * low_coef + share * high_coef)
 
     def improve_primal(self, projection, intercept):
         """Take a metric into the bounds, with the epsilon that is best for it."""
@@ -136,7 +141,8 @@ class _Search:
             self.epsilon = float(epsilon)
         self.result.improve_primal(float(primal), projection, intercept)
 
-    def _improve_dual(self, dual_coef):
+    def improve_dual(self, dual_coef):
+        """Take dual coefficients into the bounds, within the budget."""
         problem = self.at(0.0)
         size = np.abs(dual_coef).sum()
         if size > self.budget:

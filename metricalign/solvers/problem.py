@@ -61,6 +61,7 @@ class AlignmentProblem:
         prior: NDArray | None = None,
     ):
         self.operator = operator
+        self._n_passes_before = operator.n_passes
         self.relations = relations
         self.weights = weights
         self.loss = loss
@@ -86,7 +87,6 @@ class AlignmentProblem:
 
     def reweighted(self, factor: float) -> AlignmentProblem:
         """Problem with all weights, that is C, times a factor; operator passes count anew."""
-        self.operator.n_passes = 0.0
         return AlignmentProblem(
             self.operator,
             self.relations,
@@ -96,6 +96,33 @@ class AlignmentProblem:
             self.fit_intercept,
             self.prior,
         )
+
+    @property
+    def n_passes(self) -> float:
+        """Operator applications for this problem."""
+        return self.operator.n_passes - self._n_passes_before
+
+    def in_double_precision(self) -> AlignmentProblem:
+        """Problem of the same data whose bounds are free of single-precision rounding."""
+        return AlignmentProblem(
+            self.operator.astype(np.float64),
+            self.relations,
+            self.weights,
+            self.loss,
+            self.cone,
+            self.fit_intercept,
+            self.prior.astype(np.float64),
+        )
+
+    def certify(self, result: SolverResult) -> None:
+        """Evaluate the bounds of a result in double precision, if it was found in single."""
+        if self.operator.dtype == np.float64 or result.dual_coef is None:
+            return
+        double = self.in_double_precision()
+        matrix = result.matrix.astype(np.float64)
+        result.primal = double.primal(matrix, double.distances(matrix), result.intercept)
+        stationary = double.stationary_matrix(result.dual_coef)
+        result.dual = double.dual(result.dual_coef, double.cone.project(stationary))
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
         """S(beta), whose projection on the cone minimises the Lagrangian."""
@@ -178,6 +205,12 @@ class AlignmentProblem:
                 break
             inside = below[0] < intercept + step < above[0]
             intercept = float(intercept + step if inside else 0.5 * (below[0] + above[0]))
+        if below is None or above is None:
+            raise ValueError(
+                f"No intercept balances the dual coefficients (it reached {intercept:.1e}, their "
+                f"sum {excess:.1e}): distances or weights have left the range of numbers. Scale X, "
+                "or choose a smaller C."
+            )
         # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
         share = below[1] / (below[1] - above[1])
         return intercept, (1 - share) * below[2] + share * above[2], is_free
@@ -260,7 +293,7 @@ class SolverResult:
             If the dual value is above the primal value, so that one of them is wrong.
         """
         self.n_iter += 1
-        self.n_passes = problem.operator.n_passes
+        self.n_passes = problem.n_passes
         self.rounding = max(problem.rounding, np.finfo(float).tiny)
         if self.dual - self.primal > max(self.rounding, 1e-3 * abs(self.primal)):
             raise ValueError(

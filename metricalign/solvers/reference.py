@@ -71,8 +71,8 @@ def cvxpy_reference(
     operator = problem.operator
     if conic_solver not in cvxpy.installed_solvers():
         raise ValueError(
-            f"conic_solver must be one of {cvxpy.installed_solvers()}, which are installed; got "
-            f"{conic_solver!r}."
+            f"conic_solver must be one of {cvxpy.installed_solvers()}, which are installed, and "
+            f"know semidefinite matrices, as CLARABEL and SCS do; got {conic_solver!r}."
         )
     n_entries = operator.n_pairs * int(np.prod(operator.matrix_shape))
     if n_entries > _LARGEST_MAP:

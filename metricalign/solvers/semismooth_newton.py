@@ -100,7 +100,7 @@ class _State:
             self.n_gradient_steps = 0
         else:
             # Narrow enough that the free pairs stay few.
-            width = min(0.3, 300 / problem.operator.n_pairs) * problem.spread
+            width = min(0.3, 200 / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
@@ -290,6 +290,10 @@ def _factorise(matrix):
             return linalg.cho_factor(matrix, lower=True, check_finite=False)
         except linalg.LinAlgError:
             increase = max(9 * jitter, 1e-14 * matrix[diagonal].max())
+            if not np.isfinite(increase):
+                raise ValueError(
+                    "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
+                ) from None
             matrix[diagonal] += increase
             jitter += increase
 
