@@ -255,7 +255,8 @@ class RAMLSVR(_SVRMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     epsilon : float or "scale", default="scale"
         Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
         of the standard deviation of the relations. Not used with `nu`.
@@ -502,7 +503,8 @@ class RAMLPCSVR(_SVRMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     epsilon : float or "scale", default="scale"
         Shortfall of a distance that costs nothing, in units of the relation; "scale" is a tenth
         of the standard deviation of the relations. Must be below the largest relation.
@@ -595,7 +597,8 @@ class RAMLNCSVR(_SVRMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     epsilon : float or "scale", default="scale"
         Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
         of the standard deviation of the relations.
@@ -655,7 +658,8 @@ class PSDSVR(_SVRMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     loss : str, default="epsilon_insensitive"
         "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
         epsilon).
@@ -808,7 +812,8 @@ class DoubletSVM(_HingeMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     relation : str or callable, default="auto"
         How different two targets are, +1 or -1; see `RelationAlignment`.
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
@@ -863,7 +868,8 @@ class PCML(_HingeMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     relation : str or callable, default="auto"
         How different two targets are, +1 or -1; see `RelationAlignment`.
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
@@ -916,7 +922,8 @@ class NCML(_HingeMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
     relation : str or callable, default="auto"
         How different two targets are, +1 or -1; see `RelationAlignment`.
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"

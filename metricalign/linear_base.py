@@ -393,14 +393,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         if result.stopped_by_callback:
             return
         if not self.converged_:
-            reason = (
-                f"used max_iter={self.max_iter} iterations"
-                if result.n_iter >= self.max_iter
-                else f"could make no further progress in {problem.operator.dtype}"
-            )
+            if result.n_iter >= self.max_iter:
+                reason, advice = f"used max_iter={self.max_iter} iterations", "max_iter or tol"
+            else:
+                reason = f"could make no further progress in {problem.operator.dtype}"
+                advice = "tol"
             warnings.warn(
                 f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
-                f"tol={self.tol:.1e}. Increase max_iter or tol, decrease C, or scale X.",
+                f"tol={self.tol:.1e}. Decrease C (here {self.C_:.1e}), scale X, or increase "
+                f"{advice}.",
                 ConvergenceWarning,
                 stacklevel=6,
             )
@@ -413,8 +414,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             else:
                 cause = f"it is optimal to within tol={self.tol:.1e}: decrease tol or increase C"
             warnings.warn(
-                f"{type(self).__name__} learned the zero metric, since {cause}. Otherwise choose "
-                "other pairs, another relation or other parameters of the loss.",
+                f"{type(self).__name__} learned the zero metric, since {cause}. A smaller epsilon "
+                "(or nu), other pairs or another relation may help.",
                 UserWarning,
                 stacklevel=6,
             )
@@ -427,8 +428,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             warnings.warn(
                 f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
                 f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
-                f"{result.gap:.1e}. Decrease tol or increase C; if this stays, no metric is "
-                "optimal (as often in nu-SVR with balanced classes): change the loss.",
+                f"{result.gap:.1e}. Decrease tol; if this stays, no metric is optimal: a smaller "
+                "epsilon (or nu), other pairs or another relation may help.",
                 UserWarning,
                 stacklevel=6,
             )

@@ -366,8 +366,8 @@ class Hinge(Loss):
             raise ValueError(
                 "The hinge loss needs relations that are +1 (different) or -1 (similar); got "
                 f"relations from {target.min():.6g} to {target.max():.6g}. Use relation='class' "
-                "with class labels, or a loss for graded relations, such as "
-                "'epsilon_insensitive'."
+                "if the targets are class labels; for graded relations use another loss, such as "
+                "'epsilon_insensitive', as RAMLSVR and PSDSVR do."
             )
         bound = target * weight
         return ConjugateForm(target, 0.0, 0.0, np.minimum(bound, 0), np.maximum(bound, 0))

@@ -135,7 +135,7 @@ def has_folds(estimator):
     "ignore:.* learned the zero metric",
     "ignore:.* cannot tell the learned metric from none",
     # float32, in which projections on the pair matrices are good to a relative gap of 1e-3.
-    "ignore:RAMLNCSVR could make no further progress in floating point",
+    "ignore:RAMLNCSVR could make no further progress in float32",
 )
 @parametrize_with_checks(CONFIGURATIONS)
 def test_scikit_learn_conventions(estimator, check, monkeypatch):

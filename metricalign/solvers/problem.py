@@ -80,9 +80,9 @@ class AlignmentProblem:
             np.any(self.conjugate.lower < 0) and np.any(self.conjugate.upper > 0)
         ):
             raise ValueError(
-                f"fit_intercept=True does not go with loss={loss!r} on these relations: it only "
-                "pushes distances to one side, which the intercept does alone, and M would be "
-                "zero. Use fit_intercept=False."
+                f"fit_intercept=True does not go with loss={loss!r} here: all pairs push their "
+                "distances to the same side, which the intercept does alone, and M would be zero. "
+                "Use fit_intercept=False, or pairs of both kinds."
             )
 
     def reweighted(self, factor: float) -> AlignmentProblem:
