@@ -2,7 +2,7 @@
 
 All solve the same problem: classes with relations +1/-1, standardised features divided by the root
 of their number, epsilon-insensitive loss with epsilon 0.1, an intercept. Each is run at the
-loosest tolerance (of powers of ten) at which its objective is within the accuracy of the optimum.
+loosest tolerance (1e-4, 1e-5, ...) at which its objective is within the accuracy of the optimum.
 Clarabel and SCS solve it as one writes it down in cvxpy; solver="cvxpy" is this package's
 reference, Clarabel on a formulation that suits it better. CPU seconds, the set-up in cvxpy
 included; memory is the peak of the process above what it held before.
@@ -100,13 +100,17 @@ def generated(n_samples, n_features):
 def _measure(connection, make, solver, tol):
     # One thread each: what is compared is work.
     with threadpool_limits(1):
-        problem = make()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.process_time()
-        result = SOLVERS[solver](problem, tol=tol, max_iter=1000)
-        seconds = time.process_time() - start
+        seconds = []
+        # Short runs again, as the first one of a process loads libraries.
+        while not seconds or (sum(seconds) < 1 and len(seconds) < 5):
+            problem = make()
+            start = time.process_time()
+            result = SOLVERS[solver](problem, tol=tol, max_iter=1000)
+            seconds.append(time.process_time() - start)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    connection.send((seconds, memory, result.primal, result.relative_gap, result.n_passes / 2))
+    answer = (np.median(seconds), memory, result.primal, result.relative_gap)
+    connection.send((*answer, result.n_passes / 2))
 
 
 def measure(make, solver, tol):
@@ -133,7 +137,7 @@ def compare(accuracy, weights):
             optimum = newton(problem, tol=1e-9, max_iter=2000).primal
             cells = {}
             for solver in SOLVERS:
-                for tol in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+                for tol in (1e-4, 1e-5, 1e-6, 1e-7):
                     cells[solver] = measure(make, solver, tol)
                     if cells[solver][2] / optimum - 1 <= accuracy:
                         break
