@@ -8,18 +8,22 @@ reference, Clarabel on a formulation that suits it better. CPU seconds, the set-
 included; memory is the peak of the process above what it held before.
 
     python benchmarks/speed/conic.py
+    python benchmarks/speed/conic.py --data sonar
     python benchmarks/speed/conic.py --large
 
 Data: 960 pairs of scikit-learn's breast_cancer (30 features), of its digits (the 60 pixels that
 vary most, many of them mostly zero) and of generated samples with 60 features; --large: 100,000
-pairs of 10,000 generated samples with 100 features, which only this package can do.
+pairs of 10,000 generated samples with 100 features, which only this package can do; sonar (60
+features) from the folder METRICALIGN_DATA.
 """
 
 import argparse
 import functools
 import multiprocessing
+import os
 import resource
 import time
+from pathlib import Path
 
 import cvxpy
 import numpy as np
@@ -81,6 +85,9 @@ def make_problem(X, y, n_neighbors, n_pairs, C):
 
 def small_problem(name, C):
     """960 pairs with 30 or 60 features."""
+    if name == "sonar":
+        data = np.load(Path(os.environ["METRICALIGN_DATA"]) / "sonar.npz")
+        return make_problem(data["X"].astype(float), data["Y"], 3, 960, C)
     if name == "breast_cancer":
         return make_problem(*load_breast_cancer(return_X_y=True), 3, 960, C)
     if name == "generated":
@@ -126,11 +133,11 @@ def measure(make, solver, tol):
     return answer
 
 
-def compare(accuracy, weights):
+def compare(names, accuracy, weights):
     """One row for each data set and C."""
     print(f"| data | features | C | {' | '.join(SOLVERS)} | ratios | memory, MB |")
     print("| --- " * (5 + len(SOLVERS)) + "|")
-    for name in ("breast_cancer", "digits", "generated"):
+    for name in names:
         for C in weights:
             make = functools.partial(small_problem, name, C)
             problem = make()
@@ -156,12 +163,13 @@ def large_problem(C):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", default=["breast_cancer", "digits", "generated"])
     parser.add_argument("--accuracy", type=float, default=1e-6)
     parser.add_argument("--C", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--large", action="store_true", help="100,000 pairs with 100 features")
     options = parser.parse_args()
     if not options.large:
-        compare(options.accuracy, options.C)
+        compare(options.data, options.accuracy, options.C)
         return
     print("| C | CPU seconds | memory, MB | relative gap | passes |")
     print("| --- | --- | --- | --- | --- |")
