@@ -203,10 +203,8 @@ class RelationAlignmentCV(LinearMetricLearner):
         # Of equals the smallest, which is the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
         problem = self._problem(X, y, sample_weight)
-        self.Cs_ = (self.C_ / self._total_weight() if are_totals else 1.0) * Cs
-        chosen = float(self.Cs_[best])
-        problem = problem.reweighted(chosen / self.C_)
-        self.C_ = chosen
+        self.Cs_ = self._weights_of_pair(Cs, are_totals)
+        problem = self._reweighted(problem, float(self.Cs_[best]))
         return self._fit_problem(problem, None, X, y)
 
 

@@ -17,7 +17,6 @@ from metricalign.losses import (
     Loss,
     OneSided,
     Squared,
-    SquaredEpsilonInsensitive,
 )
 from metricalign.solvers import coefficient_ridge, newton, nu_svr
 
@@ -708,14 +707,9 @@ class PSDSVR(_SVRMetricLearner):
     True
     """
 
-    _LOSSES: ClassVar[dict] = {
-        "epsilon_insensitive": EpsilonInsensitive,
-        "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
-        "squared": Squared,
-    }
     _parameter_constraints: ClassVar[dict] = {
         **_SVRMetricLearner._parameter_constraints,
-        "loss": [StrOptions(set(_LOSSES))],
+        "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive", "squared"})],
         "prior": LinearMetricLearner._parameter_constraints["prior"],
     }
 
@@ -755,7 +749,7 @@ class PSDSVR(_SVRMetricLearner):
         self.prior = prior
 
     def _loss(self):
-        loss = self._LOSSES[self.loss]()
+        loss = LOSSES[self.loss]()
         return loss.set_params(epsilon=self.epsilon) if loss.get_params() else loss
 
     def _cone(self):

@@ -150,14 +150,22 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         learner = clone(self).set_params(C="scale")
         problem = learner._prepare(X, y, sample_weight)
         learners = []
-        unit = learner.C_ / learner._total_weight() if are_totals else 1.0
-        for C in (unit * Cs).tolist():
+        for C in learner._weights_of_pair(Cs, are_totals).tolist():
             learner = copy(learner).set_params(C=C)
-            problem = problem.reweighted(C / learner.C_)
-            learner.C_ = C
+            problem = learner._reweighted(problem, C)
             start = learners[-1].dual_coef_ if learners else None
             learners.append(learner._fit_problem(problem, start, X, y))
         return learners
+
+    def _weights_of_pair(self, Cs, are_totals):
+        """Weights of one pair, from those or from total weights, once C_ is that of "scale"."""
+        return (self.C_ / self._total_weight() if are_totals else 1.0) * Cs
+
+    def _reweighted(self, problem, C):
+        """Set C_, and the problem with it."""
+        problem = problem.reweighted(C / self.C_)
+        self.C_ = C
+        return problem
 
     def _prepare(self, X, y, sample_weight) -> AlignmentProblem:
         return self._problem(self._validate_samples(X, y), y, sample_weight)

@@ -87,15 +87,7 @@ class AlignmentProblem:
 
     def reweighted(self, factor: float) -> AlignmentProblem:
         """Problem with all weights, that is C, times a factor; operator passes count anew."""
-        return AlignmentProblem(
-            self.operator,
-            self.relations,
-            factor * self.weights,
-            self.loss,
-            self.cone,
-            self.fit_intercept,
-            self.prior,
-        )
+        return self._over(self.operator, factor * self.weights, self.prior)
 
     @property
     def n_passes(self) -> float:
@@ -104,14 +96,12 @@ class AlignmentProblem:
 
     def in_double_precision(self) -> AlignmentProblem:
         """Problem of the same data whose bounds are free of single-precision rounding."""
+        operator = self.operator.astype(np.float64)
+        return self._over(operator, self.weights, self.prior.astype(np.float64))
+
+    def _over(self, operator, weights, prior) -> AlignmentProblem:
         return AlignmentProblem(
-            self.operator.astype(np.float64),
-            self.relations,
-            self.weights,
-            self.loss,
-            self.cone,
-            self.fit_intercept,
-            self.prior.astype(np.float64),
+            operator, self.relations, weights, self.loss, self.cone, self.fit_intercept, prior
         )
 
     def certify(self, result: SolverResult) -> None:

@@ -92,12 +92,12 @@ class _State:
 
     def __init__(self, problem, dual_coef):
         self.problem = problem
-        self.n_gradient_steps = _N_GRADIENT_STEPS if dual_coef is None else 0
+        is_smooth = problem.conjugate.is_strongly_convex
+        self.n_gradient_steps = _N_GRADIENT_STEPS if dual_coef is None and not is_smooth else 0
         zeros = np.zeros(problem.operator.n_pairs)
         self.center = zeros if dual_coef is None else problem.feasible(dual_coef)
-        if problem.conjugate.is_strongly_convex:
+        if is_smooth:
             self.rho = self.smallest_rho = 0.0
-            self.n_gradient_steps = 0
         else:
             # Narrow enough that the free pairs stay few.
             width = min(0.3, 200 / problem.operator.n_pairs) * problem.spread
