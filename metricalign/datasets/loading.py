@@ -1,0 +1,304 @@
+"""Loading a data set: from a folder of one's own, from the cache, or from where it is published."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+from metricalign.datasets.catalogue import CATALOGUE, TASKS, DataSet
+from metricalign.datasets.sources import Arrays, import_optional
+
+__all__ = ["fetch_dataset", "list_datasets"]
+
+
+@validate_params({"task": [StrOptions(set(TASKS)), None]}, prefer_skip_nested_validation=True)
+def list_datasets(task: str | None = None) -> list[str]:
+    """Names of the data sets that `fetch_dataset` knows.
+
+    They are those that can be downloaded, and those in the folder that the environment variable
+    ``METRICALIGN_DATA`` names.
+
+    Parameters
+    ----------
+    task : {"single_label", "multi_label", "label_distribution", "continuous", "multi_target"} \
+            or None, default=None
+        Only data sets with targets of this kind.
+
+    Returns
+    -------
+    names : list of str
+        Sorted.
+
+    Examples
+    --------
+    >>> from metricalign.datasets import list_datasets
+    >>> "emotions" in list_datasets("multi_label")
+    True
+    """
+    tasks = {name: dataset.task for name, dataset in CATALOGUE.items()}
+    if folder := _folder():
+        index = _read_table(folder / "INDEX.tsv")
+        for path in folder.glob("*.npz"):
+            listed = index.get(path.stem, {}).get("task")
+            tasks[path.stem] = listed or tasks.get(path.stem)
+    return sorted(name for name in tasks if task in (None, tasks[name]))
+
+
+@validate_params(
+    {
+        "name": [str],
+        "data_home": [str, os.PathLike, None],
+        "download_if_missing": ["boolean"],
+        "return_X_y": ["boolean"],
+        "as_frame": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def fetch_dataset(
+    name: str,
+    *,
+    data_home: str | os.PathLike | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    as_frame: bool = False,
+) -> Bunch | tuple[Any, Any]:
+    """Load a data set, and download it if it is not on this machine.
+
+    Looked for first in the folder that the environment variable ``METRICALIGN_DATA`` names, as
+    ``NAME.npz`` with the arrays X and Y, and checked against the SHA-256 of the table INDEX.tsv
+    there if that lists it; then in the cache; then where it is published. What is downloaded must
+    have the checksum that is known of it, or that OpenML states. Nothing in a file is ever
+    executed.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_datasets`.
+    data_home : str, path-like or None, default=None
+        Folder whose subfolder "metricalign" is the cache. None is scikit-learn's
+        (`sklearn.datasets.get_data_home`).
+    download_if_missing : bool, default=True
+        If False, a data set that is not on this machine is an error.
+    return_X_y : bool, default=False
+        Return (data, target) instead of a Bunch.
+    as_frame : bool, default=False
+        Data and target as pandas objects.
+
+    Returns
+    -------
+    dataset : Bunch
+        With
+
+        data : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Features, in single precision where that is exact. NaN is a missing value.
+        target : {ndarray, Series, DataFrame} of shape (n_samples,) or (n_samples, n_targets)
+            Classes from 0 on, labels as 0 or 1, label distributions, or numbers.
+        frame : DataFrame or None
+            Data and target side by side, if `as_frame`.
+        feature_names : list of str
+            Names of the columns of data.
+        feature_types : list of str
+            "numeric", "binary" or "nominal" for each of them.
+        categories : dict of str to list of str
+            Of each nominal feature. One that is a number is stored as it, others as their place
+            in the list.
+        target_names : list of str
+            Names of the classes, labels or numbers.
+        task : str or None
+            Kind of the target, see `list_datasets`. None if it is not known.
+        split : ndarray of shape (n_samples,)
+            0 for published training rows, 1 for test rows. Only where there is such a split.
+        groups : ndarray of shape (n_samples,)
+            Subject or speaker of each row. Only where that is known.
+        licence, DESCR : str
+            What is known of the licence; and what the data set is, with its source.
+    (data, target) : tuple
+        If `return_X_y`.
+
+    Raises
+    ------
+    ValueError
+        If no data set has this name, or a file is not what its checksum says.
+    OSError
+        If the data set is not on this machine and cannot be downloaded.
+
+    Warns
+    -----
+    UserWarning
+        If a file in the cache is damaged and is downloaded again.
+
+    Examples
+    --------
+    >>> from metricalign.datasets import fetch_dataset
+    >>> X, Y = fetch_dataset("emotions", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape, Y.shape  # doctest: +SKIP
+    ((593, 72), (593, 6))
+    """
+    names = list_datasets()
+    if name not in names:
+        near = get_close_matches(name, names, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"There is no data set {name!r}.{hint} Known are {', '.join(names)}; others are looked "
+            "for in the folder that the environment variable METRICALIGN_DATA names."
+        )
+    folder = _folder()
+    path = folder and folder / f"{name}.npz"
+    if path and path.exists():
+        row = {"source": str(path)} | _read_table(folder / "INDEX.tsv").get(name, {})
+        arrays = _read_npz(path, row.get("sha256"))
+        row["notes"] = _read_table(folder / "DETAILS.tsv").get(name, {}).get("notes")
+    else:
+        row = {}
+        cache = Path(get_data_home(data_home)) / "metricalign"
+        arrays = _read_or_fetch(CATALOGUE[name], cache, download_if_missing)
+    bunch = _bunch(name, arrays, row, as_frame)
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _folder() -> Path | None:
+    name = os.environ.get("METRICALIGN_DATA")
+    if not name:
+        return None
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"The environment variable METRICALIGN_DATA names {name!r}, which is not a folder. "
+            "Correct it, or unset it to use the cache and the network."
+        )
+    return folder
+
+
+def _read_table(path) -> dict[str, dict[str, str]]:
+    """Rows of a tab-separated table by their name; none if there is no such file."""
+    if not path.exists():
+        return {}
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def _read_npz(path, checksum: str | None) -> Arrays:
+    """Arrays of a file, if it has the checksum; None is any."""
+    content = path.read_bytes()
+    found = sha256(content).hexdigest()
+    if checksum not in (None, found):
+        raise ValueError(
+            f"{path} is damaged or was altered: its SHA-256 is {found}, expected {checksum}. "
+            "Replace it, or delete it to have it downloaded."
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # a damaged archive fails in many ways
+        raise ValueError(f"{path} is not a file of plain arrays: {error}") from error
+    X, Y = arrays.get("X"), arrays.get("Y")
+    if X is None or Y is None or X.ndim != 2 or Y.ndim not in (1, 2) or len(X) != len(Y):
+        shapes = {key: array.shape for key, array in arrays.items()}
+        raise ValueError(
+            f"{path} must have X of shape (n_samples, n_features) and Y of shape (n_samples,) or "
+            f"(n_samples, n_targets); it has {shapes}."
+        )
+    return arrays
+
+
+def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> Arrays:
+    path = cache / f"{dataset.name}.npz"
+    checksum = path.with_suffix(".sha256")
+    if path.exists():
+        try:
+            expected = checksum.read_text() if checksum.exists() else f"that in {checksum}"
+            return _read_npz(path, expected)
+        except ValueError as error:
+            if not download_if_missing:
+                raise
+            warnings.warn(f"{error} It is downloaded again.", UserWarning, stacklevel=4)
+    advice = (
+        f"put {dataset.name}.npz, a file of the arrays X and Y, in a folder and set the "
+        "environment variable METRICALIGN_DATA to that folder."
+    )
+    if not download_if_missing:
+        raise OSError(
+            f"The data set {dataset.name!r} is not in {cache}, and download_if_missing is False. "
+            f"Set it to True, or {advice}"
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=cache) as temporary:
+        try:
+            arrays = dataset.source.load(Path(temporary))
+        except OSError as error:
+            raise OSError(
+                f"The data set {dataset.name!r} is not in {cache} and could not be downloaded from "
+                f"{dataset.source.address} ({error}). Try again with access to the network, or "
+                f"{advice}"
+            ) from error
+        dataset.check(arrays)
+        # Moved when they are whole, the checksum last: without its own a file is not trusted.
+        new = Path(temporary) / path.name
+        np.savez_compressed(new, **arrays)
+        new.with_suffix(".sha256").write_text(sha256(new.read_bytes()).hexdigest())
+        os.replace(new, path)
+        os.replace(new.with_suffix(".sha256"), checksum)
+    return arrays
+
+
+def _bunch(name, arrays: Arrays, row: Mapping[str, str | None], as_frame) -> Bunch:
+    """What a loader returns; a table of the folder knows better where its copy is from."""
+    data, target = arrays["X"], arrays["Y"]
+    dataset = CATALOGUE.get(name)
+    task = row.get("task") or (dataset.task if dataset else None)
+    licence = row.get("licence note") or (dataset.licence if dataset else "not known")
+    source = row.get("source") or (dataset.source.address if dataset else "not known")
+    lines = [
+        f"{name}: {data.shape[0]} samples, {data.shape[1]} features, target of shape "
+        f"{target.shape}{f', {task}' if task else ''}",
+        f"Source: {source}",
+        f"Licence: {licence}",
+    ]
+    if dataset:
+        lines.append(f"Reference: {dataset.reference}")
+    if notes := row.get("notes") or (dataset.notes if dataset else None):
+        lines.append(f"Notes: {notes}")
+
+    feature_names = _names(arrays, "feature_names", "x", data.shape[1])
+    n_names = len(np.unique(target)) if task == "single_label" else target[:1].size
+    target_names = _names(arrays, "label_names", "y", n_names)
+    frame = None
+    if as_frame:
+        pandas = import_optional("pandas")
+        data = pandas.DataFrame(data, columns=feature_names)
+        if target.ndim == 1:
+            target = pandas.Series(target, name="target")
+        else:
+            target = pandas.DataFrame(target, columns=target_names)
+        frame = pandas.concat([data, target], axis=1)
+    return Bunch(
+        data=data,
+        target=target,
+        frame=frame,
+        feature_names=feature_names,
+        feature_types=arrays.get("feature_types", np.full(data.shape[1], "numeric")).tolist(),
+        categories=json.loads(str(arrays.get("nominal_values", "{}"))),
+        target_names=target_names,
+        task=task,
+        licence=licence,
+        DESCR="\n".join(lines),
+        **{key: arrays[key] for key in ("split", "groups") if key in arrays},
+    )
+
+
+def _names(arrays, key, prefix, size) -> list[str]:
+    return arrays[key].tolist() if key in arrays else [f"{prefix}{i}" for i in range(size)]
