@@ -1,0 +1,30 @@
+"""Pictures of learned metrics, as display objects in scikit-learn's manner.
+
+A display is made by `from_estimator`, keeps the data that it draws, and can be drawn again with
+`plot`. They need matplotlib: ``pip install "metricalign[plot]"``.
+
+The estimator is a fitted metric learner, or a fitted `Pipeline` whose last step is one. Samples
+then go through the earlier steps first, and *before* means Euclid's distance of what these
+return: the samples as the metric learner gets them. Of a pipeline that goes on after the
+metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
+take every metric learner, those of a matrix and of the duality gap the linear ones.
+
+Features are called as in the data that the metric learner was fitted to; in a pipeline, as the
+earlier steps' `get_feature_names_out` says. Where there are no names, they are x0, x1 and so on.
+"""
+
+from metricalign.plotting.convergence import ConvergenceDisplay
+from metricalign.plotting.decomposition import DistanceDecompositionDisplay
+from metricalign.plotting.distance_relation import DistanceRelationDisplay
+from metricalign.plotting.embedding import EmbeddingDisplay
+from metricalign.plotting.heatmap import MetricHeatmapDisplay
+from metricalign.plotting.spectrum import MetricSpectrumDisplay
+
+__all__ = [
+    "ConvergenceDisplay",
+    "DistanceDecompositionDisplay",
+    "DistanceRelationDisplay",
+    "EmbeddingDisplay",
+    "MetricHeatmapDisplay",
+    "MetricSpectrumDisplay",
+]

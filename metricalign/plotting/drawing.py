@@ -1,0 +1,111 @@
+"""What the displays share when they draw: colours, axes and labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "COLORS",
+    "MARKERS",
+    "NEGATIVE",
+    "POSITIVE",
+    "SIGNED_CMAP",
+    "check_matplotlib",
+    "draw_signed_matrix",
+    "one_axes",
+    "shortened",
+    "two_axes",
+]
+
+# M. A. Petroff. "Accessible Color Sequences for Data Visualization". arXiv 2107.02270, 2021.
+COLORS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">", "p")
+# Blue and red differ in hue for every kind of colour vision.
+POSITIVE, NEGATIVE = COLORS[0], COLORS[2]
+SIGNED_CMAP = "RdBu"
+
+_LONGEST_LABEL = 24
+
+
+def check_matplotlib(caller: str) -> None:
+    """Refuse to go on without matplotlib, before anything is computed.
+
+    Parameters
+    ----------
+    caller : str
+        What needs it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'{caller} needs matplotlib: pip install "metricalign[plot]"') from error
+
+
+def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
+    """Return the axes that were given, or those of a new figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def two_axes(ax: Any, figsize: tuple[float, float] = (9.6, 4.4)) -> NDArray:
+    """Return the two axes that were given, or those of a new figure.
+
+    Raises
+    ------
+    ValueError
+        If something else than two axes is given.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.subplots(1, 2, figsize=figsize, layout="constrained")[1]
+    axes = np.asarray(ax, dtype=object).ravel()
+    if len(axes) != 2:
+        raise ValueError(f"ax must be two axes, one for each panel; got {len(axes)}.")
+    return axes
+
+
+def shortened(names: NDArray) -> list[str]:
+    """Cut the middle out of long names, whose ends often tell them apart."""
+    half = (_LONGEST_LABEL - 1) // 2
+    names = [str(name) for name in names]
+    return [
+        name if len(name) <= _LONGEST_LABEL else f"{name[:half]}…{name[-half:]}" for name in names
+    ]
+
+
+def draw_signed_matrix(ax: Any, matrix: NDArray, names: list[str], label: str, **kwargs) -> Any:
+    """Draw a symmetric matrix in colours that are white at zero, with a colour bar.
+
+    Returns
+    -------
+    image : matplotlib.image.AxesImage
+    """
+    largest = float(np.abs(matrix).max()) or 1.0
+    image = ax.imshow(matrix, **{"cmap": SIGNED_CMAP, "vmin": -largest, "vmax": largest, **kwargs})
+    ax.set_xticks(range(len(names)), names, rotation=90)
+    ax.set_yticks(range(len(names)), names)
+    ax.figure.colorbar(image, ax=ax, label=label)
+    return image

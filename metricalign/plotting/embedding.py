@@ -1,0 +1,272 @@
+"""Samples in two dimensions, before and after a metric was learned."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils.random import sample_without_replacement
+from sklearn.utils.validation import _num_samples
+
+from metricalign.plotting.drawing import COLORS, MARKERS, check_matplotlib, shortened, two_axes
+from metricalign.plotting.estimators import euclidean_learner, metric_learner_of, prepared
+from metricalign.relations import check_targets
+
+__all__ = ["EmbeddingDisplay"]
+
+# So many classes have their names in the legend.
+_LONGEST_LEGEND = 30
+
+
+class EmbeddingDisplay:
+    """Samples in the plane of their largest variance, under Euclid's and the learned distance.
+
+    Before: the first two principal components of the samples. After: those of the samples as
+    the metric learner transforms them. Both panels show distances as they are, in the same
+    unit on both axes.
+
+    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    before, after : ndarray of shape (n_samples, 2)
+        Points of the two panels.
+    target : ndarray of shape (n_samples,) or None, default=None
+        A class or a number that colours each sample. None colours all alike.
+    is_class : bool, default=False
+        Whether `target` is a class.
+    target_name : str or None, default=None
+        What the legend or the colour bar is called.
+    name : str or None, default=None
+        Title of the second panel.
+
+    Attributes
+    ----------
+    scatters_ : list of two lists of matplotlib PathCollection
+        The points of each panel: one collection for each class, or one for all.
+    colorbar_ : matplotlib Colorbar or None
+        The colour bar of a number.
+    legend_ : matplotlib Legend or None
+        The legend of up to 30 classes.
+    axes_ : ndarray of two matplotlib Axes
+        Where the panels are drawn.
+    figure_ : matplotlib Figure
+        The figure of `axes_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLSVR
+    >>> from metricalign.plotting import EmbeddingDisplay
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), RAMLSVR()).fit(X, y)
+    >>> display = EmbeddingDisplay.from_estimator(model, X, y)
+    >>> display.after.shape
+    (178, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        before: NDArray,
+        after: NDArray,
+        target: NDArray | None = None,
+        is_class: bool = False,
+        target_name: str | None = None,
+        name: str | None = None,
+    ):
+        self.before = before
+        self.after = after
+        self.target = target
+        self.is_class = is_class
+        self.target_name = target_name
+        self.name = name
+
+    def plot(self, *, ax: ArrayLike | None = None, name: str | None = None, **kwargs: Any) -> Self:
+        """Draw the two panels.
+
+        Classes differ in colour and marker, and have a legend if there are at most 30; a number
+        has a colour bar.
+
+        Parameters
+        ----------
+        ax : array-like of two matplotlib Axes or None, default=None
+            Where to draw. None makes a new figure. The legend is on the right of the second
+            axes, where a figure with constrained layout makes room for it.
+        name : str or None, default=None
+            Title of the second panel. None takes that of the display.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            If `ax` is not two axes.
+        """
+        check_matplotlib(f"{type(self).__name__}.plot")
+        self.axes_ = axes = two_axes(ax)
+        self.figure_ = axes[0].figure
+        self.legend_ = self.colorbar_ = None
+        draw = self._draw_classes if self.is_class else self._draw_numbers
+        self.scatters_ = [
+            draw(axis, points, kwargs)
+            for axis, points in zip(axes, (self.before, self.after), strict=True)
+        ]
+        titles = ("Euclid", self.name if name is None else name)
+        for axis, title in zip(axes, titles, strict=True):
+            axis.set(
+                title=title,
+                xlabel="first principal component",
+                ylabel="second principal component",
+            )
+            axis.set_aspect("equal", adjustable="datalim")
+        if self.is_class:
+            n_classes = len(self.scatters_[1])
+            if n_classes <= _LONGEST_LEGEND:
+                self.legend_ = axes[1].legend(
+                    title=self.target_name,
+                    loc="upper left",
+                    bbox_to_anchor=(1.02, 1.0),
+                    borderaxespad=0.0,
+                    ncols=1 if n_classes <= 15 else 2,
+                    frameon=False,
+                )
+        elif self.target is not None:
+            # One scale for both panels.
+            self.scatters_[0][0].set_norm(self.scatters_[1][0].norm)
+            self.colorbar_ = self.figure_.colorbar(
+                self.scatters_[1][0], ax=list(axes), label=self.target_name
+            )
+        return self
+
+    def _draw_classes(self, axis, points, kwargs):
+        classes, codes = np.unique(self.target, return_inverse=True)
+        labels = shortened(classes)
+        drawn = []
+        for code, label in enumerate(labels):
+            # Ten colours and eleven markers: no two of 110 classes look the same.
+            color, marker = COLORS[code % len(COLORS)], MARKERS[code % len(MARKERS)]
+            style = {"s": 20, "color": color, "marker": marker, "alpha": 0.8}
+            drawn.append(
+                axis.scatter(*points[codes == code].T, **{**style, "label": label, **kwargs})
+            )
+        return drawn
+
+    def _draw_numbers(self, axis, points, kwargs):
+        if self.target is None:
+            return [
+                axis.scatter(*points.T, **{"s": 20, "color": COLORS[0], "alpha": 0.8, **kwargs})
+            ]
+        style = {"s": 20, "c": self.target, "cmap": "viridis"}
+        return [axis.scatter(*points.T, **{**style, **kwargs})]
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        subsample: int | None = 2000,
+        random_state: Any = None,
+        name: str | None = None,
+        ax: ArrayLike | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw samples before and after a fitted metric learner.
+
+        Parameters
+        ----------
+        estimator : metric learner or Pipeline
+            Fitted metric learner, or a pipeline that ends in one.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, seen in training or not.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs) or None, default=None
+            Targets of the kind used in fit, which colour the samples: classes, numbers, or
+            for several columns their first principal component, standardised for numbers of
+            several units. None colours all samples alike.
+        subsample : int or None, default=2000
+            Of more samples, so many random ones are drawn. None draws all.
+        random_state : int, RandomState instance or None, default=None
+            Determines which ones.
+        name : str or None, default=None
+            Title of the second panel. None takes the name of the learner's class.
+        ax : array-like of two matplotlib Axes or None, default=None
+            Where to draw. None makes a new figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is neither.
+        ValueError
+            If X and y do not go together, y is not of the kind used in fit or is a matrix of
+            relations, or `ax` is not two axes.
+        """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
+        learner = metric_learner_of(estimator)
+        target, target_name = None, None
+        if y is not None:
+            check_consistent_length(X, y)
+            target_name = getattr(y, "name", None) or "target"
+            y = _checked_targets(learner.relation_, y)
+        n_samples = _num_samples(X)
+        if subsample is not None and subsample < n_samples:
+            rows = sample_without_replacement(n_samples, subsample, random_state=random_state)
+            rows.sort()
+            X = _safe_indexing(X, rows)
+            y = None if y is None else y[rows]
+        X = prepared(estimator, X)
+        if y is not None:
+            target = y
+            if y.ndim == 2:
+                if sparse.issparse(y):
+                    y = y.toarray()
+                if learner.relation_.kind == "multioutput":
+                    y = StandardScaler().fit_transform(y)
+                target = _principal_components(y)[:, 0]
+                target_name += "s (first component)"
+        display = cls(
+            before=_principal_components(euclidean_learner(learner).transform(X)),
+            after=_principal_components(learner.transform(X)),
+            target=target,
+            is_class=learner.relation_.kind in ("binary", "multiclass") and target is not None,
+            target_name=target_name,
+            name=type(learner).__name__ if name is None else name,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+
+def _checked_targets(relation, y):
+    if relation.kind == "precomputed":
+        raise ValueError(
+            "The metric was fitted to a matrix of relations, which does not colour samples. Use "
+            "y=None, or give the colours to EmbeddingDisplay as target."
+        )
+    relation.encode(y)
+    return check_targets(y)
+
+
+def _principal_components(X) -> NDArray:
+    """Return the first two principal components; zeros where the samples have fewer."""
+    components = np.zeros((len(X), 2))
+    if len(X) > 1 and np.ptp(X, axis=0).any():
+        found = PCA(min(2, *X.shape), random_state=0).fit_transform(X)
+        components[:, : found.shape[1]] = found
+    return components
