@@ -27,6 +27,7 @@ __all__ = [
     "RandomPairs",
     "UnionPairs",
     "check_pairs",
+    "first_identical",
     "merge_identical_samples",
     "resolve_pairs",
 ]
@@ -73,11 +74,29 @@ def _batches(size: int, step: int):
 # Identical samples
 
 
-def _first_identical(X) -> np.ndarray:
-    """Return for each row of X the index of the first row that equals it.
+def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Find for each row the first row that equals it.
 
     Rows are grouped by hash and then compared, so the answer is exact and needs no second
-    copy of X. 0.0 and -0.0 are equal. Sparse X must be in canonical form.
+    copy of X, and much less time than sorting the rows.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        The rows. 0.0 and -0.0 are equal. Sparse X must be sorted and store neither duplicates
+        nor zeros.
+
+    Returns
+    -------
+    first : ndarray of int of shape (n_samples,)
+        Index of the first row that equals it, its own if there is none before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import first_identical
+    >>> first_identical(np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
+    array([0, 1, 0])
     """
     keys = _hash_rows(X)
     first = np.arange(X.shape[0])
@@ -174,11 +193,11 @@ def merge_identical_samples(
             "No sample has a positive sample_weight, so there is nothing to fit. "
             "Give at least two samples a positive weight."
         )
-    identity = _first_identical(X).astype(np.int64)
+    identity = first_identical(X).astype(np.int64)
     if y is not None:
         y = _canonical(y)
         is_column = y.ndim == 1 and not sparse.issparse(y)  # perhaps of strings
-        targets = np.unique(y, return_inverse=True)[1] if is_column else _first_identical(y)
+        targets = np.unique(y, return_inverse=True)[1] if is_column else first_identical(y)
         identity = identity * n_samples + targets
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
@@ -472,7 +491,7 @@ class NearestPairs(BaseEstimator):
         n_samples = X.shape[0]
         weight = _check_weight(sample_weight, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
-        rows = _first_identical(X)
+        rows = first_identical(X)
         samples = np.arange(n_samples)
         candidates = _first_of_each_row(samples, rows, self.n_neighbors)
         anchor, neighbor = _nearest_eligible(
@@ -593,7 +612,7 @@ class NearestClassPairs(BaseEstimator):
         weight = _check_weight(sample_weight, n_samples)
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
-        rows = _first_identical(X)
+        rows = first_identical(X)
         found, shortages = [], []
         for parameter, wanted, search, available in (
             ("n_same", self.n_same, _nearest_same, "other distinct samples of the same class"),
@@ -682,7 +701,7 @@ class _DistinctPairs:
     """
 
     def __init__(self, X):
-        rows = _first_identical(X)
+        rows = first_identical(X)
         self.order = np.argsort(rows, kind="stable")
         ordered = rows[self.order]
         n_partners = rows.size - np.searchsorted(ordered, ordered, side="right")

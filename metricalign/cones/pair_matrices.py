@@ -172,8 +172,9 @@ def _block_pivoting(gram, target, is_free):
     while n_chances:
         solution = np.zeros(len(gram))
         free = np.flatnonzero(is_free)
-        factor = linalg.cho_factor(gram[np.ix_(free, free)], lower=True, check_finite=False)
-        solution[free] = linalg.cho_solve(factor, target[free], check_finite=False)
+        if len(free):
+            factor = linalg.cho_factor(gram[np.ix_(free, free)], lower=True, check_finite=False)
+            solution[free] = linalg.cho_solve(factor, target[free], check_finite=False)
         slope = target - gram @ solution
         is_wrong = np.where(is_free, solution < 0, slope > slack)
         n_wrong = np.count_nonzero(is_wrong)

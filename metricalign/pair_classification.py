@@ -1,0 +1,559 @@
+"""Learning from judgments of pairs alone, and telling whether two samples are the same.
+
+Three kinds of judgment can take the place of targets:
+
+- **Same or different.** `PairClassifier` learns the metric and the distance up to which two
+  samples count as the same.
+- **Grades**, such as a person's ratings from 0 (alike) to 4 (nothing in common). Any metric
+  learner takes them with ``relation="precomputed"``: y is the symmetric matrix of the
+  grades, one row and column a sample. The larger a grade, the more different the two; turn
+  grades of similarity round, ``highest - grade``. In a dense matrix every pair has a grade; a
+  sparse one stores those of the judged pairs, and only these are learned from. A grade of
+  zero is stored as an explicit zero, and a pair once, in either triangle; SciPy adds up
+  what is stored twice, so take the mean of several ratings of one pair first.
+- **Both**: learn the metric from the grades, and calibrate a threshold for it with pairs
+  judged same or different, ``PairClassifier(FrozenEstimator(metric))``.
+
+Three samples, of which two pairs have a grade, learned from and used for verification:
+
+>>> import numpy as np
+>>> from scipy.sparse import coo_array
+>>> from sklearn.frozen import FrozenEstimator
+>>> from metricalign import PSDSVR
+>>> from metricalign.pair_classification import PairClassifier
+>>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+>>> grades = coo_array(([0.0, 4.0], ([0, 1], [1, 2])), shape=(3, 3))
+>>> metric = PSDSVR(relation="precomputed").fit(X, grades)
+>>> metric.pair_distance(X[[[0, 1], [1, 2]]]).round(1)
+array([0. , 1.9])
+>>> verifier = PairClassifier(FrozenEstimator(metric)).fit(X[[[0, 1], [1, 2]]], [1, -1])
+>>> verifier.predict(X[[[0, 2], [0, 0]]])
+array([-1,  1])
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.metrics import roc_auc_score
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+
+from metricalign.linear import PSDSVR
+from metricalign.pairs import PairSelection, first_identical
+
+__all__ = ["PairClassifier"]
+
+
+def _metric_has(name):
+    """Tell for `available_if` whether the metric has a method, and raise if not."""
+
+    def check(classifier):
+        metric = PSDSVR if classifier.metric is None else classifier.metric
+        getattr(getattr(classifier, "metric_", metric), name)
+        return True
+
+    return check
+
+
+class PairClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Tells pairs of the same from pairs of different samples, by a metric learned from pairs.
+
+    A pair is called the same, +1, if its learned distance is at most `threshold_`, and
+    different, -1, otherwise. `fit` learns the metric from judged pairs, and then calibrates the
+    threshold on them. The metric has seen these pairs, and separates them better than new ones:
+    call `calibrate_threshold` with pairs that were held out, or let
+    :class:`sklearn.model_selection.TunedThresholdClassifierCV` hold them out, with
+    ``response_method="decision_function"``.
+
+    Parameters
+    ----------
+    metric : object or None, default=None
+        What learns the metric: a metric learner, or a pipeline that ends in one; distances
+        are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
+        pairs have other weights than 1, which a learner without weights of pairs refuses. Other
+        transformers learn nothing from the judgments, and only the threshold is calibrated:
+        ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
+        fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances, so
+        that what was fitted is what the threshold cuts.
+    strategy : {"accuracy", "f_beta", "max_tpr", "max_tnr"}, default="accuracy"
+        What the threshold maximises, over all ways to cut the distances: the share of correct
+        answers; the F-score with `beta`; the true positive rate, the share of the pairs +1
+        that are called so, while the true negative rate is at least `min_rate`; or the true
+        negative rate, while the true positive rate is at least `min_rate`.
+    min_rate : float or None, default=None
+        Least value of the other rate, from 0 to 1; "max_tpr" and "max_tnr" need it.
+    beta : float, default=1.0
+        Weight of recall against precision in "f_beta", above 0.
+
+    Attributes
+    ----------
+    metric_ : object
+        The fitted metric.
+    components_ : ndarray of shape (n_components, n_features)
+        Those of the metric, if it has them.
+    threshold_ : float
+        Largest distance that is called the same. As calibrated it lies halfway between the
+        largest distance called the same and the smallest called different; it is minus or
+        plus infinity if no pair, or every pair, is called the same.
+    classes_ : ndarray of shape (2,)
+        -1 and +1.
+    n_features_in_ : int
+        Number of features.
+
+    Notes
+    -----
+    The metric is fitted to the distinct samples of the pairs, with relation -1 for the pairs
+    judged +1 and relation +1 for those judged -1. A pair judged several times, in either
+    order of its samples, counts with the sum of its judgments, each times its weight: as often
+    as it was judged if all agree, and not at all if they cancel. For the epsilon-insensitive
+    and hinge losses that is the same as each for itself, as long as the fitted relation of the
+    pair lies between the two it was judged as, where their sum is constant. A pair of
+    identical samples has distance 0 under every metric: it tells the metric nothing, and is
+    used for the threshold only.
+
+    Of several best cuts that with the smallest threshold is chosen, and with "max_tnr", whose
+    true positive rate it raises, the largest.
+
+    What metric-learn's ``fit`` gets as ``calibration_params`` are parameters here, and
+    ``X[indices]`` takes the place of its ``preprocessor``.
+
+    References
+    ----------
+    W. de Vazelhes, C. Carey, Y. Tang, N. Vauquier, A. Bellet. "metric-learn: Metric Learning
+    Algorithms in Python". Journal of Machine Learning Research 21, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import PSDSVR
+    >>> from metricalign.pair_classification import PairClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> indices = np.random.default_rng(0).choice(len(X), (600, 2))
+    >>> pairs, judgments = X[indices], np.where(np.equal(*y[indices].T), 1, -1)
+    >>> verifier = PairClassifier(make_pipeline(StandardScaler(), PSDSVR()))
+    >>> verifier.fit(pairs[:200], judgments[:200]).calibrate_threshold(
+    ...     pairs[200:400], judgments[200:400], strategy="max_tpr", min_rate=0.9
+    ... )
+    PairClassifier(...)
+    >>> bool(verifier.score(pairs[400:], judgments[400:]) > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "metric": [None, HasMethods(["fit", "transform"])],
+        "strategy": [StrOptions({"accuracy", "f_beta", "max_tpr", "max_tnr"})],
+        "min_rate": [None, Interval(Real, 0, 1, closed="both")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    # Pairs take the place of X, which is no metadata either.
+    __metadata_request__fit: ClassVar[dict] = {"pairs": UNUSED}
+    __metadata_request__predict: ClassVar[dict] = {"pairs": UNUSED}
+    __metadata_request__decision_function: ClassVar[dict] = {"pairs": UNUSED}
+    __metadata_request__score: ClassVar[dict] = {"pairs": UNUSED}
+
+    def __init__(
+        self,
+        metric: Any = None,
+        *,
+        strategy: Literal["accuracy", "f_beta", "max_tpr", "max_tnr"] = "accuracy",
+        min_rate: float | None = None,
+        beta: float = 1.0,
+    ):
+        self.metric = metric
+        self.strategy = strategy
+        self.min_rate = min_rate
+        self.beta = beta
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, pairs: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric from judged pairs, and calibrate the threshold on them.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+        y : array-like of shape (n_pairs,)
+            Judgments: +1 for the same, -1 for different.
+        sample_weight : array-like of shape (n_pairs,) or None, default=None
+            Weight 2 is the same as having the pair twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : PairClassifier
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or the judgments are all the same or cancel out.
+        """
+        settings = self._calibration()
+        pairs = _check_pairs(pairs)
+        y, weights = _check_judgments(pairs, y, sample_weight)
+        samples, relations, judged = _precomputed_relations(pairs, y, weights)
+        metric = PSDSVR() if self.metric is None else clone(self.metric)
+        for name in metric.get_params():
+            step, separator, parameter = name.rpartition("__")
+            if parameter == "relation":
+                metric.set_params(**{name: "precomputed"})
+                # Not every learner takes pairs with weights.
+                if np.any(judged.weights != 1):
+                    metric.set_params(**{f"{step}{separator}pairs": judged})
+        self.metric_ = metric.fit(samples, relations)
+        self.n_features_in_ = pairs.shape[2]
+        self.classes_ = np.array([-1, 1])
+        self.threshold_ = _best_threshold(self.pair_distance(pairs), y, weights, **settings)
+        return self
+
+    def calibrate_threshold(
+        self,
+        pairs_valid: ArrayLike,
+        y_valid: ArrayLike,
+        strategy: Literal["accuracy", "f_beta", "max_tpr", "max_tnr"] | None = None,
+        min_rate: float | None = None,
+        beta: float | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Set the threshold that is best for judged pairs, and leave the metric as it is.
+
+        Parameters
+        ----------
+        pairs_valid : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair; better not pairs that the metric was fitted to.
+        y_valid : array-like of shape (n_pairs,)
+            Judgments: +1 for the same, -1 for different.
+        strategy, min_rate, beta
+            As of the class; None for those of this classifier.
+        sample_weight : array-like of shape (n_pairs,) or None, default=None
+            Weights of the pairs.
+
+        Returns
+        -------
+        self : PairClassifier
+            The same classifier.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or the judgments are all the same.
+        """
+        check_is_fitted(self)
+        settings = self._calibration(strategy=strategy, min_rate=min_rate, beta=beta)
+        distances = self.pair_distance(pairs_valid)
+        y_valid, weights = _check_judgments(distances, y_valid, sample_weight)
+        self.threshold_ = _best_threshold(distances, y_valid, weights, **settings)
+        return self
+
+    def set_threshold(self, threshold: float) -> Self:
+        """Set the largest distance that is called the same.
+
+        Parameters
+        ----------
+        threshold : float
+            In units of `pair_distance`.
+
+        Returns
+        -------
+        self : PairClassifier
+            The same classifier.
+
+        Raises
+        ------
+        ValueError
+            If the threshold is not a number.
+        """
+        check_is_fitted(self)
+        if not isinstance(threshold, Real) or np.isnan(threshold):
+            raise ValueError(f"threshold must be a number, a distance; got {threshold!r}.")
+        self.threshold_ = float(threshold)
+        return self
+
+    def pair_distance(self, pairs: ArrayLike) -> NDArray:
+        """Learned distance of each pair.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_pairs,)
+            Distances, not squared.
+        """
+        check_is_fitted(self)
+        pairs = _check_pairs(pairs, self.n_features_in_)
+        images = self.metric_.transform(pairs.reshape(-1, self.n_features_in_))
+        return np.linalg.norm(images[::2] - images[1::2], axis=1)
+
+    def pair_score(self, pairs: ArrayLike) -> NDArray:
+        """Similarity of each pair: minus the learned distance.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_pairs,)
+            The higher, the more similar.
+        """
+        return -self.pair_distance(pairs)
+
+    def decision_function(self, pairs: ArrayLike) -> NDArray:
+        """Minus the learned distance: the higher, the surer that the two are the same.
+
+        As in metric-learn it is cut at ``-threshold_``, not at 0.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_pairs,)
+            `pair_score`.
+        """
+        return self.pair_score(pairs)
+
+    def predict(self, pairs: ArrayLike) -> NDArray:
+        """Tell whether the two samples of each pair are the same.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        y : ndarray of int of shape (n_pairs,)
+            +1 where the distance is at most `threshold_`, -1 elsewhere.
+        """
+        return np.where(self.pair_distance(pairs) <= self.threshold_, 1, -1)
+
+    def score(
+        self, pairs: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Area under the ROC curve: of a pair +1 and a pair -1, how often the first is closer.
+
+        It does not depend on the threshold; ``scoring="accuracy"`` and the like do.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+        y : array-like of shape (n_pairs,)
+            Judgments: +1 for the same, -1 for different.
+        sample_weight : array-like of shape (n_pairs,) or None, default=None
+            Weights of the pairs.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+        """
+        scores = self.decision_function(pairs)
+        y, weights = _check_judgments(scores, y, sample_weight)
+        return float(roc_auc_score(y, scores, sample_weight=weights))
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Map samples, not pairs, so that Euclid's distance of images is the learned distance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The images.
+        """
+        check_is_fitted(self)
+        return self.metric_.transform(X)
+
+    @property
+    def components_(self) -> NDArray:
+        """Linear map of the metric: the distance is Euclid's after ``X @ components_.T``."""
+        return self.metric_.components_
+
+    @available_if(_metric_has("get_metric"))
+    def get_metric(self):
+        """Learned distance as a function of two samples, if the metric has one.
+
+        Returns
+        -------
+        distance : MahalanobisDistance
+            Called with two samples of shape (n_features,).
+        """
+        check_is_fitted(self)
+        return self.metric_.get_metric()
+
+    @available_if(_metric_has("get_mahalanobis_matrix"))
+    def get_mahalanobis_matrix(self) -> NDArray:
+        """Positive semidefinite matrix of the learned distance, if the metric has one.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_features, n_features)
+            ``components_.T @ components_``.
+        """
+        check_is_fitted(self)
+        return self.metric_.get_mahalanobis_matrix()
+
+    def _calibration(self, **given):
+        """Validated strategy, min_rate and beta: those given, and those of the class for None."""
+        settings = {
+            name: getattr(self, name) if given.get(name) is None else given[name]
+            for name in ("strategy", "min_rate", "beta")
+        }
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in settings},
+            settings,
+            caller_name=type(self).__name__,
+        )
+        if settings["strategy"] in ("max_tpr", "max_tnr") and settings["min_rate"] is None:
+            raise ValueError(
+                f"strategy={settings['strategy']!r} needs min_rate, the least value of the other "
+                "rate, from 0 to 1; got None."
+            )
+        return settings
+
+
+class _JudgedPairs(BaseEstimator):
+    """Pairs of a metric learner that are given, with weights."""
+
+    def __init__(self, indices, weights, n_samples):
+        self.indices = indices
+        self.weights = weights
+        self.n_samples = n_samples
+
+    def select(self, X, y, sample_weight=None, random_state=None) -> PairSelection:
+        """Return the pairs."""
+        if X.shape[0] != self.n_samples:
+            raise ValueError(
+                "Judged pairs with weights, or judged several times, must be fitted to all at "
+                "once, not to some of their samples. Cross-validate the PairClassifier: a grid "
+                "search has metric__C."
+            )
+        return PairSelection(self.indices, self.weights)
+
+
+def _check_pairs(pairs, n_features=None):
+    pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
+    if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
+        raise ValueError(
+            f"pairs must have shape (n_pairs, 2, {n_features or 'n_features'}), the two samples of "
+            f"each pair; got {pairs.shape}. X[indices] makes them from samples X and indices of "
+            "shape (n_pairs, 2)."
+        )
+    return pairs
+
+
+def _check_judgments(pairs, y, sample_weight):
+    """Return judgments of pairs, checked, and their weights."""
+    if y is None:
+        raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
+    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+    check_consistent_length(pairs, y)
+    is_valid = np.isin(y, (-1, 1))
+    if not is_valid.all():
+        raise ValueError(
+            "y must hold the judgments +1, the same, and -1, different; got "
+            f"{y[~is_valid][0].tolist()!r}. Grades are learned from with "
+            'relation="precomputed", see metricalign.pair_classification.'
+        )
+    weights = _check_sample_weight(sample_weight, pairs, dtype=np.float64, ensure_non_negative=True)
+    found = np.unique(y[weights > 0])
+    if len(found) < 2:
+        raise ValueError(
+            f"y must hold both judgments, +1 and -1, with positive weight; got one class only, "
+            f"{found.tolist()}."
+        )
+    return y.astype(int), weights
+
+
+def _precomputed_relations(pairs, y, weights):
+    """Distinct samples, the sparse matrix of their relations, and its pairs with their weights."""
+    kept = weights > 0
+    rows = pairs[kept].reshape(-1, pairs.shape[2])
+    distinct, numbers = np.unique(first_identical(rows), return_inverse=True)
+    samples = rows[distinct]
+    left, right = np.sort(numbers.reshape(-1, 2), axis=1).T
+    # The matrix of a pair judged several times has the sum; a sample with itself is no pair.
+    sums = sparse.coo_array(
+        ((y * weights)[kept], (left, right)), shape=(len(samples), len(samples))
+    ).tocsr()
+    left, right = sums.tocoo().coords
+    is_pair = (left < right) & (sums.data != 0)
+    indices = np.stack([left, right], axis=1, dtype=np.intp)[is_pair]
+    sums = sums.data[is_pair]
+    relations = -np.sign(sums)
+    if len(np.unique(relations)) < 2:
+        raise ValueError(
+            "Pairs of both judgments, +1 and -1, must be left to learn from, without pairs of "
+            "identical samples and those whose judgments cancel; got "
+            f"{np.sum(relations < 0)} of +1 and {np.sum(relations > 0)} of -1."
+        )
+    matrix = sparse.coo_array((relations, tuple(indices.T)), shape=(len(samples), len(samples)))
+    return samples, matrix.tocsr(), _JudgedPairs(indices, np.abs(sums), len(samples))
+
+
+def _best_threshold(distances, y, weights, strategy, min_rate, beta):
+    """Return the best of all ways to cut the distances, as described in `PairClassifier`."""
+    kept = weights > 0
+    levels, places = np.unique(distances[kept], return_inverse=True)
+    below = np.zeros((2, len(levels) + 1))
+    for row, judgment in enumerate((1, -1)):
+        mass = weights[kept] * (y[kept] == judgment)
+        below[row, 1:] = np.cumsum(np.bincount(places, mass))
+    true_positive, false_positive = below
+    false_negative = true_positive[-1] - true_positive
+    true_negative = false_positive[-1] - false_positive
+    if strategy == "accuracy":
+        values = true_positive + true_negative
+    elif strategy == "f_beta":
+        right = (1 + beta**2) * true_positive
+        values = right / (right + beta**2 * false_negative + false_positive)
+    else:
+        rates = true_positive / true_positive[-1], true_negative / true_negative[0]
+        value, other = rates if strategy == "max_tpr" else rates[::-1]
+        values = np.where(other >= min_rate, value, -1)
+    best = np.flatnonzero(values == values.max())[-1 if strategy == "max_tnr" else 0]
+    lower, upper = np.pad(levels, 1, constant_values=(-np.inf, np.inf))[[best, best + 1]]
+    middle = lower / 2 + upper / 2
+    # Halfway between neighbouring floats there is none.
+    return float(lower if middle == upper < np.inf else middle)
