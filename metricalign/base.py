@@ -1,7 +1,8 @@
-"""What every metric learner can do once it has `components_`."""
+"""What every metric learner can do once it has an embedding, or `components_`."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from metricalign.pairs import RandomPairs, merge_identical_samples
+from metricalign.relations import TargetRelation, resolve_relation
 
-__all__ = ["MahalanobisDistance", "MetricLearner"]
+__all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
@@ -48,37 +50,36 @@ class MahalanobisDistance:
         return squared_distance if squared else np.sqrt(squared_distance)
 
 
-class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base of the metric learners: everything that follows from `components_`.
+class EmbeddingDistance:
+    """A learned distance of two samples as a function, for code that takes one.
 
-    A subclass's ``fit`` sets `components_` of shape (n_components, n_features), and
-    `relation_`, the relation that it was fitted to.
+    Transforming first and using Euclid afterwards gives the same distances, much faster.
+
+    Parameters
+    ----------
+    learner : EmbeddingLearner
+        Fitted metric learner whose distance this is.
+    """
+
+    def __init__(self, learner: EmbeddingLearner):
+        self.learner = learner
+
+    def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
+        """Distance of two samples, each of shape (n_features,)."""
+        distance = self.learner.pair_distance(np.stack([left, right])[None])[0]
+        return distance**2 if squared else distance
+
+
+class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the metric learners: everything that follows from `transform`.
+
+    A subclass's ``fit`` sets `relation_`, the relation that it was fitted to; its ``transform``
+    maps samples so that Euclid's distance of the images is the learned distance.
     """
 
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric."""
         raise NotImplementedError
-
-    @property
-    def _n_features_out(self):
-        return self.components_.shape[0]
-
-    def transform(self, X: ArrayLike) -> NDArray:
-        """Map samples so that Euclid's distance of the images is the learned distance.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_components)
-            The images, X @ components_.T.
-        """
-        check_is_fitted(self, "components_")
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return _dense(X @ self.components_.T.astype(X.dtype, copy=False))
 
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
@@ -93,7 +94,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         distances : ndarray of shape (n_pairs,)
             Distances, not squared.
         """
-        check_is_fitted(self, "components_")
+        check_is_fitted(self)
         pairs = check_array(
             pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs"
         )
@@ -102,7 +103,11 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"pairs must have shape (n_pairs, 2, {self.n_features_in_}), the two samples of "
                 f"each pair; got {pairs.shape}."
             )
-        return np.linalg.norm((pairs[:, 0] - pairs[:, 1]) @ self.components_.T, axis=1)
+        return np.linalg.norm(self._differences(pairs[:, 0], pairs[:, 1]), axis=1)
+
+    def _differences(self, left, right):
+        """Images of the first samples minus those of the second ones."""
+        raise NotImplementedError
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair of samples: minus the learned distance.
@@ -119,27 +124,17 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         return -self.pair_distance(pairs)
 
-    def get_metric(self) -> MahalanobisDistance:
+    def get_metric(self) -> EmbeddingDistance | MahalanobisDistance:
         """Learned distance as a function of two samples.
 
         Returns
         -------
-        distance : MahalanobisDistance
-            Called with two samples of shape (n_features,).
+        distance : EmbeddingDistance
+            Called with two samples of shape (n_features,). It does not change when the
+            estimator is fitted again.
         """
-        check_is_fitted(self, "components_")
-        return MahalanobisDistance(self.components_.copy())
-
-    def get_mahalanobis_matrix(self) -> NDArray:
-        """Positive semidefinite matrix of the learned distance.
-
-        Returns
-        -------
-        matrix : ndarray of shape (n_features, n_features)
-            components_.T @ components_.
-        """
-        check_is_fitted(self, "components_")
-        return _dense(self.components_.T @ self.components_)
+        check_is_fitted(self)
+        return EmbeddingDistance(deepcopy(self))
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """How well the learned distances order pairs of samples by their relation.
@@ -193,6 +188,95 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         relations = np.round(relations / (np.abs(relations).max() or 1.0), 12)
         distances = np.linalg.norm(images[pairs[:, 0]] - images[pairs[:, 1]], axis=1)
         return _concordance(distances, relations, weight[pairs].prod(axis=1))
+
+
+class MetricLearner(EmbeddingLearner):
+    """Base of the linear metric learners: everything that follows from `components_`.
+
+    A subclass's ``fit`` sets `components_` of shape (n_components, n_features), and
+    `relation_`, the relation that it was fitted to.
+    """
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.two_d_labels = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _validate_samples(self, X, y):
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+        )
+
+    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
+        relation = resolve_relation(self.relation, y)
+        targets = relation.encode(y)
+        if targets.shape[0] != n_samples:
+            raise ValueError(
+                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
+            )
+        return relation, targets
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[0]
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Map samples so that Euclid's distance of the images is the learned distance.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The images, ``X @ components_.T``.
+        """
+        check_is_fitted(self, "components_")
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        return _dense(X @ self.components_.T.astype(X.dtype, copy=False))
+
+    def _differences(self, left, right):
+        return (left - right) @ self.components_.T
+
+    def get_metric(self) -> MahalanobisDistance:
+        """Learned distance as a function of two samples.
+
+        Returns
+        -------
+        distance : MahalanobisDistance
+            Called with two samples of shape (n_features,).
+        """
+        check_is_fitted(self, "components_")
+        return MahalanobisDistance(self.components_.copy())
+
+    def get_mahalanobis_matrix(self) -> NDArray:
+        """Positive semidefinite matrix of the learned distance.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_features, n_features)
+            ``components_.T @ components_``.
+        """
+        check_is_fitted(self, "components_")
+        return _dense(self.components_.T @ self.components_)
 
 
 def _concordance(distances, relations, weights):

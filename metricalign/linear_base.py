@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 from threadpoolctl import threadpool_limits
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
@@ -23,8 +23,8 @@ from metricalign.base import MetricLearner, components_of
 from metricalign.cones import Cone
 from metricalign.losses import Loss
 from metricalign.operators import PairOperator
-from metricalign.pairs import check_pairs, merge_identical_samples, resolve_pairs
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.pairs import check_pairs, resolve_pairs
+from metricalign.samples import check_magnitude, distinct_samples
 from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult
 
 __all__ = ["LinearMetricLearner", "check_path"]
@@ -58,15 +58,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        tags.target_tags.two_d_labels = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     @property
     def _objective_has_metric(self) -> bool:
@@ -170,20 +161,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _prepare(self, X, y, sample_weight) -> AlignmentProblem:
         return self._problem(self._validate_samples(X, y), y, sample_weight)
 
-    def _validate_samples(self, X, y):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
-
     @with_callbacks
     def _fit_problem(self, problem, start, X, y) -> Self:
         context = self._begin_callbacks(X, y)
@@ -214,7 +191,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _problem(self, X, y, sample_weight) -> AlignmentProblem:
         """Validate the targets, choose the pairs and put the problem together."""
         n_samples, n_features = X.shape
-        _check_magnitude(X)
+        check_magnitude(X)
         self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -263,15 +240,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _weight_of_pair(self, scale) -> float:
         return float(scale if self.C == "scale" else self.C)
 
-    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y)
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
-        return relation, targets
-
     def _prior_of(self, n_features, dtype, is_diagonal):
         prior = getattr(self, "prior", None)
         if prior is None:
@@ -306,24 +274,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             if sample_weight is not None:
                 weights = sample_weight[pairs].prod(axis=1)
             return np.arange(n_samples), pairs, weights, self.relation_(targets, pairs)
-        random_state = check_random_state(self.random_state)
-        strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        if is_precomputed:
-            weight = np.ones(n_samples) if sample_weight is None else sample_weight
-            rows = np.flatnonzero(weight)
-            pairs, weights = strategy.select(X[rows], None, weight[rows], random_state)
-            return rows, pairs, weights, self.relation_(targets, rows[pairs])
-        rows, weight = merge_identical_samples(X, targets, sample_weight)
-        targets = targets[rows]
-        if len(rows) < n_samples:
-            # What the relation learns from the targets must not depend on repetition.
-            kept = check_targets(y)[rows]
-            self.relation_ = resolve_relation(self.relation, kept)
-            targets = self.relation_.encode(kept)
-            strategy = resolve_pairs(self.pairs, self.relation_.kind)
-        order = _canonical_order(X[rows])
-        rows, targets = rows[order], targets[order]
-        pairs, weights = strategy.select(X[rows], targets, weight[order], random_state)
+        samples = distinct_samples(X, y, self.relation_, targets, sample_weight, self.relation)
+        rows, weight, self.relation_, targets = samples
+        pairs, weights = resolve_pairs(self.pairs, self.relation_.kind).select(
+            X[rows],
+            None if is_precomputed else targets,
+            weight,
+            check_random_state(self.random_state),
+        )
         return rows, pairs, weights, self.relation_(targets, pairs)
 
     def _solver(self):
@@ -472,18 +430,6 @@ def _threads_for(n_features):
     return threadpool_limits(limits=limit, user_api="blas")
 
 
-def _check_magnitude(X) -> None:
-    """Refuse samples whose fourth powers, which distances are made of, leave their range."""
-    values = X.data if sparse.issparse(X) else X
-    largest = float(np.abs(values).max(initial=0))
-    limit = 0.5 * float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
-    if largest > limit:
-        raise ValueError(
-            f"X has entries as large as {largest:.1e}; above {limit:.1e} products of features "
-            f"leave the range of {X.dtype}. Scale X, for example with StandardScaler."
-        )
-
-
 def _check_scale(mean_squared_length, spread, dtype) -> None:
     """Refuse units in which the squares of M or of C leave the range of numbers."""
     limit = min(float(np.finfo(dtype).max) ** 0.4, 1e70)
@@ -494,13 +440,6 @@ def _check_scale(mean_squared_length, spread, dtype) -> None:
             f"the spread of the relations, {spread:.1e}, lead to numbers beyond the range of "
             f"{dtype}. Scale X, for example with StandardScaler, and the relations."
         )
-
-
-def _canonical_order(X) -> NDArray:
-    """Order of distinct samples that is their own: M must not depend on how they came."""
-    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
-    weighted = X.multiply(weights) if sparse.issparse(X) else X * weights
-    return np.argsort(np.asarray(weighted.sum(axis=1)).ravel(), kind="stable")
 
 
 def _spread(relations, weights) -> float:
