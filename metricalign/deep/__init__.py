@@ -1,0 +1,17 @@
+"""Metric learning with networks: an extra over the interface of the linear metrics.
+
+Needs PyTorch and skorch: ``pip install "metricalign[deep]"``.
+"""
+
+try:
+    import skorch  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f'metricalign.deep needs PyTorch and skorch ({error}): pip install "metricalign[deep]"'
+    ) from error
+
+from metricalign.deep.hraml import HRAML
+from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss
+
+__all__ = ["HRAML", "AlignmentLoss", "ApproxNDCGLoss"]

@@ -1,0 +1,184 @@
+"""Losses of the embedding distances of pairs, given their relations.
+
+A loss is a `torch.nn.Module` that is called with the squared distances and the relations, of the
+same shape, and returns one number. Relations are between 0, for targets that are the same, and 1,
+for the most different ones. The shape is (n_samples, n_samples) for all pairs inside a batch,
+with zeros on the diagonal, or (n_pairs,) for a list of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LOSSES", "AlignmentLoss", "ApproxNDCGLoss", "LayeredLoss", "squared_distances"]
+
+
+class AlignmentLoss(nn.Module):
+    """Squared distances are to be proportional to the relations.
+
+    The mean over the pairs of
+
+        1/4 (||f_i - f_j||^2 - g_ij)^2,   g_ij = largest_distance * relation_ij
+
+    Parameters
+    ----------
+    largest_distance : float, default=4.0
+        Squared distance that the most different targets are to have. The images of a normalised
+        embedding are at most 4 apart.
+
+    References
+    ----------
+    L. Gu. "Hierarchical Relationship Alignment Metric Learning". arXiv 2103.15107, 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = AlignmentLoss(largest_distance=4.0)
+    >>> loss(torch.tensor([3.0, 1.0]), torch.tensor([0.5, 0.0]))
+    tensor(0.2500)
+    """
+
+    def __init__(self, largest_distance: float = 4.0):
+        super().__init__()
+        self.largest_distance = largest_distance
+
+    def forward(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the pairs."""
+        n_pairs = squared_distances.numel()
+        if squared_distances.ndim == 2:
+            n_pairs -= len(squared_distances)
+        residuals = squared_distances - self.largest_distance * relations
+        return residuals.square().sum() / (4 * n_pairs)
+
+
+class ApproxNDCGLoss(nn.Module):
+    """Neighbours are to be ranked by their relations.
+
+    Each sample i of a batch is a query for which the others are ranked by their similarity
+    s_ij = -||f_i - f_j||^2, which for normalised images is twice their cosine, up to a constant.
+    The position of j is smooth,
+
+        pi_ij = 1 + sum over k not in {i, j} of sigmoid((s_ik - s_ij) / temperature)
+
+    and the loss is the mean over the queries of 1 - DCG_i / ideal DCG_i, where
+
+        DCG_i = sum over j of gain_ij / log2(1 + pi_ij)
+        gain_ij = 2^(grade * (1 - relation_ij)) - 1
+
+    It tends to 1 - NDCG as the temperature tends to 0. A query for which nothing has a gain has
+    loss 0. All pairs of a batch are compared with each other: time and memory grow with the cube
+    of the batch size.
+
+    Parameters
+    ----------
+    temperature : float, default=0.1
+        Differences of squared distances well above it count as order, those below as ties.
+    grade : float, default=4.0
+        How fast gains fall with the relation: 4 is the highest grade in web search.
+
+    References
+    ----------
+    L. Gu. "Representation Learning by Ranking across multiple tasks". arXiv 2103.15093, 2021.
+
+    T. Qin, T.-Y. Liu, H. Li. "A general approximation framework for direct optimization of
+    information retrieval measures". Information Retrieval 13, 2010.
+    """
+
+    needs_all_pairs = True
+
+    def __init__(self, temperature: float = 0.1, grade: float = 4.0):
+        super().__init__()
+        self.temperature = temperature
+        self.grade = grade
+
+    def forward(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the queries."""
+        n_samples = len(relations)
+        itself = torch.eye(n_samples, dtype=torch.bool, device=relations.device)
+        gains = torch.exp2(self.grade * (1 - relations)) - 1
+        gains = gains.masked_fill(itself, 0)
+        scaled = squared_distances / self.temperature
+        # Of all samples k, less j itself and the query i, whose distance is zero.
+        before = torch.sigmoid(scaled[:, :, None] - scaled[:, None, :]).sum(dim=2)
+        positions = 1 + before - 0.5 - torch.sigmoid(scaled)
+        ranks = torch.arange(2, n_samples + 2, dtype=gains.dtype, device=gains.device)
+        ideal = (gains.sort(dim=1, descending=True).values / torch.log2(ranks)).sum(dim=1)
+        has_gain = ideal > 0
+        ratio = (gains / torch.log2(1 + positions)).sum(dim=1) / ideal.where(has_gain, 1)
+        return torch.where(has_gain, 1 - ratio, 0).mean()
+
+
+#: The losses known by name. A new one is a class above and a line here.
+LOSSES: dict[str, type[nn.Module]] = {
+    "alignment": AlignmentLoss,
+    "approx_ndcg": ApproxNDCGLoss,
+}
+
+
+class LayeredLoss(nn.Module):
+    """A loss of several layers of a network: the weighted sum of their losses.
+
+    Parameters
+    ----------
+    loss : torch.nn.Module
+        Loss of one layer.
+    layer_weights : sequence of float or None, default=None
+        Weight of each layer, the embedding last. None: 1 for the embedding, 0 for the others.
+    """
+
+    def __init__(self, loss: nn.Module, layer_weights: Sequence[float] | None = None):
+        super().__init__()
+        self.loss = loss
+        self.layer_weights = layer_weights
+
+    def forward(self, layers: list[Tensor], relations: Tensor) -> Tensor:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        layers : list of Tensor of shape (n_samples, n_units)
+            What the layers made of a batch.
+        relations : Tensor of shape (n_samples, n_samples) or (n_samples / 2,)
+            Relations of all pairs, or of each sample of the first half with that of the second.
+        """
+        weights = self.layer_weights
+        if weights is None:
+            layers, weights = layers[-1:], (1.0,)
+        if len(weights) != len(layers):
+            raise ValueError(
+                f"layer_weights must have one weight for each of the {len(layers)} layers that the "
+                f"network returns, the embedding last; got {len(weights)}."
+            )
+        return sum(
+            weight * self.loss(squared_distances(layer, is_paired=relations.ndim == 1), relations)
+            for layer, weight in zip(layers, weights, strict=True)
+            if weight
+        )
+
+
+def squared_distances(images: Tensor, is_paired: bool = False) -> Tensor:
+    """Squared distances of all pairs, or of the first half of the images from the second.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n_samples, n_components)
+        Images of samples.
+    is_paired : bool, default=False
+        Whether row i of the first half and row i of the second half are the pairs.
+
+    Returns
+    -------
+    distances : Tensor of shape (n_samples, n_samples) or (n_samples / 2,)
+        Squared distances.
+    """
+    if is_paired:
+        left, right = images.chunk(2)
+        return (left - right).square().sum(dim=1)
+    # Products are fast, and lose the fewer digits the nearer the images are to the origin.
+    images = images - images.mean(dim=0).detach()
+    lengths = images.square().sum(dim=1)
+    distances = lengths[:, None] + lengths - 2 * images @ images.T
+    return distances.clamp_min(0).fill_diagonal_(0)

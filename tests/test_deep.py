@@ -1,0 +1,642 @@
+import builtins
+import importlib
+import pickle
+import subprocess
+import sys
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("skorch")
+
+from torch import nn  # noqa: E402
+
+from metricalign import RelationAlignment  # noqa: E402
+from metricalign.deep import HRAML  # noqa: E402
+from metricalign.deep.batches import (  # noqa: E402
+    AlignmentData,
+    AllPairsOfBatch,
+    GivenPairs,
+    StrongPairs,
+)
+from metricalign.deep.losses import AlignmentLoss  # noqa: E402
+from metricalign.relations import resolve_relation  # noqa: E402
+
+SMALL = {"hidden_layer_sizes": (16,), "n_components": 4, "max_iter": 5, "random_state": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+def read_only(*arrays):
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    X, y = load_diabetes(return_X_y=True)
+    return read_only(StandardScaler().fit_transform(X[::4]), y[::4])
+
+
+@pytest.fixture(scope="module")
+def classes():
+    X, y = load_wine(return_X_y=True)
+    return read_only(StandardScaler().fit_transform(X), y)
+
+
+@pytest.fixture(scope="module")
+def learner(classes):
+    return HRAML(**SMALL).fit(*classes)
+
+
+# scikit-learn's conventions
+
+
+@parametrize_with_checks(
+    [HRAML(max_iter=3), HRAML(max_iter=3, loss="approx_ndcg", normalize=False)]
+)
+def test_scikit_learn_conventions(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
+    check(estimator)
+
+
+def test_pickle_and_clone(learner, classes):
+    X, y = classes
+    copy = pickle.loads(pickle.dumps(learner))
+    np.testing.assert_array_equal(copy.transform(X), learner.transform(X))
+    assert copy.score(X, y) == learner.score(X, y)
+    # so that it opens on machines that have another device, or none
+    assert {p.device.type for p in learner.module_.parameters()} == {"cpu"}
+    with pytest.raises(NotFittedError):
+        clone(learner).transform(X)
+    with pytest.raises(NotFittedError):
+        clone(learner).get_metric()
+
+
+def test_search_over_a_pipeline(classes):
+    X, y = classes
+    steps = [
+        ("scale", StandardScaler()),
+        ("metric", HRAML(**SMALL)),
+        ("knn", KNeighborsClassifier()),
+    ]
+    grid = {"metric__loss": ["alignment", "approx_ndcg", AlignmentLoss(2.0)]}
+    search = GridSearchCV(Pipeline(steps), grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_score_ > 0.8
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_set_output_names_the_components(library, classes):
+    pytest.importorskip(library)
+    frame = HRAML(**SMALL).set_output(transform=library).fit_transform(*classes)
+    assert type(frame).__module__.startswith(library)
+    assert list(frame.columns) == ["hraml0", "hraml1", "hraml2", "hraml3"]
+
+
+def test_distances_agree_with_each_other(learner, classes):
+    X, y = classes
+    pairs = np.stack([X[:20], X[20:40]], axis=1)
+    images = learner.transform(X)
+    expected = np.linalg.norm(images[:20] - images[20:40], axis=1)
+    np.testing.assert_allclose(learner.pair_distance(pairs), expected)
+    np.testing.assert_array_equal(learner.pair_score(pairs), -learner.pair_distance(pairs))
+    distance = learner.get_metric()
+    np.testing.assert_allclose([distance(u, v) for u, v in pairs], expected)
+    np.testing.assert_allclose([distance(u, v, squared=True) for u, v in pairs], expected**2)
+    i, j = np.triu_indices(len(X), 1)
+    distances = np.linalg.norm(images[i] - images[j], axis=1)
+    assert learner.score(X, y) == pytest.approx(roc_auc_score(y[i] != y[j], distances))
+    with pytest.raises(ValueError, match=r"pairs must have shape \(n_pairs, 2, 13\)"):
+        learner.pair_distance(X)
+
+
+def test_metric_does_not_change_with_the_estimator(classes):
+    X, y = classes
+    learner = HRAML(**SMALL).fit(X, y)
+    distance = learner.get_metric()
+    before = distance(X[0], X[1])
+    learner.set_params(random_state=1).fit(X, y)
+    assert distance(X[0], X[1]) == before != learner.get_metric()(X[0], X[1])
+
+
+def test_precision_of_the_images_is_that_of_the_samples(learner, classes):
+    X, _ = classes
+    double, single = learner.transform(X), learner.transform(X.astype(np.float32))
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(single, double, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_unit_and_origin_of_the_features_do_not_matter(normalize, classes):
+    X, y = classes
+    learner = HRAML(**SMALL, normalize=normalize)
+    expected = clone(learner).fit(X, y).transform(X)
+    np.testing.assert_allclose(learner.fit(1024 * X, y).transform(1024 * X), expected, atol=1e-5)
+    np.testing.assert_allclose(learner.fit(X + 64, y).transform(X + 64), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("format", [sparse.csr_matrix, sparse.coo_array])
+def test_sparse_samples(format, learner, classes):
+    X, y = classes
+    sparse_learner = clone(learner).fit(format(X), y)
+    np.testing.assert_allclose(sparse_learner.transform(format(X)), learner.transform(X), atol=1e-5)
+
+
+# Every kind of target
+
+
+@pytest.mark.parametrize("loss", ["alignment", "approx_ndcg"])
+@pytest.mark.parametrize("kind", ["strings", "numbers", "label sets", "distributions", "columns"])
+def test_every_kind_of_target_is_learned(kind, loss, numbers):
+    X, _ = numbers
+    hidden = X[:, :3] @ np.array([[1.0, 0.5, -1.0], [0.5, -1.0, 0.0], [0.0, 1.0, 1.0]])
+    shares = np.exp(hidden)
+    y = {
+        "strings": np.array(["a", "b", "c"])[hidden.argmax(axis=1)],
+        "numbers": hidden[:, 0],
+        "label sets": (hidden > 0).astype(int),
+        "distributions": shares / shares.sum(axis=1, keepdims=True),
+        "columns": hidden,
+    }[kind]
+    learner = HRAML(**SMALL | {"max_iter": 30}, loss=loss, batch_size=32, learning_rate=0.01)
+    euclid = RelationAlignment().fit(X, y)
+    euclid.components_ = np.eye(X.shape[1])
+    gain = (learner.fit(X, y).score(X, y) - euclid.score(X, y)) / (1 - euclid.score(X, y))
+    assert gain > 0.3
+
+
+def test_relations_of_opposite_sign_are_scaled(classes):
+    X, y = classes
+    by_sign = HRAML(**SMALL, relation="class").fit(X, y)
+    by_zero = HRAML(**SMALL, relation="zero_one").fit(X, y)
+    assert by_sign.relation_range_ == (-1.0, 1.0)
+    assert by_zero.relation_range_ == (0.0, 1.0)
+    np.testing.assert_array_equal(by_sign.transform(X), by_zero.transform(X))
+
+
+def test_precomputed_relations(numbers):
+    X, y = numbers
+    matrix = np.abs(y[:, None] - y)
+    expected = HRAML(**SMALL).fit(X, y)
+    # The range is learned from the training part either way.
+    dense = HRAML(**SMALL, relation="precomputed").fit(X, matrix)
+    np.testing.assert_allclose(dense.transform(X), expected.transform(X), atol=0.05)
+    stored = sparse.coo_array(np.triu(matrix) * (np.arange(len(y)) % 2))
+    learner = HRAML(**SMALL, relation="precomputed").fit(X, stored)
+    assert 0.5 < learner.score(X, stored) <= 1
+    with pytest.raises(ValueError, match="pairs='batch' needs the relation of every pair"):
+        HRAML(**SMALL, relation="precomputed", pairs="batch").fit(X, stored)
+
+
+# Mathematics
+
+
+def test_linear_network_reaches_the_convex_optimum():
+    """The least squares problem over the PSD cone, by cvxpy, by our solver, by a network."""
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    pairs = np.column_stack(np.triu_indices(len(X), 1))
+    # The cone is active: the last feature is to make samples similar.
+    relations = (X[:, None] - X) ** 2 @ np.array([2.0, 1.0, -1.0])
+    relations = (relations - relations.min()) / np.ptp(relations)
+    network = HRAML(
+        hidden_layer_sizes=(),
+        n_components=3,
+        normalize=False,
+        relation="precomputed",
+        pairs=pairs,
+        batch_size=len(pairs),
+        optimizer="adam",
+        learning_rate=0.1,
+        weight_decay=0.0,
+        schedule="cosine",
+        max_iter=600,
+        early_stopping=False,
+        random_state=0,
+    ).fit(X, 7 * relations - 3)
+    smallest, largest = np.array(network.relation_range_) / 7 + 3 / 7
+    targets = 4 * (relations[tuple(pairs.T)] - smallest) / (largest - smallest)
+    differences = X[pairs[:, 0]] - X[pairs[:, 1]]
+    M = cp.Variable((3, 3), PSD=True)
+    residuals = cp.sum(cp.multiply(differences @ M, differences), axis=1) - targets
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(residuals) / (4 * len(pairs))))
+    problem.solve(solver="CLARABEL")
+    assert abs(np.linalg.eigvalsh(M.value)[0]) < 1e-6
+    assert network.loss_curve_[-1] == pytest.approx(problem.value, rel=1e-3)
+    linear = RelationAlignment(
+        loss="squared",
+        cone="positive_semidefinite",
+        fit_intercept=False,
+        C=1e3,
+        relation="precomputed",
+        pairs=pairs,
+        tol=1e-4,
+        max_iter=5000,
+    ).fit(X, 4 * (relations - smallest) / (largest - smallest))
+    loss = np.mean((linear.pair_distance(X[pairs]) ** 2 - targets) ** 2) / 4
+    assert loss == pytest.approx(problem.value, rel=1e-3)
+
+
+def test_network_learns_what_no_linear_map_can():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    network = HRAML(random_state=0, max_iter=60).fit(X[:400], y[:400])
+    linear = RelationAlignment().fit(X[:400], y[:400])
+    error = {}
+    for metric in (network, linear):
+        knn = KNeighborsClassifier().fit(metric.transform(X[:400]), y[:400])
+        error[metric] = 1 - knn.score(metric.transform(X[400:]), y[400:])
+    assert network.score(X[400:], y[400:]) > 0.9 > 0.6 > linear.score(X[400:], y[400:])
+    assert error[network] < error[linear]
+
+
+# Batches
+
+
+def make_data(X, y, rows=None):
+    relation = resolve_relation("auto", y)
+    rows = np.arange(len(X)) if rows is None else rows
+    smallest = -1.0 if relation.name == "class" else 0.0
+    return AlignmentData(X, rows, 0.0, 1.0, relation, relation.encode(y), smallest, 1.0)
+
+
+def test_all_pairs_of_batches(numbers):
+    y = numbers[1]
+    rows = np.arange(5, 105)
+    data = make_data(np.arange(len(y), dtype=float)[:, None], y, rows)
+    batches = list(AllPairsOfBatch(data, 16, np.random.RandomState(0)))
+    seen = np.concatenate([samples.numpy().ravel() for samples, _ in batches]).astype(int)
+    np.testing.assert_array_equal(np.sort(seen), rows)
+    assert all(len(samples) >= 2 for samples, _ in batches)
+    for samples, relations in batches:
+        targets = y[samples.numpy().ravel().astype(int)]
+        expected = np.abs(targets[:, None] - targets) / np.ptp(y)
+        np.testing.assert_allclose(relations, expected, atol=1e-6)
+
+
+def test_partners_are_drawn_by_strength():
+    y = np.array([0.0, 0.1, 0.4, 1.0])
+    data = make_data(np.arange(4.0)[:, None], y)
+    counts = np.zeros((2, 4, 4))
+    batches = StrongPairs(data, 8, np.random.RandomState(0))
+    n_epochs = 500
+    for _ in range(n_epochs):
+        for samples, relations in batches:
+            left, right = samples.numpy().ravel().astype(int).reshape(2, -1)
+            np.testing.assert_allclose(relations, np.abs(y[left] - y[right]), atol=1e-6)
+            # similar partners first
+            np.add.at(counts, (np.repeat([0, 1], len(left) // 2), left, right), 1)
+    relation = np.abs(y[:, None] - y)
+    for count, strength in zip(counts, (1 - relation, relation), strict=True):
+        strength = strength * (1 - np.eye(4))
+        expected = strength / strength.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(count / n_epochs, expected, atol=0.08)
+
+
+def test_no_partner_of_the_same_class():
+    y = np.array(["a", "b", "b", "b"])
+    data = make_data(np.arange(4.0)[:, None], y)
+    (samples, relations), *_ = StrongPairs(data, 8, np.random.RandomState(0))
+    left, right = samples.numpy().ravel().astype(int).reshape(2, -1)
+    # The only one of its class has no similar partner.
+    assert np.sum(left == 0) == 1
+    np.testing.assert_array_equal(relations, y[left] != y[right])
+
+
+def test_given_pairs_are_used_once_an_epoch():
+    pairs = np.array([[0, 1], [2, 3], [1, 3], [0, 1]])
+    data = make_data(np.arange(4.0)[:, None], np.array([0.0, 0.1, 0.4, 1.0]))
+    batches = list(GivenPairs(data, 3, np.random.RandomState(0), pairs))
+    assert [len(relations) for _, relations in batches] == [3, 1]
+    seen = np.concatenate([samples.numpy().reshape(2, -1).T for samples, _ in batches])
+    np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(pairs, axis=0))
+
+
+class Chunked:
+    """An array on disk, as Dask and others show it: it is only read in parts."""
+
+    chunks = None
+
+    def __init__(self, array, largest):
+        self.array = array
+        self.largest = largest
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        part = self.array[rows]
+        assert len(part) <= self.largest
+        return part
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("the array was read as a whole")
+
+
+@pytest.fixture
+def small_reads(monkeypatch):
+    monkeypatch.setattr("metricalign.deep.hraml._ROWS_AT_A_TIME", 32)
+
+
+@pytest.mark.usefixtures("small_reads")
+@pytest.mark.parametrize("pairs", ["batch", "strength"])
+def test_arrays_are_read_in_batches(pairs, classes, tmp_path):
+    X, y = classes
+    learner = HRAML(**SMALL, batch_size=16, pairs=pairs)
+    expected = clone(learner).fit(X, y).transform(X)
+    chunked = Chunked(X, 32)
+    np.testing.assert_array_equal(learner.fit(chunked, y).transform(chunked), expected)
+    on_disk = np.memmap(tmp_path / "X", X.dtype, "w+", shape=X.shape)
+    on_disk[:] = X
+    np.testing.assert_array_equal(learner.fit(on_disk, y).transform(on_disk), expected)
+    assert learner.score(on_disk, y) == learner.score(X, y)
+    with pytest.raises(ValueError, match="expecting 13 features"):
+        learner.transform(Chunked(X[:, :5], 32))
+
+
+@pytest.mark.usefixtures("small_reads")
+def test_integers_on_disk_are_read_in_batches(classes, tmp_path):
+    X, y = classes
+    integers = np.memmap(tmp_path / "X", np.uint8, "w+", shape=X.shape)
+    integers[:] = np.round(20 * X + 100)
+    learner = HRAML(**SMALL).fit(integers, y)
+    expected = HRAML(**SMALL).fit(np.asarray(integers, dtype=float), y)
+    np.testing.assert_array_equal(learner.transform(integers), expected.transform(integers))
+
+
+@pytest.mark.usefixtures("small_reads")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_samples_on_disk_are_named(value, learner, classes):
+    X, y = classes
+    X = X.copy()
+    X[100, 3] = value
+    with pytest.raises(ValueError, match=r"\bX\b contains"):
+        HRAML(**SMALL).fit(Chunked(X, 32), y)
+    with pytest.raises(ValueError, match=r"\bX\b contains"):
+        learner.transform(Chunked(X, 32))
+
+
+# Training
+
+
+def test_random_state_decides_and_leaves_the_global_ones(classes):
+    X, y = classes
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    learner = HRAML(**SMALL).fit(X, y)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    np.testing.assert_array_equal(clone(learner).fit(X, y).transform(X), learner.transform(X))
+    other = clone(learner).set_params(random_state=1).fit(X, y)
+    assert np.abs(other.transform(X) - learner.transform(X)).max() > 0.01
+
+
+def test_best_weights_come_back(numbers):
+    X, y = numbers
+    learner = HRAML(
+        **SMALL | {"max_iter": 200}, n_iter_no_change=5, learning_rate=0.01, schedule=None
+    )
+    learner.fit(X, y)
+    best = int(learner.validation_scores_.argmax())
+    assert learner.n_iter_ == len(learner.loss_curve_) == len(learner.validation_scores_)
+    assert best + 6 == learner.n_iter_ < 200
+    shorter = clone(learner).set_params(max_iter=best + 1).fit(X, y)
+    np.testing.assert_array_equal(shorter.transform(X), learner.transform(X))
+
+
+def test_validation_samples_do_not_train(numbers):
+    X, y = numbers
+    learner = HRAML(**SMALL, validation_fraction=0.3).fit(X, y)
+    order = np.random.RandomState(0).permutation(len(y))
+    validation = order[: int(np.ceil(0.3 * len(y)))]
+    changed = y.copy()
+    changed[validation] = changed[validation][::-1]
+    other = HRAML(**SMALL, validation_fraction=0.3).fit(X, changed)
+    np.testing.assert_array_equal(other.loss_curve_, learner.loss_curve_)
+    assert not np.array_equal(other.validation_scores_, learner.validation_scores_)
+    assert max(learner.validation_scores_) == pytest.approx(
+        learner.score(X[validation], y[validation]), abs=1e-4
+    )
+
+
+def test_without_early_stopping_every_epoch_counts(numbers):
+    learner = HRAML(**SMALL, early_stopping=False).fit(*numbers)
+    assert learner.n_iter_ == 5
+    assert not hasattr(learner, "validation_scores_")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", [None, "cosine", "plateau"])
+def test_optimizers_and_schedules_lower_the_loss(optimizer, schedule, classes):
+    rate = 0.002 if optimizer == "sgd" else 0.01
+    learner = HRAML(
+        **SMALL | {"max_iter": 10}, optimizer=optimizer, schedule=schedule, learning_rate=rate
+    )
+    losses = learner.fit(*classes).loss_curve_
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_weight_decay_shrinks_the_weights(classes):
+    sizes = [
+        sum(
+            float(p.detach().square().sum())
+            for p in HRAML(**SMALL, weight_decay=decay).fit(*classes).module_.parameters()
+        )
+        for decay in (0.0, 0.1, 10.0)
+    ]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_warm_start_goes_on(classes):
+    X, y = classes
+    learner = HRAML(**SMALL, warm_start=True, early_stopping=False).fit(X, y)
+    cold = learner.loss_curve_
+    warm = learner.fit(X, y).loss_curve_
+    assert warm[0] < 1.05 * cold[-1] < cold[0]
+    # the scale of the samples too
+    np.testing.assert_allclose(learner.fit(X[:90], y[:90]).offset_, X.mean(axis=0), atol=1e-12)
+    with pytest.raises(ValueError, match="expecting 13 features"):
+        learner.fit(X[:, :5], y)
+
+
+def test_several_layers_are_aligned(classes):
+    X, y = classes
+    options = SMALL | {"hidden_layer_sizes": (16, 8)}
+    only_last = HRAML(**options, layer_weights=(0, 0, 1)).fit(X, y)
+    expected = HRAML(**options).fit(X, y)
+    np.testing.assert_array_equal(only_last.transform(X), expected.transform(X))
+
+    def misfit_of_the_first_layer(learner):
+        with torch.no_grad():
+            samples = torch.tensor((X - learner.offset_) / learner.scale_, dtype=torch.float32)
+            layer = learner.module_(samples)[0].numpy()
+        distances = ((layer[:, None] - layer) ** 2).sum(axis=2)
+        return np.mean((distances - 4 * (y[:, None] != y)) ** 2)
+
+    hierarchical = HRAML(**options, layer_weights=(1, 0, 1)).fit(X, y)
+    assert misfit_of_the_first_layer(hierarchical) < 0.5 * misfit_of_the_first_layer(expected)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_module_of_the_user(normalize, classes):
+    X, y = classes
+    module = nn.Sequential(nn.Linear(13, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 3))
+    before = [parameter.clone() for parameter in module.parameters()]
+    learner = HRAML(**SMALL, module=module, normalize=normalize).fit(X, y)
+    assert all(map(torch.equal, before, module.parameters()))
+    images = learner.transform(X)
+    with torch.no_grad():
+        expected = learner.module_.module(torch.tensor(X, dtype=torch.float32)).numpy()
+    if normalize:
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    assert list(learner.get_feature_names_out()) == ["hraml0", "hraml1", "hraml2"]
+    np.testing.assert_array_equal(clone(learner).fit(X, y).transform(X), images)
+
+
+def test_verbose_shows_loss_and_validation_score(classes, capsys):
+    HRAML(**SMALL, verbose=1).fit(*classes)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"epoch", "train_loss", "valid_score"} <= set(lines[0].split())
+    assert len([line for line in lines if line.split()[0].isdigit()]) == 5
+    HRAML(**SMALL).fit(*classes)
+    assert capsys.readouterr().out == ""
+
+
+class Failing(AlignmentLoss):
+    """Raises, or returns NaN, when it is called for the nth time."""
+
+    def __init__(self, n_calls, error):
+        super().__init__()
+        self.n_calls = n_calls
+        self.error = error
+
+    def forward(self, squared_distances, relations):
+        self.n_calls -= 1
+        if self.n_calls == 0 and self.error:
+            raise self.error
+        return super().forward(squared_distances, relations) / (self.n_calls > 0 or np.nan)
+
+
+@pytest.mark.parametrize("n_calls", [1, 7])
+def test_interrupt_leaves_a_fitted_estimator(n_calls, classes):
+    X, y = classes
+    loss = Failing(n_calls, KeyboardInterrupt())
+    learner = HRAML(**SMALL, batch_size=64, pairs="batch", loss=loss)
+    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch"):
+        learner.fit(X, y)
+    assert learner.n_iter_ == len(learner.validation_scores_) == (n_calls - 1) // 3
+    assert np.isfinite(learner.transform(X)).all()
+    assert np.isfinite(learner.score(X, y))
+
+
+def test_divergence_is_an_error(classes):
+    with pytest.raises(ValueError, match="The loss is nan after 2 epochs"):
+        HRAML(**SMALL, loss=Failing(4, None), batch_size=64, pairs="batch").fit(*classes)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("hidden_layer_sizes", (0,)),
+        ("hidden_layer_sizes", (2.5,)),
+        ("hidden_layer_sizes", 3),
+        ("n_components", 0),
+        ("activation", "step"),
+        ("normalize", "yes"),
+        ("module", nn.Linear),
+        ("loss", "hinge"),
+        ("layer_weights", (1.0,)),
+        ("relation", "unrelated"),
+        ("pairs", "couples"),
+        ("pairs", [[0, 10_000]]),
+        ("optimizer", "newton"),
+        ("learning_rate", 0.0),
+        ("momentum", 1.0),
+        ("weight_decay", -1.0),
+        ("schedule", "linear"),
+        ("batch_size", 1),
+        ("max_iter", 0),
+        ("validation_fraction", 1.0),
+        ("validation_fraction", 0.999),
+        ("n_iter_no_change", 0),
+        ("device", "abacus"),
+        ("random_state", "seed"),
+    ],
+)
+def test_bad_parameter_is_named(parameter, value, numbers):
+    with pytest.raises((ValueError, TypeError), match=rf"\b{parameter}\b"):
+        HRAML(**SMALL | {parameter: value}).fit(*numbers)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_missing_device_is_named(numbers):
+    with pytest.raises(ValueError, match=r"device='cuda' cannot be used"):
+        HRAML(**SMALL, device="cuda").fit(*numbers)
+
+
+def test_ranking_needs_all_pairs_of_a_batch(numbers):
+    with pytest.raises(ValueError, match="pairs='batch'"):
+        HRAML(**SMALL, loss="approx_ndcg", pairs="strength").fit(*numbers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X, None), r"\by\b"),
+        (lambda X, y: (X, y[:-1]), r"\bX\b.*\by\b"),
+        (lambda X, y: (X, np.ones(len(y))), r"\by\b.*constant"),
+        (lambda X, y: (np.ones_like(X), y), r"\bX\b"),
+        (lambda X, y: (1e200 * X, y), r"\bX\b"),
+        (lambda X, y: (X[:3], y[:3]), "validation_fraction"),
+    ],
+)
+def test_bad_data_are_named(change, message, numbers):
+    with pytest.raises(ValueError, match=message):
+        HRAML(**SMALL).fit(*change(*numbers))
+
+
+# The extra
+
+
+def test_package_does_not_import_torch():
+    code = "import sys, metricalign; assert not {'torch', 'skorch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("missing", ["torch", "skorch"])
+def test_missing_library_says_what_to_install(missing, monkeypatch):
+    importing = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == missing:
+            raise ImportError(f"No module named {name!r}")
+        return importing(name, *args, **kwargs)
+
+    import metricalign.deep as package
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r'pip install "metricalign\[deep\]"'):
+        importlib.reload(package)

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("skorch")
+
+from metricalign.deep.losses import (  # noqa: E402
+    LOSSES,
+    AlignmentLoss,
+    ApproxNDCGLoss,
+    LayeredLoss,
+    squared_distances,
+)
+from metricalign.deep.networks import EmbeddingNetwork, MultilayerPerceptron  # noqa: E402
+
+
+def random_batch(n_samples=7, n_components=3, seed=0):
+    """Images, and relations that are those of numbers."""
+    rng = np.random.default_rng(seed)
+    images = torch.tensor(rng.normal(size=(n_samples, n_components)))
+    y = rng.random(n_samples)
+    return images, torch.tensor(np.abs(y[:, None] - y))
+
+
+@given(seed=st.integers(0, 1000), offset=st.sampled_from([0.0, 100.0]))
+@settings(max_examples=20, deadline=None)
+def test_squared_distances_are_those_of_differences(seed, offset):
+    images, _ = random_batch(8, seed=seed)
+    expected = ((images[:, None] - images) ** 2).sum(axis=2)
+    torch.testing.assert_close(squared_distances(images + offset), expected)
+    paired = squared_distances(images + offset, is_paired=True)
+    torch.testing.assert_close(paired, expected[torch.arange(4), torch.arange(4, 8)])
+
+
+def test_alignment_loss_is_the_formula():
+    images, relations = random_batch()
+    total, n_pairs = 0.0, 0
+    for i in range(7):
+        for j in range(i):
+            distance = float(((images[i] - images[j]) ** 2).sum())
+            total += (distance - 3.0 * float(relations[i, j])) ** 2 / 4
+            n_pairs += 1
+    loss = AlignmentLoss(largest_distance=3.0)
+    assert float(loss(squared_distances(images), relations)) == pytest.approx(total / n_pairs)
+    # a list of all the pairs has the same loss
+    i, j = np.triu_indices(7, 1)
+    paired = squared_distances(torch.cat([images[i], images[j]]), is_paired=True)
+    assert float(loss(paired, relations[i, j])) == pytest.approx(total / n_pairs)
+
+
+def ndcg_loss(images, relations, grade):
+    """One minus the mean NDCG, by scikit-learn."""
+    losses = []
+    for i in range(len(images)):
+        others = np.arange(len(images)) != i
+        gains = 2 ** (grade * (1 - relations[i, others])) - 1
+        similarity = -((images[i] - images[others]) ** 2).sum(axis=1)
+        losses.append(1 - ndcg_score(gains[None], similarity[None]))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("grade", [1.0, 4.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_approximate_ndcg_tends_to_ndcg(grade, seed):
+    images, relations = random_batch(12, seed=seed)
+    expected = ndcg_loss(images.numpy(), relations.numpy(), grade)
+    errors = [
+        abs(float(ApproxNDCGLoss(t, grade)(squared_distances(images), relations)) - expected)
+        for t in (1.0, 1e-2, 1e-5)
+    ]
+    assert errors[2] < 1e-9
+    assert errors[2] < errors[1] < errors[0]
+
+
+def test_approximate_ndcg_is_the_formula():
+    images, relations = random_batch(6)
+    tau, distances = 0.7, squared_distances(images).numpy()
+    losses = []
+    for i in range(6):
+        dcg, gains = 0.0, []
+        for j in range(6):
+            if j == i:
+                continue
+            position = 1 + sum(
+                1 / (1 + np.exp((distances[i, k] - distances[i, j]) / tau))
+                for k in range(6)
+                if k not in (i, j)
+            )
+            gains.append(2 ** (4 * (1 - relations[i, j].item())) - 1)
+            dcg += gains[-1] / np.log2(1 + position)
+        ideal = sum(g / np.log2(r) for r, g in enumerate(sorted(gains, reverse=True), start=2))
+        losses.append(float(1 - dcg / ideal))
+    assert ApproxNDCGLoss(tau)(torch.tensor(distances), relations).item() == pytest.approx(
+        np.mean(losses)
+    )
+
+
+def test_query_without_gain_has_no_loss():
+    images, _ = random_batch(4)
+    images.requires_grad_()
+    # Sample 0 is as different from all others as can be, which are the same.
+    relations = torch.zeros(4, 4, dtype=torch.float64)
+    relations[0, 1:] = relations[1:, 0] = 1
+    loss = ApproxNDCGLoss()(squared_distances(images), relations)
+    loss.backward()
+    assert torch.isfinite(images.grad).all()
+    only_different = ApproxNDCGLoss()(squared_distances(images), 1 - torch.eye(4).double())
+    assert only_different.item() == 0
+
+
+@pytest.mark.parametrize("loss", [*(loss() for loss in LOSSES.values()), ApproxNDCGLoss(0.5, 1.0)])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gradient_is_that_of_finite_differences(loss, normalize):
+    X, relations = random_batch(5, 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = EmbeddingNetwork(MultilayerPerceptron((4, 3, 2), "tanh"), normalize).double()
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    criterion = LayeredLoss(loss, (0.3, 1.0))
+
+    def value(*parameters):
+        layers = torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), X)
+        return criterion(layers, relations)
+
+    assert torch.autograd.gradcheck(value, parameters)
+
+
+def test_layers_are_weighted():
+    layers = [random_batch(seed=seed)[0] for seed in range(3)]
+    relations = random_batch()[1]
+    losses = [AlignmentLoss()(squared_distances(layer), relations) for layer in layers]
+    weighted = LayeredLoss(AlignmentLoss(), (0.5, 0.0, 2.0))(layers, relations)
+    torch.testing.assert_close(weighted, 0.5 * losses[0] + 2 * losses[2])
+    torch.testing.assert_close(LayeredLoss(AlignmentLoss())(layers, relations), losses[2])
+    with pytest.raises(ValueError, match="layer_weights must have one weight for each of the 3"):
+        LayeredLoss(AlignmentLoss(), (1.0,))(layers, relations)
+
+
+def test_images_of_normalised_layers_have_length_one():
+    network = EmbeddingNetwork(MultilayerPerceptron((4, 3, 2), "relu"), normalize=True)
+    hidden, embedding = network(torch.eye(4))
+    assert hidden.shape == (4, 3)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(4))
