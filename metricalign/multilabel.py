@@ -57,13 +57,13 @@ class MLkNN(ClassifierMixin, BaseEstimator):
         Number of neighbours used.
     prior_ : ndarray of shape (n_labels,)
         P(label).
-    likelihood_ : ndarray of shape (2, n_labels, n_neighbors_ + 1)
+    likelihood_ : ndarray of shape (2, n_labels, `n_neighbors_` + 1)
         P(j | no label) and P(j | label).
     neighbors_ : NearestNeighbors
         The neighbour search over the training samples.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had names that are all strings.
 
     Notes

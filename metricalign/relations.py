@@ -13,7 +13,7 @@ kind                what y looks like                                 relation
                     with more than 20 distinct values and on
                     average fewer than 5 samples a value
 ``"multilabel"``    two or more columns, dense or sparse, all 0 or 1  ``"manhattan"``
-``"distribution"``  two or more columns of non-negative numbers, each ``"chebyshev"``
+``"distribution"``  two or more columns of nonnegative numbers, each  ``"chebyshev"``
                     row with sum 1 (to 1e-3), not all 0 or 1
 ``"multioutput"``   two or more columns of any other numbers          ``"euclidean"``
 ==================  ================================================  =======================

@@ -1,0 +1,174 @@
+"""Settings of the documentation: ``sphinx-build -W --keep-going docs docs/_build``."""
+
+from __future__ import annotations
+
+import pkgutil
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.ext.autodoc.mock import mock
+
+import metricalign
+
+project = "metricalign"
+copyright = "the metricalign developers"
+release = metricalign.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "templates", "examples"]
+templates_path = ["templates"]
+
+# `name` in a docstring links to what it names, if that has a page.
+default_role = "obj"
+smartquotes = False
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", r"(?!metricalign).*"),
+    # Their inventories would have to be fetched.
+    ("py:.*", r"(numpy|scipy|sklearn|skorch|torch|matplotlib|pandas)\..*"),
+]
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"  # the docstrings describe the types
+autodoc_mock_imports = ["skorch", "torch"]  # gigabytes, of which nothing is shown
+maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
+
+numpydoc_show_class_members = False  # autodoc shows the methods, in full
+numpydoc_validation_checks = {
+    "GL06",  # sections that numpydoc knows,
+    "GL07",  # in its order
+    "PR02",  # no parameter that is not there,
+    "PR03",  # and all in their order
+    "SS02",  # a summary starts with a capital letter
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "backreferences_dir": "auto_examples/backreferences",
+    "doc_module": ("metricalign",),
+    "reference_url": {"metricalign": None},
+    "subsection_order": [f"examples/{name}" for name in ("targets", "questions", "pictures")],
+    "within_subsection_order": "FileNameSortKey",
+    "capture_repr": (),
+    "show_signature": False,
+    "write_computation_times": False,  # its page loads scripts from elsewhere
+    "remove_config_comments": True,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "metricalign"
+html_static_path = ["static"]
+html_css_files = ["metricalign.css"]
+html_math_renderer = "mathml"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": []}
+html_show_sourcelink = False
+
+# The reference: one page for each public module and one for each name of its `__all__`.
+
+API = Path(__file__).parent / "api"
+SECTIONS = {  # others follow, under their own names
+    "linear": "Estimators",
+    "cross_validation": "Cross-validation",
+    "neighborhood": "Neighbourhood methods",
+    "pair_classification": "Pair classification",
+    "deep": "Deep metrics",
+    "relations": "Relations",
+    "pairs": "Pairs",
+    "losses": "Losses",
+    "cones": "Cones",
+    "solvers": "Solvers",
+    "operators": "Operators",
+    "metrics": "Measures and scorers",
+    "multilabel": "Label sets",
+    "datasets": "Data sets",
+    "plotting": "Pictures",
+}
+TABLE = """\
+.. currentmodule:: metricalign
+
+.. autosummary::{option}
+   :nosignatures:
+
+"""
+
+
+def public_modules():
+    """Modules whose names have pages, those of `SECTIONS` first."""
+    names = [module.name for module in pkgutil.iter_modules(metricalign.__path__)]
+    names = [name for name in names if not name.startswith("_") and name != "command_line"]
+    first = [name for name in SECTIONS if name in names]
+    return first + [name for name in names if name not in first]
+
+
+def write_reference(app, config):
+    """Write the pages of the modules; autosummary writes those of the names."""
+    shutil.rmtree(API, ignore_errors=True)
+    API.mkdir()
+    names = public_modules()
+    overview = (API.parent / "templates" / "api.rst").read_text(encoding="utf-8")
+    overview += "".join(f"   {name}\n" for name in names)
+    for name in names:
+        title = SECTIONS.get(name, name.replace("_", " ").capitalize())
+        with mock(config.autodoc_mock_imports):
+            public = import_module(f"metricalign.{name}").__all__
+        items = [
+            f"   {item}\n" if item in metricalign.__all__ else f"   ~{name}.{item}\n"
+            for item in public
+        ]
+        page = f"{title}\n{'=' * len(title)}\n\n.. automodule:: metricalign.{name}\n\n"
+        page += TABLE.format(option="\n   :toctree: generated") + "".join(items)
+        (API / f"{name}.rst").write_text(page, encoding="utf-8")
+        overview += f"\n{title}\n{'-' * len(title)}\n\n:mod:`metricalign.{name}`\n\n"
+        overview += TABLE.format(option="") + "".join(items)
+    (API / "index.rst").write_text(overview, encoding="utf-8")
+    config.autosummary_generate = [f"api/{name}.rst" for name in names]
+
+
+def skip_inherited(app, what, name, member, skip, options):
+    """Leave out methods that scikit-learn documents, and fields that the class describes."""
+    if type(member).__name__ == "_tuplegetter":
+        return True
+    module = getattr(getattr(member, "fget", member), "__module__", None) or "metricalign"
+    return skip or not module.startswith("metricalign")
+
+
+# Formulas as MathML, which browsers show without a script from elsewhere.
+
+
+def add_formula(self, node):
+    """Add a formula within the text."""
+    self.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def add_displayed_formula(self, node):
+    """Add a formula on a line of its own."""
+    self.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Register what Sphinx does not have."""
+    app.connect("config-inited", write_reference)
+    app.connect("autodoc-skip-member", skip_inherited)
+    app.add_html_math_renderer("mathml", (add_formula, None), (add_displayed_formula, None))
