@@ -15,7 +15,7 @@ from pathlib import Path
 
 from metricalign import __version__
 from metricalign.command_line.commands import evaluate, tour
-from metricalign.command_line.evaluation import KINDS, METHODS
+from metricalign.command_line.evaluation import KINDS, METHODS, METHODS_OF_CLASSES
 from metricalign.command_line.tables import InputError
 
 __all__ = ["main"]
@@ -36,17 +36,24 @@ empty, like an identifier) are left out; what was done is printed.
 """
 
 EXAMPLES = """\
-kinds of target, and their scores:
-  class           classes                                accuracy
-  number          one number                             R2
-  labels          label sets, columns of 0 and 1         average precision
-  distribution    columns of shares with row sums of 1   Chebyshev distance, low is good
-  numbers         several numbers                        mean R2 of the columns
+kinds of target, and their measures, the one that chooses the number of neighbours first:
+  class           classes                               accuracy, balanced accuracy, macro F1
+  number          one number                            R2, RMSE, mean absolute error
+  labels          label sets, columns of 0 and 1        average precision, ranking loss,
+                                                        one-error, coverage, Hamming loss
+  distribution    columns of shares with row sums of 1  Chebyshev, Clark, Canberra, Kullback-
+                                                        Leibler, cosine, intersection
+  numbers         several numbers                       mean R2, mean of RMSE / deviation
 
 examples:
-  metricalign evaluate wine.csv --target quality --kind number
-  metricalign evaluate scenes.csv --target "label_*" --method ramlsvr ramlkrr
+  metricalign evaluate wine.csv --target quality --kind number --plot pictures
+  metricalign evaluate scenes.csv --target "label_*" --method RAMLSVR RAMLKRR
   metricalign evaluate prices.csv --target price --drop id --save prices.joblib
+
+what to install:
+  pip install "metricalign[table]"    to read tables
+  pip install "metricalign[plot]"     for --plot
+  pip install "metricalign[save]"     for --save FILE.skops
 """
 
 _NO_LIMIT = float("inf")
@@ -110,7 +117,7 @@ def _parser() -> ArgumentParser:
 def _add_tour(commands):
     parser = commands.add_parser("tour", help="compare distances on data of scikit-learn (default)")
     parser.set_defaults(run=tour)
-    _add_figure(parser, "where to draw the figure (default: metricalign-tour.png)")
+    _add_plot(parser, "draw held-out rows before and after")
     _add_verbose(parser)
 
 
@@ -132,9 +139,10 @@ def _add_evaluate(commands):
     add(
         "--method",
         nargs="+",
-        choices=METHODS,
-        default=["ramlsvr"],
-        help=f"metric learners to compare: {', '.join(METHODS)} (default: ramlsvr)",
+        type=_method,
+        default=["RAMLSVR"],
+        help=f"metric learners to compare: {', '.join(METHODS)} (default: RAMLSVR); "
+        f"{', '.join(METHODS_OF_CLASSES)} learn from classes only",
         metavar="NAME",
     )
     add("--folds", type=_integer(2), default=5, metavar="N", help="folds (default: 5)")
@@ -172,12 +180,18 @@ def _add_evaluate(commands):
         metavar="FILE",
         help="learn from all rows and keep the model, with joblib, or with skops in a .skops file",
     )
-    _add_figure(output, "draw held-out rows before and after, as .png, .pdf or .svg")
+    _add_plot(
+        output,
+        "draw the first method, learned from half of the rows: held-out rows before and after, and "
+        "what the distance is made of",
+    )
     _add_verbose(output)
 
 
-def _add_figure(parser, text):
-    parser.add_argument("--figure", type=Path, metavar="FILE", help=text)
+def _add_plot(parser, text):
+    parser.add_argument(
+        "--plot", type=Path, metavar="FOLDER", help=f"{text}, as .png files in this folder"
+    )
 
 
 def _add_verbose(parser):
@@ -199,6 +213,13 @@ def _integer(lowest, highest=_NO_LIMIT):
         return number
 
     return integer
+
+
+def _method(text):
+    names = {name.lower(): name for name in METHODS}
+    if text.lower() not in names:
+        raise ArgumentTypeError(f"{text!r} is not one of {', '.join(METHODS)}")
+    return names[text.lower()]
 
 
 def _character(text):

@@ -1,18 +1,35 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
+import metricalign
 import metricalign.__main__ as main_module
+from metricalign import RAMLSVR
 from metricalign.__main__ import main
-from metricalign.command_line import commands, evaluation
-from metricalign.command_line.evaluation import METHODS, METHODS_OF_CLASSES, Result
-from metricalign.command_line.tables import read_table
+from metricalign.base import EmbeddingLearner
+from metricalign.command_line import commands, evaluation, figures
+from metricalign.command_line.evaluation import (
+    KINDS,
+    METHODS,
+    METHODS_OF_CLASSES,
+    Result,
+    Task,
+    compare,
+    learner_of,
+)
+from metricalign.command_line.tables import match_columns, preparation_of, read_table, sort_features
 
 pd = pytest.importorskip("pandas")
 
@@ -59,6 +76,11 @@ def table(frame, tmp_path):
     return str(path)
 
 
+def targets_of(kind, frame):
+    y = frame[match_columns(TARGETS[kind], list(frame), "--target")].to_numpy()
+    return y.ravel() if kind in ("class", "number") else y
+
+
 def write(tmp_path, text, **options):
     path = tmp_path / "given.csv"
     path.write_text(text, **options)
@@ -76,23 +98,118 @@ def error_of(capsys, *arguments):
 @pytest.fixture
 def reads_only(monkeypatch):
     """Leave out the cross-validation, where only the reading of the table is of interest."""
-    monkeypatch.setattr(
-        commands, "compare", lambda *_, **__: [Result("Euclid", np.ones(2), np.ones(2), [3, 5])]
-    )
+
+    def compare(task, *arguments, **options):
+        values = {measure.name: np.ones(2) for measure in task.rules.measures}
+        return [Result("Euclid", values, np.ones(2), [3, 5])]
+
+    monkeypatch.setattr(commands, "compare", compare)
 
 
 # What works
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_evaluate_finds_out_the_kind(kind, table, capsys):
+def test_evaluate_finds_out_the_kind(kind, table, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
     arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2"]
     assert main(["evaluate", table, *arguments]) == 0
     output = capsys.readouterr()
     assert f"--kind {kind}" in output.out
-    assert "ramlsvr" in output.out
-    assert "Euclid" in output.out
+    assert all(f"\n{name} " in output.out for name in ("Euclid", "RAMLSVR"))
+    assert all(measure.name in output.out for measure in KINDS[kind].measures)
+    _, _, tables = output.out.partition("Nearest neighbours")
+    assert max(map(len, tables.splitlines())) <= 100
     assert all(line.startswith("note: n_same=") for line in output.err.splitlines())
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_measures_are_those_of_cross_validation(kind, frame):
+    y = targets_of(kind, frame)
+    X = frame[["length", "width", "noise"]].to_numpy()
+    # A single number of neighbours is left to choose from.
+    task = Task("table", X[:40], y[:40], kind, StandardScaler())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "NEIGHBORS", (3,))
+        (result,) = compare(task, [], n_folds=4, seed=1)
+    splitter = (StratifiedKFold if kind == "class" else KFold)(4, shuffle=True, random_state=1)
+    for fold, (train, test) in enumerate(splitter.split(task.X, task.y if y.ndim == 1 else None)):
+        scaler = StandardScaler().fit(task.X[train])
+        near = cdist(*map(scaler.transform, (task.X[test], task.X[train]))).argsort(axis=1)[:, :3]
+        voted, true = task.y[train][near], task.y[test]
+        for name, expected in expected_measures(kind, voted, true).items():
+            assert result.values[name][fold] == pytest.approx(expected, rel=1e-9), name
+
+
+def expected_measures(kind, voted, true):
+    """Measures by their formulas, of the targets of the neighbours and of the rows."""
+    if kind == "class":
+        predicted = np.array([np.bincount(votes).argmax() for votes in voted])
+        recalls = [np.mean(predicted[true == label] == label) for label in np.unique(true)]
+        return {"accuracy": np.mean(predicted == true), "balanced accuracy": np.mean(recalls)}
+    mean = voted.mean(axis=1)
+    if kind == "labels":
+        # With two labels, the best is among them or not.
+        wrong = true.any(axis=1) & ~true[np.arange(len(true)), mean.argmax(axis=1)].astype(bool)
+        tied = (mean[:, 0] == mean[:, 1]) & true.any(axis=1)
+        one_error = np.where(tied, 1 - true.mean(axis=1), wrong)
+        return {"Hamming loss": np.mean((mean > 0.5) != true), "one-error": one_error.mean()}
+    error = mean - true
+    if kind == "distribution":
+        return {
+            "Chebyshev": abs(error).max(axis=1).mean(),
+            "Canberra": (abs(error) / (mean + true)).sum(axis=1).mean(),
+            "intersection": np.minimum(mean, true).sum(axis=1).mean(),
+            "Kullback-Leibler": (true * np.log(true / mean)).sum(axis=1).mean(),
+        }
+    unexplained = (error**2).sum(axis=0) / ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    if kind == "numbers":
+        return {
+            "mean R2": 1 - unexplained.mean(),
+            "RMSE / deviation": np.mean(np.sqrt((error**2).mean(axis=0)) / true.std(axis=0)),
+        }
+    return {
+        "R2": 1 - unexplained,
+        "RMSE": np.sqrt((error**2).mean()),
+        "mean absolute error": abs(error).mean(),
+    }
+
+
+def test_table_of_measures():
+    task = Task("table", np.zeros((4, 2)), np.eye(4, 2), "distribution", StandardScaler())
+    names = [measure.name for measure in task.rules.measures]
+    results = [
+        Result(label, {name: np.array(values) for name in names}, np.ones(2), [3])
+        for label, values in (("Euclid", [0.5, 0.7]), ("PSDSVR", [0.3, 0.4]))
+    ]
+    table = commands._measures_of(task, results)
+    first, *others = table.split("\n\n")
+    assert others
+    assert max(map(len, table.splitlines())) <= 90
+    # A loss went down by 0.25, with deviation 0.05 * sqrt(2).
+    assert "PSDSVR    0.350 +- 0.071   +0.250 +- 0.071" in first
+    assert "Euclid    0.600 +- 0.141 " in first
+    for block in (first, *others):
+        names, better, *_ = block.splitlines()
+        for measure in task.rules.measures:
+            if (place := names.find(measure.name)) >= 0:
+                assert better[place:].startswith("lower" if measure.is_loss else "higher")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.95, 0.97], "0.960 +- 0.014"),
+        ([1.0, 1.0], "1.000 +- 0.000"),
+        ([1.5, 2.5], "2.000 +- 0.707"),
+        ([15000.0, 15002.0], "15001 +- 1"),
+        ([-2e-5, -4e-5], "-0.0000300 +- 0.0000141"),
+        ([0.0, 0.0], "0.000 +- 0.000"),
+    ],
+)
+def test_decimals(values, text):
+    values = np.array(values)
+    assert commands._mean_and_deviation(values, commands._decimals([values])) == text
 
 
 @pytest.mark.parametrize("kind", ["number", "numbers"])
@@ -111,24 +228,73 @@ def test_evaluate_compares_several_methods_on_parquet(frame, tmp_path, capsys):
     frame["day"] = pd.Timestamp("2024-01-01")
     path = tmp_path / "table.parquet"
     frame.to_parquet(path)
-    methods = [name for name in METHODS if name not in METHODS_OF_CLASSES]
+    methods = ["RAMLSVR", "NeighborhoodAlignment"]
     arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--method", *methods]
     assert main(["evaluate", str(path), *arguments]) == 0
     output = capsys.readouterr().out
-    assert all(name in output for name in methods)
+    assert all(f"\n{name} " in output for name in methods)
     assert "'day' (neither numbers nor text" in output
     assert "imputed: 35 missing values" in output
 
 
-def test_methods_of_classes_are_for_classes(table, capsys):
-    arguments = ["evaluate", table, *FEATURES, "--folds", "2", "--method", *METHODS_OF_CLASSES]
+def test_methods_are_the_public_metric_learners():
+    learners = [getattr(metricalign, name) for name in metricalign.__all__]
+    assert list(METHODS) == [
+        item.__name__
+        for item in learners
+        if isinstance(item, type) and issubclass(item, EmbeddingLearner)
+    ]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_classes_are_those_that_cannot_learn_from_numbers(name, frame):
+    X = frame[["length", "width", "noise"]].to_numpy()
+    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
+    learner = learner_of(task, METHODS[name], 0)
+    if "metric__cv" in learner.get_params():
+        learner.set_params(metric__cv=2)
+    if name in METHODS_OF_CLASSES:
+        with pytest.raises(ValueError, match="relations"):
+            learner.fit(task.X, task.y)
+    else:
+        learner.fit(task.X, task.y)
+
+
+def test_names_of_methods_ignore_case():
+    arguments = ["evaluate", "table.csv", "--target", "weight"]
+    for name in ("psdsvr", "PSDSVR", "PsdSvr"):
+        assert main_module._parse([*arguments, "--method", name]).method == ["PSDSVR"]
+
+
+def test_methods_of_classes_are_for_classes(table, reads_only, capsys):
+    arguments = ["evaluate", table, *FEATURES, "--method", "ncml", "doubletsvm", "ramlsvr"]
     assert main([*arguments, "--target", "species"]) == 0
-    output = capsys.readouterr().out
-    assert all(name in output for name in METHODS_OF_CLASSES)
-    assert main([*arguments, "--target", "weight"]) != 0
-    message = capsys.readouterr().err
-    assert "doubletsvm pcml ncml can learn from classes only" in message
-    assert "--kind number" in message
+    capsys.readouterr()
+    error = error_of(capsys, *arguments, "--target", "weight")
+    assert "--method NCML DoubletSVM: learns from classes only" in error
+    assert "--kind number" in error
+    advised = error[error.index("The methods for it are") :]
+    assert "RAMLSVR" in advised
+    assert not any(name in advised for name in METHODS_OF_CLASSES)
+
+
+def test_rare_classes(frame, tmp_path, capsys):
+    frame.loc[[7, 23], "species"] = 5, 6
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False)
+    assert main(["evaluate", str(path), "--target", "species", *FEATURES, "--folds", "2"]) == 0
+    output = capsys.readouterr()
+    assert "5 classes, the largest has" in output.out
+    assert all(line.startswith("note: n_same=") for line in output.err.splitlines())
+
+
+@pytest.mark.filterwarnings("ignore:n_same=")
+def test_pictures_of_rare_classes(frame):
+    pytest.importorskip("matplotlib")
+    frame.loc[[7, 23], "species"] = 5, 6
+    X, y = frame[["length", "width", "noise"]], frame["species"].to_numpy()
+    task = Task("table", X, y, "class", StandardScaler())
+    assert len(dict(figures.draw(task, "PSDSVR"))) == len(OF_CONVEX)
 
 
 def test_evaluate_says_what_it_makes_of_a_messy_table(frame, tmp_path, capsys):
@@ -173,14 +339,15 @@ def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
     assert "2 features: 2 of numbers" in capsys.readouterr().out
 
 
-def test_the_same_seed_gives_the_same_scores(table, capsys):
-    def output(seed):
-        arguments = ["--target", "weight", *FEATURES, "--folds", "2", "--seed", seed]
-        assert main(["evaluate", table, *arguments]) == 0
-        return [line.split("  ")[:4] for line in capsys.readouterr().out.splitlines()]
+def test_the_same_seed_gives_the_same_scores(frame):
+    X = frame[["length", "width", "noise"]].to_numpy()
+    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
 
-    assert output("1") == output("1")
-    assert output("1") != output("2")
+    def scores(seed):
+        return [result.values["R2"].tolist() for result in compare(task, ["RAMLSVR"], 2, seed)]
+
+    assert scores(1) == scores(1)
+    assert scores(1) != scores(2)
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -189,7 +356,7 @@ def test_the_saved_model_predicts_as_it_did(
     kind, name, table, tmp_path, reads_only, monkeypatch, capsys
 ):
     if name == "model.skops":
-        skops = pytest.importorskip("skops.io")
+        pytest.importorskip("skops")
     kept = []
     refit = commands.refit
 
@@ -201,13 +368,13 @@ def test_the_saved_model_predicts_as_it_did(
     path = tmp_path / name
     arguments = ["--target", *TARGETS[kind], *FEATURES, "--save", str(path)]
     assert main(["evaluate", table, *arguments]) == 0
-    if name == "model.skops":
-        model = skops.load(path, skops.get_untrusted_types(file=path))
-    else:
-        model = joblib.load(path)
-    rows = read_table(table)
-    assert f"model.predict(read_table({table!r}))" in capsys.readouterr().out
-    np.testing.assert_array_equal(model.predict(rows), kept[0][0].predict(rows))
+    # What is printed is how to load it.
+    _, _, printed = capsys.readouterr().out.partition("Model, learned from all rows: ")
+    *code, last = [line.strip() for line in printed.splitlines()[1:]]
+    space = {}
+    exec("\n".join(code), space)
+    predicted = eval(last, space)
+    np.testing.assert_array_equal(predicted, kept[0][0].predict(read_table(table)))
     assert os.listdir(tmp_path).count(name) == 1
     assert not list(tmp_path.glob(".*.part"))
 
@@ -220,13 +387,100 @@ def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):
     assert joblib.load(path).predict(new).shape == (3,)
 
 
-@pytest.mark.parametrize("kind", TARGETS)
-def test_figure(kind, table, tmp_path, reads_only):
+OF_ALL = {"embedding.png", "distance_relation.png", "decomposition.png"}
+OF_CONVEX = OF_ALL | {"spectrum.png", "heatmap.png", "convergence.png"}
+
+
+@pytest.mark.parametrize(
+    ("method", "names"), [("PSDSVR", OF_CONVEX), ("NeighborhoodAlignment", OF_ALL)]
+)
+def test_plot(method, names, table, tmp_path, reads_only, capsys):
     pytest.importorskip("matplotlib")
-    path = tmp_path / "figure.png"
-    arguments = ["--target", *TARGETS[kind], *FEATURES, "--figure", str(path)]
+    folder = tmp_path / "pictures"
+    arguments = ["--target", "species", *FEATURES, "--method", method, "--plot", str(folder)]
     assert main(["evaluate", table, *arguments]) == 0
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in folder.iterdir()} == names
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
+    output = capsys.readouterr().out
+    assert f"Pictures of {method} in {folder}" in output
+    assert all(name in output for name in names)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_pictures_of_every_kind(kind, frame):
+    pytest.importorskip("matplotlib")
+    y = targets_of(kind, frame)
+    task = Task("table", frame[["length", "width", "noise"]], y, kind, StandardScaler())
+    assert {f"{name}.png" for name, _ in figures.draw(task, "PSDSVR")} == OF_CONVEX
+
+
+def test_pictures_show_rows_that_were_not_learned_from(frame, monkeypatch):
+    pytest.importorskip("matplotlib")
+    seen = {}
+
+    def fit(pipeline, X, y):
+        seen["fitted"] = set(X.index)
+        return original_fit(pipeline, X, y)
+
+    def draw(estimator, X, y, **options):
+        seen["drawn"] = set(X.index)
+        np.testing.assert_array_equal(y, frame["weight"].loc[X.index])
+        return original_draw(estimator, X, y, **options)
+
+    original_fit, original_draw = Pipeline.fit, figures.EmbeddingDisplay.from_estimator
+    monkeypatch.setattr(Pipeline, "fit", fit)
+    monkeypatch.setattr(figures.EmbeddingDisplay, "from_estimator", draw)
+    X = frame[["length", "width", "noise"]]
+    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
+    next(figures.draw(task, "PSDSVR"))
+    assert len(seen["fitted"]) == len(seen["drawn"]) == 30
+    assert seen["fitted"].isdisjoint(seen["drawn"])
+
+
+def test_pictures_name_features_and_the_nearest_neighbour(frame):
+    pytest.importorskip("matplotlib")
+    X = frame[["length", "width", "town"]].assign(is__odd=frame["noise"])
+    preparation = preparation_of(sort_features(X))
+    task = Task("table", X, frame["weight"].to_numpy(), "number", preparation)
+    pictures = dict(figures.draw(task, "PSDSVR"))
+    left, _ = pictures["heatmap"].axes
+    names = [label.get_text() for label in left.get_yticklabels()]
+    assert names == ["length", "width", "is__odd", "town_Bonn", "town_Ulm"]
+    title = pictures["decomposition"].axes[0].get_title()
+    row, nearest, distance = re.match(
+        r"row (\d+) and its nearest, (\d+): squared distance (.*)", title
+    ).groups()
+    train, held_out = figures._halves(task, 0)
+    assert int(row) - 1 == held_out[0]
+    learner = learner_of(task, METHODS["PSDSVR"], 0).fit(X.iloc[train], task.y[train])
+    squared = cdist(
+        learner.transform(X.iloc[held_out[:1]]), learner.transform(X.iloc[train]), "sqeuclidean"
+    )[0]
+    assert int(nearest) - 1 == train[squared.argmin()]
+    assert float(distance) == pytest.approx(squared.min(), rel=5e-3)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_picture_that_fails_leaves_the_old_one(
+    exists, table, tmp_path, reads_only, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    def savefig(figure, file, **options):
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    folder = tmp_path / "pictures"
+    path = folder / "embedding.png"
+    if exists:
+        folder.mkdir()
+        path.write_bytes(b"the old one")
+    arguments = ["--target", "weight", *FEATURES, "--plot", folder]
+    assert "No space left on device" in error_of(capsys, "evaluate", table, *arguments)
+    assert [each.name for each in folder.iterdir()] == ["embedding.png"] * exists
+    assert not exists or path.read_bytes() == b"the old one"
 
 
 @pytest.fixture
@@ -234,47 +488,57 @@ def quick_tour(monkeypatch, tmp_path):
     """The tour on a few rows of its data."""
     tasks = commands._tour_tasks()
     for task in tasks:
-        task.X, task.y = task.X[::4], task.y[::4]
+        task.X, task.y = task.X[::6], task.y[::6]
     monkeypatch.setattr(commands, "_tour_tasks", lambda: tasks)
     monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.setattr(commands, "compare", partial(compare, n_folds=2))
     monkeypatch.chdir(tmp_path)
 
 
 def test_tour(quick_tour, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    assert main([]) == 0
+    assert main(["--plot", "pictures"]) == 0
     output = capsys.readouterr()
-    for word in ("wine", "diabetes", "cell nuclei", "ramlsvr", "psdsvr", "+-"):
+    for word in ("wine", "diabetes", "cell nuclei", "RAMLSVR", "PSDSVR", "+-"):
         assert word in output.out
-    assert "Figure of Euclid and ramlsvr: metricalign-tour.png" in output.out
-    assert (tmp_path / "metricalign-tour.png").read_bytes().startswith(b"\x89PNG")
+    assert max(map(len, output.out.splitlines())) <= 100
+    assert "Pictures of RAMLSVR in pictures:\n  metricalign-tour.png" in output.out
+    picture = tmp_path / "pictures" / "metricalign-tour.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert "\r" not in output.out + output.err
 
 
-def test_tour_without_matplotlib(quick_tour, reads_only, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+def test_tour_without_matplotlib(quick_tour, reads_only, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([]) == 0
-    assert 'pip install "metricalign[plot]"' in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
-    assert "metricalign[plot]" in error_of(capsys, "--figure", "tour.png")
+
+
+@pytest.mark.parametrize("arguments", [[], ["evaluate", "none.csv", "--target", "x"]])
+def test_plot_without_matplotlib(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    error = error_of(capsys, *arguments, "--plot", "pictures")
+    assert '--plot needs matplotlib: pip install "metricalign[plot]"' in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_is_for_terminals_and_logs(table, tmp_path, monkeypatch, capsys):
     arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
     assert main([*arguments, "--verbose"]) == 0
     output = capsys.readouterr()
-    assert "table: ramlsvr, fold 2 of 2\n" in output.err
+    assert "table: RAMLSVR, fold 2 of 2\n" in output.err
     assert "\r" not in output.err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(arguments) == 0
     output = capsys.readouterr()
-    assert "\rtable: ramlsvr, fold 2 of 2" in output.err
+    assert "\rtable: RAMLSVR, fold 2 of 2" in output.err
     assert output.err.endswith(" \r")
     assert "\r" not in output.out
 
 
 def test_warnings_become_notes(table, monkeypatch, capsys):
-    monkeypatch.setitem(METHODS, "ramlsvr", METHODS["ramlsvr"].__class__(max_iter=3, tol=1e-9))
+    monkeypatch.setitem(METHODS, "RAMLSVR", RAMLSVR(max_iter=3, tol=1e-9))
     assert main(["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]) == 0
     error = capsys.readouterr().err
     assert error.startswith("note: RAMLSVR used max_iter=3")
@@ -294,7 +558,7 @@ def test_module_runs_as_a_program(table):
     # The classes of a fold have fewer members than the default neighbours.
     assert all(line.startswith("note: n_same=") for line in result.stderr.splitlines())
     assert result.stdout.isascii()
-    assert "ramlsvr" in result.stdout
+    assert "RAMLSVR" in result.stdout
 
 
 def test_import_is_light():
@@ -374,19 +638,20 @@ def test_unknown_columns(table, capsys):
         (["--target", "town", "--kind", "number"], "is not numeric"),
         (["--target", "length", "--kind", "class"], "too many to be classes"),
         (["--target", "town", "weight"], "'town' is not numeric"),
-        (["--target", "weight", "--kind", "labels"], "two or more target columns"),
-        (["--target", "weight", "height", "--kind", "number"], "needs one target"),
+        (["--target", "weight", "--kind", "labels"], "two or more columns in --target"),
+        (["--target", "weight", "height", "--kind", "number"], "needs one column in --target"),
         (["--target", "weight", "height", "--kind", "labels"], "must be 0 or 1"),
         (["--target", "share_a", "share_b", "--kind", "distribution"], "sum to 1"),
         (["--target", "weight", "--folds", "-3"], "'-3': expected an integer"),
         (["--target", "weight", "--folds", "two"], "'two': expected an integer"),
         (["--target", "weight", "--folds", "31"], "60 rows with a target are too few"),
         (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
-        (["--target", "weight", "--method", "ramlsv"], "invalid choice: 'ramlsv'"),
+        (["--target", "weight", "--method", "ramlsv"], "'ramlsv' is not one of NCML"),
         (["--target", "weight", "--delimiter", "::"], "expected one character"),
         (["--target", "weight", "--save", "none/model"], "there is no folder none"),
         (["--target", "weight", "--save", "."], "this is a folder"),
-        (["--target", "weight", "--figure", "a.xyz"], "ends in .png"),
+        (["--target", "weight", "--plot", "table.csv"], "this is a file"),
+        (["--target", "weight", "--plot", "none/pictures"], "there is no folder none"),
         (["--target", "weight", "--save", "m", "--method", "ramlsvr", "ramlkrr"], "one --method"),
         ([], "--target"),
     ],
@@ -457,13 +722,16 @@ def test_skops_is_missing(table, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_full_disk_leaves_the_old_file(exists, table, tmp_path, reads_only, monkeypatch, capsys):
+@pytest.mark.parametrize(("module", "suffix"), [("joblib", "joblib"), ("skops.io", "skops")])
+def test_a_full_disk_leaves_the_old_file(
+    exists, module, suffix, table, tmp_path, reads_only, monkeypatch, capsys
+):
     def dump(model, file):
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(joblib, "dump", dump)
-    path = tmp_path / "model.joblib"
+    monkeypatch.setattr(pytest.importorskip(module), "dump", dump)
+    path = tmp_path / f"model.{suffix}"
     if exists:
         path.write_bytes(b"the old one")
     error = error_of(capsys, "evaluate", table, "--target", "weight", *FEATURES, "--save", path)

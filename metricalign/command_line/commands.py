@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -26,12 +27,13 @@ from metricalign.command_line.evaluation import (
     Task,
     check_folds,
     check_kind,
+    check_methods,
     compare,
     kind_of,
     one_thread_if_small,
     refit,
 )
-from metricalign.command_line.figures import INSTALL, draw, figure_format, figure_formats
+from metricalign.command_line.figures import draw, draw_embeddings
 from metricalign.command_line.tables import (
     Features,
     InputError,
@@ -42,11 +44,29 @@ from metricalign.command_line.tables import (
     sort_features,
     target_values,
 )
+from metricalign.plotting.drawing import check_matplotlib
 
 __all__ = ["evaluate", "tour", "write_whole"]
 
-TOUR_FIGURE = "metricalign-tour.png"
-TOUR_METHODS = ("ramlsvr", "psdsvr")
+TOUR_PICTURE = "metricalign-tour"
+TOUR_METHODS = ("RAMLSVR", "PSDSVR")
+WIDTH = 90
+TOUR = """\
+Nearest neighbours under Euclid's distance of the standardised features, and under distances
+that are learned from the target:
+
+  wine         13 measures of a wine; the target is a class: which of three growers made it
+  diabetes     10 measures of a patient; the target is a number: the disease a year later
+  cell nuclei  20 measures of an image; the targets are 10 numbers: the worst of its nuclei
+
+Mean +- standard deviation over 5 folds. All is learned from the training rows of a fold, the
+number of neighbours k too; fit is the time to learn the distance.
+"""
+GAIN = """\
+gain: how much better than Euclid on the same folds; above 0 is better, for losses too. A gain
+within its +- may be chance; below 0 Euclid is the better choice.\
+"""
+READ_TABLE = "from metricalign.command_line.tables import read_table"
 
 
 # The tour
@@ -58,31 +78,23 @@ def tour(options: Namespace) -> None:
     Parameters
     ----------
     options : Namespace
-        `figure` and `verbose`.
+        `plot` and `verbose`.
     """
-    figure = Path(options.figure or TOUR_FIGURE)
-    draws = bool(options.figure or figure_formats())
-    if draws:
-        _check_figure(figure)
-    print(
-        "Nearest neighbours under Euclid's distance of the standardised features, and under\n"
-        "learned distances. Mean +- standard error over 5 folds. All is learned from the training\n"
-        "rows of a fold, the number of neighbours k too; fit is the time to learn the distance.\n"
-    )
+    if options.plot:
+        _check_plot(options.plot)
+    print(TOUR)
     tasks = _tour_tasks()
     with _notes(), Progress(options.verbose) as progress, one_thread_if_small(tasks[0]):
         results = [compare(task, TOUR_METHODS, progress=progress) for task in tasks]
         progress.clear()
         print(_table_of(tasks, results))
-        print(
-            "\nA difference to Euclid within its +- is none, and below zero Euclid is the better\n"
-            "choice: see which it is on a table of your own.\n\n"
-            "    python -m metricalign evaluate TABLE.csv --target COLUMN\n"
-        )
-        if draws:
-            _draw(figure, tasks, TOUR_METHODS[0], 0, progress)
-        else:
-            print(f"No figure: {INSTALL}")
+        print(f"\n{GAIN}\n\nThe same for a table of your own, and a picture of the tour:\n")
+        print("    python -m metricalign evaluate TABLE.csv --target COLUMN")
+        print("    python -m metricalign --plot FOLDER\n")
+        if options.plot:
+            progress("drawing")
+            figure = draw_embeddings(tasks, TOUR_METHODS[0])
+            _write_pictures(options.plot, TOUR_METHODS[0], [(TOUR_PICTURE, figure)], progress)
 
 
 def _tour_tasks():
@@ -113,38 +125,42 @@ def evaluate(options: Namespace) -> None:
         If the table or an option cannot be used.
     """
     _check_outputs(options)
+    method = options.method[0]
     with _notes(), Progress(options.verbose) as progress:
         task = _read_task(options)
+        check_methods(task, options.method)
         check_folds(task, options.folds)
         with _errors_of_the_library(), one_thread_if_small(task):
             results = compare(task, options.method, options.folds, options.seed, progress)
             progress.clear()
             print(
-                f"\nNearest neighbours: mean +- standard error over {options.folds} folds. All is "
-                "learned from the\ntraining rows of a fold, the number of neighbours k too.\n"
+                f"\nNearest neighbours: mean +- standard deviation over {options.folds} folds. All "
+                "is learned from\nthe training rows of a fold, the number of neighbours k too.\n"
             )
-            print(_table_of([task], [results]))
-            if options.figure:
-                print()
-                _draw(options.figure, [task], options.method[0], options.seed, progress)
+            print(_measures_of(task, results))
+            print(f"\n{GAIN}")
             if options.save:
-                progress("learning from all rows")
-                model, _ = refit(task, METHODS[options.method[0]], options.seed)
+                progress(f"learning {method} from all rows")
+                model, _ = refit(task, METHODS[method], options.seed)
                 progress.clear()
                 _save(options, model)
+            if options.plot:
+                print()
+                progress(f"drawing {method}")
+                _write_pictures(options.plot, method, draw(task, method, options.seed), progress)
 
 
 def _check_outputs(options):
     """Fail before the work and not after it."""
-    if options.figure:
-        _check_figure(options.figure)
+    if options.plot:
+        _check_plot(options.plot)
     if options.save:
         _check_writable(options.save, "--save")
         if len(options.method) > 1:
             raise InputError("--save keeps one model; give one --method.")
         if options.save.suffix == ".skops" and importlib.util.find_spec("skops") is None:
             raise InputError(
-                'saving as .skops needs skops: pip install "metricalign[save]". Or save as .joblib.'
+                '--save FILE.skops needs skops: pip install "metricalign[save]"; .joblib does not.'
             )
 
 
@@ -163,7 +179,9 @@ def _read_task(options) -> Task:
     has_target = table[targets].notna().all(axis=1)
     table = table[has_target]
     if len(table) == 0:
-        raise InputError(f"no row has a value in all of the targets ({shorten(targets)}).")
+        raise InputError(
+            f"no row has a value in all columns of --target ({shorten(targets)}); choose others."
+        )
     y = target_values(table, targets)
     kind = options.kind or kind_of(y)
     y = check_kind(kind, y, targets)
@@ -231,36 +249,81 @@ def _short_target(task: Task) -> str:
 
 
 def _table_of(tasks: list[Task], results: list[list[Result]]) -> str:
-    """Lay out the scores as one table."""
-    lines = [("data", "target", "metric", "score", "minus Euclid", "k", "fit")]
+    """Lay out the main measure of several tasks."""
+    rows = [("data", "target", "distance", "measure", "gain on Euclid", "k", "fit")]
     for task, of_task in zip(tasks, results, strict=True):
-        name = f"{task.name}, {task.X.shape[0]} x {task.X.shape[1]}"
-        target = f"{_short_target(task)}: {task.rules.score_name}"
-        for result in of_task:
-            gain = result.scores - of_task[0].scores
-            lines.append(
-                (
-                    name,
-                    target,
-                    result.label,
-                    _mean_and_error(result.scores),
-                    "" if result is of_task[0] else _mean_and_error(gain, "+"),
-                    _span(result.n_neighbors),
-                    f"{result.seconds.mean():.2f} s",
-                )
-            )
-            name = target = ""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    rows.insert(1, "-" * max(map(len, rows)))
-    if any(task.rules.sign < 0 for task in tasks):
-        rows.append("(a lower distance is better)")
-    return "\n".join(rows)
+        head = (task.name, f"{_short_target(task)}: {task.rules.measures[0].name}")
+        for row in zip(*_main_columns(task, of_task), strict=True):
+            rows.append((*head, *row))
+            head = ("", "")
+    return _layout(rows)
 
 
-def _mean_and_error(values: NDArray, sign: str = "") -> str:
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():{sign}.3f} +- {error:.3f}"
+def _measures_of(task: Task, results: list[Result]) -> str:
+    """Lay out all measures of a task, a row for each distance, side by side as far as they fit."""
+    main, *others = task.rules.measures
+    names, means, gains, neighbors, seconds = _main_columns(task, results)
+    columns = [
+        _headed(main, means),
+        ["gain on Euclid", "above 0 is better", *gains],
+        ["k", "", *neighbors],
+        ["fit", "", *seconds],
+        *(_headed(measure, _means(measure, results)) for measure in others),
+    ]
+    blocks = []
+    names = ["distance", "", *names]
+    while columns:
+        block = [names]
+        while columns and (len(block) == 1 or sum(map(_width, [*block, columns[0]])) - 2 <= WIDTH):
+            block.append(columns.pop(0))
+        blocks.append(_layout(list(zip(*block, strict=True)), n_headings=2))
+    return "\n\n".join(blocks)
+
+
+def _headed(measure, cells):
+    return [measure.name, "lower is better" if measure.is_loss else "higher is better", *cells]
+
+
+def _main_columns(task, results):
+    """Names of the distances, the main measure, its gain on Euclid, neighbours and seconds."""
+    measure, *_ = task.rules.measures
+    values = [result.values[measure.name] for result in results]
+    decimals = _decimals(values)
+    gains = [measure.sign * (each - values[0]) for each in values[1:]]
+    return (
+        [result.label for result in results],
+        _means(measure, results),
+        ["", *(_mean_and_deviation(gain, decimals, "+") for gain in gains)],
+        [_span(result.n_neighbors) for result in results],
+        [f"{result.seconds.mean():.2f} s" for result in results],
+    )
+
+
+def _means(measure, results):
+    values = [result.values[measure.name] for result in results]
+    return [_mean_and_deviation(each, _decimals(values)) for each in values]
+
+
+def _decimals(values: list[NDArray]) -> int:
+    """Decimals that show three or four digits of the largest mean."""
+    largest = max(abs(each.mean()) for each in values)
+    exponent = math.floor(math.log10(largest)) if largest else 0
+    return 2 - exponent if exponent < 0 else max(0, 3 - exponent)
+
+
+def _mean_and_deviation(values: NDArray, decimals: int, sign: str = "") -> str:
+    return f"{values.mean():{sign}.{decimals}f} +- {values.std(ddof=1):.{decimals}f}"
+
+
+def _width(column):
+    return max(map(len, column)) + 2
+
+
+def _layout(rows: list[tuple[str, ...]], n_headings: int = 1) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines.insert(n_headings, "-" * max(map(len, lines)))
+    return "\n".join(lines)
 
 
 def _span(numbers):
@@ -316,6 +379,7 @@ def _notes():
         warnings.simplefilter("ignore", FutureWarning)
         # Said already, by the size of the smallest class.
         warnings.filterwarnings("ignore", message="The least populated class")
+        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         warnings.showwarning = collect
         try:
             yield
@@ -379,17 +443,33 @@ def _check_writable(path, option):
         raise InputError(f"{option} {path}: no permission to write in the folder {path.parent}.")
 
 
-def _check_figure(path):
-    _check_writable(path, "--figure")
-    figure_format(path)
+def _check_plot(folder):
+    if folder.is_dir():
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"--plot {folder}: no permission to write in this folder.")
+    elif folder.exists():
+        raise InputError(f"--plot {folder}: this is a file; expected a folder.")
+    else:
+        _check_writable(folder, "--plot")
+    try:
+        check_matplotlib("--plot")
+    except ImportError as error:
+        raise InputError(f"{error}.") from error
 
 
-def _draw(path, tasks, method, seed, progress):
-    progress("drawing")
-    figure = draw(tasks, method, seed)
-    write_whole(path, lambda file: figure.savefig(file, format=figure_format(path), dpi=120))
+def _write_pictures(folder, method, pictures, progress):
+    """Write pictures of a method into a folder, which is made if there is none."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--plot {folder}: {error.strerror}.") from error
+    names = []
+    for name, figure in pictures:
+        progress(f"writing {name}.png")
+        names.append(f"{name}.png")
+        write_whole(folder / names[-1], lambda file, figure=figure: figure.savefig(file, dpi=120))
     progress.clear()
-    print(f"Figure of Euclid and {method}: {path}")
+    print(f"Pictures of {method} in {folder}:\n  {'  '.join(names)}")
 
 
 def _save(options, model):
@@ -398,18 +478,21 @@ def _save(options, model):
         import skops.io
 
         write_whole(path, lambda file: skops.io.dump(model, file))
-        module = "skops.io"
-        loading = f"skops.io.load({str(path)!r}, skops.io.get_untrusted_types(file={str(path)!r}))"
+        lines = [
+            "import skops.io",
+            READ_TABLE,
+            "",
+            f"types = skops.io.get_untrusted_types(file={str(path)!r})",
+            'known = ("metricalign.", "sklearn.", "scipy.sparse.", "numpy.dtype")',
+            "assert all(name.startswith(known) for name in types), types",
+            f"model = skops.io.load({str(path)!r}, trusted=types)",
+        ]
     else:
         write_whole(path, lambda file: joblib.dump(model, file))
-        module, loading = "joblib", f"joblib.load({str(path)!r})"
-    print(
-        f"\nModel, learned from all rows: {path}\n\n"
-        f"    import {module}\n"
-        "    from metricalign.command_line.tables import read_table\n\n"
-        f"    model = {loading}\n"
-        f"    model.predict(read_table({_reading_arguments(options)}))"
-    )
+        lines = ["import joblib", READ_TABLE, "", f"model = joblib.load({str(path)!r})"]
+    lines.append(f"model.predict(read_table({_reading_arguments(options)}))")
+    print(f"\nModel, learned from all rows: {path}\n")
+    print("\n".join(f"    {line}".rstrip() for line in lines))
 
 
 def _reading_arguments(options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,34 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.metrics import accuracy_score, label_ranking_average_precision_score, r2_score
+from sklearn.metrics import check_scoring, make_scorer, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+import metricalign
+from metricalign.base import EmbeddingLearner
 from metricalign.command_line.tables import InputError
-from metricalign.linear import (
-    NCML,
-    PCML,
-    PSDSVR,
-    RAMLKRR,
-    RAMLNCSVR,
-    RAMLPCSVR,
-    RAMLSVR,
-    DoubletSVM,
-)
+from metricalign.metrics import SCORERS
 from metricalign.relations import resolve_relation
 
 __all__ = [
     "KINDS",
     "METHODS",
     "METHODS_OF_CLASSES",
+    "Measure",
     "Result",
     "Task",
     "check_kind",
+    "check_methods",
     "compare",
     "kind_of",
+    "learner_of",
     "refit",
 ]
 
@@ -48,62 +45,110 @@ FEWEST_ROWS = 10
 # Below so many entries several threads gain little, and cost much where others use the machine.
 SMALL = 1_000_000
 
-#: The metric learners by name. A new one is a line here.
+
+def _is_method(item):
+    if not (isinstance(item, type) and issubclass(item, EmbeddingLearner)):
+        return False
+    parameters = inspect.signature(item).parameters
+    has_defaults = all(each.default is not each.empty for each in parameters.values())
+    return has_defaults and "relation" in parameters
+
+
+#: The public metric learners by the name of their class.
 METHODS: dict[str, BaseEstimator] = {
-    "ramlsvr": RAMLSVR(),
-    "ramlkrr": RAMLKRR(),
-    "ramlpcsvr": RAMLPCSVR(),
-    "ramlncsvr": RAMLNCSVR(),
-    "psdsvr": PSDSVR(),
-    "doubletsvm": DoubletSVM(),
-    "pcml": PCML(),
-    "ncml": NCML(),
+    name: getattr(metricalign, name)()
+    for name in metricalign.__all__
+    if _is_method(getattr(metricalign, name))
 }
 #: Those whose loss knows same and different only.
-METHODS_OF_CLASSES = ("doubletsvm", "pcml", "ncml")
+METHODS_OF_CLASSES = ("DoubletSVM", "PCML", "NCML")
 
 
 # Kinds of targets
 
 
-def _accuracy(model, X, y):
-    return accuracy_score(y, model.predict(X))
+@dataclass(frozen=True)
+class Measure:
+    """How good predictions are; the scorer of a loss is its negative."""
+
+    name: str
+    scorer: str | Callable[[Any, Any, NDArray], float]
+    is_loss: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What turns values of the scorer into those of the measure, and back."""
+        return -1 if self.is_loss else 1
 
 
-def _r2(model, X, y):
-    return r2_score(y, model.predict(X))
-
-
-def _average_precision(model, X, y):
-    # A label that is constant in the training rows has one class only.
-    shares = [
-        share[:, -1] if classes[-1] == 1 else np.zeros(len(X))
-        for share, classes in zip(model.predict_proba(X), model.classes_, strict=True)
-    ]
-    return label_ranking_average_precision_score(y, np.column_stack(shares))
-
-
-def _chebyshev(model, X, y):
-    return abs(y - model.predict(X)).max(axis=1).mean()
+def _relative_error(y_true, y_pred):
+    """Root mean squared error over the standard deviation, mean of the columns."""
+    return np.sqrt(1 - r2_score(y_true, y_pred, multioutput="raw_values")).mean()
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of target: its relation, its neighbours and its score."""
+    """A kind of target: its relation, its neighbours and its measures, the main one first."""
 
     relation: str
     neighbors: type
-    score_name: str
-    score: Callable[[Any, Any, NDArray], float]
-    sign: int = 1  # -1 where lower scores are better
+    measures: tuple[Measure, ...]
 
 
 KINDS = {
-    "class": Kind("class", KNeighborsClassifier, "accuracy", _accuracy),
-    "number": Kind("absolute_difference", KNeighborsRegressor, "R2", _r2),
-    "labels": Kind("manhattan", KNeighborsClassifier, "average precision", _average_precision),
-    "distribution": Kind("chebyshev", KNeighborsRegressor, "Chebyshev", _chebyshev, sign=-1),
-    "numbers": Kind("euclidean", KNeighborsRegressor, "mean R2", _r2),
+    "class": Kind(
+        "class",
+        KNeighborsClassifier,
+        (
+            Measure("accuracy", "accuracy"),
+            Measure("balanced accuracy", "balanced_accuracy"),
+            Measure("macro F1", "f1_macro"),
+        ),
+    ),
+    "number": Kind(
+        "absolute_difference",
+        KNeighborsRegressor,
+        (
+            Measure("R2", "r2"),
+            Measure("RMSE", "neg_root_mean_squared_error", is_loss=True),
+            Measure("mean absolute error", "neg_mean_absolute_error", is_loss=True),
+        ),
+    ),
+    "labels": Kind(
+        "manhattan",
+        KNeighborsClassifier,
+        (
+            Measure("average precision", SCORERS["average_precision"]),
+            Measure("ranking loss", SCORERS["ranking"], is_loss=True),
+            Measure("one-error", SCORERS["one_error"], is_loss=True),
+            Measure("coverage", SCORERS["coverage"], is_loss=True),
+            Measure("Hamming loss", SCORERS["hamming"], is_loss=True),
+        ),
+    ),
+    "distribution": Kind(
+        "chebyshev",
+        KNeighborsRegressor,
+        (
+            Measure("Chebyshev", SCORERS["chebyshev"], is_loss=True),
+            Measure("Clark", SCORERS["clark"], is_loss=True),
+            Measure("Canberra", SCORERS["canberra"], is_loss=True),
+            Measure("Kullback-Leibler", SCORERS["kullback_leibler"], is_loss=True),
+            Measure("cosine", SCORERS["cosine"]),
+            Measure("intersection", SCORERS["intersection"]),
+        ),
+    ),
+    "numbers": Kind(
+        "euclidean",
+        KNeighborsRegressor,
+        (
+            Measure("mean R2", "r2"),
+            Measure(
+                "RMSE / deviation",
+                make_scorer(_relative_error, greater_is_better=False),
+                is_loss=True,
+            ),
+        ),
+    ),
 }
 
 # The library's names of the kinds, and the shorter ones of the command line.
@@ -140,7 +185,7 @@ def _of_constant_target(y):
     if (y == y[0]).all():
         return (
             f"the target has the same value in all {len(y)} rows ({y[0].tolist()!r}); at least 2 "
-            "different ones are needed."
+            "different ones are needed. Choose another --target."
         )
     return None
 
@@ -172,8 +217,8 @@ def check_kind(kind: str, y: NDArray, names: list[str]) -> NDArray:
     wants_several = kind not in ("class", "number")
     if wants_several != (y.ndim == 2):
         raise InputError(
-            f"--kind {kind} needs {'two or more target columns' if wants_several else 'one target'}"
-            f"; got {len(names)} ({', '.join(names)})."
+            f"--kind {kind} needs {'two or more columns' if wants_several else 'one column'} in "
+            f"--target; got {len(names)} ({', '.join(names)})."
         )
     return _CHECKS[kind](y, names)
 
@@ -181,7 +226,7 @@ def check_kind(kind: str, y: NDArray, names: list[str]) -> NDArray:
 def _check_classes(y, names):
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > len(y) / 2:
-        advice = "Is it an identifier, or are there too few rows?"
+        advice = "Is it an identifier? Choose another --target."
         if y.dtype.kind in "iuf":
             advice += " Numbers can be predicted with --kind number."
         raise InputError(
@@ -189,7 +234,10 @@ def _check_classes(y, names):
             f"many to be classes. {advice}"
         )
     if counts.max() < 2 or (counts > 1).sum() < 2:
-        raise InputError("fewer than 2 classes have more than one row; nothing can be learned.")
+        raise InputError(
+            f"fewer than 2 classes of the target column {names[0]!r} have more than one row; "
+            "nothing can be learned. Choose another --target."
+        )
     return y.astype(str) if y.dtype.kind == "f" else y
 
 
@@ -206,7 +254,10 @@ def _check_labels(y, names):
     for name, column in zip(names, y.T, strict=True):
         if not np.isin(column, (0, 1)).all():
             odd = column[~np.isin(column, (0, 1))][0]
-            raise InputError(f"--kind labels: column {name!r} must be 0 or 1, it has {odd:g}.")
+            raise InputError(
+                f"--kind labels: column {name!r} must be 0 or 1, it has {odd:g}. For plain numbers "
+                "give --kind numbers."
+            )
     return y.astype(np.intp)
 
 
@@ -217,7 +268,7 @@ def _check_distribution(y, names):
         raise InputError(
             f"--kind distribution: the {len(names)} targets of a row must be at least 0 and sum to "
             f"1; those of row {wrong[0] + 1} are {np.array2string(y[wrong[0]], precision=4)}, with "
-            f"sum {sums[wrong[0]]:g}."
+            f"sum {sums[wrong[0]]:g}. For plain numbers give --kind numbers."
         )
     return y.astype(np.float64)
 
@@ -259,10 +310,10 @@ class Task:
 
 @dataclass
 class Result:
-    """Scores of one metric in each fold, seconds to learn it, and neighbours chosen."""
+    """Measures of one distance by name and in each fold, seconds to learn it, and neighbours."""
 
     label: str
-    scores: NDArray
+    values: dict[str, NDArray]
     seconds: NDArray
     n_neighbors: list[int]
 
@@ -287,6 +338,19 @@ def check_folds(task: Task, n_folds: int) -> None:
             )
 
 
+def check_methods(task: Task, methods: Iterable[str]) -> None:
+    """Raise `InputError` if a method cannot learn from the kind of the targets."""
+    if task.kind == "class":
+        return
+    unsuited = [name for name in methods if name in METHODS_OF_CLASSES]
+    if unsuited:
+        others = ", ".join(name for name in METHODS if name not in METHODS_OF_CLASSES)
+        raise InputError(
+            f"--method {' '.join(unsuited)}: learns from classes only, and the target is of "
+            f"--kind {task.kind}. The methods for it are {others}."
+        )
+
+
 def learner_of(task: Task, method: BaseEstimator | None, seed: int) -> Pipeline:
     """Make the pipeline from a row of the table to the space in which neighbours are sought.
 
@@ -306,8 +370,10 @@ def learner_of(task: Task, method: BaseEstimator | None, seed: int) -> Pipeline:
     """
     steps = [("features", clone(task.preparation))]
     if method is not None:
-        relation = task.rules.relation
-        steps.append(("metric", clone(method).set_params(relation=relation, random_state=seed)))
+        method = clone(method).set_params(relation=task.rules.relation)
+        if "random_state" in method.get_params():
+            method.set_params(random_state=seed)
+        steps.append(("metric", method))
     return Pipeline(steps)
 
 
@@ -321,7 +387,7 @@ def compare(
     """Cross-validate nearest neighbours under Euclid's distance and under learned ones.
 
     Everything is learned from the training rows of a fold, and so is the number of
-    neighbours: by an inner cross-validation, in the same way for every metric.
+    neighbours: by an inner cross-validation of the main measure, alike for every metric.
 
     Parameters
     ----------
@@ -340,28 +406,21 @@ def compare(
     -------
     results : list of Result
         Euclid first, then the methods, all on the same folds.
-
-    Raises
-    ------
-    InputError
-        If a method is for other targets.
     """
-    methods = list(methods)
-    unsuited = [name for name in methods if name in METHODS_OF_CLASSES]
-    if unsuited and task.kind != "class":
-        raise InputError(
-            f"--method {' '.join(unsuited)} can learn from classes only, and the targets are taken "
-            f"as --kind {task.kind}. Leave it out, or give --kind class."
-        )
     metrics = [("Euclid", None), *((name, METHODS[name]) for name in methods)]
-    folds = list(_splits(task, task.X, task.y, n_folds, seed))
-    results = [Result(label, np.zeros(n_folds), np.zeros(n_folds), []) for label, _ in metrics]
-    for index, (train, test) in enumerate(folds):
+    measures = task.rules.measures
+    evaluated = check_scoring(scoring={measure.name: measure.scorer for measure in measures})
+    results = [
+        Result(label, {each.name: np.zeros(n_folds) for each in measures}, np.zeros(n_folds), [])
+        for label, _ in metrics
+    ]
+    for index, (train, test) in enumerate(_splits(task, task.y, n_folds, seed)):
         for result, (label, method) in zip(results, metrics, strict=True):
             progress(f"{task.name}: {label}, fold {index + 1} of {n_folds}")
-            model, seconds = refit(task, method, seed, train)
-            score = task.rules.score(model, take(task.X, test), task.y[test])
-            result.scores[index], result.seconds[index] = score, seconds
+            model, result.seconds[index] = refit(task, method, seed, train)
+            scores = evaluated(model, take(task.X, test), task.y[test])
+            for measure in measures:
+                result.values[measure.name][index] = measure.sign * scores[measure.name]
             result.n_neighbors.append(model[-1].n_neighbors)
     return results
 
@@ -402,20 +461,20 @@ def refit(
 
 def _choose_neighbors(task, learner, X, y, seed):
     """Choose the number of neighbours; the metric is learned once a fold, not once a number."""
+    scorer = check_scoring(scoring=task.rules.measures[0].scorer)
     scores = {}
-    for train, test in _splits(task, X, y, INNER_FOLDS, seed):
+    for train, test in _splits(task, y, INNER_FOLDS, seed):
         inner = clone(learner)
         near = inner.fit_transform(take(X, train), y[train])
         far = inner.transform(take(X, test))
         for number in NEIGHBORS:
             if number <= max(len(y) // 2, min(NEIGHBORS)):
                 model = task.rules.neighbors(number).fit(near, y[train])
-                score = task.rules.sign * task.rules.score(model, far, y[test])
-                scores[number] = scores.get(number, 0) + score
+                scores[number] = scores.get(number, 0) + scorer(model, far, y[test])
     return max(scores, key=scores.get)
 
 
-def _splits(task, X, y, n_folds, seed):
+def _splits(task, y, n_folds, seed):
     splitter = StratifiedKFold if task.kind == "class" else KFold
     return splitter(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y)
 

@@ -1,48 +1,93 @@
-"""The figure of the command line: the held-out half of the rows, before and after."""
+"""The pictures of the command line: displays of metrics, drawn for rows that were held out."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
 
+from metricalign.base import MetricLearner
 from metricalign.command_line.evaluation import METHODS, Task, learner_of, take
-from metricalign.command_line.tables import InputError
+from metricalign.linear_base import LinearMetricLearner
+from metricalign.plotting import (
+    ConvergenceDisplay,
+    DistanceDecompositionDisplay,
+    DistanceRelationDisplay,
+    EmbeddingDisplay,
+    MetricHeatmapDisplay,
+    MetricSpectrumDisplay,
+)
+from metricalign.plotting.estimators import feature_names_of
 
-__all__ = ["draw", "figure_format", "figure_formats"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-INSTALL = 'drawing needs matplotlib: pip install "metricalign[plot]"'
-MOST_POINTS = 2000
-MOST_COLOURS = 10
+__all__ = ["draw", "draw_embeddings"]
+
+TWO_PANELS = (9.6, 4.4)
+HELD_OUT = "Rows that were held out while the distance was learned"
 
 
-def figure_formats() -> set[str]:
-    """Tell the file formats that matplotlib writes.
+def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]:
+    """Draw a learned distance: how it maps and orders rows it has not seen, and what it is made of.
 
-    Returns
-    -------
-    formats : set of str
-        Such as "png"; empty if matplotlib is not installed.
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    method : str
+        A name of `METHODS`, fitted to a random half of the rows; the others are drawn.
+    seed : int, default=0
+        Seed of the halves and of the method.
+
+    Yields
+    ------
+    name : str
+        What is drawn.
+    figure : matplotlib.figure.Figure
+        The picture. Those of a matrix and of the duality gap only of methods that have them.
     """
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError:
-        return set()
-    return set(FigureCanvasBase.get_supported_filetypes())
+    train, held_out = _halves(task, seed)
+    learner = _fitted(task, method, seed, train)
+    X, y = take(task.X, held_out), task.y[held_out]
+
+    for name, display in (
+        ("embedding", EmbeddingDisplay),
+        ("distance_relation", DistanceRelationDisplay),
+    ):
+        figure, axes = _figure(1, 2, TWO_PANELS)
+        display.from_estimator(learner, X, y, random_state=seed, ax=axes)
+        figure.suptitle(HELD_OUT)
+        yield name, figure
+
+    if isinstance(learner[-1], MetricLearner):
+        yield "decomposition", _decomposition(task, learner, train, held_out[0])
+    if isinstance(learner[-1], LinearMetricLearner):
+        side = 0.16 * min(learner[-1].n_features_in_, 25)
+        figure, ax = _figure(1, 1, (4.2 + side, 3.4 + side))
+        MetricHeatmapDisplay.from_estimator(learner, feature_names=_feature_names(learner), ax=ax)
+        yield "heatmap", figure
+        for name, display in (
+            ("spectrum", MetricSpectrumDisplay),
+            ("convergence", ConvergenceDisplay),
+        ):
+            figure, ax = _figure(1, 1, (6.4, 4.8))
+            display.from_estimator(learner, ax=ax)
+            yield name, figure
 
 
-def draw(tasks: list[Task], method: str, seed: int = 0) -> Any:
-    """Draw rows that the metric has not seen, in the plane of their largest variance.
+def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
+    """Draw held-out rows of several tasks before and after, one task below the other.
 
     Parameters
     ----------
     tasks : list of Task
-        One row of the figure each.
+        What to predict.
     method : str
         A name of `METHODS`, fitted to a random half of the rows; the others are drawn.
     seed : int, default=0
@@ -53,86 +98,59 @@ def draw(tasks: list[Task], method: str, seed: int = 0) -> Any:
     figure : matplotlib.figure.Figure
         Euclid on the left, the learned distance on the right.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, 0.4 + 3.8 * len(tasks)), layout="constrained")
-    figure.suptitle("Rows that were held out while the distance was learned", fontsize="medium")
-    parts = figure.subfigures(len(tasks), 1, squeeze=False)[:, 0]
-    for part, task in zip(parts, tasks, strict=True):
-        _draw_task(part, task, method, seed)
+    width, height = TWO_PANELS
+    figure, axes = _figure(len(tasks), 2, (width, height * len(tasks)))
+    for (left, right), task in zip(np.reshape(axes, (-1, 2)), tasks, strict=True):
+        train, held_out = _halves(task, seed)
+        learner = _fitted(task, method, seed, train)
+        X, y = take(task.X, held_out), task.y[held_out]
+        EmbeddingDisplay.from_estimator(learner, X, y, random_state=seed, ax=(left, right))
+        for axis in (left, right):
+            axis.set_title(f"{task.name}: {axis.get_title()}")
+    figure.suptitle(HELD_OUT)
     return figure
 
 
-def _draw_task(figure, task, method, seed):
-    train, shown = _halves(task, seed)
-    colours, label = _colours_of(task, shown)
-    axes = figure.subplots(1, 2)
-    for axis, name in zip(axes, ("Euclid", method), strict=True):
-        learner = learner_of(task, METHODS.get(name), seed)
-        near = learner.fit_transform(take(task.X, train), task.y[train])
-        points = _plane(near, learner.transform(take(task.X, shown)))
-        if task.kind == "class":
-            _scatter_classes(axis, points, colours, label)
-        else:
-            drawn = axis.scatter(*points.T, c=colours, s=14, cmap="viridis")
-        axis.set_title(f"{task.name}: {name}", fontsize="medium")
-        axis.set(xticks=[], yticks=[])
-        axis.set_aspect("equal", adjustable="datalim")
-    if task.kind != "class":
-        figure.colorbar(drawn, ax=list(axes), label=label)
-    elif label:
-        handles = axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside right center", frameon=False)
+def _figure(n_rows, n_columns, size) -> tuple[Figure, Any]:
+    """Make a figure that no window of pyplot knows of, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(n_rows, n_columns)
 
 
-def _halves(task, seed):
+def _halves(task, seed) -> tuple[NDArray, NDArray]:
     rows = np.arange(len(task.y))
     classes = task.y if task.kind == "class" else None
     if classes is not None and np.unique(classes, return_counts=True)[1].min() < 2:
         classes = None
-    train, shown = train_test_split(rows, test_size=0.5, random_state=seed, stratify=classes)
-    return train, shown[:MOST_POINTS]
+    return tuple(train_test_split(rows, test_size=0.5, random_state=seed, stratify=classes))
 
 
-def _plane(train, shown) -> NDArray:
-    """Project on the two directions of largest variance of the training rows."""
-    n_components = min(2, *train.shape)
-    points = PCA(n_components, random_state=0).fit(train).transform(shown)
-    return np.column_stack([points, np.zeros((len(points), 2 - n_components))])
+def _fitted(task, method, seed, train) -> Pipeline:
+    return learner_of(task, METHODS[method], seed).fit(take(task.X, train), task.y[train])
 
 
-def _colours_of(task, shown):
-    """Return a number for the colour of each row, and what it means."""
-    if task.kind == "class":
-        classes, codes = np.unique(task.y, return_inverse=True)
-        return codes[shown], [str(name) for name in classes] if len(classes) <= 10 else []
-    if task.kind == "number":
-        return task.y[shown], "target"
-    spread = StandardScaler().fit_transform(task.y) if task.kind == "numbers" else task.y
-    return PCA(1, random_state=0).fit_transform(spread)[shown, 0], "targets (first component)"
+def _decomposition(task, learner, train, row):
+    """Draw what makes a held-out row so near to the nearest of those learned from."""
+    sample = take(task.X, [row])
+    search = NearestNeighbors(n_neighbors=1).fit(learner.transform(take(task.X, train)))
+    nearest = train[search.kneighbors(learner.transform(sample), return_distance=False)[0]]
+    numbers = task.X.index if hasattr(task.X, "index") else np.arange(len(task.y))
+    name = f"row {numbers[row] + 1} and its nearest, {numbers[nearest[0]] + 1}"
+    n_bars = min(learner[-1].n_features_in_, 11)
+    figure, axes = _figure(1, 2, (11.0, 4.4 + 0.16 * n_bars))
+    DistanceDecompositionDisplay.from_estimator(
+        learner,
+        sample,
+        take(task.X, nearest),
+        feature_names=_feature_names(learner),
+        name=name,
+        ax=axes,
+    )
+    return figure
 
 
-def _scatter_classes(axis, points, codes, names):
-    from matplotlib import colormaps
-
-    for code in np.unique(codes):
-        axis.scatter(
-            *points[codes == code].T,
-            s=14,
-            color=colormaps["tab10"](code % MOST_COLOURS),
-            label=names[code] if names else None,
-        )
-
-
-def figure_format(path: Path) -> str:
-    """Get the format that a figure's name asks for, or raise `InputError`."""
-    formats = figure_formats()
-    if not formats:
-        raise InputError(INSTALL)
-    suffix = path.suffix.lower().lstrip(".")
-    if suffix not in formats:
-        raise InputError(
-            f"--figure {path}: expected a name that ends in .png, .pdf or .svg"
-            + (f", not .{suffix}." if suffix else ".")
-        )
-    return suffix
+def _feature_names(learner):
+    """Names of the features without those of the transformers that they went through."""
+    return [name.split("__", 1)[-1] for name in feature_names_of(learner)]

@@ -334,7 +334,8 @@ def sort_features(table: DataFrame, keeps_identifiers: bool = False) -> Features
         raise InputError(
             "no usable feature is left besides the target"
             + (f" ({reasons})." if reasons else ": the table has no other column.")
-            + " Expected at least one column of numbers or categories."
+            + " Expected at least one column of numbers or categories; --features COLUMN takes one "
+            "whatever it looks like."
         )
     _check_finite(table[features.numbers])
     features.n_missing = int(table[features.names].isna().to_numpy().sum())
@@ -456,11 +457,14 @@ def target_values(table: DataFrame, names: list[str]) -> NDArray:
     is_number = {name: types.is_numeric_dtype(table[name]) for name in names}
     for name in names:
         if is_number[name] and not np.isfinite(table[name].to_numpy(dtype=np.float64)).all():
-            raise InputError(f"target column {name!r} has infinite values; replace them.")
+            raise InputError(
+                f"target column {name!r} has infinite values; replace them, or choose another "
+                "--target."
+            )
         if len(names) > 1 and not is_number[name]:
             raise InputError(
                 f"target column {name!r} is not numeric (it has {str(table[name].iloc[0])!r}); "
-                "several target columns must all be numbers, for label sets 0 and 1."
+                "several columns of --target must all be numbers, for label sets 0 and 1."
             )
     if len(names) > 1:
         y = table[names].to_numpy(dtype=np.float64)
