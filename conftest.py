@@ -8,6 +8,7 @@ collect_ignore_glob = [] if HAS_DEEP else ["metricalign/deep/*", "tests/test_dee
 
 
 def pytest_report_header():
+    """Say what is left out."""
     if not HAS_DEEP:
         return 'metricalign.deep is not tested: pip install "metricalign[deep]" (PyTorch, skorch)'
     return None

@@ -1,6 +1,7 @@
 """metricalign: learn a distance from any kind of target."""
 
 from metricalign.cross_validation import RelationAlignmentCV
+from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import (
     NCML,
     PCML,
@@ -12,6 +13,8 @@ from metricalign.linear import (
     DoubletSVM,
     RelationAlignment,
 )
+from metricalign.neighborhood import NeighborhoodAlignment
+from metricalign.selection import MetricLearnerCV
 
 __version__ = "0.1.0.dev0"
 
@@ -24,6 +27,9 @@ __all__ = [
     "RAMLPCSVR",
     "RAMLSVR",
     "DoubletSVM",
+    "IteratedMetricLearner",
+    "MetricLearnerCV",
+    "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",
 ]

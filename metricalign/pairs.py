@@ -25,6 +25,7 @@ __all__ = [
     "NearestPairs",
     "PairSelection",
     "RandomPairs",
+    "TransformedPairs",
     "UnionPairs",
     "check_pairs",
     "first_identical",
@@ -965,6 +966,76 @@ class UnionPairs(BaseEstimator):
         indices = np.concatenate([selection.indices for selection in selections])
         weights = np.concatenate([selection.weights for selection in selections])
         return _merge_directions(indices[:, 0], indices[:, 1], weights, X.shape[0])
+
+
+class TransformedPairs(BaseEstimator):
+    """Take the pairs that a strategy chooses among images of the samples.
+
+    With a learned metric as the transformer the nearest pairs are those of that metric.
+
+    Parameters
+    ----------
+    pairs : object
+        A strategy, with a method ``select``, such as ``NearestPairs()``.
+    transformer : object
+        A fitted transformer of samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from metricalign.pairs import NearestPairs, TransformedPairs
+    >>> X = np.array([[0.0], [1.0], [-1.5]])
+    >>> NearestPairs(n_neighbors=1).select(X).indices
+    array([[0, 1],
+           [0, 2]])
+    >>> TransformedPairs(NearestPairs(n_neighbors=1), FunctionTransformer(np.abs)).select(X).indices
+    array([[0, 1],
+           [1, 2]])
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's form
+        "pairs": [HasMethods("select")],
+        "transformer": [HasMethods("transform")],
+    }
+
+    def __init__(self, pairs: Any, transformer: Any):
+        self.pairs = pairs
+        self.transformer = transformer
+
+    def select(
+        self,
+        X: Samples,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> PairSelection:
+        """Choose the pairs.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR} of shape (n_samples, n_features)
+            The samples, as the transformer takes them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            The targets, as the strategy needs them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Positive weights. None: each sample has weight 1.
+        random_state : int, RandomState instance or None, default=None
+            Handed to the strategy.
+
+        Returns
+        -------
+        selection : PairSelection
+            The pairs ``indices`` and their ``weights``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not valid, or the strategy finds no pairs.
+        """
+        self._validate_params()
+        images = self.transformer.transform(X)
+        return self.pairs.select(images, y, sample_weight, random_state)
 
 
 # What the estimators' parameter `pairs` may be

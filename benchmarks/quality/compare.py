@@ -1,0 +1,329 @@
+"""Which metric has the best neighbours? Nested cross-validation of many, on many data sets.
+
+For each data set and method the error of nearest neighbours in outer folds. Everything is chosen
+inside the training part of a fold, scaling and imputation included: parameters of the metric and
+the number of neighbours, by an inner cross-validation that is the same for all methods, on the
+same folds (of groups, where there are some). Printed per kind of target: error of each method,
+geometric mean of error / error of scaled Euclid, mean rank, Friedman's test and the critical
+difference of Nemenyi's, and seconds to fit.
+
+    METRICALIGN_DATA=folder python benchmarks/quality/compare.py [--sets glass sonar]
+        [--methods Euclid NCA MetricLearnerCV] [--max-samples 600] [--repeats 1] [--n-jobs 2]
+
+Finished cells are kept in benchmarks/results/compare.json and not computed again; --fresh does.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy import stats
+from sklearn.base import clone
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import label_ranking_average_precision_score
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.neighbors import NearestNeighbors, NeighborhoodComponentsAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from metricalign import (
+    PSDSVR,
+    RAMLSVR,
+    IteratedMetricLearner,
+    MetricLearnerCV,
+    NeighborhoodAlignment,
+)
+from metricalign.datasets import fetch_dataset, list_datasets
+
+RESULTS = Path(__file__).parents[1] / "results" / "compare.json"
+N_FOLDS, N_INNER_FOLDS = 3, 3
+NEIGHBORS = (1, 3, 5, 10, 20)
+# Of more features the leading components are taken, for every method.
+MOST_FEATURES, N_COMPONENTS = 150, 100
+# Sets that only repeat another, or carry no signal, and those of the RAML authors' copies.
+LEFT_OUT = ("raml_iris", "raml_wine", "raml_sonar", "raml_glass", "raml_wdbc", "raml_wpbc")
+KINDS = {
+    "single_label": "misclassified share",
+    "continuous": "root mean squared error / standard deviation",
+    "multi_label": "1 - average precision",
+    "label_distribution": "Chebyshev distance",
+    "multi_target": "root mean squared error / standard deviation",
+}
+
+
+def candidates(method, kind):
+    """Transformers to choose from, in one method."""
+    if method == "Euclid":
+        return [FunctionTransformer()]
+    if method == "PCA":
+        return [PCA(share, svd_solver="full") for share in (0.8, 0.95)]
+    if method == "LDA" and kind == "single_label":
+        return [LinearDiscriminantAnalysis()]
+    if method == "NCA" and kind == "single_label":
+        return [NeighborhoodComponentsAnalysis(random_state=0)]
+    if method == "LMNN" and kind == "single_label":
+        return [_metric_learn().LMNN(n_neighbors=k) for k in (1, 3)]
+    if method == "LFDA" and kind == "single_label":
+        return [_metric_learn().LFDA()]
+    if method == "ITML" and kind == "single_label":
+        return [_metric_learn().ITML_Supervised(random_state=0)]
+    if method == "MLKR" and kind == "continuous":
+        return [_metric_learn().MLKR()]
+    if method == "PLS" and kind != "single_label":
+        return [PLSRegression(n) for n in (2, 5, 10)]
+    if method == "RAMLSVR":
+        return [RAMLSVR(relation=_relation(kind), random_state=0)]
+    if method == "PSDSVR":
+        return [PSDSVR(relation=_relation(kind), random_state=0)]
+    if method == "IteratedMetricLearner":
+        return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
+    if method == "NeighborhoodAlignment":
+        return [NeighborhoodAlignment(relation=_relation(kind), random_state=0)]
+    if method == "MetricLearnerCV":
+        return [MetricLearnerCV(relation=_relation(kind), random_state=0)]
+    return []
+
+
+METHODS = (
+    "Euclid",
+    "PCA",
+    "LDA",
+    "NCA",
+    "LMNN",
+    "LFDA",
+    "ITML",
+    "MLKR",
+    "PLS",
+    "RAMLSVR",
+    "PSDSVR",
+    "IteratedMetricLearner",
+    "NeighborhoodAlignment",
+    "MetricLearnerCV",
+)
+
+
+def _metric_learn():
+    """metric-learn 0.7.0, which uses an argument that scikit-learn 1.8 no longer has."""
+    import metric_learn
+    from metric_learn import _util
+    from sklearn.utils import check_array, check_X_y
+
+    def renamed(function):
+        def call(*arguments, force_all_finite=True, **options):
+            return function(*arguments, ensure_all_finite=force_all_finite, **options)
+
+        return call
+
+    _util.check_array, _util.check_X_y = renamed(check_array), renamed(check_X_y)
+    return metric_learn
+
+
+def _relation(kind):
+    return {"single_label": "class", "continuous": "absolute_difference"}.get(kind, "auto")
+
+
+def folds_of(kind, n_folds, y, groups, seed):
+    """The same folds for every method."""
+    rows = np.zeros((len(y), 1))
+    if groups is not None:
+        return list(GroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, y, groups))
+    if kind == "single_label":
+        return list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, y))
+    return list(KFold(n_folds, shuffle=True, random_state=seed).split(rows))
+
+
+def errors_of(kind, train, y_train, test, y_test):
+    """Error of the neighbours' mean, for each number of neighbours."""
+    if kind == "single_label":
+        classes = np.unique(y_train)
+        targets = (y_train[:, None] == classes).astype(float)
+    else:
+        targets = y_train.reshape(len(y_train), -1).astype(float)
+        y_test = y_test.reshape(len(y_test), -1)
+    search = NearestNeighbors(n_neighbors=min(max(NEIGHBORS), len(train))).fit(train)
+    nearest = search.kneighbors(test, return_distance=False)
+    errors = []
+    for number in NEIGHBORS:
+        predicted = targets[nearest[:, :number]].mean(axis=1)
+        if kind == "single_label":
+            error = np.mean(classes[predicted.argmax(axis=1)] != y_test)
+        elif kind == "multi_label":
+            error = 1 - label_ranking_average_precision_score(y_test, predicted)
+        elif kind == "label_distribution":
+            error = np.abs(predicted - y_test).max(axis=1).mean()
+        else:
+            error = np.sqrt(np.mean((predicted - y_test) ** 2 / targets.var(axis=0)))
+        errors.append(error)
+    return np.array(errors)
+
+
+def images_of(transformer, X_train, y_train, X_test, groups=None):
+    """Fit scaling and metric to the training part, and map both parts."""
+    if isinstance(transformer, MetricLearnerCV) and groups is not None:
+        inner = list(GroupKFold(transformer.cv).split(X_train, y_train, groups))
+        transformer = clone(transformer).set_params(cv=inner)
+    if isinstance(transformer, PLSRegression):
+        number = min(transformer.n_components, *X_train.shape)
+        transformer = clone(transformer).set_params(n_components=number)
+    steps = [SimpleImputer(), StandardScaler()]
+    if X_train.shape[1] > MOST_FEATURES:
+        steps.append(PCA(N_COMPONENTS, random_state=0))
+    model = make_pipeline(*steps, clone(transformer))
+    model.fit(X_train, y_train)
+    return model.transform(X_train), model.transform(X_test)
+
+
+def cell(method, name, max_samples, seed):
+    """Error of a method in each outer fold of one data set, and seconds to fit."""
+    warnings.simplefilter("ignore")
+    dataset = fetch_dataset(name)
+    X, y, groups, kind = dataset.data, dataset.target, dataset.get("groups"), dataset.task
+    if len(X) > max_samples:
+        rows = np.random.default_rng(seed).permutation(len(X))[:max_samples]
+        X, y = X[rows], y[rows]
+        groups = None if groups is None else groups[rows]
+    if kind == "multi_label":
+        rows = y.any(axis=1)
+        X, y, groups = X[rows], y[rows], None if groups is None else groups[rows]
+    errors, seconds = [], []
+    with threadpool_limits(1):
+        for train, test in folds_of(kind, N_FOLDS, y, groups, seed):
+            inner_groups = None if groups is None else groups[train]
+            inner_folds = folds_of(kind, N_INNER_FOLDS, y[train], inner_groups, seed)
+            best = np.inf, None, None
+            for transformer in candidates(method, kind):
+                inner_errors = np.zeros(len(NEIGHBORS))
+                for fit, held_out in inner_folds:
+                    rows, others = train[fit], train[held_out]
+                    fit_groups = None if groups is None else groups[rows]
+                    images = images_of(transformer, X[rows], y[rows], X[others], fit_groups)
+                    inner_errors += errors_of(kind, images[0], y[rows], images[1], y[others])
+                number = inner_errors.argmin()
+                if inner_errors[number] < best[0]:
+                    best = inner_errors[number], transformer, number
+            start = process_time()
+            near, far = images_of(best[1], X[train], y[train], X[test], inner_groups)
+            seconds.append(process_time() - start)
+            errors.append(errors_of(kind, near, y[train], far, y[test])[best[2]])
+    return {"errors": errors, "seconds": seconds}
+
+
+def report(kind, names, methods, results, max_samples, repeats):
+    """Print the table of one kind of target."""
+    methods = [method for method in methods if candidates(method, kind)]
+    cells = {
+        (method, name): [results.get(key(method, name, max_samples, s)) for s in range(repeats)]
+        for method in methods
+        for name in names
+    }
+    names = [name for name in names if all(all(cells[method, name]) for method in methods)]
+    if not names:
+        return
+    fold_errors = {
+        place: np.concatenate([found["errors"] for found in values])
+        for place, values in cells.items()
+        if place[1] in names
+    }
+    errors = np.array([[fold_errors[m, name].mean() for m in methods] for name in names])
+    spread = np.array([[stats.sem(fold_errors[m, name]) for m in methods] for name in names])
+    seconds = np.array(
+        [
+            [np.mean([found["seconds"] for found in cells[m, name]]) for m in methods]
+            for name in names
+        ]
+    )
+    print(f"\n{kind} ({KINDS[kind]})\n")
+    print("| set | " + " | ".join(methods) + " |")
+    print("| --- |" + " --- |" * len(methods))
+    for name, row, deviation in zip(names, errors, spread, strict=True):
+        values = (f"{e:.4f} ({s:.3f})" for e, s in zip(row, deviation, strict=True))
+        print(f"| {name} | " + " | ".join(values) + " |")
+    floor = 1e-3
+    ratios = np.exp(np.log((errors + floor) / (errors[:, :1] + floor)).mean(axis=0))
+    print("| error / Euclid's | " + " | ".join(f"{ratio:.3f}" for ratio in ratios) + " |")
+    ranks = stats.rankdata(errors, axis=1).mean(axis=0)
+    print("| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks) + " |")
+    times = np.exp(np.log(seconds + 1e-3).mean(axis=0))
+    print("| CPU seconds to fit | " + " | ".join(f"{time:.2f}" for time in times) + " |")
+    worse = np.mean(errors > errors[:, :1] + spread, axis=0)
+    print(
+        "| worse than Euclid by over a standard error | "
+        + " | ".join(f"{x:.0%}" for x in worse)
+        + " |"
+    )
+    if len(methods) > 2 and len(names) > 1:
+        n, k = errors.shape
+        statistic, p = stats.friedmanchisquare(*errors.T)
+        difference = stats.studentized_range.ppf(0.95, k, np.inf) * np.sqrt(k * (k + 1) / (12 * n))
+        print(
+            f"\nFriedman's test: chi2 = {statistic:.1f}, p = {p:.1e}; mean ranks that differ by "
+            f"{difference:.2f} differ at the level .05 (Nemenyi)."
+        )
+
+
+def key(method, name, max_samples, seed):
+    return f"{method} {name} {max_samples} {seed}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--max-samples", type=int, default=600)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--fresh", action="store_true", help="compute finished cells again")
+    arguments = parser.parse_args()
+    folder = os.environ.get("METRICALIGN_DATA")
+    if not folder:
+        parser.error("set METRICALIGN_DATA to the folder of the data sets")
+    RESULTS.parent.mkdir(exist_ok=True)
+    results = {}
+    if RESULTS.exists() and not arguments.fresh:
+        results = json.loads(RESULTS.read_text())
+    here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
+    sets = {kind: [n for n in list_datasets(kind) if n in here] for kind in arguments.kinds}
+    sets["label_distribution"] = [
+        n for n in sets.get("label_distribution", []) if not n.startswith("yeast")
+    ]
+    if arguments.sets:
+        sets = {kind: [n for n in names if n in arguments.sets] for kind, names in sets.items()}
+    todo = [
+        (method, name, arguments.max_samples, seed)
+        for kind, names in sets.items()
+        for seed in range(arguments.repeats)
+        for name in names
+        for method in arguments.methods
+        if candidates(method, kind)
+        and key(method, name, arguments.max_samples, seed) not in results
+    ]
+    finished = Parallel(arguments.n_jobs, return_as="generator_unordered")(
+        delayed(_keyed_cell)(*place) for place in todo
+    )
+    for number, (place, result) in enumerate(finished, start=1):
+        results[key(*place)] = result
+        temporary = RESULTS.with_suffix(".tmp")
+        temporary.write_text(json.dumps(results))
+        temporary.replace(RESULTS)
+        print(f"{number} of {len(todo)}: {key(*place)}", file=sys.stderr, flush=True)
+    for kind, names in sets.items():
+        report(kind, names, arguments.methods, results, arguments.max_samples, arguments.repeats)
+
+
+def _keyed_cell(*place):
+    return place, cell(*place)
+
+
+if __name__ == "__main__":
+    main()

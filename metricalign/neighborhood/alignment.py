@@ -1,0 +1,365 @@
+"""The estimator of neighbourhood alignment."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg, sparse
+from scipy.optimize import minimize
+from sklearn.base import _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import _check_sample_weight
+
+from metricalign.base import MetricLearner
+from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES
+from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
+from metricalign.neighborhood.objective import NeighborhoodObjective
+from metricalign.samples import check_magnitude, distinct_samples
+
+__all__ = ["NeighborhoodAlignment"]
+
+# Up to so many samples all can be neighbours of each other, by default.
+_LARGEST_COMPLETE = 1000
+_N_NEIGHBORS = 100
+# Iterations between two searches for the neighbours of the lists.
+_ITERATIONS_OF_LISTS = 20
+# Root mean squared lengths of the images that the start is chosen from.
+_LENGTHS = np.geomspace(0.1, 8.0, 9)
+
+
+class NeighborhoodAlignment(MetricLearner):
+    r"""Linear map under which random neighbours have similar targets.
+
+    Neighbourhood components analysis for every kind of target: of all maps L it seeks the one
+    whose random neighbours are related best,
+
+    .. math::
+        \min_L \frac{1}{n} \sum_i \ell_i(p_i) + \frac{\alpha}{n} \operatorname{tr}(L S L^T),
+        \qquad p_{ij} \propto \exp(-\|L (x_i - x_j)\|^2),
+
+    where :math:`\ell_i = \sum_j p_{ij} g(y_i, y_j)` is the expected relation, or
+    :math:`\|y_i - \sum_j p_{ij} y_j\|^2` the error of kernel regression. The samples are scaled
+    so that their total variance is 1, and S is the identity, or their shrunk covariance. The
+    problem is not convex: what is found depends on where the search starts, and there is no
+    certificate. Solved by L-BFGS.
+
+    Parameters
+    ----------
+    loss : {"expected_relation", "kernel_regression"}, default="expected_relation"
+        What a random neighbour costs. With classes the first is the objective of
+        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, the second is that of metric learning
+        for kernel regression (MLKR).
+    alpha : float, default=0.1
+        Weight of the penalty on L; does not depend on the units of X and y. From 0.01, for many
+        samples, to 1 or 3, for few.
+    shrinkage : float, default=1.0
+        S is the covariance of the samples, shrunk toward the multiple of the identity with the same
+        trace: 1 is the identity, which penalises the weight of features, and values near 0 penalise
+        the spread of the images, so that correlated features cost no more. The search from Euclid's
+        distance starts at the root of the inverse of S. Sparse X needs 1 or becomes dense.
+    refine : metric learner or None, default=None
+        Estimator whose solution the search starts from, such as ``PSDSVR()``; it is fitted to the
+        same samples, with the relation of this estimator if its own is "auto", and its
+        certificate is in `refined_`. The result has no higher rank. None starts from Euclid's
+        distance.
+    relation : str or callable, default="auto"
+        Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
+    n_components : int or None, default=None
+        Largest number of rows of L; None for as many as there are features.
+    n_neighbors : int or None, default=None
+        How many samples can be the neighbour of each: the nearest under the current map, sought
+        again every 20 iterations, and as many random ones. None for all others up to 1,000
+        samples, 100 above. An iteration takes time proportional to n_samples * n_neighbors *
+        n_components.
+    max_iter : int, default=100
+        Largest number of iterations.
+    tol : float, default=1e-4
+        Stops when an iteration lowers the objective by less than that; 1 is about the loss of
+        neighbours drawn at random.
+    random_state : int, RandomState instance or None, default=None
+        Draws the random neighbours.
+    verbose : int, default=0
+        Whether to print the progress of each iteration.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        The map L, in the units of X.
+    objective_ : float
+        Objective at the solution; 1 is about that of neighbours drawn at random.
+    n_iter_ : int
+        Iterations.
+    converged_ : bool
+        Whether an iteration lowered the objective by less than `tol`.
+    refined_ : estimator or None
+        The fitted learner that the search started from.
+    relation_ : TargetRelation
+        The relation that was used.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had names that are all strings.
+
+    References
+    ----------
+    Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
+    Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import NeighborhoodAlignment
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), NeighborhoodAlignment(), KNeighborsClassifier())
+    >>> bool(cross_val_score(model, X, y).mean() > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "loss": [StrOptions(set(NEIGHBORHOOD_LOSSES)), callable],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "shrinkage": [Interval(Real, 0, 1, closed="right")],
+        "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
+        "relation": [str, callable],
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        # With one only, nothing depends on the map.
+        "n_neighbors": [None, Interval(Integral, 2, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        loss: Any = "expected_relation",
+        *,
+        alpha: float = 0.1,
+        shrinkage: float = 1.0,
+        refine: Any = None,
+        relation: Any = "auto",
+        n_components: int | None = None,
+        n_neighbors: int | None = None,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.loss = loss
+        self.alpha = alpha
+        self.shrinkage = shrinkage
+        self.refine = refine
+        self.relation = relation
+        self.n_components = n_components
+        self.n_neighbors = n_neighbors
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. float32 stays float32.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+            Their targets; relations of all pairs with ``relation="precomputed"``.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` was reached.
+        """
+        X = self._validate_samples(X, y)
+        check_magnitude(X)
+        relation, targets = self._relation_of(y, X.shape[0])
+        if sparse.issparse(targets) and relation.kind == "precomputed":
+            raise ValueError(
+                "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
+                "lack some. Give a dense array, or use RelationAlignment."
+            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
+        if len(samples.rows) < 2:
+            raise ValueError(
+                f"{len(samples.rows)} sample is left after identical ones were merged and those "
+                "of weight 0 left out; at least 2 are needed."
+            )
+        coordinates, basis, inverse = _coordinates(X[samples.rows], samples.weight, self.shrinkage)
+        loss = NEIGHBORHOOD_LOSSES.get(self.loss, self.loss)(
+            samples.relation, samples.targets, samples.weight
+        )
+        refined = None
+        if self.refine is not None:
+            refined = clone(self.refine)
+            if refined.get_params().get("relation") == "auto":
+                refined.set_params(relation=self.relation)
+            refined.fit(X, y, sample_weight=sample_weight)
+        self.relation_, self.refined_ = samples.relation, refined
+        start = np.eye(coordinates.shape[1])
+        if refined is not None and abs(refined.components_).max() > 0:
+            start = refined.components_ @ inverse
+        # What does not vary is not learned about, and must not count for new samples either.
+        values = coordinates.max(axis=0) - coordinates.min(axis=0)
+        start[
+            :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
+        ] = 0
+        start = _leading(np.asarray(start, dtype=X.dtype), coordinates, self.n_components)
+        objective = NeighborhoodObjective(coordinates, loss, samples.weight, self.alpha)
+        self._minimize(objective, start, lambda components: components @ basis)
+        if not self.converged_:
+            warnings.warn(
+                f"{type(self).__name__} used max_iter={self.max_iter} iterations and lowered the "
+                f"objective by more than tol={self.tol:.1e} in the last. Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _neighborhoods(self, images, random_state) -> Neighborhoods:
+        n_others = len(images) - 1
+        n_neighbors = self.n_neighbors
+        if n_neighbors is None:
+            n_neighbors = n_others if n_others < _LARGEST_COMPLETE else _N_NEIGHBORS
+        if n_neighbors >= n_others:
+            return AllSamples(len(images))
+        n_random = n_neighbors // 2
+        search = NearestNeighbors(n_neighbors=n_neighbors - n_random).fit(images)
+        nearest = search.kneighbors(return_distance=False)
+        steps = random_state.randint(1, n_others + 1, size=(len(images), n_random))
+        others = (np.arange(len(images))[:, None] + steps) % len(images)
+        return NeighborLists(np.hstack([nearest, others]))
+
+    def _minimize(self, objective, components, in_units_of_X):
+        """Minimise from a start, and keep what is reached even where that is interrupted."""
+        X = objective.X
+        random_state = check_random_state(self.random_state)
+        images = objective.images(components)
+        objective.neighborhoods = self._neighborhoods(images, random_state)
+        length = np.sqrt(objective.share @ np.sum(images**2, axis=1))
+        scales = (_LENGTHS / length).astype(X.dtype)
+        components = min((scale * components for scale in scales), key=objective.value)
+        shape, n_iter, value = components.shape, 0, objective.value(components)
+
+        def function(vector):
+            value, gradient = objective.value_and_gradient(vector.reshape(shape).astype(X.dtype))
+            return value, gradient.ravel().astype(np.float64)
+
+        def callback(intermediate_result):
+            nonlocal components, n_iter, value
+            # A copy, since the search goes on in the same array.
+            components = intermediate_result.x.reshape(shape).copy()
+            n_iter, value = n_iter + 1, float(intermediate_result.fun)
+            if self.verbose:
+                print(
+                    f"[{type(self).__name__}] iteration {n_iter}: objective {value:.6g}",
+                    flush=True,
+                )
+
+        is_complete = isinstance(objective.neighborhoods, AllSamples)
+        self.converged_ = False
+        try:
+            while n_iter < self.max_iter and not self.converged_:
+                if n_iter:
+                    objective.neighborhoods = self._neighborhoods(X @ components.T, random_state)
+                left = self.max_iter - n_iter
+                result = minimize(
+                    function,
+                    components.ravel().astype(np.float64),
+                    jac=True,
+                    method="L-BFGS-B",
+                    callback=callback,
+                    options={
+                        "maxiter": left if is_complete else min(left, _ITERATIONS_OF_LISTS),
+                        "maxcor": 20,
+                        "ftol": self.tol,
+                        "gtol": 0.0,
+                    },
+                )
+                value = float(result.fun)
+                self.converged_ = result.status != 1
+        finally:
+            self.components_ = in_units_of_X(components.astype(X.dtype))
+            self.objective_, self.n_iter_ = value, n_iter
+        if not np.isfinite(value):
+            raise ValueError(
+                f"The objective is {value}: alpha={self.alpha} leads beyond the range of "
+                f"{X.dtype}. Decrease alpha."
+            )
+
+
+def _coordinates(X, weight, shrinkage) -> tuple[Any, NDArray, NDArray]:
+    """Samples in coordinates in which S is the identity, and the way there and back.
+
+    Returns the coordinates, of total variance 1 and no more than samples, the matrix that takes
+    components in these coordinates to those of the features, and the matrix that takes them back.
+    """
+    # Not told from the variance, which rounding keeps from being 0.
+    if (X.max(axis=0) - X.min(axis=0)).max() == 0:
+        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    weight = (weight / weight.sum()).astype(X.dtype)
+    mean = np.asarray(X.T @ weight)
+    basis = np.eye(X.shape[1], dtype=X.dtype)
+    if X.shape[0] < X.shape[1]:
+        # A difference of samples has no other part, so nothing is lost.
+        X = (X.toarray() if sparse.issparse(X) else X) - mean
+        _, lengths, basis = linalg.svd(X, full_matrices=False)
+        basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
+        X = X @ basis.T
+    elif not sparse.issparse(X):
+        X = X - mean
+    inverse = basis.T
+    if shrinkage < 1:
+        X = X.toarray() - mean if sparse.issparse(X) else X
+        values, vectors = np.linalg.eigh(X.T @ (weight[:, None] * X))
+        values = (1 - shrinkage) * np.maximum(values, 0) + shrinkage * values.mean()
+        basis = (vectors / np.sqrt(values)) @ (vectors.T @ basis)
+        inverse = (inverse @ vectors * np.sqrt(values)) @ vectors.T
+        X = X @ (vectors / np.sqrt(values)) @ vectors.T
+    if sparse.issparse(X):
+        total = mean_variance_axis(X, axis=0, weights=weight)[1].sum()
+    else:
+        total = weight @ np.sum(X**2, axis=1)
+    if not total > 0:
+        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    scale = X.dtype.type(np.sqrt(total))
+    return X / scale, basis / scale, inverse * scale
+
+
+def _leading(components, X, n_components) -> NDArray:
+    """Directions of the largest variance of the images, at most so many."""
+    if n_components is None or n_components >= len(components):
+        return components
+    images = X @ components.T
+    _, vectors = np.linalg.eigh(np.cov(images, rowvar=False))
+    return vectors[:, ::-1][:, :n_components].T @ components

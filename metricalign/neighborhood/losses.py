@@ -1,0 +1,150 @@
+"""What a random neighbour costs: losses of the probabilities of a sample's neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from metricalign.neighborhood.neighbors import Neighborhoods
+from metricalign.pairs import RandomPairs
+from metricalign.relations import TargetRelation
+
+__all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "NeighborhoodLoss"]
+
+# Pairs that say how large the relations are.
+_PAIRS_FOR_SCALE = 100_000
+
+
+class NeighborhoodLoss:
+    """Base of the losses of neighbour probabilities.
+
+    A loss is made for the targets of the samples, and then called with probabilities
+    p_ij of sample j as the neighbour of sample i.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation of the targets.
+    targets : ndarray or csr_array
+        Targets as encoded by the relation.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    """
+
+    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
+        raise NotImplementedError
+
+    def __call__(
+        self, probabilities: NDArray, neighborhoods: Neighborhoods
+    ) -> tuple[NDArray, NDArray]:
+        """Loss of each sample, and its derivative.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (n_samples, n_neighbors)
+            Of each neighbour of each sample; rows sum to 1.
+        neighborhoods : Neighborhoods
+            Which sample each of them is.
+
+        Returns
+        -------
+        losses : ndarray of shape (n_samples,)
+            0 for a sample whose neighbours all have its target; about 1 on average for
+            neighbours that are drawn at random.
+        derivative : ndarray of shape (n_samples, n_neighbors)
+            Of the loss of sample i with respect to p_ij.
+        """
+        raise NotImplementedError
+
+
+class ExpectedRelation(NeighborhoodLoss):
+    """Expected relation of a sample and its random neighbour, sum_j p_ij g_ij.
+
+    g is the relation, moved and scaled so that its smallest value is 0 and its mean over random
+    pairs is 1. For classes this is the objective of neighbourhood components analysis: the
+    share of wrong neighbours (over that of random ones).
+
+    References
+    ----------
+    Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
+    """
+
+    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
+        rows = np.arange(targets.shape[0], dtype=np.float64)[:, None]
+        pairs = RandomPairs(_PAIRS_FOR_SCALE).select(rows, None, random_state=0).indices
+        values = relation(targets, pairs)
+        self.smallest = float(values.min())
+        n_samples = targets.shape[0]
+        if len(pairs) < n_samples * (n_samples - 1) // 2 and relation.kind != "precomputed":
+            # Of many small classes random pairs may hold none of the same.
+            itself = np.column_stack([pairs[:, 0], pairs[:, 0]])
+            self.smallest = min(self.smallest, float(relation(targets, itself).min()))
+        mean = float(np.average(values, weights=weight[pairs].prod(axis=1)))
+        self.scale = mean - self.smallest
+        if not self.scale > 1e-12 * np.abs(values).max():
+            raise ValueError(
+                "All relations are equal, so no neighbour is better than another, and no metric "
+                "can be learned from them. Check y and relation."
+            )
+        self._relation, self._targets = relation, targets
+        self._relations = None
+
+    def __call__(self, probabilities, neighborhoods):
+        """Loss of each sample, and its derivative; see `NeighborhoodLoss`."""
+        relations = self._relations_of(neighborhoods, probabilities.dtype)
+        return np.einsum("ij,ij->i", probabilities, relations), relations
+
+    def _relations_of(self, neighborhoods, dtype):
+        # Neighbours change rarely, probabilities in every step.
+        if self._relations is None or self._relations[0] is not neighborhoods:
+            values = neighborhoods.relations(self._relation, self._targets)
+            values = ((values - self.smallest) / self.scale).astype(dtype)
+            self._relations = neighborhoods, values
+        return self._relations[1]
+
+
+class KernelRegression(NeighborhoodLoss):
+    """Squared error of the neighbours' mean target, norm(y_i - sum_j p_ij y_j)^2.
+
+    Targets are the columns of y, one column of 0 and 1 per class for classes, centred and
+    scaled so that their mean predicts them with loss 1.
+
+    References
+    ----------
+    Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
+    """
+
+    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
+        if relation.kind == "precomputed":
+            raise ValueError(
+                "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
+                "Use loss='expected_relation'."
+            )
+        if sparse.issparse(targets):
+            targets = targets.toarray()
+        elif relation.kind in ("binary", "multiclass"):
+            targets = np.asarray(targets).reshape(len(weight))
+            targets = targets[:, None] == np.unique(targets)
+        targets = np.asarray(targets, dtype=np.float64).reshape(len(weight), -1)
+        targets = targets - np.average(targets, axis=0, weights=weight)
+        variance = np.average(np.sum(targets**2, axis=1), weights=weight)
+        if variance == 0:
+            raise ValueError("All targets are equal, so no metric can be learned from them.")
+        self.targets = targets / np.sqrt(variance)
+
+    def __call__(self, probabilities, neighborhoods):
+        """Loss of each sample, and its derivative; see `NeighborhoodLoss`."""
+        targets = self.targets.astype(probabilities.dtype, copy=False)
+        residuals = neighborhoods.average(probabilities, targets) - targets
+        losses = np.einsum("ij,ij->i", residuals, residuals)
+        return losses, 2 * neighborhoods.products(residuals, targets)
+
+
+#: Losses by name. A new one is a class above and a line here.
+NEIGHBORHOOD_LOSSES = {
+    "expected_relation": ExpectedRelation,
+    "kernel_regression": KernelRegression,
+}

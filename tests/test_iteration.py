@@ -1,0 +1,102 @@
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris, make_classification
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from metricalign import PSDSVR, RAMLSVR, IteratedMetricLearner, NeighborhoodAlignment
+from metricalign.pairs import NearestClassPairs, NearestPairs, TransformedPairs
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def test_one_round_is_the_learner(iris):
+    np.testing.assert_array_equal(
+        IteratedMetricLearner(n_rounds=1).fit(*iris).components_, PSDSVR().fit(*iris).components_
+    )
+
+
+def test_pairs_of_a_round_are_those_before_and_the_nearest_under_the_last_metric(iris):
+    X, y = iris
+    X, y = np.unique(np.column_stack([X, y]), axis=0)[:, :4], None
+    y = X[:, 0] + X[:, 1] ** 2
+    pairs = NearestPairs(n_neighbors=2)
+    learner = RAMLSVR(pairs=pairs)
+    chosen = []
+    for n_rounds in (1, 2, 3):
+        fitted = IteratedMetricLearner(learner, n_rounds=n_rounds).fit(X, y).learner_
+        chosen.append((fitted, {tuple(sorted(pair)) for pair in fitted.pairs_.tolist()}))
+    for (before, old), (_, new) in itertools.pairwise(chosen):
+        images = before.transform(X)
+        distances = np.linalg.norm(images[:, None] - images, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        nearest = np.argsort(distances, axis=1)[:, :2]
+        added = {tuple(sorted((i, j))) for i, row in enumerate(nearest.tolist()) for j in row}
+        assert new == old | added
+    assert len(chosen[0][1]) < len(chosen[2][1])
+
+
+def test_the_certificate_is_that_of_the_last_round(iris):
+    iterated = IteratedMetricLearner(PSDSVR(tol=1e-6), n_rounds=3).fit(*iris)
+    assert iterated.learner_.converged_
+    again = clone(iterated.learner_).fit(*iris)
+    np.testing.assert_allclose(again.matrix_, iterated.learner_.matrix_, rtol=1e-6, atol=1e-9)
+
+
+def test_rounds_help_where_features_are_noise():
+    X, y = make_classification(
+        1500,
+        80,
+        n_informative=15,
+        n_redundant=0,
+        n_classes=8,
+        n_clusters_per_class=2,
+        class_sep=1.5,
+        random_state=0,
+    )
+    X = StandardScaler().fit_transform(X)
+    accuracy = []
+    for n_rounds in (1, 4):
+        images = IteratedMetricLearner(n_rounds=n_rounds).fit(X[::2], y[::2]).transform(X)
+        neighbors = KNeighborsClassifier().fit(images[::2], y[::2])
+        accuracy.append(neighbors.score(images[1::2], y[1::2]))
+    assert accuracy[1] > accuracy[0] + 0.04
+
+
+def test_what_cannot_be_iterated_is_refused(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="nothing to choose again"):
+        IteratedMetricLearner(PSDSVR(pairs=[[0, 1], [0, 100]])).fit(X, y)
+    relations = np.abs(np.subtract.outer(y, y)).astype(float)
+    with pytest.raises(ValueError, match="nothing to choose again"):
+        IteratedMetricLearner(relation="precomputed").fit(X, relations)
+    with pytest.raises(ValueError, match="'learner' parameter"):
+        IteratedMetricLearner(NeighborhoodAlignment()).fit(X, y)
+
+
+def test_nearest_pairs_of_precomputed_relations(iris):
+    X = iris[0]
+    relations = np.abs(np.subtract.outer(X[:, 0], X[:, 0]))
+    learner = PSDSVR(pairs="nearest")
+    iterated = IteratedMetricLearner(learner, n_rounds=2, relation="precomputed")
+    one_round = clone(learner).set_params(relation="precomputed").fit(X, relations)
+    assert len(iterated.fit(X, relations).learner_.pairs_) > len(one_round.pairs_)
+
+
+def test_transformed_pairs_are_those_of_the_images(iris):
+    X, y = iris
+    scaler = StandardScaler().fit(X * [1, 10, 100, 1000])
+    strategy = NearestClassPairs(2, 2)
+    indices, weights = TransformedPairs(strategy, scaler).select(X, y)
+    expected_indices, expected_weights = strategy.select(scaler.transform(X), y)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_array_equal(weights, expected_weights)
+    with pytest.raises(ValueError, match="'transformer' parameter"):
+        TransformedPairs(strategy, None).select(X, y)
