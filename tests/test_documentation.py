@@ -18,14 +18,15 @@ from metricalign.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
 
-def blocks(language):
-    """Code blocks of README.md, by the line they start in."""
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return {README[: match.start()].count("\n") + 1: match[1] for match in found}
+def blocks(language, text=README):
+    """Code blocks of a page, README.md if not another one, by the line they start in."""
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return {text[: match.start()].count("\n") + 1: match[1] for match in found}
 
 
 def sections(item):
@@ -48,6 +49,18 @@ def test_code_of_the_readme_runs(line, capsys):
     exec(compile(blocks("python")[line], f"README.md, line {line}", "exec"), {})
     printed = capsys.readouterr().out
     assert bool(printed) == ("print(" in blocks("python")[line])
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_code_of_the_guide_runs(page, capsys):
+    for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
+        exec(compile(code, f"{page.name}, line {line}", "exec"), {})
+        assert capsys.readouterr().out
+
+
+def test_guide_names_every_estimator():
+    text = (ROOT / "docs" / "guide" / "estimators.md").read_text(encoding="utf-8")
+    assert {item.__name__ for item in ESTIMATORS} <= set(re.findall(r"\w+", text))
 
 
 def test_loss_of_the_notes_can_be_used():
