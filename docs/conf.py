@@ -90,6 +90,8 @@ SECTIONS = {  # others follow, under their own names
     "linear": "Estimators",
     "cross_validation": "Cross-validation",
     "neighborhood": "Neighbourhood methods",
+    "iteration": "Rounds of pairs",
+    "selection": "The best of many metrics",
     "pair_classification": "Pair classification",
     "deep": "Deep metrics",
     "relations": "Relations",
@@ -102,6 +104,9 @@ SECTIONS = {  # others follow, under their own names
     "multilabel": "Label sets",
     "datasets": "Data sets",
     "plotting": "Pictures",
+    "base": "Base classes",
+    "linear_base": "Base of the linear estimators",
+    "samples": "Distinct samples",
 }
 TABLE = """\
 .. currentmodule:: metricalign
