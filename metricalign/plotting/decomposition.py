@@ -145,9 +145,9 @@ class DistanceDecompositionDisplay:
         colors = np.where(sums < 0, NEGATIVE, POSITIVE)
         self.bars_ = axes[0].barh(places, sums, color=colors)
         # Room for the shares at the ends of the bars.
-        reach = 0.2 * (np.abs(sums).max() or 1.0)
-        lowest = sums.min() - reach if sums.min() < 0 else 0.0
-        axes[0].set_xlim(lowest, max(sums.max(), 0.0) + reach)
+        lowest, highest = min(sums.min(), 0.0), max(sums.max(), 0.0)
+        reach = 0.2 * (highest - lowest or 1.0)
+        axes[0].set_xlim(lowest - reach if lowest < 0 else 0.0, highest + reach)
         if self.squared_distance > 0:
             # The sum turns -0.0 into 0.0.
             shares = np.round(sums / self.squared_distance, 2) + 0.0
