@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context, clone
 from sklearn.frozen import FrozenEstimator
@@ -15,6 +14,7 @@ from metricalign.base import MetricLearner
 from metricalign.linear import PSDSVR
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
+from metricalign.relations import resolve_relation
 
 __all__ = ["IteratedMetricLearner"]
 
@@ -34,7 +34,7 @@ class IteratedMetricLearner(MetricLearner):
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
-        Relation of two targets, see `metricalign.relations`; replaces that of the learner.
+        Relation of two targets, see `metricalign.relations`; for a learner whose own is "auto".
 
     Attributes
     ----------
@@ -96,9 +96,10 @@ class IteratedMetricLearner(MetricLearner):
             If an argument is not valid, or no metric can be learned from the targets.
         """
         X = self._validate_samples(X, y)
-        relation, _ = self._relation_of(y, X.shape[0])
         learner = PSDSVR() if self.learner is None else clone(self.learner)
-        learner.set_params(relation=self.relation)
+        if isinstance(learner.relation, str) and learner.relation == "auto":
+            learner.set_params(relation=self.relation)
+        relation = resolve_relation(learner.relation, y)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")
         if is_given or (
@@ -112,7 +113,7 @@ class IteratedMetricLearner(MetricLearner):
         strategies = [strategy]
         fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
         for _ in range(self.n_rounds - 1):
-            if not np.any(fitted.get_mahalanobis_matrix()):
+            if abs(fitted.components_).max() == 0:
                 break
             strategies = [*strategies, TransformedPairs(strategy, FrozenEstimator(fitted))]
             fitted = clone(learner).set_params(pairs=UnionPairs(strategies))

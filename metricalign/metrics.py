@@ -30,7 +30,10 @@ matrix of the relations of all pairs (see `pairwise_relations`), so they need me
 square of the number of samples.
 
 `SCORERS` has them all for ``scoring`` of scikit-learn's searches. As in scikit-learn, scorers
-of losses return the negative loss:
+of losses return the negative loss. Give one, ``SCORERS["ndcg"]``, or a dict of those that suit the
+estimator, as in the example, and then `refit` of a search names one of them: no estimator suits
+all. The names are no strings for ``scoring``: ``scoring="average_precision"`` is scikit-learn's
+mean over the labels, and ``SCORERS["average_precision"]`` is a mean over the samples.
 
 ============================  ====================================  ========================
 name                          function                              needs of the estimator
@@ -846,7 +849,8 @@ _SCORERS: dict[str, Callable[..., float]] = {
     "ndcg": RetrievalScorer(neighbors_ndcg_score),
 }
 
-#: Scorers by name, for ``scoring`` of scikit-learn's searches; those of losses are negated.
+#: Scorers by name; those of losses are negated. ``scoring`` of scikit-learn's searches takes one of
+#: them, or a dict of some.
 SCORERS: Mapping[str, Any] = _Scorers(_SCORERS)
 
 

@@ -504,7 +504,8 @@ class NearestPairs(BaseEstimator):
         shortage = _describe_shortage(
             "n_neighbors", self.n_neighbors, n_found, "other distinct samples"
         )
-        _warn_of_shortages([shortage], neighbors)
+        if getattr(self, "_is_asked_for", True):
+            _warn_of_shortages([shortage], neighbors)
         return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
 
 
@@ -635,7 +636,8 @@ class NearestClassPairs(BaseEstimator):
                 f"with n_same={self.n_same} and n_other={self.n_other} there are no two distinct "
                 f"samples {sought} among n_classes={classes.max(initial=-1) + 1}; ",
             )
-        _warn_of_shortages(shortages, neighbors)
+        if getattr(self, "_is_asked_for", True):
+            _warn_of_shortages(shortages, neighbors)
         return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
 
 
@@ -1086,7 +1088,10 @@ def resolve_pairs(pairs: Any, kind: str) -> Any:
     if isinstance(pairs, str) and pairs == "auto":
         pairs = "nearest_class" if kind in _CLASS_KINDS else "nearest"
     if isinstance(pairs, str) and pairs in _STRATEGIES:
-        return _STRATEGIES[pairs]()
+        strategy = _STRATEGIES[pairs]()
+        # Nobody asked for its numbers, so none is missed.
+        strategy._is_asked_for = False
+        return strategy
     raise ValueError(
         f"The 'pairs' parameter must be 'auto', one of {sorted(_STRATEGIES)}, an object with a "
         f"method select such as NearestPairs(), or an integer array of shape (n_pairs, 2). "

@@ -51,6 +51,7 @@ does not depend on how many outputs there are.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -561,6 +562,7 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
     _check_training_targets(y)
     if relation == "auto":
         kind = _kind_of_targets(y)
+        _warn_of_doubt(y, kind)
         name = _AUTOMATIC[kind]
         definition = RELATIONS[name]
     else:
@@ -670,6 +672,27 @@ def _kind_of_targets(y):
             return "continuous"
     with np.errstate(invalid="ignore"):  # it casts large floats to integers
         return type_of_target(y, input_name="y")
+
+
+def _warn_of_doubt(y, kind):
+    """Say so where targets of another kind look the same."""
+    if kind in ("binary", "multiclass") and _are_numbers(y) and len(np.unique(y)) > 20:
+        warnings.warn(
+            f"y has {len(np.unique(y))} different integers and is taken as classes. Say "
+            'relation="class" if it is, relation="absolute_difference" if they are numbers.',
+            UserWarning,
+            stacklevel=2,
+        )
+    elif kind == "multioutput" and _are_non_negative_columns(y):
+        sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
+        if sums.min() > 0 and np.ptp(sums) <= 0.03 * sums.mean():
+            warnings.warn(
+                f"The rows of y are nonnegative and sum to between {sums.min():g} and "
+                f"{sums.max():g}, and are taken as several numbers. Divide them by their sums if "
+                'they are label distributions; say relation="euclidean" if they are not.',
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _kind_in_domain(domain, y):

@@ -14,7 +14,7 @@ from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
@@ -28,6 +28,8 @@ from metricalign.relations import TargetRelation, check_targets
 from metricalign.samples import check_magnitude
 
 __all__ = ["MetricLearnerCV"]
+
+_SAMPLES_OF_BATCH = 1000
 
 
 def _default_candidates(kind):
@@ -92,7 +94,7 @@ class MetricLearnerCV(MetricLearner):
         What was chosen from.
     scores_ : ndarray of shape (n_candidates, n_folds)
         Mean relation of held-out samples and their neighbours, for each candidate and fold; low is
-        good, NaN where the candidate could not be fitted.
+        good, NaN where the candidate could not be fitted or learned the zero metric.
     best_indices_ : ndarray of int of shape (n_best,)
         Candidates that were averaged, by their mean score, the best first; only that of Euclid's
         distance if none is better.
@@ -208,8 +210,9 @@ class MetricLearnerCV(MetricLearner):
             order = check_random_state(self.random_state).permutation(len(everyone))
             compared = everyone[np.sort(order[: self.max_samples])]
         folds = self._folds(data, compared)
+        is_whole = len(compared) == len(everyone)
         judged = Parallel(n_jobs=self.n_jobs)(
-            delayed(_judge)(candidate, data, fold, self.n_neighbors)
+            delayed(_judge)(candidate, data, fold, self.n_neighbors, is_whole)
             for candidate in candidates
             for fold in folds
         )
@@ -222,9 +225,15 @@ class MetricLearnerCV(MetricLearner):
                 print(f"[{type(self).__name__}] {score:.6g} {candidate}", flush=True)
         # NaN comes last.
         best = np.argsort(mean, kind="stable")[: min(self.n_best, np.count_nonzero(mean == mean))]
+        if len(best) == 0:
+            raise ValueError(
+                "Every candidate learned the zero metric in some fold, under which no sample is "
+                "nearer than another. Add 'passthrough' or others to candidates."
+            )
         if "passthrough" in candidates:
             euclid = candidates.index("passthrough")
-            best = best[(mean[best] < mean[euclid]) | (best == best[0])]
+            better = best[mean[best] < mean[euclid]]
+            best = better if len(better) else np.array([euclid])
         if candidates[best[0]] == "passthrough" and len(candidates) > 1:
             warnings.warn(
                 f"{type(self).__name__} keeps Euclid's distance: no candidate has neighbours "
@@ -233,17 +242,17 @@ class MetricLearnerCV(MetricLearner):
                 UserWarning,
                 stacklevel=3,
             )
-        if len(compared) < len(everyone):
-            members = Parallel(n_jobs=self.n_jobs)(
-                delayed(data.components)(candidates[index], everyone) for index in best
-            )
-        else:
+        if is_whole:
             members = [
                 components[index * len(folds) + fold]
                 for index in best
                 for fold in range(len(folds))
             ]
-        average = _root_of_mean([member for member in members if member.any()], data)
+        else:
+            members = Parallel(n_jobs=self.n_jobs)(
+                delayed(data.components)(candidates[index], everyone) for index in best
+            )
+        average = _root_of_mean(members, data)
         self.relation_, self.candidates_, self.scores_ = relation, candidates, scores
         self.best_indices_, self.components_ = best, average
         return self
@@ -253,11 +262,14 @@ class MetricLearnerCV(MetricLearner):
         is_class = data.relation.kind in ("binary", "multiclass")
         y = data.y if is_class else None
         n_samples = data.X.shape[0]
-        is_compared = np.isin(np.arange(n_samples), compared)
+        is_compared = np.zeros(n_samples, dtype=bool)
+        is_compared[compared] = True
         splitter = check_cv(self.cv, y, classifier=is_class)
+        everyone = np.arange(n_samples)
+        # Lists and masks are indices too.
         folds = [
-            tuple(rows[is_compared[rows]] for rows in fold)
-            for fold in splitter.split(np.empty((n_samples, 1)), y)
+            tuple(rows[is_compared[rows]] for rows in (everyone[train], everyone[test]))
+            for train, test in splitter.split(np.empty((n_samples, 1)), y)
         ]
         if min(len(train) for train, _ in folds) < 2 or min(len(test) for _, test in folds) < 1:
             raise ValueError(
@@ -336,36 +348,48 @@ class _Data(NamedTuple):
         return rows[kept], weight
 
 
-def _judge(candidate, data, fold, n_neighbors) -> tuple[float, NDArray | None, str]:
+def _judge(candidate, data, fold, n_neighbors, is_kept) -> tuple[float, NDArray | None, str]:
     """Mean relation of the held-out samples of a fold and their neighbours.
 
-    And the components of the candidate, or why it could not be fitted.
+    And the components of the candidate, if they are to be kept, or why it could not be fitted.
     """
     train, test = fold
     try:
         components = data.components(candidate, train)
     except ValueError as error:
         return np.nan, None, str(error)
-    images = data.X @ components.T
+    if not components.any():
+        # Of equal distances none is the nearest.
+        return np.nan, components, ""
     train, train_weight = data.distinct(train)
     test, test_weight = data.distinct(test)
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(train))).fit(images[train])
-    nearest = search.kneighbors(images[test], return_distance=False)
+    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(train)))
+    search.fit(data.X[train] @ components.T)
+    nearest = search.kneighbors(data.X[test] @ components.T, return_distance=False)
     pairs = np.column_stack([np.repeat(test, nearest.shape[1]), train[nearest].ravel()])
     relations = data.relation(data.targets, pairs).reshape(nearest.shape)
     means = np.average(relations, axis=1, weights=train_weight[nearest])
-    return float(np.average(means, weights=test_weight)), components, ""
+    score = float(np.average(means, weights=test_weight))
+    return score, components if is_kept else None, ""
 
 
 def _root_of_mean(members, data) -> NDArray:
     """Components of the mean of metrics, each scaled to the same mean squared distance."""
-    mean = 0
+    X, weight = data.X, data.sample_weight
+    weight = np.ones(X.shape[0]) if weight is None else weight
+    share = (weight / weight.sum()).astype(X.dtype)
+    center = X.T @ share
+    # The images of many samples in many dimensions are not kept all at once.
+    batches = list(gen_batches(X.shape[0], _SAMPLES_OF_BATCH))
+    mean = np.zeros((X.shape[1], X.shape[1]), dtype=X.dtype)
     for components in members:
-        images = data.X @ components.T
-        center = np.average(images, axis=0, weights=data.sample_weight)
-        squares = np.sum((images - center) ** 2, axis=1)
-        size = np.average(squares, weights=data.sample_weight)
-        mean = mean + components.T @ (components / data.X.dtype.type(size * len(members)))
+        size = sum(
+            share[batch] @ np.sum((X[batch] @ components.T - components @ center) ** 2, axis=1)
+            for batch in batches
+        )
+        # Fitted to all samples, one may be the zero metric though it was not in the folds.
+        if size > 0:
+            mean = mean + components.T @ (components / X.dtype.type(size * len(members)))
     # The symmetric root: unlike a map by eigenvectors it is unique where eigenvalues are equal.
     values, vectors = np.linalg.eigh(mean)
     values[values < len(mean) * np.finfo(mean.dtype).eps * values[-1]] = 0

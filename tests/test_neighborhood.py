@@ -701,7 +701,7 @@ def test_refine_after_a_fit_without(classes):
 
 def test_warning_when_max_iter_is_reached(data):
     X, y = data
-    with pytest.warns(ConvergenceWarning, match=r"NeighborhoodAlignment used max_iter=2 .* tol"):
+    with pytest.warns(ConvergenceWarning, match=r"after 2 iterations .* tol"):
         learner = NeighborhoodAlignment(max_iter=2).fit(X, y)
     assert not learner.converged_
     assert learner.n_iter_ == 2
@@ -1043,3 +1043,31 @@ def test_own_loss(classes):
     learner = NeighborhoodAlignment(KernelRegression).fit(X, y)
     expected = NeighborhoodAlignment("kernel_regression").fit(X, y)
     np.testing.assert_array_equal(learner.components_, expected.components_)
+
+
+@pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
+def test_a_constant_feature_does_not_count_for_new_samples(shrinkage):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(60, 3)), np.full(60, 0.1)])
+    y = (X[:, 0] + 0.5 * rng.normal(size=60) > 0).astype(int)
+    learner = NeighborhoodAlignment(shrinkage=shrinkage).fit(X, y)
+    assert np.abs(learner.components_[:, 3]).max() < 1e-12 * np.abs(learner.components_).max()
+
+
+@every_loss
+def test_a_neighbor_that_is_listed_twice_counts_once(loss, data):
+    X, y = data
+    n = len(X)
+    others = np.array([np.delete(np.arange(n), i) for i in range(n)])
+    relation = resolve_relation("auto", y)
+    found = []
+    for neighborhoods in (AllSamples(n), NeighborLists(np.hstack([others, others[:, ::3]]))):
+        targets, weight = relation.encode(y), np.ones(n)
+        objective = NeighborhoodObjective(
+            X, NEIGHBORHOOD_LOSSES[loss](relation, targets, weight), weight, 0.1
+        )
+        objective.neighborhoods = neighborhoods
+        found.append(objective.value_and_gradient(np.eye(X.shape[1])))
+    (value, gradient), (value_of_lists, gradient_of_lists) = found
+    assert value_of_lists == pytest.approx(value)
+    np.testing.assert_allclose(gradient_of_lists, gradient, atol=1e-10)

@@ -321,6 +321,7 @@ def test_multioutput_relation_ignores_shift_and_scale_of_each_column(y, slopes):
 # The decision of "auto"
 
 
+@pytest.mark.filterwarnings("ignore:y has .* different integers", "ignore:The rows of y are")
 @pytest.mark.parametrize(
     ("y", "kind", "name"),
     [
@@ -783,3 +784,19 @@ def test_callable_that_is_not_symmetric(y):
 
 def test_callable_rounding_passes_for_symmetric():
     assert resolve_relation(lambda u, v: abs(u - v) * (1 + 1e-12 * u), [1.0, 2.5]).n_outputs == 1
+
+
+def test_many_integers_that_are_taken_as_classes_are_named():
+    with pytest.warns(UserWarning, match="y has 30 different integers and is taken as classes"):
+        assert resolve_relation("auto", np.arange(300) % 30).name == "class"
+    resolve_relation("class", np.arange(300) % 30)
+    resolve_relation("auto", np.arange(300) % 20)
+
+
+@pytest.mark.parametrize("factor", [1, 100])
+def test_shares_that_are_rounded_are_named(factor):
+    shares = factor * np.random.default_rng(0).dirichlet(np.ones(4), size=50).round(2)
+    with pytest.warns(UserWarning, match="Divide them by their sums"):
+        assert resolve_relation("auto", shares).kind == "multioutput"
+    resolve_relation("auto", shares / shares.sum(axis=1, keepdims=True))
+    resolve_relation("euclidean", shares)

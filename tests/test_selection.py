@@ -200,3 +200,34 @@ def test_progress_is_printed_when_asked(iris, capsys):
         warnings.simplefilter("ignore", UserWarning)
         MetricLearnerCV(CANDIDATES, cv=2, verbose=1).fit(*iris)
     assert capsys.readouterr().out.count("[MetricLearnerCV]") == len(CANDIDATES)
+
+
+def test_a_tie_keeps_euclid(iris):
+    X, y = iris
+    X, y = X[y < 2], y[y < 2]
+    with pytest.warns(UserWarning, match="keeps Euclid's distance"):
+        search = MetricLearnerCV([PSDSVR(), "passthrough"], cv=3, n_neighbors=1).fit(X, y)
+    assert search.scores_[0].mean() == search.scores_[1].mean()
+    np.testing.assert_array_equal(search.best_indices_, [1])
+
+
+@pytest.mark.filterwarnings("ignore:.*zero metric")
+@pytest.mark.filterwarnings("ignore:.*keeps Euclid's distance")
+def test_the_zero_metric_is_not_chosen():
+    # The first samples, which ties would take for the nearest, are all of the frequent class.
+    X, y = np.random.default_rng(0).normal(size=(200, 4)), np.repeat([0, 1], [180, 20])
+    zero = PSDSVR(epsilon=5.0)
+    search = MetricLearnerCV([zero, "passthrough"], cv=3).fit(X, y)
+    assert np.isnan(search.scores_[0]).all()
+    np.testing.assert_array_equal(search.best_indices_, [1])
+    with pytest.raises(ValueError, match="learned the zero metric"):
+        MetricLearnerCV([zero], cv=3).fit(X, y)
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, lambda rows: np.isin(np.arange(75), rows)])
+def test_folds_may_be_lists_or_masks(iris, form):
+    X, y = iris
+    folds = list(KFold(3, shuffle=True, random_state=0).split(X))
+    expected = MetricLearnerCV(CANDIDATES, cv=folds).fit(X, y).scores_
+    given = [(form(train), form(test)) for train, test in folds]
+    np.testing.assert_array_equal(MetricLearnerCV(CANDIDATES, cv=given).fit(X, y).scores_, expected)

@@ -290,7 +290,7 @@ def main():
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {}
-    if RESULTS.exists() and not arguments.fresh:
+    if RESULTS.exists():
         results = json.loads(RESULTS.read_text())
     here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
     sets = {kind: [n for n in list_datasets(kind) if n in here] for kind in arguments.kinds}
@@ -306,7 +306,7 @@ def main():
         for name in names
         for method in arguments.methods
         if candidates(method, kind)
-        and key(method, name, arguments.max_samples, seed) not in results
+        and (arguments.fresh or key(method, name, arguments.max_samples, seed) not in results)
     ]
     finished = Parallel(arguments.n_jobs, return_as="generator_unordered")(
         delayed(_keyed_cell)(*place) for place in todo

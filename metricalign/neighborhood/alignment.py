@@ -64,7 +64,8 @@ class NeighborhoodAlignment(MetricLearner):
         S is the covariance of the samples, shrunk toward the multiple of the identity with the same
         trace: 1 is the identity, which penalises the weight of features, and values near 0 penalise
         the spread of the images, so that correlated features cost no more. The search from Euclid's
-        distance starts at the root of the inverse of S. Sparse X needs 1 or becomes dense.
+        distance starts at the root of the inverse of S. Sparse X becomes dense if this is below 1,
+        or if X has fewer samples than features.
     refine : metric learner or None, default=None
         Estimator whose solution the search starts from, such as ``PSDSVR()``; it is fitted to the
         same samples, with the relation of this estimator if its own is "auto", and its
@@ -73,7 +74,8 @@ class NeighborhoodAlignment(MetricLearner):
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int or None, default=None
-        Largest number of rows of L; None for as many as there are features.
+        Largest number of rows of L; None for as many as there are features. The search keeps 40
+        copies of L: with thousands of features set it, or reduce them first.
     n_neighbors : int or None, default=None
         How many samples can be the neighbour of each: the nearest under the current map, sought
         again every 20 iterations, and as many random ones. None for all others up to 1,000
@@ -98,7 +100,7 @@ class NeighborhoodAlignment(MetricLearner):
     n_iter_ : int
         Iterations.
     converged_ : bool
-        Whether an iteration lowered the objective by less than `tol`.
+        Whether an iteration lowered the objective by less than `tol`, or none could.
     refined_ : estimator or None
         The fitted learner that the search started from.
     relation_ : TargetRelation
@@ -222,10 +224,10 @@ class NeighborhoodAlignment(MetricLearner):
         refined = None
         if self.refine is not None:
             refined = clone(self.refine)
-            if refined.get_params().get("relation") == "auto":
+            relation = refined.get_params().get("relation")
+            if isinstance(relation, str) and relation == "auto":
                 refined.set_params(relation=self.relation)
-            refined.fit(X, y, sample_weight=sample_weight)
-        self.relation_, self.refined_ = samples.relation, refined
+            refined.fit(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
         start = np.eye(coordinates.shape[1])
         if refined is not None and abs(refined.components_).max() > 0:
             start = refined.components_ @ inverse
@@ -234,13 +236,15 @@ class NeighborhoodAlignment(MetricLearner):
         start[
             :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
         ] = 0
-        start = _leading(np.asarray(start, dtype=X.dtype), coordinates, self.n_components)
         objective = NeighborhoodObjective(coordinates, loss, samples.weight, self.alpha)
-        self._minimize(objective, start, lambda components: components @ basis)
+        start = _leading(np.asarray(start, dtype=X.dtype), objective, self.n_components)
+        known = {"relation_": samples.relation, "refined_": refined}
+        self._minimize(objective, start, basis, known)
         if not self.converged_:
             warnings.warn(
-                f"{type(self).__name__} used max_iter={self.max_iter} iterations and lowered the "
-                f"objective by more than tol={self.tol:.1e} in the last. Increase max_iter or tol.",
+                f"{type(self).__name__} stopped after {self.n_iter_} iterations (max_iter="
+                f"{self.max_iter}), the last of which lowered the objective by more than tol="
+                f"{self.tol:.1e}. Increase max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -260,7 +264,7 @@ class NeighborhoodAlignment(MetricLearner):
         others = (np.arange(len(images))[:, None] + steps) % len(images)
         return NeighborLists(np.hstack([nearest, others]))
 
-    def _minimize(self, objective, components, in_units_of_X):
+    def _minimize(self, objective, components, basis, known):
         """Minimise from a start, and keep what is reached even where that is interrupted."""
         X = objective.X
         random_state = check_random_state(self.random_state)
@@ -287,9 +291,9 @@ class NeighborhoodAlignment(MetricLearner):
                 )
 
         is_complete = isinstance(objective.neighborhoods, AllSamples)
-        self.converged_ = False
+        converged = False
         try:
-            while n_iter < self.max_iter and not self.converged_:
+            while n_iter < self.max_iter and not converged:
                 if n_iter:
                     objective.neighborhoods = self._neighborhoods(X @ components.T, random_state)
                 left = self.max_iter - n_iter
@@ -307,10 +311,17 @@ class NeighborhoodAlignment(MetricLearner):
                     },
                 )
                 value = float(result.fun)
-                self.converged_ = result.status != 1
+                # 1 is the number of iterations; 2, that no step lowers it in this precision.
+                converged = result.status != 1
         finally:
-            self.components_ = in_units_of_X(components.astype(X.dtype))
-            self.objective_, self.n_iter_ = value, n_iter
+            if np.isfinite(value):
+                vars(self).update(
+                    known,
+                    components_=components.astype(X.dtype) @ basis,
+                    objective_=value,
+                    n_iter_=n_iter,
+                    converged_=converged,
+                )
         if not np.isfinite(value):
             raise ValueError(
                 f"The objective is {value}: alpha={self.alpha} leads beyond the range of "
@@ -329,23 +340,26 @@ def _coordinates(X, weight, shrinkage) -> tuple[Any, NDArray, NDArray]:
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
-    basis = np.eye(X.shape[1], dtype=X.dtype)
     if X.shape[0] < X.shape[1]:
         # A difference of samples has no other part, so nothing is lost.
         X = (X.toarray() if sparse.issparse(X) else X) - mean
         _, lengths, basis = linalg.svd(X, full_matrices=False)
         basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
         X = X @ basis.T
-    elif not sparse.issparse(X):
-        X = X - mean
+    else:
+        basis = np.eye(X.shape[1], dtype=X.dtype)
+        X = X if sparse.issparse(X) else X - mean
     inverse = basis.T
     if shrinkage < 1:
         X = X.toarray() - mean if sparse.issparse(X) else X
+        is_constant = np.ptp(X, axis=0) == 0
         values, vectors = np.linalg.eigh(X.T @ (weight[:, None] * X))
         values = (1 - shrinkage) * np.maximum(values, 0) + shrinkage * values.mean()
         basis = (vectors / np.sqrt(values)) @ (vectors.T @ basis)
         inverse = (inverse @ vectors * np.sqrt(values)) @ vectors.T
         X = X @ (vectors / np.sqrt(values)) @ vectors.T
+        # Rounding must not make a constant feature vary.
+        X[:, is_constant] = 0
     if sparse.issparse(X):
         total = mean_variance_axis(X, axis=0, weights=weight)[1].sum()
     else:
@@ -356,10 +370,10 @@ def _coordinates(X, weight, shrinkage) -> tuple[Any, NDArray, NDArray]:
     return X / scale, basis / scale, inverse * scale
 
 
-def _leading(components, X, n_components) -> NDArray:
+def _leading(components, objective, n_components) -> NDArray:
     """Directions of the largest variance of the images, at most so many."""
     if n_components is None or n_components >= len(components):
         return components
-    images = X @ components.T
-    _, vectors = np.linalg.eigh(np.cov(images, rowvar=False))
+    images = objective.images(components)
+    _, vectors = np.linalg.eigh(images.T @ (objective.share[:, None] * images))
     return vectors[:, ::-1][:, :n_components].T @ components

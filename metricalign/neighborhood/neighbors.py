@@ -108,17 +108,21 @@ class NeighborLists(Neighborhoods):
     Parameters
     ----------
     indices : ndarray of int of shape (n_samples, n_neighbors)
-        The neighbours of each sample, itself not among them.
+        The neighbours of each sample, itself not among them. One that is listed again counts once.
     """
 
     def __init__(self, indices: NDArray):
-        self.indices = indices
+        # Beside each other those that are listed again are seen.
+        self.indices = np.sort(indices, axis=1)
+        self._is_repeated = np.zeros(indices.shape, dtype=bool)
+        self._is_repeated[:, 1:] = self.indices[:, 1:] == self.indices[:, :-1]
 
     def squared_distances(self, images):
         """Squared distances; see `Neighborhoods.squared_distances`."""
         distances = self.products(images, images)
         distances *= -2
         distances += self.of_neighbors(np.einsum("ij,ij->i", images, images))
+        distances[self._is_repeated] = np.inf
         return distances
 
     def relations(self, relation, targets):
