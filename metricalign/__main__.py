@@ -100,6 +100,10 @@ def _parse(arguments: list[str]) -> Namespace:
     tops = ("-h", "--help", "--version")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in tops):
         arguments = ["tour", *arguments]
+    if arguments[0] not in ("tour", "evaluate") and Path(arguments[0]).is_file():
+        raise InputError(
+            f"{arguments[0]!r} is not a command; did you mean: evaluate {arguments[0]} --target ..."
+        )
     return parser.parse_args(arguments)
 
 
@@ -140,8 +144,8 @@ def _add_evaluate(commands):
         "--method",
         nargs="+",
         type=_method,
-        default=["RAMLSVR"],
-        help=f"metric learners to compare: {', '.join(METHODS)} (default: RAMLSVR); "
+        default=["PSDSVR"],
+        help=f"metric learners to compare: {', '.join(METHODS)} (default: PSDSVR); "
         f"{', '.join(METHODS_OF_CLASSES)} learn from classes only",
         metavar="NAME",
     )

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import metricalign
 import metricalign.__main__ as main_module
-from metricalign import RAMLSVR
+from metricalign import PSDSVR
 from metricalign.__main__ import main
 from metricalign.base import EmbeddingLearner
 from metricalign.command_line import commands, evaluation, figures
@@ -116,7 +116,8 @@ def test_evaluate_finds_out_the_kind(kind, table, monkeypatch, capsys):
     assert main(["evaluate", table, *arguments]) == 0
     output = capsys.readouterr()
     assert f"--kind {kind}" in output.out
-    assert all(f"\n{name} " in output.out for name in ("Euclid", "RAMLSVR"))
+    assert all(f"\n{name} " in output.out for name in ("Euclid", "PSDSVR"))
+    assert "--method NAME" in output.out
     assert all(measure.name in output.out for measure in KINDS[kind].measures)
     _, _, tables = output.out.partition("Nearest neighbours")
     assert max(map(len, tables.splitlines())) <= 100
@@ -387,8 +388,14 @@ def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):
     assert joblib.load(path).predict(new).shape == (3,)
 
 
-OF_ALL = {"embedding.png", "distance_relation.png", "decomposition.png"}
-OF_CONVEX = OF_ALL | {"spectrum.png", "heatmap.png", "convergence.png"}
+OF_ALL = {
+    "embedding.png",
+    "distance_relation.png",
+    "decomposition.png",
+    "heatmap.png",
+    "spectrum.png",
+}
+OF_CONVEX = OF_ALL | {"convergence.png"}
 
 
 @pytest.mark.parametrize(
@@ -404,6 +411,7 @@ def test_plot(method, names, table, tmp_path, reads_only, capsys):
     output = capsys.readouterr().out
     assert f"Pictures of {method} in {folder}" in output
     assert all(name in output for name in names)
+    assert ("no convergence.png" in output) == ("convergence.png" not in names)
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -527,21 +535,21 @@ def test_progress_is_for_terminals_and_logs(table, tmp_path, monkeypatch, capsys
     arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
     assert main([*arguments, "--verbose"]) == 0
     output = capsys.readouterr()
-    assert "table: RAMLSVR, fold 2 of 2\n" in output.err
+    assert "table: PSDSVR, fold 2 of 2\n" in output.err
     assert "\r" not in output.err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(arguments) == 0
     output = capsys.readouterr()
-    assert "\rtable: RAMLSVR, fold 2 of 2" in output.err
+    assert "\rtable: PSDSVR, fold 2 of 2" in output.err
     assert output.err.endswith(" \r")
     assert "\r" not in output.out
 
 
 def test_warnings_become_notes(table, monkeypatch, capsys):
-    monkeypatch.setitem(METHODS, "RAMLSVR", RAMLSVR(max_iter=3, tol=1e-9))
+    monkeypatch.setitem(METHODS, "PSDSVR", PSDSVR(max_iter=3, tol=1e-9))
     assert main(["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]) == 0
     error = capsys.readouterr().err
-    assert error.startswith("note: RAMLSVR used max_iter=3")
+    assert error.startswith("note: PSDSVR used max_iter=3")
     assert error.count("\n") == 1
     assert "(8 times)" in error
     assert warnings.showwarning.__module__ != "metricalign.command_line.commands"
@@ -558,7 +566,7 @@ def test_module_runs_as_a_program(table):
     # The classes of a fold have fewer members than the default neighbours.
     assert all(line.startswith("note: n_same=") for line in result.stderr.splitlines())
     assert result.stdout.isascii()
-    assert "RAMLSVR" in result.stdout
+    assert "PSDSVR" in result.stdout
 
 
 def test_import_is_light():
@@ -597,7 +605,7 @@ def test_file_is_missing(table, tmp_path, capsys):
         ("1,2\n3,4\n", "expected column names"),
         ("a,b,a\n1,2,3\n", "several columns of the name 'a'"),
         ("a,b\n1,2\n1,2,3\n", "line 3: 3 fields"),
-        ("a,b\n1,2\n\n1\n", "line 4: 1 fields"),
+        ("a,b\n1,2\n\n1\n", "line 4: 1 field,"),
         ('a,b\n1,"2\n3,4\n', "never closed"),
         ("PK\0\0\1\2", "not a text file"),
     ],
@@ -644,7 +652,7 @@ def test_unknown_columns(table, capsys):
         (["--target", "share_a", "share_b", "--kind", "distribution"], "sum to 1"),
         (["--target", "weight", "--folds", "-3"], "'-3': expected an integer"),
         (["--target", "weight", "--folds", "two"], "'two': expected an integer"),
-        (["--target", "weight", "--folds", "31"], "60 rows with a target are too few"),
+        (["--target", "weight", "--folds", "31"], "too few rows with a target for 31 folds: 60,"),
         (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
         (["--target", "weight", "--method", "ramlsv"], "'ramlsv' is not one of NCML"),
         (["--target", "weight", "--delimiter", "::"], "expected one character"),
@@ -665,6 +673,40 @@ def test_unknown_command(capsys):
     assert "evalute" in error_of(capsys, "evalute", "table.csv")
 
 
+def test_a_table_without_a_command(table, capsys):
+    assert f"did you mean: evaluate {table} --target ..." in error_of(capsys, table)
+
+
+def test_decimal_commas_in_some_columns(frame, tmp_path, reads_only, capsys):
+    frame["code"] = np.where(frame["length"] > 0, "1,2 m", "3 m")
+    path = tmp_path / "table.csv"
+    # The few different lengths could be categories.
+    frame.round({"length": 0, "weight": 1}).to_csv(path, index=False, sep=";", decimal=",")
+    wanted = ["evaluate", path, "--target", "species"]
+    message = "numbers with a decimal comma in columns 'length', 'width', 'noise', 'weight'"
+    assert message in error_of(capsys, *wanted)
+    assert "in column 'weight'; give --decimal ," in error_of(
+        capsys, *wanted, "--features", "weight", "is_*"
+    )
+    assert "in column 'weight'" in error_of(
+        capsys, "evaluate", path, "--target", "weight", "--features", "is_*"
+    )
+    for options in (["--features", "is_*", "town"], ["--decimal", ",", "--drop", "share_*"]):
+        assert main([*map(str, wanted), *options]) == 0
+    assert "of numbers, 2 of categories" in capsys.readouterr().out
+
+
+def test_one_is_not_plural(frame, tmp_path, reads_only, capsys):
+    path = tmp_path / "table.csv"
+    frame.loc[3, "weight"], frame.loc[4, "length"] = np.nan, np.nan
+    frame.to_csv(path, index=False)
+    assert main(["evaluate", str(path), "--target", "weight", "--features", "length"]) == 0
+    output = capsys.readouterr().out
+    assert "59 rows, 1 feature:" in output
+    assert "dropped: 1 row without" in output
+    assert "imputed: 1 missing value," in output
+
+
 @pytest.mark.parametrize(
     ("change", "target", "message"),
     [
@@ -673,6 +715,11 @@ def test_unknown_command(capsys):
         (lambda f: f.assign(species=["a", *["b"] * 59]), "species", "fewer than 2 classes"),
         (lambda f: f.assign(species=np.nan), "species", "no row has a value"),
         (lambda f: f[:9], "species", "Give more rows"),
+        (
+            lambda f: f[["length", "weight"]][:2],
+            "weight",
+            "too few rows with a target for 5 folds: 2",
+        ),
         (lambda f: f.assign(species=np.arange(60) // 3), "species", "fewer --folds"),
         (lambda f: f.assign(width=[np.inf, *[1.0] * 59]), "species", "'width' has 1 infinite"),
         (lambda f: f.assign(weight=[np.inf, *f["weight"][1:]]), "weight", "infinite values"),

@@ -20,7 +20,15 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from metricalign import PSDSVR, RAMLKRR, RAMLSVR, RelationAlignment
+from metricalign import (
+    PSDSVR,
+    RAMLKRR,
+    RAMLSVR,
+    IteratedMetricLearner,
+    MetricLearnerCV,
+    NeighborhoodAlignment,
+    RelationAlignment,
+)
 from metricalign.plotting import (
     ConvergenceDisplay,
     DistanceDecompositionDisplay,
@@ -388,13 +396,39 @@ def test_diagonal_matrices_are_drawn_without_their_zeros(diabetes):
     assert np.array_equal(spectrum.eigenvalues, np.sort(diagonal)[::-1])
     heatmap = MetricHeatmapDisplay.from_estimator(learner, max_features=3)
     largest = np.sort(np.argsort(-diagonal, kind="stable")[:3])
-    assert np.array_equal(heatmap.image_.get_array(), np.diag(diagonal[largest]))
+    assert sparse.issparse(heatmap.matrix)
+    assert np.allclose(heatmap.image_.get_array(), np.diag(diagonal[largest]), atol=0)
 
 
-def test_heatmap_has_the_entries_and_names_of_the_matrix(wine):
+@pytest.mark.parametrize(
+    "learner",
+    [
+        NeighborhoodAlignment(n_components=3),
+        IteratedMetricLearner(),
+        MetricLearnerCV(["passthrough", PSDSVR()], cv=2),
+    ],
+)
+def test_learners_without_a_solved_matrix_are_drawn_by_that_of_their_distance(learner, diabetes):
+    learner.fit(diabetes.X, diabetes.y)
+    x = diabetes.X[3] - diabetes.X[40]
+    squared_distance = learner.pair_distance([[diabetes.X[3], diabetes.X[40]]])[0] ** 2
+    heatmap = MetricHeatmapDisplay.from_estimator(learner)
+    assert x @ heatmap.image_.get_array() @ x == pytest.approx(squared_distance)
+    spectrum = MetricSpectrumDisplay.from_estimator(learner)
+    singular_values = np.linalg.svd(learner.components_, compute_uv=False)
+    expected = np.zeros(10)
+    expected[: len(singular_values)] = singular_values**2
+    assert np.allclose(spectrum.eigenvalues, expected)
+    with pytest.raises(TypeError, match="must be a convex metric learner, with a duality gap"):
+        ConvergenceDisplay.from_estimator(learner)
+
+
+def test_heatmap_has_the_entries_and_names_of_the_matrix_of_the_distance(wine):
     display = MetricHeatmapDisplay.from_estimator(wine.model)
-    M = wine.model[-1].matrix_
-    assert np.array_equal(display.image_.get_array(), M)
+    eigenvalues, eigenvectors = np.linalg.eigh(wine.model[-1].matrix_)
+    assert eigenvalues[0] < -0.01 * eigenvalues[-1]
+    M = eigenvectors * np.maximum(eigenvalues, 0) @ eigenvectors.T
+    assert np.allclose(display.image_.get_array(), M)
     assert display.image_.get_clim() == pytest.approx((-abs(M).max(), abs(M).max()))
     assert list(display.feature_names) == list(wine.X.columns)
     assert tick_labels(display.ax_)[:2] == ["alcohol", "malic_acid"]
@@ -523,7 +557,7 @@ def test_several_targets_are_coloured_by_their_first_component(kind, diabetes):
     expected = np.linalg.svd(spread, full_matrices=False)[0][:, 0]
     assert abs(np.corrcoef(display.target, expected)[0, 1]) == pytest.approx(1)
     assert display.target.var() == pytest.approx(np.linalg.eigvalsh(np.cov(spread.T, ddof=0))[-1])
-    assert display.colorbar_.ax.get_ylabel() == "targets (first component)"
+    assert display.colorbar_.ax.get_ylabel() == "first principal component of the targets"
 
 
 def test_samples_without_targets_are_drawn_alike(wine):
@@ -595,6 +629,7 @@ def test_last_relative_gap_is_that_of_the_fit(diabetes):
     assert np.array_equal(display.line_.get_ydata(), display.relative_gap)
     assert display.ax_.get_yscale() == "log"
     assert display.tol_line_.get_segments()[0][:, 1] == pytest.approx(learner.tol)
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["RAMLSVR"]
 
 
 def test_several_fits_share_the_axes(diabetes):

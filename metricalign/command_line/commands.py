@@ -28,15 +28,18 @@ from metricalign.command_line.evaluation import (
     check_folds,
     check_kind,
     check_methods,
+    check_rows,
     compare,
     kind_of,
     one_thread_if_small,
     refit,
 )
-from metricalign.command_line.figures import draw, draw_embeddings
+from metricalign.command_line.figures import NEEDS, draw, draw_embeddings
 from metricalign.command_line.tables import (
     Features,
     InputError,
+    check_decimal,
+    counted,
     match_columns,
     preparation_of,
     read_table,
@@ -66,6 +69,9 @@ GAIN = """\
 gain: how much better than Euclid on the same folds; above 0 is better, for losses too. A gain
 within its +- may be chance; below 0 Euclid is the better choice.\
 """
+OTHER_METHODS = (
+    "Other methods: --method NAME ...; MetricLearnerCV often has better neighbours but takes longer."
+)
 READ_TABLE = "from metricalign.command_line.tables import read_table"
 
 
@@ -139,6 +145,8 @@ def evaluate(options: Namespace) -> None:
             )
             print(_measures_of(task, results))
             print(f"\n{GAIN}")
+            if "MetricLearnerCV" not in options.method:
+                print(OTHER_METHODS)
             if options.save:
                 progress(f"learning {method} from all rows")
                 model, _ = refit(task, METHODS[method], options.seed)
@@ -147,7 +155,11 @@ def evaluate(options: Namespace) -> None:
             if options.plot:
                 print()
                 progress(f"drawing {method}")
-                _write_pictures(options.plot, method, draw(task, method, options.seed), progress)
+                pictures = draw(task, method, options.seed)
+                names = _write_pictures(options.plot, method, pictures, progress)
+                for name, need in NEEDS.items():
+                    if name not in names:
+                        print(f"  no {name}.png: {method} has no {need}")
 
 
 def _check_outputs(options):
@@ -174,14 +186,15 @@ def _read_task(options) -> Task:
     dropped = match_columns(options.drop, columns, "--drop")
     asked = match_columns(options.features, columns, "--features")
     names = [name for name in asked or columns if name not in {*targets, *dropped}]
-    features = sort_features(table[names], keeps_identifiers=bool(asked))
-
+    check_decimal(table[[*targets, *names]], options.decimal)
     has_target = table[targets].notna().all(axis=1)
-    table = table[has_target]
-    if len(table) == 0:
+    if not has_target.any():
         raise InputError(
             f"no row has a value in all columns of --target ({shorten(targets)}); choose others."
         )
+    check_rows(int(has_target.sum()), options.folds)
+    features = sort_features(table[names], bool(asked), options.decimal)
+    table = table[has_target]
     y = target_values(table, targets)
     kind = options.kind or kind_of(y)
     y = check_kind(kind, y, targets)
@@ -201,17 +214,18 @@ def _report(options, features: Features, n_dropped, task: Task, targets) -> Iter
         ]
         if names
     ]
-    yield f"{options.table}: {len(task.y)} rows, {len(features.names)} features: {', '.join(types)}"
+    n_features = counted(len(features.names), "feature")
+    yield f"{options.table}: {len(task.y)} rows, {n_features}: {', '.join(types)}"
     for reason, names in features.left_out.items():
         yield f"  left out: {shorten(names)} ({reason})"
     if features.left_out:
         yield "            --features COLUMN ... chooses the features yourself"
     if n_dropped:
-        yield f"  dropped: {n_dropped} rows without a target"
+        yield f"  dropped: {counted(n_dropped, 'row')} without a target"
     if features.n_missing:
         yield (
-            f"  imputed: {features.n_missing} missing values, with the median or the most frequent "
-            "category of the training rows"
+            f"  imputed: {counted(features.n_missing, 'missing value')}, with the median or the "
+            "most frequent category of the training rows"
         )
     yield f"Target: {shorten(targets)}, {_describe_target(task)}"
     if not options.kind:
@@ -222,7 +236,7 @@ def _describe_target(task):
     if task.kind != "class":
         return _short_target(task)
     counts = np.unique(task.y, return_counts=True)[1]
-    smallest = f", the smallest has {counts.min()} rows" if counts.min() < 10 else ""
+    smallest = f", the smallest has {counted(counts.min(), 'row')}" if counts.min() < 10 else ""
     return f"{len(counts)} classes, the largest has {counts.max() / len(task.y):.0%}{smallest}"
 
 
@@ -458,7 +472,7 @@ def _check_plot(folder):
 
 
 def _write_pictures(folder, method, pictures, progress):
-    """Write pictures of a method into a folder, which is made if there is none."""
+    """Write pictures of a method into a folder, made if there is none, and return their names."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -466,10 +480,13 @@ def _write_pictures(folder, method, pictures, progress):
     names = []
     for name, figure in pictures:
         progress(f"writing {name}.png")
-        names.append(f"{name}.png")
-        write_whole(folder / names[-1], lambda file, figure=figure: figure.savefig(file, dpi=120))
+        names.append(name)
+        write_whole(
+            folder / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=120)
+        )
     progress.clear()
-    print(f"Pictures of {method} in {folder}:\n  {'  '.join(names)}")
+    print(f"Pictures of {method} in {folder}:\n  {'  '.join(f'{name}.png' for name in names)}")
+    return names
 
 
 def _save(options, model):

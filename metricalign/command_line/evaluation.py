@@ -31,8 +31,10 @@ __all__ = [
     "Measure",
     "Result",
     "Task",
+    "check_folds",
     "check_kind",
     "check_methods",
+    "check_rows",
     "compare",
     "kind_of",
     "learner_of",
@@ -318,17 +320,18 @@ class Result:
     n_neighbors: list[int]
 
 
-def check_folds(task: Task, n_folds: int) -> None:
+def check_rows(n_rows: int, n_folds: int) -> None:
     """Raise `InputError` if there are too few rows for so many folds."""
-    n_rows = len(task.y)
     needed = max(2 * n_folds, FEWEST_ROWS)
-    if n_folds < 2:
-        raise InputError(f"--folds {n_folds}: at least 2 folds are needed.")
     if n_rows < needed:
         raise InputError(
-            f"{n_rows} rows with a target are too few for {n_folds} folds: at least {needed} are "
+            f"too few rows with a target for {n_folds} folds: {n_rows}, and at least {needed} are "
             "needed. Give more rows" + (" or fewer --folds." if n_rows >= FEWEST_ROWS else ".")
         )
+
+
+def check_folds(task: Task, n_folds: int) -> None:
+    """Raise `InputError` if all classes are too small for so many folds."""
     if task.kind == "class":
         largest = np.unique(task.y, return_counts=True)[1].max()
         if largest < n_folds:

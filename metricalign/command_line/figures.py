@@ -27,9 +27,16 @@ from metricalign.plotting.estimators import feature_names_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "draw_embeddings"]
+__all__ = ["NEEDS", "draw", "draw_embeddings"]
 
 TWO_PANELS = (9.6, 4.4)
+#: What a method must have for those pictures that not all methods have.
+NEEDS = {
+    "decomposition": "matrix",
+    "heatmap": "matrix",
+    "spectrum": "matrix",
+    "convergence": "duality gap",
+}
 HELD_OUT = "Rows that were held out while the distance was learned"
 
 
@@ -50,7 +57,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     name : str
         What is drawn.
     figure : matplotlib.figure.Figure
-        The picture. Those of a matrix and of the duality gap only of methods that have them.
+        The picture. Those in `NEEDS` only of methods that have what they need.
     """
     train, held_out = _halves(task, seed)
     learner = _fitted(task, method, seed, train)
@@ -67,18 +74,17 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
 
     if isinstance(learner[-1], MetricLearner):
         yield "decomposition", _decomposition(task, learner, train, held_out[0])
-    if isinstance(learner[-1], LinearMetricLearner):
         side = 0.16 * min(learner[-1].n_features_in_, 25)
         figure, ax = _figure(1, 1, (4.2 + side, 3.4 + side))
         MetricHeatmapDisplay.from_estimator(learner, feature_names=_feature_names(learner), ax=ax)
         yield "heatmap", figure
-        for name, display in (
-            ("spectrum", MetricSpectrumDisplay),
-            ("convergence", ConvergenceDisplay),
-        ):
-            figure, ax = _figure(1, 1, (6.4, 4.8))
-            display.from_estimator(learner, ax=ax)
-            yield name, figure
+        figure, ax = _figure(1, 1, (6.4, 4.8))
+        MetricSpectrumDisplay.from_estimator(learner, ax=ax)
+        yield "spectrum", figure
+    if isinstance(learner[-1], LinearMetricLearner):
+        figure, ax = _figure(1, 1, (6.4, 4.8))
+        ConvergenceDisplay.from_estimator(learner, ax=ax)
+        yield "convergence", figure
 
 
 def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:

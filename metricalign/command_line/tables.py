@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Features",
     "InputError",
+    "check_decimal",
+    "counted",
     "match_columns",
     "preparation_of",
     "read_table",
@@ -35,6 +37,7 @@ DELIMITERS = ",;\t|"
 PARQUET_SUFFIXES = (".parquet", ".pq")
 MISSING = ("?",)  # besides what pandas takes as missing: empty, NA, N/A, NaN, null, None, ...
 IDENTIFIER_NAME = re.compile(r"((.*[\s_.-])?(id|uuid|guid|index|key)|.*[a-z](Id|ID))")
+NUMBER_WITH_COMMA = r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*"
 MAX_CATEGORIES = 20
 
 
@@ -194,8 +197,9 @@ def _check_rows(path, text, delimiter):
             line = rows.line_num
             if row and len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {line}: {len(row)} fields, but there are {len(header)} column "
-                    f"names. Mend the line, or give --delimiter (used here: {delimiter!r})."
+                    f"{path}, line {line}: {counted(len(row), 'field')}, but "
+                    f"{len(header)} column names. Mend the line, or give --delimiter (used here: "
+                    f"{delimiter!r})."
                 )
     except csv.Error as error:
         raise InputError(
@@ -276,6 +280,31 @@ def shorten(names: Sequence[str], n_shown: int = 8) -> str:
     return shown if len(names) <= n_shown else f"{shown} and {len(names) - n_shown} more"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things, one or several."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def check_decimal(table: DataFrame, decimal: str = ".") -> None:
+    """Raise `InputError` if columns have numbers with a decimal comma that were read as text."""
+    names = [name for name in table if decimal != "," and _has_decimal_commas(table[name])]
+    if names:
+        raise InputError(
+            f"numbers with a decimal comma in column{'s' if len(names) > 1 else ''} "
+            f"{shorten(names)}; give --decimal , or leave such columns out with --drop."
+        )
+
+
+def _has_decimal_commas(column):
+    from pandas.api import types
+
+    if types.is_numeric_dtype(column):
+        return False
+    texts = column.dropna().astype(str)
+    numbers = texts[texts.str.fullmatch(NUMBER_WITH_COMMA)]
+    return len(numbers) > len(texts) / 2 and numbers.str.contains(",").any()
+
+
 @dataclass
 class Features:
     """The features of a table by their type, and what is left out of it.
@@ -302,7 +331,9 @@ class Features:
         return self.numbers + self.categories + self.flags
 
 
-def sort_features(table: DataFrame, keeps_identifiers: bool = False) -> Features:
+def sort_features(
+    table: DataFrame, keeps_identifiers: bool = False, decimal: str = "."
+) -> Features:
     """Sort the columns of a table into numbers, categories and those that are of no use.
 
     Parameters
@@ -311,6 +342,8 @@ def sort_features(table: DataFrame, keeps_identifiers: bool = False) -> Features
         Features only.
     keeps_identifiers : bool, default=False
         Whether columns that look like identifiers are used all the same.
+    decimal : str, default="."
+        Decimal point of the numbers, by which a column of them is told that a text has spoilt.
 
     Returns
     -------
@@ -324,7 +357,7 @@ def sort_features(table: DataFrame, keeps_identifiers: bool = False) -> Features
     """
     features = Features()
     for name in table:
-        kind, reason = _sort_column(table[name], keeps_identifiers)
+        kind, reason = _sort_column(table[name], keeps_identifiers, decimal)
         if reason:
             features.left_out.setdefault(reason, []).append(name)
         else:
@@ -342,7 +375,7 @@ def sort_features(table: DataFrame, keeps_identifiers: bool = False) -> Features
     return features
 
 
-def _sort_column(column, keeps_identifiers):
+def _sort_column(column, keeps_identifiers, decimal):
     """Return the type of a column, or the reason to leave it out."""
     from pandas.api import types
 
@@ -363,21 +396,19 @@ def _sort_column(column, keeps_identifiers):
     if keeps_identifiers:
         return kind, None
     if kind == "categories" and n_distinct > max(len(values) / 2, 3):
-        return None, _reason_for_text(values)
+        return None, _reason_for_text(values, decimal)
     if kind == "numbers" and n_distinct == len(column) and _is_identifier(column):
         return None, "like an identifier, another value in each row"
     return kind, None
 
 
-def _reason_for_text(values):
+def _reason_for_text(values, decimal):
     """Tell text from numbers that a few other texts have spoilt."""
     texts = values.astype(str)
-    numbers = texts.map(_is_number)
+    numbers = texts.str.replace(decimal, ".", regex=False).map(_is_number)
     if numbers.mean() > 0.5:
         odd = texts[~numbers].iloc[0]
         return f"numbers, but for texts such as {odd!r}; give --missing {odd!r}"
-    if texts.str.fullmatch(r"\s*-?\d+,\d+\s*").mean() > 0.5:
-        return "numbers with a decimal comma; give --decimal ,"
     return "like an identifier, text with another value in most rows"
 
 
@@ -398,7 +429,7 @@ def _check_finite(numbers):
         infinite = np.flatnonzero(np.isinf(np.asarray(numbers[name], dtype=np.float64)))
         if len(infinite):
             raise InputError(
-                f"column {name!r} has {len(infinite)} infinite values, the first in row "
+                f"column {name!r} has {counted(len(infinite), 'infinite value')}, the first in row "
                 f"{infinite[0] + 1}. Replace them, or leave the column out with --drop."
             )
 

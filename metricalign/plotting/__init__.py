@@ -7,7 +7,8 @@ The estimator is a fitted metric learner, or a fitted `Pipeline` whose last step
 then go through the earlier steps first, and *before* means Euclid's distance of what these
 return: the samples as the metric learner gets them. Of a pipeline that goes on after the
 metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
-take every metric learner, those of a matrix and of the duality gap the linear ones.
+take every metric learner, those of a matrix the linear ones, and that of the duality gap the convex
+ones.
 
 Features are called as in the data that the metric learner was fitted to; in a pipeline, as the
 earlier steps' `get_feature_names_out` says. Where there are no names, they are x0, x1 and so on.

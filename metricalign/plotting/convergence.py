@@ -124,8 +124,8 @@ class ConvergenceDisplay:
 
         Parameters
         ----------
-        estimator : linear metric learner or Pipeline
-            Fitted linear metric learner, or a pipeline that ends in one.
+        estimator : convex metric learner or Pipeline
+            Fitted metric learner with `gap_history_`, or a pipeline that ends in one.
         name : str or None, default=None
             What the legend calls it. None takes the name of its class.
         ax : matplotlib Axes or None, default=None

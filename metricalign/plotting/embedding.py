@@ -241,7 +241,7 @@ class EmbeddingDisplay:
                 if learner.relation_.kind == "multioutput":
                     y = StandardScaler().fit_transform(y)
                 target = _principal_components(y)[:, 0]
-                target_name += "s (first component)"
+                target_name = "first principal component of the targets"
         display = cls(
             before=_principal_components(euclidean_learner(learner).transform(X)),
             after=_principal_components(learner.transform(X)),

@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from metricalign.base import EmbeddingLearner, MetricLearner
 
-__all__ = ["euclidean_learner", "feature_names_of", "metric_learner_of", "prepared"]
+__all__ = [
+    "euclidean_learner",
+    "feature_names_of",
+    "matrix_of_distance",
+    "metric_learner_of",
+    "prepared",
+]
 
 
 def metric_learner_of(estimator: Any, kind: type = EmbeddingLearner) -> EmbeddingLearner:
@@ -24,7 +30,7 @@ def metric_learner_of(estimator: Any, kind: type = EmbeddingLearner) -> Embeddin
         Fitted metric learner, or a pipeline that ends in one.
     kind : type, default=EmbeddingLearner
         Base class that the metric learner must have: `MetricLearner` for a linear map,
-        `LinearMetricLearner` for a matrix and its certificate.
+        `LinearMetricLearner` for a certificate.
 
     Returns
     -------
@@ -47,7 +53,10 @@ def metric_learner_of(estimator: Any, kind: type = EmbeddingLearner) -> Embeddin
             found += f" that ends in {learner!r}"
         places = [place for place, step in enumerate(steps) if isinstance(step, kind)]
         advice = f" Pass pipeline[:{places[-1] + 1}], which ends in one." if places else ""
-        wanted = "metric learner" if kind is EmbeddingLearner else "linear metric learner"
+        wanted = {
+            EmbeddingLearner: "metric learner",
+            MetricLearner: "linear metric learner",
+        }.get(kind, "convex metric learner, with a duality gap,")
         raise TypeError(
             f"estimator must be a {wanted} of metricalign, or a Pipeline whose last step is one; "
             f"got {found}.{advice}"
@@ -107,6 +116,11 @@ def euclidean_learner(learner: EmbeddingLearner) -> MetricLearner:
             setattr(euclid, name, getattr(learner, name))
     euclid.components_ = sparse.eye_array(learner.n_features_in_, format="csr")
     return euclid
+
+
+def matrix_of_distance(learner: MetricLearner) -> NDArray | sparse.sparray:
+    """Make the matrix of a learned distance, as `get_mahalanobis_matrix` but sparse if diagonal."""
+    return learner.components_.T @ learner.components_
 
 
 def _earlier_steps(estimator):

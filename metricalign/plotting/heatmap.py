@@ -1,4 +1,4 @@
-"""The entries of a learned matrix."""
+"""The entries of the matrix of a learned distance."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.base import MetricLearner
 from metricalign.plotting.drawing import (
     check_matplotlib,
     draw_signed_matrix,
     one_axes,
     shortened,
 )
-from metricalign.plotting.estimators import feature_names_of, metric_learner_of
+from metricalign.plotting.estimators import (
+    feature_names_of,
+    matrix_of_distance,
+    metric_learner_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +28,7 @@ __all__ = ["MetricHeatmapDisplay"]
 
 
 class MetricHeatmapDisplay:
-    """Learned matrix M, one row and one column a feature.
+    """Matrix M of the learned distance, one row and one column a feature.
 
     A large diagonal entry makes differences in that feature count. An entry off the diagonal
     is positive where two features that differ in the same direction add to the distance, and
@@ -35,7 +39,7 @@ class MetricHeatmapDisplay:
     Parameters
     ----------
     matrix : {ndarray, sparse array} of shape (n_features, n_features)
-        M as it was solved.
+        M, positive semidefinite.
     feature_names : array-like of str of shape (n_features,)
         Names of the features.
     name : str or None, default=None
@@ -135,7 +139,10 @@ class MetricHeatmapDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw the `matrix_` of a fitted metric learner.
+        """Draw the matrix of the distance of a fitted metric learner.
+
+        It is that of `get_mahalanobis_matrix`: without the negative part that `matrix_` as solved
+        may have, which `MetricSpectrumDisplay` shows.
 
         Parameters
         ----------
@@ -164,9 +171,9 @@ class MetricHeatmapDisplay:
             If there is not one name for each feature.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        learner = metric_learner_of(estimator, LinearMetricLearner)
+        learner = metric_learner_of(estimator, MetricLearner)
         display = cls(
-            matrix=learner.matrix_,
+            matrix=matrix_of_distance(learner),
             feature_names=feature_names_of(estimator, feature_names),
             name=type(learner).__name__ if name is None else name,
         )

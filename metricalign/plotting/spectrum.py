@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.base import MetricLearner
 from metricalign.plotting.drawing import NEGATIVE, POSITIVE, check_matplotlib, one_axes
-from metricalign.plotting.estimators import metric_learner_of
+from metricalign.plotting.estimators import matrix_of_distance, metric_learner_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +149,10 @@ class MetricSpectrumDisplay:
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Axes | None = None
     ) -> Self:
-        """Draw the eigenvalues of a fitted metric learner's `matrix_`.
+        """Draw the eigenvalues of a fitted metric learner's matrix.
+
+        It is `matrix_` as it was solved, with its negative part, or `get_mahalanobis_matrix()`
+        where there is no `matrix_`.
 
         Parameters
         ----------
@@ -170,8 +173,8 @@ class MetricSpectrumDisplay:
             If `estimator` is neither.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        learner = metric_learner_of(estimator, LinearMetricLearner)
-        M = learner.matrix_
+        learner = metric_learner_of(estimator, MetricLearner)
+        M = learner.matrix_ if hasattr(learner, "matrix_") else matrix_of_distance(learner)
         eigenvalues = np.sort(M.diagonal()) if sparse.issparse(M) else np.linalg.eigvalsh(M)
         display = cls(
             eigenvalues=eigenvalues[::-1],
