@@ -70,7 +70,7 @@ gain: how much better than Euclid on the same folds; above 0 is better, for loss
 within its +- may be chance; below 0 Euclid is the better choice.\
 """
 OTHER_METHODS = (
-    "Other methods: --method NAME ...; MetricLearnerCV often has better neighbours but takes longer."
+    "Others: --method NAME ...; MetricLearnerCV often has better neighbours but takes longer."
 )
 READ_TABLE = "from metricalign.command_line.tables import read_table"
 
