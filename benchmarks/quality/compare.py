@@ -177,7 +177,7 @@ def images_of(transformer, X_train, y_train, X_test, groups=None):
         transformer = clone(transformer).set_params(n_components=number)
     steps = [SimpleImputer(), StandardScaler()]
     if X_train.shape[1] > MOST_FEATURES:
-        steps.append(PCA(N_COMPONENTS, random_state=0))
+        steps.append(PCA(min(N_COMPONENTS, len(X_train) - 1), random_state=0))
     model = make_pipeline(*steps, clone(transformer))
     model.fit(X_train, y_train)
     return model.transform(X_train), model.transform(X_test)
