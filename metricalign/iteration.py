@@ -14,7 +14,6 @@ from metricalign.base import MetricLearner
 from metricalign.linear import PSDSVR
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
-from metricalign.relations import resolve_relation
 
 __all__ = ["IteratedMetricLearner"]
 
@@ -99,7 +98,7 @@ class IteratedMetricLearner(MetricLearner):
         learner = PSDSVR() if self.learner is None else clone(self.learner)
         if isinstance(learner.relation, str) and learner.relation == "auto":
             learner.set_params(relation=self.relation)
-        relation = resolve_relation(learner.relation, y)
+        relation, _ = learner._relation_of(y, X.shape[0])
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")
         if is_given or (

@@ -67,7 +67,7 @@ class MetricHeatmapDisplay:
     >>> model = make_pipeline(StandardScaler(), RAMLSVR()).fit(X, y)
     >>> display = MetricHeatmapDisplay.from_estimator(model, max_features=5)
     >>> display.feature_names[display.features_].tolist()
-    ['alcohol', 'ash', 'flavanoids', 'od280/od315_of_diluted_wines', 'proline']
+    ['alcohol', 'ash', 'alcalinity_of_ash', 'flavanoids', 'proline']
     """
 
     def __init__(
