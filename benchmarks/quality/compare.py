@@ -50,8 +50,11 @@ N_FOLDS, N_INNER_FOLDS = 3, 3
 NEIGHBORS = (1, 3, 5, 10, 20)
 # Of more features the leading components are taken, for every method.
 MOST_FEATURES, N_COMPONENTS = 150, 100
-# Sets that only repeat another, or carry no signal, and those of the RAML authors' copies.
-LEFT_OUT = ("raml_iris", "raml_wine", "raml_sonar", "raml_glass", "raml_wdbc", "raml_wpbc")
+# The copies of the authors of RAML of sets that are there already.
+LEFT_OUT = tuple(
+    f"raml_{name}"
+    for name in ("iris", "wine", "sonar", "glass", "wdbc", "wpbc", "australian_credit")
+)
 KINDS = {
     "single_label": "misclassified share",
     "continuous": "root mean squared error / standard deviation",
