@@ -5,11 +5,11 @@ from typing import NamedTuple
 import cvxpy
 import numpy as np
 import pytest
-from conftest import make_small_problem
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar, nnls
 from sklearn.svm import SVR, NuSVR
 
+from conftest import make_small_problem
 from metricalign.cones import CONES, PositiveSemidefinite, Symmetric
 from metricalign.losses import LOSSES, ConjugateForm, EpsilonInsensitive, Loss, OneSided, Squared
 from metricalign.operators import PairOperator
