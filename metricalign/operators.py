@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign.kernels import PairGraph, fastest_kernels, plain
+
 __all__ = ["PairOperator"]
 
-# Bytes gathered at once: few enough to stay in the cache.
-_BATCH_BYTES = 2**18
 # Digits that the Laplacian may lose beside the differences themselves.
 _TOLERATED_CANCELLATION = 1e6
 
@@ -58,8 +58,10 @@ class PairOperator:
     """
 
     def __init__(self, X: NDArray | sparse.csr_array, pairs: NDArray, *, is_diagonal: bool = False):
-        used, pairs = np.unique(pairs, return_inverse=True)
-        X = X[used]
+        is_used = np.zeros(X.shape[0], dtype=bool)
+        is_used[pairs] = True
+        pairs = (np.cumsum(is_used) - 1)[pairs]
+        X = X[is_used]
         if not sparse.issparse(X):
             # Distances do not change, and the Laplacian loses fewer digits.
             X = np.ascontiguousarray(X - X.mean(axis=0))
@@ -69,28 +71,30 @@ class PairOperator:
         self.is_diagonal = is_diagonal
         self.n_passes = 0.0
         self._whole, self._share = self, 1.0
-        self._set_pairs(pairs.reshape(-1, 2))
-        self.squared_lengths = np.empty(self.n_pairs, dtype=self.dtype)
-        for batch in self._batches():
-            difference = self._differences(batch)
-            self.squared_lengths[batch] = _row_dots(difference, difference)
+        self._kernels = plain if sparse.issparse(X) else fastest_kernels()
+        self._graph = PairGraph(pairs, X.shape[0])
+        self.squared_lengths = self._kernels.squared_lengths(X, self._graph)
         positive = self.squared_lengths[self.squared_lengths > 0]
         self._cancels = bool(
             len(positive)
-            and _row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
+            and plain.row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
         )
+        self._rows = None
 
     @property
     def matrix_shape(self) -> tuple[int, ...]:
         """Shape of the matrices that are mapped."""
         return (self.n_features,) * (1 if self.is_diagonal else 2)
 
-    def _set_pairs(self, pairs):
-        self.pairs = pairs
-        self.n_pairs = len(pairs)
-        # The pairs as a sparse matrix, built once: only its data change with beta.
-        self._order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        self._first = np.searchsorted(pairs[self._order, 0], np.arange(self._X.shape[0] + 1))
+    @property
+    def pairs(self) -> NDArray:
+        """The two samples of each pair, among the samples that are in any."""
+        return self._graph.pairs
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return len(self._graph.pairs)
 
     @property
     def _uses_laplacian(self):
@@ -111,6 +115,7 @@ class PairOperator:
         operator = copy(self)
         operator.dtype = np.dtype(dtype)
         operator._X = self._X.astype(dtype, copy=False)
+        operator._rows = None
         operator.squared_lengths = self.squared_lengths.astype(dtype, copy=False)
         return operator
 
@@ -129,7 +134,7 @@ class PairOperator:
         operator = copy(self)
         operator._share = self._share * len(subset) / self.n_pairs
         operator.squared_lengths = self.squared_lengths[subset]
-        operator._set_pairs(self.pairs[subset])
+        operator._graph = PairGraph(self.pairs[subset], self._X.shape[0])
         return operator
 
     def differences(self) -> NDArray:
@@ -158,18 +163,14 @@ class PairOperator:
         distances : ndarray of shape (n_pairs,)
         """
         self._whole.n_passes += self._share
-        distances = np.empty(self.n_pairs, dtype=self.dtype)
+        matrix = matrix.astype(self.dtype, copy=False)
         if self._uses_laplacian:
-            mapped = _times(self._X, matrix)
-            own = _row_dots(self._X, mapped)
-        for batch in self._batches():
-            if self._uses_laplacian:
-                left, right = self.pairs[batch].T
-                shared = _row_dots(self._X[left], mapped[right])
-                distances[batch] = own[left] + own[right] - 2 * shared
-            else:
-                difference = self._differences(batch)
-                distances[batch] = _row_dots(difference, _times(difference, matrix))
+            mapped = self._times(self._X, matrix, self._scratch())
+            return self._kernels.squared_distances(self._X, mapped, self._graph)
+        distances = np.empty(self.n_pairs, dtype=self.dtype)
+        for batch in plain.pair_batches(self._X, self.n_pairs):
+            difference = self._differences(batch)
+            distances[batch] = plain.row_dots(difference, self._times(difference, matrix))
         return distances
 
     def adjoint(self, dual_coef: NDArray) -> NDArray:
@@ -187,57 +188,47 @@ class PairOperator:
         self._whole.n_passes += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
         if self._uses_laplacian:
-            half = self._transposed_times(self._X, self._half_laplacian(dual_coef))
+            # Half of L(beta) X, up to a part that is antisymmetric in the end.
+            degrees = (0.5 * self._graph.degrees(dual_coef)).astype(self.dtype)
+            rows = self._kernels.weighted_rows(
+                self._X, degrees, dual_coef, self._graph, self._scratch()
+            )
+            half = self._transposed_times(self._X, rows)
             return half + half.T
         matrix = np.zeros(self.matrix_shape, dtype=self.dtype)
-        for batch in self._batches():
+        for batch in plain.pair_batches(self._X, self.n_pairs):
             difference = self._differences(batch)
-            weighted = sparse.diags_array(dual_coef[batch]) @ difference
-            matrix += self._transposed_times(difference, weighted)
+            matrix += self._transposed_times(difference, _scaled(difference, dual_coef[batch]))
         return 0.5 * (matrix + matrix.T)
+
+    def _scratch(self):
+        """An array of the size of the samples that is allocated once."""
+        if self._rows is None and not sparse.issparse(self._X):
+            self._rows = np.empty_like(self._X)
+        return self._rows
 
     def _transposed_times(self, left, right):
         """left.T @ right, or the diagonal of it."""
         if self.is_diagonal:
-            product = left.multiply(right) if sparse.issparse(left) else left * right
-            return np.asarray(product.sum(axis=0)).ravel()
+            if not sparse.issparse(left):
+                return np.einsum("ij,ij->j", left, right)
+            return np.asarray(left.multiply(right).sum(axis=0)).ravel()
         product = left.T @ right
         return product.toarray() if sparse.issparse(product) else product
 
-    def _half_laplacian(self, dual_coef):
-        """Half of L(beta) X, up to a part that is antisymmetric in the end."""
-        left, right = self.pairs.T
-        n_samples = self._X.shape[0]
-        degree = np.bincount(left, dual_coef, n_samples)
-        degree += np.bincount(right, dual_coef, n_samples)
-        degree = sparse.diags_array((0.5 * degree).astype(self.dtype))
-        edges = sparse.csr_array(
-            (dual_coef[self._order], right[self._order], self._first), shape=(n_samples, n_samples)
-        )
-        return degree @ self._X - edges @ self._X
+    def _times(self, rows, matrix, out=None):
+        """Rows @ matrix, where a vector stands for a diagonal matrix."""
+        if sparse.issparse(rows):
+            return rows @ matrix if matrix.ndim == 2 else rows.multiply(matrix).tocsr()
+        return (np.matmul if matrix.ndim == 2 else np.multiply)(rows, matrix, out=out)
 
     def _differences(self, batch):
         left, right = self.pairs[batch].T
         return self._X[left] - self._X[right]
 
-    def _batches(self):
-        width = self.n_features
-        if sparse.issparse(self._X):
-            width = 1 + self._X.nnz // self._X.shape[0]
-        size = max(1, _BATCH_BYTES // (width * self.dtype.itemsize))
-        # gen_batches would validate its arguments each time: a fifth of a small fit.
-        return (slice(start, start + size) for start in range(0, self.n_pairs, size))
 
-
-def _times(rows, matrix):
-    """Rows @ matrix, where a vector stands for a diagonal matrix."""
-    if matrix.ndim == 2:
-        return rows @ matrix
-    return rows.multiply(matrix).tocsr() if sparse.issparse(rows) else rows * matrix
-
-
-def _row_dots(left, right):
-    """Inner products of the rows of two matrices, the first of which may be sparse."""
-    if sparse.issparse(left):
-        return np.asarray(left.multiply(right).sum(axis=1)).ravel()
-    return np.einsum("ij,ij->i", left, right)
+def _scaled(rows, factors):
+    """Rows times a factor each."""
+    if sparse.issparse(rows):
+        return sparse.diags_array(factors) @ rows
+    return rows * factors[:, None]

@@ -1,0 +1,32 @@
+"""What the operators do for each pair, in NumPy and, where numba is installed, compiled.
+
+Both modules offer the same functions with the same results up to rounding. Neither forms an
+array of pairs times features.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+
+from metricalign.kernels import plain
+from metricalign.kernels.graph import PairGraph
+
+__all__ = ["PairGraph", "fastest_kernels", "plain"]
+
+
+@cache
+def fastest_kernels() -> ModuleType:
+    """Kernels for dense samples: compiled where numba, the extra ``fast``, is installed.
+
+    Returns
+    -------
+    kernels : module
+    """
+    # Importing numba takes as long as a small fit: not before one begins.
+    if find_spec("numba") is None:
+        return plain
+    from metricalign.kernels import compiled
+
+    return compiled

@@ -1,0 +1,114 @@
+"""The kernels compiled by numba: at the speed of memory, without copies.
+
+Large ones run in as many threads as OpenMP would take here, which threadpoolctl and the workers
+of joblib limit.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+from metricalign.kernels.graph import PairGraph
+
+__all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
+
+# Multiplications below which threads cost more than they save.
+_WORK_OF_A_THREAD = 2**22
+
+# Sums in the order that vector registers like; NaN and infinity keep their meaning.
+_compile = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+def squared_distances(X, mapped, graph: PairGraph) -> NDArray:
+    """As `metricalign.kernels.plain.squared_distances`, of dense samples."""
+    distances = np.empty(len(graph.pairs), dtype=X.dtype)
+    own = np.empty(X.shape[0], dtype=X.dtype)
+    _row_dots(X, mapped, own)
+    _over_rows(_squared_distances, graph, X, mapped, own, distances)
+    return distances
+
+
+def squared_lengths(X, graph: PairGraph) -> NDArray:
+    """As `metricalign.kernels.plain.squared_lengths`, of dense samples."""
+    lengths = np.empty(len(graph.pairs), dtype=X.dtype)
+    _over_rows(_squared_lengths, graph, X, lengths)
+    return lengths
+
+
+def weighted_rows(X, degrees, weights, graph: PairGraph, rows) -> NDArray:
+    """As `metricalign.kernels.plain.weighted_rows`, of dense samples; overwrites `rows`."""
+    _over_rows(_weighted_rows, graph, X, degrees, weights, rows)
+    return rows
+
+
+def _over_rows(kernel, graph, X, *arrays):
+    """Run a kernel over parts of the rows that have as many pairs each."""
+    n_samples, n_features = X.shape
+    n_pairs = len(graph.order)
+    n_threads = min(
+        _openmp_effective_n_threads(), 1 + (n_samples + n_pairs) * n_features // _WORK_OF_A_THREAD
+    )
+    arguments = (graph.first, graph.second, graph.order, X, *arrays)
+    if n_threads == 1:
+        kernel(0, n_samples, *arguments)
+        return
+    work = graph.first + np.arange(n_samples + 1)
+    ends = np.searchsorted(work, np.linspace(0, work[-1], n_threads + 1)[1:-1])
+    ends = [0, *ends.tolist(), n_samples]
+    with ThreadPoolExecutor(n_threads) as threads:
+        tasks = [threads.submit(kernel, start, stop, *arguments) for start, stop in pairwise(ends)]
+        for task in tasks:
+            task.result()
+
+
+@_compile
+def _row_dots(X, mapped, own):
+    for i in range(X.shape[0]):
+        own[i] = _dot(X, i, mapped, i)
+
+
+@_compile
+def _dot(X, i, mapped, j):
+    product = X.dtype.type(0)
+    for feature in range(X.shape[1]):
+        product += X[i, feature] * mapped[j, feature]
+    return product
+
+
+@_compile
+def _squared_distances(start, stop, first, second, order, X, mapped, own, distances):
+    for i in range(start, stop):
+        for position in range(first[i], first[i + 1]):
+            j = second[position]
+            distances[order[position]] = own[i] + own[j] - 2 * _dot(X, i, mapped, j)
+
+
+@_compile
+def _squared_lengths(start, stop, first, second, order, X, lengths):
+    for i in range(start, stop):
+        for position in range(first[i], first[i + 1]):
+            j = second[position]
+            length = X.dtype.type(0)
+            for feature in range(X.shape[1]):
+                difference = X[i, feature] - X[j, feature]
+                length += difference * difference
+            lengths[order[position]] = length
+
+
+@_compile
+def _weighted_rows(start, stop, first, second, order, X, degrees, weights, rows):
+    for i in range(start, stop):
+        degree = degrees[i]
+        for feature in range(X.shape[1]):
+            rows[i, feature] = degree * X[i, feature]
+        for position in range(first[i], first[i + 1]):
+            j = second[position]
+            weight = weights[order[position]]
+            for feature in range(X.shape[1]):
+                rows[i, feature] -= weight * X[j, feature]
