@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,21 +206,21 @@ class EpsilonInsensitive(Loss):
     def __init__(self, epsilon: float | Literal["scale"] = "scale"):
         self.epsilon = epsilon
 
-    def resolved(self, spread):
+    def resolved(self, spread: float) -> Self:
         """Loss with epsilon a number; see `Loss.resolved`."""
         self._validate_params()
         epsilon = 0.1 * spread if self.epsilon == "scale" else self.epsilon
         return clone(self).set_params(epsilon=epsilon)
 
-    def value(self, prediction, target):
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair; see `Loss.value`."""
         return np.maximum(np.abs(prediction - target) - self.epsilon, 0)
 
-    def conjugate(self, target, weight):
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
         """Conjugate of weight times the loss; see `Loss.conjugate`."""
-        return ConjugateForm(target, self.epsilon, 0.0, -weight, weight)
+        return ConjugateForm(target, float(self.epsilon), 0.0, -weight, weight)
 
-    def expression(self, prediction, target, weight):
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
@@ -245,16 +245,16 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
 
     degree = 2
 
-    def value(self, prediction, target):
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair; see `Loss.value`."""
         return 0.5 * super().value(prediction, target) ** 2
 
-    def conjugate(self, target, weight):
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
         """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
-        return ConjugateForm(target, self.epsilon, 1 / weight, -unbounded, unbounded)
+        return ConjugateForm(target, float(self.epsilon), 1 / weight, -unbounded, unbounded)
 
-    def expression(self, prediction, target, weight):
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
@@ -274,16 +274,16 @@ class Squared(Loss):
     degree = 2
     _parameter_constraints: ClassVar[dict] = {}
 
-    def value(self, prediction, target):
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair; see `Loss.value`."""
         return 0.5 * (prediction - target) ** 2
 
-    def conjugate(self, target, weight):
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
         """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
         return ConjugateForm(target, 0.0, 1 / weight, -unbounded, unbounded)
 
-    def expression(self, prediction, target, weight):
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
@@ -309,11 +309,11 @@ class OneSided(EpsilonInsensitive):
     array([0.3, 0. ])
     """
 
-    def value(self, prediction, target):
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair; see `Loss.value`."""
         return np.maximum(target - self.epsilon - prediction, 0)
 
-    def conjugate(self, target, weight):
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
         """Conjugate of weight times the loss; see `Loss.conjugate`.
 
         Raises
@@ -330,7 +330,7 @@ class OneSided(EpsilonInsensitive):
             )
         return ConjugateForm(target - self.epsilon, 0.0, 0.0, np.zeros_like(weight), weight)
 
-    def expression(self, prediction, target, weight):
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
@@ -350,11 +350,11 @@ class Hinge(Loss):
     degree = 1
     _parameter_constraints: ClassVar[dict] = {}
 
-    def value(self, prediction, target):
+    def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair; see `Loss.value`."""
         return np.maximum(1 - target * prediction, 0)
 
-    def conjugate(self, target, weight):
+    def conjugate(self, target: NDArray, weight: NDArray) -> ConjugateForm:
         """Conjugate of weight times the loss; see `Loss.conjugate`.
 
         Raises
@@ -372,7 +372,7 @@ class Hinge(Loss):
         bound = target * weight
         return ConjugateForm(target, 0.0, 0.0, np.minimum(bound, 0), np.maximum(bound, 0))
 
-    def expression(self, prediction, target, weight):
+    def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 

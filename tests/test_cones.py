@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from scipy.optimize import nnls
 
-from metricalign.cones import CONES
-from metricalign.cones.pair_matrices import _PairProjection
+from metricalign.cones import CONES, Cone, Projection
+from metricalign.cones.pair_matrices import _block_pivoting, _PairProjection
 from metricalign.operators import PairOperator
 
 # Each cone in cvxpy, written down apart from the package.
@@ -218,6 +219,26 @@ def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
     products = projection.products(Z)
     assert products.shape == (7, projection.n_products(len(S)))
     assert_allclose(products @ products.T, expected, atol=1e-9)
+
+
+@each_cone
+@each_matrix
+def test_coordinates_are_sums_of_products(name, S):
+    projection = make_cone(name, len(S)).project(stored(name, S))
+    Z = np.random.default_rng(3).normal(size=(7, len(S)))
+    weights = np.linspace(-1, 2, 7)
+    total = sum(w * stored(name, np.outer(z, z)) for w, z in zip(weights, Z, strict=True))
+    coordinates = projection.coordinates(total)
+    assert coordinates.shape == (projection.n_products(len(S)),)
+    assert_allclose(coordinates, weights @ projection.products(Z), atol=1e-9)
+    assert_allclose(
+        projection.from_coordinates(coordinates), projection.derivative(total), atol=1e-9
+    )
+    # The one map is the adjoint of the other.
+    other = np.cos(np.arange(len(coordinates)))
+    matrix = projection.from_coordinates(other)
+    assert_allclose(matrix, matrix.T)
+    assert coordinates @ other == pytest.approx(np.vdot(total, matrix), abs=1e-9)
 
 
 @pytest.mark.parametrize("n_positive", [0, 1, 3, 6])
@@ -430,3 +451,132 @@ def test_conjugate_of_an_inexact_pair_projection_is_an_upper_bound(size, seed):
         bound = 0.5 * np.sum((S - residual + excess * np.eye(4)) ** 2)
         assert projection.conjugate == pytest.approx(bound, rel=1e-10, abs=1e-12)
         assert projection.conjugate >= value * (1 - 1e-10)
+
+
+def sums_of_squares(n, seed):
+    """A positive definite matrix, a right side and a guess of the support."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, n))
+    gram = A.T @ A if seed % 2 else (A @ A.T) ** 2
+    return gram, rng.normal(size=n), rng.random(n) < 0.5
+
+
+# In the last five the exchanges come to no end.
+@pytest.mark.parametrize(
+    ("n", "seed"),
+    [(n, n) for n in range(1, 21)] + [(5, 487), (5, 577), (5, 759), (8, 493), (12, 607)],
+)
+def test_block_pivoting_meets_the_optimality_conditions(n, seed):
+    gram, target, is_free = sums_of_squares(n, seed)
+    solution = _block_pivoting(gram.copy(), target, is_free)
+    slope = target - gram @ solution
+    size = np.abs(target).max() * np.linalg.cond(gram)
+    assert np.all(solution >= 0)
+    assert np.all(slope <= 1e-12 * size)
+    assert_allclose(slope[solution > 0], 0, atol=1e-12 * size)
+    # Whatever the guess is.
+    for guess in (np.zeros(n, bool), np.ones(n, bool), solution > 0):
+        again = _block_pivoting(gram.copy(), target, guess)
+        assert_allclose(again, solution, atol=1e-10 * (1 + np.abs(solution).max()) * size)
+
+
+def test_block_pivoting_of_multiples():
+    """A singular matrix: the two halves share what the single one would have."""
+    gram, target, is_free = sums_of_squares(6, 3)
+    twice = np.tile(gram, (2, 2))
+    solution = _block_pivoting(twice, np.tile(target, 2), np.tile(is_free, 2))
+    single = _block_pivoting(gram, target, is_free)
+    assert np.all(solution >= 0)
+    assert_allclose(solution.reshape(2, -1).sum(axis=0), single, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_pairs", "n_features"), [(300, 3), (300, 6), (2000, 10)])
+@pytest.mark.parametrize("seed", range(3))
+def test_pair_projection_needs_few_passes(n_pairs, n_features, seed):
+    """A working set that grows by more than one pair, and starts from the last support."""
+    operator = pair_operator(random_pairs(n_pairs, n_features, seed))
+    cone = CONES["pair_matrices"]().bound(operator, None)
+    S = symmetric(n_features, seed, scale=3.0)
+    cone.project(S)
+    first = operator.n_passes
+    assert first <= 25
+    cone.project(S + 1e-6 * symmetric(n_features, 9))
+    assert operator.n_passes - first <= 5
+
+
+def test_pair_projection_of_a_matrix_that_is_hardly_there():
+    """Tolerances are relative to the matrix."""
+    Z = random_pairs(40, 4)
+    S = symmetric(4, 1)
+    for scale in (1e-30, 1e30):
+        projection = project_on_pairs(scale * S, Z)
+        _, expected = nearest_combination(S, Z)
+        assert_allclose(projection.matrix / scale, expected, atol=1e-9)
+
+
+def test_projection_that_lacks_a_method_says_so():
+    """A cone from outside needs its projection only; Newton steps ask for more."""
+    projection = Projection(symmetric(3, 0))
+    assert projection.conjugate == pytest.approx(0.5 * np.sum(projection.matrix**2))
+    assert Projection(symmetric(3, 0), 7.0).conjugate == 7.0
+    Z = np.ones((2, 3))
+    for method, argument in [("derivative", np.eye(3)), ("n_products", 3), ("products", Z)]:
+        with pytest.raises(NotImplementedError, match=rf"Projection has no {method}, .*'newton'"):
+            getattr(projection, method)(argument)
+    with pytest.raises(NotImplementedError, match="Cone has no method constraints"):
+        Cone().constraints(None)
+
+
+@pytest.mark.parametrize("n", range(1, 21))
+def test_block_pivoting_needs_no_other_method(monkeypatch, n):
+    """Exchanges alone find the support of nearly every problem."""
+    monkeypatch.setattr("metricalign.cones.pair_matrices.nnls", None)
+    gram, target, is_free = sums_of_squares(n, n)
+    assert np.all(_block_pivoting(gram, target, is_free) >= 0)
+
+
+def test_derivative_of_an_inexact_pair_projection_keeps_its_pairs():
+    """A small coefficient that is too large, so that the residual is against it."""
+    Z = np.eye(3)[:2]
+    projection = _PairProjection(
+        pair_operator(Z), np.diag([0.2, 0.0, 0.0]), np.ones(2), np.array([0.5, 0.0])
+    )
+    D = np.diag([1.0, 2.0, 3.0])
+    # The second pair is at zero, where it may grow.
+    assert_allclose(projection.derivative(D), np.diag([1.0, 2.0, 0.0]), atol=1e-12)
+    away = _PairProjection(
+        pair_operator(Z), np.diag([0.2, -1.0, 0.0]), np.ones(2), np.array([0.5, 0.0])
+    )
+    assert_allclose(away.derivative(D), np.diag([1.0, 0.0, 0.0]), atol=1e-12)
+
+
+def test_diagonal_projection_takes_sparse_differences():
+    Z = sparse.random_array((7, 5), density=0.4, format="csr", rng=np.random.default_rng(0))
+    projection = CONES["diagonal"]().project(np.array([1.0, -1.0, 0.0, 2.0, -3.0]))
+    kept = Z.toarray()[:, [0, 2, 3]] ** 2
+    for found, expected in [(projection.products(Z), kept), (projection.gram(Z), kept @ kept.T)]:
+        assert isinstance(found, np.ndarray)
+        assert_allclose(found, expected, atol=1e-14)
+
+
+@each_cone
+@each_matrix
+def test_coordinates_are_those_of_the_products(name, S):
+    """Sums of products from the sum of matrices; their adjoint after them is the derivative."""
+    d = len(S)
+    projection = make_cone(name, d).project(stored(name, S))
+    rng = np.random.default_rng(4)
+    Z, weight = rng.normal(size=(7, d)), rng.normal(size=7)
+    total = stored(name, np.einsum("p,pi,pj->ij", weight, Z, Z))
+    coordinates = projection.coordinates(total)
+    assert coordinates.shape == (projection.n_products(d),)
+    assert_allclose(coordinates, weight @ projection.products(Z), atol=1e-9)
+    assert_allclose(
+        projection.from_coordinates(coordinates), projection.derivative(total), atol=1e-8
+    )
+    other = rng.normal(size=len(coordinates))
+    back = projection.from_coordinates(other)
+    assert_allclose(back, back.T, atol=1e-12)
+    assert np.vdot(back, total) == pytest.approx(other @ coordinates, abs=1e-8)
+    single = projection.from_coordinates(other.astype(np.float32))
+    assert_allclose(single, back, atol=1e-4)

@@ -118,6 +118,8 @@ def test_conjugate_of_several_pairs_is_the_sum(name):
         CONJUGATES[name](b, t, EPSILON, c) for b, t, c in zip(beta, target, weight, strict=True)
     ]
     assert form.value(beta) == pytest.approx(sum(each), rel=1e-12)
+    # Only a loss with a tube on both sides has a kink at beta = 0.
+    assert form.insensitivity == (EPSILON if "epsilon_insensitive" in name else 0)
 
 
 @each_loss
@@ -261,7 +263,7 @@ def test_scale_is_a_tenth_of_the_spread(name):
     resolved = loss.resolved(2.5)
     assert type(resolved) is type(loss)
     assert resolved.epsilon == pytest.approx(0.25)
-    assert loss.epsilon == "scale"
+    assert loss.epsilon == LOSSES[name]().epsilon == "scale"
     assert LOSSES[name](epsilon=0.7).resolved(2.5).epsilon == 0.7
 
 
@@ -304,3 +306,18 @@ def test_one_sided_ignores_pairs_below_epsilon():
 def test_one_sided_refuses_an_epsilon_that_ignores_every_pair(epsilon):
     with pytest.raises(ValueError, match=rf"epsilon={epsilon:g} .* largest relation, 1:"):
         make_loss("one_sided", epsilon).conjugate(np.array([0.2, 1.0]), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("largest", "advice"),
+    [
+        (0.2, "Decrease epsilon, or choose pairs with larger relations."),
+        # No epsilon is below these.
+        (0.0, " zero. Choose pairs with larger relations."),
+        (-0.2, " zero. Choose pairs with larger relations."),
+    ],
+)
+def test_one_sided_advice_is_one_that_helps(largest, advice):
+    with pytest.raises(ValueError, match=r"epsilon=0\.3 is not below") as error:
+        make_loss("one_sided").conjugate(np.array([-1.0, largest]), np.ones(2))
+    assert str(error.value).endswith(advice)

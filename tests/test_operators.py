@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from metricalign.kernels import plain
 from metricalign.operators import PairOperator
 
 each_format = pytest.mark.parametrize(
@@ -331,3 +332,61 @@ def test_sparse_samples_are_never_densified(monkeypatch, n_pairs):
     dense = 5000 * 200 * 8
     assert peak_of(operator.adjoint, beta) < dense / 2
     assert peak_of(PairOperator, X, pairs) < dense / 2
+
+
+@each_format
+@each_size
+def test_pairs_in_many_batches(monkeypatch, to_format, n_pairs):
+    monkeypatch.setattr(plain, "_BATCH_BYTES", 200)
+    X, pairs, M, beta = random_setting(n_pairs)
+    operator = PairOperator(to_format(X), pairs)
+    far = X.copy()
+    far[pairs[0, 0]] += 1e5  # the Laplacian would lose the others: from differences instead
+    for samples, tolerance in [(X, 1e-11), (far, 1e-3)]:
+        operator = PairOperator(to_format(samples), pairs)
+        expected = explicit_distances(samples, pairs, np.eye(5))
+        assert_allclose(operator.squared_lengths, expected, rtol=1e-9, atol=1e-11)
+        expected = explicit_distances(samples, pairs, M)
+        assert_allclose(operator.distances(M), expected, rtol=1e-7, atol=tolerance)
+        expected = explicit_adjoint(samples, pairs, beta)
+        assert_allclose(operator.adjoint(beta), expected, rtol=1e-7, atol=tolerance)
+
+
+@each_size
+def test_offset_of_each_feature_costs_no_more_than_the_data_lost(n_pairs):
+    X, pairs, M, beta = random_setting(n_pairs)
+    offset = 1e8 * np.arange(5) * [1, -1, 1, -1, 1]
+    X = X + offset
+    operator = PairOperator(X, pairs)
+    lost = np.spacing(np.abs(offset).max())
+    assert_allclose(operator.distances(M), explicit_distances(X, pairs, M), atol=40 * lost)
+    assert_allclose(operator.adjoint(beta), explicit_adjoint(X, pairs, beta), atol=1e3 * lost)
+
+
+@each_format
+@each_size
+@pytest.mark.parametrize("is_diagonal", [False, True])
+def test_operator_in_another_precision(to_format, n_pairs, is_diagonal):
+    X, pairs, M, beta = random_setting(n_pairs)
+    M = np.diag(np.diag(M)) if is_diagonal else M
+    given = np.diag(M).copy() if is_diagonal else M
+    double = PairOperator(to_format(X), pairs, is_diagonal=is_diagonal)
+    for operator, dtype, tolerance in [
+        (double.astype(np.float32), np.float32, 1e-4),
+        (double.astype(np.float32).astype(np.float64), np.float64, 1e-4),
+        (double.astype(np.float64), np.float64, 1e-11),
+    ]:
+        before = double.n_passes
+        distances = operator.distances(given.astype(dtype))
+        adjoint = operator.adjoint(beta.astype(dtype))
+        assert double.n_passes == before + 2
+        assert operator.dtype == distances.dtype == adjoint.dtype == dtype
+        assert operator.squared_lengths.dtype == operator.differences().dtype == dtype
+        assert_allclose(distances, explicit_distances(X, pairs, M), atol=tolerance)
+        expected = explicit_adjoint(X, pairs, beta)
+        expected = np.diag(expected) if is_diagonal else expected
+        assert_allclose(adjoint, expected, atol=tolerance)
+        lengths = explicit_distances(X, pairs, np.eye(5))
+        assert_allclose(operator.squared_lengths, lengths, atol=tolerance)
+    # What it came from stays as it was.
+    assert double.dtype == double.distances(given).dtype == np.float64

@@ -6,23 +6,36 @@ import cvxpy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import minimize_scalar, nnls
+from scipy.optimize import brentq, minimize_scalar, nnls
 from sklearn.svm import SVR, NuSVR
 
 from conftest import make_small_problem
 from metricalign.cones import CONES, PositiveSemidefinite, Symmetric
-from metricalign.losses import LOSSES, ConjugateForm, EpsilonInsensitive, Loss, OneSided, Squared
+from metricalign.losses import (
+    LOSSES,
+    ConjugateForm,
+    EpsilonInsensitive,
+    Hinge,
+    Loss,
+    OneSided,
+    Squared,
+)
 from metricalign.operators import PairOperator
 from metricalign.solvers import SOLVERS as ALL_SOLVERS
 from metricalign.solvers import (
     AlignmentProblem,
+    SolverResult,
+    accelerated_gradient,
     coefficient_ridge,
     cvxpy_reference,
     newton,
     nu_svr,
     projected_gradient,
     quasi_newton,
+    ridge,
+    semismooth_newton,
 )
+from metricalign.solvers import nu as nu_module
 
 EPSILON = 0.1
 # "auto" is one of the others, and cvxpy has tests of its own.
@@ -1231,6 +1244,37 @@ def test_large_coefficient_ridge_is_certified(monkeypatch, C):
     assert np.linalg.norm(result.matrix - expected) <= 1e-2 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("n_pairs", [5, 6, 7, 40])
+def test_coefficient_ridge_takes_the_smaller_side(monkeypatch, n_pairs):
+    """d (d + 1) / 2 = 6 products of features."""
+    sizes = []
+    eigh = ridge.linalg.eigh
+
+    def recorded(matrix):
+        sizes.append(len(matrix))
+        return eigh(matrix)
+
+    monkeypatch.setattr(ridge.linalg, "eigh", recorded)
+    Z, t, w = random_differences(n_pairs, 3)
+    problem = simple_problem(Z, t, w, loss=Squared())
+    assert coefficient_ridge(problem, 1.0, tol=1e-6, max_iter=10).n_iter == 1
+    assert sizes == [min(n_pairs, 6)]
+
+
+def test_coefficient_ridge_stops_at_max_iter(monkeypatch):
+    """Cut short, it is still certified. At 6 products the direct solve ends."""
+    Z, t, w = random_differences(40, 3)
+    problem = simple_problem(Z, t, w, loss=Squared())
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 6)
+    exact = coefficient_ridge(problem, 1.0, tol=1e-6, max_iter=2)
+    assert exact.relative_gap <= 1e-9
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
+    result = coefficient_ridge(problem, 1.0, tol=1e-9, max_iter=2)
+    assert result.n_iter == 2
+    assert result.dual <= exact.primal * (1 + 1e-9) <= result.primal * (1 + 2e-9)
+    assert result.relative_gap > 1e-6
+
+
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_iterative_newton_systems_reach_the_same_optimum(monkeypatch, case):
     """Beyond the largest dense system: conjugate gradients inside."""
@@ -1272,3 +1316,535 @@ def test_semidefinite_optimum_beats_the_projected_unconstrained_one():
     value = minimize_scalar(lambda b: primal_of(symmetric, parts, cut, b), bounds=(-10, 10)).fun
     assert plain.primal < best.primal < 0.99 * value
     assert isinstance(problem_of(constrained).cone, PositiveSemidefinite)
+
+
+# The parts
+
+
+def dense_derivative(projection, d, is_diagonal):
+    """The derivative as a matrix that maps the entries of a direction."""
+    shape = (d,) if is_diagonal else (d, d)
+    columns = []
+    for k in range(np.prod(shape)):
+        unit = np.zeros(np.prod(shape))
+        unit[k] = 1
+        unit = unit.reshape(shape)
+        unit = unit if is_diagonal else (unit + unit.T) / 2
+        columns.append(projection.derivative(unit).ravel())
+    return np.array(columns).T
+
+
+@each_cone
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+@pytest.mark.parametrize(
+    ("n_pairs", "largest", "most", "tolerance"),
+    [(4, 2000, 1e9, 1e-9), (40, 2000, 1e9, 1e-9), (40, 2000, 150, 1e-4), (40, 2, 1e9, 1e-4)],
+    ids=["gram", "products", "sample", "conjugate_gradients"],
+)
+def test_newton_system_is_solved(
+    monkeypatch, cone, fit_intercept, n_pairs, largest, most, tolerance
+):
+    """(diag(curvature) + T P' T^*) u - db = right and sum u = 0, all four ways."""
+    monkeypatch.setattr(semismooth_newton, "LARGEST_SYSTEM", largest)
+    monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", int(most))
+    Z, t, c = random_differences(n_pairs)
+    problem = simple_problem(Z, t, c, cone=cone, prior=np.diag([0.5, 0.2, -0.3]))
+    S = np.diag([1.0, 0.5, -0.7]) + 0.1
+    projection = problem.cone.project(stored(cone, S))
+    curvature, right = c + 0.1, t + 1
+    solution, step = semismooth_newton._solve_free(
+        problem.operator, projection, curvature, right, fit_intercept
+    )
+    T = np.array([stored(cone, np.outer(z, z)).ravel() for z in Z])
+    derivative = dense_derivative(projection, 3, cone in DIAGONAL)
+    matrix = np.diag(curvature) + T @ derivative @ T.T
+    assert np.linalg.norm(T @ derivative @ T.T) > 0.1
+    if fit_intercept:
+        bordered = np.block([[matrix, -np.ones((n_pairs, 1))], [np.ones((1, n_pairs)), 0]])
+        *expected, expected_step = np.linalg.solve(bordered, np.append(right, 0))
+        assert abs(solution.sum()) <= 1e-10 * np.abs(solution).sum()
+        assert step == pytest.approx(expected_step, rel=tolerance)
+    else:
+        expected = np.linalg.solve(matrix, right)
+        assert step == 0
+    assert_allclose(solution, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n_free", [3, 12, 13, 40])
+def test_newton_system_takes_the_smaller_side(monkeypatch, n_free):
+    """d (d + 1) / 2 = 6 products: up to twice as many pairs go by their own Gram matrix."""
+    sizes = []
+    factorise = semismooth_newton._factorise
+
+    def recorded(matrix):
+        sizes.append(len(matrix))
+        return factorise(matrix)
+
+    monkeypatch.setattr(semismooth_newton, "_factorise", recorded)
+    Z, t, c = random_differences(n_free)
+    problem = simple_problem(Z, t, c)
+    projection = problem.cone.project(np.eye(3))
+    semismooth_newton._solve_free(problem.operator, projection, c, t, False)
+    assert sizes == [n_free if n_free <= 12 else 6]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_factor_of_a_singular_matrix(scale):
+    """What is added to a matrix that rounding has made indefinite is lost in its rounding."""
+    V = np.random.default_rng(0).normal(size=(6, 2))
+    matrix = scale * (V @ V.T - 1e-15 * np.eye(6))
+    factor, is_lower = semismooth_newton._factorise(matrix.copy())
+    assert is_lower
+    factor = np.tril(factor / np.sqrt(scale))
+    assert_allclose(factor @ factor.T, matrix / scale, atol=1e-11)
+    regular = V.T @ V
+    assert_allclose(
+        np.tril(semismooth_newton._factorise(regular.copy())[0]),
+        np.linalg.cholesky(regular),
+        rtol=1e-12,
+    )
+
+
+def test_factor_beyond_the_range_of_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"left the range of numbers.*smaller C"):
+        semismooth_newton._factorise(np.diag([np.inf, -1.0]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite", "diagonal"])
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(loss, cone, fit_intercept):
+    """And no step lets it grow."""
+    case = Case(loss, cone, fit_intercept and loss not in ONE_SIDED, True, True, "wine", 1.0)
+    parts, problem = parts_of(case), problem_of(case)
+    state = semismooth_newton._State(problem, None)
+    lower, upper = BOXES[loss](parts.relations, parts.weights)
+    b = state.intercept
+    a = parts.distances(full(state.projection.matrix)) + b
+    assert_allclose(state.distances + b, a, rtol=1e-9, atol=1e-9)
+    # The envelope of each loss, by a fine grid of its dual.
+    grid = np.linspace(np.maximum(lower, -9), np.minimum(upper, 9), 20001)
+    pull = 0.5 * state.rho * grid**2
+    envelope = np.max(
+        -CONJUGATES[loss](grid, parts.relations, parts.weights) - grid * a - pull, axis=0
+    )
+    M = full(state.projection.matrix)
+    expected = 0.5 * np.sum((M - parts.prior) ** 2) + envelope.sum()
+    assert state.value == pytest.approx(expected, rel=1e-4)
+    assert state.pull() == pytest.approx(0.5 * state.rho * np.sum(state.dual_coef**2))
+    if case.fit_intercept:
+        assert abs(state.dual_coef.sum()) <= 1e-12 * np.abs(state.dual_coef).sum()
+    for _ in range(4):
+        before = state.value
+        state.step(problem.stationary_matrix(state.dual_coef))
+        assert state.value <= before + 1e-12 * abs(before)
+
+
+def test_step_along_a_line_minimises():
+    """Against SciPy, to the tenth that the search is meant to reach."""
+    case = Case("epsilon_insensitive", "symmetric", False, False, True, "wine", 1.0)
+    parts, problem = parts_of(case), problem_of(case)
+    rng = np.random.default_rng(0)
+    n_inside = 0
+    for size in (0.3, 1.0, 3.0, 30.0):
+        state = semismooth_newton._State(problem, None)
+        noise = rng.normal(size=parts.prior.shape)
+        target = problem.stationary_matrix(state.dual_coef)
+        moved = size * (target - state.stationary + 1e-3 * (noise + noise.T))
+        change = parts.distances(moved)
+
+        def value(step, state=state, moved=moved, change=change):
+            a = state.distances + step * change
+            beta, _ = problem.conjugate.proximal(a, state.center, state.rho)
+            fit = -problem.conjugate.value(beta) - beta @ a
+            M = state.projection.matrix + step * moved
+            return 0.5 * np.sum(M**2) + fit - 0.5 * state.rho * np.sum(beta**2)
+
+        exact = minimize_scalar(value, bounds=(0, 1), options={"xatol": 1e-10})
+        found = state._minimise_along(moved, change)
+        if value(1.0) <= exact.fun:
+            assert found == 1
+        else:
+            n_inside += 1
+            assert 0.85 * exact.x <= found <= 1.15 * exact.x
+        assert 0 < found <= 1
+    assert n_inside > 1
+
+
+def test_step_along_a_line_that_is_exact_is_taken_whole():
+    """1/2 m^2 + 1/2 (m - 2)^2 from 0 to its minimum at 1."""
+    state = semismooth_newton._State(simple_problem([[1.0]], [2.0], 1.0, loss=Squared()), None)
+    assert state._minimise_along(np.ones((1, 1)), np.ones(1)) == 1
+
+
+def test_step_along_a_line_that_is_far_too_long_is_not_zero():
+    state = semismooth_newton._State(simple_problem([[1.0]], [2.0], 1.0, loss=Squared()), None)
+    assert 0 < state._minimise_along(np.full((1, 1), 1e60), np.full(1, 1e60)) < 1e-30
+
+
+def test_newton_needs_few_passes():
+    """The price of a fit is operator passes; what a faulty step costs shows here first."""
+    passes = {}
+    for case in CASES:
+        if case.data == "wine" and case.cone != "pair_matrices":
+            result = newton(problem_of(case), tol=1e-9, max_iter=300)
+            assert result.relative_gap <= 1e-9
+            passes[case] = result.n_passes
+    smooth = [n for case, n in passes.items() if case.loss.startswith("squared")]
+    others = [n for case, n in passes.items() if not case.loss.startswith("squared")]
+    assert np.median(smooth) <= 30
+    assert np.mean(smooth) <= 45
+    assert np.median(others) <= 85
+    assert np.mean(others) <= 115
+
+
+@pytest.mark.parametrize("solver", ["newton", "projected_gradient"])
+@each_cone
+@pytest.mark.parametrize(
+    ("what", "loss"),
+    # The margin of the hinge is 1.
+    [("samples", loss) for loss in LOSSES]
+    + [("relations", loss) for loss in LOSSES if loss not in CLASSES],
+)
+def test_units_do_not_matter(solver, cone, loss, what):
+    """Powers of two leave all digits as they are: each step is the same, in other units."""
+    case = Case(loss, cone, loss not in ONE_SIDED, loss != "hinge", True, "wine", 1.0)
+    parts = parts_of(case)
+    results = []
+    for s in (1.0, 2.0**40, 2.0**-40):
+        unit = s if what == "relations" else 1.0
+        size = unit if what == "relations" else s**-2  # of M
+        scale = unit ** LOSSES[loss].degree  # of the loss
+        loss_in_units = loss_of(case)
+        if "epsilon" in loss_in_units.get_params():
+            loss_in_units.set_params(epsilon=unit * EPSILON)
+        problem = AlignmentProblem(
+            PairOperator(
+                parts.X * (s if what == "samples" else 1.0),
+                parts.pairs,
+                is_diagonal=cone in DIAGONAL,
+            ),
+            unit * parts.relations,
+            parts.weights * size**2 / scale,
+            loss_in_units,
+            CONES[cone](),
+            case.fit_intercept,
+            size * stored(cone, parts.prior) if case.has_prior else None,
+        )
+        result = SOLVERS[solver](problem, tol=1e-4, max_iter=25)
+        results.append((result.n_iter, result.matrix / size, result.intercept / unit))
+    for n_iter, matrix, intercept in results[1:]:
+        assert n_iter == results[0][0]
+        assert_array_equal(matrix, results[0][1])
+        assert intercept == results[0][2]
+
+
+@pytest.mark.parametrize("loss", ["squared", "squared_epsilon_insensitive"])
+@pytest.mark.parametrize("cone", ["positive_semidefinite", "diagonal"])
+def test_newton_ends_where_rounding_allows_no_progress(loss, cone):
+    """A gap below zero is out of reach: it has to see that by itself, close to the optimum."""
+    case = Case(loss, cone, False, False, True, "wine", 1.0)
+    result = newton(problem_of(case), tol=-1.0, max_iter=2000)
+    assert result.n_iter < 100
+    assert result.relative_gap <= 1e-12
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=str)
+def test_balanced_step_has_sum_zero_at_its_intercept(case):
+    """Any proximal step, from any start; the intercept is a root of a falling sum."""
+    problem, parts = problem_of(case), parts_of(case)
+    rng = np.random.default_rng(1)
+    for trial in range(12):
+        distances = 10.0 ** rng.integers(-2, 3) * rng.uniform(-1, 1, len(parts.weights))
+        center = parts.weights * rng.uniform(-1, 1, len(parts.weights))
+        penalty = 10.0 ** rng.integers(-3, 3)
+        start = (0.0, 1.0, -50.0, 1e6)[trial % 4]
+        b, beta, is_free = problem.balanced(distances, center, penalty, start)
+        step, free = problem.conjugate.proximal(distances + b, center, penalty)
+        size = parts.weights.mean()
+        if case.fit_intercept:
+            assert abs(beta.sum()) <= 1e-14 * np.abs(beta).sum() + 1e-300
+        else:
+            assert b == 0
+            assert_array_equal(is_free, free)
+        # Rounding of b moves a stiff step, else it is that of b.
+        moved = 16 * np.spacing(max(abs(b), 100.0)) / penalty
+        assert_allclose(beta, step, atol=1e-12 * size + moved)
+        assert_feasible(case, parts, beta)
+        h = 1e-3
+        above, below = (
+            problem.conjugate.proximal(distances + b + s, center, penalty)[0].sum() for s in (h, -h)
+        )
+        if case.fit_intercept:
+            assert above <= 1e-9 * size <= below + 2e-9 * size
+
+
+def test_balance_beyond_the_range_of_numbers_is_refused():
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c, fit_intercept=True)
+    with pytest.raises(ValueError, match=r"No intercept balances.*Scale X.*smaller C"):
+        problem.balanced(np.full(30, np.inf), 0.0, 1.0, 0.0)
+
+
+def test_balance_takes_few_steps(monkeypatch):
+    """The sum is piecewise linear: Newton steps find the root of a few hundred pairs fast."""
+    Z, t, c = random_differences(300)
+    problem = simple_problem(Z, t, c, fit_intercept=True)
+    n_steps = []
+    proximal = problem.conjugate.proximal
+
+    def counted(*arguments):
+        n_steps[-1] += 1
+        return proximal(*arguments)
+
+    monkeypatch.setattr(problem.conjugate, "proximal", counted)
+    rng = np.random.default_rng(0)
+    for start in (0.0, 3.0, -100.0):
+        for penalty in (1e-2, 1.0, 10.0):
+            n_steps.append(0)
+            problem.balanced(3 * rng.uniform(size=300), 0.0, penalty, start)
+    assert max(n_steps) <= 20
+    assert np.median(n_steps) <= 10
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=str)
+def test_feasible_coefficients_are_the_nearest(case):
+    problem, parts = problem_of(case), parts_of(case)
+    rng = np.random.default_rng(2)
+    lower, upper = BOXES[case.loss](parts.relations, parts.weights)
+    wild = parts.weights * rng.uniform(-3, 3, len(parts.weights))
+    found = problem.feasible(wild)
+    assert_feasible(case, parts, found)
+    if case.fit_intercept:
+        # The projection on the box and the plane: a clip after a shift.
+        def total(shift):
+            return np.clip(wild - shift, lower, upper).sum()
+
+        shift = brentq(total, -1e3, 1e3, xtol=1e-15)
+        expected = np.clip(wild - shift, lower, upper)
+    else:
+        expected = np.clip(wild, lower, upper)
+    assert_allclose(found, expected, atol=1e-6 * parts.weights.mean())
+
+
+def test_problem_keeps_what_it_was_given():
+    Z, t, c = random_differences()
+    prior = np.diag([1.0, 2.0, 3.0])
+    problem = simple_problem(Z, t, c, loss=Squared(), prior=prior)
+    assert problem.spread == pytest.approx(np.std(t))
+    at_zero = c @ (t**2 / 2)
+    assert problem.rounding == pytest.approx(1e-14 * (at_zero + 7))
+    assert simple_problem(Z, np.full(30, -3.0), c).spread == 3
+    assert simple_problem(Z, np.zeros(30), c).spread == 1
+    assert_array_equal(simple_problem(Z, t, c).prior, np.zeros((3, 3)))
+    single = simple_problem(Z, t, c, dtype=np.float32)
+    assert single.prior.dtype == np.float32
+    assert single.distances(np.eye(3, dtype=np.float32)).dtype == np.float64
+
+
+def test_basis_goes_with_the_problem():
+    Z, t, c = random_differences()
+    basis = np.eye(5)[:, :3]
+    operator = PairOperator(Z, np.column_stack([np.arange(30), np.roll(np.arange(30), 1)]))
+    problem = AlignmentProblem(operator, t, c, Squared(), Symmetric(), False, None, basis)
+    for each in (problem, problem.reweighted(2.0), problem.in_double_precision()):
+        assert each.basis is basis
+
+
+def test_reweighted_problem_has_the_other_weights_and_counts_anew():
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c, cone="positive_semidefinite", prior=np.diag([1.0, 2.0, 0.0]))
+    problem.distances(np.eye(3))
+    assert problem.n_passes == 1
+    other = problem.reweighted(3.0)
+    assert other.n_passes == 0
+    assert_allclose(other.weights, 3 * c)
+    assert_array_equal(other.relations, t)
+    assert_array_equal(other.prior, problem.prior)
+    assert other.loss is problem.loss
+    assert other.fit_intercept == problem.fit_intercept
+    other.distances(np.eye(3))
+    assert (other.n_passes, problem.n_passes) == (1, 2)
+    expected = newton(
+        simple_problem(Z, t, 3 * c, cone="positive_semidefinite", prior=problem.prior),
+        tol=1e-9,
+        max_iter=100,
+    )
+    assert newton(other, tol=1e-9, max_iter=100).primal == pytest.approx(expected.primal, rel=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_certificate_of_a_single_precision_solve_is_in_double_precision(fit_intercept):
+    case = Case(
+        "epsilon_insensitive", "positive_semidefinite", fit_intercept, True, True, "wine", 1.0
+    )
+    parts, problem = parts_of(case, np.float32), problem_of(case, np.float32)
+    exact = parts._replace(
+        differences=np.subtract(*(parts.X[side].astype(np.float64) for side in parts.pairs.T)),
+        prior=parts.prior.astype(np.float64),
+    )
+    result = newton(problem, tol=1e-3, max_iter=100)
+    single = result.primal, result.dual
+    problem.certify(result)
+    M = result.matrix.astype(np.float64)
+    assert (result.primal, result.dual) != single
+    # The samples are centred in single precision.
+    assert result.primal == pytest.approx(primal_of(case, exact, M, result.intercept), rel=1e-6)
+    assert result.dual == pytest.approx(dual_of(case, exact, result.dual_coef), rel=1e-6)
+    # Nothing to do in double precision, or without dual coefficients.
+    double = problem_of(case)
+    for each, coef in [(double, result.dual_coef), (problem, None)]:
+        kept = SolverResult(result.projection, 0.0, coef, primal=3.0, dual=-7.0)
+        each.certify(kept)
+        assert (kept.primal, kept.dual) == (3.0, -7.0)
+
+
+def test_result_keeps_the_best():
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c)
+    first, second = (problem.cone.project(k * np.eye(3)) for k in (1.0, 2.0))
+    result = SolverResult(first)
+    assert (result.primal, result.dual, result.gap) == (np.inf, -np.inf, np.inf)
+    result.improve_primal(5.0, second, 1.5)
+    result.improve_primal(6.0, first, 2.5)
+    assert (result.primal, result.intercept) == (5.0, 1.5)
+    assert_array_equal(result.matrix, 2 * np.eye(3))
+    result.improve_dual(4.0, t)
+    result.improve_dual(3.0, c)
+    assert result.dual == 4
+    assert result.dual_coef is t
+    problem.distances(np.eye(3))
+    result.record(problem, None)
+    assert result.rounding == problem.rounding
+    assert (result.gap, result.relative_gap) == (1.0, 0.2)
+    assert (result.n_iter, result.n_passes, result.stopped_by_callback) == (1, 1.0, False)
+    problem.distances(np.eye(3))
+    result.record(problem, lambda seen: seen is result)
+    assert result.stopped_by_callback is True
+    assert result.history == [(1.0, 5.0, 4.0), (2.0, 5.0, 4.0)]
+    assert result.n_iter == 2
+    # A gap within the rounding counts as zero.
+    result.dual = result.primal - 0.5 * problem.rounding
+    assert result.relative_gap == 0
+
+
+@pytest.mark.parametrize(("dual", "is_refused"), [(5.0049, False), (5.0051, True), (9.0, True)])
+def test_dual_value_above_the_primal_value_is_refused(dual, is_refused):
+    """Up to a thousandth, of rounding in single precision."""
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c)
+    result = SolverResult(problem.cone.project(np.eye(3)), primal=5.0, dual=dual)
+    if not is_refused:
+        result.record(problem, None)
+        assert result.relative_gap == 0
+        return
+    with pytest.raises(ValueError, match=r"dual value .* above the primal value 5.*cannot be"):
+        result.record(problem, None)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_intercept_needs_pairs_of_both_kinds(side):
+    Z, _, c = random_differences()
+    with pytest.raises(ValueError, match=r"Hinge.*same side.*fit_intercept=False"):
+        simple_problem(Z, np.full(30, side), c, loss=Hinge(), fit_intercept=True)
+    assert not simple_problem(Z, np.full(30, side), c, loss=Hinge()).fit_intercept
+    both = np.where(np.arange(30) > 0, side, -side)
+    assert simple_problem(Z, both, c, loss=Hinge(), fit_intercept=True).fit_intercept
+
+
+@pytest.mark.parametrize("is_centered", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_step_of_the_gradient_method_is_bounded_by_the_pair_kernel(seed, is_centered):
+    Z, t, c = random_differences(30, 3, seed)
+    K = (Z @ Z.T) ** 2
+    if is_centered:
+        K = K - K.mean(axis=0)
+        K = K - K.mean(axis=1, keepdims=True)
+    largest = np.linalg.eigvalsh(K)[-1]
+    found = accelerated_gradient._largest_eigenvalue(simple_problem(Z, t, c).operator, is_centered)
+    assert largest <= found <= 1.0501 * largest
+
+
+def test_step_of_the_gradient_method_without_any_length():
+    for Z, is_centered in [(np.zeros((2, 3)), False), (np.ones((1, 3)), True)]:
+        operator = simple_problem(Z, np.ones(len(Z)), 1.0).operator
+        assert accelerated_gradient._largest_eigenvalue(operator, is_centered) == 1
+
+
+# To a relative gap of 1e-4; more steps show that one is too short or not accelerated.
+@pytest.mark.parametrize(
+    ("solver", "median", "largest"), [("projected_gradient", 35, 450), ("quasi_newton", 45, 200)]
+)
+def test_first_order_solvers_need_no_more_steps_than_they_should(solver, median, largest):
+    steps = []
+    for case in CASES[::9]:
+        result = SOLVERS[solver](problem_of(case), tol=1e-4, max_iter=3000)
+        assert result.relative_gap <= 1e-4
+        steps.append(result.n_iter)
+    assert np.median(steps) <= median
+    assert max(steps) <= largest
+
+
+@pytest.mark.parametrize("nu", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("case", NU_CASES[1:3], ids=str)
+def test_nu_svr_solves_few_epsilon_svrs(case, nu):
+    seen = []
+    result, _ = solve_nu(case, nu, callback=seen.append)
+    assert result.relative_gap <= 1e-5
+    assert len(seen) <= 25
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_nu_svr_bounds_of_any_point(fit_intercept):
+    """Given M and b the best epsilon; given beta its part within the budget."""
+    case = NU_CASES[3]._replace(
+        fit_intercept=fit_intercept, cone="positive_semidefinite", has_prior=True
+    )
+    parts, problem = parts_of(case), problem_of(case)
+    rng = np.random.default_rng(0)
+    budget = 0.3 * parts.weights.sum()
+    for size in (0.1, 1.0, 10.0):
+        search = nu_module._Search(problem, 0.3)
+        assert search.budget == pytest.approx(budget)
+        # At first: beta = 0, and the tube that holds every error.
+        prior = project_semidefinite(parts.prior)
+        errors = parts.relations - parts.distances(prior)
+        reach = np.ptp(errors) / 2 if fit_intercept else np.abs(errors).max()
+        assert search.high[:2] == pytest.approx((reach, -budget))
+        assert search.low is None
+        start = search.result.primal
+        b = 0.5 * (errors.max() + errors.min()) if fit_intercept else 0.0
+        exact = minimize_scalar(
+            lambda e, M=prior, b=b: nu_value(parts, M, b, e, 0.3), bounds=(0, reach)
+        )
+        assert start == pytest.approx(exact.fun, rel=1e-5)
+        assert search.epsilon == pytest.approx(exact.x, abs=1e-3)
+        M = project_semidefinite(prior + 0.01 * size * np.diag(rng.normal(size=len(prior))))
+        search.result = SolverResult(search.result.projection)
+        search.improve_primal(problem.cone.project(M), b)
+        exact = minimize_scalar(lambda e, M=M, b=b: nu_value(parts, M, b, e, 0.3), bounds=(0, 9))
+        assert search.result.primal == pytest.approx(exact.fun, rel=1e-5)
+        assert search.result.primal == pytest.approx(nu_value(parts, M, b, search.epsilon, 0.3))
+        beta = size * parts.weights * rng.uniform(-0.5, 0.5, len(parts.weights))
+        beta = np.clip(beta, -parts.weights, parts.weights)
+        search.improve_dual(beta)
+        kept = beta * min(1, budget / np.abs(beta).sum())
+        S = parts.prior + parts.adjoint(kept)
+        value = 0.5 * np.sum(parts.prior**2) - 0.5 * np.sum(project_semidefinite(S) ** 2)
+        assert_allclose(search.result.dual_coef, kept, rtol=1e-12)
+        assert search.result.dual == pytest.approx(value + kept @ parts.relations, rel=1e-9)
+
+
+def test_nu_svr_in_single_precision_is_certified_in_double():
+    case = NU_CASES[1]
+    parts = parts_of(case)
+    problem = problem_of(case, np.float32)
+    result = nu_svr(problem, 0.3, solver=newton, tol=1e-3, max_iter=500)
+    epsilon = problem.loss.epsilon
+    assert result.matrix.dtype == np.float32
+    exact, _ = solve_nu(case, 0.3)
+    assert result.relative_gap <= 2e-3
+    assert result.primal == pytest.approx(exact.primal, rel=1e-3)
+    assert result.dual <= exact.primal * (1 + 1e-5)
+    primal = nu_value(parts, result.matrix.astype(float), result.intercept, epsilon, 0.3)
+    assert result.primal == pytest.approx(primal, rel=1e-4)

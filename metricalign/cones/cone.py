@@ -67,6 +67,34 @@ class Projection:
         """
         raise NotImplementedError(self._lacks("products"))
 
+    def coordinates(self, matrix: NDArray) -> NDArray:
+        """Weighted sum of the `products` of pairs, from the same sum of their z_p z_p^T.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_features, n_features)
+            Symmetric matrix.
+
+        Returns
+        -------
+        coordinates : ndarray of shape (n_products,)
+        """
+        raise NotImplementedError(self._lacks("coordinates"))
+
+    def from_coordinates(self, coordinates: NDArray) -> NDArray:
+        """Adjoint of `coordinates`; the one after the other is the derivative.
+
+        Parameters
+        ----------
+        coordinates : ndarray of shape (n_products,)
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_features, n_features)
+            Symmetric matrix.
+        """
+        raise NotImplementedError(self._lacks("from_coordinates"))
+
     def gram(self, differences: NDArray) -> NDArray:
         """Matrix of <T_p, derivative(T_q)> for rank-one matrices T_p = z_p z_p^T.
 
@@ -102,6 +130,11 @@ class Cone(BaseEstimator):
 
     is_diagonal: ClassVar[bool] = False
     """Whether all matrices are diagonal; then their diagonals stand for them everywhere."""
+
+    keeps_span: ClassVar[bool] = False
+    """Whether, without a prior, a problem may be solved in the span of the pairs' differences:
+    rotating the samples rotates projections, and those of Q S Q^T are Q P(S) Q^T for
+    orthonormal columns Q."""
 
     def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone for one problem: itself, unless it depends on the pairs or on the prior.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from metricalign.cones.cone import Cone, Projection
@@ -25,11 +28,11 @@ class Diagonal(Cone):
 
     is_diagonal = True
 
-    def project(self, matrix):
+    def project(self, matrix: NDArray) -> Projection:
         """Project a diagonal on the nonnegative ones; see `Cone.project`."""
         return _ClippedDiagonal(matrix)
 
-    def constraints(self, matrix):
+    def constraints(self, matrix: Any) -> list:
         """Nonnegativity in cvxpy; see `Cone.constraints`."""
         return [matrix >= 0]
 
@@ -42,17 +45,25 @@ class _ClippedDiagonal(Projection):
         self._is_kept = diagonal >= 0
         super().__init__(np.maximum(diagonal, 0))
 
-    def derivative(self, direction):
+    def derivative(self, direction: NDArray) -> NDArray:
         return np.where(self._is_kept, direction, 0)
 
-    def n_products(self, n_features):
+    def n_products(self, n_features: int) -> int:
         return int(np.count_nonzero(self._is_kept))
 
-    def products(self, differences):
+    def products(self, differences: NDArray) -> NDArray:
         squares = self._squares(differences)
         return squares.toarray() if sparse.issparse(squares) else squares
 
-    def gram(self, differences):
+    def coordinates(self, matrix: NDArray) -> NDArray:
+        return matrix[self._is_kept]
+
+    def from_coordinates(self, coordinates: NDArray) -> NDArray:
+        matrix = np.zeros(len(self._is_kept), dtype=coordinates.dtype)
+        matrix[self._is_kept] = coordinates
+        return matrix
+
+    def gram(self, differences: NDArray) -> NDArray:
         squares = self._squares(differences)
         gram = squares @ squares.T
         return gram.toarray() if sparse.issparse(gram) else gram

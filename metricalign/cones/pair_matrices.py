@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.optimize import nnls
 
 from metricalign.cones.cone import Cone, Projection
+
+if TYPE_CHECKING:
+    from metricalign.operators import PairOperator
 
 __all__ = ["PairMatrices"]
 
@@ -40,7 +45,10 @@ class PairMatrices(Cone):
            [0., 0.]])
     """
 
-    def bound(self, operator, prior):
+    keeps_span = True
+    _coef: NDArray | None
+
+    def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone of the pairs of a problem; see `Cone.bound`."""
         bound = copy(self)
         # In single precision the residual of a projection would be mostly rounding.
@@ -51,7 +59,7 @@ class PairMatrices(Cone):
         bound._coef = None
         return bound
 
-    def project(self, matrix):
+    def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the cone; see `Cone.project`."""
         # The next projection is mostly of a matrix nearby.
         self._coef = _nonnegative_least_squares(
@@ -61,7 +69,7 @@ class PairMatrices(Cone):
         projection.matrix = projection.matrix.astype(matrix.dtype, copy=False)
         return projection
 
-    def constraints(self, matrix):
+    def constraints(self, matrix: Any) -> list:
         """Membership in cvxpy; see `Cone.constraints`."""
         import cvxpy
 
@@ -108,19 +116,27 @@ class _PairProjection(Projection):
         factor, order, rank, _ = linalg.lapack.dpstrf(gram, tol=1e-10 * gram.max(), lower=1)
         return differences[order[:rank] - 1], factor[:rank, :rank]
 
-    def derivative(self, direction):
-        differences, factor = self._face
-        along = np.einsum("pi,ij,pj->p", differences, direction, differences, optimize=True)
-        coef = linalg.cho_solve((factor, True), along, check_finite=False)
-        return ((differences.T * coef) @ differences).astype(direction.dtype, copy=False)
+    def derivative(self, direction: NDArray) -> NDArray:
+        change = self.from_coordinates(self.coordinates(direction))
+        return change.astype(direction.dtype, copy=False)
 
-    def n_products(self, n_features):
+    def n_products(self, n_features: int) -> int:
         return len(self._face[0])
 
-    def products(self, differences):
+    def products(self, differences: NDArray) -> NDArray:
         face, factor = self._face
         products = (face @ differences.T) ** 2
         return linalg.solve_triangular(factor, products, lower=True, check_finite=False).T
+
+    def coordinates(self, matrix: NDArray) -> NDArray:
+        face, factor = self._face
+        along = np.einsum("pi,ij,pj->p", face, matrix, face, optimize=True)
+        return linalg.solve_triangular(factor, along, lower=True, check_finite=False)
+
+    def from_coordinates(self, coordinates: NDArray) -> NDArray:
+        face, factor = self._face
+        coef = linalg.solve_triangular(factor, coordinates, lower=True, trans=1, check_finite=False)
+        return (face.T * coef) @ face
 
 
 def _nonnegative_least_squares(operator, matrix, scale, start=None):
@@ -177,7 +193,7 @@ def _block_pivoting(gram, target, is_free):
             solution[free] = linalg.cho_solve(factor, target[free], check_finite=False)
         slope = target - gram @ solution
         is_wrong = np.where(is_free, solution < 0, slope > slack)
-        n_wrong = np.count_nonzero(is_wrong)
+        n_wrong = int(np.count_nonzero(is_wrong))
         if n_wrong == 0:
             return solution
         n_chances = 3 if n_wrong < fewest else n_chances - 1

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 
 from metricalign.cones.cone import Cone, Projection
 from metricalign.cones.symmetric import IdentityProjection
+
+if TYPE_CHECKING:
+    from metricalign.operators import PairOperator
 
 __all__ = ["AbovePrior", "PositiveSemidefinite"]
 
@@ -25,11 +30,13 @@ class PositiveSemidefinite(Cone):
            [0., 0.]])
     """
 
-    def project(self, matrix):
+    keeps_span = True
+
+    def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the cone; see `Cone.project`."""
         return _SpectralProjection(*linalg.eigh(matrix, check_finite=False, driver="evd"))
 
-    def constraints(self, matrix):
+    def constraints(self, matrix: Any) -> list:
         """Positive semidefiniteness in cvxpy; see `Cone.constraints`."""
         return [matrix >> 0]
 
@@ -49,13 +56,15 @@ class AbovePrior(Cone):
            [0., 1.]])
     """
 
-    def bound(self, operator, prior):
+    keeps_span = True
+
+    def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone for one problem; see `Cone.bound`."""
         bound = copy(self)
         bound._prior = prior
         return bound
 
-    def project(self, matrix):
+    def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the set; see `Cone.project`."""
         prior = self._prior
         excess = linalg.eigh(matrix - prior, check_finite=False, driver="evd")
@@ -64,7 +73,7 @@ class AbovePrior(Cone):
         projection.matrix = prior + projection.matrix
         return projection
 
-    def constraints(self, matrix):
+    def constraints(self, matrix: Any) -> list:
         """Semidefiniteness of the excess in cvxpy; see `Cone.constraints`."""
         return [matrix - self._prior >> 0]
 
@@ -91,7 +100,7 @@ class _SpectralProjection(Projection):
         positive = self._eigenvalues[self._positive]
         return positive / (positive - self._eigenvalues[self._negative, None])
 
-    def derivative(self, direction):
+    def derivative(self, direction: NDArray) -> NDArray:
         Q = self._eigenvectors
         rotated = Q.T @ direction @ Q
         rotated[self._negative, self._negative] = 0
@@ -99,15 +108,32 @@ class _SpectralProjection(Projection):
         rotated[self._positive, self._negative] *= self._mixed_weight.T
         return Q @ rotated @ Q.T
 
-    def n_products(self, n_features):
+    def n_products(self, n_features: int) -> int:
         n_positive = n_features - self._negative.stop
         return n_positive * (n_positive + 1) // 2 + self._negative.stop * n_positive
 
-    def products(self, differences):
+    def products(self, differences: NDArray) -> NDArray:
         positive, mixed = self._rotate(differences)
         return np.hstack([IdentityProjection(self.matrix).products(positive), mixed])
 
-    def gram(self, differences):
+    def coordinates(self, matrix: NDArray) -> NDArray:
+        rotated = self._eigenvectors.T @ matrix @ self._eigenvectors
+        positive = rotated[self._positive, self._positive]
+        mixed = rotated[self._negative, self._positive] * np.sqrt(2 * self._mixed_weight)
+        return np.concatenate([IdentityProjection(positive).coordinates(positive), mixed.ravel()])
+
+    def from_coordinates(self, coordinates: NDArray) -> NDArray:
+        rotated = np.zeros_like(self._eigenvectors, dtype=coordinates.dtype)
+        n_mixed = self._mixed_weight.size
+        positive, mixed = np.split(coordinates, [len(coordinates) - n_mixed])
+        mixed = mixed.reshape(self._mixed_weight.shape) * np.sqrt(0.5 * self._mixed_weight)
+        block = IdentityProjection(rotated[self._positive, self._positive])
+        rotated[self._positive, self._positive] = block.from_coordinates(positive)
+        rotated[self._negative, self._positive] = mixed
+        rotated[self._positive, self._negative] = mixed.T
+        return self._eigenvectors @ rotated @ self._eigenvectors.T
+
+    def gram(self, differences: NDArray) -> NDArray:
         positive, mixed = self._rotate(differences)
         gram = IdentityProjection(self.matrix).gram(positive)
         gram += mixed @ mixed.T

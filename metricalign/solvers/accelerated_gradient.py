@@ -90,8 +90,8 @@ def _largest_eigenvalue(operator, is_centered):
         vector = operator.distances(operator.adjoint(vector / norm)).astype(np.float64)
         if is_centered:
             vector = vector - vector.mean()
-        estimate = np.linalg.norm(vector)
-        if estimate <= 1.001 * largest:
+        estimate = float(np.linalg.norm(vector))
+        if estimate <= 1.0003 * largest:
             break
         largest = max(largest, estimate)
     # Power iteration comes from below.

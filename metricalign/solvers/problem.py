@@ -42,6 +42,9 @@ class AlignmentProblem:
         Whether b is free; otherwise it is 0.
     prior : ndarray of shape (n_features, n_features) or None, default=None
         M0; zero if None. Its diagonal for an operator of diagonal matrices.
+    basis : ndarray of shape (n_original_features, n_features) or None, default=None
+        Orthonormal columns Q whose coordinates the samples are in, if not in those of the
+        features: Q M Q^T is the metric of these.
 
     Raises
     ------
@@ -59,7 +62,9 @@ class AlignmentProblem:
         cone: Cone,
         fit_intercept: bool,
         prior: NDArray | None = None,
+        basis: NDArray | None = None,
     ):
+        self.basis = basis
         self.operator = operator
         self._n_passes_before = operator.n_passes
         self.relations = relations
@@ -101,7 +106,14 @@ class AlignmentProblem:
 
     def _over(self, operator, weights, prior) -> AlignmentProblem:
         return AlignmentProblem(
-            operator, self.relations, weights, self.loss, self.cone, self.fit_intercept, prior
+            operator,
+            self.relations,
+            weights,
+            self.loss,
+            self.cone,
+            self.fit_intercept,
+            prior,
+            self.basis,
         )
 
     def certify(self, result: SolverResult) -> None:
@@ -138,8 +150,10 @@ class AlignmentProblem:
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
-        # A pull so strong that nothing else counts.
-        stiffness = 1e10 / self.weights.mean()
+        # A pull so strong that nothing else counts: beta is of the size of the weights, times
+        # that of the errors if the loss is quadratic.
+        unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
+        stiffness = 1e10 * unit / self.weights.mean()
         return self.balanced(np.zeros_like(self.relations), dual_coef, stiffness, 0.0)[1]
 
     def balanced(

@@ -33,6 +33,10 @@ __all__ = ["newton"]
 
 # Largest dense system that is factorised; beyond, conjugate gradients.
 LARGEST_SYSTEM = 2000
+# Relative residual of linear systems that are solved iteratively.
+_RESIDUAL = 1e-6
+# Most products of pairs that are stored: of more pairs, a sample tells nearly the same system.
+_MOST_PRODUCTS = 20_000_000
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
 # The pull shrinks by this factor once it costs less than this share of the gap.
@@ -171,7 +175,7 @@ class _State:
             self.distances = start.distances + size * along
             self.intercept = start.intercept + size * intercept_step
             self.update()
-            return True
+            return self.value < start.value
         return self._backtrack(start, direction, size, 6, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
@@ -245,38 +249,18 @@ def _solve_free(
     fit_intercept: bool,
 ) -> tuple[NDArray, float]:
     """Solve (diag(curvature) + T P' T^*) u - db = right, with sum u = 0 if db is free."""
-    n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
     right = right.astype(np.float64)
-    if min(n_free, n_products) > LARGEST_SYSTEM:
-        return _solve_iteratively(operator, projection, curvature, right, fit_intercept)
+    n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
     # Twice, since the products themselves take time.
-    if n_free <= min(2 * n_products, LARGEST_SYSTEM):
-        gram = projection.gram(operator.differences()).astype(np.float64, copy=False)
-        gram[np.diag_indices(n_free)] += curvature
-        factor = _factorise(gram)
-
-        def solve(vector):
-            return linalg.cho_solve(factor, vector, check_finite=False)
-
-    else:
-        # Sherman, Morrison, Woodbury: the inner matrix has the size of the metric.
-        differences = operator.differences()
-        products = np.empty((n_free, n_products))
-        for batch in gen_batches(n_free, 1000):
-            products[batch] = projection.products(differences[batch])
-        scaled = products / curvature[:, None]
-        inner = products.T @ scaled
-        inner[np.diag_indices(n_products)] += 1
-        factor = _factorise(inner)
-
-        def solve(vector):
-            vector = vector / (curvature if vector.ndim == 1 else curvature[:, None])
-            correction = linalg.cho_solve(factor, products.T @ vector, check_finite=False)
-            return vector - scaled @ correction
-
+    if n_free > min(2 * n_products, LARGEST_SYSTEM):
+        return _solve_by_products(operator, projection, curvature, right, fit_intercept)
+    gram = projection.gram(operator.differences()).astype(np.float64, copy=False)
+    gram[np.diag_indices(n_free)] += curvature
+    factor = _factorise(gram)
     if not fit_intercept:
-        return solve(right), 0.0
-    solution, ones = solve(np.column_stack([right, np.ones(n_free)])).T
+        return linalg.cho_solve(factor, right, check_finite=False), 0.0
+    both = np.column_stack([right, np.ones(n_free)])
+    solution, ones = linalg.cho_solve(factor, both, check_finite=False).T
     intercept_step = -solution.sum() / ones.sum()
     return solution + intercept_step * ones, intercept_step
 
@@ -290,7 +274,7 @@ def _factorise(matrix):
             return linalg.cho_factor(matrix, lower=True, check_finite=False)
         except linalg.LinAlgError:
             increase = max(9 * jitter, 1e-14 * matrix[diagonal].max())
-            if not np.isfinite(increase):
+            if not 0 < increase < np.inf:
                 raise ValueError(
                     "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
                 ) from None
@@ -298,24 +282,78 @@ def _factorise(matrix):
             jitter += increase
 
 
-def _solve_iteratively(operator, projection, curvature, right, fit_intercept):
-    """The same by conjugate gradients on the operators, to a moderate accuracy."""
+def _solve_by_products(operator, projection, curvature, right, fit_intercept):
+    """The same by a system of the size of the metric.
 
-    def centered(vector):
-        return vector - vector.mean() if fit_intercept else vector
+    With T P' T^* = B B^T (the `products` of the pairs are the rows of B) the solution is
+    u = E (right - B w), where (I + B^T E B) w = B^T E right and E is 1 / diag(curvature),
+    centered for the intercept.
+    """
+    inverse = 1 / curvature
+    n_products = projection.n_products(operator.n_features)
+    if n_products <= LARGEST_SYSTEM and operator.n_pairs * n_products <= _MOST_PRODUCTS:
+        products = _products(operator, projection)
+        factor = _factorise(_system(products, inverse, fit_intercept))
+        solution = products.T @ _weighted(right, inverse, fit_intercept)
+        predicted = products @ linalg.cho_solve(factor, solution, check_finite=False)
+    else:
+        predicted = _predict_iteratively(operator, projection, inverse, right, fit_intercept)
+    rest = right - predicted
+    intercept_step = -float(inverse @ rest) / inverse.sum() if fit_intercept else 0.0
+    return inverse * (rest + intercept_step), intercept_step
 
-    def apply(vector):
-        return curvature * vector + operator.distances(
-            projection.derivative(operator.adjoint(vector))
+
+def _predict_iteratively(operator, projection, inverse, right, fit_intercept):
+    """B w by conjugate gradients; a sample of the pairs has nearly the same system."""
+    n_pairs, n_products = operator.n_pairs, projection.n_products(operator.n_features)
+
+    def predicted(coordinates):
+        return operator.distances(projection.from_coordinates(coordinates)).astype(np.float64)
+
+    def summed(vector):
+        matrix = operator.adjoint(_weighted(vector, inverse, fit_intercept))
+        return projection.coordinates(matrix).astype(np.float64)
+
+    preconditioner = None
+    if n_products <= LARGEST_SYSTEM:
+        n_sampled = _MOST_PRODUCTS // n_products
+        sample = np.sort(np.random.default_rng(0).choice(n_pairs, n_sampled, replace=False))
+        products = _products(operator.restricted(sample), projection)
+        estimate = _system(products, inverse[sample] * (n_pairs / n_sampled), fit_intercept)
+        factor = _factorise(estimate)
+        preconditioner = LinearOperator(
+            estimate.shape,
+            lambda vector: linalg.cho_solve(factor, vector, check_finite=False),
+            dtype=np.float64,
         )
-
     system = LinearOperator(
-        (operator.n_pairs, operator.n_pairs),
-        lambda vector: centered(apply(centered(vector.ravel()))),
+        (n_products, n_products),
+        lambda vector: vector + summed(predicted(vector)),
         dtype=np.float64,
     )
-    solution, _ = cg(system, centered(right), rtol=1e-3, maxiter=200)
-    solution = centered(solution)
-    if not fit_intercept:
-        return solution, 0.0
-    return solution, float(np.mean(apply(solution) - right))
+    solution, _ = cg(system, summed(right), M=preconditioner, rtol=_RESIDUAL, maxiter=200)
+    return predicted(solution)
+
+
+def _products(operator, projection):
+    """The matrix B."""
+    differences = operator.differences()
+    products = np.empty((operator.n_pairs, projection.n_products(operator.n_features)))
+    for batch in gen_batches(operator.n_pairs, 1000):
+        products[batch] = projection.products(differences[batch])
+    return products
+
+
+def _system(products, inverse, fit_intercept):
+    """I + B^T E B."""
+    system = products.T @ _weighted(products, inverse, fit_intercept)
+    system[np.diag_indices(len(system))] += 1
+    return system
+
+
+def _weighted(vectors, inverse, fit_intercept):
+    """E times a vector or the columns of a matrix."""
+    vectors = (vectors.T * inverse).T
+    if fit_intercept:
+        vectors -= np.multiply.outer(inverse, vectors.sum(axis=0) / inverse.sum())
+    return vectors
