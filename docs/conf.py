@@ -100,6 +100,8 @@ SECTIONS = {  # others follow, under their own names
     "cones": "Cones",
     "solvers": "Solvers",
     "operators": "Operators",
+    "kernels": "Kernels of the operators",
+    "distributed": "Dask arrays",
     "metrics": "Measures and scorers",
     "multilabel": "Label sets",
     "datasets": "Data sets",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, Self
+from functools import partial, wraps
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +15,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+import metricalign
+from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs import RandomPairs, merge_identical_samples
 from metricalign.relations import TargetRelation, resolve_relation
 
@@ -46,8 +51,8 @@ class MahalanobisDistance:
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
         """Distance of two samples, each of shape (n_features,)."""
         difference = self.components @ (np.asarray(left) - np.asarray(right))
-        squared_distance = difference @ difference
-        return squared_distance if squared else np.sqrt(squared_distance)
+        squared_distance = float(difference @ difference)
+        return squared_distance if squared else squared_distance**0.5
 
 
 class EmbeddingDistance:
@@ -66,18 +71,45 @@ class EmbeddingDistance:
 
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
         """Distance of two samples, each of shape (n_features,)."""
-        distance = self.learner.pair_distance(np.stack([left, right])[None])[0]
+        distance = float(self.learner.pair_distance(np.stack([left, right])[None])[0])
         return distance**2 if squared else distance
 
 
-class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SavedWithVersion(BaseEstimator):
+    """Estimators whose pickles and skops files are refused by an incompatible release.
+
+    Releases are compatible if their first number is the same; of those before 1.0, the second
+    one too. What was saved without a version is of no release.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_metricalign_version": metricalign.__version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        saved, current = state.pop("_metricalign_version", "0"), metricalign.__version__
+        if _compatible_releases(saved) != _compatible_releases(current):
+            raise ValueError(
+                f"This {type(self).__name__} was saved by metricalign {saved}, and metricalign "
+                f"{current} does not load it. Fit it again, or load it with the release that saved "
+                f'it: pip install "metricalign=={saved}"'
+            )
+        super().__setstate__(state)
+
+
+def _compatible_releases(version: str) -> list[str]:
+    numbers = version.split(".")
+    return numbers[: 2 if numbers[0] == "0" else 1]
+
+
+class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedWithVersion):
     """Base of the metric learners: everything that follows from `transform`.
 
     A subclass's ``fit`` sets `relation_`, the relation that it was fitted to; its ``transform``
     maps samples so that Euclid's distance of the images is the learned distance.
     """
 
-    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any) -> Self:
         """Learn the metric."""
         raise NotImplementedError
 
@@ -105,7 +137,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         return np.linalg.norm(self._differences(pairs[:, 0], pairs[:, 1]), axis=1)
 
-    def _differences(self, left, right):
+    def _differences(self, left, right) -> NDArray:
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
 
@@ -166,27 +198,36 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If X and y do not go together, or no sample has a positive weight.
         """
         images = self.transform(X)
-        targets = self.relation_.encode(y)
-        if targets.shape[0] != len(images):
+        n_samples = images.shape[0]
+        targets = self.relation_.encode(in_memory(y))
+        if targets.shape[0] != n_samples:
             raise ValueError(
-                f"X and y must have as many samples; got {len(images)} and {targets.shape[0]}."
+                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
             )
+        if is_dask_array(X):
+            X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if self.relation_.kind == "precomputed":
             pairs = self.relation_.stored_pairs(targets)
-            weight = np.ones(len(images)) if sample_weight is None else sample_weight
+            samples = np.arange(n_samples)
+            weight = np.ones(n_samples) if sample_weight is None else sample_weight
         else:
             samples, weight = merge_identical_samples(X, targets, sample_weight)
-            images, targets = images[samples], targets[samples]
-            if len(images) < 2:
+            targets = targets[samples]
+            if len(samples) < 2:
                 return 0.5
-            rows = np.arange(len(images), dtype=np.float64)[:, None]
+            rows = np.arange(len(samples), dtype=np.float64)[:, None]
             pairs = RandomPairs(_LARGEST_SCORE).select(rows, None, random_state=0).indices
         relations = self.relation_(targets, pairs)
         # Scaling must not tell apart what is equal.
         relations = np.round(relations / (np.abs(relations).max() or 1.0), 12)
-        distances = np.linalg.norm(images[pairs[:, 0]] - images[pairs[:, 1]], axis=1)
+        used, rows = np.unique(samples[pairs], return_inverse=True)
+        left, right = rows.reshape(-1, 2).T
+        images = in_memory(images[used])
+        distances = np.linalg.norm(images[left] - images[right], axis=1)
+        # Only their ratios count, and products of them must not leave the range of numbers.
+        weight = weight / (weight.max() or 1.0)
         return _concordance(distances, relations, weight[pairs].prod(axis=1))
 
 
@@ -209,19 +250,16 @@ class MetricLearner(EmbeddingLearner):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _validate_samples(self, X, y):
+    def _validate_samples(self, X, y, **options):
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
+        # Whether all are finite is told from their sum first, which may overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return validate_data(self, X, ensure_min_samples=2, **options)
 
     def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
         relation = resolve_relation(self.relation, y)
@@ -242,18 +280,22 @@ class MetricLearner(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
+            Samples. Of a Dask array nothing is computed yet.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The images, ``X @ components_.T``.
+            The images, ``X @ components_.T``. A Dask array if X is one.
         """
         check_is_fitted(self, "components_")
+        images = partial(_images, components=self.components_)
+        if is_dask_array(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return map_rows(images, X, self._n_features_out)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return _dense(X @ self.components_.T.astype(X.dtype, copy=False))
+        return images(X)
 
-    def _differences(self, left, right):
+    def _differences(self, left, right) -> NDArray:
         return (left - right) @ self.components_.T
 
     def get_metric(self) -> MahalanobisDistance:
@@ -279,7 +321,41 @@ class MetricLearner(EmbeddingLearner):
         return _dense(self.components_.T @ self.components_)
 
 
-def _concordance(distances, relations, weights):
+_Arguments = ParamSpec("_Arguments")
+_Fitted = TypeVar("_Fitted")
+
+
+def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _Fitted]:
+    """Let `fit` leave a learner as it was, unless it has stored new components.
+
+    A fit that is refused or interrupted early must not leave a mixture of two fits.
+    """
+
+    @wraps(fit)
+    def fit_or_keep(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
+        self: Any = args[0]
+        before = dict(vars(self))
+        try:
+            return fit(*args, **kwargs)
+        except BaseException:
+            if vars(self).get("components_") is before.get("components_"):
+                self.__dict__ = before
+            raise
+
+    return fit_or_keep
+
+
+def level_of_call() -> int:
+    """Stack level, for a warning, of the call into this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(
+        ("metricalign", "sklearn")
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _concordance(distances, relations, weights) -> float:
     """Weighted share of the pairs of different relations whose distances are in that order."""
     rank = np.unique(relations, return_inverse=True)[1]
     place = np.unique(distances, return_inverse=True)[1]
@@ -302,12 +378,16 @@ def _concordance(distances, relations, weights):
     return float(agreeing / total) if total > 0 else 0.5
 
 
-def _dense(matrix):
+def _images(X, components) -> NDArray:
+    return _dense(X @ components.T.astype(X.dtype, copy=False))
+
+
+def _dense(matrix: Any) -> NDArray:
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 def components_of(
-    matrix: NDArray, n_components: int | float | None = None
+    matrix: NDArray, n_components: int | float | None = None, basis: NDArray | None = None
 ) -> NDArray | sparse.csr_array:
     """Linear map whose Euclidean distance is that of the positive part of a matrix.
 
@@ -318,6 +398,8 @@ def components_of(
     n_components : int, float or None, default=None
         How many of the largest eigenvalues to keep: a number, the share of the sum of the
         positive ones (between 0 and 1), or all positive ones.
+    basis : ndarray of shape (n_original_features, n_features) or None, default=None
+        Orthonormal columns in whose coordinates the matrix is, if not in those of the features.
 
     Returns
     -------
@@ -333,18 +415,22 @@ def components_of(
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
         eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
     size = np.abs(eigenvalues).max()
-    rounding = len(matrix) * np.finfo(matrix.dtype).eps * size
-    n_kept = max(int(np.sum(eigenvalues > rounding)), 1)
+    # Of the eigenvalues, and of the sums over pairs that the matrix is made of.
+    rounding = 10 * len(matrix) * np.finfo(matrix.dtype).eps * size
+    eigenvalues = np.where(eigenvalues > rounding, eigenvalues, 0)
+    n_kept = max(int(np.count_nonzero(eigenvalues)), 1)
     if isinstance(n_components, (int, np.integer)):
         n_kept = min(n_kept, int(n_components))
     elif n_components is not None:
-        share = np.cumsum(np.maximum(eigenvalues[:n_kept], 0))
+        share = np.cumsum(eigenvalues[:n_kept])
         n_kept = int(np.searchsorted(share, n_components * share[-1] * (1 - 1e-12))) + 1
         n_kept = min(n_kept, len(share))
-    scales = np.sqrt(np.maximum(eigenvalues[:n_kept], 0))
+    scales = np.sqrt(eigenvalues[:n_kept])
     if matrix.ndim == 1:
         rows, shape = np.arange(n_kept), (n_kept, len(matrix))
         return sparse.csr_array((scales, (rows, order[:n_kept])), shape=shape)
     components = (eigenvectors[:, :n_kept] * scales).T
+    if basis is not None:
+        components = components @ basis.T
     largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
     return components * np.where(largest < 0, -1, 1).astype(matrix.dtype)[:, None]

@@ -463,7 +463,8 @@ class RAMLKRR(LinearMetricLearner):
         return self.penalty == "metric"
 
     def _weight_of_pair(self, scale):
-        return super()._weight_of_pair(scale**2 if self.penalty == "coefficients" else scale)
+        scale = float(scale)
+        return super()._weight_of_pair(scale * scale if self.penalty == "coefficients" else scale)
 
     def _solve(self, problem, start, callback):
         options = {"tol": self.tol, "max_iter": self.max_iter, "callback": callback}

@@ -9,21 +9,29 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from sklearn.base import _fit_context, clone
+from scipy import linalg, sparse
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight
 from threadpoolctl import threadpool_limits
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
-from metricalign.base import MetricLearner, components_of
-from metricalign.cones import Cone
+from metricalign._decorators import _fit_context, available_if
+from metricalign.base import MetricLearner, components_of, keeps_last_fit, level_of_call
+from metricalign.cones import Cone, PairMatrices
+from metricalign.distributed import (
+    DistributedPairOperator,
+    DistributedSamples,
+    in_memory,
+    is_dask_array,
+    stand_in,
+)
 from metricalign.losses import Loss
 from metricalign.operators import PairOperator
-from metricalign.pairs import check_pairs, resolve_pairs
+from metricalign.pairs import check_pairs, machine_memory, resolve_pairs
+from metricalign.relations import PrecomputedRelation
 from metricalign.samples import check_magnitude, distinct_samples
 from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult
 
@@ -33,12 +41,17 @@ __all__ = ["LinearMetricLearner", "check_path"]
 # pair is 1: benchmarks/quality/defaults.py shows what else does.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
+# Matrices that are alive at once while a problem is solved, as tracemalloc measured it.
+_MATRICES_OF_A_SOLVE = 8
+
 # Up to so many features threads do not pay: on busy cores they mostly wait for each other.
 _FEATURES_OF_ONE_THREAD = 100
 
 
 class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     """Base of the linear metric learners, each of which names a loss and a cone."""
+
+    C_: float
 
     _parameter_constraints: ClassVar[dict] = {
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
@@ -71,13 +84,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32.
+            Samples. float32 stays float32. A Dask array stays with its workers, see
+            `metricalign.distributed`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -94,13 +109,10 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ValueError
             If an argument is not valid, or no metric can be learned from the targets.
         """
-        learner = copy(self)
-        problem = learner._prepare(X, y, sample_weight)
         start = self.dual_coef_ if self._starts_warm() else None
+        problem = self._prepare(X, y, sample_weight)
         if start is not None and len(start) != len(problem.relations):
             start = None
-        # Not before: what is refused leaves the last fit as it was.
-        self.__dict__ = learner.__dict__
         return self._fit_problem(problem, start, X, y)
 
     # RelationAlignmentCV chooses C itself.
@@ -136,11 +148,11 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         self._validate_params()
         return self._fit_path(X, y, check_path(Cs), sample_weight)
 
-    def _fit_path(self, X, y, Cs, sample_weight, are_totals=False):
+    def _fit_path(self, X, y, Cs, sample_weight, are_totals=False) -> list[Self]:
         """The path, where C may also be given as the total weight that ``C="scale"`` sets."""
         learner = clone(self).set_params(C="scale")
         problem = learner._prepare(X, y, sample_weight)
-        learners = []
+        learners: list[Self] = []
         for C in learner._weights_of_pair(Cs, are_totals).tolist():
             learner = copy(learner).set_params(C=C)
             problem = learner._reweighted(problem, C)
@@ -159,7 +171,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return problem
 
     def _prepare(self, X, y, sample_weight) -> AlignmentProblem:
-        return self._problem(self._validate_samples(X, y), y, sample_weight)
+        if not is_dask_array(X):
+            return self._problem(self._validate_samples(X, y), y, sample_weight)
+        # An array of its shape stands for X here; the entries are checked where they are.
+        self._validate_samples(stand_in(X), y, dtype=None, ensure_all_finite=False)
+        X = DistributedSamples(X, estimator_name=type(self).__name__)
+        return self._problem(X, in_memory(y), in_memory(sample_weight))
 
     @with_callbacks
     def _fit_problem(self, problem, start, X, y) -> Self:
@@ -192,12 +209,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         """Validate the targets, choose the pairs and put the problem together."""
         n_samples, n_features = X.shape
         check_magnitude(X)
+        cone = self._cone()
+        _check_memory(n_samples, n_features, X.dtype, cone)
         self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        cone = self._cone()
         prior = self._prior_of(n_features, X.dtype, cone.is_diagonal)
         rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
         # A weight of zero is absence.
@@ -206,7 +224,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             raise ValueError("No pair is left: every pair has a sample of weight 0.")
         self.pairs_, self.relations_ = rows[pairs], relations
         X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
-        operator = PairOperator(X, pairs, is_diagonal=cone.is_diagonal)
+        is_distributed = isinstance(X, DistributedSamples)
+        operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
+        operator = operator_class(X, pairs, is_diagonal=cone.is_diagonal)
         mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
         if mean_squared_length == 0:
             raise ValueError(
@@ -220,8 +240,28 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         self.C_ = self._weight_of_pair(
             scale * max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
         )
+        if not 1e-200 < self.C_ * weights.sum() < 1e200:
+            raise ValueError(
+                f"C={self.C_:.1e} and weights of the pairs with sum {weights.sum():.1e} lead to "
+                "numbers beyond the range of float64. Scale X, for example with StandardScaler, "
+                "the relations, or sample_weight."
+            )
         if isinstance(getattr(self, "prior", None), str):
             prior = prior * X.dtype.type(spread / mean_squared_length)
+        basis = None
+        # A multiple of the identity stays outside of the span, unless M is made of the pairs.
+        keeps_prior = isinstance(getattr(self, "prior", None), str) and not isinstance(
+            cone, PairMatrices
+        )
+        if (
+            cone.keeps_span
+            and (prior is None or keeps_prior)
+            and not is_distributed
+            and len(rows) < n_features
+        ):
+            X, basis = _in_span(X)
+            operator = PairOperator(X, pairs)
+            prior = None if prior is None else prior[: len(rows), : len(rows)]
         return AlignmentProblem(
             operator,
             self.relations_,
@@ -230,6 +270,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             cone,
             getattr(self, "fit_intercept", False),
             prior,
+            basis,
         )
 
     def _total_weight(self) -> float:
@@ -263,13 +304,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _select_pairs(self, X, y, targets, sample_weight):
         """Samples to work on as rows of X, pairs of them, their weights and relations."""
         n_samples = X.shape[0]
-        is_precomputed = self.relation_.kind == "precomputed"
         is_given = not isinstance(self.pairs, str) and not hasattr(self.pairs, "select")
-        if is_given or (is_precomputed and self.pairs == "auto"):
-            if is_given:
-                pairs = check_pairs(self.pairs, n_samples)
-            else:
-                pairs = self.relation_.stored_pairs(targets)
+        pairs = None
+        if is_given:
+            pairs = check_pairs(self.pairs, n_samples)
+        elif isinstance(self.relation_, PrecomputedRelation) and self.pairs == "auto":
+            pairs = self.relation_.stored_pairs(targets)
+        if pairs is not None:
             weights = np.ones(len(pairs))
             if sample_weight is not None:
                 weights = sample_weight[pairs].prod(axis=1)
@@ -278,7 +319,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         rows, weight, self.relation_, targets = samples
         pairs, weights = resolve_pairs(self.pairs, self.relation_.kind).select(
             X[rows],
-            None if is_precomputed else targets,
+            None if self.relation_.kind == "precomputed" else targets,
             weight,
             check_random_state(self.random_state),
         )
@@ -324,10 +365,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fitted(self, problem, result) -> dict[str, Any]:
         """Attributes that the result of a solve sets."""
-        matrix = result.matrix
+        matrix = _in_features(problem, result.matrix)
+        if np.any(problem.prior):
+            components = components_of(matrix, self.n_components)
+        else:
+            components = components_of(result.matrix, self.n_components, problem.basis)
         fitted = {
             "matrix_": sparse.diags_array(matrix) if matrix.ndim == 1 else matrix,
-            "components_": components_of(matrix, self.n_components),
+            "components_": components,
             "intercept_": float(result.intercept),
             "dual_coef_": result.dual_coef,
             "objective_": result.primal,
@@ -352,8 +397,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _store(self, problem, result):
         # Those that not every fit sets.
         for name in ("coef_", "epsilon_"):
-            vars(self).pop(name, None)
-        vars(self).update(self._fitted(problem, result))
+            self.__dict__.pop(name, None)
+        self.__dict__.update(self._fitted(problem, result))
 
     def _warn(self, problem, result):
         if result.stopped_by_callback:
@@ -369,7 +414,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"tol={self.tol:.1e}. Decrease C (here {self.C_:.1e}), scale X, or increase "
                 f"{advice}.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=level_of_call(),
             )
         has_prior = bool(np.any(problem.prior))
         if abs(self.components_).max() == 0:
@@ -383,7 +428,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"{type(self).__name__} learned the zero metric, since {cause}. A smaller epsilon "
                 "(or nu), other pairs or another relation may help.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=level_of_call(),
             )
         elif (
             not has_prior
@@ -397,7 +442,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 f"{result.gap:.1e}. Decrease tol; if this stays, no metric is optimal: a smaller "
                 "epsilon (or nu), other pairs or another relation may help.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=level_of_call(),
             )
 
 
@@ -430,6 +475,40 @@ def _threads_for(n_features):
     return threadpool_limits(limits=limit, user_api="blas")
 
 
+def _in_span(X) -> tuple[NDArray, NDArray]:
+    """Coordinates of fewer samples than features in the span of their differences, its basis."""
+    X = X.toarray() if sparse.issparse(X) else X
+    basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
+    return np.ascontiguousarray(coordinates.T), basis
+
+
+def _in_features(problem, matrix: NDArray) -> NDArray:
+    """Metric of the features, from that of the coordinates that the problem is in."""
+    basis, prior = problem.basis, problem.prior
+    if basis is None:
+        return matrix
+    excess = basis @ (matrix - prior) @ basis.T
+    metric = 0.5 * (excess + excess.T)
+    metric[np.diag_indices_from(metric)] += prior[0, 0]
+    return metric
+
+
+def _check_memory(n_samples, n_features, dtype, cone) -> None:
+    """Refuse matrices that this machine has no room for, before any is made."""
+    if cone.is_diagonal:
+        return
+    n_dimensions = min(n_samples, n_features) if cone.keeps_span else n_features
+    needed = (_MATRICES_OF_A_SOLVE * n_dimensions**2 + n_features**2) * dtype.itemsize
+    available = machine_memory()
+    if needed > available:
+        raise MemoryError(
+            f"X has {n_features:,} features, and matrices of as many rows and columns need about "
+            f"{needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. Reduce the "
+            "features first, for example with PCA or TruncatedSVD, or use "
+            "RelationAlignment(cone='diagonal')."
+        )
+
+
 def _check_scale(mean_squared_length, spread, dtype) -> None:
     """Refuse units in which the squares of M or of C leave the range of numbers."""
     limit = min(float(np.finfo(dtype).max) ** 0.4, 1e70)
@@ -444,7 +523,9 @@ def _check_scale(mean_squared_length, spread, dtype) -> None:
 
 def _spread(relations, weights) -> float:
     """Weighted standard deviation of the relations, or their size where they are all equal."""
+    size = np.abs(relations).max()
+    # Of values in [-1, 1], so that no square overflows or underflows.
+    relations = relations / (size or 1.0)
     mean = np.average(relations, weights=weights)
     deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
-    size = np.abs(relations).max()
-    return float(deviation if deviation > 1e-12 * size else size)
+    return float(size * (deviation if deviation > 1e-12 else 1.0))

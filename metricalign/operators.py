@@ -64,7 +64,8 @@ class PairOperator:
         X = X[is_used]
         if not sparse.issparse(X):
             # Distances do not change, and the Laplacian loses fewer digits.
-            X = np.ascontiguousarray(X - X.mean(axis=0))
+            X = np.ascontiguousarray(X)
+            X -= X.mean(axis=0)
         self._X = X
         self.n_features = X.shape[1]
         self.dtype = X.dtype
@@ -79,7 +80,7 @@ class PairOperator:
             len(positive)
             and plain.row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
         )
-        self._rows = None
+        self._rows: NDArray | None = None
 
     @property
     def matrix_shape(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ at distance zero under every metric, so no strategy ever returns them as a pair.
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,10 +26,12 @@ __all__ = [
     "NearestPairs",
     "PairSelection",
     "RandomPairs",
+    "RemoteSamples",
     "TransformedPairs",
     "UnionPairs",
     "check_pairs",
     "first_identical",
+    "machine_memory",
     "merge_identical_samples",
     "resolve_pairs",
 ]
@@ -68,6 +71,48 @@ class PairSelection(NamedTuple):
     weights: np.ndarray
 
 
+class RemoteSamples(ABC):
+    """Samples that are not in this process, and what strategies ask of them.
+
+    Attributes
+    ----------
+    dtype : dtype
+        float32 or float64.
+    largest : float
+        Largest absolute value of an entry.
+    """
+
+    dtype: np.dtype
+    largest: float
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Number of samples and of features."""
+
+    @abstractmethod
+    def __getitem__(self, rows: np.ndarray) -> "RemoteSamples":
+        """Some of the samples, by number."""
+
+    @abstractmethod
+    def first_identical(self) -> np.ndarray:
+        """Find for each sample the first that equals it, as :func:`first_identical` does."""
+
+    @abstractmethod
+    def order_keys(self) -> np.ndarray:
+        """Compute the number that samples are sorted by, one for each."""
+
+    @abstractmethod
+    def neighbor_search(self, neighbors: Any) -> Any:
+        """Make a transformer of such samples to their neighbours from one of arrays, or None."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            "The samples are not in memory, but spread over workers. Choose the pairs by an "
+            "object of metricalign.pairs other than TransformedPairs, or give an array of pairs."
+        )
+
+
 def _batches(size: int, step: int):
     return (slice(start, start + step) for start in range(0, size, step))
 
@@ -99,6 +144,8 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     >>> first_identical(np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
     array([0, 1, 0])
     """
+    if isinstance(X, RemoteSamples):
+        return X.first_identical()
     keys = _hash_rows(X)
     first = np.arange(X.shape[0])
     pending = first.copy()
@@ -131,6 +178,8 @@ def _hash_rows(X) -> np.ndarray:
 
 def _canonical(X):
     """Return dense X as an array, sparse X as sorted CSR without duplicates or zeros."""
+    if isinstance(X, RemoteSamples):
+        return X
     if not sparse.issparse(X):
         return np.asarray(X)
     X = X.tocsr(copy=True)
@@ -196,10 +245,12 @@ def merge_identical_samples(
         )
     identity = first_identical(X).astype(np.int64)
     if y is not None:
-        y = _canonical(y)
-        is_column = y.ndim == 1 and not sparse.issparse(y)  # perhaps of strings
-        targets = np.unique(y, return_inverse=True)[1] if is_column else first_identical(y)
-        identity = identity * n_samples + targets
+        targets = _canonical(y)
+        if targets.ndim == 1 and not sparse.issparse(targets):  # perhaps of strings
+            same = np.unique(targets, return_inverse=True)[1]
+        else:
+            same = first_identical(targets)
+        identity = identity * n_samples + same
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]
@@ -208,7 +259,7 @@ def merge_identical_samples(
 # Nearest samples
 
 
-def _rank_within(groups: np.ndarray) -> np.ndarray:
+def rank_within(groups: np.ndarray) -> np.ndarray:
     """Return for each element how many earlier elements belong to the same group."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
@@ -221,7 +272,8 @@ def _count_equal(labels: np.ndarray, anchors: np.ndarray, candidates: np.ndarray
     """Return for each anchor the number of candidates that have its label."""
     ordered = np.sort(labels[candidates])
     wanted = labels[anchors]
-    return np.searchsorted(ordered, wanted, "right") - np.searchsorted(ordered, wanted, "left")
+    first = np.searchsorted(ordered, wanted, "left")
+    return np.asarray(np.searchsorted(ordered, wanted, "right") - first)
 
 
 def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, classes=None):
@@ -266,9 +318,10 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     anchor, candidate = np.nonzero(eligible(takes_all[:, None], candidates))
     found = [(takes_all[anchor], candidates[candidate])]
 
-    if neighbors is None:
-        small = anchors.size * candidates.size <= _SMALL_SEARCH
-        neighbors = _AllDistances() if small else KNeighborsTransformer(mode="distance")
+    if isinstance(X, RemoteSamples):
+        neighbors = X.neighbor_search(neighbors)
+    elif neighbors is None:
+        neighbors = default_search(anchors.size, candidates.size)
     pending = anchors[~needs_no_search]
     n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
     while pending.size:
@@ -278,14 +331,14 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
         lacking = []
         for batch in _batches(pending.size, max(1, _ENTRIES_AT_A_TIME // n_asked)):
             asked = pending[batch]
-            query, candidate, distance = _search(neighbors, X[asked], candidates.size)
+            query, candidate, distance = search_neighbors(neighbors, X[asked], candidates.size)
             keep = eligible(asked[query], candidates[candidate])
             query, candidate, distance = query[keep], candidate[keep], distance[keep]
             order = np.lexsort((candidate, distance, query))
             query, candidate = query[order], candidate[order]
             done = np.bincount(query, minlength=asked.size) >= n_neighbors
             done |= n_asked == candidates.size - 1
-            take = done[query] & (_rank_within(query) < n_neighbors)
+            take = done[query] & (rank_within(query) < n_neighbors)
             found.append((asked[query[take]], candidates[candidate[take]]))
             lacking.append(asked[~done])
         pending = np.concatenate(lacking)
@@ -293,7 +346,13 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
-def _search(neighbors, X, n_candidates):
+def default_search(n_anchors: int, n_candidates: int) -> BaseEstimator:
+    """Make the exact Euclidean search that is used where no other is given."""
+    small = n_candidates == 1 or n_anchors * n_candidates <= _SMALL_SEARCH
+    return _AllDistances() if small else KNeighborsTransformer(mode="distance")
+
+
+def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.ndarray, ...]:
     """Return the entries of the neighbour graph: row of X, candidate and distance."""
     graph = neighbors.transform(X)
     if not sparse.issparse(graph) or graph.shape != (X.shape[0], n_candidates):
@@ -327,7 +386,7 @@ class _AllDistances(BaseEstimator):
 
 def _first_of_each_row(candidates, rows, limit):
     """Keep at most `limit` candidates with identical features: no anchor can use more."""
-    return candidates[_rank_within(rows[candidates]) < limit]
+    return candidates[rank_within(rows[candidates]) < limit]
 
 
 def _own_neighbors(neighbors, random_state):
@@ -484,6 +543,8 @@ class NearestPairs(BaseEstimator):
 
         Raises
         ------
+        MemoryError
+            If the machine does not have the memory that the pairs need.
         ValueError
             If a parameter is not valid, or no two samples have different features.
         """
@@ -646,7 +707,7 @@ def _encode_classes(y, n_samples) -> np.ndarray:
         "Label sets, label distributions and numbers fit pairs='nearest' with a relation of "
         "their own; class labels have shape (n_samples,)."
     )
-    shape = None if y is None else np.shape(y)
+    shape = np.shape(y)
     if y is None or len(shape) != 1:
         given = "is None" if y is None else f"has shape {shape}"
         raise ValueError(
@@ -786,6 +847,8 @@ class RandomPairs(BaseEstimator):
 
         Raises
         ------
+        MemoryError
+            If the machine does not have the memory that the pairs need.
         ValueError
             If a parameter is not valid, or no two samples have different features.
         """
@@ -795,11 +858,14 @@ class RandomPairs(BaseEstimator):
         weight = _check_weight(sample_weight, n_samples)
         pairs = _DistinctPairs(X)
         wanted = _RANDOM_PAIRS_PER_SAMPLE * n_samples if self.n_pairs is None else self.n_pairs
+        _check_memory(min(wanted, pairs.n_pairs), n_samples)
         numbers = _distinct_integers(pairs.n_pairs, wanted, check_random_state(random_state))
         return pairs.select(np.sort(numbers), weight)
 
 
-def _distinct_integers(n_available, n_wanted, random_state) -> np.ndarray:
+def _distinct_integers(
+    n_available: int, n_wanted: int, random_state: np.random.RandomState
+) -> np.ndarray:
     """Pick `n_wanted` integers below `n_available`, every such set being equally likely."""
     if n_wanted >= n_available:
         return np.arange(n_available)
@@ -876,18 +942,29 @@ class AllPairs(BaseEstimator):
         X = _canonical(X)
         weight = _check_weight(sample_weight, X.shape[0])
         pairs = _DistinctPairs(X)
-        needed, available = pairs.n_pairs * _BYTES_PER_PAIR, _machine_memory()
-        if needed > available:
-            raise MemoryError(
-                f"The {pairs.n_pairs:,} pairs of n_samples={X.shape[0]} need about "
-                f"{needed / 2**30:,.1f} GiB and this machine has {available / 2**30:,.1f} GiB. "
-                "Use RandomPairs(n_pairs=...) or NearestPairs() instead."
-            )
+        _check_memory(pairs.n_pairs, X.shape[0])
         return pairs.select(np.arange(pairs.n_pairs), weight)
 
 
-def _machine_memory() -> float:
-    """Return the bytes of main memory, infinity where the system does not say."""
+def _check_memory(n_pairs: int, n_samples: int) -> None:
+    """Refuse to list more pairs than the machine has memory for."""
+    needed, available = n_pairs * _BYTES_PER_PAIR, machine_memory()
+    if needed > available:
+        raise MemoryError(
+            f"The {n_pairs:,} pairs of n_samples={n_samples} need about "
+            f"{needed / 2**30:,.1f} GiB and this machine has {available / 2**30:,.1f} GiB. "
+            "Use RandomPairs(n_pairs=...) with a smaller number, or NearestPairs() instead."
+        )
+
+
+def machine_memory() -> float:
+    """Find out how much main memory this machine has.
+
+    Returns
+    -------
+    n_bytes : float
+        Infinity where the system does not say.
+    """
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, OSError, ValueError):

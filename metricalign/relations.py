@@ -282,8 +282,8 @@ class TargetRelation:
         ``"multilabel"``, ``"distribution"``, ``"multioutput"`` or ``"precomputed"``.
     n_outputs : int or None
         Number of columns of the targets, None when precomputed.
-    definition : tuple or None
-        The function of two rows and the targets that it is defined for.
+    function : callable or None
+        The user's function of two targets if the name is ``"callable"``, else None.
     offset, scale : float or ndarray of shape (n_outputs,) or None
         Targets are encoded as ``(y - offset) / scale``; None if taken as they are.
 
@@ -301,9 +301,16 @@ class TargetRelation:
     name: str
     kind: str
     n_outputs: int | None = None
-    definition: _Definition | None = None
+    function: Callable[[Any, Any], float] | None = None
     offset: Any = None
     scale: Any = None
+
+    @property
+    def _definition(self) -> _Definition:
+        # Looked up, not kept, so that a saved model holds no function of this module.
+        if self.function is None:
+            return RELATIONS[self.name]
+        return _Definition(partial(_one_by_one, self.function), TARGETS)
 
     def __repr__(self) -> str:
         return (
@@ -338,11 +345,12 @@ class TargetRelation:
                 f"y must have {self.n_outputs} column(s) as in training, but it has shape "
                 f"{y.shape}."
             )
-        _check_domain(self.name, self.definition.domain, y)
-        keeps_sparse = self.definition.keeps_sparse and self.scale is None
+        definition = self._definition
+        _check_domain(self.name, definition.domain, y)
+        keeps_sparse = definition.keeps_sparse and self.scale is None
         if sparse.issparse(y) and not keeps_sparse:
             y = y.toarray()
-        if self.definition.domain in (CLASSES, TARGETS):
+        if definition.domain in (CLASSES, TARGETS):
             return y
         y = y.astype(np.float64) if sparse.issparse(y) else y.astype(np.float64, order="C")
         return y if self.scale is None else (y - self.offset) / self.scale
@@ -365,15 +373,14 @@ class TargetRelation:
         relations : ndarray of float64 of shape (n_pairs,)
             How different the two targets of each pair are.
         """
+        function = self._definition.function
         pairs = np.asarray(pairs)
         relations = np.empty(len(pairs))
         entries_per_row = 1 + _entries(targets).size // targets.shape[0]
         step = max(1, CHUNK_ENTRIES // entries_per_row)
         for start in range(0, len(pairs), step):
             left, right = pairs[start : start + step].T
-            relations[start : start + step] = self.definition.function(
-                targets[left], targets[right]
-            )
+            relations[start : start + step] = function(targets[left], targets[right])
         return relations
 
 
@@ -445,7 +452,7 @@ class PrecomputedRelation(TargetRelation):
             sparse one.
         """
         if sparse.issparse(targets):
-            rows, columns = targets.tocoo().coords
+            rows, columns = sparse.coo_array(targets).coords
             upper = rows < columns
             return np.column_stack([rows[upper], columns[upper]]).astype(np.intp)
         return np.column_stack(np.triu_indices(len(targets), k=1))
@@ -471,11 +478,13 @@ class PrecomputedRelation(TargetRelation):
             If a pair is not stored in a sparse matrix.
         """
         pairs = np.asarray(pairs, dtype=np.intp).reshape(-1, 2)
+        left, right = pairs.T
         if not sparse.issparse(targets):
-            return targets[tuple(pairs.T)]
+            return targets[left, right]
         # Indexing a sparse matrix cannot tell a relation of zero from a missing one.
-        stored = _pair_keys(*targets.tocoo().coords, targets.shape[0])
-        wanted = _pair_keys(*pairs.T, targets.shape[0])
+        rows, columns = sparse.coo_array(targets).coords
+        stored = _pair_keys(rows, columns, targets.shape[0])
+        wanted = _pair_keys(left, right, targets.shape[0])
         missing = ~np.isin(wanted, stored)
         if missing.any():
             i, j = pairs[missing][0].tolist()
@@ -564,19 +573,18 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
         kind = _kind_of_targets(y)
         _warn_of_doubt(y, kind)
         name = _AUTOMATIC[kind]
-        definition = RELATIONS[name]
+    elif isinstance(relation, str):
+        name = relation
+        domain = RELATIONS[name].domain
+        _check_domain(name, domain, y)
+        kind = _kind_in_domain(domain, y)
     else:
-        if callable(relation):
-            name, definition = "callable", _Definition(partial(_one_by_one, relation), TARGETS)
-        else:
-            name, definition = relation, RELATIONS[relation]
-        _check_domain(name, definition.domain, y)
-        kind = _kind_in_domain(definition.domain, y)
-    offset, scale = _learn_scale(y, kind, definition.order)
-    resolved = TargetRelation(name, kind, _n_outputs(y), definition, offset, scale)
-    if name == "callable":
+        kind = _kind_in_domain(TARGETS, y)
+        resolved = TargetRelation("callable", kind, _n_outputs(y), relation)
         _check_symmetric_callable(resolved, y)
-    return resolved
+        return resolved
+    offset, scale = _learn_scale(y, kind, RELATIONS[name].order)
+    return TargetRelation(name, kind, _n_outputs(y), None, offset, scale)
 
 
 _ACCEPTED_RELATIONS = (
@@ -594,7 +602,9 @@ _ACCEPTED_TARGETS = (
 def _check_array(y, **options):
     """Let scikit-learn check an array, and name y in its errors."""
     try:
-        return check_array(y, input_name="y", **options)
+        # Whether all are finite is told from their sum first, which may overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return check_array(y, input_name="y", **options)
     except (TypeError, ValueError) as error:
         cause = str(error).rstrip(".")
         raise ValueError(f"y is not valid: {cause}. {_ACCEPTED_TARGETS}") from error
@@ -631,8 +641,10 @@ def _check_training_targets(y):
     if constant:
         target = y[[0]].toarray()[0] if sparse.issparse(y) else y[0]
         what = "one class only" if y.ndim == 1 else "one target only"
+        # Of many labels a few say what it is.
+        target = repr(target.tolist()) if target.size <= 20 else str(target[:3])[:-1] + " ...]"
         raise ValueError(
-            f"y is constant, it has {what}, {target.tolist()!r}: every pair would have the same "
+            f"y is constant, it has {what}, {target}: every pair would have the same "
             "relation. It must have at least two different targets."
         )
 
@@ -738,7 +750,7 @@ def _check_symmetric_callable(relation, y):
         )
 
 
-def _resolve_precomputed(y):
+def _resolve_precomputed(y) -> PrecomputedRelation:
     relation = PrecomputedRelation()
     targets = relation.encode(y)
     if targets.shape[0] < 2:
@@ -765,7 +777,7 @@ def _symmetric_dense(matrix):
     if len(rows):
         i, j = rows[0], columns[0]
         _raise_asymmetric(i, j, matrix[i, j], matrix[j, i])
-    return (matrix + matrix.T) / 2
+    return matrix / 2 + matrix.T / 2  # the sum may overflow
 
 
 def _symmetric_sparse(matrix):
@@ -802,7 +814,8 @@ def _check_finite_relations(values):
 
 
 def _disagree(values, mirrored):
-    return abs(values - mirrored) > SYMMETRY_TOLERANCE * abs(values).max(initial=0.0)
+    with np.errstate(over="ignore"):
+        return abs(values - mirrored) > SYMMETRY_TOLERANCE * abs(values).max(initial=0.0)
 
 
 def _raise_asymmetric(i, j, value, mirrored):

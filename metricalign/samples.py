@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.pairs import merge_identical_samples
+from metricalign.pairs import RemoteSamples, merge_identical_samples
 from metricalign.relations import TargetRelation, check_targets, resolve_relation
 
 __all__ = ["DistinctSamples", "check_magnitude", "distinct_samples"]
@@ -75,11 +75,14 @@ def distinct_samples(
         kept = check_targets(y)[rows]
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
-    order = _canonical_order(X[rows])
+    # M must not depend on the order in which they came.
+    X = X[rows]
+    keys = X.order_keys() if isinstance(X, RemoteSamples) else order_keys(X)
+    order = np.argsort(keys, kind="stable")
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
 
 
-def check_magnitude(X: ArrayLike) -> None:
+def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:
     """Refuse samples whose fourth powers, which distances are made of, leave their range.
 
     Parameters
@@ -92,8 +95,7 @@ def check_magnitude(X: ArrayLike) -> None:
     ValueError
         If an entry is too large.
     """
-    values = X.data if sparse.issparse(X) else X
-    largest = float(np.abs(values).max(initial=0))
+    largest = X.largest if isinstance(X, RemoteSamples) else largest_entry(X)
     limit = 0.5 * float(np.finfo(X.dtype).max) ** 0.25 / X.shape[1] ** 0.5
     if largest > limit:
         raise ValueError(
@@ -102,8 +104,13 @@ def check_magnitude(X: ArrayLike) -> None:
         )
 
 
-def _canonical_order(X) -> NDArray:
-    """Order of distinct samples that is their own: M must not depend on how they came."""
+def largest_entry(X: NDArray | sparse.csr_array) -> float:
+    """Largest absolute value of an entry."""
+    return float(np.abs(X.data if sparse.issparse(X) else X).max(initial=0))
+
+
+def order_keys(X: NDArray | sparse.csr_array) -> NDArray:
+    """Number of each distinct sample that puts them in an order of their own."""
     weights = np.sqrt(np.arange(2, X.shape[1] + 2))
-    weighted = X.multiply(weights) if sparse.issparse(X) else X * weights
-    return np.argsort(np.asarray(weighted.sum(axis=1)).ravel(), kind="stable")
+    weighted = sparse.csr_array(X).multiply(weights) if sparse.issparse(X) else X * weights
+    return np.asarray(weighted.sum(axis=1)).ravel()

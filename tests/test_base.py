@@ -4,7 +4,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import roc_auc_score
 
-from metricalign import RAMLSVR
+from metricalign import PSDSVR, RAMLSVR
 from metricalign.base import _concordance, components_of
 
 
@@ -157,3 +157,10 @@ def test_bad_weights_in_the_score_are_named(weight, learner):
         learner.score(X, y, sample_weight=np.where(y == 1, weight, 1.0))
     with pytest.raises(ValueError, match=r"[Ss]ample[_ ]weight"):
         learner.score(X, y, sample_weight=np.ones(3))
+
+
+def test_score_of_one_distinct_sample_is_one_half():
+    X, y = load_iris(return_X_y=True)
+    learner = PSDSVR().fit(X, y)
+    assert learner.score(X[[0, 0, 0]], y[[0, 0, 0]]) == 0.5
+    assert learner.score(X[:3], y[:3], sample_weight=[0, 1, 0]) == 0.5

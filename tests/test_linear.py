@@ -612,3 +612,12 @@ def test_path_of_one_number_is_refused():
         RAMLSVR().fit_path(X, y, 1e-3)
     with pytest.raises(ValueError, match="C"):
         RAMLSVR(C=-1).fit_path(X, y, [1e-3])
+
+
+def test_prior_of_the_diagonal_cone_is_diagonal():
+    X, y = standardised(load_iris)
+    weights = np.array([1.0, 2.0, 0.5, 3.0])
+    learner = RelationAlignment(cone="diagonal", prior=np.diag(weights), C=1e-12).fit(X, y)
+    np.testing.assert_allclose(learner.matrix_.diagonal(), weights, rtol=1e-6)
+    with pytest.raises(ValueError, match="prior must be diagonal"):
+        RelationAlignment(cone="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)

@@ -474,11 +474,14 @@ def test_all_pairs_are_all_pairs():
 
 
 def test_all_pairs_refuse_what_does_not_fit(monkeypatch):
-    monkeypatch.setattr(pairs_module, "_machine_memory", lambda: 2.0**20)
+    monkeypatch.setattr(pairs_module, "machine_memory", lambda: 2.0**20)
     X = np.arange(1000.0)[:, None]
     with pytest.raises(MemoryError, match=r"499,500 pairs of n_samples=1000.*GiB.*RandomPairs"):
         AllPairs().select(X)
     assert len(AllPairs().select(X[:100]).indices) == 4950
+    with pytest.raises(MemoryError, match=r"499,500 pairs of n_samples=1000"):
+        RandomPairs(n_pairs=10**12).select(X)
+    assert len(RandomPairs().select(X).indices) == 5000
 
 
 def test_estimated_memory_is_about_what_is_used():
@@ -491,9 +494,9 @@ def test_estimated_memory_is_about_what_is_used():
 
 
 def test_memory_of_an_unknown_system_is_not_limited(monkeypatch):
-    assert pairs_module._machine_memory() > 2**24
+    assert pairs_module.machine_memory() > 2**24
     monkeypatch.delattr(os, "sysconf", raising=False)
-    assert pairs_module._machine_memory() == np.inf
+    assert pairs_module.machine_memory() == np.inf
 
 
 def test_union_adds_weights():

@@ -13,7 +13,7 @@ from types import ModuleType
 from metricalign.kernels import plain
 from metricalign.kernels.graph import PairGraph
 
-__all__ = ["PairGraph", "fastest_kernels", "plain"]
+__all__ = ["PairGraph", "fastest_kernels"]
 
 
 @cache

@@ -25,7 +25,7 @@ _WORK_OF_A_THREAD = 2**22
 _compile = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 
-def squared_distances(X, mapped, graph: PairGraph) -> NDArray:
+def squared_distances(X: NDArray, mapped: NDArray, graph: PairGraph) -> NDArray:
     """As `metricalign.kernels.plain.squared_distances`, of dense samples."""
     distances = np.empty(len(graph.pairs), dtype=X.dtype)
     own = np.empty(X.shape[0], dtype=X.dtype)
@@ -34,14 +34,16 @@ def squared_distances(X, mapped, graph: PairGraph) -> NDArray:
     return distances
 
 
-def squared_lengths(X, graph: PairGraph) -> NDArray:
+def squared_lengths(X: NDArray, graph: PairGraph) -> NDArray:
     """As `metricalign.kernels.plain.squared_lengths`, of dense samples."""
     lengths = np.empty(len(graph.pairs), dtype=X.dtype)
     _over_rows(_squared_lengths, graph, X, lengths)
     return lengths
 
 
-def weighted_rows(X, degrees, weights, graph: PairGraph, rows) -> NDArray:
+def weighted_rows(
+    X: NDArray, degrees: NDArray, weights: NDArray, graph: PairGraph, rows: NDArray
+) -> NDArray:
     """As `metricalign.kernels.plain.weighted_rows`, of dense samples; overwrites `rows`."""
     _over_rows(_weighted_rows, graph, X, degrees, weights, rows)
     return rows

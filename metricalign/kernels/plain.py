@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ __all__ = ["pair_batches", "row_dots", "squared_distances", "squared_lengths", "
 _BATCH_BYTES = 2**18
 
 
-def squared_distances(X, mapped, graph: PairGraph) -> NDArray:
+def squared_distances(X: NDArray | sparse.csr_array, mapped: NDArray, graph: PairGraph) -> NDArray:
     """Squared distances x_i . m_i + x_j . m_j - 2 x_i . m_j of the pairs (i, j).
 
     Parameters
@@ -38,7 +39,7 @@ def squared_distances(X, mapped, graph: PairGraph) -> NDArray:
     return distances
 
 
-def squared_lengths(X, graph: PairGraph) -> NDArray:
+def squared_lengths(X: NDArray | sparse.csr_array, graph: PairGraph) -> NDArray:
     """Squared lengths of the differences of the pairs.
 
     Parameters
@@ -60,7 +61,13 @@ def squared_lengths(X, graph: PairGraph) -> NDArray:
     return lengths
 
 
-def weighted_rows(X, degrees, weights, graph: PairGraph, rows):
+def weighted_rows(
+    X: NDArray | sparse.csr_array,
+    degrees: NDArray,
+    weights: NDArray,
+    graph: PairGraph,
+    rows: NDArray | None,
+) -> NDArray | sparse.csr_array:
     """Rows degree_i x_i - sum over the pairs (i, j) of weight_ij x_j.
 
     Parameters
@@ -87,7 +94,7 @@ def weighted_rows(X, degrees, weights, graph: PairGraph, rows):
     return sparse.diags_array(degrees) @ X - edges @ X
 
 
-def row_dots(left, right) -> NDArray:
+def row_dots(left: Any, right: NDArray | sparse.csr_array) -> NDArray:
     """Inner products of the rows of two matrices, the first of which may be sparse.
 
     Parameters
@@ -104,7 +111,7 @@ def row_dots(left, right) -> NDArray:
     return np.einsum("ij,ij->i", left, right)
 
 
-def pair_batches(X, n_pairs: int) -> Iterator[slice]:
+def pair_batches(X: Any, n_pairs: int) -> Iterator[slice]:
     """Slices of the pairs whose samples fit the cache.
 
     Parameters

@@ -1,0 +1,590 @@
+"""Samples and pairs that are spread over the workers of a Dask cluster.
+
+The rows of a Dask array are taken in blocks of whole chunks, as many blocks as the workers have
+threads. Each pair belongs to one block, which holds copies of the rows of other blocks that its
+pairs need, made once. With the pairs P_b of block b and z_p = x_i - x_j,
+
+    distances(M)  = z_p^T M z_p for p in P_1, for p in P_2, ...
+    adjoint(beta) = sum_b sum_{p in P_b} beta_p z_p z_p^T
+
+so an application of an operator moves matrices of n_features x n_features and the scalars of the
+pairs, and no sample; `differences` are for few pairs. Where `fit` is called are the targets, the
+pairs, and a few numbers for each sample. A worker holds its blocks and their copies, at most one
+row for each pair, and, while neighbours are sought, one block of another worker at a time.
+
+What a worker loses with its process Dask computes again, from the graph of the array. Without a
+`distributed.Client` Dask's own scheduler does the work, in threads.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import partial
+from hashlib import blake2b
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_array, gen_batches
+
+from metricalign.operators import PairOperator
+from metricalign.pairs import RemoteSamples, default_search, rank_within, search_neighbors
+from metricalign.samples import largest_entry, order_keys
+
+if TYPE_CHECKING:
+    from dask.array import Array
+    from dask.delayed import Delayed
+
+__all__ = [
+    "DistributedPairOperator",
+    "DistributedSamples",
+    "in_memory",
+    "is_dask_array",
+    "map_rows",
+    "stand_in",
+]
+
+# Rows described at a time, and matrices that one task adds.
+_ROWS_AT_A_TIME = 4096
+_MATRICES_OF_SUM = 8
+
+
+def is_dask_array(X: Any) -> TypeGuard[Array]:
+    """Whether X is a Dask array, found out without importing Dask.
+
+    Parameters
+    ----------
+    X : object
+        Anything.
+
+    Returns
+    -------
+    is_dask_array : bool
+
+    Raises
+    ------
+    TypeError
+        If X is a Dask DataFrame.
+    """
+    if hasattr(X, "to_dask_array"):
+        raise TypeError(
+            "X is a Dask DataFrame, whose partitions have unknown sizes. Give "
+            "X.to_dask_array(lengths=True)."
+        )
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(X, dask_array.Array)
+
+
+def in_memory(values: Any) -> Any:
+    """Compute what is of Dask, and leave all else as it is.
+
+    Parameters
+    ----------
+    values : object
+        A Dask array or series, or anything else.
+
+    Returns
+    -------
+    values : object
+        The same without Dask.
+    """
+    return values.compute() if hasattr(values, "__dask_graph__") else values
+
+
+def map_rows(function: Callable[[NDArray], NDArray], X: Array, n_columns: int) -> Any:
+    """Apply a function to the rows of a Dask array, lazily.
+
+    Parameters
+    ----------
+    function : callable
+        Maps arrays of shape (n_rows, n_features) to arrays of shape (n_rows, n_columns).
+    X : dask.array.Array of shape (n_samples, n_features)
+        Rows, chunked in any way. They are checked as scikit-learn checks arrays when they are
+        computed.
+    n_columns : int
+        Width of the result.
+
+    Returns
+    -------
+    mapped : dask.array.Array of shape (n_samples, n_columns)
+        Chunked along the rows as X is, float32 if X is, else float64.
+    """
+    return X.rechunk({1: -1}).map_blocks(
+        partial(_mapped, function=function),
+        chunks=(X.chunks[0], (n_columns,)),
+        meta=np.empty((0, n_columns), _dtype_of(X)),
+    )
+
+
+def stand_in(X: Array) -> NDArray:
+    """Array of zeros of the shape and type of a Dask array, that takes no memory.
+
+    Parameters
+    ----------
+    X : dask.array.Array
+        Chunked in any way.
+
+    Returns
+    -------
+    stand_in : ndarray
+        Of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If the sizes of chunks are not known.
+    """
+    if np.isnan(sum(X.shape)):
+        raise ValueError(
+            f"X has chunks of unknown sizes, shape {X.shape}. Call X.compute_chunk_sizes() first."
+        )
+    return np.broadcast_to(np.zeros((), X.dtype), X.shape)
+
+
+class DistributedSamples(RemoteSamples):
+    """Rows of a Dask array that stay with the workers.
+
+    Every row is read, and checked as scikit-learn checks arrays. What comes back of it is a hash
+    of 128 bits, by which identical rows are known, and the number that samples are sorted by.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n_samples, n_features)
+        Dense samples, chunked in any way.
+    estimator_name : str or None, default=None
+        Who asks, for messages.
+
+    Attributes
+    ----------
+    dtype : dtype
+        float32 if X is, else float64.
+    largest : float
+        Largest absolute value of an entry.
+
+    Raises
+    ------
+    ValueError
+        If an entry is NaN or infinite.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> X = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]])
+    >>> samples = DistributedSamples(da.from_array(X, chunks=2))
+    >>> samples.first_identical()
+    array([0, 1, 0])
+    >>> operator = DistributedPairOperator(samples, np.array([[0, 1], [0, 2]]))
+    >>> operator.distances(np.eye(2))
+    array([5., 0.])
+    """
+
+    def __init__(self, X: Array, *, estimator_name: str | None = None):
+        import dask
+
+        self.dtype = _dtype_of(X)
+        self._n_features = X.shape[1]
+        X = _joined(X)
+        self._starts = np.cumsum([0, *X.chunks[0]])
+        check = dask.delayed(_checked)
+        self._blocks = dask.persist(
+            *(check(block, self.dtype, estimator_name) for block in X.to_delayed().flat)
+        )
+        described = dask.compute(*map(dask.delayed(_described), self._blocks))
+        largest, digests, keys = zip(*described, strict=True)
+        self.largest = max(largest)
+        self._digests, self._order_keys = np.concatenate(digests), np.concatenate(keys)
+        self._rows = np.arange(X.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of samples and of features."""
+        return len(self._rows), self._n_features
+
+    def __getitem__(self, rows: NDArray) -> Self:
+        """Some of the samples; see `RemoteSamples`."""
+        selected = copy(self)
+        selected._rows = self._rows[rows]
+        return selected
+
+    def first_identical(self) -> NDArray:
+        """Find for each sample the first that equals it; see `RemoteSamples`."""
+        digests = self._digests[self._rows]
+        order = np.lexsort(digests.T)  # stable: of equal rows the first comes first
+        is_first = np.ones(len(order), dtype=bool)
+        is_first[1:] = np.any(digests[order[1:]] != digests[order[:-1]], axis=1)
+        first = np.empty_like(order)
+        first[order] = order[is_first][np.cumsum(is_first) - 1]
+        return first
+
+    def order_keys(self) -> NDArray:
+        """Number that each sample is sorted by; see `RemoteSamples`."""
+        return self._order_keys[self._rows]
+
+    def neighbor_search(self, neighbors: Any) -> _BlockwiseSearch:
+        """Search for every two blocks; see `RemoteSamples`."""
+        return _BlockwiseSearch(neighbors)
+
+    def parts(self) -> tuple[NDArray, list[tuple[int, Delayed]]]:
+        """The samples by the blocks that they are in.
+
+        Returns
+        -------
+        order : ndarray of int of shape (n_samples,)
+            The samples in the order of the blocks.
+        parts : list of (start, rows)
+            For each block that has any of them, how many come before, and the array of them.
+        """
+        from dask import delayed
+
+        take = delayed(_taken)
+        order = np.argsort(self._rows, kind="stable")
+        in_blocks = self._in_blocks(self._rows[order])
+        return order, [(start, take(self._blocks[b], kept)) for b, start, kept in in_blocks]
+
+    def _in_blocks(self, rows):
+        """Rows of X in ascending order: number of a block, where its rows start, which they are."""
+        ends = np.searchsorted(rows, self._starts)
+        for b, (start, end) in enumerate(pairwise(ends.tolist())):
+            if end > start:
+                yield b, start, rows[start:end] - self._starts[b]
+
+    def blocks_of(self, pairs: NDArray) -> list[tuple[NDArray, list[Any], NDArray]]:
+        """Share pairs among the blocks: each goes to that of one of its samples.
+
+        Parameters
+        ----------
+        pairs : ndarray of int of shape (n_pairs, 2)
+            The two samples of each pair.
+
+        Returns
+        -------
+        blocks : list of (members, rows, local)
+            For each block that has any, which of the pairs, the arrays of all samples that they
+            need, that of the block as (array, rows to take from it), and their two samples in the
+            concatenation of these.
+        """
+        from dask import delayed
+
+        take = delayed(_taken)
+        pairs = self._rows[pairs]
+        n_rows = self._starts[-1]
+        # The sample of more pairs is copied to others, not they to it: that makes fewer copies.
+        order = np.argsort(np.bincount(pairs.ravel(), minlength=n_rows), kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(n_rows)
+        stays = order[rank[pairs].min(axis=1)]
+        homes = np.searchsorted(self._starts, stays, side="right") - 1
+        # Small integers are sorted in linear time.
+        order = np.argsort(homes.astype(np.min_scalar_type(len(self._blocks))), kind="stable")
+        blocks = []
+        for members in np.split(order, np.flatnonzero(np.diff(homes[order])) + 1):
+            is_used = np.zeros(n_rows, dtype=bool)
+            is_used[pairs[members]] = True
+            place = np.cumsum(is_used, dtype=np.int32) - 1
+            home = homes[members[0]]
+            rows = [
+                (self._blocks[b], kept) if b == home else take(self._blocks[b], kept)
+                for b, _, kept in self._in_blocks(np.flatnonzero(is_used))
+            ]
+            blocks.append((members, rows, place[pairs[members]]))
+        return blocks
+
+
+class _BlockwiseSearch(BaseEstimator):
+    """Nearest neighbours by a search for every two blocks, of which the nearest are kept.
+
+    Used as the transformer is that makes these searches.
+    """
+
+    def __init__(self, neighbors, n_neighbors=5):
+        self.neighbors = neighbors
+        self.n_neighbors = n_neighbors
+
+    def fit(self, X):
+        self.order_, parts = X.parts()
+        starts, rows = zip(*parts, strict=True)
+        self.parts_ = list(zip(starts, _persisted(rows), strict=True))
+        return self
+
+    def transform(self, X):
+        from dask import delayed
+
+        search = delayed(_nearest)
+        order, parts = X.parts()
+        found = []
+        for number, part in enumerate(parts):
+            nearest: Any = None
+            # One after another, for each block from another one on: a worker holds two at a time.
+            for candidates in (*self.parts_[number:], *self.parts_[:number]):
+                nearest = search(nearest, *part, *candidates, self.neighbors, self.n_neighbors)
+            found.append(nearest)
+        row, column, distance = map(np.concatenate, zip(*_computed(found), strict=True))
+        shape = (X.shape[0], len(self.order_))
+        return sparse.coo_array((distance, (order[row], self.order_[column])), shape=shape)
+
+
+class DistributedPairOperator:
+    """What `metricalign.operators.PairOperator` is, for samples that stay with the workers.
+
+    Parameters
+    ----------
+    samples : DistributedSamples of shape (n_samples, n_features)
+        Samples.
+    pairs : ndarray of int of shape (n_pairs, 2)
+        The two samples of each pair.
+    is_diagonal : bool, default=False
+        Whether to map diagonal matrices only, which are then written as their diagonals.
+
+    Attributes
+    ----------
+    pairs : ndarray of int of shape (n_pairs, 2)
+        The two samples of each pair.
+    squared_lengths : ndarray of shape (n_pairs,)
+        Squared Euclidean lengths of the differences z_p.
+
+    Examples
+    --------
+    See `DistributedSamples`.
+    """
+
+    def __init__(self, samples: DistributedSamples, pairs: NDArray, *, is_diagonal: bool = False):
+        from dask import delayed
+
+        self.n_features = samples.shape[1]
+        self.dtype = samples.dtype
+        self.is_diagonal = is_diagonal
+        self.pairs = pairs
+        # In a list, which copies of the operator have in common.
+        self._n_passes, self._share = [0.0], 1.0
+        self._members, rows, local = zip(*samples.blocks_of(pairs), strict=True)
+        make = delayed(_block)
+        self._blocks = _persisted(
+            make(*arguments, is_diagonal) for arguments in zip(rows, local, strict=True)
+        )
+        self.squared_lengths = np.empty(len(pairs), dtype=self.dtype)
+        self._fill(self.squared_lengths, _squared_lengths)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    @property
+    def n_passes(self) -> float:
+        """Applications so far; one over a part of the pairs counts as that part."""
+        return self._n_passes[0]
+
+    @property
+    def matrix_shape(self) -> tuple[int, ...]:
+        """Shape of the matrices that are mapped."""
+        return (self.n_features,) * (1 if self.is_diagonal else 2)
+
+    def astype(self, dtype: type) -> Self:
+        """Operator in another precision; see `PairOperator.astype`."""
+        from dask import delayed
+
+        operator = copy(self)
+        if operator.dtype != dtype:
+            operator.dtype = np.dtype(dtype)
+            operator.squared_lengths = self.squared_lengths.astype(dtype)
+            convert = delayed(_astype)
+            operator._blocks = _persisted(convert(block, dtype) for block in self._blocks)
+        return operator
+
+    def restricted(self, subset: NDArray) -> Self:
+        """Operator over some of the pairs, each once; see `PairOperator.restricted`."""
+        from dask import delayed
+
+        operator = copy(self)
+        operator._share = self._share * len(subset) / self.n_pairs
+        operator.pairs = self.pairs[subset]
+        operator.squared_lengths = self.squared_lengths[subset]
+        place = np.full(self.n_pairs, -1)
+        place[subset] = np.arange(len(subset))
+        restrict, blocks, operator._members = delayed(_restricted), [], []
+        for block, members in zip(self._blocks, self._members, strict=True):
+            kept = np.flatnonzero(place[members] >= 0)
+            if len(kept):
+                operator._members.append(place[members[kept]])
+                blocks.append(restrict(block, kept))
+        operator._blocks = _persisted(blocks)
+        return operator
+
+    def differences(self) -> NDArray:
+        """Differences z_p of the pairs as one array: for few pairs only.
+
+        Returns
+        -------
+        differences : ndarray of shape (n_pairs, n_features)
+        """
+        differences = np.empty((self.n_pairs, self.n_features), dtype=self.dtype)
+        return self._fill(differences, _differences)
+
+    def distances(self, matrix: NDArray) -> NDArray:
+        """Squared distances z_p^T M z_p; see `PairOperator.distances`."""
+        from dask import delayed
+
+        self._n_passes[0] += self._share
+        return self._fill(np.empty(self.n_pairs, dtype=self.dtype), _distances, delayed(matrix))
+
+    def adjoint(self, dual_coef: NDArray) -> NDArray:
+        """Weighted sum of rank-one matrices; see `PairOperator.adjoint`."""
+        from dask import delayed
+
+        self._n_passes[0] += self._share
+        dual_coef = np.asarray(dual_coef, dtype=self.dtype)
+        apply, add = delayed(_adjoint), delayed(sum)
+        matrices = [
+            apply(block, dual_coef[members])
+            for block, members in zip(self._blocks, self._members, strict=True)
+        ]
+        while len(matrices) > 1:
+            batches = gen_batches(len(matrices), _MATRICES_OF_SUM)
+            matrices = [add(matrices[batch]) for batch in batches]
+        return sum(_computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
+
+    def _fill(self, values, function, *arguments):
+        """Fill an array with what a function returns for the pairs of each block."""
+        from dask import delayed
+
+        function = delayed(function)
+        parts = _computed(function(block, *arguments) for block in self._blocks)
+        for members, part in zip(self._members, parts, strict=True):
+            values[members] = part
+        return values
+
+
+def _dtype_of(X):
+    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+
+
+def _joined(X):
+    """Chunks along the rows only, and together as many as there are threads to work on them."""
+    ends = np.cumsum(X.chunks[0])
+    wanted = np.linspace(0, ends[-1], _n_threads() + 1)[1:]
+    ends = np.unique(ends[np.searchsorted(ends, wanted - 0.5)])
+    return X.rechunk({0: tuple(np.diff(ends, prepend=0).tolist()), 1: -1})
+
+
+def _n_threads():
+    """Threads of all workers, or of this machine where there is no cluster."""
+    from dask.system import CPU_COUNT
+
+    try:
+        from distributed import get_client
+
+        return sum(get_client().nthreads().values()) or CPU_COUNT
+    except (ImportError, ValueError):
+        return CPU_COUNT
+
+
+def _persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
+    import dask
+
+    with _sends_pairs():
+        return dask.persist(*tasks)
+
+
+def _computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
+    import dask
+
+    with _sends_pairs():
+        return dask.compute(*tasks)
+
+
+def _sends_pairs():
+    """Keep Dask from warning of large graphs.
+
+    The numbers of the pairs are in the graph, not scattered, so that Dask can send them again when
+    a worker is lost.
+    """
+    import dask
+
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
+
+
+# Tasks
+
+
+class _PairsOfBlock(PairOperator):
+    """The pairs of one block, whose size Dask can see."""
+
+    def __sizeof__(self):
+        values = (*vars(self).values(), *vars(self._graph).values())
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+
+
+def _checked(rows, dtype, estimator_name):
+    return check_array(rows, dtype=dtype, input_name="X", estimator=estimator_name)
+
+
+def _mapped(rows, function):
+    rows = check_array(rows, dtype=_dtype_of(rows), input_name="X", ensure_min_samples=0)
+    return function(rows)
+
+
+def _described(rows):
+    """Largest absolute entry, and hash and sort key of each row."""
+    digests, keys = [], []
+    for batch in gen_batches(len(rows), _ROWS_AT_A_TIME):
+        unsigned = np.ascontiguousarray(rows[batch] + 0.0)  # the sum turns -0.0 into 0.0
+        digests += [blake2b(row, digest_size=16).digest() for row in unsigned]
+        keys.append(order_keys(rows[batch]))
+    digests = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
+    return largest_entry(rows), digests, np.concatenate(keys)
+
+
+def _taken(rows, kept):
+    return rows if len(kept) == len(rows) else rows[kept]
+
+
+def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neighbors):
+    """The nearest of those known and of the candidates of another block, for some samples."""
+    n_candidates = len(candidates)
+    if neighbors is None or n_candidates == 1:
+        neighbors = default_search(len(rows), n_candidates)
+    neighbors = clone(neighbors).set_params(n_neighbors=min(n_neighbors, n_candidates - 1))
+    row, column, distance = search_neighbors(neighbors.fit(candidates), rows, n_candidates)
+    found = (row + start, column + first_candidate, distance)
+    if known is not None:
+        found = tuple(np.concatenate(parts) for parts in zip(known, found, strict=True))
+    row, column, distance = found
+    order = np.lexsort((column, distance, row))
+    # One more than is asked for: the sample itself may be among them.
+    order = order[rank_within(row[order]) <= n_neighbors]
+    return row[order], column[order], distance[order]
+
+
+def _block(rows, pairs, is_diagonal):
+    X = np.concatenate([_taken(*part) if isinstance(part, tuple) else part for part in rows])
+    return _PairsOfBlock(X, pairs, is_diagonal=is_diagonal)
+
+
+def _squared_lengths(block):
+    return block.squared_lengths
+
+
+def _astype(block, dtype):
+    return block.astype(dtype)
+
+
+def _restricted(block, subset):
+    return block.restricted(subset)
+
+
+def _differences(block):
+    return block.differences()
+
+
+def _distances(block, matrix):
+    return block.distances(matrix)
+
+
+def _adjoint(block, dual_coef):
+    return block.adjoint(dual_coef)

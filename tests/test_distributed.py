@@ -1,0 +1,571 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from metricalign import (
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLSVR,
+    IteratedMetricLearner,
+    NeighborhoodAlignment,
+    RelationAlignment,
+    RelationAlignmentCV,
+    distributed,
+)
+from metricalign.distributed import DistributedPairOperator, DistributedSamples
+from metricalign.pairs import (
+    AllPairs,
+    NearestClassPairs,
+    NearestPairs,
+    RandomPairs,
+    TransformedPairs,
+    UnionPairs,
+    first_identical,
+)
+from metricalign.solvers import newton
+
+dask = pytest.importorskip("dask")
+da = pytest.importorskip("dask.array")
+pytest.importorskip("distributed")
+
+CHUNKS = {
+    "one": -1,
+    "rows": 40,
+    "one_row": ((1, 59, 1, 59), (3, 2)),
+    "columns": (30, 2),
+}
+each_chunking = pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
+
+
+@pytest.fixture(autouse=True)
+def every_chunk_is_a_block(monkeypatch):
+    """As if there were as many threads as chunks."""
+    monkeypatch.setattr(distributed, "_n_threads", lambda: 1000)
+
+
+def samples(n_samples=120, n_features=5, dtype=np.float64, seed=0):
+    X = np.random.default_rng(seed).normal(size=(n_samples, n_features)).astype(dtype)
+    X[[7, 59]] = X[[3, 50]]
+    return X / np.sqrt(n_features).astype(dtype)
+
+
+def targets(X, kind):
+    rng = np.random.default_rng(1)
+    images = X @ rng.normal(size=(X.shape[1], 3))
+    if kind == "classes":
+        return np.array(["a", "b", "c"])[images.argmax(axis=1)]
+    if kind == "label_sets":
+        return (images > 0).astype(int)
+    return images[:, 0] + 0.1 * rng.normal(size=len(X))
+
+
+def dense(matrix):
+    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
+
+
+def assert_same_fit(first, second):
+    """The pairs are the same, and both metrics are as near to the optimum as they say."""
+    assert_array_equal(first.pairs_, second.pairs_)
+    assert_allclose(first.relations_, second.relations_)
+    assert_allclose(first.C_, second.C_, rtol=1e-5)
+    assert first.converged_
+    assert second.converged_
+    M = dense(first.matrix_).astype(np.float64)
+    rounding = 1e-5 * np.linalg.norm(M) if first.matrix_.dtype == np.float32 else 1e-10
+    bound = first.metric_error_bound_ + second.metric_error_bound_ + rounding
+    assert np.linalg.norm(M - dense(second.matrix_)) <= bound
+    assert first.objective_ == pytest.approx(second.objective_, rel=2 * first.tol)
+    assert first.matrix_.dtype == second.matrix_.dtype
+    assert first.components_.dtype == second.components_.dtype
+    assert first.n_features_in_ == second.n_features_in_
+
+
+# Fit
+
+
+@each_chunking
+@pytest.mark.parametrize("kind", ["classes", "numbers", "label_sets"])
+def test_fit_is_that_in_memory_for_every_chunking(chunks, kind):
+    X = samples()
+    y = targets(X, kind)
+    assert_same_fit(PSDSVR().fit(X, y), PSDSVR().fit(da.from_array(X, chunks), y))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "learner",
+    [
+        RAMLSVR(),
+        RAMLSVR(nu=0.3),
+        RAMLSVR(solver="quasi_newton", tol=1e-2, fit_intercept=False),
+        RAMLSVR(solver="projected_gradient", tol=1e-2),
+        PSDSVR(loss="squared_epsilon_insensitive", prior="identity"),
+        RAMLKRR(),
+        RAMLKRR(penalty="coefficients"),
+        RAMLNCSVR(tol=1e-2, pairs="random"),
+        RelationAlignment(cone="diagonal"),
+    ],
+    ids=repr,
+)
+def test_every_learner_fits_as_in_memory(learner, dtype):
+    X = samples(dtype=dtype)
+    y = targets(X, "numbers")
+    learner = clone(learner).set_params(random_state=0)
+    assert_same_fit(clone(learner).fit(X, y), clone(learner).fit(da.from_array(X, 40), y))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        "nearest",
+        "nearest_class",
+        "random",
+        "all",
+        NearestPairs(3, neighbors=KNeighborsTransformer(mode="distance", algorithm="ball_tree")),
+        UnionPairs([NearestClassPairs(2, 1), RandomPairs(50)]),
+        [[0, 119], [119, 0], [5, 60], [60, 61], [7, 8]],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_pairs_are_those_in_memory(pairs, is_weighted):
+    X = samples()
+    y = targets(X, "classes")
+    weight = np.random.default_rng(2).integers(0, 3, len(X)) + (np.arange(len(X)) % 7 == 0)
+    weight = weight.astype(float) if is_weighted else None
+    learner = RAMLKRR(C=1.0, relation="zero_one", pairs=pairs, random_state=3)
+    near = clone(learner).fit(X, y, weight)
+    far = clone(learner).fit(da.from_array(X, 50), y, weight)
+    assert_same_fit(near, far)
+
+
+def test_precomputed_relations():
+    X = samples()
+    y = targets(X, "numbers")
+    relations = np.abs(y[:, None] - y)
+    for pairs in ("auto", "nearest"):
+        learner = RAMLSVR(relation="precomputed", pairs=pairs, C=1e-3)
+        far = clone(learner).fit(da.from_array(X, 50), da.from_array(relations, 50))
+        assert_same_fit(clone(learner).fit(X, relations), far)
+
+
+def test_path_is_that_in_memory():
+    X = samples()
+    y = targets(X, "numbers")
+    for near, far in zip(
+        PSDSVR().fit_path(X, y, [0.01, 0.1]),
+        PSDSVR().fit_path(da.from_array(X, 50), y, [0.01, 0.1]),
+        strict=True,
+    ):
+        assert_same_fit(near, far)
+
+
+def test_targets_and_weights_may_be_of_dask():
+    dataframe = pytest.importorskip("dask.dataframe")
+    X = samples()
+    y, weight = targets(X, "classes"), np.arange(len(X)) % 3 + 1.0
+    expected = RAMLSVR().fit(X, y, weight)
+    far = da.from_array(X, 50)
+    for form in (
+        da.from_array(y, 30),
+        dataframe.from_pandas(pd.Series(y), npartitions=3),
+        pd.Series(y),
+        y.tolist(),
+    ):
+        assert_same_fit(expected, RAMLSVR().fit(far, form, da.from_array(weight, 60)))
+
+
+def test_integers_are_fitted_as_float64():
+    X = np.random.default_rng(0).integers(0, 1000, (60, 3))
+    y = targets(X, "numbers")
+    near, far = RAMLSVR().fit(X, y), RAMLSVR().fit(da.from_array(X, 20), y)
+    assert far.matrix_.dtype == np.float64
+    assert_same_fit(near, far)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        IteratedMetricLearner(RAMLSVR(), n_rounds=2),
+        RelationAlignmentCV(Cs=2, cv=2),
+        NeighborhoodAlignment(),
+    ],
+    ids=repr,
+)
+def test_other_learners_take_the_samples_into_memory(learner):
+    X = samples(60)
+    y = targets(X, "numbers")
+    near = clone(learner).fit(X, y)
+    far = clone(learner).fit(da.from_array(X, 20), da.from_array(y, 20))
+    assert_array_equal(near.components_, far.components_)
+    assert_allclose(far.transform(da.from_array(X, 20)).compute(), near.transform(X))
+
+
+# What a person sees during a fit
+
+
+def test_progress_and_warning_are_those_in_memory(capsys):
+    X = samples()
+    y = targets(X, "numbers")
+    shown = []
+    for given_X in (X, da.from_array(X, 50)):
+        with pytest.warns(ConvergenceWarning, match="used max_iter=3 iterations"):
+            RAMLSVR(max_iter=3, tol=1e-8, verbose=1).fit(given_X, y)
+        shown.append(capsys.readouterr().out)
+    assert shown[0].count("\n") == 3
+    assert shown[0] == shown[1]
+
+
+def test_interrupted_fit_keeps_the_best_metric():
+    def interrupted(problem, *, callback, **options):
+        def stop(result):
+            callback(result)
+            if result.n_iter == 3:
+                raise KeyboardInterrupt
+            return False
+
+        return newton(problem, callback=stop, **options)
+
+    X = samples()
+    learner = RAMLSVR(solver=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.fit(da.from_array(X, 50), targets(X, "classes"))
+    assert learner.n_iter_ == 3
+    assert not learner.converged_
+    assert np.isfinite(learner.dual_gap_)
+    assert len(learner.transform(X)) == len(X)
+
+
+# Bad input
+
+
+def test_bad_samples_are_named():
+    X = samples()
+    y = targets(X, "classes")
+    for wrong, match in ((np.nan, "Input X contains NaN"), (np.inf, "Input X contains inf")):
+        bad = X.copy()
+        bad[77, 2] = wrong
+        with pytest.raises(ValueError, match=match):
+            RAMLSVR().fit(da.from_array(bad, 50), y)
+    with pytest.raises(ValueError, match=r"X has entries as large as 1\.0e\+100"):
+        RAMLSVR().fit(da.from_array(np.where(X > 0, 1e100, X), 50), y)
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        RAMLSVR().fit(da.from_array(X[:, 0], 50), y)
+    with pytest.raises(ValueError, match="minimum of 2 is required by RAMLSVR"):
+        RAMLSVR().fit(da.from_array(X[:1], 50), y[:1])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        RAMLSVR().fit(da.from_array(X, 50), None)
+    with pytest.raises(ValueError, match=r"as many samples; got 120 and 119"):
+        RAMLSVR().fit(da.from_array(X, 50), y[1:])
+
+
+def test_chunks_of_unknown_sizes():
+    X = samples()
+    y = targets(X, "classes")
+    far = da.from_array(X, 50)
+    far = far[far[:, 0] > -10]
+    with pytest.raises(ValueError, match=r"Call X\.compute_chunk_sizes\(\) first"):
+        RAMLSVR().fit(far, y)
+    assert_same_fit(RAMLSVR().fit(X, y), RAMLSVR().fit(far.compute_chunk_sizes(), y))
+
+
+def test_frame_of_dask_is_refused():
+    dataframe = pytest.importorskip("dask.dataframe")
+    X = samples()
+    frame = dataframe.from_pandas(pd.DataFrame(X), npartitions=2)
+    with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
+        RAMLSVR().fit(frame, targets(X, "classes"))
+    far = RAMLSVR().fit(frame.to_dask_array(lengths=True), targets(X, "classes"))
+    assert_same_fit(RAMLSVR().fit(X, targets(X, "classes")), far)
+
+
+def test_strategy_that_needs_the_samples_says_so():
+    class Mine(BaseEstimator):
+        def select(self, X, y=None, sample_weight=None, random_state=None):
+            return NearestPairs().select(np.asarray(X))
+
+    X = samples()
+    for pairs in (Mine(), TransformedPairs(NearestPairs(), StandardScaler().fit(X))):
+        with pytest.raises(TypeError, match="not in memory, but spread over workers"):
+            RAMLSVR(pairs=pairs).fit(da.from_array(X, 50), targets(X, "classes"))
+
+
+# Transform and score
+
+
+def refuse(*arguments, **options):
+    raise AssertionError("computed")
+
+
+@each_chunking
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("cone", ["symmetric", "diagonal"])
+def test_transform_is_lazy_and_that_in_memory(chunks, dtype, cone):
+    X = (100 * samples()).astype(dtype)
+    learner = RelationAlignment(cone=cone, n_components=2).fit(samples(), targets(X, "classes"))
+    far = da.from_array(X, chunks)
+    with dask.config.set(scheduler=refuse):
+        images = learner.transform(far)
+    expected = learner.transform(X)
+    assert isinstance(images, da.Array)
+    assert images.dtype == expected.dtype == (np.float32 if dtype == np.float32 else np.float64)
+    assert images.chunks == (far.chunks[0], (2,))
+    assert isinstance(images._meta, np.ndarray)
+    computed = images.compute()
+    assert computed.dtype == expected.dtype
+    assert_allclose(computed, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_transform_checks_as_in_memory():
+    X = samples()
+    learner = RAMLSVR().fit(X, targets(X, "classes"))
+    with pytest.raises(ValueError, match="X has 4 features, but RAMLSVR is expecting 5"):
+        learner.transform(da.from_array(X[:, 1:], 50))
+    bad = X.copy()
+    bad[77, 2] = np.nan
+    images = learner.transform(da.from_array(bad, 50))
+    assert np.isfinite(images[:50].compute()).all()
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        images.compute()
+    far = da.from_array(X, 50)
+    unknown = far[far[:, 0] > 0]
+    assert_allclose(learner.transform(unknown).compute(), learner.transform(X[X[:, 0] > 0]))
+
+
+def test_fit_transform_is_lazy_in_the_transform():
+    X = samples()
+    y = targets(X, "classes")
+    images = RAMLSVR().fit_transform(da.from_array(X, 50), y)
+    assert isinstance(images, da.Array)
+    assert_allclose(images.compute(), RAMLSVR().fit_transform(X, y), rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_score_is_that_in_memory(kind):
+    X = samples()
+    y, weight = targets(X, kind), np.arange(len(X)) % 3 + 1.0
+    learner = RAMLSVR().fit(X, y)
+    far = da.from_array(X, (50, 2))
+    assert learner.score(far, da.from_array(y, 30)) == pytest.approx(learner.score(X, y))
+    assert learner.score(far, y, weight) == pytest.approx(learner.score(X, y, weight))
+
+
+# Samples and pairs
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0]), min_size=2, max_size=2), min_size=1),
+    st.integers(1, 5),
+)
+def test_identical_samples_are_those_in_memory(rows, chunk):
+    X = np.array(rows)
+    far = DistributedSamples(da.from_array(X, chunk))
+    assert_array_equal(far.first_identical(), first_identical(X))
+    subset = np.arange(len(X))[::-2]
+    assert_array_equal(far[subset].first_identical(), first_identical(X[subset]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_nearest_pairs_are_those_of_all_distances(data):
+    n_samples = data.draw(st.integers(3, 25))
+    n_neighbors = data.draw(st.integers(1, 4))
+    chunk = data.draw(st.integers(1, 8))
+    X = np.random.default_rng(n_samples).normal(size=(n_samples, 2))
+    far = DistributedSamples(da.from_array(X, chunk))
+    selection = NearestPairs(min(n_neighbors, n_samples - 1)).select(far)
+    distances = np.linalg.norm(X[:, None] - X, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1)[:, : min(n_neighbors, n_samples - 1)]
+    count = np.zeros((n_samples, n_samples))
+    np.put_along_axis(count, nearest, 1.0, axis=1)
+    count = np.triu(count + count.T)
+    assert_array_equal(selection.indices, np.argwhere(count))
+    assert_array_equal(selection.weights, count[tuple(selection.indices.T)])
+
+
+@pytest.mark.parametrize("strategy", [NearestClassPairs(2, 3), AllPairs(), RandomPairs(100)])
+def test_small_classes_and_copies(strategy):
+    X = samples()
+    X[10:20] = X[9]
+    y = np.arange(len(X)) % 23
+    far = DistributedSamples(da.from_array(X, 17))
+    near = strategy.select(X, y, random_state=0)
+    assert_array_equal(strategy.select(far, y, random_state=0).indices, near.indices)
+
+
+@pytest.mark.parametrize("is_diagonal", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("chunks", [1, 7, -1])
+def test_operators_are_the_explicit_sums(chunks, dtype, is_diagonal):
+    rng = np.random.default_rng(0)
+    X, beta = rng.normal(size=(20, 4)).astype(dtype), rng.normal(size=90)
+    pairs = rng.integers(20, size=(90, 2))
+    M = rng.normal(size=(4, 4)).astype(dtype)
+    M = M + M.T
+    if is_diagonal:
+        M = np.diag(M)
+    operator = DistributedPairOperator(
+        DistributedSamples(da.from_array(X, chunks)), pairs, is_diagonal=is_diagonal
+    )
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"atol": 1e-11}
+    Z = (X[pairs[:, 0]] - X[pairs[:, 1]]).astype(float)
+    full = np.diag(M) if is_diagonal else M
+
+    def check(operator, subset):
+        distances, adjoint = operator.distances(M), operator.adjoint(beta[subset])
+        assert distances.dtype == adjoint.dtype == operator.dtype
+        z = Z[subset]
+        assert operator.n_pairs == len(z)
+        assert operator.matrix_shape == adjoint.shape == M.shape
+        assert_allclose(distances, np.einsum("pi,ij,pj->p", z, full, z), **tolerance)
+        expected = np.einsum("p,pi,pj->ij", beta[subset], z, z)
+        assert_allclose(adjoint, np.diag(expected) if is_diagonal else expected, **tolerance)
+        assert_allclose(operator.squared_lengths, np.sum(z**2, axis=1), **tolerance)
+        assert_allclose(operator.differences(), z, **tolerance)
+
+    everything = np.arange(90)
+    check(operator, everything)
+    assert operator.n_passes == 2
+    subset = np.array([3, 80, 4, 51, 50, 0])
+    check(operator.restricted(subset), subset)
+    assert operator.n_passes == pytest.approx(2 + 2 * 6 / 90)
+    few = operator.restricted(subset).restricted(np.array([5, 1]))
+    check(few, subset[[5, 1]])
+    check(operator.restricted(np.array([], dtype=int)), np.array([], dtype=int))
+    double = operator.astype(np.float64)
+    assert double.dtype == np.float64
+    check(double, everything)
+    assert operator.n_passes == pytest.approx(4 + 2 * 8 / 90)
+
+
+def test_chunks_are_joined_to_one_block_for_each_thread(monkeypatch):
+    monkeypatch.setattr(distributed, "_n_threads", lambda: 3)
+    X = da.zeros((100, 4), chunks=((1, 1, 0, 50, 1, 20, 27), (2, 2)))
+    joined = distributed._joined(X)
+    assert joined.chunks == ((52, 21, 27), (4,))
+    whole = da.zeros((100, 4), chunks=(100, 4))
+    assert distributed._joined(whole).chunks == whole.chunks
+
+
+def test_an_iteration_moves_no_samples():
+    X = samples(400, 5)
+    pairs = np.random.default_rng(0).integers(400, size=(1000, 2))
+    operator = DistributedPairOperator(DistributedSamples(da.from_array(X, 50)), pairs)
+    results = []
+
+    def remember(key, result, dsk, state, worker_id):
+        if isinstance(result, np.ndarray):
+            results.append(result.shape)
+
+    with dask.callbacks.Callback(posttask=remember):
+        operator.adjoint(np.ones(1000))
+        assert set(results) == {(5, 5)}
+        results.clear()
+        operator.distances(np.eye(5))
+    scalars = [shape[0] for shape in results if len(shape) == 1]
+    assert sum(scalars) == 1000
+    assert len(scalars) == 8
+    assert max(scalars) < 200
+    assert {shape for shape in results if len(shape) == 2} <= {(5, 5)}
+
+
+def test_block_can_be_moved_and_says_its_size():
+    serialize = pytest.importorskip("distributed.protocol")
+    X, pairs = samples(2000, 20), np.random.default_rng(0).integers(2000, size=(3000, 2))
+    block = distributed._block([X[:1000], X[1000:]], pairs, False)
+    assert dask.sizeof.sizeof(block) > X.nbytes
+    copy = serialize.deserialize(*serialize.serialize(block, on_error="raise"))
+    assert_array_equal(copy.distances(np.eye(20)), block.distances(np.eye(20)))
+
+
+def test_dask_is_not_imported_unless_it_is_used():
+    code = (
+        "import sys, metricalign, numpy as np; X = np.random.rand(20, 2);"
+        "metricalign.RAMLSVR().fit(X, X[:, 0]).transform(X);"
+        "print(any(name.split('.')[0] in ('dask', 'distributed') for name in sys.modules))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "False"
+
+
+# A cluster of several processes
+
+
+@pytest.fixture(scope="module")
+def client():
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_workers_hold_nothing_after_the_fit(client):
+    X = samples(300)
+    learner = PSDSVR().fit(da.from_array(X, 100), targets(X, "classes"))
+    images = learner.transform(da.from_array(X, 100))
+    assert_allclose(images.compute(), learner.transform(X))
+    deadline = time.monotonic() + 10
+    while tasks := client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)):
+        assert time.monotonic() < deadline, tasks
+        time.sleep(0.05)
+
+
+def test_grid_search_runs_on_the_workers(client):
+    X, y = load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), PSDSVR(tol=1e-3), KNeighborsClassifier())
+    search = GridSearchCV(model, {"psdsvr__C": [1e-4, 1e-2]}, cv=3)
+    expected = clone(search).fit(X, y)
+    with joblib.parallel_config(backend="dask"):
+        search.fit(X, y)
+    assert_allclose(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    assert search.best_params_ == expected.best_params_
+
+
+def test_fit_survives_the_death_of_a_worker(client):
+    X = samples(500)
+    y = targets(X, "classes")
+    workers = client.run(os.getpid)
+    killed = []
+
+    def hindered(problem, *, callback, **options):
+        def kill(result):
+            if result.n_iter == 2 and not killed:
+                killed.append(next(iter(workers.values())))
+                os.kill(killed[0], signal.SIGKILL)
+            return callback(result)
+
+        return newton(problem, callback=kill, **options)
+
+    far = RAMLSVR(solver=hindered).fit(da.from_array(X, 250), y)
+    assert killed
+    assert far.n_iter_ > 3
+    assert_same_fit(RAMLSVR().fit(X, y), far)
+    client.wait_for_workers(2, timeout=30)
+    assert killed[0] not in client.run(os.getpid).values()

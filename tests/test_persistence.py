@@ -1,0 +1,158 @@
+"""Saved models: what a loader has to trust, and which releases load them."""
+
+import pickle
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.datasets import load_diabetes, load_wine
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+
+import metricalign
+from metricalign import PSDSVR, RelationAlignment
+from metricalign.multilabel import MLkNN
+from metricalign.pair_classification import PairClassifier
+
+PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
+PAIRS = np.random.default_rng(0).normal(size=(60, 2, 3))
+JUDGMENTS = np.where(np.abs(PAIRS[:, 0] - PAIRS[:, 1])[:, 0] < 1, 1, -1)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    X, y = load_wine(return_X_y=True)
+    return (X - X.mean(axis=0)) / X.std(axis=0), y
+
+
+def is_public(name):
+    """Whether a type of this package may be named to a user: no part of it is private."""
+    return name.startswith("metricalign.") and not any(
+        part.startswith("_") for part in name.split(".")
+    )
+
+
+def saved(model, file_format):
+    """A file of a model, and the function that reads it."""
+    if file_format == "pickle":
+        return pickle.dumps(model), pickle.loads
+    file = skops.io.dumps(model)
+    types = skops.io.get_untrusted_types(data=file)
+    return file, lambda file: skops.io.loads(file, trusted=types)
+
+
+@pytest.mark.parametrize("estimator", PUBLIC, ids=lambda item: item.__name__)
+def test_skops_files_need_public_types_only(estimator, wine):
+    X, y = wine
+    learner = estimator().fit(X, y)
+    file = skops.io.dumps(learner)
+    types = skops.io.get_untrusted_types(data=file)
+    assert [name for name in types if not is_public(name)] == []
+    loaded = skops.io.loads(file, trusted=types)
+    np.testing.assert_array_equal(loaded.transform(X), learner.transform(X))
+    assert loaded.score(X, y) == learner.score(X, y)
+
+
+@pytest.mark.parametrize(
+    ("relation", "y"),
+    [
+        ("auto", "numbers"),
+        ("auto", "several numbers"),
+        ("auto", "distributions"),
+        ("jaccard", "label sets"),
+        ("precomputed", "relations"),
+    ],
+)
+def test_skops_files_of_other_relations(relation, y):
+    X, number = load_diabetes(return_X_y=True)
+    X, number = X[:40], number[:40]
+    share = number / 400
+    targets = {
+        "numbers": number,
+        "several numbers": np.c_[number, X[:, 0]],
+        "distributions": np.c_[share, 1 - share],
+        "label sets": np.c_[number > 100, number > 200].astype(int),
+        "relations": np.abs(number[:, None] - number),
+    }[y]
+    learner = PSDSVR(relation=relation).fit(X, targets)
+    file = skops.io.dumps(learner)
+    types = skops.io.get_untrusted_types(data=file)
+    assert all(map(is_public, types))
+    loaded = skops.io.loads(file, trusted=types)
+    assert repr(loaded.relation_) == repr(learner.relation_)
+    pairs = [[0, 1], [5, 7]]
+    np.testing.assert_array_equal(
+        loaded.relation_(loaded.relation_.encode(targets), pairs),
+        learner.relation_(learner.relation_.encode(targets), pairs),
+    )
+
+
+def squared_difference(left, right):
+    return float((left - right) ** 2)
+
+
+def test_skops_asks_for_trust_in_the_relation_of_a_user(wine):
+    learner = PSDSVR(relation=squared_difference).fit(wine[0], wine[1].astype(float))
+    types = skops.io.get_untrusted_types(data=skops.io.dumps(learner))
+    assert [name for name in types if not is_public(name) or name.endswith("_difference")] == [
+        f"{__name__}.squared_difference"
+    ]
+
+
+MODELS = {
+    "learner": lambda X, y: PSDSVR().fit(X, y),
+    "not fitted": lambda X, y: RelationAlignment(),
+    "pipeline": lambda X, y: make_pipeline(PSDSVR(), NearestNeighbors()).fit(X, y),
+    "MLkNN": lambda X, y: MLkNN(5).fit(X, y),
+    "PairClassifier": lambda X, y: PairClassifier().fit(PAIRS, JUDGMENTS),
+}
+
+
+@pytest.mark.parametrize("file_format", ["pickle", "skops"])
+@pytest.mark.parametrize(
+    ("release", "later"),
+    [("0.1.0", "0.2.0"), ("0.2.1", "0.1.9"), ("0.9.0", "1.0.0"), ("1.4.2", "2.0.0rc1")],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_incompatible_releases_are_refused(
+    name, release, later, file_format, wine, monkeypatch
+):
+    monkeypatch.setattr(metricalign, "__version__", release)
+    file, load = saved(MODELS[name](*wine), file_format)
+    monkeypatch.setattr(metricalign, "__version__", later)
+    said = f"saved by metricalign {release}, and metricalign {later} does not load it"
+    with pytest.raises(ValueError, match=said):
+        load(file)
+
+
+@pytest.mark.parametrize("file_format", ["pickle", "skops"])
+@pytest.mark.parametrize(
+    ("release", "later"),
+    [("0.1.0.dev0", "0.1.0"), ("0.1.0", "0.1.7"), ("1.0.0", "1.12.0"), ("1.12.0", "1.3.1")],
+)
+def test_models_of_compatible_releases_load(release, later, file_format, wine, monkeypatch):
+    X, y = wine
+    monkeypatch.setattr(metricalign, "__version__", release)
+    learner = PSDSVR().fit(X, y)
+    file, load = saved(learner, file_format)
+    monkeypatch.setattr(metricalign, "__version__", later)
+    loaded = load(file)
+    np.testing.assert_array_equal(loaded.transform(X), learner.transform(X))
+    assert vars(loaded).keys() == vars(learner).keys()
+
+
+def test_models_saved_without_a_version_are_refused(wine):
+    state = vars(PSDSVR().fit(*wine))
+    with pytest.raises(ValueError, match="saved by metricalign 0,"):
+        PSDSVR().__setstate__(state)
+
+
+def test_loading_leaves_the_state_of_a_file_alone():
+    learner = PSDSVR(C=2.0)
+    state = learner.__getstate__()
+    for _ in range(2):
+        loaded = PSDSVR()
+        loaded.__setstate__(state)
+        assert loaded.get_params() == learner.get_params()
+    assert "_metricalign_version" in state
+    assert not hasattr(loaded, "_metricalign_version")
