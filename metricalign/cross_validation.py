@@ -9,17 +9,19 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import _fit_context
 from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
 
+from metricalign._decorators import _fit_context
+from metricalign.base import keeps_last_fit
 from metricalign.linear import RelationAlignment
 from metricalign.linear_base import LinearMetricLearner, check_path
 from metricalign.losses import Loss
 from metricalign.relations import check_targets
+from metricalign.samples import check_magnitude
 
 __all__ = ["RelationAlignmentCV"]
 
@@ -137,6 +139,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         return float(scale)
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Choose C, and learn the metric with it.
 
@@ -169,9 +172,12 @@ class RelationAlignmentCV(LinearMetricLearner):
         for name in ("Cs", "cv", "scoring", "n_jobs"):
             del parameters[name]
         learner = RelationAlignment(**parameters)
-        are_totals = isinstance(self.Cs, Integral)
-        Cs = np.geomspace(*_TOTAL_WEIGHTS, self.Cs) if are_totals else check_path(self.Cs)
+        if are_totals := isinstance(self.Cs, Integral):
+            Cs = np.geomspace(*_TOTAL_WEIGHTS, int(self.Cs))
+        else:
+            Cs = check_path(self.Cs)
         X = self._validate_samples(X, y)
+        check_magnitude(X)
         relation, _ = self._relation_of(y, X.shape[0])
         if isinstance(self.relation, str) and self.relation == "auto":
             # What the targets are is seen from all of them: few numbers may look like classes.
@@ -214,8 +220,8 @@ def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
         fold = [rows[sample_weight[rows] > 0] for rows in fold]
         if min(len(rows) for rows in fold) < 2:
             raise ValueError(
-                "A fold has fewer than two samples of positive weight to fit or to score. Use "
-                "fewer folds, or leave out the samples of weight 0."
+                "A fold has fewer than two samples of positive sample_weight to fit or to "
+                "score. Use fewer folds, or leave out the samples of weight 0."
             )
     train, test = fold
     weights = [None if sample_weight is None else sample_weight[rows] for rows in fold]

@@ -6,11 +6,12 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context, clone
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval
 
-from metricalign.base import MetricLearner
+from metricalign._decorators import _fit_context
+from metricalign.base import MetricLearner, keeps_last_fit
 from metricalign.linear import PSDSVR
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
@@ -72,6 +73,7 @@ class IteratedMetricLearner(MetricLearner):
         self.relation = relation
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric.
 

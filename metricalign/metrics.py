@@ -914,7 +914,7 @@ def _check_retrieval(X, relations):
 
 
 def _check_threshold(threshold):
-    if not isinstance(threshold, Real) or np.isnan(threshold):
+    if not isinstance(threshold, Real) or np.isnan(float(threshold)):
         raise ValueError(f"threshold must be a number, got {threshold!r}.")
     return threshold
 
@@ -926,7 +926,7 @@ def _check_weights(sample_weight, values):
     return weights
 
 
-def _mean(values, sample_weight):
+def _mean(values, sample_weight) -> float:
     if sample_weight is None:
         return float(values.mean())
     return float(np.average(values, weights=_check_weights(sample_weight, values)))

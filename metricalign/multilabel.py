@@ -9,17 +9,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from metricalign.base import SavedWithVersion
+
 __all__ = ["MLkNN"]
 
 
-class MLkNN(ClassifierMixin, BaseEstimator):
+class MLkNN(ClassifierMixin, SavedWithVersion):
     """ML-kNN: nearest neighbours vote for each label, calibrated by Bayes' rule.
 
     A label is given to a sample when it is more probable than not, knowing how many of its
@@ -91,6 +93,8 @@ class MLkNN(ClassifierMixin, BaseEstimator):
     >>> round(hamming_loss(y[100:], model.predict(X[100:])), 2)
     0.26
     """
+
+    classes_: Any
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],

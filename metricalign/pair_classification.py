@@ -43,7 +43,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
-    _fit_context,
     clone,
 )
 from sklearn.metrics import roc_auc_score
@@ -55,9 +54,10 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils.metadata_routing import UNUSED
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
+from metricalign._decorators import _fit_context, available_if
+from metricalign.base import EmbeddingDistance, MahalanobisDistance, SavedWithVersion
 from metricalign.linear import PSDSVR
 from metricalign.pairs import PairSelection, first_identical
 
@@ -75,7 +75,7 @@ def _metric_has(name):
     return check
 
 
-class PairClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     """Tells pairs of the same from pairs of different samples, by a metric learned from pairs.
 
     A pair is called the same, +1, if its learned distance is at most `threshold_`, and
@@ -412,7 +412,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self.metric_.components_
 
     @available_if(_metric_has("get_metric"))
-    def get_metric(self):
+    def get_metric(self) -> EmbeddingDistance | MahalanobisDistance:
         """Learned distance as a function of two samples, if the metric has one.
 
         Returns

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import _fit_context, clone
+from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.neighbors import NearestNeighbors
@@ -19,7 +19,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.base import MetricLearner
+from metricalign._decorators import _fit_context
+from metricalign.base import MetricLearner, _dense, keeps_last_fit, level_of_call
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import PSDSVR
 from metricalign.neighborhood import NeighborhoodAlignment
@@ -154,6 +155,7 @@ class MetricLearnerCV(MetricLearner):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Choose a metric, and learn it.
 
@@ -240,7 +242,7 @@ class MetricLearnerCV(MetricLearner):
                 f"with more similar targets (mean relation {mean[best[0]]:.4g}, next best "
                 f"{np.sort(mean)[1]:.4g}).",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=level_of_call(),
             )
         if is_whole:
             members = [
@@ -273,8 +275,8 @@ class MetricLearnerCV(MetricLearner):
         ]
         if min(len(train) for train, _ in folds) < 2 or min(len(test) for _, test in folds) < 1:
             raise ValueError(
-                "A fold has fewer than two samples of positive weight to fit, or none to judge. "
-                "Use fewer folds, or leave out the samples of weight 0."
+                "A fold has fewer than two samples of positive sample_weight to fit, or none to "
+                "judge. Use fewer folds, or leave out the samples of weight 0."
             )
         return folds
 
@@ -291,7 +293,7 @@ class MetricLearnerCV(MetricLearner):
                     f"{candidate} failed to fit in {len(reasons)} of {len(row)} folds and is left "
                     f"out: {reasons[0]}",
                     FitFailedWarning,
-                    stacklevel=4,
+                    stacklevel=level_of_call(),
                 )
 
     def _resolve_candidates(self, relation) -> list:
@@ -337,7 +339,7 @@ class _Data(NamedTuple):
         y = y[rows][:, rows] if self.relation.kind == "precomputed" else _safe_indexing(y, rows)
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         components = clone(candidate).fit(self.X[rows], y, sample_weight=weight).components_
-        return components.toarray() if sparse.issparse(components) else components
+        return _dense(components)
 
     def distinct(self, rows):
         """Rows without repetition, and how much each counts."""
@@ -381,7 +383,7 @@ def _root_of_mean(members, data) -> NDArray:
     center = X.T @ share
     # The images of many samples in many dimensions are not kept all at once.
     batches = list(gen_batches(X.shape[0], _SAMPLES_OF_BATCH))
-    mean = np.zeros((X.shape[1], X.shape[1]), dtype=X.dtype)
+    scaled = []
     for components in members:
         size = sum(
             share[batch] @ np.sum((X[batch] @ components.T - components @ center) ** 2, axis=1)
@@ -389,8 +391,14 @@ def _root_of_mean(members, data) -> NDArray:
         )
         # Fitted to all samples, one may be the zero metric though it was not in the folds.
         if size > 0:
-            mean = mean + components.T @ (components / X.dtype.type(size * len(members)))
+            scaled.append(components / X.dtype.type(np.sqrt(size * len(members))))
     # The symmetric root: unlike a map by eigenvectors it is unique where eigenvalues are equal.
-    values, vectors = np.linalg.eigh(mean)
-    values[values < len(mean) * np.finfo(mean.dtype).eps * values[-1]] = 0
+    n_features = X.shape[1]
+    if sum(len(components) for components in scaled) < n_features:
+        _, roots, rows = np.linalg.svd(np.concatenate(scaled), full_matrices=False)
+        values, vectors = roots[::-1] ** 2, rows[::-1].T
+    else:
+        mean = sum(components.T @ components for components in scaled)
+        values, vectors = np.linalg.eigh(mean)
+    values[values < n_features * np.finfo(X.dtype).eps * values[-1]] = 0
     return (vectors * np.sqrt(values)) @ vectors.T

@@ -215,5 +215,5 @@ def test_fold_without_weight_is_refused(classes):
     X, y = classes
     folds = [(np.arange(10, len(y)), np.arange(10))]
     weight = (np.arange(len(y)) >= 10).astype(float)
-    with pytest.raises(ValueError, match="fewer than two samples of positive weight"):
+    with pytest.raises(ValueError, match="fewer than two samples of positive sample_weight"):
         RelationAlignmentCV(Cs=2, cv=folds).fit(X, y, weight)

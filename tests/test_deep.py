@@ -640,3 +640,35 @@ def test_missing_library_says_what_to_install(missing, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r'pip install "metricalign\[deep\]"'):
         importlib.reload(package)
+
+
+def test_parts_of_the_data_without_pairs_are_refused(numbers):
+    X, _ = numbers
+    X = X[:20]
+    # Both pairs have one sample to validate on.
+    validation, training = np.split(np.random.RandomState(0).permutation(20), [2])
+    across = sparse.coo_array(([0.0, 1.0], (validation, training[:2])), shape=(20, 20))
+    learner = HRAML(relation="precomputed", early_stopping=True, validation_fraction=0.1, **SMALL)
+    with pytest.raises(ValueError, match="y stores no relation of two samples of the same part"):
+        learner.fit(X, across)
+
+
+def test_given_pairs_outside_of_the_part_to_train_on_are_refused(numbers):
+    X, y = numbers
+    X, y = X[:20], y[:20]
+    order = np.random.RandomState(0).permutation(20)
+    learner = HRAML(early_stopping=True, validation_fraction=0.1, pairs=[order[:2]], **SMALL)
+    with pytest.raises(ValueError, match="No pair has both samples in the part"):
+        learner.fit(X, y)
+
+
+def test_constant_targets_of_the_part_to_train_on_are_refused(numbers):
+    X, _ = numbers
+    order = np.random.RandomState(0).permutation(20)
+    y = np.zeros(20)
+    y[order[0]] = 1.0
+    learner = HRAML(
+        relation="absolute_difference", early_stopping=True, validation_fraction=0.1, **SMALL
+    )
+    with pytest.raises(ValueError, match="y is constant in the part of the data to train on"):
+        learner.fit(X[:20], y)

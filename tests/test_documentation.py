@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,16 @@ def test_continuous_integration_can_be_executed():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_continuous_integration_tests_the_oldest_releases():
+    printed = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "floors"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len({line.split("==")[0] for line in printed}) == len(printed)
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in metadata["dependencies"]:
+        assert requirement.replace(">=", "==") in printed
 
 
 # Docstrings

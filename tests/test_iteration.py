@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import load_iris, make_classification
+from sklearn.datasets import load_iris, load_wine, make_classification
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -100,3 +100,13 @@ def test_transformed_pairs_are_those_of_the_images(iris):
     np.testing.assert_array_equal(weights, expected_weights)
     with pytest.raises(ValueError, match="'transformer' parameter"):
         TransformedPairs(strategy, None).select(X, y)
+
+
+def test_relation_of_the_learner_is_kept():
+    X, y = load_wine(return_X_y=True)
+    y = y.astype(float)
+    learner = PSDSVR(relation="zero_one")
+    assert IteratedMetricLearner(learner, n_rounds=1).fit(X, y).relation_.name == "zero_one"
+    assert IteratedMetricLearner(n_rounds=1, relation="zero_one").fit(X, y).relation_.name == (
+        "zero_one"
+    )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_wine, make_multilabel_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
@@ -524,3 +524,40 @@ def test_random_predictions_have_worse_scores(seed):
     bad = DummyClassifier(strategy="uniform", random_state=0).fit(X, y)
     scorer = LabelRankingScorer(label_ranking_loss, greater_is_better=False)
     assert scorer(good, X, y) > scorer(bad, X, y)
+
+
+class _Constant(ClassifierMixin, BaseEstimator):
+    """Predicts the same probabilities for every sample."""
+
+    def __init__(self, probabilities=None, classes=None):
+        self.probabilities = probabilities
+        self.classes = classes
+
+    def fit(self, X, y):
+        self.classes_ = self.classes
+        return self
+
+    def predict_proba(self, X):
+        return self.probabilities
+
+
+def test_sparse_probabilities_are_scored_as_dense_ones():
+    true, probabilities = np.array([[1, 0, 0], [0, 1, 1]]), np.array([[0.6, 0, 0.4], [0, 0.2, 0.1]])
+    dense = _Constant(probabilities).fit(None, true)
+    stored = _Constant(sparse.csr_array(probabilities)).fit(None, true)
+    for name in LABEL_SCORERS:
+        assert SCORERS[name](stored, true, true) == SCORERS[name](dense, true, true), name
+
+
+def test_probabilities_without_a_class_are_refused():
+    true = np.array([[1, 0], [1, 1]])
+    model = _Constant([np.ones((2, 1)), np.full((2, 2), 0.5)], [[0, 1], [0, 1]]).fit(None, true)
+    with pytest.raises(
+        ValueError, match=r"1 column\(s\) for label 0, which has the classes \[0, 1"
+    ):
+        SCORERS["ranking"](model, true, true)
+
+
+def test_scorers_are_a_mapping():
+    assert len(SCORERS) == len(list(SCORERS))
+    assert all(name in repr(SCORERS) for name in SCORERS)

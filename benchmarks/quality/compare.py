@@ -75,13 +75,13 @@ def candidates(method, kind):
     if method == "NCA" and kind == "single_label":
         return [NeighborhoodComponentsAnalysis(random_state=0)]
     if method == "LMNN" and kind == "single_label":
-        return [_metric_learn().LMNN(n_neighbors=k) for k in (1, 3)]
+        return [metric_learn().LMNN(n_neighbors=k) for k in (1, 3)]
     if method == "LFDA" and kind == "single_label":
-        return [_metric_learn().LFDA()]
+        return [metric_learn().LFDA()]
     if method == "ITML" and kind == "single_label":
-        return [_metric_learn().ITML_Supervised(random_state=0)]
+        return [metric_learn().ITML_Supervised(random_state=0)]
     if method == "MLKR" and kind == "continuous":
-        return [_metric_learn().MLKR()]
+        return [metric_learn().MLKR()]
     if method == "PLS" and kind != "single_label":
         return [PLSRegression(n) for n in (2, 5, 10)]
     if method == "RAMLSVR":
@@ -115,9 +115,9 @@ METHODS = (
 )
 
 
-def _metric_learn():
+def metric_learn():
     """metric-learn 0.7.0, which uses an argument that scikit-learn 1.8 no longer has."""
-    import metric_learn
+    import metric_learn as package
     from metric_learn import _util
     from sklearn.utils import check_array, check_X_y
 
@@ -128,7 +128,7 @@ def _metric_learn():
         return call
 
     _util.check_array, _util.check_X_y = renamed(check_array), renamed(check_X_y)
-    return metric_learn
+    return package
 
 
 def _relation(kind):

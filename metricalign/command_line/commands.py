@@ -12,6 +12,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -264,7 +265,9 @@ def _short_target(task: Task) -> str:
 
 def _table_of(tasks: list[Task], results: list[list[Result]]) -> str:
     """Lay out the main measure of several tasks."""
-    rows = [("data", "target", "distance", "measure", "gain on Euclid", "k", "fit")]
+    rows: list[tuple[str, ...]] = [
+        ("data", "target", "distance", "measure", "gain on Euclid", "k", "fit")
+    ]
     for task, of_task in zip(tasks, results, strict=True):
         head = (task.name, f"{_short_target(task)}: {task.rules.measures[0].name}")
         for row in zip(*_main_columns(task, of_task), strict=True):
@@ -451,6 +454,9 @@ def _check_writable(path, option):
     folder = path.resolve().parent
     if path.is_dir():
         raise InputError(f"{option} {path}: this is a folder; expected the name of a file.")
+    if path.exists() and not path.is_file():
+        # A file that is moved there would take the place of the device.
+        raise InputError(f"{option} {path}: this is a device or a pipe; expected a file.")
     if not folder.is_dir():
         raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first.")
     if not os.access(folder, os.W_OK):
@@ -481,9 +487,7 @@ def _write_pictures(folder, method, pictures, progress):
     for name, figure in pictures:
         progress(f"writing {name}.png")
         names.append(name)
-        write_whole(
-            folder / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=120)
-        )
+        write_whole(folder / f"{name}.png", partial(figure.savefig, dpi=120))
     progress.clear()
     print(f"Pictures of {method} in {folder}:\n  {'  '.join(f'{name}.png' for name in names)}")
     return names

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring, make_scorer, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -465,7 +465,7 @@ def refit(
 def _choose_neighbors(task, learner, X, y, seed):
     """Choose the number of neighbours; the metric is learned once a fold, not once a number."""
     scorer = check_scoring(scoring=task.rules.measures[0].scorer)
-    scores = {}
+    scores: dict[int, float] = {}
     for train, test in _splits(task, y, INNER_FOLDS, seed):
         inner = clone(learner)
         near = inner.fit_transform(take(X, train), y[train])
@@ -474,7 +474,7 @@ def _choose_neighbors(task, learner, X, y, seed):
             if number <= max(len(y) // 2, min(NEIGHBORS)):
                 model = task.rules.neighbors(number).fit(near, y[train])
                 scores[number] = scores.get(number, 0) + scorer(model, far, y[test])
-    return max(scores, key=scores.get)
+    return max(scores, key=lambda number: scores[number])
 
 
 def _splits(task, y, n_folds, seed):
@@ -482,7 +482,7 @@ def _splits(task, y, n_folds, seed):
     return splitter(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y)
 
 
-def take(X: Any, rows: NDArray) -> Any:
+def take(X: Any, rows: ArrayLike) -> Any:
     """Select rows of a table or an array."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 

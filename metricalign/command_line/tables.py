@@ -92,13 +92,16 @@ def read_table(
         text = _decode(path, data, encoding)
         delimiter = delimiter or _find_delimiter(text)
         _check_rows(path, text, delimiter)
-        table = pd.read_csv(
-            io.StringIO(text),
-            sep=delimiter,
-            decimal=decimal,
-            na_values=[*MISSING, *missing],
-            low_memory=False,
-        )
+        try:
+            table = pd.read_csv(
+                io.StringIO(text),
+                sep=delimiter,
+                decimal=decimal,
+                na_values=[*MISSING, *missing],
+                low_memory=False,
+            )
+        except ValueError as error:
+            raise InputError(f"{path} is not a CSV file: {_one_line(error)}") from error
     if len(table) == 0:
         raise InputError(f"{path} has column names but no rows.")
     return table
@@ -145,8 +148,6 @@ def _as_numpy(column):
 
 
 def _decode(path, data, encoding):
-    if not data.strip():
-        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding is None:
         encoding = "utf-16"
     try:
@@ -163,8 +164,10 @@ def _decode(path, data, encoding):
             f"{path} is not valid {encoding or 'UTF-8'}, first in line {line}. Give its encoding, "
             "for example --encoding cp1252 or --encoding latin-1."
         ) from None
-    if "\0" in text[:4096]:
+    if "\0" in text:
         raise _not_text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     return text
 
 
@@ -406,7 +409,8 @@ def _reason_for_text(values, decimal):
     """Tell text from numbers that a few other texts have spoilt."""
     texts = values.astype(str)
     numbers = texts.str.replace(decimal, ".", regex=False).map(_is_number)
-    if numbers.mean() > 0.5:
+    # All may be numbers to Python that are none to pandas, such as 1_000.
+    if 0.5 < numbers.mean() < 1:
         odd = texts[~numbers].iloc[0]
         return f"numbers, but for texts such as {odd!r}; give --missing {odd!r}"
     return "like an identifier, text with another value in most rows"

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from metricalign._decorators import validate_params
 from metricalign.datasets.catalogue import CATALOGUE, TASKS, DataSet
 from metricalign.datasets.sources import Arrays, import_optional
 
@@ -157,13 +158,12 @@ def fetch_dataset(
             "for in the folder that the environment variable METRICALIGN_DATA names."
         )
     folder = _folder()
-    path = folder and folder / f"{name}.npz"
-    if path and path.exists():
-        row = {"source": str(path)} | _read_table(folder / "INDEX.tsv").get(name, {})
+    row: dict[str, str | None] = {}
+    if folder and (path := folder / f"{name}.npz").exists():
+        row = {"source": str(path), **_read_table(folder / "INDEX.tsv").get(name, {})}
         arrays = _read_npz(path, row.get("sha256"))
         row["notes"] = _read_table(folder / "DETAILS.tsv").get(name, {}).get("notes")
     else:
-        row = {}
         cache = Path(get_data_home(data_home)) / "metricalign"
         arrays = _read_or_fetch(CATALOGUE[name], cache, download_if_missing)
     bunch = _bunch(name, arrays, row, as_frame)
@@ -183,7 +183,7 @@ def _folder() -> Path | None:
     return folder
 
 
-def _read_table(path) -> dict[str, dict[str, str]]:
+def _read_table(path: Path) -> dict[str, dict[str, str | None]]:
     """Rows of a tab-separated table by their name; none if there is no such file."""
     if not path.exists():
         return {}
@@ -248,7 +248,7 @@ def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> 
         dataset.check(arrays)
         # Moved when they are whole, the checksum last: without its own a file is not trusted.
         new = Path(temporary) / path.name
-        np.savez_compressed(new, **arrays)
+        np.savez_compressed(new, **arrays)  # type: ignore[arg-type]  # none is "allow_pickle"
         new.with_suffix(".sha256").write_text(sha256(new.read_bytes()).hexdigest())
         os.replace(new, path)
         os.replace(new.with_suffix(".sha256"), checksum)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -309,7 +309,7 @@ def _numbers_of(categories: Sequence[str]) -> dict[str, float]:
         return {category: float(place) for place, category in enumerate(categories)}
 
 
-def _number(cell, known, name) -> float:
+def _number(cell: str, known: Mapping[str, float] | None, name: str) -> float:
     if cell == "?":
         return np.nan
     if known is None:

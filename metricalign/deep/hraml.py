@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -23,7 +22,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
-from metricalign.base import EmbeddingLearner, _concordance
+from metricalign._decorators import _fit_context
+from metricalign.base import EmbeddingLearner, _concordance, keeps_last_fit, level_of_call
 from metricalign.deep.batches import (
     AlignmentData,
     AllPairsOfBatch,
@@ -34,7 +34,7 @@ from metricalign.deep.batches import (
 from metricalign.deep.losses import LOSSES, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
 from metricalign.pairs import RandomPairs, check_pairs
-from metricalign.relations import TargetRelation, resolve_relation
+from metricalign.relations import PrecomputedRelation, TargetRelation, resolve_relation
 
 __all__ = ["HRAML"]
 
@@ -172,6 +172,9 @@ class HRAML(EmbeddingLearner):
     (500, 32)
     """
 
+    offset_: NDArray | float
+    scale_: float
+
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like"],
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -259,6 +262,7 @@ class HRAML(EmbeddingLearner):
         return tags
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train the network.
 
@@ -368,7 +372,7 @@ class HRAML(EmbeddingLearner):
                 f"{type(self).__name__} was interrupted in epoch {self.n_iter_ + 1} of "
                 f"{self.max_iter}. It is fitted, with the best weights so far.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=level_of_call(),
             )
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -420,7 +424,7 @@ class HRAML(EmbeddingLearner):
             module = deepcopy(self.module)
         else:
             sizes = (n_features, *self.hidden_layer_sizes, self.n_components)
-            if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
                 raise ValueError(
                     "hidden_layer_sizes must be positive integers, the number of units of each "
                     f"hidden layer; got {self.hidden_layer_sizes!r}."
@@ -469,13 +473,12 @@ class HRAML(EmbeddingLearner):
                 pairs = "strength"
             else:
                 pairs = "batch"
-        is_named = isinstance(pairs, str)
-        if needs_all_pairs and not (is_named and pairs == "batch"):
+        if needs_all_pairs and not (isinstance(pairs, str) and pairs == "batch"):
             raise ValueError(
                 f"loss={self.loss!r} compares all samples of a batch with each other, which needs "
                 "pairs='batch' and the relation of every pair."
             )
-        if is_named:
+        if isinstance(pairs, str):
             if is_stored:
                 raise ValueError(
                     f"pairs={pairs!r} needs the relation of every pair, but the sparse y has only "
@@ -530,7 +533,7 @@ class _ValidationScore(Callback):
 
 def _pairs_among(rows, relation: TargetRelation, targets, n_pairs) -> NDArray:
     """At most so many random pairs of the given samples whose relation is known."""
-    if relation.kind == "precomputed":
+    if isinstance(relation, PrecomputedRelation):
         pairs = relation.stored_pairs(targets)
         pairs = pairs[np.isin(pairs, rows).all(axis=1)]
         if len(pairs) == 0:

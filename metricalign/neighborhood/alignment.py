@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, sparse
 from scipy.optimize import minimize
-from sklearn.base import _fit_context, clone
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
@@ -18,7 +18,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.base import MetricLearner
+from metricalign._decorators import _fit_context
+from metricalign.base import MetricLearner, keeps_last_fit, level_of_call
 from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES
 from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
 from metricalign.neighborhood.objective import NeighborhoodObjective
@@ -172,6 +173,7 @@ class NeighborhoodAlignment(MetricLearner):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric.
 
@@ -212,14 +214,16 @@ class NeighborhoodAlignment(MetricLearner):
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
-        if len(samples.rows) < 2:
+        if len(samples.rows) < 3:
             raise ValueError(
-                f"{len(samples.rows)} sample is left after identical ones were merged and those "
-                "of weight 0 left out; at least 2 are needed."
+                f"Samples that differ in X or y, without those of weight 0: {len(samples.rows)}. "
+                "At least 3 are needed: of two, each is the other's neighbour whatever the metric."
             )
-        coordinates, basis, inverse = _coordinates(X[samples.rows], samples.weight, self.shrinkage)
+        # Only their ratios count, and products of them must not leave the range of numbers.
+        weight = samples.weight / samples.weight.max()
+        coordinates, basis, inverse = _coordinates(X[samples.rows], weight, self.shrinkage)
         loss = NEIGHBORHOOD_LOSSES.get(self.loss, self.loss)(
-            samples.relation, samples.targets, samples.weight
+            samples.relation, samples.targets, weight
         )
         refined = None
         if self.refine is not None:
@@ -236,7 +240,7 @@ class NeighborhoodAlignment(MetricLearner):
         start[
             :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
         ] = 0
-        objective = NeighborhoodObjective(coordinates, loss, samples.weight, self.alpha)
+        objective = NeighborhoodObjective(coordinates, loss, weight, self.alpha)
         start = _leading(np.asarray(start, dtype=X.dtype), objective, self.n_components)
         known = {"relation_": samples.relation, "refined_": refined}
         self._minimize(objective, start, basis, known)
@@ -246,7 +250,7 @@ class NeighborhoodAlignment(MetricLearner):
                 f"{self.max_iter}), the last of which lowered the objective by more than tol="
                 f"{self.tol:.1e}. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=level_of_call(),
             )
         return self
 
@@ -315,7 +319,7 @@ class NeighborhoodAlignment(MetricLearner):
                 converged = result.status != 1
         finally:
             if np.isfinite(value):
-                vars(self).update(
+                self.__dict__.update(
                     known,
                     components_=components.astype(X.dtype) @ basis,
                     objective_=value,
@@ -336,8 +340,17 @@ def _coordinates(X, weight, shrinkage) -> tuple[Any, NDArray, NDArray]:
     components in these coordinates to those of the features, and the matrix that takes them back.
     """
     # Not told from the variance, which rounding keeps from being 0.
-    if (X.max(axis=0) - X.min(axis=0)).max() == 0:
+    extent = float((X.max(axis=0) - X.min(axis=0)).max())
+    if extent == 0:
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    if extent < float(np.finfo(X.dtype).max) ** -0.45:
+        raise ValueError(
+            f"The samples in X differ by {extent:.1e} at most: the metric leaves the range of "
+            f"{X.dtype}. Scale X, for example with StandardScaler."
+        )
+    if not sparse.issparse(X):
+        # Far from the origin the mean would be rounded as coarsely as X is.
+        X = X - X[0]
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
     if X.shape[0] < X.shape[1]:

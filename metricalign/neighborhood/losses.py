@@ -90,7 +90,7 @@ class ExpectedRelation(NeighborhoodLoss):
                 "can be learned from them. Check y and relation."
             )
         self._relation, self._targets = relation, targets
-        self._relations = None
+        self._relations: tuple[Neighborhoods, NDArray] | None = None
 
     def __call__(self, probabilities, neighborhoods):
         """Loss of each sample, and its derivative; see `NeighborhoodLoss`."""

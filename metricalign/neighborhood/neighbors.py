@@ -65,7 +65,7 @@ class AllSamples(Neighborhoods):
     def __init__(self, n_samples: int):
         self.n_samples = n_samples
 
-    def squared_distances(self, images):
+    def squared_distances(self, images: NDArray) -> NDArray:
         """Squared distances; see `Neighborhoods.squared_distances`."""
         distances = images @ images.T
         distances *= -2
@@ -73,7 +73,7 @@ class AllSamples(Neighborhoods):
         np.fill_diagonal(distances, np.inf)
         return distances
 
-    def relations(self, relation, targets):
+    def relations(self, relation: TargetRelation, targets: Any) -> NDArray:
         """Relations; see `Neighborhoods.relations`."""
         values = np.empty((self.n_samples, self.n_samples))
         everyone = np.arange(self.n_samples)
@@ -84,19 +84,19 @@ class AllSamples(Neighborhoods):
             values[rows] = relation(targets, pairs).reshape(len(rows), -1)
         return values
 
-    def of_neighbors(self, values):
+    def of_neighbors(self, values: NDArray) -> NDArray:
         """Values of the neighbours; see `Neighborhoods.of_neighbors`."""
         return values
 
-    def average(self, probabilities, targets):
+    def average(self, probabilities: NDArray, targets: NDArray) -> NDArray:
         """Weighted sums of targets; see `Neighborhoods.average`."""
         return probabilities @ targets
 
-    def products(self, left, right):
+    def products(self, left: NDArray, right: NDArray) -> NDArray:
         """Scalar products; see `Neighborhoods.products`."""
         return left @ right.T
 
-    def laplacian(self, weights, images):
+    def laplacian(self, weights: NDArray, images: NDArray) -> NDArray:
         """Product with the graph Laplacian; see `Neighborhoods.laplacian`."""
         degrees = weights.sum(axis=0) + weights.sum(axis=1)
         return degrees[:, None] * images - weights @ images - weights.T @ images
@@ -117,7 +117,7 @@ class NeighborLists(Neighborhoods):
         self._is_repeated = np.zeros(indices.shape, dtype=bool)
         self._is_repeated[:, 1:] = self.indices[:, 1:] == self.indices[:, :-1]
 
-    def squared_distances(self, images):
+    def squared_distances(self, images: NDArray) -> NDArray:
         """Squared distances; see `Neighborhoods.squared_distances`."""
         distances = self.products(images, images)
         distances *= -2
@@ -125,7 +125,7 @@ class NeighborLists(Neighborhoods):
         distances[self._is_repeated] = np.inf
         return distances
 
-    def relations(self, relation, targets):
+    def relations(self, relation: TargetRelation, targets: Any) -> NDArray:
         """Relations; see `Neighborhoods.relations`."""
         n_samples, n_neighbors = self.indices.shape
         pairs = np.column_stack(
@@ -133,15 +133,15 @@ class NeighborLists(Neighborhoods):
         )
         return relation(targets, pairs).reshape(self.indices.shape)
 
-    def of_neighbors(self, values):
+    def of_neighbors(self, values: NDArray) -> NDArray:
         """Values of the neighbours; see `Neighborhoods.of_neighbors`."""
         return values[self.indices]
 
-    def average(self, probabilities, targets):
+    def average(self, probabilities: NDArray, targets: NDArray) -> NDArray:
         """Weighted sums of targets; see `Neighborhoods.average`."""
         return self._matrix(probabilities) @ targets
 
-    def products(self, left, right):
+    def products(self, left: NDArray, right: NDArray) -> NDArray:
         """Scalar products; see `Neighborhoods.products`."""
         products = np.empty(self.indices.shape, dtype=np.result_type(left, right))
         step = max(1, _BATCH_ENTRIES // (self.indices.shape[1] * right.shape[1]))
@@ -152,7 +152,7 @@ class NeighborLists(Neighborhoods):
             )
         return products
 
-    def laplacian(self, weights, images):
+    def laplacian(self, weights: NDArray, images: NDArray) -> NDArray:
         """Product with the graph Laplacian; see `Neighborhoods.laplacian`."""
         matrix = self._matrix(weights)
         degrees = weights.sum(axis=1) + np.bincount(

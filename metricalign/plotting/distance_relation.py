@@ -112,7 +112,9 @@ class DistanceRelationDisplay:
         check_matplotlib(f"{type(self).__name__}.plot")
         self.axes_ = axes = two_axes(ax)
         self.figure_ = axes[0].figure
-        self.boxes_ = self.hexbins_ = self.lines_ = None
+        self.boxes_: list[Any] | None = None
+        self.hexbins_: list[Any] | None = None
+        self.lines_: list[Any] | None = None
         # Scaling must not tell apart what is equal.
         size = np.abs(self.relations).max() or 1.0
         values, group = np.unique(np.round(self.relations / size, 12), return_inverse=True)

@@ -96,7 +96,9 @@ def shortened(names: NDArray) -> list[str]:
     ]
 
 
-def draw_signed_matrix(ax: Any, matrix: NDArray, names: list[str], label: str, **kwargs) -> Any:
+def draw_signed_matrix(
+    ax: Any, matrix: NDArray, names: list[str], label: str, **kwargs: Any
+) -> Any:
     """Draw a symmetric matrix in colours that are white at zero, with a colour bar.
 
     Returns

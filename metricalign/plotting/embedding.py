@@ -151,7 +151,7 @@ class EmbeddingDisplay:
         return self
 
     def _draw_classes(self, axis, points, kwargs):
-        classes, codes = np.unique(self.target, return_inverse=True)
+        classes, codes = np.unique(np.asarray(self.target), return_inverse=True)
         labels = shortened(classes)
         drawn = []
         for code, label in enumerate(labels):

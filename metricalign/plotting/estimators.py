@@ -21,7 +21,9 @@ __all__ = [
 ]
 
 
-def metric_learner_of(estimator: Any, kind: type = EmbeddingLearner) -> EmbeddingLearner:
+def metric_learner_of(
+    estimator: Any, kind: type[EmbeddingLearner] = EmbeddingLearner
+) -> EmbeddingLearner:
     """Find the metric learner of an estimator.
 
     Parameters

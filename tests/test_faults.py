@@ -1,0 +1,111 @@
+"""Faults from outside: what was finished stays, what is damaged is refused."""
+
+import importlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import metricalign
+from metricalign import NeighborhoodAlignment, RelationAlignmentCV
+from metricalign.__main__ import main
+from metricalign.command_line.commands import write_whole
+from metricalign.command_line.tables import InputError, read_table, sort_features
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
+injected = importlib.import_module("injected")
+
+OPTIONS = {
+    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
+    "MetricLearnerCV": {"candidates": [NeighborhoodAlignment()], "cv": 2},
+}
+
+
+def interrupt(*targets):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", metricalign.__all__)
+def test_an_interrupt_before_the_first_step_leaves_the_last_fit(name):
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    y = (X[:, 0] > 0).astype(int)
+    learner = getattr(metricalign, name)(**OPTIONS.get(name, {})).fit(X, y)
+    before, images = dict(vars(learner)), learner.transform(X)
+    with pytest.raises(KeyboardInterrupt):
+        learner.set_params(relation=interrupt).fit(X[:, :3], y)
+    assert vars(learner) | {"relation": "auto"} == before
+    np.testing.assert_array_equal(learner.transform(X), images)
+    fresh = clone(learner)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.fit(X, y)
+    assert vars(fresh).keys() == vars(clone(fresh)).keys()
+    with pytest.raises(NotFittedError):
+        fresh.transform(X)
+    np.testing.assert_array_equal(
+        learner.set_params(relation="auto").fit(X, y).transform(X), images
+    )
+
+
+def test_a_dead_worker_is_an_error_and_the_next_fit_works():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    search = RelationAlignmentCV(Cs=2, cv=2, n_jobs=2, scoring=injected.die)
+    with pytest.raises(RuntimeError, match=r"worker process.* terminated"):
+        search.fit(X, X[:, 0] ** 2)
+    assert search.set_params(scoring=None).fit(X, X[:, 0] ** 2).converged_
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_a_disk_that_ends_leaves_the_old_file(tmp_path, limit):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(InputError, match=r"File too large\. The old file is as it was\."):
+            write_whole(path, lambda file: file.write(bytes(100_000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    os.mkfifo(tmp_path / "pipe")
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    arguments = ["evaluate", str(table), "--target", "b", "--save", str(tmp_path / "pipe")]
+    assert main(arguments) == 2
+    assert "a device or a pipe; expected a file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
+
+
+# What fuzzing found, besides
+BROKEN_TABLES = injected.BROKEN_TABLES | {
+    "a byte order mark only": b"\xfe\xff",
+    "two byte order marks": b"\xfe\xff\xfe\xff",
+    "a byte order mark and lines": b"\xef\xbb\xbf\n\n",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN_TABLES.values(), ids=BROKEN_TABLES)
+def test_broken_tables_are_refused(content, tmp_path):
+    pytest.importorskip("pandas")
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"table\.csv"):
+        read_table(path)
+
+
+def test_numbers_that_are_none_to_pandas_are_text(tmp_path):
+    pytest.importorskip("pandas")
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"{i},1_{i:03}\n" for i in (1, 5, 2, 7, 3)))
+    features = sort_features(read_table(path))
+    assert features.names == ["a"]
+    assert list(features.left_out) == ["like an identifier, text with another value in most rows"]
