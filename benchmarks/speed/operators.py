@@ -1,7 +1,7 @@
 """Time of the two operators over that of the two matrix products which they cannot do without.
 
 One `distances` and one `adjoint` against X @ M and X.T @ X of the same X, one after the other in
-each repeat; the median of the ratios. Random pairs in random order, the worst for memory.
+each repeat; the median of the ratios. The neighbours of a sample are random: the worst for memory.
 
     python benchmarks/speed/operators.py [--repeats 15]
 """
@@ -33,7 +33,8 @@ def main():
         for dtype in (np.float64, np.float32):
             rng = np.random.default_rng(0)
             X = rng.standard_normal((n_samples, n_features), dtype=dtype)
-            pairs = rng.integers(n_samples, size=(n_samples * n_neighbors, 2))
+            neighbors = rng.integers(n_samples, size=n_samples * n_neighbors)
+            pairs = np.column_stack([np.repeat(np.arange(n_samples), n_neighbors), neighbors])
             matrix = np.eye(n_features, dtype=dtype)
             dual_coef = rng.standard_normal(len(pairs), dtype=dtype)
             operators = [PairOperator(X, pairs), PairOperator(X, pairs)]

@@ -19,7 +19,7 @@ from metricalign.kernels.graph import PairGraph
 __all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
 
 # Multiplications below which threads cost more than they save.
-_WORK_OF_A_THREAD = 2**22
+_WORK_OF_A_THREAD = 2**25
 
 # Sums in the order that vector registers like; NaN and infinity keep their meaning.
 _compile = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
