@@ -79,7 +79,7 @@ class SavedWithVersion(BaseEstimator):
     """Estimators whose pickles and skops files are refused by an incompatible release.
 
     Releases are compatible if their first number is the same; of those before 1.0, the second
-    one too. What was saved without a version is of no release.
+    one too. Files without a version are refused.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,7 +87,12 @@ class SavedWithVersion(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        saved, current = state.pop("_metricalign_version", "0"), metricalign.__version__
+        saved, current = state.pop("_metricalign_version", None), metricalign.__version__
+        if saved is None:
+            raise ValueError(
+                f"This {type(self).__name__} was saved without the number of a release. Fit it "
+                "again."
+            )
         if _compatible_releases(saved) != _compatible_releases(current):
             raise ValueError(
                 f"This {type(self).__name__} was saved by metricalign {saved}, and metricalign "
@@ -198,6 +203,8 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             If X and y do not go together, or no sample has a positive weight.
         """
         images = self.transform(X)
+        if not is_dask_array(images):
+            images = np.asarray(images)  # of a frame, which set_output may have made
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y))
         if targets.shape[0] != n_samples:

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign.base import MetricLearner, components_of, keeps_last_fit, level_of_call
-from metricalign.cones import Cone, PairMatrices
+from metricalign.cones import Cone
 from metricalign.distributed import (
     DistributedPairOperator,
     DistributedSamples,
@@ -43,6 +43,8 @@ _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
 # Matrices that are alive at once while a problem is solved, as tracemalloc measured it.
 _MATRICES_OF_A_SOLVE = 8
+# And where they become the metric of the features.
+_MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 2, 6
 
 # Up to so many features threads do not pay: on busy cores they mostly wait for each other.
 _FEATURES_OF_ONE_THREAD = 100
@@ -194,6 +196,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             except KeyboardInterrupt:
                 # Nothing that was finished is lost: the estimator is fitted, with its gap.
                 if latest is not None:
+                    problem.certify(latest)
                     self._store(problem, latest)
                 raise
             self._store(problem, latest)
@@ -210,7 +213,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         n_samples, n_features = X.shape
         check_magnitude(X)
         cone = self._cone()
-        _check_memory(n_samples, n_features, X.dtype, cone)
+        is_distributed = isinstance(X, DistributedSamples)
+        may_use_span = not is_distributed and self._keeps_span(cone)
+        if not cone.is_diagonal:
+            n_dimensions = min(n_samples, n_features) if may_use_span else n_features
+            has_prior = getattr(self, "prior", None) is not None
+            _check_memory(n_features, n_dimensions, has_prior, X.dtype)
         self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -224,7 +232,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             raise ValueError("No pair is left: every pair has a sample of weight 0.")
         self.pairs_, self.relations_ = rows[pairs], relations
         X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
-        is_distributed = isinstance(X, DistributedSamples)
         operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
         operator = operator_class(X, pairs, is_diagonal=cone.is_diagonal)
         mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
@@ -249,16 +256,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         if isinstance(getattr(self, "prior", None), str):
             prior = prior * X.dtype.type(spread / mean_squared_length)
         basis = None
-        # A multiple of the identity stays outside of the span, unless M is made of the pairs.
-        keeps_prior = isinstance(getattr(self, "prior", None), str) and not isinstance(
-            cone, PairMatrices
-        )
-        if (
-            cone.keeps_span
-            and (prior is None or keeps_prior)
-            and not is_distributed
-            and len(rows) < n_features
-        ):
+        if may_use_span and len(rows) < n_features:
             X, basis = _in_span(X)
             operator = PairOperator(X, pairs)
             prior = None if prior is None else prior[: len(rows), : len(rows)]
@@ -271,6 +269,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             getattr(self, "fit_intercept", False),
             prior,
             basis,
+        )
+
+    def _keeps_span(self, cone) -> bool:
+        """Whether the optimum is in the span of the samples but for a multiple of the identity."""
+        prior = getattr(self, "prior", None)
+        return (
+            cone.keeps_span
+            if prior is None
+            else (isinstance(prior, str) and cone.keeps_span_of_identity)
         )
 
     def _total_weight(self) -> float:
@@ -493,12 +500,11 @@ def _in_features(problem, matrix: NDArray) -> NDArray:
     return metric
 
 
-def _check_memory(n_samples, n_features, dtype, cone) -> None:
+def _check_memory(n_features, n_dimensions, has_prior, dtype) -> None:
     """Refuse matrices that this machine has no room for, before any is made."""
-    if cone.is_diagonal:
-        return
-    n_dimensions = min(n_samples, n_features) if cone.keeps_span else n_features
-    needed = (_MATRICES_OF_A_SOLVE * n_dimensions**2 + n_features**2) * dtype.itemsize
+    n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
+    n_entries = _MATRICES_OF_A_SOLVE * n_dimensions**2 + n_matrices * n_features**2
+    needed = n_entries * dtype.itemsize
     available = machine_memory()
     if needed > available:
         raise MemoryError(

@@ -22,8 +22,9 @@ from metricalign.kernels import PairGraph, fastest_kernels, plain
 
 __all__ = ["PairOperator"]
 
-# Digits that the Laplacian may lose beside the differences themselves.
-_TOLERATED_CANCELLATION = 1e6
+# What the Laplacian may lose beside the differences themselves; in float32 more than half of the
+# digits, since with fewer ordinary data would take the slower way.
+_TOLERATED_CANCELLATION = {np.dtype(np.float32): 1e4, np.dtype(np.float64): 1e6}
 
 
 class PairOperator:
@@ -78,7 +79,8 @@ class PairOperator:
         positive = self.squared_lengths[self.squared_lengths > 0]
         self._cancels = bool(
             len(positive)
-            and plain.row_dots(X, X).max() > _TOLERATED_CANCELLATION * np.quantile(positive, 0.01)
+            and plain.row_dots(X, X).max()
+            > _TOLERATED_CANCELLATION[X.dtype] * np.quantile(positive, 0.01)
         )
         self._rows: NDArray | None = None
 

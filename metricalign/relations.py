@@ -309,6 +309,11 @@ class TargetRelation:
     def _definition(self) -> _Definition:
         # Looked up, not kept, so that a saved model holds no function of this module.
         if self.function is None:
+            if self.name not in RELATIONS:
+                raise ValueError(
+                    f"relation={self.name!r} is not one of those known here: {sorted(RELATIONS)}. "
+                    "Add it to RELATIONS first, as where the model was fitted."
+                )
             return RELATIONS[self.name]
         return _Definition(partial(_one_by_one, self.function), TARGETS)
 

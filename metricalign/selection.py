@@ -392,6 +392,8 @@ def _root_of_mean(members, data) -> NDArray:
         # Fitted to all samples, one may be the zero metric though it was not in the folds.
         if size > 0:
             scaled.append(components / X.dtype.type(np.sqrt(size * len(members))))
+    if not scaled:
+        return np.zeros((1, X.shape[1]), X.dtype)
     # The symmetric root: unlike a map by eigenvectors it is unique where eigenvalues are equal.
     n_features = X.shape[1]
     if sum(len(components) for components in scaled) < n_features:

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.optimize import nnls
 
-from metricalign.cones import CONES, Cone, Projection
+from metricalign.cones import CONES, Cone, PairMatrices, PositiveSemidefinite, Projection
 from metricalign.cones.pair_matrices import _block_pivoting, _PairProjection
 from metricalign.operators import PairOperator
 
@@ -219,6 +219,24 @@ def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
     products = projection.products(Z)
     assert products.shape == (7, projection.n_products(len(S)))
     assert_allclose(products @ products.T, expected, atol=1e-9)
+
+
+def test_another_projection_has_to_claim_the_span_itself():
+    class Bounded(PositiveSemidefinite):
+        def project(self, matrix):
+            return super().project(np.minimum(matrix, 1))
+
+    class Renamed(PositiveSemidefinite):
+        pass
+
+    assert PositiveSemidefinite.keeps_span
+    assert PositiveSemidefinite.keeps_span_of_identity
+    assert Renamed.keeps_span
+    assert not Bounded.keeps_span
+    assert not Bounded.keeps_span_of_identity
+    # A multiple of the identity is no sum of pairs.
+    assert PairMatrices.keeps_span
+    assert not PairMatrices.keeps_span_of_identity
 
 
 @each_cone
@@ -520,7 +538,16 @@ def test_projection_that_lacks_a_method_says_so():
     assert projection.conjugate == pytest.approx(0.5 * np.sum(projection.matrix**2))
     assert Projection(symmetric(3, 0), 7.0).conjugate == 7.0
     Z = np.ones((2, 3))
-    for method, argument in [("derivative", np.eye(3)), ("n_products", 3), ("products", Z)]:
+    # The derivative is made of the coordinates, unless there is a faster way.
+    with pytest.raises(NotImplementedError, match="no coordinates"):
+        projection.derivative(np.eye(3))
+    arguments = {
+        "coordinates": np.eye(3),
+        "from_coordinates": np.ones(6),
+        "n_products": 3,
+        "products": Z,
+    }
+    for method, argument in arguments.items():
         with pytest.raises(NotImplementedError, match=rf"Projection has no {method}, .*'newton'"):
             getattr(projection, method)(argument)
     with pytest.raises(NotImplementedError, match="Cone has no method constraints"):

@@ -143,6 +143,42 @@ def test_operators_agree_with_and_without_numba(monkeypatch, dtype):
         assert_allclose(one, other, atol=200 * np.finfo(dtype).eps * np.abs(one).max())
 
 
+@needs_numba
+def test_threads_of_others_start_none(monkeypatch):
+    """Dask's or joblib's have shared the cores out already."""
+    monkeypatch.setattr(compiled, "_WORK_OF_A_THREAD", 1)
+    monkeypatch.setattr(compiled, "_openmp_effective_n_threads", lambda: 4)
+    X, graph = np.ones((50, 3)), PairGraph(np.array([[0, 1]]), 50)
+
+    def fail(n_threads):
+        raise AssertionError
+
+    with ThreadPoolExecutor(1) as other:
+        monkeypatch.setattr(compiled, "ThreadPoolExecutor", fail)
+        other.submit(compiled.squared_lengths, X, graph).result()
+
+
+@needs_numba
+def test_numba_that_cannot_be_imported_is_told(monkeypatch):
+    import metricalign.kernels
+
+    monkeypatch.delattr(metricalign.kernels, "compiled")
+    monkeypatch.setitem(sys.modules, "metricalign.kernels.compiled", None)
+    with pytest.warns(UserWarning, match="numba is installed but cannot be imported"):
+        assert fastest_kernels.__wrapped__() is plain
+
+
+@needs_numba
+def test_without_a_folder_to_write_to_nothing_is_cached(monkeypatch):
+    def refuse(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "_jit", refuse)
+    assert compiled._compile(len) is len
+
+
 def test_numba_is_used_where_it_is_installed():
     assert fastest_kernels() is (plain if compiled is None else compiled)
 

@@ -517,6 +517,21 @@ def test_warnings_point_at_the_call():
             assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_one_exact_step_for_the_squared_loss():
+    X, y = standardised(load_wine)
+    learner = RAMLKRR(penalty="metric", tol=1e-10).fit(X, y)
+    assert learner.n_iter_ == 2  # the start, and the optimum
+    assert learner.dual_gap_ <= 1e-10
+
+
+def test_score_of_a_learner_that_puts_out_frames():
+    pytest.importorskip("pandas")
+    X, y = standardised(load_wine)
+    learner = RAMLSVR().fit(X, y)
+    expected = learner.score(X, y)
+    assert learner.set_output(transform="pandas").score(X, y) == expected
+
+
 ALL = [
     RAMLSVR(),
     RAMLSVR(nu=0.3),

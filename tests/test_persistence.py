@@ -143,7 +143,7 @@ def test_models_of_compatible_releases_load(release, later, file_format, wine, m
 
 def test_models_saved_without_a_version_are_refused(wine):
     state = vars(PSDSVR().fit(*wine))
-    with pytest.raises(ValueError, match="saved by metricalign 0,"):
+    with pytest.raises(ValueError, match="without the number of a release"):
         PSDSVR().__setstate__(state)
 
 

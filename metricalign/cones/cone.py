@@ -47,7 +47,8 @@ class Projection:
         -------
         change : ndarray of shape (n_features, n_features)
         """
-        raise NotImplementedError(self._lacks("derivative"))
+        change = self.from_coordinates(self.coordinates(direction))
+        return change.astype(direction.dtype, copy=False)
 
     def n_products(self, n_features: int) -> int:
         """Rank of the derivative, the width of `products`."""
@@ -135,6 +136,16 @@ class Cone(BaseEstimator):
     """Whether, without a prior, a problem may be solved in the span of the pairs' differences:
     rotating the samples rotates projections, and those of Q S Q^T are Q P(S) Q^T for
     orthonormal columns Q."""
+
+    keeps_span_of_identity: ClassVar[bool] = False
+    """Whether the same holds around a prior that is a multiple of the identity."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        # Of another projection it has to be said anew.
+        for name in ("keeps_span", "keeps_span_of_identity"):
+            if "project" in vars(cls) and name not in vars(cls):
+                setattr(cls, name, False)
 
     def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone for one problem: itself, unless it depends on the pairs or on the prior.

@@ -116,10 +116,6 @@ class _PairProjection(Projection):
         factor, order, rank, _ = linalg.lapack.dpstrf(gram, tol=1e-10 * gram.max(), lower=1)
         return differences[order[:rank] - 1], factor[:rank, :rank]
 
-    def derivative(self, direction: NDArray) -> NDArray:
-        change = self.from_coordinates(self.coordinates(direction))
-        return change.astype(direction.dtype, copy=False)
-
     def n_products(self, n_features: int) -> int:
         return len(self._face[0])
 

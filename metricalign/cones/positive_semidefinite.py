@@ -31,6 +31,7 @@ class PositiveSemidefinite(Cone):
     """
 
     keeps_span = True
+    keeps_span_of_identity = True
 
     def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the cone; see `Cone.project`."""
@@ -57,6 +58,7 @@ class AbovePrior(Cone):
     """
 
     keeps_span = True
+    keeps_span_of_identity = True
 
     def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone for one problem; see `Cone.bound`."""

@@ -25,6 +25,7 @@ class Symmetric(Cone):
 
     is_subspace = True
     keeps_span = True
+    keeps_span_of_identity = True
 
     def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the cone; see `Cone.project`."""

@@ -6,6 +6,7 @@ array of pairs times features.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -27,6 +28,14 @@ def fastest_kernels() -> ModuleType:
     # Importing numba takes as long as a small fit: not before one begins.
     if find_spec("numba") is None:
         return plain
-    from metricalign.kernels import compiled
-
+    try:
+        from metricalign.kernels import compiled
+    except ImportError as error:
+        warnings.warn(
+            f"numba is installed but cannot be imported ({error}): the slower kernels in NumPy "
+            "are used.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return plain
     return compiled

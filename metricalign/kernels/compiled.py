@@ -6,7 +6,9 @@ of joblib limit.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numba
@@ -22,7 +24,14 @@ __all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
 _WORK_OF_A_THREAD = 2**25
 
 # Sums in the order that vector registers like; NaN and infinity keep their meaning.
-_compile = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+_jit = partial(numba.njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+def _compile(function):
+    try:
+        return _jit(cache=True)(function)
+    except RuntimeError:  # there is no folder that numba may write to
+        return _jit()(function)
 
 
 def squared_distances(X: NDArray, mapped: NDArray, graph: PairGraph) -> NDArray:
@@ -56,6 +65,9 @@ def _over_rows(kernel, graph, X, *arrays):
     n_threads = min(
         _openmp_effective_n_threads(), 1 + (n_samples + n_pairs) * n_features // _WORK_OF_A_THREAD
     )
+    if threading.current_thread() is not threading.main_thread():
+        # Those who started it, Dask or joblib, have shared the cores out.
+        n_threads = 1
     arguments = (graph.first, graph.second, graph.order, X, *arrays)
     if n_threads == 1:
         kernel(0, n_samples, *arguments)

@@ -225,7 +225,8 @@ class _State:
 
         low, low_slope = 0.0, slope(0.0)
         high, high_slope = 1.0, slope(1.0)
-        if high_slope <= 0:
+        # An exact step ends at a slope of zero to rounding.
+        if high_slope <= 1e-9 * abs(low_slope):
             return high
         for _ in range(30):
             # Illinois: secant steps that cannot stall at one end.
