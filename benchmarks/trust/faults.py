@@ -34,7 +34,8 @@ from injected import FAULTS
 from threadpoolctl import threadpool_limits
 
 PARTS = ["samples", "targets", "large", "faults", "fuzzing"]
-LIMIT = 120
+# Seconds for one cell; every moment at which a fit can be interrupted is in one.
+LIMIT = 300
 BAD = ("wrong answer", "crash", "hang")
 
 
