@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,23 +24,35 @@ class PairGraph:
     ----------
     pairs : ndarray of int of shape (n_pairs, 2)
         As given.
-    order : ndarray of int of shape (n_pairs,)
-        Pairs by their first sample, then by their second.
-    first : ndarray of int of shape (n_samples + 1,)
-        Where in `order` the pairs of each first sample begin.
-    second : ndarray of int of shape (n_pairs,)
-        Second samples, in this order.
     """
 
     def __init__(self, pairs: NDArray, n_samples: int):
-        # Half the memory to read, where that is enough.
-        small = max(n_samples, len(pairs)) <= np.iinfo(np.int32).max
-        index = np.int32 if small else np.int64
-        n_pairs_of_sample = np.bincount(pairs[:, 0], minlength=n_samples)
         self.pairs = pairs
-        self.order = np.lexsort((pairs[:, 1], pairs[:, 0])).astype(index)
-        self.first = np.concatenate([[0], np.cumsum(n_pairs_of_sample)]).astype(index)
-        self.second = pairs[self.order, 1].astype(index)
+        self._n_samples = n_samples
+
+    # The grouping is made when it is first needed: of few pairs the differences are taken instead.
+
+    @property
+    def _index(self):
+        # Half the memory to read, where that is enough.
+        is_small = max(self._n_samples, len(self.pairs)) <= np.iinfo(np.int32).max
+        return np.int32 if is_small else np.int64
+
+    @cached_property
+    def order(self) -> NDArray:
+        """Pairs by their first sample, then by their second."""
+        return np.lexsort((self.pairs[:, 1], self.pairs[:, 0])).astype(self._index)
+
+    @cached_property
+    def first(self) -> NDArray:
+        """Where in `order` the pairs of each first sample begin."""
+        n_pairs_of_sample = np.bincount(self.pairs[:, 0], minlength=self._n_samples)
+        return np.concatenate([[0], np.cumsum(n_pairs_of_sample)]).astype(self._index)
+
+    @cached_property
+    def second(self) -> NDArray:
+        """Second samples, in this order."""
+        return self.pairs[self.order, 1].astype(self._index)
 
     def degrees(self, weights: NDArray) -> NDArray:
         """Sums of the weights of the pairs of each sample.
@@ -52,7 +66,6 @@ class PairGraph:
         -------
         degrees : ndarray of shape (n_samples,)
         """
-        n_samples = len(self.first) - 1
-        degrees = np.bincount(self.pairs[:, 0], weights, n_samples)
-        degrees += np.bincount(self.pairs[:, 1], weights, n_samples)
+        degrees = np.bincount(self.pairs[:, 0], weights, self._n_samples)
+        degrees += np.bincount(self.pairs[:, 1], weights, self._n_samples)
         return degrees
