@@ -12,7 +12,6 @@ to its 100 leading components) are downloaded, or read from the folder METRICALI
 """
 
 import argparse
-import multiprocessing
 import resource
 import sys
 import time
@@ -20,7 +19,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, NeighborhoodComponentsAnalysis
@@ -33,6 +32,8 @@ from metricalign.datasets import fetch_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / "quality"))
 from compare import metric_learn
+from known import problems
+from processes import in_own_process
 
 DATA = ("digits", "synth5000", "letter", "satimage", "mnist_t10k")
 METHODS = {
@@ -49,11 +50,9 @@ METHODS = {
 
 def samples(name, max_samples):
     """Standardised halves of a data set, of at most so many samples together."""
-    if name == "digits":
-        X, y = load_digits(return_X_y=True)
-    elif name == "synth5000":
-        options = {"n_informative": 20, "n_redundant": 20, "n_classes": 10, "class_sep": 1.5}
-        X, y = make_classification(5000, 100, **options, random_state=0)
+    known = {known: (X, y) for known, X, y in problems()}
+    if name in known:
+        X, y = known[name]
     else:
         dataset = fetch_dataset(name)
         X, y = dataset.data, dataset.target
@@ -67,7 +66,7 @@ def samples(name, max_samples):
     return scaling.transform(halves[0]), scaling.transform(halves[1]), *halves[2:]
 
 
-def measure(connection, method, X, X_test, y, y_test):
+def measure(method, X, X_test, y, y_test):
     """In a process of its own: CPU seconds of a fit, MB that it adds, accuracy, passes."""
     warnings.simplefilter("ignore")
     with threadpool_limits(1):
@@ -80,24 +79,7 @@ def measure(connection, method, X, X_test, y, y_test):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         neighbors = KNeighborsClassifier(3).fit(learner.transform(X), y)
         accuracy = neighbors.score(learner.transform(X_test), y_test)
-    connection.send(
-        (seconds, (peak - before) / 1024, accuracy, getattr(learner, "n_passes_", None))
-    )
-
-
-def in_own_process(limit, *arguments):
-    """What `measure` finds, or None where the time ran out."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(
-        target=measure, args=(sender, *arguments), daemon=True
-    )
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv() if receiver.poll(limit) else None
-    finally:
-        process.kill()
-        process.join()
+    return seconds, (peak - before) / 1024, accuracy, getattr(learner, "n_passes_", None)
 
 
 def main():
@@ -118,7 +100,9 @@ def main():
             for method in methods:
                 # What ran out of time once is not tried again.
                 if None not in results[method]:
-                    results[method].append(in_own_process(options.limit, method, *data))
+                    results[method].append(
+                        in_own_process(measure, method, *data, limit=options.limit)
+                    )
         ours = [result[0] for result in results["PSDSVR"]]
         for method in methods:
             place = f"| {name} | {len(data[0])} x {data[0].shape[1]} | {method} "

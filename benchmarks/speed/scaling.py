@@ -11,12 +11,12 @@ With --data, parts of a data set with the nearest pairs instead.
 """
 
 import argparse
-import multiprocessing
 import resource
 import time
 import warnings
 
 import numpy as np
+from processes import in_own_process
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -52,7 +52,7 @@ def part(name, n_samples):
     return X, y, strategy.select(X, y).indices
 
 
-def measure(connection, make, *arguments):
+def measure(make, *arguments):
     """In a process of its own: pairs, CPU seconds, operator passes and peak memory in GB."""
     warnings.simplefilter("ignore")
     X, y, pairs = make(*arguments)
@@ -64,27 +64,14 @@ def measure(connection, make, *arguments):
         learner = PSDSVR(pairs=pairs, tol=1e-3).fit(X, y)
         seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    connection.send((X.shape, len(pairs), seconds, learner.n_passes_, learner.dual_gap_, peak))
-
-
-def in_own_process(*arguments):
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(
-        target=measure, args=(sender, *arguments)
-    )
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    finally:
-        process.join()
+    return X.shape, len(pairs), seconds, learner.n_passes_, learner.dual_gap_, peak
 
 
 def series(title, sizes, settings, curves):
     """Print a row for each setting, and the exponent of the time in the sizes."""
     seconds = []
     for setting in settings:
-        shape, n_pairs, taken, passes, gap, peak = in_own_process(*setting)
+        shape, n_pairs, taken, passes, gap, peak = in_own_process(measure, *setting)
         seconds.append(taken)
         print(
             f"| {title} | {shape[0]} x {shape[1]} | {n_pairs} | {taken:.2f} | {passes:.0f} | "
