@@ -90,6 +90,7 @@ SECTIONS = {  # others follow, under their own names
     "linear": "Estimators",
     "cross_validation": "Cross-validation",
     "neighborhood": "Neighbourhood methods",
+    "discriminant": "Discriminant analysis",
     "iteration": "Rounds of pairs",
     "selection": "The best of many metrics",
     "pair_classification": "Pair classification",

@@ -1,6 +1,7 @@
 """metricalign: learn a distance from any kind of target."""
 
 from metricalign.cross_validation import RelationAlignmentCV
+from metricalign.discriminant import DiscriminantAlignment
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import (
     NCML,
@@ -26,6 +27,7 @@ __all__ = [
     "RAMLNCSVR",
     "RAMLPCSVR",
     "RAMLSVR",
+    "DiscriminantAlignment",
     "DoubletSVM",
     "IteratedMetricLearner",
     "MetricLearnerCV",

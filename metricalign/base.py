@@ -277,6 +277,16 @@ class MetricLearner(EmbeddingLearner):
             )
         return relation, targets
 
+    def _relation_of_all(self, y, n_samples) -> tuple[TargetRelation, Any]:
+        """The same, for learners that need the relation of every pair."""
+        relation, targets = self._relation_of(y, n_samples)
+        if sparse.issparse(targets) and relation.kind == "precomputed":
+            raise ValueError(
+                "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
+                "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
+            )
+        return relation, targets
+
     @property
     def _n_features_out(self):
         return self.components_.shape[0]

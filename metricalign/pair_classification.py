@@ -91,11 +91,12 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         What learns the metric: a metric learner, or a pipeline that ends in one; distances
         are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
         pairs have other weights than 1, which a learner without weights of pairs refuses.
-        `NeighborhoodAlignment`, `IteratedMetricLearner` and `MetricLearnerCV` need more than the
-        judged pairs, and refuse them. Other transformers learn nothing from the judgments, and only
-        the threshold is calibrated: ``StandardScaler()`` is scaled Euclid, and
-        ``FrozenEstimator(metric)`` a metric that was fitted before. None is ``PSDSVR()``, whose M
-        is the best of all that are distances, so that what was fitted is what the threshold cuts.
+        `NeighborhoodAlignment`, `DiscriminantAlignment`, `IteratedMetricLearner` and
+        `MetricLearnerCV` need more than the judged pairs, and refuse them. Other transformers
+        learn nothing from the judgments, and only the threshold is calibrated:
+        ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
+        fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances, so
+        that what was fitted is what the threshold cuts.
     strategy : {"accuracy", "f_beta", "max_tpr", "max_tnr"}, default="accuracy"
         What the threshold maximises, over all ways to cut the distances: the share of correct
         answers; the F-score with `beta`; the true positive rate, the share of the pairs +1

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from metricalign.pairs import RemoteSamples, merge_identical_samples
 from metricalign.relations import TargetRelation, check_targets, resolve_relation
 
-__all__ = ["DistinctSamples", "check_magnitude", "distinct_samples"]
+__all__ = ["DistinctSamples", "check_magnitude", "distinct_samples", "shrunk_coordinates"]
 
 
 class DistinctSamples(NamedTuple):
@@ -114,3 +115,73 @@ def order_keys(X: NDArray | sparse.csr_array) -> NDArray:
     weights = np.sqrt(np.arange(2, X.shape[1] + 2))
     weighted = sparse.csr_array(X).multiply(weights) if sparse.issparse(X) else X * weights
     return np.asarray(weighted.sum(axis=1)).ravel()
+
+
+def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, NDArray, NDArray]:
+    """Samples in coordinates in which their shrunk covariance is the identity.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+    weight : ndarray of shape (n_samples,)
+        Their weights.
+    shrinkage : float
+        Of the covariance toward the multiple of the identity with the same trace: 1 only scales.
+
+    Returns
+    -------
+    coordinates : {ndarray, csr_array} of shape (n_samples, n_coordinates)
+        Of total variance 1, no more than samples; sparse ones are not centred.
+    basis : ndarray of shape (n_coordinates, n_features)
+        Takes components in these coordinates to those of the features.
+    inverse : ndarray of shape (n_features, n_coordinates)
+        Takes them back.
+
+    Raises
+    ------
+    ValueError
+        If all samples are identical, or too close for their type.
+    """
+    # Not told from the variance, which rounding keeps from being 0.
+    extent = float((X.max(axis=0) - X.min(axis=0)).max())
+    if extent == 0:
+        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    if extent < float(np.finfo(X.dtype).max) ** -0.45:
+        raise ValueError(
+            f"The samples in X differ by {extent:.1e} at most: the metric leaves the range of "
+            f"{X.dtype}. Scale X, for example with StandardScaler."
+        )
+    if not sparse.issparse(X):
+        # Far from the origin the mean would be rounded as coarsely as X is.
+        X = X - X[0]
+    weight = (weight / weight.sum()).astype(X.dtype)
+    mean = np.asarray(X.T @ weight)
+    if X.shape[0] < X.shape[1]:
+        # A difference of samples has no other part, so nothing is lost.
+        X = (X.toarray() if sparse.issparse(X) else X) - mean
+        _, lengths, basis = linalg.svd(X, full_matrices=False)
+        basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
+        X = X @ basis.T
+    else:
+        basis = np.eye(X.shape[1], dtype=X.dtype)
+        X = X if sparse.issparse(X) else X - mean
+    inverse = basis.T
+    if shrinkage < 1:
+        X = X.toarray() - mean if sparse.issparse(X) else X
+        is_constant = np.ptp(X, axis=0) == 0
+        values, vectors = np.linalg.eigh(X.T @ (weight[:, None] * X))
+        values = (1 - shrinkage) * np.maximum(values, 0) + shrinkage * values.mean()
+        basis = (vectors / np.sqrt(values)) @ (vectors.T @ basis)
+        inverse = (inverse @ vectors * np.sqrt(values)) @ vectors.T
+        X = X @ (vectors / np.sqrt(values)) @ vectors.T
+        # Rounding must not make a constant feature vary.
+        X[:, is_constant] = 0
+    if sparse.issparse(X):
+        total = mean_variance_axis(X, axis=0, weights=weight)[1].sum()
+    else:
+        total = weight @ np.sum(X**2, axis=1)
+    if not total > 0:
+        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    scale = X.dtype.type(np.sqrt(total))
+    return X / scale, basis / scale, inverse * scale

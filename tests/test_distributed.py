@@ -24,6 +24,7 @@ from metricalign import (
     RAMLKRR,
     RAMLNCSVR,
     RAMLSVR,
+    DiscriminantAlignment,
     IteratedMetricLearner,
     NeighborhoodAlignment,
     RelationAlignment,
@@ -207,6 +208,7 @@ def test_integers_are_fitted_as_float64():
         IteratedMetricLearner(RAMLSVR(), n_rounds=2),
         RelationAlignmentCV(Cs=2, cv=2),
         NeighborhoodAlignment(),
+        DiscriminantAlignment(),
     ],
     ids=repr,
 )

@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
@@ -23,7 +22,7 @@ from metricalign.base import MetricLearner, keeps_last_fit, level_of_call
 from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES
 from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
 from metricalign.neighborhood.objective import NeighborhoodObjective
-from metricalign.samples import check_magnitude, distinct_samples
+from metricalign.samples import check_magnitude, distinct_samples, shrunk_coordinates
 
 __all__ = ["NeighborhoodAlignment"]
 
@@ -203,12 +202,7 @@ class NeighborhoodAlignment(MetricLearner):
         """
         X = self._validate_samples(X, y)
         check_magnitude(X)
-        relation, targets = self._relation_of(y, X.shape[0])
-        if sparse.issparse(targets) and relation.kind == "precomputed":
-            raise ValueError(
-                "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
-                "lack some. Give a dense array, or use RelationAlignment."
-            )
+        relation, targets = self._relation_of_all(y, X.shape[0])
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -221,7 +215,7 @@ class NeighborhoodAlignment(MetricLearner):
             )
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = samples.weight / samples.weight.max()
-        coordinates, basis, inverse = _coordinates(X[samples.rows], weight, self.shrinkage)
+        coordinates, basis, inverse = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         loss = NEIGHBORHOOD_LOSSES.get(self.loss, self.loss)(
             samples.relation, samples.targets, weight
         )
@@ -331,56 +325,6 @@ class NeighborhoodAlignment(MetricLearner):
                 f"The objective is {value}: alpha={self.alpha} leads beyond the range of "
                 f"{X.dtype}. Decrease alpha."
             )
-
-
-def _coordinates(X, weight, shrinkage) -> tuple[Any, NDArray, NDArray]:
-    """Samples in coordinates in which S is the identity, and the way there and back.
-
-    Returns the coordinates, of total variance 1 and no more than samples, the matrix that takes
-    components in these coordinates to those of the features, and the matrix that takes them back.
-    """
-    # Not told from the variance, which rounding keeps from being 0.
-    extent = float((X.max(axis=0) - X.min(axis=0)).max())
-    if extent == 0:
-        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
-    if extent < float(np.finfo(X.dtype).max) ** -0.45:
-        raise ValueError(
-            f"The samples in X differ by {extent:.1e} at most: the metric leaves the range of "
-            f"{X.dtype}. Scale X, for example with StandardScaler."
-        )
-    if not sparse.issparse(X):
-        # Far from the origin the mean would be rounded as coarsely as X is.
-        X = X - X[0]
-    weight = (weight / weight.sum()).astype(X.dtype)
-    mean = np.asarray(X.T @ weight)
-    if X.shape[0] < X.shape[1]:
-        # A difference of samples has no other part, so nothing is lost.
-        X = (X.toarray() if sparse.issparse(X) else X) - mean
-        _, lengths, basis = linalg.svd(X, full_matrices=False)
-        basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
-        X = X @ basis.T
-    else:
-        basis = np.eye(X.shape[1], dtype=X.dtype)
-        X = X if sparse.issparse(X) else X - mean
-    inverse = basis.T
-    if shrinkage < 1:
-        X = X.toarray() - mean if sparse.issparse(X) else X
-        is_constant = np.ptp(X, axis=0) == 0
-        values, vectors = np.linalg.eigh(X.T @ (weight[:, None] * X))
-        values = (1 - shrinkage) * np.maximum(values, 0) + shrinkage * values.mean()
-        basis = (vectors / np.sqrt(values)) @ (vectors.T @ basis)
-        inverse = (inverse @ vectors * np.sqrt(values)) @ vectors.T
-        X = X @ (vectors / np.sqrt(values)) @ vectors.T
-        # Rounding must not make a constant feature vary.
-        X[:, is_constant] = 0
-    if sparse.issparse(X):
-        total = mean_variance_axis(X, axis=0, weights=weight)[1].sum()
-    else:
-        total = weight @ np.sum(X**2, axis=1)
-    if not total > 0:
-        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
-    scale = X.dtype.type(np.sqrt(total))
-    return X / scale, basis / scale, inverse * scale
 
 
 def _leading(components, objective, n_components) -> NDArray:

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.datasets import load_wine, make_regression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
+
+from metricalign import DiscriminantAlignment
+
+
+def samples(n_samples=60, n_features=5, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features))
+    return X + 3, rng.normal(size=(n_samples, 3)) + X[:, :3]
+
+
+def squared_distances(Y):
+    return ((Y[:, None] - Y[None]) ** 2).sum(axis=-1)
+
+
+def normed(matrix):
+    return matrix / np.linalg.norm(matrix)
+
+
+def matrix_of(X, y, sample_weight=None, **parameters):
+    learner = DiscriminantAlignment(**parameters).fit(X, y, sample_weight)
+    return normed(learner.get_mahalanobis_matrix())
+
+
+def ridge_matrix(X, Y, shrinkage):
+    n_samples, n_features = X.shape
+    total = X.var(axis=0).sum()
+    alpha = n_samples * shrinkage / (1 - shrinkage) * total / n_features
+    coef = Ridge(alpha=alpha).fit(X, Y).coef_
+    return normed(coef.T @ coef)
+
+
+@pytest.mark.parametrize("shrinkage", [1e-6, 0.3, 0.9])
+def test_distance_is_that_of_ridge_predictions_of_the_targets(shrinkage):
+    X, Y = samples()
+    matrix = matrix_of(X, squared_distances(Y), relation="precomputed", shrinkage=shrinkage)
+    assert_allclose(matrix, ridge_matrix(X, Y, shrinkage), atol=1e-9)
+
+
+def test_classes_are_predicted_as_indicators():
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    expected = ridge_matrix(X, LabelBinarizer().fit_transform(y), 0.5)
+    assert_allclose(matrix_of(X, y), expected, atol=1e-9)
+
+
+def test_of_classes_it_spans_the_discriminants():
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    learner = DiscriminantAlignment(shrinkage=1e-9).fit(X, y)
+    scalings = LinearDiscriminantAnalysis(solver="eigen").fit(X, y).scalings_[:, :2]
+    basis = np.linalg.qr(scalings)[0]
+    components = learner.components_[:2]
+    assert_allclose(components @ basis @ basis.T, components, atol=1e-6 * abs(components).max())
+
+
+def test_without_whitening_it_is_the_positive_part_of_the_aligned_matrix():
+    X, _ = samples()
+    y = np.random.default_rng(1).normal(size=len(X))
+    relations = np.abs(np.subtract.outer(y, y))
+    centred = X - X.mean(axis=0)
+    values, vectors = np.linalg.eigh(-centred.T @ relations @ centred)
+    expected = (vectors * np.maximum(values, 0)) @ vectors.T
+    matrix = matrix_of(X, y, relation="absolute_difference", shrinkage=1.0)
+    assert_allclose(matrix, normed(expected), atol=1e-9)
+
+
+@pytest.mark.parametrize("shrinkage", [0.5, 1.0])
+def test_sparse_samples_far_from_zero(shrinkage):
+    X, Y = samples()
+    y = Y[:, 0]
+    dense = matrix_of(X, y, shrinkage=shrinkage)
+    assert_allclose(matrix_of(sparse.csr_array(X), y, shrinkage=shrinkage), dense, atol=1e-9)
+
+
+def test_weights_count_as_repetitions_among_landmarks_too():
+    X, Y = samples()
+    weight = np.random.default_rng(2).integers(0, 4, len(X))
+    repeated = np.repeat(np.arange(len(X)), weight)
+    expected = ridge_matrix(X[repeated], Y[repeated], 0.5)
+    relations = squared_distances(Y)
+    assert_allclose(matrix_of(X, relations, weight, relation="precomputed"), expected, atol=1e-9)
+
+
+def test_landmarks_estimate_the_matrix_of_all_samples():
+    X, y = make_regression(3000, 4, noise=1.0, random_state=0)
+    complete = matrix_of(X, y, n_landmarks=None)
+    assert_allclose(matrix_of(X, y, n_landmarks=3000, random_state=0), complete, atol=1e-12)
+    estimates = [matrix_of(X, y, n_landmarks=300, random_state=seed) for seed in range(5)]
+    assert max(np.abs(estimate - complete).max() for estimate in estimates) < 0.1
+    assert np.abs(estimates[0] - estimates[1]).max() > 1e-6
+
+
+@pytest.mark.parametrize(("n_components", "n_rows"), [(1, 1), (2, 2), (1.0, 3), (1e-6, 1)])
+def test_number_of_components(n_components, n_rows):
+    X, Y = samples()
+    learner = DiscriminantAlignment(relation="precomputed", n_components=n_components)
+    assert learner.fit(X, squared_distances(Y)).components_.shape == (n_rows, 5)
+
+
+def test_even_targets_have_no_linear_part():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    X = np.concatenate([X, -X])
+    with pytest.warns(UserWarning, match="zero metric: the targets have no linear"):
+        learner = DiscriminantAlignment().fit(X, np.abs(X[:, 0]))
+    assert not learner.components_.any()
+
+
+def test_what_cannot_be_learned_from_is_refused():
+    X, Y = samples()
+    learner = DiscriminantAlignment(relation="precomputed")
+    with pytest.raises(ValueError, match="All relations are equal"):
+        DiscriminantAlignment(relation="class").fit(X, np.arange(len(X)))
+    with pytest.raises(ValueError, match="lead beyond the range of numbers"):
+        learner.fit(X, 1e308 * np.sign(np.subtract.outer(Y[:, 0], Y[:, 0]) ** 2 - 1))
+    with pytest.raises(ValueError, match="needs the relations of all pairs"):
+        learner.fit(X, sparse.csr_array(squared_distances(Y)))
