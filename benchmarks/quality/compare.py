@@ -5,7 +5,8 @@ inside the training part of a fold, scaling and imputation included: parameters 
 the number of neighbours, by an inner cross-validation that is the same for all methods, on the
 same folds (of groups, where there are some). Printed per kind of target: error of each method,
 geometric mean of error / error of scaled Euclid, mean rank, Friedman's test and the critical
-difference of Nemenyi's, and seconds to fit.
+difference of Nemenyi's, and seconds to fit; then the ranks over all sets. A figure of the errors
+over Euclid's goes to benchmarks/results/compare.png.
 
     METRICALIGN_DATA=folder python benchmarks/quality/compare.py [--sets glass sonar]
         [--methods Euclid NCA MetricLearnerCV] [--max-samples 600] [--repeats 1] [--n-jobs 2]
@@ -39,6 +40,7 @@ from threadpoolctl import threadpool_limits
 from metricalign import (
     PSDSVR,
     RAMLSVR,
+    DiscriminantAlignment,
     IteratedMetricLearner,
     MetricLearnerCV,
     NeighborhoodAlignment,
@@ -47,6 +49,7 @@ from metricalign.datasets import fetch_dataset, list_datasets
 
 RESULTS = Path(__file__).parents[1] / "results" / "compare.json"
 N_FOLDS, N_INNER_FOLDS = 3, 3
+FLOOR = 1e-3
 NEIGHBORS = (1, 3, 5, 10, 20)
 # Of more features the leading components are taken, for every method.
 MOST_FEATURES, N_COMPONENTS = 150, 100
@@ -90,6 +93,8 @@ def candidates(method, kind):
         return [PSDSVR(relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
         return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
+    if method == "DiscriminantAlignment":
+        return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
     if method == "NeighborhoodAlignment":
         return [NeighborhoodAlignment(relation=_relation(kind), random_state=0)]
     if method == "MetricLearnerCV":
@@ -110,6 +115,7 @@ METHODS = (
     "RAMLSVR",
     "PSDSVR",
     "IteratedMetricLearner",
+    "DiscriminantAlignment",
     "NeighborhoodAlignment",
     "MetricLearnerCV",
 )
@@ -222,7 +228,7 @@ def cell(method, name, max_samples, seed):
 
 
 def report(kind, names, methods, results, max_samples, repeats):
-    """Print the table of one kind of target."""
+    """Print the table of one kind of target; the methods, and their errors on each set."""
     methods = [method for method in methods if candidates(method, kind)]
     cells = {
         (method, name): [results.get(key(method, name, max_samples, s)) for s in range(repeats)]
@@ -231,7 +237,7 @@ def report(kind, names, methods, results, max_samples, repeats):
     }
     names = [name for name in names if all(all(cells[method, name]) for method in methods)]
     if not names:
-        return
+        return methods, np.empty((0, len(methods)))
     fold_errors = {
         place: np.concatenate([found["errors"] for found in values])
         for place, values in cells.items()
@@ -251,27 +257,72 @@ def report(kind, names, methods, results, max_samples, repeats):
     for name, row, deviation in zip(names, errors, spread, strict=True):
         values = (f"{e:.4f} ({s:.3f})" for e, s in zip(row, deviation, strict=True))
         print(f"| {name} | " + " | ".join(values) + " |")
-    floor = 1e-3
-    ratios = np.exp(np.log((errors + floor) / (errors[:, :1] + floor)).mean(axis=0))
-    print("| error / Euclid's | " + " | ".join(f"{ratio:.3f}" for ratio in ratios) + " |")
-    ranks = stats.rankdata(errors, axis=1).mean(axis=0)
-    print("| mean rank | " + " | ".join(f"{rank:.2f}" for rank in ranks) + " |")
-    times = np.exp(np.log(seconds + 1e-3).mean(axis=0))
-    print("| CPU seconds to fit | " + " | ".join(f"{time:.2f}" for time in times) + " |")
+    print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
+    print_row("mean rank", stats.rankdata(errors, axis=1).mean(axis=0), ".2f")
+    print_row("CPU seconds to fit", np.exp(np.log(seconds + 1e-3).mean(axis=0)), ".2f")
     worse = np.mean(errors > errors[:, :1] + spread, axis=0)
-    print(
-        "| worse than Euclid by over a standard error | "
-        + " | ".join(f"{x:.0%}" for x in worse)
-        + " |"
+    print_row("worse than Euclid by over a standard error", worse, ".0%")
+    print_tests(errors)
+    return methods, errors
+
+
+def report_over_all(tables):
+    """Print ranks and tests of the methods that take every kind of target."""
+    common = [m for m in METHODS if all(m in methods for methods, _ in tables)]
+    errors = np.concatenate(
+        [errors[:, [methods.index(m) for m in common]] for methods, errors in tables]
     )
-    if len(methods) > 2 and len(names) > 1:
-        n, k = errors.shape
-        statistic, p = stats.friedmanchisquare(*errors.T)
-        difference = stats.studentized_range.ppf(0.95, k, np.inf) * np.sqrt(k * (k + 1) / (12 * n))
-        print(
-            f"\nFriedman's test: chi2 = {statistic:.1f}, p = {p:.1e}; mean ranks that differ by "
-            f"{difference:.2f} differ at the level .05 (Nemenyi)."
+    print(f"\nAll {len(errors)} sets\n")
+    print("| | " + " | ".join(common) + " |")
+    print("| --- |" + " --- |" * len(common))
+    print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
+    print_row("mean rank", stats.rankdata(errors, axis=1).mean(axis=0), ".2f")
+    print_tests(errors)
+
+
+def ratios_to_first(errors):
+    """Errors over those of the first method; neither counts as less than a thousandth."""
+    return (errors + FLOOR) / (errors[:, :1] + FLOOR)
+
+
+def print_row(name, values, form):
+    print(f"| {name} | " + " | ".join(format(value, form) for value in values) + " |")
+
+
+def print_tests(errors):
+    """Friedman's test, and the critical difference of Nemenyi's."""
+    n, k = errors.shape
+    if k < 3 or n < 2:
+        return
+    statistic, p = stats.friedmanchisquare(*errors.T)
+    difference = stats.studentized_range.ppf(0.95, k, np.inf) * np.sqrt(k * (k + 1) / (12 * n))
+    print(
+        f"\nFriedman's test: chi2 = {statistic:.1f}, p = {p:.1e}; mean ranks that differ by "
+        f"{difference:.2f} differ at the level .05 (Nemenyi)."
+    )
+
+
+def draw(tables, kinds, path):
+    """Each set's error over Euclid's as a dot, by method, and their geometric mean as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(tables), 4), layout="constrained")
+    panels = figure.subplots(1, len(tables), sharex=True, squeeze=False)[0]
+    for axes, kind, (methods, errors) in zip(panels, kinds, tables, strict=True):
+        ratios = ratios_to_first(errors)[:, 1:]
+        places = np.arange(ratios.shape[1])
+        axes.plot(ratios.T, places, "o", color="tab:blue", alpha=0.4, markersize=4)
+        axes.plot(np.exp(np.log(ratios).mean(axis=0)), places, "|", color="black", markersize=16)
+        axes.axvline(1, color="gray", linewidth=1)
+        axes.set(
+            xscale="log",
+            title=kind.replace("_", " "),
+            xlabel="error / Euclid's",
+            yticks=places,
+            yticklabels=methods[1:],
         )
+        axes.invert_yaxis()
+    figure.savefig(path)
 
 
 def key(method, name, max_samples, seed):
@@ -320,8 +371,14 @@ def main():
         temporary.write_text(json.dumps(results))
         temporary.replace(RESULTS)
         print(f"{number} of {len(todo)}: {key(*place)}", file=sys.stderr, flush=True)
-    for kind, names in sets.items():
-        report(kind, names, arguments.methods, results, arguments.max_samples, arguments.repeats)
+    size = arguments.max_samples, arguments.repeats
+    tables = {
+        kind: report(kind, names, arguments.methods, results, *size) for kind, names in sets.items()
+    }
+    tables = {kind: table for kind, table in tables.items() if len(table[1])}
+    if tables:
+        report_over_all(list(tables.values()))
+        draw(list(tables.values()), list(tables), RESULTS.with_suffix(".png"))
 
 
 def _keyed_cell(*place):
