@@ -19,6 +19,7 @@ import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs import RandomPairs, merge_identical_samples
 from metricalign.relations import TargetRelation, resolve_relation
+from metricalign.samples import sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
@@ -266,7 +267,8 @@ class MetricLearner(EmbeddingLearner):
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
         # Whether all are finite is told from their sum first, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
-            return validate_data(self, X, ensure_min_samples=2, **options)
+            X = validate_data(self, X, ensure_min_samples=2, **options)
+        return sum_duplicates(X) if sparse.issparse(X) else X
 
     def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
         relation = resolve_relation(self.relation, y)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from copy import copy
 from numbers import Integral, Real
+from threading import current_thread, main_thread
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -478,8 +480,10 @@ def check_path(Cs: ArrayLike) -> NDArray:
 
 def _threads_for(n_features):
     """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
-    limit = 1 if n_features <= _FEATURES_OF_ONE_THREAD else None
-    return threadpool_limits(limits=limit, user_api="blas")
+    if n_features > _FEATURES_OF_ONE_THREAD or current_thread() is not main_thread():
+        # The limit is the process's: fits that overlap would lift each other's.
+        return nullcontext()
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _in_span(X) -> tuple[NDArray, NDArray]:

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from metricalign.base import SavedWithVersion
+from metricalign.samples import sum_duplicates
 
 __all__ = ["MLkNN"]
 
@@ -237,7 +238,10 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
     def _validate_samples(self, X, **options):
         finite = "allow-nan" if self.metric == "nan_euclidean" else True
         X = validate_data(self, X, accept_sparse="csr", ensure_all_finite=finite, **options)
-        if sparse.issparse(X) and max(X.nnz, *X.shape) <= np.iinfo(np.int32).max:
+        if not sparse.issparse(X):
+            return X
+        X = sum_duplicates(X)
+        if max(X.nnz, *X.shape) <= np.iinfo(np.int32).max:
             # Some metrics of scikit-learn cannot read 64-bit indices.
             indices = X.indices.astype(np.int32), X.indptr.astype(np.int32)
             X = sparse.csr_array((X.data, *indices), shape=X.shape)

@@ -455,7 +455,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return settings
 
 
-class _JudgedPairs(BaseEstimator):
+class JudgedPairs(BaseEstimator):
     """Pairs of a metric learner that are given, with weights."""
 
     def __init__(self, indices, weights, n_samples):
@@ -531,7 +531,7 @@ def _precomputed_relations(pairs, y, weights):
             f"{np.sum(relations < 0)} of +1 and {np.sum(relations > 0)} of -1."
         )
     matrix = sparse.coo_array((relations, tuple(indices.T)), shape=(len(samples), len(samples)))
-    return samples, matrix.tocsr(), _JudgedPairs(indices, np.abs(sums), len(samples))
+    return samples, matrix.tocsr(), JudgedPairs(indices, np.abs(sums), len(samples))
 
 
 def _best_threshold(distances, y, weights, strategy, min_rate, beta):

@@ -766,7 +766,7 @@ def _resolve_precomputed(y) -> PrecomputedRelation:
             "y stores no relation off its diagonal. It must store those of the known pairs; a "
             "relation of zero is stored as an explicit zero."
         )
-    if len(values) > 1 and np.ptp(values) == 0:
+    if len(values) > 1 and values.min() == values.max():
         raise ValueError(
             f"y is constant, all its relations are {values[0]:g}: every pair would have the same "
             "relation. It must have at least two different relations."
