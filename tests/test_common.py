@@ -1,51 +1,53 @@
 """What every public estimator must do, whatever its method."""
 
+import importlib
 import pickle
+import pkgutil
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from joblib import Parallel, delayed, parallel_config
+from public_estimators import EVERY, LINEAR, data_of, output
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import pairwise_distances
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import has_fit_parameter
+from threadpoolctl import threadpool_info
 
 import metricalign
 from metricalign import (
-    PSDSVR,
     RAMLKRR,
     RAMLSVR,
-    IteratedMetricLearner,
-    MetricLearnerCV,
-    NeighborhoodAlignment,
     RelationAlignment,
-    RelationAlignmentCV,
 )
+from metricalign.base import EmbeddingLearner, MetricLearner
 from metricalign.cones import CONES
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
+from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
+from metricalign.pair_classification import PairClassifier
 from metricalign.pairs import NearestPairs
+from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS
 
-PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
-PUBLIC = [item for item in PUBLIC if isinstance(item, type) and issubclass(item, BaseEstimator)]
-# Few fits where one estimator fits many times.
-OPTIONS = {
-    RelationAlignmentCV: {"Cs": 2, "cv": 2},
-    IteratedMetricLearner: {"n_rounds": 2},
-    MetricLearnerCV: {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
-}
 LOSS_OPTIONS = {"one_sided": {"fit_intercept": False}}
-DEFAULTS = [estimator_class(**OPTIONS.get(estimator_class, {})) for estimator_class in PUBLIC]
+DEFAULTS = LINEAR
 CONFIGURATIONS = [
     *DEFAULTS,
     RAMLSVR(nu=0.5),
@@ -75,6 +77,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* cannot tell the learned metric from none"),
     pytest.mark.filterwarnings("ignore:MetricLearnerCV keeps Euclid's distance"),
 ]
+every_estimator = pytest.mark.parametrize("estimator", EVERY, ids=_name)
 every_default = pytest.mark.parametrize("estimator", DEFAULTS, ids=_name)
 every_configuration = pytest.mark.parametrize("estimator", CONFIGURATIONS, ids=_name)
 every_certified_default = pytest.mark.parametrize(
@@ -87,6 +90,9 @@ every_certified = pytest.mark.parametrize(
 
 def precise(estimator):
     """A copy that is solved well enough to compare matrices."""
+    if has(estimator, "candidates"):
+        candidates = [c if c == "passthrough" else precise(c) for c in estimator.candidates]
+        return clone(estimator).set_params(candidates=candidates)
     if not has(estimator, "tol"):
         return clone(estimator)
     precision = {"tol": 1e-10} if has_certificate(estimator) else {"tol": 1e-12, "max_iter": 3000}
@@ -97,9 +103,12 @@ def has(estimator, *parameters):
     return set(parameters) <= set(estimator.get_params(deep=False))
 
 
-def assert_same_metric(learner, expected, factor=1.0):
+def assert_same_metric(learner, expected, factor=1.0, rotation=None):
     """Compare two fits, which found the optimum (of X in other units) to a known precision."""
-    difference = np.linalg.norm(factor * matrix_of(learner) - matrix_of(expected))
+    matrix = factor * matrix_of(learner)
+    if rotation is not None:
+        matrix = rotation @ matrix @ rotation.T
+    difference = np.linalg.norm(matrix - matrix_of(expected))
     size = np.linalg.norm(matrix_of(expected))
     if has_certificate(learner):
         bounds = factor * learner.metric_error_bound_ + expected.metric_error_bound_
@@ -168,7 +177,33 @@ def has_folds(estimator):
     return has(estimator, "cv")
 
 
+def with_folds_of(estimator, rows):
+    """Give it folds on which only the samples decide: these rows of the data."""
+    if not has_folds(estimator):
+        return estimator
+    is_odd = rows % 2 == 1
+    folds = [np.flatnonzero(is_odd), np.flatnonzero(~is_odd)]
+    return clone(estimator).set_params(cv=[folds, folds[::-1]])
+
+
 # scikit-learn's conventions
+
+
+def test_every_public_estimator_is_in_the_list():
+    public = set()
+    for module in pkgutil.walk_packages(metricalign.__path__, "metricalign."):
+        # A search of neighbours learns nothing from targets; tests/test_neighbors.py has it.
+        if module.name in ("metricalign.__main__", "metricalign.neighbors"):
+            continue
+        if ".deep" in module.name:
+            continue
+        module = importlib.import_module(module.name)
+        items = [getattr(module, name) for name in getattr(module, "__all__", [])]
+        classes = [item for item in items if isinstance(item, type)]
+        public |= {item for item in classes if issubclass(item, BaseEstimator)}
+    bases = {EmbeddingLearner, MetricLearner, LinearMetricLearner}
+    listed = {type(estimator) for estimator in EVERY if ".deep" not in type(estimator).__module__}
+    assert {item for item in public if hasattr(item, "fit")} - bases == listed
 
 
 # Its data are tiny, random or both: few samples of a class, and nothing to learn.
@@ -229,6 +264,16 @@ def test_pickle_and_clone(estimator, data):
         unfitted.get_mahalanobis_matrix()
 
 
+@every_estimator
+def test_fit_again_is_the_same_fit(estimator):
+    X, y = data_of(estimator)
+    learner = clone(estimator).fit(X, y)
+    expected, attributes = output(learner, X), vars(learner).keys()
+    learner.fit(X[3:, ..., :3], y[3:]).fit(X, y)
+    np.testing.assert_array_equal(output(learner, X), expected)
+    assert vars(learner).keys() == attributes
+
+
 @every_default
 @pytest.mark.filterwarnings("ignore:n_same=")
 def test_search_over_a_pipeline(estimator, data):
@@ -243,6 +288,32 @@ def test_search_over_a_pipeline(estimator, data):
     search = GridSearchCV(Pipeline(steps), grid, cv=3, error_score="raise").fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict(X).shape == y.shape
+
+
+@every_estimator
+@pytest.mark.filterwarnings("ignore:n_same=")
+def test_nested_cross_validation(estimator):
+    X, y = data_of(estimator)
+    if isinstance(estimator, PairClassifier):
+        model = Pipeline([("verify", clone(estimator))])
+        grid = {"verify__strategy": ["accuracy", "f_beta"]}
+    elif isinstance(estimator, MLkNN):
+        model = Pipeline([("scale", StandardScaler()), ("vote", clone(estimator))])
+        grid = {"vote__n_neighbors": [1, 5]}
+    else:
+        steps = [("scale", StandardScaler()), ("metric", clone(estimator))]
+        model = Pipeline([*steps, ("neighbors", KNeighborsClassifier())])
+        grid = {"neighbors__n_neighbors": [1, 5]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise")
+    train, test = next(StratifiedKFold(2).split(X, y))
+    fold = [(train, test)]
+    nested = cross_validate(search, X, y, cv=fold, return_estimator=True, error_score="raise")
+    assert nested["test_score"][0] > 0.5
+    # Nothing of a fit is in the next one, nor in what was given.
+    found = nested["estimator"][0]
+    alone = clone(model).set_params(**found.best_params_).fit(X[train], y[train])
+    np.testing.assert_array_equal(alone.predict(X[test]), found.predict(X[test]))
+    assert repr(search) == repr(GridSearchCV(model, grid, cv=2, error_score="raise"))
 
 
 def test_search_over_nested_parameters(numbers):
@@ -396,6 +467,124 @@ def test_storage_does_not_matter(estimator, stored, suited):
     assert learner.score(stored(X), y) == pytest.approx(learner.score(X, y))
 
 
+def _indices_of_64_bits(X):
+    X = sparse.csr_matrix(X)
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+def _entries_in_two_parts(X):
+    """CSR as SciPy allows it: each entry is the sum of two, and the columns are in no order."""
+    X = sparse.csr_array(X)
+    parts = np.repeat(X.data, 2)
+    parts[::2] -= 1e3
+    parts[1::2] = 1e3
+    parts = sparse.csr_array((parts, np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape)
+    for start, stop in zip(parts.indptr[:-1], parts.indptr[1:], strict=True):
+        parts.indices[start:stop] = parts.indices[start:stop][::-1]
+        parts.data[start:stop] = parts.data[start:stop][::-1]
+    return parts
+
+
+SPARSE_FORMS = {
+    "csc_array": sparse.csc_array,
+    "csr_matrix of int64": _indices_of_64_bits,
+    "coo_matrix": sparse.coo_matrix,
+    "entries in two parts": _entries_in_two_parts,
+}
+
+
+@every_estimator
+def test_form_of_sparse_samples_does_not_matter(estimator):
+    if not estimator.__sklearn_tags__().input_tags.sparse:
+        return
+    X, y = data_of(estimator)
+    X = np.where(np.abs(X) < 0.5, 0, X)
+    expected = clone(estimator).fit(sparse.csr_array(X), y)
+    score = expected.score(sparse.csr_array(X), y)
+    for name, form in SPARSE_FORMS.items():
+        samples = form(X)
+        learner = clone(estimator).fit(samples, y)
+        images = output(learner, samples)
+        np.testing.assert_allclose(images, output(expected, X), atol=1e-6, err_msg=name)
+        assert expected.score(samples, y) == pytest.approx(score), name
+
+
+@every_estimator
+def test_frames_are_arrays(estimator):
+    X, y = data_of(estimator)
+    if X.ndim == 3:  # which no frame has
+        return
+    expected = clone(estimator).fit(X, y)
+    for library in map(pytest.importorskip, ("pandas", "polars")):
+        frame = library.DataFrame(dict(zip("abcd", X.T, strict=True)))
+        learner = clone(estimator).fit(frame, library.Series(y))
+        np.testing.assert_allclose(output(learner, frame), output(expected, X), atol=1e-12)
+        assert learner.feature_names_in_.tolist() == list("abcd")
+        assert learner.score(frame, library.Series(y)) == pytest.approx(expected.score(X, y))
+
+
+@every_estimator
+def test_memory_mapped_input(estimator, tmp_path):
+    X, y = data_of(estimator)
+    weights = {"sample_weight": np.linspace(1, 2, len(y))}
+    weights = weights if has_fit_parameter(estimator, "sample_weight") else {}
+    mapped = {}
+    for name, array in {"X": X, "y": y, **weights}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    X_mapped, y_mapped = mapped.pop("X"), mapped.pop("y")
+    learner = clone(estimator).fit(X_mapped, y_mapped, **mapped)
+    expected = clone(estimator).fit(X, y, **weights)
+    np.testing.assert_array_equal(output(learner, X_mapped), output(expected, X))
+    assert learner.score(X_mapped, y_mapped, **mapped) == expected.score(X, y, **weights)
+
+
+@every_estimator
+def test_jobs_do_not_change_a_bit(estimator):
+    X, y = data_of(estimator)
+    forms = [X]
+    if estimator.__sklearn_tags__().input_tags.sparse:
+        forms.append(sparse.csr_array(X))
+    expected = [output(clone(estimator).fit(form, y), X) for form in forms]
+    fits = [delayed(clone(estimator).fit)(form, y) for form in forms]
+    for backend in ("threading", "loky"):
+        # Processes get all arrays mapped to memory, read-only.
+        with warnings.catch_warnings(), parallel_config(backend, max_nbytes=1):
+            # They do not know the filters of the tests.
+            warnings.simplefilter("ignore")
+            learners = Parallel(n_jobs=2)(fits)
+            if has(estimator, "n_jobs"):
+                learners += [clone(estimator).set_params(n_jobs=2).fit(form, y) for form in forms]
+        for learner, images in zip(learners, 2 * expected, strict=False):
+            np.testing.assert_array_equal(output(learner, X), images)
+
+
+def test_fits_that_overlap_leave_the_threads_of_blas_as_they_were():
+    X, y = data_of(RAMLSVR())
+    first_began, second_began, first_ended = Event(), Event(), Event()
+
+    def first(problem, **options):
+        first_began.set()
+        assert second_began.wait(60)
+        return SOLVERS["newton"](problem, **options)
+
+    def second(problem, **options):
+        second_began.set()
+        assert first_ended.wait(60)
+        return SOLVERS["newton"](problem, **options)
+
+    before = threadpool_info()
+    with ThreadPoolExecutor() as threads:
+        earlier = threads.submit(RAMLSVR(solver=first).fit, X, y)
+        assert first_began.wait(60)
+        later = threads.submit(RAMLSVR(solver=second).fit, X, y)
+        earlier.result()
+        first_ended.set()
+        later.result()
+    assert threadpool_info() == before
+
+
 @every_default
 def test_arguments_are_not_changed(estimator, classes):
     X, y = (array.copy() for array in classes)
@@ -414,11 +603,11 @@ def test_arguments_are_not_changed(estimator, classes):
 @every_configuration
 def test_order_of_the_samples_does_not_matter(estimator, data):
     X, y = data
-    if not is_suited(estimator, y) or has_folds(estimator):
+    if not is_suited(estimator, y):
         return
     order = np.random.default_rng(1).permutation(len(y))
-    expected = precise(estimator).fit(X, y)
-    learner = precise(estimator).fit(X[order], y[order])
+    expected = precise(with_folds_of(estimator, np.arange(len(y)))).fit(X, y)
+    learner = precise(with_folds_of(estimator, order)).fit(X[order], y[order])
     assert_same_metric(learner, expected)
     if not has_certificate(learner):  # nor pairs
         return
@@ -426,25 +615,50 @@ def test_order_of_the_samples_does_not_matter(estimator, data):
     assert found == {frozenset(pair) for pair in expected.pairs_.tolist()}
 
 
+@every_certified_default
+def test_order_of_the_pairs_does_not_matter(estimator):
+    if has_folds(estimator):  # whose pairs are chosen in each fold
+        return
+    X, y = data_of(estimator)
+    pairs = clone(estimator).fit(X, y).pairs_
+    rng = np.random.default_rng(0)
+    other = rng.permuted(rng.permutation(pairs), axis=1)
+    expected = precise(estimator).set_params(pairs=pairs).fit(X, y)
+    learner = precise(estimator).set_params(pairs=other).fit(X, y)
+    assert_same_metric(learner, expected)
+    # Of relations that are given, the stored ones are the pairs.
+    relations = sparse.coo_array((expected.relations_, tuple(pairs.T)), shape=(len(y), len(y)))
+    order = rng.permutation(len(pairs))
+    stored = (expected.relations_[order], tuple(pairs[order, ::-1].T))
+    rated = precise(estimator).set_params(relation="precomputed")
+    expected = clone(rated).fit(X, relations)
+    learner = clone(rated).fit(X, sparse.coo_array(stored, shape=relations.shape))
+    assert_same_metric(learner, expected)
+
+
 @every_configuration
 def test_weight_is_repetition(estimator, data):
     X, y = data
-    if not is_suited(estimator, y) or has_folds(estimator):
+    if not is_suited(estimator, y):
         return
     weight = np.random.default_rng(2).integers(0, 4, len(y))
-    repeated = precise(estimator).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
-    weighted = precise(estimator).fit(X, y, sample_weight=weight)
+    rows = np.repeat(np.arange(len(y)), weight)
+    repeated = precise(with_folds_of(estimator, rows)).fit(X[rows], y[rows])
+    weighted = precise(with_folds_of(estimator, np.arange(len(y))))
+    weighted.fit(X, y, sample_weight=weight)
     assert_same_metric(weighted, repeated)
 
 
 @every_configuration
 def test_weight_zero_is_absence(estimator, data):
     X, y = data
-    if not is_suited(estimator, y) or has_folds(estimator):
+    if not is_suited(estimator, y):
         return
     weight = np.where(np.arange(len(y)) % 4 == 1, 0.0, 1.0)
-    absent = precise(estimator).fit(X[weight > 0], y[weight > 0])
-    weighted = precise(estimator).fit(X, y, sample_weight=weight)
+    rows = np.flatnonzero(weight)
+    absent = precise(with_folds_of(estimator, rows)).fit(X[rows], y[rows])
+    weighted = precise(with_folds_of(estimator, np.arange(len(y))))
+    weighted.fit(X, y, sample_weight=weight)
     assert_same_metric(weighted, absent)
     if has_certificate(weighted):
         assert set(weighted.pairs_.ravel()) <= set(np.flatnonzero(weight))
@@ -493,10 +707,12 @@ def test_unit_of_a_number_does_not_matter(estimator, factor, offset, numbers):
 @pytest.mark.parametrize("repeat", [np.repeat, lambda a, n, axis: np.concatenate([a] * n)])
 def test_number_of_equal_samples_does_not_matter(estimator, repeat, data):
     X, y = data
-    if not is_suited(estimator, y) or has_folds(estimator):
+    if not is_suited(estimator, y):
         return
-    expected = precise(estimator).fit(X, y)
-    learner = precise(estimator).fit(repeat(X, 3, axis=0), repeat(y, 3, axis=0))
+    rows = np.arange(len(y))
+    expected = precise(with_folds_of(estimator, rows)).fit(X, y)
+    rows = repeat(rows, 3, axis=0)
+    learner = precise(with_folds_of(estimator, rows)).fit(X[rows], y[rows])
     assert_same_metric(learner, expected)
 
 
@@ -508,6 +724,122 @@ def test_names_of_the_classes_do_not_matter(estimator, classes):
         named = np.asarray(names, dtype=object if isinstance(names, list) else None)[y]
         learner = clone(estimator).fit(X, named)
         np.testing.assert_array_equal(matrix_of(learner), expected)
+
+
+# Whatever the numbers are
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(estimator, seed):
+    """Few samples, and numbers as targets, but classes for the hinge loss."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rng.integers(10, 17), rng.integers(2, 5)))
+    y = X[:, 0] + X[:, 1] ** 2
+    return X, (y > np.median(y)).astype(int) if has_hinge(estimator) else y
+
+
+@every_default
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@settings(max_examples=2, deadline=None)
+@given(seed=seeds, step=st.sampled_from([1e-9, 0.5, 1.0]))
+def test_learned_distance_is_one(estimator, seed, step):
+    X, y = drawn(estimator, seed)
+    X = step * np.round(X / step)  # samples and distances that are equal
+    learner = clone(estimator).fit(X, y)
+    matrix = learner.get_mahalanobis_matrix()
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert np.linalg.eigvalsh(matrix).min() >= -1e-12 * np.abs(matrix).max()
+    distance = learner.get_metric()
+    distances = np.array([[distance(left, right) for right in X[:8]] for left in X[:8]])
+    np.testing.assert_array_equal(distances, distances.T)
+    np.testing.assert_array_equal(distances.diagonal(), 0)
+    assert distances.min() >= 0
+    through = (distances[:, :, None] + distances).min(axis=1)
+    assert (distances <= through + 1e-12 * distances.max()).all()
+
+
+@every_default
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@settings(max_examples=2, deadline=None)
+@given(seed=seeds, offset=st.floats(-100, 100), exponent=st.floats(-4, 4))
+def test_rotation_translation_and_scale_do_not_matter(estimator, seed, offset, exponent):
+    X, y = drawn(estimator, seed)
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(X.shape[1],) * 2))[0]
+    factor = 10.0**exponent
+    expected = precise(estimator).fit(X, y)
+    learner = precise(estimator).fit(factor * (X @ rotation + offset), y)
+    assert_same_metric(learner, expected, factor**2, rotation)
+
+
+@every_certified_default
+@pytest.mark.filterwarnings(
+    "ignore:.* learned the zero metric", "ignore::sklearn.exceptions.ConvergenceWarning"
+)
+@settings(max_examples=2, deadline=None)
+@given(seed=seeds, max_iter=st.integers(1, 6))
+def test_gap_is_a_true_bound(estimator, seed, max_iter):
+    X, y = drawn(estimator, seed)
+    best = precise(estimator).fit(X, y)
+    learner = clone(estimator).set_params(tol=1e-10, max_iter=max_iter)
+    if has_folds(estimator):
+        learner.set_params(Cs=[best.C_])
+        best.set_params(Cs=[best.C_]).fit(X, y)
+    learner.fit(X, y)
+    assert learner.dual_gap_ >= 0
+    rounding = 1e-9 * best.objective_
+    assert learner.objective_ * (1 - learner.dual_gap_) <= best.objective_ + rounding
+    assert best.objective_ * (1 - best.dual_gap_) <= learner.objective_ + rounding
+    difference = np.linalg.norm(matrix_of(learner) - matrix_of(best))
+    assert difference <= learner.metric_error_bound_ + best.metric_error_bound_ + 1e-12
+
+
+@every_certified_default
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@settings(max_examples=2, deadline=None)
+@given(seed=seeds, exponents=st.lists(st.floats(-4, 0), min_size=3, max_size=3))
+def test_path_of_regularisation_is_monotone(estimator, seed, exponents):
+    if has_folds(estimator):  # which has no path of its own
+        return
+    X, y = drawn(estimator, seed)
+    Cs = 10 ** np.sort(exponents)
+    path = clone(estimator).set_params(tol=1e-8).fit_path(X, y, Cs)
+    for weaker, stronger in pairwise(path):
+        # The more the pairs count, the larger is the metric, and the smaller the mean loss.
+        size, next_size = (np.linalg.norm(matrix_of(learner)) for learner in (weaker, stronger))
+        bound = weaker.metric_error_bound_ + stronger.metric_error_bound_
+        assert size <= next_size + bound + 1e-12
+        loss = (weaker.objective_ - size**2 / 2) / weaker.C_
+        next_loss = (stronger.objective_ - next_size**2 / 2) / stronger.C_
+        assert next_loss <= loss + bound * (size + next_size + bound) / weaker.C_ + 1e-9
+        assert weaker.objective_ * (1 - weaker.dual_gap_) <= stronger.objective_
+
+
+TARGETS = {
+    "classes": lambda rng: rng.integers(0, 3, 9),
+    "numbers": lambda rng: rng.integers(-4, 5, 9) / 7,
+    "several numbers": lambda rng: rng.integers(-4, 5, (9, 3)) / 7,
+    "label sets": lambda rng: rng.integers(0, 2, (9, 3)),
+    "distributions": lambda rng: rng.dirichlet(np.ones(3), 4)[rng.integers(0, 4, 9)],
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds)
+def test_relations_are_symmetric_and_smallest_at_equality(kind, seed):
+    y = TARGETS[kind](np.random.default_rng(seed))
+    assume(len(np.unique(y, axis=0)) > 1)
+    relation = resolve_relation("auto", y)
+    pairs = np.indices((9, 9)).reshape(2, -1).T
+    values = relation(relation.encode(y), pairs).reshape(9, 9)
+    np.testing.assert_array_equal(values, values.T)
+    at_equality = -1 if kind == "classes" else 0
+    rows = y.reshape(9, -1)
+    is_equal = (rows[:, None] == rows).all(axis=2)
+    np.testing.assert_array_equal(values == at_equality, is_equal)
+    assert values.min() == at_equality
 
 
 # Stopping, going on, being watched

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from public_estimators import EVERY
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
 from metricalign import (
     PSDSVR,
@@ -20,10 +25,10 @@ from metricalign import (
     MetricLearnerCV,
     NeighborhoodAlignment,
     RelationAlignment,
-    RelationAlignmentCV,
 )
-from metricalign.base import components_of
+from metricalign.base import EmbeddingLearner, components_of
 from metricalign.cones import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
+from metricalign.linear_base import LinearMetricLearner
 from metricalign.relations import resolve_relation
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
@@ -33,6 +38,11 @@ hostile = importlib.import_module("hostile")
 CORE = [
     *(f"X {name}, y {kind}" for name in ("rank one", "two samples") for kind in hostile.KINDS),
     "X columns of zeros, y classes",
+    "X constant columns, y numbers",
+    "X each sample three times, y numbers",
+    "X all samples equal, y classes",
+    "X times 1e-300, y numbers",
+    "X times 1e300, y classes",
     "X nearly constant column, y numbers",
     "X two distinct samples, y classes",
     "X times 1e-160, y numbers",
@@ -46,10 +56,14 @@ CORE = [
     "X sparse with stored zeros, y numbers",
     "X one feature of two values, y classes",
     "X 10 samples, 50 features, y numbers",
+    "all numbers equal",
+    "all classes equal",
+    "all label sets equal",
     "one sample per class",
     "one number 1e15",
     "numbers over all of float64",
     "equal samples of different classes",
+    "pairs of equal samples, different numbers",
     "1,000 labels, none set",
     "1,000 labels, one set once",
     "relation with outliers of 1e6",
@@ -58,30 +72,95 @@ CORE = [
     "weights of 1e300",
     "weights from 1e-12 to 1e12",
 ]
-OPTIONS = {
-    RelationAlignmentCV: {"Cs": 2, "cv": 2},
-    MetricLearnerCV: {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
-}
-ESTIMATORS = [
-    clone(estimator).set_params(**OPTIONS.get(type(estimator), {})) for estimator in hostile.PUBLIC
-]
+every_estimator = pytest.mark.parametrize(
+    "estimator",
+    [item for item in EVERY if isinstance(item, EmbeddingLearner)],
+    ids=lambda estimator: type(estimator).__name__,
+)
 
 
-@pytest.mark.parametrize("given", CORE)
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
-def test_right_answer_or_clear_error(estimator, given):
-    hostile.judge(estimator, hostile.INPUTS[given]())
+@pytest.mark.parametrize("name", CORE)
+@every_estimator
+def test_right_answer_or_clear_error(estimator, name):
+    hostile.judge(estimator, hostile.INPUTS[name]())
+
+
+@every_estimator
+@settings(max_examples=4, deadline=None)
+@given(data=st.data())
+def test_right_answer_or_clear_error_whatever_the_numbers(estimator, data):
+    n_samples, n_features = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 4)))
+    # So that samples, features and distances are equal.
+    values = st.sampled_from([0.0, -1.0, 1.0, 2.0, 1e-8, 1e4])
+    X = data.draw(arrays(float, (n_samples, n_features), elements=values))
+    y = data.draw(arrays(int, n_samples, elements=st.integers(0, 2)))
+    is_number = data.draw(st.booleans())
+    weight = data.draw(
+        st.none() | arrays(float, n_samples, elements=st.sampled_from([0.0, 1.0, 3.0]))
+    )
+    if not has_fit_parameter(estimator, "sample_weight"):
+        weight = None
+    hostile.judge(estimator, hostile.Input(X, y / 3 if is_number else y, weight))
+
+
+@every_estimator
+def test_pairs_of_equal_samples(estimator):
+    # Cross-validation takes no array of pairs.
+    if not isinstance(estimator, LinearMetricLearner) or hasattr(estimator, "cv"):
+        return
+    X = np.random.default_rng(0).normal(size=(20, 3))[np.arange(40) // 2]
+    y = (X[:, 0] > 0).astype(int)
+    equal = np.arange(40).reshape(-1, 2)
+    with pytest.raises(ValueError, match=r"\bpairs\b"):
+        clone(estimator).set_params(pairs=equal).fit(X, y)
+    other = np.random.default_rng(0).permutation(equal.ravel()).reshape(-1, 2)
+    learner = clone(estimator).set_params(pairs=np.concatenate([equal, other])).fit(X, y)
+    assert np.isfinite(learner.transform(X)).all()
+    np.testing.assert_array_equal(learner.pair_distance(X[equal]), 0)
+
+
+@every_estimator
+@pytest.mark.filterwarnings("ignore:.* keeps Euclid's distance")
+def test_5000_features(estimator):
+    X = np.random.default_rng(0).normal(size=(8, 5000)).astype(np.float32)
+    learner = clone(estimator)
+    if isinstance(learner, MetricLearnerCV):
+        # Means with Euclid's distance take the eigenvalues of large matrices.
+        learner.set_params(candidates=[NeighborhoodAlignment()])
+    images = learner.fit(X, np.arange(8) % 2).transform(X)
+    assert np.isfinite(images).all()
+    assert images.any()
+
+
+@every_estimator
+@pytest.mark.filterwarnings(
+    "ignore:The least populated class",
+    "ignore:n_same=",
+    # Nearly all pairs are of different classes.
+    "ignore:.* learned the zero metric",
+    "ignore:.* cannot tell the learned metric",
+    "ignore:.* keeps Euclid's distance",
+)
+def test_10_000_classes(estimator):
+    X = np.random.default_rng(0).normal(size=(10_010, 2)).astype(np.float32)
+    y = np.arange(10_010) % 10_000
+    learner = clone(estimator)
+    if "batch_size" in learner.get_params():
+        learner.set_params(batch_size=2000)
+    learner.fit(X, [f"class {number}" for number in y])
+    assert np.isfinite(learner.transform(X)).all()
+    assert learner.relation_.kind == "multiclass"
 
 
 def test_the_judge_is_not_fooled(monkeypatch):
-    given = hostile.Input(np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) / 7)
+    samples = hostile.Input(np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) / 7)
 
     def changed(**attributes):
-        learner = PSDSVR().fit(given.X, given.y)
+        learner = PSDSVR().fit(samples.X, samples.y)
         vars(learner).update({name: change(learner) for name, change in attributes.items()})
         return learner
 
-    hostile.check_fit(changed(), given, [])
+    hostile.check_fit(changed(), samples, [])
     for attributes in (
         {"objective_": lambda learner: 0.999 * learner.objective_},
         {"intercept_": lambda learner: learner.intercept_ + 1},
@@ -94,7 +173,7 @@ def test_the_judge_is_not_fooled(monkeypatch):
         {"dual_gap_": lambda learner: 1.0, "converged_": lambda learner: False},
     ):
         with pytest.raises(hostile.WrongAnswerError):
-            hostile.check_fit(changed(**attributes), given, [])
+            hostile.check_fit(changed(**attributes), samples, [])
 
 
 # What was mended

@@ -1,20 +1,27 @@
 """Saved models: what a loader has to trust, and which releases load them."""
 
 import pickle
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 import skops.io
+from public_estimators import EVERY, data_of, output
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
+from skops.io.exceptions import UntrustedTypesFoundException
 
 import metricalign
 from metricalign import PSDSVR, RelationAlignment
+from metricalign.command_line.tables import InputError, read_table
+from metricalign.datasets import fetch_dataset
+from metricalign.datasets.sources import read_mat, read_mulan
 from metricalign.multilabel import MLkNN
 from metricalign.pair_classification import PairClassifier
 
-PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
 PAIRS = np.random.default_rng(0).normal(size=(60, 2, 3))
 JUDGMENTS = np.where(np.abs(PAIRS[:, 0] - PAIRS[:, 1])[:, 0] < 1, 1, -1)
 
@@ -41,16 +48,102 @@ def saved(model, file_format):
     return file, lambda file: skops.io.loads(file, trusted=types)
 
 
-@pytest.mark.parametrize("estimator", PUBLIC, ids=lambda item: item.__name__)
-def test_skops_files_need_public_types_only(estimator, wine):
-    X, y = wine
-    learner = estimator().fit(X, y)
+# scikit-learn's own neighbour search, which MLkNN is made of, is not trusted either.
+SEARCH = {
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+}
+# Networks are more than skops can save.
+every_saved = pytest.mark.parametrize(
+    "estimator",
+    [item for item in EVERY if ".deep" not in type(item).__module__],
+    ids=lambda item: type(item).__name__,
+)
+
+
+@every_saved
+def test_skops_files_need_public_types_only(estimator):
+    X, y = data_of(estimator)
+    learner = clone(estimator).fit(X, y)
     file = skops.io.dumps(learner)
     types = skops.io.get_untrusted_types(data=file)
-    assert [name for name in types if not is_public(name)] == []
+    expected = SEARCH if isinstance(estimator, MLkNN) else set()
+    assert {name for name in types if not is_public(name)} == expected
+    with pytest.raises(UntrustedTypesFoundException, match=type(estimator).__name__):
+        skops.io.loads(file)
     loaded = skops.io.loads(file, trusted=types)
-    np.testing.assert_array_equal(loaded.transform(X), learner.transform(X))
+    np.testing.assert_array_equal(output(loaded, X), output(learner, X))
     assert loaded.score(X, y) == learner.score(X, y)
+
+
+@pytest.mark.parametrize("file_format", ["pickle", "skops"])
+@every_saved
+def test_every_estimator_of_an_incompatible_release_is_refused(estimator, file_format, monkeypatch):
+    learner = clone(estimator).fit(*data_of(estimator))
+    monkeypatch.setattr(metricalign, "__version__", "0.1.3")
+    file, load = saved(learner, file_format)
+    monkeypatch.setattr(metricalign, "__version__", "0.1.0")
+    assert vars(load(file)).keys() == vars(learner).keys()
+    monkeypatch.setattr(metricalign, "__version__", "0.2.0")
+    with pytest.raises(ValueError, match=r"saved by metricalign 0\.1\.3, and metricalign 0\.2\.0"):
+        load(file)
+
+
+def test_a_network_of_an_incompatible_release_is_refused(monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("skorch")
+    from metricalign.deep import HRAML
+
+    X, y = data_of(HRAML())
+    learner = HRAML(max_iter=1, random_state=0).fit(X, y)
+    monkeypatch.setattr(metricalign, "__version__", "0.1.3")
+    file = pickle.dumps(learner)
+    np.testing.assert_array_equal(pickle.loads(file).transform(X), learner.transform(X))
+    monkeypatch.setattr(metricalign, "__version__", "0.2.0")
+    with pytest.raises(ValueError, match=r"HRAML was saved by metricalign 0\.1\.3"):
+        pickle.loads(file)
+
+
+class Opens:
+    """Pickled, it makes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".pkl", ".csv", ".parquet", ".mat", ".arff"])
+def test_no_code_of_a_file_of_data_is_executed(suffix, tmp_path, monkeypatch):
+    made, path = tmp_path / "made", tmp_path / f"table{suffix}"
+    content = pickle.dumps({"X": Opens(made), "Y": Opens(made)})
+    path.write_bytes(content)
+    monkeypatch.setenv("METRICALIGN_DATA", str(tmp_path))
+    readers = {
+        ".npz": lambda: fetch_dataset("table"),
+        ".mat": lambda: read_mat([path]),
+        ".arff": lambda: read_mulan([path]),
+    }
+    with pytest.raises((ValueError, InputError)):
+        readers.get(suffix, lambda: read_table(path))()
+    assert not made.exists()
+    pickle.loads(content)
+    assert made.exists()
+
+
+def test_no_code_of_the_cache_is_executed(tmp_path, monkeypatch):
+    monkeypatch.delenv("METRICALIGN_DATA", raising=False)
+    made, cache = tmp_path / "made", tmp_path / "metricalign"
+    cache.mkdir()
+    objects = np.array([Opens(made)], dtype=object)
+    np.savez(cache / "emotions.npz", X=objects, Y=objects)
+    content = (cache / "emotions.npz").read_bytes()
+    # Who can write the file can write its checksum.
+    (cache / "emotions.sha256").write_text(sha256(content).hexdigest())
+    with pytest.raises(ValueError, match=r"emotions\.npz is not a file of plain arrays"):
+        fetch_dataset("emotions", data_home=tmp_path, download_if_missing=False)
+    assert not made.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Every public estimator, fitted quickly, and a few samples that it takes."""
+
+from importlib.util import find_spec
+
+import numpy as np
+from sklearn.datasets import load_wine
+from sklearn.preprocessing import StandardScaler
+
+import metricalign
+from metricalign import PSDSVR, NeighborhoodAlignment
+from metricalign.multilabel import MLkNN
+from metricalign.pair_classification import PairClassifier
+
+# Few fits where one estimator fits many times.
+OPTIONS = {
+    "IteratedMetricLearner": {"n_rounds": 2},
+    "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
+    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
+}
+LINEAR = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metricalign.__all__]
+EVERY = [*LINEAR, MLkNN(5), PairClassifier()]
+if find_spec("torch") and find_spec("skorch"):
+    import torch
+
+    from metricalign.deep import HRAML
+
+    torch.set_num_threads(1)  # which would mostly wait for each other
+    EVERY.append(HRAML(max_iter=2, random_state=0))
+
+
+def data_of(estimator):
+    """Read-only samples of three classes, or judged pairs of them, which suit every method."""
+    X, y = load_wine(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X[::5, :4]), y[::5]
+    if isinstance(estimator, PairClassifier):
+        pairs = np.random.default_rng(0).choice(len(X), (40, 2))
+        X, y = X[pairs], np.where(np.equal(*y[pairs].T), 1, -1)
+    for array in (X, y):
+        array.flags.writeable = False
+    return X, y
+
+
+def output(learner, X):
+    """What a fitted estimator makes of samples, before any decision."""
+    for name in ("predict_proba", "decision_function", "transform"):
+        if hasattr(learner, name):
+            return getattr(learner, name)(X)
+    raise AttributeError(f"{learner} has no output.")
