@@ -97,6 +97,7 @@ SECTIONS = {  # others follow, under their own names
     "deep": "Deep metrics",
     "relations": "Relations",
     "pairs": "Pairs",
+    "neighbors": "Search of neighbours",
     "losses": "Losses",
     "cones": "Cones",
     "solvers": "Solvers",

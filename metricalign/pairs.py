@@ -478,7 +478,8 @@ class NearestPairs(BaseEstimator):
     neighbors : transformer, default=None
         How neighbours are searched: a transformer in the manner of
         :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
-        and ``mode="distance"``, exact or approximate. It may return a sample as its own
+        and ``mode="distance"``, exact or approximate such as
+        :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
         neighbours of others. None: scikit-learn's exact Euclidean search.
 
@@ -587,7 +588,8 @@ class NearestClassPairs(BaseEstimator):
     neighbors : transformer, default=None
         How neighbours are searched: a transformer in the manner of
         :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
-        and ``mode="distance"``, exact or approximate. It may return a sample as its own
+        and ``mode="distance"``, exact or approximate such as
+        :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
         neighbours of others. None: scikit-learn's exact Euclidean search.
 

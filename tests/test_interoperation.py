@@ -179,9 +179,6 @@ def test_graph_of_neighbours(wine, learner):
     np.testing.assert_array_equal(by_graph.predict(X[1::2]), direct.predict(X[1::2]))
 
 
-@pytest.mark.filterwarnings(
-    "ignore:builtin type [sS]wig:DeprecationWarning",  # on import, from Python 3.12 on
-)
 def test_faiss_finds_the_neighbours_of_the_learned_distance(wine, learner):
     import faiss
 

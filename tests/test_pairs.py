@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.neighbors import KNeighborsTransformer, NearestNeighbors
 
 from metricalign import pairs as pairs_module
+from metricalign.neighbors import FaissTransformer
 from metricalign.pairs import (
     AllPairs,
     NearestClassPairs,
@@ -151,6 +152,7 @@ searches = st.sampled_from(
         KNeighborsTransformer(mode="distance", algorithm="brute"),
         GraphTransformer(include_self=True),
         GraphTransformer(include_self=False),
+        FaissTransformer(),  # exact among so few samples
     ]
 )
 
