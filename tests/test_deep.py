@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -23,7 +23,7 @@ pytest.importorskip("skorch")
 
 from torch import nn  # noqa: E402
 
-from metricalign import RelationAlignment  # noqa: E402
+from metricalign import PSDSVR, RelationAlignment  # noqa: E402
 from metricalign.deep import HRAML  # noqa: E402
 from metricalign.deep.batches import (  # noqa: E402
     AlignmentData,
@@ -71,8 +71,9 @@ def learner(classes):
 # scikit-learn's conventions
 
 
+@pytest.mark.filterwarnings("ignore:PSDSVR")  # to which random targets are a puzzle
 @parametrize_with_checks(
-    [HRAML(max_iter=3), HRAML(max_iter=3, loss="approx_ndcg", normalize=False)]
+    [HRAML(max_iter=3), HRAML(max_iter=3, loss="approx_ndcg", refine=PSDSVR())]
 )
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
@@ -269,6 +270,117 @@ def test_network_learns_what_no_linear_map_can():
     assert error[network] < error[linear]
 
 
+# The start from a linear metric
+
+
+def first_layer(learner):
+    """Gram matrix of the first layer."""
+    weight = learner.module_.module[0].weight.detach().numpy().astype(np.float64)
+    return weight.T @ weight
+
+
+@pytest.mark.parametrize("unit", [1.0, 1024.0])
+def test_network_starts_from_the_linear_metric(unit, classes):
+    X, y = unit * classes[0], classes[1]
+    untrained = HRAML(
+        **SMALL | {"max_iter": 1}, refine=PSDSVR(), learning_rate=1e-9, early_stopping=False
+    ).fit(X, y)
+    linear = PSDSVR().fit(X, y)
+    learned = first_layer(untrained) - 0.1 * np.eye(13)
+    matrix = linear.get_mahalanobis_matrix()
+    np.testing.assert_allclose(learned / learned[0, 0], matrix / matrix[0, 0], atol=1e-4)
+    # The images vary as much as what the network gets.
+    samples = (X - untrained.offset_) / untrained.scale_
+    covariance = np.cov(samples.T, bias=True)
+    assert np.trace(covariance) == pytest.approx(13)
+    assert np.trace(learned @ covariance) == pytest.approx(13, rel=1e-4)
+    trained = HRAML(**SMALL, refine=PSDSVR(), early_stopping=False).fit(X, y)
+    assert np.abs(first_layer(trained) - first_layer(untrained)).max() > 0.01
+
+
+def test_linear_metric_does_not_see_the_validation_samples(numbers):
+    X, y = numbers
+    learner = HRAML(**SMALL, refine=PSDSVR(), validation_fraction=0.3).fit(X, y)
+    n_validation = int(np.ceil(0.3 * len(y)))
+    training = np.sort(np.random.RandomState(0).permutation(len(y))[n_validation:])
+    expected = PSDSVR().fit(X[training], y[training]).get_mahalanobis_matrix()
+    np.testing.assert_array_equal(learner.refined_.get_mahalanobis_matrix(), expected)
+
+
+def test_linear_metric_gets_the_relation(classes):
+    X, y = classes
+    assert HRAML(**SMALL).fit(X, y).refined_ is None
+    for own, expected in [("auto", "zero_one"), ("class", "class")]:
+        refine = PSDSVR(relation=own)
+        learner = HRAML(**SMALL, relation="zero_one", refine=refine).fit(X, y)
+        assert learner.refined_.relation_.name == expected
+        assert refine.relation == own
+        assert not hasattr(refine, "components_")
+
+
+@pytest.mark.parametrize("format", [np.asarray, sparse.coo_array])
+def test_linear_metric_of_precomputed_relations(format, numbers):
+    X, y = numbers
+    matrix = np.abs(y[:, None] - y) / np.ptp(y)
+    learner = HRAML(**SMALL, refine=PSDSVR(), relation="precomputed").fit(X, format(matrix))
+    training = np.sort(np.random.RandomState(0).permutation(len(y))[int(np.ceil(len(y) / 10)) :])
+    kept = matrix[np.ix_(training, training)]
+    expected = PSDSVR(relation="precomputed").fit(X[training], format(kept))
+    np.testing.assert_allclose(
+        learner.refined_.get_mahalanobis_matrix(), expected.get_mahalanobis_matrix(), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("format", [sparse.csr_array, list])
+def test_linear_metric_of_other_formats(format, classes):
+    X, y = classes
+    learner = HRAML(**SMALL, refine=PSDSVR())
+    expected = clone(learner).fit(X, y).transform(X)
+    samples = format(X) if format is sparse.csr_array else X.tolist()
+    images = learner.fit(samples, [f"wine {label}" for label in y]).transform(X)
+    np.testing.assert_allclose(images, expected, atol=1e-3)
+
+
+class Nothing(BaseEstimator):
+    """A learner under which all samples are the same."""
+
+    def fit(self, X, y):
+        self.n_features_ = X.shape[1]
+        return self
+
+    def get_mahalanobis_matrix(self):
+        return np.zeros((self.n_features_, self.n_features_))
+
+    def transform(self, X):
+        return np.zeros((len(X), 1))
+
+
+def test_linear_metric_that_is_zero_leaves_euclid(classes):
+    learner = HRAML(**SMALL | {"max_iter": 1}, refine=Nothing(), learning_rate=1e-9)
+    np.testing.assert_allclose(first_layer(learner.fit(*classes)), 0.1 * np.eye(13), atol=1e-5)
+
+
+def test_warm_start_keeps_the_linear_metric(classes):
+    X, y = classes
+    learner = HRAML(**SMALL, refine=PSDSVR(), warm_start=True, early_stopping=False).fit(X, y)
+    refined, last = learner.refined_, learner.loss_curve_[-1]
+    assert learner.fit(X, y).refined_ is refined
+    assert learner.loss_curve_[0] < 1.05 * last
+
+
+def test_linear_metric_helps_to_find_the_plane():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(700, 10))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    alone, started = (
+        HRAML(refine=refine, max_iter=30, random_state=0)
+        .fit(X[:400], y[:400])
+        .score(X[400:], y[400:])
+        for refine in (None, PSDSVR())
+    )
+    assert started > 0.8 > 0.7 > alone
+
+
 # Batches
 
 
@@ -372,6 +484,69 @@ def test_arrays_are_read_in_batches(pairs, classes, tmp_path):
     assert learner.score(on_disk, y) == learner.score(X, y)
     with pytest.raises(ValueError, match="expecting 13 features"):
         learner.transform(Chunked(X[:, :5], 32))
+
+
+class Counted:
+    """A source of Dask arrays that counts the entries that are read."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self.n_read = 0
+
+    def __getitem__(self, place):
+        part = self.array[place]
+        self.n_read += part.size
+        return part
+
+
+@pytest.mark.parametrize(
+    ("pairs", "dtype"), [("batch", np.float64), ("strength", np.float32), ("strength", np.uint8)]
+)
+def test_dask_arrays_are_computed_once_chunk_by_chunk(pairs, dtype, classes):
+    dask = pytest.importorskip("dask")
+    da = pytest.importorskip("dask.array")
+    X, y = classes
+    X = np.round(20 * X + 100).astype(dtype)
+    learner = HRAML(**SMALL, batch_size=16, pairs=pairs)
+    expected = clone(learner).fit(X, y)
+    images, score = expected.transform(X), expected.score(X, y)
+    source = Counted(X)
+    samples = da.from_array(source, chunks=((100, 0, 50, 28), (6, 7)))
+    targets = da.from_array(y, chunks=60)
+    n_read = set()
+    remember = dask.callbacks.Callback(finish=lambda *state: n_read.add(source.n_read))
+    with dask.config.set(scheduler="synchronous"), remember:
+        learner.fit(samples, targets)
+    # after each chunk of rows
+    assert n_read == {13 * 100, 13 * 150, 13 * 178}
+    np.testing.assert_array_equal(learner.transform(X), images)
+    lazy = learner.transform(samples)
+    assert source.n_read == 13 * 178
+    assert isinstance(lazy, da.Array)
+    assert lazy.chunks == ((100, 0, 50, 28), (4,))
+    computed = lazy.compute()
+    assert lazy.dtype == computed.dtype == images.dtype
+    # Products of fewer rows are added in another order.
+    np.testing.assert_allclose(computed, images, atol=1e-5 if dtype == np.float32 else 1e-12)
+    assert learner.score(samples, targets) == pytest.approx(score, abs=1e-4)
+
+
+def test_bad_dask_arrays_are_named(learner, classes):
+    da = pytest.importorskip("dask.array")
+    X, y = classes
+    samples = da.from_array(X, chunks=50)
+    with pytest.raises(ValueError, match="expecting 13 features"):
+        learner.transform(samples[:, :5])
+    with pytest.raises(ValueError, match=r"compute_chunk_sizes"):
+        HRAML(**SMALL).fit(samples[samples[:, 0] > 0], y)
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        HRAML(**SMALL).fit(samples[:, 0], y)
+    spoiled = da.where(samples == X[100, 3], np.nan, samples)
+    with pytest.raises(ValueError, match=r"\bX\b contains NaN"):
+        HRAML(**SMALL).fit(spoiled, y)
+    with pytest.raises(ValueError, match=r"\bX\b contains NaN"):
+        learner.transform(spoiled).compute()
 
 
 @pytest.mark.usefixtures("small_reads")
@@ -567,6 +742,8 @@ def test_divergence_is_an_error(classes):
         ("activation", "step"),
         ("normalize", "yes"),
         ("module", nn.Linear),
+        ("refine", "PSDSVR"),
+        ("refine", StandardScaler()),
         ("loss", "hinge"),
         ("layer_weights", (1.0,)),
         ("relation", "unrelated"),

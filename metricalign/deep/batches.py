@@ -27,7 +27,7 @@ def read_batch(X: Any, rows: NDArray | slice) -> NDArray:
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
-        In memory, memory-mapped, a Dask array or sparse.
+        In memory, memory-mapped, in chunks or sparse.
     rows : ndarray of int or slice
         Which rows.
 

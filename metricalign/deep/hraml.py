@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 from numbers import Integral, Real
+from tempfile import TemporaryFile
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
@@ -33,12 +36,17 @@ from metricalign.deep.batches import (
 )
 from metricalign.deep.losses import LOSSES, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
+from metricalign.distributed import in_memory, is_dask_array, map_rows, stand_in
 from metricalign.pairs import RandomPairs, check_pairs
 from metricalign.relations import PrecomputedRelation, TargetRelation, resolve_relation
 
 __all__ = ["HRAML"]
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+# Weight of Euclid's distance beside the learned one that a network starts from: what the learner
+# drops must not be lost.
+_WEIGHT_OF_EUCLID = 0.1
 
 # Rows that are read and mapped at a time outside training.
 _ROWS_AT_A_TIME = 4096
@@ -78,6 +86,13 @@ class HRAML(EmbeddingLearner):
         A network of your own in place of `hidden_layer_sizes`, `n_components` and `activation`.
         It gets samples as they are, in float32, and returns their images, or a list of the
         outputs of several layers, the images last. A copy of it is trained, from its weights.
+    refine : metric learner or None, default=None
+        Linear metric learner that the network starts from, such as ``PSDSVR()``. It is fitted to
+        the samples to train on, which must fit into memory, with the relation of this estimator
+        if its own is "auto". The network, or `module`, then gets one more layer, which comes
+        first, is linear and is trained with the others. It starts from the symmetric root of
+        c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
+        to the number of features. With `warm_start` it is only fitted the first time.
     loss : {"alignment", "approx_ndcg"} or torch.nn.Module, default="alignment"
         The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; or an object
         with the interface of those, such as ``AlignmentLoss(largest_distance=2.0)``.
@@ -135,6 +150,8 @@ class HRAML(EmbeddingLearner):
         The network, on the CPU.
     offset_, scale_ : ndarray of shape (n_features,), float
         The network gets ``(X - offset_) / scale_``.
+    refined_ : estimator or None
+        The fitted learner that the network started from.
     relation_ : TargetRelation
         Relation of the targets.
     relation_range_ : tuple of float
@@ -181,6 +198,7 @@ class HRAML(EmbeddingLearner):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "normalize": ["boolean"],
         "module": [None, nn.Module],
+        "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
         "loss": [StrOptions(set(LOSSES)), nn.Module],
         "layer_weights": [None, "array-like"],
         "relation": [str, callable],
@@ -209,6 +227,7 @@ class HRAML(EmbeddingLearner):
         activation: str = "relu",
         normalize: bool = False,
         module: nn.Module | None = None,
+        refine: Any = None,
         loss: str | nn.Module = "alignment",
         layer_weights: Sequence[float] | None = None,
         relation: str | Callable[[Any, Any], float] = "auto",
@@ -233,6 +252,7 @@ class HRAML(EmbeddingLearner):
         self.activation = activation
         self.normalize = normalize
         self.module = module
+        self.refine = refine
         self.loss = loss
         self.layer_weights = layer_weights
         self.relation = relation
@@ -269,7 +289,8 @@ class HRAML(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Memory-mapped and Dask arrays are read in batches.
+            Samples. Memory-mapped arrays are read in batches. A Dask array is computed once, chunk
+            by chunk, into a temporary file that is read in batches.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -293,6 +314,7 @@ class HRAML(EmbeddingLearner):
         starts_warm = self.warm_start and hasattr(self, "module_")
         device, loss = self._device(), self._loss()
         X = self._validate_samples(X, reset=not starts_warm, ensure_min_samples=2)
+        y = in_memory(y)
         relation = resolve_relation(self.relation, y)
         targets = relation.encode(y)
         if targets.shape[0] != X.shape[0]:
@@ -312,9 +334,14 @@ class HRAML(EmbeddingLearner):
         optimizer_options = {"optimizer__weight_decay": self.weight_decay}
         if self.optimizer == "sgd":
             optimizer_options["optimizer__momentum"] = self.momentum
+        refined = start = None
+        if starts_warm:
+            refined = self.refined_
+        elif self.refine is not None:
+            refined, start = self._start(X, y, targets, np.sort(training), scale)
         with _seeded(random_state, device):
             net = NeuralNet(
-                deepcopy(self.module_) if starts_warm else self._network(X.shape[1]),
+                deepcopy(self.module_) if starts_warm else self._network(X.shape[1], start),
                 criterion=LayeredLoss(loss, self.layer_weights),
                 optimizer=_OPTIMIZERS[self.optimizer],
                 lr=self.learning_rate,
@@ -327,7 +354,7 @@ class HRAML(EmbeddingLearner):
                 device=device,
                 verbose=self.verbose,
             ).fit(data)
-        self.offset_, self.scale_ = offset, scale
+        self.offset_, self.scale_, self.refined_ = offset, scale, refined
         self.relation_, self.relation_range_ = relation, range_
         self._store(net)
         return self
@@ -381,25 +408,28 @@ class HRAML(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Memory-mapped and Dask arrays are read in batches.
+            Samples. Memory-mapped arrays are read in batches; of a Dask array nothing is computed
+            yet.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The images: computed in float32 for samples in float32, else in float64.
+            The images: computed in float32 for samples in float32, else in float64. A Dask array
+            if X is one.
         """
         check_is_fitted(self)
-        X = self._validate_samples(X, reset=False)
-        dtype = X.dtype if X.dtype == np.float32 else np.dtype(np.float64)
-        device = self._device()
-        module = deepcopy(self.module_).to(device, getattr(torch, dtype.name))
-        images = np.empty((X.shape[0], self._n_features_out), dtype)
-        with torch.no_grad():
-            for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
-                batch = (read_batch(X, rows) - self.offset_) / self.scale_
-                batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
-                images[rows] = module(batch)[-1].cpu().numpy()
-        return images
+        images = partial(
+            _images,
+            module=self.module_,
+            offset=self.offset_,
+            scale=self.scale_,
+            n_components=self._n_features_out,
+            device=self._device(),
+        )
+        if is_dask_array(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return map_rows(images, X, self._n_features_out)
+        return images(self._validate_samples(X, reset=False))
 
     def _differences(self, left, right):
         return self.transform(left) - self.transform(right)
@@ -419,7 +449,26 @@ class HRAML(EmbeddingLearner):
     def _loss(self) -> nn.Module:
         return LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
 
-    def _network(self, n_features) -> nn.Module:
+    def _start(self, X, y, targets, rows, scale):
+        """A linear metric learned from the samples to train on, and the layer that starts there."""
+        refined = clone(self.refine)
+        relation = refined.get_params().get("relation")
+        if isinstance(relation, str) and relation == "auto":
+            refined.set_params(relation=self.relation)
+        if isinstance(self.relation, str) and self.relation == "precomputed":
+            y = targets[rows][:, rows]
+        else:
+            y = np.asarray(y)[rows]
+        X = X[rows]
+        variance = refined.fit(X, y).transform(X).var(axis=0).sum()
+        matrix = _WEIGHT_OF_EUCLID * np.eye(X.shape[1])
+        if variance > 0:
+            matrix += refined.get_mahalanobis_matrix() * (len(matrix) * scale**2 / variance)
+        # The symmetric root, the only one that does not turn with rounding.
+        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
+        return refined, (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
+
+    def _network(self, n_features, start) -> nn.Module:
         if self.module is not None:
             module = deepcopy(self.module)
         else:
@@ -430,9 +479,18 @@ class HRAML(EmbeddingLearner):
                     f"hidden layer; got {self.hidden_layer_sizes!r}."
                 )
             module = MultilayerPerceptron(sizes, self.activation)
+        if start is not None:
+            first = nn.Linear(n_features, n_features, bias=False)
+            first.weight.data = torch.from_numpy(start.astype(np.float32))
+            module = nn.Sequential(first, module)
         return EmbeddingNetwork(module, self.normalize)
 
     def _validate_samples(self, X, reset=True, **options):
+        if is_dask_array(X):
+            # An array of its shape stands for X; the entries are checked as they are computed.
+            options |= {"dtype": None, "ensure_all_finite": False}
+            validate_data(self, stand_in(X), reset=reset, **options)
+            return _on_disk(X, self)
         if not (isinstance(X, np.memmap) or hasattr(type(X), "chunks")):
             return validate_data(
                 self,
@@ -559,6 +617,31 @@ def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
             "Use more samples, or set early_stopping=False."
         )
     return float(smallest), float(largest)
+
+
+def _on_disk(X, estimator) -> np.memmap:
+    """A Dask array as a temporary file: a batch of random rows would compute all its chunks."""
+    with TemporaryFile() as file:
+        for start, end in pairwise(np.cumsum([0, *X.chunks[0]])):
+            rows = read_batch(X, slice(start, end))
+            check_array(rows, input_name="X", ensure_min_samples=0, estimator=estimator)
+            rows.tofile(file)
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        return np.memmap(file, dtype, "r", shape=X.shape)
+
+
+def _images(X, module, offset, scale, n_components, device) -> NDArray:
+    """What the network makes of samples."""
+    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    module = deepcopy(module).to(device, getattr(torch, dtype.name))
+    images = np.empty((X.shape[0], n_components), dtype)
+    with torch.no_grad():
+        for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
+            rows = slice(start, start + _ROWS_AT_A_TIME)
+            batch = (read_batch(X, rows) - offset) / scale
+            batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
+            images[rows] = module(batch)[-1].cpu().numpy()
+    return images
 
 
 def _location_and_scale(X) -> tuple[NDArray, float]:
