@@ -148,7 +148,8 @@ class DiscriminantAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If the targets are not related to the features linearly, so that M is zero.
+            If M is zero, as the targets have no linear relation to the features, or one that grows
+            with their similarity.
         """
         X = self._validate_samples(X, y)
         check_magnitude(X)
@@ -161,15 +162,20 @@ class DiscriminantAlignment(MetricLearner):
         weight = samples.weight / samples.weight.max()
         coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         between = self._between(coordinates, weight, samples)
-        if not between.any():
+        components = components_of(between.astype(X.dtype), self.n_components, basis.T)
+        if not components.any():
+            cause = "no linear relation to the features"
+            if between.any():
+                cause = (
+                    "only such a relation as no distance can have: similar samples, large values"
+                )
             warnings.warn(
-                f"{type(self).__name__} learned the zero metric: the targets have no linear "
-                "relation to the features. Another learner may find one that is not linear.",
+                f"{type(self).__name__} learned the zero metric: the targets have {cause}. Check "
+                "the sign of the relation, or try another learner.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        self.relation_ = samples.relation
-        self.components_ = components_of(between.astype(X.dtype), self.n_components, basis.T)
+        self.relation_, self.components_ = samples.relation, components
         return self
 
     def _between(self, X, weight, samples):

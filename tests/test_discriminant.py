@@ -113,6 +113,14 @@ def test_even_targets_have_no_linear_part():
     assert not learner.components_.any()
 
 
+def test_similarities_are_no_relation():
+    X, Y = samples()
+    similarities = -squared_distances(Y)
+    with pytest.warns(UserWarning, match="zero metric: .*only such a relation as no distance"):
+        learner = DiscriminantAlignment(relation="precomputed").fit(X, similarities)
+    assert not learner.components_.any()
+
+
 def test_what_cannot_be_learned_from_is_refused():
     X, Y = samples()
     learner = DiscriminantAlignment(relation="precomputed")
