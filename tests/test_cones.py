@@ -242,21 +242,38 @@ def test_another_projection_has_to_claim_the_span_itself():
 @each_cone
 @each_matrix
 def test_coordinates_are_sums_of_products(name, S):
-    projection = make_cone(name, len(S)).project(stored(name, S))
-    Z = np.random.default_rng(3).normal(size=(7, len(S)))
-    weights = np.linspace(-1, 2, 7)
-    total = sum(w * stored(name, np.outer(z, z)) for w, z in zip(weights, Z, strict=True))
+    """From the sum of matrices; their adjoint after them is the derivative."""
+    d = len(S)
+    projection = make_cone(name, d).project(stored(name, S))
+    rng = np.random.default_rng(4)
+    Z, weight = rng.normal(size=(7, d)), rng.normal(size=7)
+    total = stored(name, np.einsum("p,pi,pj->ij", weight, Z, Z))
     coordinates = projection.coordinates(total)
-    assert coordinates.shape == (projection.n_products(len(S)),)
-    assert_allclose(coordinates, weights @ projection.products(Z), atol=1e-9)
+    assert coordinates.shape == (projection.n_products(d),)
+    assert_allclose(coordinates, weight @ projection.products(Z), atol=1e-9)
     assert_allclose(
-        projection.from_coordinates(coordinates), projection.derivative(total), atol=1e-9
+        projection.from_coordinates(coordinates), projection.derivative(total), atol=1e-8
     )
-    # The one map is the adjoint of the other.
+    other = rng.normal(size=len(coordinates))
+    back = projection.from_coordinates(other)
+    assert_allclose(back, back.T, atol=1e-12)
+    assert np.vdot(back, total) == pytest.approx(other @ coordinates, abs=1e-8)
+    single = projection.from_coordinates(other.astype(np.float32))
+    assert_allclose(single, back, atol=1e-4)
+
+
+@each_cone
+def test_coordinates_keep_their_digits_where_the_projection_is_in_single_precision(name):
+    """The systems of Newton are solved in double precision, and their two maps are adjoint."""
+    projection = make_cone(name, 5, np.float32).project(
+        stored(name, symmetric(5, 0, 3.0)).astype("f")
+    )
+    total = stored(name, symmetric(5, 1))
+    coordinates = projection.coordinates(total)
     other = np.cos(np.arange(len(coordinates)))
-    matrix = projection.from_coordinates(other)
-    assert_allclose(matrix, matrix.T)
-    assert coordinates @ other == pytest.approx(np.vdot(total, matrix), abs=1e-9)
+    back = projection.from_coordinates(other)
+    assert coordinates.dtype == back.dtype == np.float64
+    assert np.vdot(back, total) == pytest.approx(other @ coordinates, rel=1e-12)
 
 
 @pytest.mark.parametrize("n_positive", [0, 1, 3, 6])
@@ -522,6 +539,14 @@ def test_pair_projection_needs_few_passes(n_pairs, n_features, seed):
     assert operator.n_passes - first <= 5
 
 
+def test_pair_projection_of_a_sum_of_many_pairs_is_the_sum():
+    """In 12 (12 + 1) / 2 = 78 dimensions: the working set grows by shares of itself at last."""
+    Z = random_pairs(300, 12)
+    projection = project_on_pairs(Z.T @ Z, Z)
+    assert_allclose(projection.matrix, Z.T @ Z, atol=1e-7)
+    assert np.count_nonzero(projection.coef) >= 78
+
+
 def test_pair_projection_of_a_matrix_that_is_hardly_there():
     """Tolerances are relative to the matrix."""
     Z = random_pairs(40, 4)
@@ -584,26 +609,3 @@ def test_diagonal_projection_takes_sparse_differences():
     for found, expected in [(projection.products(Z), kept), (projection.gram(Z), kept @ kept.T)]:
         assert isinstance(found, np.ndarray)
         assert_allclose(found, expected, atol=1e-14)
-
-
-@each_cone
-@each_matrix
-def test_coordinates_are_those_of_the_products(name, S):
-    """Sums of products from the sum of matrices; their adjoint after them is the derivative."""
-    d = len(S)
-    projection = make_cone(name, d).project(stored(name, S))
-    rng = np.random.default_rng(4)
-    Z, weight = rng.normal(size=(7, d)), rng.normal(size=7)
-    total = stored(name, np.einsum("p,pi,pj->ij", weight, Z, Z))
-    coordinates = projection.coordinates(total)
-    assert coordinates.shape == (projection.n_products(d),)
-    assert_allclose(coordinates, weight @ projection.products(Z), atol=1e-9)
-    assert_allclose(
-        projection.from_coordinates(coordinates), projection.derivative(total), atol=1e-8
-    )
-    other = rng.normal(size=len(coordinates))
-    back = projection.from_coordinates(other)
-    assert_allclose(back, back.T, atol=1e-12)
-    assert np.vdot(back, total) == pytest.approx(other @ coordinates, abs=1e-8)
-    single = projection.from_coordinates(other.astype(np.float32))
-    assert_allclose(single, back, atol=1e-4)

@@ -105,6 +105,18 @@ def test_threads_are_those_that_openmp_may_take(monkeypatch):
     assert started == [3]
 
 
+@needs_numba
+def test_threads_have_equal_shares_of_the_rows(monkeypatch):
+    monkeypatch.setattr(compiled, "_WORK_OF_A_THREAD", 1)
+    monkeypatch.setattr(compiled, "_openmp_effective_n_threads", lambda: 4)
+    graph = PairGraph(np.column_stack([np.arange(40), (np.arange(40) + 1) % 40]), 40)
+    shares = []
+    compiled._over_rows(
+        lambda start, stop, *arrays: shares.append((start, stop)), graph, np.ones((40, 3))
+    )
+    assert sorted(shares) == [(0, 10), (10, 20), (20, 30), (30, 40)]
+
+
 @each_module
 def test_pairs_of_identical_samples_have_distance_zero(kernels):
     X = np.random.default_rng(0).normal(size=(4, 37))

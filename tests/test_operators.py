@@ -240,6 +240,18 @@ def test_far_clusters_keep_their_small_distances(n_pairs, share_across):
 
 
 @each_size
+def test_far_clusters_are_told_in_any_units(n_pairs):
+    """Powers of two leave all digits as they are, whether distances are large or small."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 4)) + 1e8 * np.repeat([0, 1], 15)[:, None]
+    pairs = rng.integers(15, size=(n_pairs, 2)) + 15 * rng.integers(2, size=(n_pairs, 1))
+    distances = PairOperator(X, pairs).distances(np.eye(4))
+    for unit in (2.0**-20, 2.0**20):
+        in_units = PairOperator(unit * X, pairs).distances(np.eye(4))
+        assert_array_equal(in_units / unit**2, distances)
+
+
+@each_size
 def test_far_clusters_keep_their_small_adjoint(n_pairs):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 4)) + 1e8 * np.repeat([0, 1], 15)[:, None]

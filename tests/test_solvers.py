@@ -1,4 +1,4 @@
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import NamedTuple
 
@@ -368,6 +368,38 @@ def test_quasi_newton_does_not_stall_without_intercept(loss, cone, data):
     result = quasi_newton(problem_of(case), tol=1e-6, max_iter=1000)
     assert result.relative_gap <= 1e-6
     assert result.primal == pytest.approx(optimum(case)[2], rel=2e-6)
+
+
+def test_quasi_newton_ends_where_rounding_allows_no_progress():
+    """A gap below zero is out of reach."""
+    case = Case("epsilon_insensitive", "symmetric", False, False, False, "wine", 1.0)
+    result = quasi_newton(problem_of(case), tol=-1.0, max_iter=1000)
+    assert result.n_iter < 300
+    assert result.relative_gap <= 1e-8
+
+
+INTERCEPT = Case("epsilon_insensitive", "symmetric", True, False, True, "wine", 0.1)
+
+
+def test_quasi_newton_moves_its_intercept_within_max_iter():
+    assert quasi_newton(problem_of(INTERCEPT), tol=0.0, max_iter=60).n_iter == 60
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 10.0])
+def test_quasi_newton_finds_the_intercept_in_any_units(size):
+    """Within few steps: how fast it moves goes with the fourth power of the samples."""
+    parts, problem = parts_of(INTERCEPT), problem_of(INTERCEPT)
+    in_units = AlignmentProblem(
+        PairOperator(size * parts.X, parts.pairs),
+        parts.relations,
+        parts.weights / size**4,
+        problem.loss,
+        problem.cone,
+        fit_intercept=True,
+    )
+    result = quasi_newton(in_units, tol=1e-3, max_iter=180)
+    assert result.relative_gap <= 1e-3
+    assert size**4 * result.primal == pytest.approx(optimum(INTERCEPT)[2], rel=2e-3)
 
 
 @each_run
@@ -1194,6 +1226,27 @@ def test_nu_svr_stops_by_callback_and_by_max_iter():
     assert result.dual <= solve_nu(NU_CASES[0], 0.3)[0].primal <= result.primal
 
 
+def test_nu_svr_solves_each_problem_from_the_last_one_within_max_iter():
+    calls, steps = [], []
+
+    def solver(problem, **options):
+        calls.append(options)
+        steps.append(newton(problem, **options))
+        return steps[-1]
+
+    start = 0.5 * solve_nu(NU_CASES[0], 0.3)[0].dual_coef
+    result, _ = solve_nu(NU_CASES[0], 0.3, solver=solver, max_iter=500, dual_coef=start)
+    assert len(steps) > 2
+    assert calls[0]["dual_coef"] is start
+    for call, last in zip(calls[1:], steps, strict=False):
+        assert call["dual_coef"] is last.dual_coef
+    n_iter = np.cumsum([0] + [step.n_iter for step in steps])
+    assert [call["max_iter"] for call in calls] == list(500 - n_iter[:-1])
+    assert result.n_iter == n_iter[-1]
+    # The solves have to be closer to their optima than all of them to theirs.
+    assert max(call["tol"] for call in calls) < 1e-5
+
+
 def test_nu_svr_with_a_tube_of_half_the_range_learns_the_zero_metric():
     """Balanced classes and nu at the limit: the trap of the source, M = 0 for every C."""
     Z, _, _ = random_differences(n_pairs=20)
@@ -1370,6 +1423,20 @@ def test_newton_system_is_solved(
     assert_allclose(solution, expected, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, fit_intercept):
+    """Of the right size, since the products of features reach from 1 to 2^-10: without it, or with
+    a multiple of it, conjugate gradients take at least 28 passes."""
+    n_pairs, d = 2000, 6
+    n_products = d * (d + 1) // 2
+    monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", 300 * n_products)
+    Z, t, _ = random_differences(n_pairs, d)
+    problem = simple_problem(Z * 2.0 ** -np.arange(d), t, 1.0)
+    projection = problem.cone.project(np.eye(d))
+    semismooth_newton._solve_free(problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
+    assert problem.n_passes <= 24
+
+
 @pytest.mark.parametrize("n_free", [3, 12, 13, 40])
 def test_newton_system_takes_the_smaller_side(monkeypatch, n_free):
     """d (d + 1) / 2 = 6 products: up to twice as many pairs go by their own Gram matrix."""
@@ -1389,14 +1456,15 @@ def test_newton_system_takes_the_smaller_side(monkeypatch, n_free):
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
-def test_factor_of_a_singular_matrix(scale):
-    """What is added to a matrix that rounding has made indefinite is lost in its rounding."""
+@pytest.mark.parametrize(("defect", "tolerance"), [(1e-15, 1e-11), (1e-6, 2e-5)])
+def test_factor_of_a_singular_matrix(scale, defect, tolerance):
+    """What is added to an indefinite matrix is of the size of what it lacks, and found soon."""
     V = np.random.default_rng(0).normal(size=(6, 2))
-    matrix = scale * (V @ V.T - 1e-15 * np.eye(6))
+    matrix = scale * (V @ V.T - defect * np.eye(6))
     factor, is_lower = semismooth_newton._factorise(matrix.copy())
     assert is_lower
     factor = np.tril(factor / np.sqrt(scale))
-    assert_allclose(factor @ factor.T, matrix / scale, atol=1e-11)
+    assert_allclose(factor @ factor.T, matrix / scale, atol=tolerance)
     regular = V.T @ V
     assert_allclose(
         np.tril(semismooth_newton._factorise(regular.copy())[0]),
@@ -1405,9 +1473,10 @@ def test_factor_of_a_singular_matrix(scale):
     )
 
 
-def test_factor_beyond_the_range_of_numbers_is_refused():
+@pytest.mark.parametrize("largest", [0.0, np.inf])
+def test_factor_beyond_the_range_of_numbers_is_refused(largest):
     with pytest.raises(ValueError, match=r"left the range of numbers.*smaller C"):
-        semismooth_newton._factorise(np.diag([np.inf, -1.0]))
+        semismooth_newton._factorise(np.diag([largest, -1.0]))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -1441,7 +1510,7 @@ def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(loss, cone
 
 
 def test_step_along_a_line_minimises():
-    """Against SciPy, to the tenth that the search is meant to reach."""
+    """Against SciPy, to the tenth that the search is meant to reach, and not beyond."""
     case = Case("epsilon_insensitive", "symmetric", False, False, True, "wine", 1.0)
     parts, problem = parts_of(case), problem_of(case)
     rng = np.random.default_rng(0)
@@ -1466,7 +1535,7 @@ def test_step_along_a_line_minimises():
             assert found == 1
         else:
             n_inside += 1
-            assert 0.85 * exact.x <= found <= 1.15 * exact.x
+            assert 0.85 * exact.x <= found <= exact.x + 1e-9
         assert 0 < found <= 1
     assert n_inside > 1
 
@@ -1498,6 +1567,38 @@ def test_newton_needs_few_passes():
     assert np.mean(others) <= 115
 
 
+def assert_units_do_not_matter(case, what, solve):
+    """Powers of two leave all digits as they are: each step is the same, in other units."""
+    parts = parts_of(case)
+    results = []
+    for s in (1.0, 2.0**40, 2.0**-40):
+        unit = s if what == "relations" else 1.0
+        size = unit if what == "relations" else s**-2  # of M
+        scale = unit ** LOSSES[case.loss].degree  # of the loss
+        loss_in_units = loss_of(case)
+        if "epsilon" in loss_in_units.get_params():
+            loss_in_units.set_params(epsilon=unit * EPSILON)
+        problem = AlignmentProblem(
+            PairOperator(
+                parts.X * (s if what == "samples" else 1.0),
+                parts.pairs,
+                is_diagonal=case.cone in DIAGONAL,
+            ),
+            unit * parts.relations,
+            parts.weights * size**2 / scale,
+            loss_in_units,
+            CONES[case.cone](),
+            case.fit_intercept,
+            size * stored(case.cone, parts.prior) if case.has_prior else None,
+        )
+        result = solve(problem)
+        results.append((result.n_iter, result.matrix / size, result.intercept / unit))
+    for n_iter, matrix, intercept in results[1:]:
+        assert n_iter == results[0][0]
+        assert_array_equal(matrix, results[0][1])
+        assert intercept == results[0][2]
+
+
 @pytest.mark.parametrize("solver", ["newton", "projected_gradient"])
 @each_cone
 @pytest.mark.parametrize(
@@ -1507,36 +1608,15 @@ def test_newton_needs_few_passes():
     + [("relations", loss) for loss in LOSSES if loss not in CLASSES],
 )
 def test_units_do_not_matter(solver, cone, loss, what):
-    """Powers of two leave all digits as they are: each step is the same, in other units."""
     case = Case(loss, cone, loss not in ONE_SIDED, loss != "hinge", True, "wine", 1.0)
-    parts = parts_of(case)
-    results = []
-    for s in (1.0, 2.0**40, 2.0**-40):
-        unit = s if what == "relations" else 1.0
-        size = unit if what == "relations" else s**-2  # of M
-        scale = unit ** LOSSES[loss].degree  # of the loss
-        loss_in_units = loss_of(case)
-        if "epsilon" in loss_in_units.get_params():
-            loss_in_units.set_params(epsilon=unit * EPSILON)
-        problem = AlignmentProblem(
-            PairOperator(
-                parts.X * (s if what == "samples" else 1.0),
-                parts.pairs,
-                is_diagonal=cone in DIAGONAL,
-            ),
-            unit * parts.relations,
-            parts.weights * size**2 / scale,
-            loss_in_units,
-            CONES[cone](),
-            case.fit_intercept,
-            size * stored(cone, parts.prior) if case.has_prior else None,
-        )
-        result = SOLVERS[solver](problem, tol=1e-4, max_iter=25)
-        results.append((result.n_iter, result.matrix / size, result.intercept / unit))
-    for n_iter, matrix, intercept in results[1:]:
-        assert n_iter == results[0][0]
-        assert_array_equal(matrix, results[0][1])
-        assert intercept == results[0][2]
+    assert_units_do_not_matter(case, what, partial(SOLVERS[solver], tol=1e-4, max_iter=25))
+
+
+@pytest.mark.parametrize("what", ["samples", "relations"])
+@pytest.mark.parametrize("case", [NU_CASES[1], NU_CASES[3]], ids=str)
+def test_units_do_not_matter_to_nu_svr(case, what):
+    solve = partial(nu_svr, nu=0.3, solver=newton, tol=1e-4, max_iter=1000)
+    assert_units_do_not_matter(case, what, solve)
 
 
 @pytest.mark.parametrize("loss", ["squared", "squared_epsilon_insensitive"])
@@ -1811,6 +1891,7 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
         errors = parts.relations - parts.distances(prior)
         reach = np.ptp(errors) / 2 if fit_intercept else np.abs(errors).max()
         assert search.high[:2] == pytest.approx((reach, -budget))
+        assert search.high[2].tolist() == [0] * len(errors)
         assert search.low is None
         start = search.result.primal
         b = 0.5 * (errors.max() + errors.min()) if fit_intercept else 0.0
@@ -1833,6 +1914,19 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
         value = 0.5 * np.sum(parts.prior**2) - 0.5 * np.sum(project_semidefinite(S) ** 2)
         assert_allclose(search.result.dual_coef, kept, rtol=1e-12)
         assert search.result.dual == pytest.approx(value + kept @ parts.relations, rel=1e-9)
+
+
+def test_nu_of_one_needs_no_tube():
+    """The sum of all weights, taken in another order, may be below W by rounding."""
+    parts, problem = parts_of(NU_CASES[3]), problem_of(NU_CASES[3])
+    search = nu_module._Search(problem, 1.0)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        projection = problem.cone.project(np.diag(rng.normal(size=len(parts.prior))))
+        search.result = SolverResult(projection)
+        search.improve_primal(projection, 0.1)
+        value = nu_value(parts, projection.matrix, 0.1, 0.0, 1.0)
+        assert search.result.primal == pytest.approx(value, rel=1e-12)
 
 
 def test_nu_svr_in_single_precision_is_certified_in_double():

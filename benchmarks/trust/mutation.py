@@ -1,10 +1,10 @@
 """Mutation score of the mathematics: how many small changes of the code the tests notice.
 
-mutmut changes one operator, constant, argument or assignment of a function at a time and runs
-the tests that reach it. A mutant that makes a test fail, or run several times as long, is
-killed. Left out are the texts of errors, arguments such as check_finite and what mutmut cannot
-change: decorated functions (properties) and module-level statements. Everything happens in a
-temporary copy, in one process: 150 mutants take about ten minutes.
+mutmut changes one operator, constant, argument or assignment of a function at a time; here the
+tests that reach it are run on each of these mutants. A mutant that makes a test fail, or that
+takes several times the time, is killed. Left out are the texts of errors, arguments such as
+check_finite and what mutmut cannot change: decorated functions (properties) and module-level
+statements. Everything happens in a temporary copy, on one core: a mutant takes about a second.
 
     pip install "mutmut>=3.8" && python benchmarks/trust/mutation.py --module losses cones
 """
@@ -12,15 +12,20 @@ temporary copy, in one process: 150 mutants take about ten minutes.
 import argparse
 import ast
 import contextlib
+import gc
 import io
 import json
+import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,7 +58,7 @@ MODULES = {
         ["solvers/semismooth_newton.py"],
         solver_tests(
             OPTIMA + "newton_system or factor_ or newton_objective or along_a_line or few_passes or"
-            " ends_where or squared_loss or one_feature)"
+            " ends_where or squared_loss or one_feature or wine and immediate)"
         ),
     ),
     "projected_gradient": (
@@ -66,10 +71,12 @@ MODULES = {
     ),
     "nu": (["solvers/nu.py"], solver_tests("nu_")),
     "ridge": (["solvers/ridge.py"], solver_tests("ridge")),
+    "reference": (["solvers/reference.py"], solver_tests("reference or conic")),
 }
 # Arguments that choose checks and algorithms, not results.
 WAYS = re.compile(r",\s*(check_finite|copy|driver|optimize)=[^,()]*|,\s*(?=\))")
-KILLED = {"killed", "timeout", "segfault", "suspicious"}
+# By the exit status of the tests; too much computing ends with a signal, and so do crashes.
+FATES = {0: "survived", -signal.SIGXCPU: "late"}
 # Examples of hypothesis: always the same, and a failing one is not made small first. Numba is
 # imported once and not by every worker.
 CONFTEST = """
@@ -86,17 +93,12 @@ settings.register_profile(
 """
 
 
-def configuration(paths, tests):
-    """Section of pyproject.toml; a worker starts from imported, not from used test modules."""
+def configuration(paths):
+    """Section of pyproject.toml: what mutmut changes."""
     settings = {
         "source_paths": ["metricalign"],
         "only_mutate": [str(path) for path in paths],
         "also_copy": ["conftest.py"],
-        "pytest_add_cli_args": ["-p", "no:cacheprovider", "--hypothesis-profile=mutation"],
-        "pytest_add_cli_args_test_selection": tests,
-        "process_isolation": "forkserver",
-        "timeout_constant": 5.0,
-        "timeout_multiplier": 4.0,
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     return "\n[tool.mutmut]\n" + "\n".join(lines) + "\n"
@@ -120,12 +122,9 @@ def generate(paths):
         copy_src_dir()
         copy_also_copy_files()
         create_mutants(1)
-    return [mutant for path in paths for mutant in exit_codes(path) if matters(mutant)]
-
-
-def exit_codes(path):
-    """What mutmut knows of the mutants of a file."""
-    return json.loads(Path("mutants", f"{path}.meta").read_text())["exit_code_by_key"]
+    texts = [Path("mutants", f"{path}.meta").read_text() for path in paths]
+    names = [name for text in texts for name in json.loads(text)["exit_code_by_key"]]
+    return [mutant for mutant in names if matters(mutant)]
 
 
 def changed_lines(mutant):
@@ -143,7 +142,7 @@ def matters(mutant):
     return before != after
 
 
-def copy_tree(folder, patterns, tests):
+def copy_tree(folder, patterns):
     """What the tests need, ready for mutmut; the files to change."""
     for part in ("metricalign", "tests"):
         shutil.copytree(
@@ -156,7 +155,7 @@ def copy_tree(folder, patterns, tests):
     for path in paths:
         protect_errors(folder / path)
     for name, text in [
-        ("pyproject.toml", configuration(paths, tests)),
+        ("pyproject.toml", configuration(paths)),
         ("conftest.py", CONFTEST),
     ]:
         with open(folder / name, "a") as file:
@@ -164,30 +163,119 @@ def copy_tree(folder, patterns, tests):
     return paths
 
 
-def run(mutants):
-    """Run mutmut in the working directory."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *mutants]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"mutmut failed:\n{done.stdout[-3000:]}{done.stderr}")
+class Trials:
+    """Plugin of pytest that runs the collected tests on each mutant, in a fork of its own.
+
+    Attributes
+    ----------
+    fates : dict of str to str
+        What became of each mutant: "killed", "late" (it took too long) or "survived".
+    """
+
+    def __init__(self, mutants):
+        self.mutants = mutants
+        self.fates = {}
+        self._has_failed = False
+
+    def pytest_runtest_logreport(self, report):
+        self._has_failed |= report.failed
+
+    def pytest_runtestloop(self, session):
+        from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+        # What was made by now is not copied by the collector of every fork.
+        gc.freeze()
+        if forked(lambda: self._measure(session.items)):
+            return True
+        measured = json.loads(Path("measured.json").read_text())
+        for mutant in self.mutants:
+            function = mangled_name_from_mutant_name(mutant)
+            items = [item for item in session.items if function in measured[item.nodeid][1]]
+            seconds = {item: measured[item.nodeid][0] for item in items}
+            status = forked(
+                lambda mutant=mutant, seconds=seconds: self._try(mutant, seconds),
+                limit=5 + 5 * sum(seconds.values()),
+            )
+            self.fates[mutant] = FATES.get(status, "killed")
+            print(len(self.fates), mutant, self.fates[mutant], file=sys.stderr, flush=True)
+        return True
+
+    def _measure(self, items):
+        """Seconds of each test, and the functions that it reaches."""
+        from mutmut.mutation import trampoline
+
+        reached, measured = set(), {}
+        trampoline.record_trampoline_hit = lambda name, caller: reached.add(name)
+        os.environ["MUTANT_UNDER_TEST"] = "stats"
+        for item in items:
+            reached.clear()
+            start = time.process_time()
+            self._run(item)
+            measured[item.nodeid] = (time.process_time() - start, sorted(reached))
+        Path("measured.json").write_text(json.dumps(measured))
+        return int(self._has_failed)
+
+    def _try(self, mutant, seconds):
+        """Whether a test fails; the fast ones first."""
+        os.environ["MUTANT_UNDER_TEST"] = mutant
+        for item in sorted(seconds, key=seconds.get):
+            self._run(item)
+            if self._has_failed:
+                break
+        return int(self._has_failed)
+
+    def _run(self, item):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+def forked(function, limit=None):
+    """Exit status of a function in a fork that is silent and has so many seconds of computing."""
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
+            status = function()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def run(mutants, folder, tests):
+    """What becomes of each mutant, in a process without the package."""
+    import pytest
+
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    trials = Trials(mutants)
+    options = ["--rootdir=.", "-q", "-s", "--tb=native", "-p", "no:cacheprovider"]
+    with contextlib.redirect_stdout(sys.stderr):
+        pytest.main([*options, "--hypothesis-profile=mutation", *tests], plugins=[trials])
+    if len(trials.fates) < len(mutants):
+        raise RuntimeError(f"The tests fail without any change: {tests}")
+    return trials.fates
 
 
 def run_module(name, folder, sample, seed):
     """What became of each chosen mutant of a module, and the number of all its mutants."""
     from mutmut.configuration import reset_config
-    from mutmut.stats import status_by_exit_code
 
-    paths = copy_tree(folder, *MODULES[name])
+    patterns, tests = MODULES[name]
+    paths = copy_tree(folder, patterns)
     with contextlib.chdir(folder):
         reset_config()
         mutants = generate(paths)
-        n_mutants = len(mutants)
-        if 0 < sample < n_mutants:
-            mutants = random.Random(seed).sample(mutants, sample)
-        run(mutants)
-        codes = {mutant: code for path in paths for mutant, code in exit_codes(path).items()}
-    return {mutant: status_by_exit_code[codes[mutant]] for mutant in mutants}, n_mutants
+    n_mutants = len(mutants)
+    if 0 < sample < n_mutants:
+        mutants = random.Random(seed).sample(mutants, sample)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as processes:
+        fates = processes.submit(run, mutants, folder / "mutants", tests).result()
+    return fates, n_mutants
 
 
 def main():
@@ -196,18 +284,19 @@ def main():
     parser.add_argument("--sample", type=int, default=150, help="mutants a module; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     print("| module | mutants | tried | killed | of these by time-out | survived | score |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     survivors = []
     for name in options.module:
         with tempfile.TemporaryDirectory() as folder:
             fates, n_all = run_module(name, Path(folder), options.sample, options.seed)
-            alive = [mutant for mutant, fate in fates.items() if fate not in KILLED]
+            alive = [mutant for mutant, fate in fates.items() if fate == "survived"]
             with contextlib.chdir(folder):
                 for mutant in alive:
                     before, after = changed_lines(mutant)
                     survivors.append("\n".join([mutant, *before, *after, ""]))
-        n_tried, n_late = len(fates), list(fates.values()).count("timeout")
+        n_tried, n_late = len(fates), list(fates.values()).count("late")
         killed = n_tried - len(alive)
         row = [name, n_all, n_tried, killed, n_late, len(alive), f"{killed / n_tried:.1%}"]
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
