@@ -73,9 +73,11 @@ class MetricLearnerCV(MetricLearner):
         How many of the best candidates are averaged, at most.
     n_neighbors : int, default=10
         How many neighbours are looked at.
-    cv : int, splitter or iterable, default=5
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. Of splitters that
-        need groups give the splits, ``list(cv.split(X, y, groups))``.
+    cv : int, splitter, iterable or None, default=None
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. None is five that
+        are shuffled, always in the same way, as samples often come in the order of a session or
+        of their targets; those of a number are not. Of splitters that need groups give the splits,
+        ``list(cv.split(X, y, groups))``.
     max_samples : int or None, default=1000
         Largest number of samples that candidates are compared on, drawn at random; None for all.
         If there are more, the best candidates are fitted again to all of them.
@@ -139,7 +141,7 @@ class MetricLearnerCV(MetricLearner):
         *,
         n_best: int = 3,
         n_neighbors: int = 10,
-        cv: Any = 5,
+        cv: Any = None,
         max_samples: int | None = 1000,
         relation: Any = "auto",
         n_jobs: int | None = None,
@@ -261,6 +263,8 @@ class MetricLearnerCV(MetricLearner):
         is_compared = np.zeros(n_samples, dtype=bool)
         is_compared[compared] = True
         splitter = check_cv(self.cv, y, classifier=is_class)
+        if self.cv is None:
+            splitter = type(splitter)(5, shuffle=True, random_state=0)
         everyone = np.arange(n_samples)
         # Lists and masks are indices too.
         folds = [

@@ -231,3 +231,16 @@ def test_folds_may_be_lists_or_masks(iris, form):
     expected = MetricLearnerCV(CANDIDATES, cv=folds).fit(X, y).scores_
     given = [(form(train), form(test)) for train, test in folds]
     np.testing.assert_array_equal(MetricLearnerCV(CANDIDATES, cv=given).fit(X, y).scores_, expected)
+
+
+def test_default_folds_do_not_follow_the_order_of_the_targets():
+    X, y = load_diabetes(return_X_y=True)
+    order = np.argsort(y)
+    X, y = StandardScaler().fit_transform(X)[order], y[order]
+    by_order = MetricLearnerCV(["passthrough", PSDSVR()], cv=5).fit(X, y)
+    shuffled = MetricLearnerCV(["passthrough", PSDSVR()]).fit(X, y)
+    again = MetricLearnerCV(["passthrough", PSDSVR()]).fit(X, y)
+    # A fold of the largest targets has no like neighbours.
+    assert shuffled.scores_[0].max() < by_order.scores_[0].max()
+    assert shuffled.scores_[0].std() < 0.2 * by_order.scores_[0].std()
+    np.testing.assert_array_equal(shuffled.components_, again.components_)

@@ -50,6 +50,8 @@ from metricalign.datasets import fetch_dataset, list_datasets
 RESULTS = Path(__file__).parents[1] / "results" / "compare.json"
 N_FOLDS, N_INNER_FOLDS = 3, 3
 FLOOR = 1e-3
+# Larger ratios are drawn here.
+MOST_DRAWN = 2.0
 NEIGHBORS = (1, 3, 5, 10, 20)
 # Of more features the leading components are taken, for every method.
 MOST_FEATURES, N_COMPONENTS = 150, 100
@@ -179,7 +181,7 @@ def errors_of(kind, train, y_train, test, y_test):
 def images_of(transformer, X_train, y_train, X_test, groups=None):
     """Fit scaling and metric to the training part, and map both parts."""
     if isinstance(transformer, MetricLearnerCV) and groups is not None:
-        inner = list(GroupKFold(transformer.cv).split(X_train, y_train, groups))
+        inner = list(GroupKFold(5).split(X_train, y_train, groups))
         transformer = clone(transformer).set_params(cv=inner)
     if isinstance(transformer, PLSRegression):
         number = min(transformer.n_components, *X_train.shape)
@@ -307,15 +309,15 @@ def draw(tables, kinds, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(tables), 4), layout="constrained")
-    panels = figure.subplots(1, len(tables), sharex=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, kind, (methods, errors) in zip(panels, kinds, tables, strict=True):
         ratios = ratios_to_first(errors)[:, 1:]
         places = np.arange(ratios.shape[1])
-        axes.plot(ratios.T, places, "o", color="tab:blue", alpha=0.4, markersize=4)
+        dots = np.minimum(ratios, MOST_DRAWN).T
+        axes.plot(dots, places, "o", color="tab:blue", alpha=0.4, markersize=4)
         axes.plot(np.exp(np.log(ratios).mean(axis=0)), places, "|", color="black", markersize=16)
         axes.axvline(1, color="gray", linewidth=1)
         axes.set(
-            xscale="log",
             title=kind.replace("_", " "),
             xlabel="error / Euclid's",
             yticks=places,
