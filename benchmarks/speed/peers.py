@@ -27,7 +27,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from metricalign import PSDSVR, IteratedMetricLearner, NeighborhoodAlignment
+from metricalign import (
+    PSDSVR,
+    DiscriminantAlignment,
+    IteratedMetricLearner,
+    NeighborhoodAlignment,
+)
 from metricalign.datasets import fetch_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / "quality"))
@@ -40,6 +45,7 @@ METHODS = {
     "Euclid": FunctionTransformer,
     "PSDSVR": PSDSVR,
     "IteratedMetricLearner": IteratedMetricLearner,
+    "DiscriminantAlignment": DiscriminantAlignment,
     "NeighborhoodAlignment": NeighborhoodAlignment,
     "NCA": NeighborhoodComponentsAnalysis,
     "metric-learn LMNN": lambda: metric_learn().LMNN(),
