@@ -354,7 +354,8 @@ class HRAML(EmbeddingLearner):
                 device=device,
                 verbose=self.verbose,
             ).fit(data)
-        self.offset_, self.scale_, self.refined_ = offset, scale, refined
+        self.offset_, self.scale_ = offset, scale
+        self.refined_: Any = refined
         self.relation_, self.relation_range_ = relation, range_
         self._store(net)
         return self
