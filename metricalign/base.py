@@ -19,7 +19,7 @@ import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs import RandomPairs, merge_identical_samples
 from metricalign.relations import TargetRelation, resolve_relation
-from metricalign.samples import sum_duplicates
+from metricalign.samples import check_magnitude, sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
@@ -279,15 +279,21 @@ class MetricLearner(EmbeddingLearner):
             )
         return relation, targets
 
-    def _relation_of_all(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        """The same, for learners that need the relation of every pair."""
-        relation, targets = self._relation_of(y, n_samples)
+    def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
+        """Samples, relation, targets and weights, for learners that relate all samples."""
+        X = self._validate_samples(X, y)
+        check_magnitude(X)
+        relation, targets = self._relation_of(y, X.shape[0])
         if sparse.issparse(targets) and relation.kind == "precomputed":
             raise ValueError(
                 "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
                 "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
             )
-        return relation, targets
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return X, relation, targets, sample_weight
 
     @property
     def _n_features_out(self):

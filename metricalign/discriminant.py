@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign.base import (
@@ -20,7 +19,7 @@ from metricalign.base import (
     keeps_last_fit,
     level_of_call,
 )
-from metricalign.samples import check_magnitude, distinct_samples, shrunk_coordinates
+from metricalign.samples import distinct_samples, shrunk_coordinates
 
 __all__ = ["DiscriminantAlignment"]
 
@@ -151,13 +150,7 @@ class DiscriminantAlignment(MetricLearner):
             If M is zero, as the targets have no linear relation to the features, or one that grows
             with their similarity.
         """
-        X = self._validate_samples(X, y)
-        check_magnitude(X)
-        relation, targets = self._relation_of_all(y, X.shape[0])
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         weight = samples.weight / samples.weight.max()
         coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)

@@ -16,7 +16,6 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import _safe_indexing, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign.base import MetricLearner, _dense, keeps_last_fit, level_of_call
@@ -26,7 +25,6 @@ from metricalign.linear import PSDSVR
 from metricalign.neighborhood import NeighborhoodAlignment
 from metricalign.pairs import merge_identical_samples
 from metricalign.relations import TargetRelation, check_targets
-from metricalign.samples import check_magnitude
 
 __all__ = ["MetricLearnerCV"]
 
@@ -190,14 +188,8 @@ class MetricLearnerCV(MetricLearner):
         FitFailedWarning
             If a candidate cannot be fitted in a fold; it is left out.
         """
-        X = self._validate_samples(X, y)
-        check_magnitude(X)
-        relation, targets = self._relation_of_all(y, X.shape[0])
+        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         y = targets if relation.kind == "precomputed" else check_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
         candidates = self._resolve_candidates(relation)
         data = _Data(X, y, relation, targets, sample_weight)
         everyone = np.arange(X.shape[0])

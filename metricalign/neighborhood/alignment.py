@@ -15,14 +15,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign.base import MetricLearner, keeps_last_fit, level_of_call
 from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES
 from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
 from metricalign.neighborhood.objective import NeighborhoodObjective
-from metricalign.samples import check_magnitude, distinct_samples, shrunk_coordinates
+from metricalign.samples import distinct_samples, shrunk_coordinates
 
 __all__ = ["NeighborhoodAlignment"]
 
@@ -200,13 +199,7 @@ class NeighborhoodAlignment(MetricLearner):
         ConvergenceWarning
             If `max_iter` was reached.
         """
-        X = self._validate_samples(X, y)
-        check_magnitude(X)
-        relation, targets = self._relation_of_all(y, X.shape[0])
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         if len(samples.rows) < 3:
             raise ValueError(
