@@ -849,3 +849,12 @@ def test_constant_targets_of_the_part_to_train_on_are_refused(numbers):
     )
     with pytest.raises(ValueError, match="y is constant in the part of the data to train on"):
         learner.fit(X[:20], y)
+
+
+def test_pairs_of_identical_samples_only_are_refused():
+    X = np.repeat(np.random.default_rng(0).normal(size=(10, 3)), 2, axis=0)
+    y = np.tile([0, 1], 10)
+    pairs = np.arange(20).reshape(10, 2)
+    with pytest.raises(ValueError, match="both samples of every pair have the same features"):
+        HRAML(early_stopping=False, pairs=pairs, **SMALL).fit(X, y)
+    HRAML(early_stopping=False, pairs=[*pairs, [0, 2]], **SMALL).fit(X, y)

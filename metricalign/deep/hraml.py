@@ -551,6 +551,15 @@ class HRAML(EmbeddingLearner):
                 "No pair has both samples in the part of the data to train on. Decrease "
                 "validation_fraction, or set early_stopping=False."
             )
+        batches = (pairs[rows] for rows in gen_batches(len(pairs), _ROWS_AT_A_TIME))
+        if not any(
+            np.any(read_batch(data.X, batch[:, 0]) != read_batch(data.X, batch[:, 1]))
+            for batch in batches
+        ):
+            raise ValueError(
+                "pairs: both samples of every pair have the same features, so no distance can be "
+                "learned. Give pairs of samples that differ."
+            )
         return partial(GivenPairs, pairs=pairs)
 
 
