@@ -11,7 +11,12 @@ from typing import Any, ParamSpec, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    clone,
+)
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -118,6 +123,14 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Learn the metric."""
         raise NotImplementedError
+
+    def _with_relation(self, learner):
+        """A copy of a learner that has the relation of this one, if its own is "auto"."""
+        learner = clone(learner)
+        relation = learner.get_params().get("relation")
+        if isinstance(relation, str) and relation == "auto":
+            learner.set_params(relation=self.relation)
+        return learner
 
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.

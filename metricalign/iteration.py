@@ -97,9 +97,7 @@ class IteratedMetricLearner(MetricLearner):
             If an argument is not valid, or no metric can be learned from the targets.
         """
         X = self._validate_samples(X, y)
-        learner = PSDSVR() if self.learner is None else clone(self.learner)
-        if isinstance(learner.relation, str) and learner.relation == "auto":
-            learner.set_params(relation=self.relation)
+        learner = self._with_relation(PSDSVR() if self.learner is None else self.learner)
         relation, _ = learner._relation_of(y, X.shape[0])
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -452,10 +451,7 @@ class HRAML(EmbeddingLearner):
 
     def _start(self, X, y, targets, rows, scale):
         """A linear metric learned from the samples to train on, and the layer that starts there."""
-        refined = clone(self.refine)
-        relation = refined.get_params().get("relation")
-        if isinstance(relation, str) and relation == "auto":
-            refined.set_params(relation=self.relation)
+        refined = self._with_relation(self.refine)
         if isinstance(self.relation, str) and self.relation == "precomputed":
             y = targets[rows][:, rows]
         else:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
@@ -214,10 +213,7 @@ class NeighborhoodAlignment(MetricLearner):
         )
         refined = None
         if self.refine is not None:
-            refined = clone(self.refine)
-            relation = refined.get_params().get("relation")
-            if isinstance(relation, str) and relation == "auto":
-                refined.set_params(relation=self.relation)
+            refined = self._with_relation(self.refine)
             refined.fit(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
         start = np.eye(coordinates.shape[1])
         if refined is not None and abs(refined.components_).max() > 0:
