@@ -3,6 +3,8 @@ import importlib
 import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cvxpy as cp
 import numpy as np
@@ -583,6 +585,28 @@ def test_random_state_decides_and_leaves_the_global_ones(classes):
     np.testing.assert_array_equal(clone(learner).fit(X, y).transform(X), learner.transform(X))
     other = clone(learner).set_params(random_state=1).fit(X, y)
     assert np.abs(other.transform(X) - learner.transform(X)).max() > 0.01
+
+
+class SlowDropout(nn.Module):
+    """Waits before it draws, so that another thread would draw in between."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(13, 4)
+
+    def forward(self, X):
+        time.sleep(0.01)
+        return self.layer(nn.functional.dropout(X, training=self.training))
+
+
+def test_threads_that_train_at_once_do_not_share_random_numbers(classes):
+    X, y = classes
+    learner = HRAML(**SMALL | {"max_iter": 2}, module=SlowDropout())
+    expected = clone(learner).fit(X, y).transform(X)
+    with ThreadPoolExecutor(2) as threads:
+        fits = [threads.submit(clone(learner).fit, X, y) for _ in range(4)]
+    for fit in fits:
+        np.testing.assert_array_equal(fit.result().transform(X), expected)
 
 
 def test_best_weights_come_back(numbers):
