@@ -61,6 +61,27 @@ class ConjugateForm:
         """Whether the loss is smooth, that is, the conjugate curved everywhere."""
         return bool(np.all(np.asarray(self.curvature) > 0))
 
+    def restricted(self, subset: NDArray) -> ConjugateForm:
+        """Conjugate over some of the pairs.
+
+        Parameters
+        ----------
+        subset : ndarray of int of shape (n_subset,)
+            Which pairs.
+
+        Returns
+        -------
+        conjugate : ConjugateForm
+        """
+        curvature = np.asarray(self.curvature)
+        return ConjugateForm(
+            self.target[subset],
+            self.insensitivity,
+            curvature[subset] if curvature.ndim else self.curvature,
+            self.lower[subset],
+            self.upper[subset],
+        )
+
     def value(self, dual_coef: NDArray) -> float:
         """Sum over pairs of phi_p*(-beta_p), for a beta inside its box."""
         total = -(dual_coef @ self.target)

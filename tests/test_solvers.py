@@ -1397,7 +1397,7 @@ def dense_derivative(projection, d, is_diagonal):
 def test_newton_system_is_solved(
     monkeypatch, cone, fit_intercept, n_pairs, largest, most, tolerance
 ):
-    """(diag(curvature) + T P' T^*) u - db = right and sum u = 0, all four ways."""
+    """(diag(curvature) + T P' T^*) u - b = right and sum u = 0, all four ways."""
     monkeypatch.setattr(semismooth_newton, "LARGEST_SYSTEM", largest)
     monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", int(most))
     Z, t, c = random_differences(n_pairs)
@@ -1405,7 +1405,7 @@ def test_newton_system_is_solved(
     S = np.diag([1.0, 0.5, -0.7]) + 0.1
     projection = problem.cone.project(stored(cone, S))
     curvature, right = c + 0.1, t + 1
-    solution, step = semismooth_newton._solve_free(
+    solution = semismooth_newton._solve_free(
         problem.operator, projection, curvature, right, fit_intercept
     )
     T = np.array([stored(cone, np.outer(z, z)).ravel() for z in Z])
@@ -1414,12 +1414,10 @@ def test_newton_system_is_solved(
     assert np.linalg.norm(T @ derivative @ T.T) > 0.1
     if fit_intercept:
         bordered = np.block([[matrix, -np.ones((n_pairs, 1))], [np.ones((1, n_pairs)), 0]])
-        *expected, expected_step = np.linalg.solve(bordered, np.append(right, 0))
+        expected = np.linalg.solve(bordered, np.append(right, 0))[:-1]
         assert abs(solution.sum()) <= 1e-10 * np.abs(solution).sum()
-        assert step == pytest.approx(expected_step, rel=tolerance)
     else:
         expected = np.linalg.solve(matrix, right)
-        assert step == 0
     assert_allclose(solution, expected, atol=tolerance * np.abs(expected).max())
 
 
@@ -1509,9 +1507,11 @@ def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(loss, cone
         assert state.value <= before + 1e-12 * abs(before)
 
 
-def test_step_along_a_line_minimises():
-    """Against SciPy, to the tenth that the search is meant to reach, and not beyond."""
-    case = Case("epsilon_insensitive", "symmetric", False, False, True, "wine", 1.0)
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+@pytest.mark.parametrize("first", [1e-3, 1.0])
+def test_step_along_a_line_minimises(fit_intercept, first):
+    """Against SciPy, over the intercept too, from a first size that is too short or too long."""
+    case = Case("epsilon_insensitive", "symmetric", fit_intercept, False, True, "wine", 1.0)
     parts, problem = parts_of(case), problem_of(case)
     rng = np.random.default_rng(0)
     n_inside = 0
@@ -1522,20 +1522,34 @@ def test_step_along_a_line_minimises():
         moved = size * (target - state.stationary + 1e-3 * (noise + noise.T))
         change = parts.distances(moved)
 
-        def value(step, state=state, moved=moved, change=change):
-            a = state.distances + step * change
+        def value(step, b, state=state, moved=moved, change=change):
+            a = state.distances + step * change + b
             beta, _ = problem.conjugate.proximal(a, state.center, state.rho)
             fit = -problem.conjugate.value(beta) - beta @ a
             M = state.projection.matrix + step * moved
             return 0.5 * np.sum(M**2) + fit - 0.5 * state.rho * np.sum(beta**2)
 
-        exact = minimize_scalar(value, bounds=(0, 1), options={"xatol": 1e-10})
-        found = state._minimise_along(moved, change)
-        if value(1.0) <= exact.fun:
+        def balanced(step, value=value):
+            if not fit_intercept:
+                return value(step, 0.0), 0.0
+            found = minimize_scalar(partial(value, step), bracket=(-1, 1), options={"xtol": 1e-12})
+            return found.fun, found.x
+
+        exact = minimize_scalar(
+            lambda step, balanced=balanced: balanced(step)[0],
+            bounds=(0, 1),
+            options={"xatol": 1e-10},
+        )
+        line = semismooth_newton._Line(state, moved)
+        found = line.minimum(first)
+        assert_allclose(line.along, change, atol=1e-12 * np.abs(change).max())
+        if balanced(1.0)[0] <= exact.fun:
             assert found == 1
         else:
             n_inside += 1
-            assert 0.85 * exact.x <= found <= exact.x + 1e-9
+            assert found == pytest.approx(exact.x, rel=0.02)
+            fall = balanced(0.0)[0] - exact.fun
+            assert value(found, line.intercept) <= exact.fun + 1e-3 * fall
         assert 0 < found <= 1
     assert n_inside > 1
 
@@ -1543,12 +1557,12 @@ def test_step_along_a_line_minimises():
 def test_step_along_a_line_that_is_exact_is_taken_whole():
     """1/2 m^2 + 1/2 (m - 2)^2 from 0 to its minimum at 1."""
     state = semismooth_newton._State(simple_problem([[1.0]], [2.0], 1.0, loss=Squared()), None)
-    assert state._minimise_along(np.ones((1, 1)), np.ones(1)) == 1
+    assert semismooth_newton._Line(state, np.ones((1, 1))).minimum(0.1) == 1
 
 
 def test_step_along_a_line_that_is_far_too_long_is_not_zero():
     state = semismooth_newton._State(simple_problem([[1.0]], [2.0], 1.0, loss=Squared()), None)
-    assert 0 < state._minimise_along(np.full((1, 1), 1e60), np.full(1, 1e60)) < 1e-30
+    assert 0 < semismooth_newton._Line(state, np.full((1, 1), 1e60)).minimum(1.0) < 1e-30
 
 
 def test_newton_needs_few_passes():
@@ -1657,6 +1671,28 @@ def test_balanced_step_has_sum_zero_at_its_intercept(case):
         )
         if case.fit_intercept:
             assert above <= 1e-9 * size <= below + 2e-9 * size
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=str)
+def test_balanced_step_of_some_of_the_pairs(case):
+    """With the others held where they are at the root, it is the same as that of all."""
+    problem, parts = problem_of(case), parts_of(case)
+    rng = np.random.default_rng(3)
+    distances = rng.uniform(-1, 1, len(parts.weights))
+    center = parts.weights * rng.uniform(-1, 1, len(parts.weights))
+    b, beta, _ = problem.balanced(distances, center, 0.5, 0.0)
+    some, others = np.split(rng.permutation(len(beta)), [len(beta) // 2])
+    found = problem.balanced(
+        distances[some],
+        center[some],
+        0.5,
+        b + 0.3 * case.fit_intercept,
+        problem.conjugate.restricted(some),
+        beta[others].sum(),
+    )
+    assert_allclose(found[1], beta[some], atol=1e-9 * np.abs(beta).max())
+    if case.fit_intercept:
+        assert abs(found[1].sum() + beta[others].sum()) <= 1e-13 * np.abs(beta).sum()
 
 
 def test_balance_beyond_the_range_of_numbers_is_refused():

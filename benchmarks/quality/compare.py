@@ -195,8 +195,20 @@ def images_of(transformer, X_train, y_train, X_test, groups=None):
 
 
 def cell(method, name, max_samples, seed):
-    """Error of a method in each outer fold of one data set, and seconds to fit."""
+    """Error of a method in each outer fold of one data set, and seconds to fit.
+
+    Those of Euclid's distance, and why, if the method cannot be fitted.
+    """
     warnings.simplefilter("ignore")
+    try:
+        return nested_cross_validation(method, name, max_samples, seed)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        failure = " ".join(str(error).split())[:200]
+        return nested_cross_validation("Euclid", name, max_samples, seed) | {"failure": failure}
+
+
+def nested_cross_validation(method, name, max_samples, seed):
+    """Error of a method in each outer fold of one data set, and seconds to fit."""
     dataset = fetch_dataset(name)
     X, y, groups, kind = dataset.data, dataset.target, dataset.get("groups"), dataset.task
     if len(X) > max_samples:
@@ -212,16 +224,23 @@ def cell(method, name, max_samples, seed):
             inner_groups = None if groups is None else groups[train]
             inner_folds = folds_of(kind, N_INNER_FOLDS, y[train], inner_groups, seed)
             best = np.inf, None, None
+            failure = None
             for transformer in candidates(method, kind):
                 inner_errors = np.zeros(len(NEIGHBORS))
-                for fit, held_out in inner_folds:
-                    rows, others = train[fit], train[held_out]
-                    fit_groups = None if groups is None else groups[rows]
-                    images = images_of(transformer, X[rows], y[rows], X[others], fit_groups)
-                    inner_errors += errors_of(kind, images[0], y[rows], images[1], y[others])
+                try:
+                    for fit, held_out in inner_folds:
+                        rows, others = train[fit], train[held_out]
+                        fit_groups = None if groups is None else groups[rows]
+                        near, far = images_of(transformer, X[rows], y[rows], X[others], fit_groups)
+                        inner_errors += errors_of(kind, near, y[rows], far, y[others])
+                except (ValueError, np.linalg.LinAlgError) as error:
+                    failure = error
+                    continue
                 number = inner_errors.argmin()
                 if inner_errors[number] < best[0]:
                     best = inner_errors[number], transformer, number
+            if best[1] is None:
+                raise failure
             start = process_time()
             near, far = images_of(best[1], X[train], y[train], X[test], inner_groups)
             seconds.append(process_time() - start)
@@ -257,7 +276,10 @@ def report(kind, names, methods, results, max_samples, repeats):
     print("| set | " + " | ".join(methods) + " |")
     print("| --- |" + " --- |" * len(methods))
     for name, row, deviation in zip(names, errors, spread, strict=True):
-        values = (f"{e:.4f} ({s:.3f})" for e, s in zip(row, deviation, strict=True))
+        values = [f"{e:.4f} ({s:.3f})" for e, s in zip(row, deviation, strict=True)]
+        for place, method in enumerate(methods):
+            if any("failure" in found for found in cells[method, name]):
+                values[place] = "failed"
         print(f"| {name} | " + " | ".join(values) + " |")
     print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
     print_row("mean rank", stats.rankdata(errors, axis=1).mean(axis=0), ".2f")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.cones import Cone, Projection
-from metricalign.losses import Loss
+from metricalign.losses import ConjugateForm, Loss
 from metricalign.operators import PairOperator
 
 __all__ = ["AlignmentProblem", "SolverResult"]
@@ -162,6 +162,8 @@ class AlignmentProblem:
         center: NDArray | float,
         penalty: NDArray | float,
         intercept: float,
+        conjugate: ConjugateForm | None = None,
+        others: float = 0.0,
     ) -> tuple[float, NDArray, NDArray]:
         """Proximal step of the dual coefficients that keeps their sum at zero.
 
@@ -173,6 +175,10 @@ class AlignmentProblem:
             As in `ConjugateForm.proximal`.
         intercept : float
             Where the search for the intercept starts.
+        conjugate : ConjugateForm or None, default=None
+            That of the pairs in question, if these are some of all.
+        others : float, default=0
+            Sum of the dual coefficients of the other pairs.
 
         Returns
         -------
@@ -181,16 +187,18 @@ class AlignmentProblem:
         dual_coef, is_free : ndarray of shape (n_pairs,)
             As in `ConjugateForm.proximal`.
         """
+        if conjugate is None:
+            conjugate = self.conjugate
         if not self.fit_intercept:
-            return 0.0, *self.conjugate.proximal(distances, center, penalty)
-        stiffness = 1 / np.broadcast_to(self.conjugate.curvature + penalty, distances.shape)
+            return 0.0, *conjugate.proximal(distances, center, penalty)
+        stiffness = 1 / np.broadcast_to(conjugate.curvature + penalty, distances.shape)
         # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
         below, above = None, None
         reach = self.spread
         for _ in range(200):
-            dual_coef, is_free = self.conjugate.proximal(distances + intercept, center, penalty)
-            excess = float(dual_coef.sum())
-            if abs(excess) <= 1e-15 * np.abs(dual_coef).sum():
+            dual_coef, is_free = conjugate.proximal(distances + intercept, center, penalty)
+            excess = float(dual_coef.sum()) + others
+            if abs(excess) <= 1e-14 * (np.abs(dual_coef).sum() + abs(others)):
                 return intercept, dual_coef, is_free
             if excess > 0:
                 below = (intercept, excess, dual_coef)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,7 @@ class _State:
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
         self.intercept = 0.0
+        self.size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
         self.projection = problem.cone.project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
@@ -158,7 +160,7 @@ class _State:
 
     def _newton_step(self, start, target):
         residual = start.projection.derivative(start.stationary - target)
-        direction, intercept_step = self._direction(target, residual)
+        direction = self._direction(target, residual)
         slope = float(np.vdot(residual, direction))
         if not slope < 0:
             return False
@@ -166,17 +168,16 @@ class _State:
             self._move(start, direction, 1.0)
             if self.value <= start.value + 0.3 * slope:
                 return True
-        moved = start.projection.derivative(direction)
-        along = self.problem.distances(moved)
-        size = start._minimise_along(moved, along + intercept_step)
+        line = _Line(start, start.projection.derivative(direction))
+        self.size = line.minimum(min(1.0, 4 * start.size))
         if self.problem.cone.is_subspace:
-            self.stationary = start.stationary + size * direction
+            self.stationary = start.stationary + self.size * direction
             self.projection = self.problem.cone.project(self.stationary)
-            self.distances = start.distances + size * along
-            self.intercept = start.intercept + size * intercept_step
+            self.distances = start.distances + self.size * line.along
+            self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 6, 0.5)
+        return self._backtrack(start, direction, self.size, 6, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
@@ -188,21 +189,21 @@ class _State:
         return False
 
     def _direction(self, target, residual):
-        """Newton direction of S and of the intercept."""
+        """Newton direction of S."""
         direction = target - self.stationary
         free = np.flatnonzero(self.is_free)
         if len(free) == 0 or self.n_gradient_steps >= 0:
-            return direction, 0.0
+            return direction
         operator = self.problem.operator.restricted(free)
         curvature = self.problem.conjugate.curvature + self.rho
-        change, intercept_step = _solve_free(
+        change = _solve_free(
             operator,
             self.projection,
             np.broadcast_to(curvature, self.is_free.shape)[free],
             -operator.distances(residual),
             self.problem.fit_intercept,
         )
-        return direction - operator.adjoint(change), intercept_step
+        return direction - operator.adjoint(change)
 
     def _move(self, start, direction, size):
         self.stationary = start.stationary + size * direction
@@ -211,35 +212,79 @@ class _State:
         self.intercept = start.intercept
         self.update()
 
-    def _minimise_along(self, moved, change):
-        """Step size that minimises Psi where the projection is taken as linear."""
-        linear = float(np.vdot(self.projection.matrix - self.problem.prior, moved))
-        quadratic = float(np.vdot(moved, moved))
-        predicted = self.distances + self.intercept
 
-        def slope(size):
-            dual_coef, _ = self.problem.conjugate.proximal(
-                predicted + size * change, self.center, self.rho
-            )
-            return linear + size * quadratic - dual_coef @ change
+class _Point(NamedTuple):
+    """A step size, and the intercept, the dual coefficients and the derivative of Psi there."""
 
-        low, low_slope = 0.0, slope(0.0)
-        high, high_slope = 1.0, slope(1.0)
+    size: float
+    intercept: float
+    dual_coef: NDArray
+    is_free: NDArray
+    slope: float
+
+
+class _Line:
+    """Psi along a change of M that is taken as linear, with the intercept balanced everywhere."""
+
+    def __init__(self, state, moved):
+        self.problem, self.rho, self.intercept = state.problem, state.rho, state.intercept
+        self.along = self.problem.distances(moved)
+        self.linear = float(np.vdot(state.projection.matrix - self.problem.prior, moved))
+        self.quadratic = float(np.vdot(moved, moved))
+        self.moving = self.problem.conjugate, state.distances, self.along, state.center
+        self.rest = 0.0
+
+    def minimum(self, first):
+        """Size of the step to the minimum, at most 1; `first` is tried first."""
+        low = self._at(0.0, self.intercept)
+        high = self._at(first, self.intercept)
+        steepest = abs(low.slope)
+        while high.slope < 0 and high.size < 1:
+            low, high = high, self._at(min(1.0, 4 * high.size), high.intercept)
+        self.intercept = high.intercept
         # An exact step ends at a slope of zero to rounding.
-        if high_slope <= 1e-9 * abs(low_slope):
-            return high
-        for _ in range(30):
+        if high.slope <= 1e-9 * steepest:
+            return high.size
+        self._leave_out_fixed(low, high)
+        low_slope, high_slope = low.slope, high.slope
+        for _ in range(60):
             # Illinois: secant steps that cannot stall at one end.
-            size = low - low_slope * (high - low) / (high_slope - low_slope)
-            size = min(max(size, low + 0.05 * (high - low)), high - 0.05 * (high - low))
-            size_slope = slope(size)
-            if size_slope > 0:
-                high, high_slope, low_slope = size, size_slope, low_slope / 2
+            share = min(max(low_slope / (low_slope - high_slope), 0.02), 0.98)
+            point = self._at(
+                low.size + share * (high.size - low.size),
+                low.intercept + share * (high.intercept - low.intercept),
+            )
+            if point.slope > 0:
+                high, high_slope, low_slope = point, point.slope, low_slope / 2
             else:
-                low, low_slope, high_slope = size, size_slope, high_slope / 2
-            if high - low <= 0.1 * low:
+                low, low_slope, high_slope = point, point.slope, high_slope / 2
+            # To a tenth would not do: the Newton steps then number a third more.
+            if high.size - low.size <= 0.01 * low.size or abs(point.slope) <= 1e-3 * steepest:
                 break
-        return float(low if low > 0 else high)
+        self.intercept = point.intercept
+        return point.size
+
+    def _at(self, size, intercept):
+        conjugate, distances, along, center = self.moving
+        balanced = self.problem.balanced(
+            distances + size * along, center, self.rho, intercept, conjugate, self.rest
+        )
+        slope = self.linear + size * self.quadratic - float(balanced[1] @ along)
+        return _Point(size, *balanced, slope)
+
+    def _leave_out_fixed(self, low, high):
+        """Count pairs that are at the same bound at both ends as staying there."""
+        conjugate, distances, along, center = self.moving
+        moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
+        self.rest = float(low.dual_coef[~moves].sum())
+        self.linear -= float(low.dual_coef[~moves] @ along[~moves])
+        moving = np.flatnonzero(moves)
+        self.moving = (
+            conjugate.restricted(moving),
+            distances[moving],
+            along[moving],
+            center[moving],
+        )
 
 
 def _solve_free(
@@ -248,8 +293,8 @@ def _solve_free(
     curvature: NDArray,
     right: NDArray,
     fit_intercept: bool,
-) -> tuple[NDArray, float]:
-    """Solve (diag(curvature) + T P' T^*) u - db = right, with sum u = 0 if db is free."""
+) -> NDArray:
+    """Solve (diag(curvature) + T P' T^*) u = right, up to a constant b with sum u = 0 if fitted."""
     right = right.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
     # Twice, since the products themselves take time.
@@ -259,11 +304,10 @@ def _solve_free(
     gram[np.diag_indices(n_free)] += curvature
     factor = _factorise(gram)
     if not fit_intercept:
-        return linalg.cho_solve(factor, right, check_finite=False), 0.0
+        return linalg.cho_solve(factor, right, check_finite=False)
     both = np.column_stack([right, np.ones(n_free)])
     solution, ones = linalg.cho_solve(factor, both, check_finite=False).T
-    intercept_step = -solution.sum() / ones.sum()
-    return solution + intercept_step * ones, intercept_step
+    return solution - solution.sum() / ones.sum() * ones
 
 
 def _factorise(matrix):
@@ -299,9 +343,7 @@ def _solve_by_products(operator, projection, curvature, right, fit_intercept):
         predicted = products @ linalg.cho_solve(factor, solution, check_finite=False)
     else:
         predicted = _predict_iteratively(operator, projection, inverse, right, fit_intercept)
-    rest = right - predicted
-    intercept_step = -float(inverse @ rest) / inverse.sum() if fit_intercept else 0.0
-    return inverse * (rest + intercept_step), intercept_step
+    return _weighted(right - predicted, inverse, fit_intercept)
 
 
 def _predict_iteratively(operator, projection, inverse, right, fit_intercept):
