@@ -276,9 +276,10 @@ class _Line:
         """Count pairs that are at the same bound at both ends as staying there."""
         conjugate, distances, along, center = self.moving
         moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
-        self.rest = float(low.dual_coef[~moves].sum())
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
+        # All have sum zero; taken from those that move, so that their sum can reach it to the bit.
+        self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
             distances[moving],
