@@ -27,7 +27,7 @@ PAGES = {
     "scaling_data": ("scaling.py --data shuttle protein fashion_mnist_20k", "--data letter"),
     "neighbors": ("neighbors.py", "--data --samples 3000"),
     "peers": (
-        "peers.py --max-samples 4000 --limit 120",
+        "peers.py --max-samples 4000 --limit 30",
         "--data digits --methods Euclid --repeats 1",
     ),
     "conic": (

@@ -37,7 +37,7 @@ from metricalign.datasets import fetch_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / "quality"))
 from compare import metric_learn
-from known import problems
+from known import PROBLEMS
 from processes import in_own_process
 
 DATA = ("digits", "synth5000", "letter", "satimage", "mnist_t10k")
@@ -56,9 +56,8 @@ METHODS = {
 
 def samples(name, max_samples):
     """Standardised halves of a data set, of at most so many samples together."""
-    known = {known: (X, y) for known, X, y in problems()}
-    if name in known:
-        X, y = known[name]
+    if name in PROBLEMS:
+        X, y = PROBLEMS[name]()
     else:
         dataset = fetch_dataset(name)
         X, y = dataset.data, dataset.target
