@@ -35,7 +35,7 @@ def _default_candidates(kind):
     losses = ["expected_relation"]
     # An average of many needs none of them to the last digit.
     convex = PSDSVR(tol=1e-3)
-    learners = [convex, DiscriminantAlignment()]
+    learners = [convex, DiscriminantAlignment(whitening=0)]
     if kind != "precomputed":
         losses.append("kernel_regression")
         learners.append(IteratedMetricLearner(convex))

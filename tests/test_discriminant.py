@@ -48,20 +48,47 @@ def test_classes_are_predicted_as_indicators():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     expected = ridge_matrix(X, LabelBinarizer().fit_transform(y), 0.5)
-    assert_allclose(matrix_of(X, y), expected, atol=1e-9)
+    assert_allclose(matrix_of(X, y, whitening=0), expected, atol=1e-9)
 
 
 def test_of_classes_it_spans_the_discriminants():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
-    learner = DiscriminantAlignment(shrinkage=1e-9).fit(X, y)
+    learner = DiscriminantAlignment(shrinkage=1e-9, whitening=0).fit(X, y)
     scalings = LinearDiscriminantAnalysis(solver="eigen").fit(X, y).scalings_[:, :2]
     basis = np.linalg.qr(scalings)[0]
     components = learner.components_[:2]
     assert_allclose(components @ basis @ basis.T, components, atol=1e-6 * abs(components).max())
 
 
-def test_without_whitening_it_is_the_positive_part_of_the_aligned_matrix():
+@pytest.mark.parametrize("weighted", [False, True])
+def test_whitening_is_a_share_of_the_mean_squared_distance(weighted):
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    weight = np.random.default_rng(0).integers(1, 3, len(X)) if weighted else np.ones(len(X), int)
+    repeated = np.repeat(np.arange(len(X)), weight)
+    covariance = np.cov(X[repeated].T, bias=True)
+    d = len(covariance)
+    S = 0.7 * covariance + 0.3 * np.trace(covariance) / d * np.eye(d)
+    parts = [
+        matrix_of(X[repeated], y[repeated], shrinkage=0.3, whitening=0),
+        np.linalg.inv(S),
+    ]
+    learned, whitened = (part / np.trace(part @ covariance) for part in parts)
+    for whitening, share in ((0.5, 0.5), (1.0, 1.0), ("auto", 0.2)):
+        matrix = matrix_of(X, y, weight, shrinkage=0.3, whitening=whitening)
+        expected = normed((1 - share) * learned + share * whitened)
+        assert_allclose(matrix, expected, atol=1e-9)
+
+
+def test_numbers_are_not_whitened_unless_asked_for():
+    X, Y = samples()
+    plain = matrix_of(X, Y[:, 0], whitening=0)
+    assert_allclose(matrix_of(X, Y[:, 0]), plain, atol=1e-15)
+    assert np.abs(matrix_of(X, Y[:, 0], whitening=0.1) - plain).max() > 0.01
+
+
+def test_without_the_covariance_it_is_the_positive_part_of_the_aligned_matrix():
     X, _ = samples()
     y = np.random.default_rng(1).normal(size=len(X))
     relations = np.abs(np.subtract.outer(y, y))
