@@ -168,8 +168,19 @@ class DiscriminantAlignment(MetricLearner):
         weight = samples.weight / samples.weight.max()
         coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         between = self._between(coordinates, weight, samples)
-        matrix = self._with_whitening(between, coordinates, weight, samples.relation)
-        components = components_of(matrix.astype(X.dtype), self.n_components, basis.T)
+        whitening = self.whitening
+        if whitening == "auto":
+            whitening = 0.2 if samples.relation.kind in ("binary", "multiclass") else 0.0
+        matrix = between
+        if whitening > 0:
+            matrix = _whitened(between, whitening, coordinates, weight)
+        if whitening > 0 and self.n_components is None:
+            # Most eigenvalues are equal: only the symmetric root does not turn with rounding.
+            values, vectors = np.linalg.eigh(matrix)
+            root = (vectors * np.sqrt(values)) @ vectors.T
+            components = root.astype(X.dtype) @ basis
+        else:
+            components = components_of(matrix.astype(X.dtype), self.n_components, basis.T)
         if not components.any():
             cause = "no linear relation to the features"
             if between.any():
@@ -184,24 +195,6 @@ class DiscriminantAlignment(MetricLearner):
             )
         self.relation_, self.components_ = samples.relation, components
         return self
-
-    def _with_whitening(self, between, X, weight, relation):
-        """Mixture of the metric of B and that of whitened samples, of norm 1, in coordinates."""
-        whitening = self.whitening
-        if whitening == "auto":
-            whitening = 0.2 if relation.kind in ("binary", "multiclass") else 0.0
-        if whitening == 0:
-            return between
-        components = components_of(between)
-        share = weight / weight.sum()
-        images = X @ components.T
-        variance = share @ np.sum((images - share @ images) ** 2, axis=1)
-        if variance == 0:
-            return np.zeros_like(between)
-        # The variance of the whitened samples is 1.
-        matrix = (1 - whitening) / variance * (components.T @ components)
-        matrix[np.diag_indices(len(matrix))] += whitening
-        return matrix / np.linalg.norm(matrix)
 
     def _between(self, X, weight, samples):
         """B in these coordinates, of norm 1."""
@@ -250,3 +243,17 @@ class DiscriminantAlignment(MetricLearner):
             return np.zeros_like(between)
         between = (between + between.T) / size
         return between / np.linalg.norm(between)
+
+
+def _whitened(between, whitening, X, weight):
+    """Mixture of the metric of B and that of whitened samples, of norm 1, in coordinates."""
+    components = components_of(between)
+    share = weight / weight.sum()
+    images = X @ components.T
+    variance = share @ np.sum((images - share @ images) ** 2, axis=1)
+    if variance == 0:
+        return np.zeros_like(between)
+    # The variance of the whitened samples is 1.
+    matrix = (1 - whitening) / variance * (components.T @ components)
+    matrix[np.diag_indices(len(matrix))] += whitening
+    return matrix / np.linalg.norm(matrix)
