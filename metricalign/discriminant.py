@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -43,10 +44,12 @@ class DiscriminantAlignment(MetricLearner):
     the targets; where they are nearly linear it is hard to beat.
 
     Of k classes this sees k - 1 directions, too few for neighbours. A share of the distance of
-    whitened samples is added, whose matrix is the inverse of S, so that neighbours are near in the
-    other directions as well: :math:`S^{-1/2} (B^* + \epsilon I) S^{-1/2}`, as in discriminant
-    adaptive nearest neighbors, with one metric for all places. The sum has norm 1 in coordinates
-    in which S is the identity: only ratios of distances count.
+    whitened samples is added, whose matrix is the inverse of S where the samples vary, so that
+    neighbours are near in the other directions as well:
+    :math:`S^{-1/2} (B^* + \epsilon I) S^{-1/2}` with the positive part :math:`B^*` of
+    :math:`S^{-1/2} B S^{-1/2}`, as in discriminant adaptive nearest neighbors, but with one metric
+    for all places, and the covariance of all samples in place of that within classes. The sum has
+    norm 1 in coordinates in which S is the identity: only ratios of distances count.
 
     Parameters
     ----------
@@ -57,12 +60,14 @@ class DiscriminantAlignment(MetricLearner):
         features.
     whitening : float or "auto", default="auto"
         Share of the distance of whitened samples in the mean squared distance of the samples, from
-        0 to 1. "auto" is 0.2 for classes and 0 for other targets.
+        0 to 1. "auto" is 0.2 for classes and 0 for other targets, precomputed relations among
+        them.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
         How many components to keep: a number, the share of the spectrum in coordinates in which S
-        is the identity (between 0 and 1), or all.
+        is the identity (between 0 and 1), or all. With whitening, the leading principal components
+        of the images, and their share of the mean squared distance.
     n_landmarks : int or None, default=2000
         How many samples, drawn at random, the targets of all are compared with, which takes time
         proportional to n_samples * n_landmarks; None for all.
@@ -160,39 +165,34 @@ class DiscriminantAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If M is zero, as the targets have no linear relation to the features, or one that grows
-            with their similarity.
+            If nothing is learned, as the targets have no linear relation to the features, or one
+            that grows with their similarity. M is zero then, but for the whitened part.
         """
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         weight = samples.weight / samples.weight.max()
         coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         between = self._between(coordinates, weight, samples)
+        components = components_of(between.astype(X.dtype), self.n_components)
         whitening = self.whitening
         if whitening == "auto":
             whitening = 0.2 if samples.relation.kind in ("binary", "multiclass") else 0.0
-        matrix = between
-        if whitening > 0:
-            matrix = _whitened(between, whitening, coordinates, weight)
-        if whitening > 0 and self.n_components is None:
-            # Most eigenvalues are equal: only the symmetric root does not turn with rounding.
-            values, vectors = np.linalg.eigh(matrix)
-            root = (vectors * np.sqrt(values)) @ vectors.T
-            components = root.astype(X.dtype) @ basis
-        else:
-            components = components_of(matrix.astype(X.dtype), self.n_components, basis.T)
-        if not components.any():
+        if whitening < 1 and not components.any():
             cause = "no linear relation to the features"
             if between.any():
                 cause = (
                     "only such a relation as no distance can have: similar samples, large values"
                 )
+            result = "only the distance of whitened samples" if whitening else "the zero metric"
             warnings.warn(
-                f"{type(self).__name__} learned the zero metric: the targets have {cause}. Check "
+                f"{type(self).__name__} learned {result}: the targets have {cause}. Check "
                 "the sign of the relation, or try another learner.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+        if whitening > 0:
+            components = _whitened(between, whitening, coordinates, weight, self.n_components)
+        components = components.astype(X.dtype) @ basis
         self.relation_, self.components_ = samples.relation, components
         return self
 
@@ -245,15 +245,32 @@ class DiscriminantAlignment(MetricLearner):
         return between / np.linalg.norm(between)
 
 
-def _whitened(between, whitening, X, weight):
-    """Mixture of the metric of B and that of whitened samples, of norm 1, in coordinates."""
-    components = components_of(between)
+def _whitened(between, whitening, X, weight, n_components):
+    """Components of the mixture of the metric of B and that of whitened samples, of norm 1.
+
+    Most eigenvalues of the mixture are equal. Its symmetric root does not turn with rounding, nor
+    do the leading principal components of the images.
+    """
     share = weight / weight.sum()
-    images = X @ components.T
-    variance = share @ np.sum((images - share @ images) ** 2, axis=1)
-    if variance == 0:
-        return np.zeros_like(between)
-    # The variance of the whitened samples is 1.
-    matrix = (1 - whitening) / variance * (components.T @ components)
-    matrix[np.diag_indices(len(matrix))] += whitening
-    return matrix / np.linalg.norm(matrix)
+    X = X.astype(np.float64)
+    if sparse.issparse(X):
+        mean = X.T @ share
+        covariance = _dense(X.T @ X.multiply(share[:, None])) - np.outer(mean, mean)
+    else:
+        X = X - share @ X
+        covariance = X.T @ (share[:, None] * X)
+    variances, directions = np.linalg.eigh(covariance)
+    # What does not vary among the samples shall not weigh most.
+    directions = directions[:, variances > 1e-12 * variances[-1]]
+    whitened = directions @ directions.T
+    learned = components_of(between)
+    variance = np.sum(learned @ covariance * learned)
+    matrix = whitening / variances.sum() * whitened
+    if variance > 0:
+        matrix += (1 - whitening) / variance * (learned.T @ learned)
+    values, vectors = np.linalg.eigh(matrix / np.linalg.norm(matrix))
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    if n_components is None:
+        return root
+    principal = components_of(root @ covariance @ root, n_components)
+    return principal / np.linalg.norm(principal, axis=1, keepdims=True) @ root

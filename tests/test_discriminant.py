@@ -81,6 +81,39 @@ def test_whitening_is_a_share_of_the_mean_squared_distance(weighted):
         assert_allclose(matrix, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_components", [None, 6, 0.95])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scale_and_noise_do_not_turn_the_whitened_metric(n_components, dtype):
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    expected = matrix_of(X.astype(dtype), y, n_components=n_components)
+    noise = np.random.default_rng(0).normal(size=X.shape)
+    atol = 1e-4 if dtype == np.float32 else 1e-8
+    for other in (3 * X, X + 1e-12 * noise, np.hstack([X, np.full((len(X), 1), 5.0)])):
+        # A constant feature counts in the mean variance alone, toward which S is shrunk.
+        shrinkage = 0.5 if other.shape == X.shape else 14 / 27
+        matrix = matrix_of(other.astype(dtype), y, n_components=n_components, shrinkage=shrinkage)
+        if other.shape == X.shape:
+            assert_allclose(matrix, expected, atol=atol)
+        else:
+            assert_allclose(matrix[:, 13], 0, atol=atol)
+            assert_allclose(normed(matrix[:13, :13]), expected, atol=atol)
+
+
+def test_whitened_part_where_nothing_is_learned():
+    X = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]] * 5)
+    y = np.logical_xor(X[:, 0], X[:, 1])
+    with pytest.warns(UserWarning, match="only the distance of whitened samples: .*no linear"):
+        matrix = matrix_of(X, y)
+    assert_allclose(matrix, normed(np.eye(2)), atol=1e-12)
+    assert_allclose(matrix_of(X, y, whitening=1), normed(np.eye(2)), atol=1e-12)
+
+
+def test_tiny_whitening_is_none():
+    X, y = load_wine(return_X_y=True)
+    assert_allclose(matrix_of(X, y, whitening=1e-16), matrix_of(X, y, whitening=0), atol=1e-9)
+
+
 def test_numbers_are_not_whitened_unless_asked_for():
     X, Y = samples()
     plain = matrix_of(X, Y[:, 0], whitening=0)

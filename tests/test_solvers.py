@@ -1565,6 +1565,20 @@ def test_step_along_a_line_that_is_far_too_long_is_not_zero():
     assert 0 < semismooth_newton._Line(state, np.full((1, 1), 1e60)).minimum(1.0) < 1e-30
 
 
+def test_step_along_a_line_that_rises_is_none():
+    state = semismooth_newton._State(simple_problem([[1.0]], [2.0], 1.0, loss=Squared()), None)
+    assert semismooth_newton._Line(state, -np.ones((1, 1))).minimum(1.0) == 0
+
+
+@pytest.mark.parametrize("cone", ["positive_semidefinite", "symmetric"])
+def test_single_precision_ends_where_rounding_does(cone):
+    """Newton's direction may then rise, and the next one shall not be lost."""
+    case = Case("epsilon_insensitive", cone, True, False, False, "wine", 1000.0)
+    result = newton(problem_of(case, np.float32), tol=1e-12, max_iter=150)
+    exact = newton(problem_of(case), tol=1e-6, max_iter=1000)
+    assert result.primal <= 1.05 * exact.primal
+
+
 def test_newton_needs_few_passes():
     """The price of a fit is operator passes; what a faulty step costs shows here first."""
     passes = {}

@@ -45,7 +45,7 @@ __all__ = ["HRAML"]
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 # torch has one generator for all threads: a network is made and trained by one of them at a time.
-_GENERATORS = RLock()
+_GENERATOR_LOCK = RLock()
 
 # Weight of Euclid's distance beside the learned one that a network starts from: what the learner
 # drops must not be lost.
@@ -673,6 +673,6 @@ def _location_and_scale(X) -> tuple[NDArray, float]:
 @contextmanager
 def _seeded(random_state, device) -> Iterator[None]:
     """Seed the generators of torch from ours, and leave them as they were."""
-    with _GENERATORS, torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with _GENERATOR_LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(random_state.randint(2**31 - 1))
         yield

@@ -165,7 +165,7 @@ class AlignmentProblem:
         conjugate: ConjugateForm | None = None,
         others: float = 0.0,
     ) -> tuple[float, NDArray, NDArray]:
-        """Proximal step of the dual coefficients that keeps their sum at zero.
+        """Proximal step of the dual coefficients that keeps the sum of all at zero.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class AlignmentProblem:
         Returns
         -------
         intercept : float
-            The b at which the step has sum zero; 0 where no intercept is fitted.
+            The b at which the sum is zero; 0 where no intercept is fitted.
         dual_coef, is_free : ndarray of shape (n_pairs,)
             As in `ConjugateForm.proximal`.
         """

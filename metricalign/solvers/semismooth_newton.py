@@ -110,7 +110,7 @@ class _State:
             self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
         self.intercept = 0.0
-        self.size = 0.25
+        self.step_size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
         self.projection = problem.cone.project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
@@ -169,15 +169,19 @@ class _State:
             if self.value <= start.value + 0.3 * slope:
                 return True
         line = _Line(start, start.projection.derivative(direction))
-        self.size = line.minimum(min(1.0, 4 * start.size))
+        size = line.minimum(min(1.0, 4 * start.step_size))
+        if size == 0:
+            return False
+        # A step that rounding made short shall not hold up the next one.
+        self.step_size = max(size, 1e-6)
         if self.problem.cone.is_subspace:
-            self.stationary = start.stationary + self.size * direction
+            self.stationary = start.stationary + size * direction
             self.projection = self.problem.cone.project(self.stationary)
-            self.distances = start.distances + self.size * line.along
+            self.distances = start.distances + size * line.along
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, self.size, 6, 0.5)
+        return self._backtrack(start, direction, size, 6, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
@@ -235,8 +239,10 @@ class _Line:
         self.rest = 0.0
 
     def minimum(self, first):
-        """Size of the step to the minimum, at most 1; `first` is tried first."""
+        """Size of the step to the minimum, from 0 to 1; `first` is tried first."""
         low = self._at(0.0, self.intercept)
+        if not low.slope < 0:
+            return 0.0
         high = self._at(first, self.intercept)
         steepest = abs(low.slope)
         while high.slope < 0 and high.size < 1:
@@ -273,12 +279,12 @@ class _Line:
         return _Point(size, *balanced, slope)
 
     def _leave_out_fixed(self, low, high):
-        """Count pairs that are at the same bound at both ends as staying there."""
+        """Take pairs that are at the same bound at both ends as staying there."""
         conjugate, distances, along, center = self.moving
         moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # All have sum zero; taken from those that move, so that their sum can reach it to the bit.
+        # With an intercept all have sum zero, which those that move can so reach to the bit.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
