@@ -65,7 +65,7 @@ class MetricLearnerCV(MetricLearner):
     candidates : list of metric learners and "passthrough", or None, default=None
         What to choose from; ``"passthrough"`` is Euclid's distance of the features as they are.
         Their parameter `relation` is set to that of this estimator. None is Euclid's distance,
-        `PSDSVR` fitted once and in several rounds, `DiscriminantAlignment`, and
+        `PSDSVR` fitted once and in several rounds, `DiscriminantAlignment(whitening=0)`, and
         `NeighborhoodAlignment` with both losses and two penalties.
     n_best : int, default=3
         How many of the best candidates are averaged, at most.

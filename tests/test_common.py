@@ -211,7 +211,7 @@ def test_every_public_estimator_is_in_the_list():
     "ignore:n_same=",
     "ignore:n_neighbors=",
     # Several checks have targets of noise, for which no metric is the right answer.
-    "ignore:.* learned the zero metric",
+    "ignore:.* learned (the zero metric|only the distance)",
     "ignore:.* cannot tell the learned metric from none",
     # Folds of a few samples have one class, or one pair.
     "ignore:.* failed to fit in",
@@ -741,7 +741,7 @@ def drawn(estimator, seed):
 
 
 @every_default
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
 @settings(max_examples=2, deadline=None)
 @given(seed=seeds, step=st.sampled_from([1e-9, 0.5, 1.0]))
 def test_learned_distance_is_one(estimator, seed, step):
@@ -761,7 +761,7 @@ def test_learned_distance_is_one(estimator, seed, step):
 
 
 @every_default
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
 @settings(max_examples=2, deadline=None)
 @given(seed=seeds, offset=st.floats(-100, 100), exponent=st.floats(-4, 4))
 def test_rotation_translation_and_scale_do_not_matter(estimator, seed, offset, exponent):
@@ -775,7 +775,8 @@ def test_rotation_translation_and_scale_do_not_matter(estimator, seed, offset, e
 
 @every_certified_default
 @pytest.mark.filterwarnings(
-    "ignore:.* learned the zero metric", "ignore::sklearn.exceptions.ConvergenceWarning"
+    "ignore:.* learned (the zero metric|only the distance)",
+    "ignore::sklearn.exceptions.ConvergenceWarning",
 )
 @settings(max_examples=2, deadline=None)
 @given(seed=seeds, max_iter=st.integers(1, 6))
@@ -796,7 +797,7 @@ def test_gap_is_a_true_bound(estimator, seed, max_iter):
 
 
 @every_certified_default
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric")
+@pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
 @settings(max_examples=2, deadline=None)
 @given(seed=seeds, exponents=st.lists(st.floats(-4, 0), min_size=3, max_size=3))
 def test_path_of_regularisation_is_monotone(estimator, seed, exponents):
@@ -919,7 +920,9 @@ class Watcher:
 
 
 @every_certified
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric", "ignore:.* cannot tell the")
+@pytest.mark.filterwarnings(
+    "ignore:.* learned (the zero metric|only the distance)", "ignore:.* cannot tell the"
+)
 def test_callback_stops(estimator, suited):
     pytest.importorskip("sklearn.callback")
     X, y = suited
@@ -930,7 +933,9 @@ def test_callback_stops(estimator, suited):
     assert learner.score(X, y) == watcher.scores[-1]
 
 
-@pytest.mark.filterwarnings("ignore:.* learned the zero metric", "ignore:.* cannot tell the")
+@pytest.mark.filterwarnings(
+    "ignore:.* learned (the zero metric|only the distance)", "ignore:.* cannot tell the"
+)
 def test_callback_stops_after_two_iterations_of_a_clone(numbers):
     pytest.importorskip("sklearn.callback")
     X, y = numbers

@@ -203,9 +203,10 @@ def cell(method, name, max_samples, seed):
     warnings.simplefilter("ignore")
     try:
         return nested_cross_validation(method, name, max_samples, seed)
-    except (ValueError, np.linalg.LinAlgError) as error:
+    except ValueError as error:
         failure = " ".join(str(error).split())[:200]
-        return nested_cross_validation("Euclid", name, max_samples, seed) | {"failure": failure}
+        result = nested_cross_validation("Euclid", name, max_samples, seed)
+        return result | {"failure": failure, "seconds": [np.nan]}
 
 
 def nested_cross_validation(method, name, max_samples, seed):
@@ -234,14 +235,14 @@ def nested_cross_validation(method, name, max_samples, seed):
                         fit_groups = None if groups is None else groups[rows]
                         near, far = images_of(transformer, X[rows], y[rows], X[others], fit_groups)
                         inner_errors += errors_of(kind, near, y[rows], far, y[others])
-                except (ValueError, np.linalg.LinAlgError) as error:
+                except ValueError as error:
                     failure = error
                     continue
                 number = inner_errors.argmin()
                 if inner_errors[number] < best[0]:
                     best = inner_errors[number], transformer, number
             if best[1] is None:
-                raise failure
+                raise failure or ValueError("No candidate has a finite error.")
             start = process_time()
             near, far = images_of(best[1], X[train], y[train], X[test], inner_groups)
             seconds.append(process_time() - start)
@@ -269,7 +270,7 @@ def report(kind, names, methods, results, max_samples, repeats):
     spread = np.array([[stats.sem(fold_errors[m, name]) for m in methods] for name in names])
     seconds = np.array(
         [
-            [np.mean([found["seconds"] for found in cells[m, name]]) for m in methods]
+            [np.mean(np.concatenate([cell["seconds"] for cell in cells[m, name]])) for m in methods]
             for name in names
         ]
     )
@@ -284,7 +285,7 @@ def report(kind, names, methods, results, max_samples, repeats):
         print(f"| {name} | " + " | ".join(values) + " |")
     print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
     print_row("mean rank", stats.rankdata(errors, axis=1).mean(axis=0), ".2f")
-    print_row("CPU seconds to fit", np.exp(np.log(seconds + 1e-3).mean(axis=0)), ".2f")
+    print_row("CPU seconds to fit", np.exp(np.nanmean(np.log(seconds + 1e-3), axis=0)), ".2f")
     worse = np.mean(errors > errors[:, :1] + spread, axis=0)
     print_row("worse than Euclid by over a standard error", worse, ".0%")
     print_tests(errors)
@@ -354,6 +355,10 @@ def key(method, name, max_samples, seed):
     return f"{method} {name} {max_samples} {seed}"
 
 
+def is_finished(results, *place):
+    return "failure" not in results.get(key(*place), {"failure": "not computed"})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+")
@@ -385,7 +390,7 @@ def main():
         for name in names
         for method in arguments.methods
         if candidates(method, kind)
-        and (arguments.fresh or key(method, name, arguments.max_samples, seed) not in results)
+        and (arguments.fresh or not is_finished(results, method, name, arguments.max_samples, seed))
     ]
     finished = Parallel(arguments.n_jobs, return_as="generator_unordered")(
         delayed(_keyed_cell)(*place) for place in todo
