@@ -272,11 +272,11 @@ class _Line:
 
     def _at(self, size, intercept):
         conjugate, distances, along, center = self.moving
-        balanced = self.problem.balanced(
+        intercept, dual_coef, is_free = self.problem.balanced(
             distances + size * along, center, self.rho, intercept, conjugate, self.rest
         )
-        slope = self.linear + size * self.quadratic - float(balanced[1] @ along)
-        return _Point(size, *balanced, slope)
+        slope = self.linear + size * self.quadratic - float(dual_coef @ along)
+        return _Point(size, intercept, dual_coef, is_free, slope)
 
     def _leave_out_fixed(self, low, high):
         """Take pairs that are at the same bound at both ends as staying there."""
