@@ -24,8 +24,8 @@ from metricalign.samples import distinct_samples, shrunk_coordinates
 
 __all__ = ["DiscriminantAlignment"]
 
-# Pairs whose relations are computed at a time.
-_LARGEST_BATCH = 1_000_000
+# Pairs whose relations are computed at a time: few enough to stay in the cache.
+_LARGEST_BATCH = 200_000
 
 
 class DiscriminantAlignment(MetricLearner):
@@ -211,14 +211,14 @@ class DiscriminantAlignment(MetricLearner):
         with np.errstate(over="ignore", invalid="ignore"):
             for batch in gen_batches(n_samples, max(1, _LARGEST_BATCH // len(landmarks))):
                 rows = np.arange(n_samples)[batch]
-                pairs = np.column_stack(
-                    [np.repeat(rows, len(landmarks)), np.tile(landmarks, len(rows))]
-                )
-                relations = samples.relation(samples.targets, pairs)
-                others = relations[pairs[:, 0] != pairs[:, 1]]
+                pairs = np.empty((len(rows), len(landmarks), 2), dtype=np.intp)
+                pairs[..., 0], pairs[..., 1] = rows[:, None], landmarks
+                relations = samples.relation(samples.targets, pairs.reshape(-1, 2))
+                relations = relations.reshape(len(rows), -1)
+                others = relations[rows[:, None] != landmarks]
                 smallest = min(smallest, others.min(initial=np.inf))
                 largest = max(largest, others.max(initial=-np.inf))
-                weighted = share[batch, None] * relations.reshape(len(rows), -1)
+                weighted = share[batch, None] * relations
                 products += X[batch].T @ weighted
                 mean_relations += weighted.sum(axis=0)
             # Both sides centred, so that what a relation adds to a whole row does not count.
