@@ -133,9 +133,10 @@ def test_without_the_covariance_it_is_the_positive_part_of_the_aligned_matrix():
 
 
 @pytest.mark.parametrize("shrinkage", [0.5, 1.0])
-def test_sparse_samples_far_from_zero(shrinkage):
+@pytest.mark.parametrize("classes", [False, True])
+def test_sparse_samples_far_from_zero(shrinkage, classes):
     X, Y = samples()
-    y = Y[:, 0]
+    y = Y[:, 0] > 3 if classes else Y[:, 0]
     dense = matrix_of(X, y, shrinkage=shrinkage)
     assert_allclose(matrix_of(sparse.csr_array(X), y, shrinkage=shrinkage), dense, atol=1e-9)
 
