@@ -173,10 +173,11 @@ class DiscriminantAlignment(MetricLearner):
         weight = samples.weight / samples.weight.max()
         coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         between = self._between(coordinates, weight, samples)
-        components = components_of(between.astype(X.dtype), self.n_components)
         whitening = self.whitening
         if whitening == "auto":
             whitening = 0.2 if samples.relation.kind in ("binary", "multiclass") else 0.0
+        n_learned = None if whitening > 0 else self.n_components
+        components = components_of(between.astype(X.dtype), n_learned)
         if whitening < 1 and not components.any():
             cause = "no linear relation to the features"
             if between.any():
@@ -191,7 +192,7 @@ class DiscriminantAlignment(MetricLearner):
                 stacklevel=level_of_call(),
             )
         if whitening > 0:
-            components = _whitened(between, whitening, coordinates, weight, self.n_components)
+            components = _whitened(components, whitening, coordinates, weight, self.n_components)
         components = components.astype(X.dtype) @ basis
         self.relation_, self.components_ = samples.relation, components
         return self
@@ -245,8 +246,8 @@ class DiscriminantAlignment(MetricLearner):
         return between / np.linalg.norm(between)
 
 
-def _whitened(between, whitening, X, weight, n_components):
-    """Components of the mixture of the metric of B and that of whitened samples, of norm 1.
+def _whitened(learned, whitening, X, weight, n_components):
+    """Components of the mixture of the learned metric and that of whitened samples, of norm 1.
 
     Most eigenvalues of the mixture are equal. Its symmetric root does not turn with rounding, nor
     do the leading principal components of the images.
@@ -263,7 +264,7 @@ def _whitened(between, whitening, X, weight, n_components):
     # What does not vary among the samples shall not weigh most.
     directions = directions[:, variances > 1e-12 * variances[-1]]
     whitened = directions @ directions.T
-    learned = components_of(between)
+    learned = learned.astype(np.float64)
     variance = np.sum(learned @ covariance * learned)
     matrix = whitening / variances.sum() * whitened
     if variance > 0:
