@@ -20,6 +20,7 @@ from metricalign.base import (
     keeps_last_fit,
     level_of_call,
 )
+from metricalign.pairs import equal_targets
 from metricalign.samples import distinct_samples, shrunk_coordinates
 
 __all__ = ["DiscriminantAlignment"]
@@ -69,8 +70,8 @@ class DiscriminantAlignment(MetricLearner):
         is the identity (between 0 and 1), or all. With whitening, the leading principal components
         of the images, and their share of the mean squared distance.
     n_landmarks : int or None, default=2000
-        How many samples, drawn at random, the targets of all are compared with, which takes time
-        proportional to n_samples * n_landmarks; None for all.
+        How many distinct targets, drawn at random, all are compared with, which takes time
+        proportional to their product; None for all.
     random_state : int, RandomState instance or None, default=None
         Draws the landmarks.
 
@@ -198,35 +199,46 @@ class DiscriminantAlignment(MetricLearner):
         return self
 
     def _between(self, X, weight, samples):
-        """B in these coordinates, of norm 1."""
+        """B in these coordinates, of norm 1, from the sums of the samples with equal targets."""
         share = weight / weight.sum()
         n_samples = len(share)
-        landmarks = np.arange(n_samples)
-        if self.n_landmarks is not None and self.n_landmarks < n_samples:
-            order = check_random_state(self.random_state).permutation(n_samples)
+        if samples.relation.kind == "precomputed":
+            group = np.arange(n_samples)
+        else:
+            group = equal_targets(samples.targets)
+        representatives = np.unique(group, return_index=True)[1]
+        n_groups = len(representatives)
+        members = sparse.csr_array((share, (group, np.arange(n_samples))), (n_groups, n_samples))
+        sums, share = members @ X, members.sum(axis=1)
+        landmarks = np.arange(n_groups)
+        if self.n_landmarks is not None and self.n_landmarks < n_groups:
+            order = check_random_state(self.random_state).permutation(n_groups)
             landmarks = np.sort(order[: self.n_landmarks])
-        share_of_landmarks = share[landmarks] / share[landmarks].sum()
+        share_of_landmarks = share[landmarks].sum()
+        # Within the groups that make pairs, which the landmarks may miss.
+        several = representatives[np.bincount(group) > 1]
+        within = samples.relation(samples.targets, np.column_stack([several, several]))
+        smallest, largest = within.min(initial=np.inf), within.max(initial=-np.inf)
         products = np.zeros((X.shape[1], len(landmarks)))
         mean_relations = np.zeros(len(landmarks))
-        smallest, largest = np.inf, -np.inf
         with np.errstate(over="ignore", invalid="ignore"):
-            for batch in gen_batches(n_samples, max(1, _LARGEST_BATCH // len(landmarks))):
-                rows = np.arange(n_samples)[batch]
+            for batch in gen_batches(n_groups, max(1, _LARGEST_BATCH // len(landmarks))):
+                rows = np.arange(n_groups)[batch]
                 pairs = np.empty((len(rows), len(landmarks), 2), dtype=np.intp)
-                pairs[..., 0], pairs[..., 1] = rows[:, None], landmarks
+                pairs[..., 0] = representatives[rows, None]
+                pairs[..., 1] = representatives[landmarks]
                 relations = samples.relation(samples.targets, pairs.reshape(-1, 2))
                 relations = relations.reshape(len(rows), -1)
                 others = relations[rows[:, None] != landmarks]
                 smallest = min(smallest, others.min(initial=np.inf))
                 largest = max(largest, others.max(initial=-np.inf))
-                weighted = share[batch, None] * relations
-                products += X[batch].T @ weighted
-                mean_relations += weighted.sum(axis=0)
+                products += sums[batch].T @ relations
+                mean_relations += share[batch] @ relations
             # Both sides centred, so that what a relation adds to a whole row does not count.
-            products -= np.multiply.outer(X.T @ share, mean_relations)
-            centred = _dense(X[landmarks]).astype(np.float64)
-            centred -= share_of_landmarks @ centred
-            between = -0.5 * products @ (share_of_landmarks[:, None] * centred)
+            products -= np.multiply.outer(np.asarray(sums.sum(axis=0)), mean_relations)
+            centred = _dense(sums[landmarks])
+            centred -= np.multiply.outer(share[landmarks], centred.sum(axis=0) / share_of_landmarks)
+            between = -0.5 / share_of_landmarks * products @ centred
             size, spread = np.abs(between).max(), largest - smallest
         if not (np.isfinite(size) and np.isfinite(spread)):
             raise ValueError(

@@ -30,6 +30,7 @@ __all__ = [
     "TransformedPairs",
     "UnionPairs",
     "check_pairs",
+    "equal_targets",
     "first_identical",
     "machine_memory",
     "merge_identical_samples",
@@ -188,6 +189,31 @@ def _canonical(X):
     return X
 
 
+def equal_targets(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.ndarray:
+    """Number the distinct targets.
+
+    Parameters
+    ----------
+    y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs)
+        The targets: one column of labels or numbers, or several of numbers.
+
+    Returns
+    -------
+    group : ndarray of int of shape (n_samples,)
+        The same number, from 0, where the targets are equal.
+
+    Examples
+    --------
+    >>> from metricalign.pairs import equal_targets
+    >>> equal_targets(["b", "a", "b"])
+    array([1, 0, 1])
+    """
+    y = _canonical(y)
+    # One column may be of strings.
+    rows = y if y.ndim == 1 and not sparse.issparse(y) else first_identical(y)
+    return np.unique(rows, return_inverse=True)[1]
+
+
 def merge_identical_samples(
     X: ArrayLike | sparse.spmatrix | sparse.sparray,
     y: ArrayLike | sparse.spmatrix | sparse.sparray | None,
@@ -245,12 +271,7 @@ def merge_identical_samples(
         )
     identity = first_identical(X).astype(np.int64)
     if y is not None:
-        targets = _canonical(y)
-        if targets.ndim == 1 and not sparse.issparse(targets):  # perhaps of strings
-            same = np.unique(targets, return_inverse=True)[1]
-        else:
-            same = first_identical(targets)
-        identity = identity * n_samples + same
+        identity = identity * n_samples + equal_targets(y)
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]

@@ -159,6 +159,22 @@ def test_landmarks_estimate_the_matrix_of_all_samples():
     assert np.abs(estimates[0] - estimates[1]).max() > 1e-6
 
 
+def test_landmarks_are_targets_and_classes_few():
+    X, y = make_regression(300, 4, random_state=0)
+    y = np.digitize(y, [-50, 50])
+    complete = matrix_of(X, y, n_landmarks=None)
+    assert_allclose(matrix_of(X, y, n_landmarks=3), complete, atol=1e-12)
+
+
+def test_landmarks_may_miss_all_classes_of_several_samples():
+    X = np.random.default_rng(0).normal(size=(41, 3))
+    y = np.array([f"class {number % 40}" for number in range(41)])
+    for seed in range(10):
+        assert np.isfinite(matrix_of(X, y, n_landmarks=4, random_state=seed)).all()
+    with pytest.raises(ValueError, match="All relations are equal"):
+        DiscriminantAlignment(n_landmarks=4).fit(X[:40], y[:40])
+
+
 @pytest.mark.parametrize(("n_components", "n_rows"), [(1, 1), (2, 2), (1.0, 3), (1e-6, 1)])
 def test_number_of_components(n_components, n_rows):
     X, Y = samples()
