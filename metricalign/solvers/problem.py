@@ -206,11 +206,11 @@ class AlignmentProblem:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * np.spacing(max(abs(intercept), self.spread))
             slope = stiffness[is_free].sum()
-            step = excess / slope if slope > 0 else np.copysign(np.inf, excess)
+            step = excess / slope if slope > 0 else np.inf
             # A root is known from both sides: a step that rounding swallows would not cross it.
             step = np.copysign(max(abs(step), resolution), excess)
             if below is None or above is None:
-                intercept += float(np.clip(step, -reach, reach))
+                intercept += float(min(max(step, -reach), reach))
                 reach *= 2
                 continue
             if above[0] - below[0] <= 2 * resolution:
