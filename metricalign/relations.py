@@ -490,14 +490,16 @@ class PrecomputedRelation(TargetRelation):
         rows, columns = sparse.coo_array(targets).coords
         stored = _pair_keys(rows, columns, targets.shape[0])
         wanted = _pair_keys(left, right, targets.shape[0])
-        missing = ~np.isin(wanted, stored)
-        if missing.any():
-            i, j = pairs[missing][0].tolist()
+        place = np.searchsorted(stored, wanted)
+        is_stored = place < len(stored)
+        is_stored[is_stored] = stored[place[is_stored]] == wanted[is_stored]
+        if not is_stored.all():
+            i, j = pairs[~is_stored][0].tolist()
             raise ValueError(
                 f"pairs must be among those stored in the sparse y, but y[{i}, {j}] is not "
                 "stored. Store a relation of zero as an explicit zero."
             )
-        return targets.data[np.searchsorted(stored, wanted)]
+        return targets.data[place]
 
 
 def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) -> TargetRelation:

@@ -1421,6 +1421,35 @@ def test_newton_system_is_solved(
     assert_allclose(solution, expected, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
+@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("ratio", [1e-4, 1e4])
+def test_newton_system_in_single_precision(cone, fit_intercept, unit, ratio):
+    """In all units, where the rule says that it is accurate; by far where pairs hardly meet."""
+    Z, t, c = random_differences(30, 8)
+    problem = simple_problem(unit * Z, t, c, cone=cone)
+    projection = problem.cone.project(stored(cone, np.diag(np.linspace(-1.0, 2.0, 8))))
+    trace = np.sum(problem.operator.squared_lengths**2)
+    curvature = ratio * trace * (1 + c)
+    assert semismooth_newton._precision(problem.operator, curvature) == np.float32
+    single, double = (
+        semismooth_newton._solve_free(
+            problem.operator, projection, curvature, t + 1, fit_intercept, precision
+        )
+        for precision in (np.float32, np.float64)
+    )
+    assert 0 < np.abs(single - double).max() <= 1e-2 * np.abs(double).max()
+
+
+def test_newton_system_that_single_precision_would_spoil():
+    Z, t, c = random_differences(30)
+    operator = simple_problem(Z, t, c).operator
+    trace = np.sum(operator.squared_lengths**2)
+    assert semismooth_newton._precision(operator, 1e-6 * trace) == np.float64
+    assert semismooth_newton._precision(operator, np.append(trace, 1e30)) == np.float64
+
+
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
 def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, fit_intercept):
     """Of the right size, since the products of features reach from 1 to 2^-10: without it, or with

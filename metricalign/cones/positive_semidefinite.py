@@ -143,8 +143,9 @@ class _SpectralProjection(Projection):
 
     def _rotate(self, differences):
         """Positive part in the basis of eigenvectors, and weighted products with the negative."""
-        rotated = differences @ self._eigenvectors
+        rotated = differences @ self._eigenvectors.astype(differences.dtype, copy=False)
         positive = rotated[:, self._positive]
-        weighted = rotated[:, self._negative, None] * np.sqrt(2 * self._mixed_weight)
+        weight = np.sqrt(2 * self._mixed_weight).astype(differences.dtype, copy=False)
+        weighted = rotated[:, self._negative, None] * weight
         mixed = weighted * positive[:, None, :]
         return positive, mixed.reshape(len(differences), -1)

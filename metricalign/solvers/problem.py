@@ -191,7 +191,7 @@ class AlignmentProblem:
             conjugate = self.conjugate
         if not self.fit_intercept:
             return 0.0, *conjugate.proximal(distances, center, penalty)
-        stiffness = 1 / np.broadcast_to(conjugate.curvature + penalty, distances.shape)
+        softness = conjugate.curvature + penalty
         # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
         below, above = None, None
         reach = self.spread
@@ -205,7 +205,7 @@ class AlignmentProblem:
             else:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * np.spacing(max(abs(intercept), self.spread))
-            slope = stiffness[is_free].sum()
+            slope = np.sum(is_free / softness)
             step = excess / slope if slope > 0 else np.inf
             # A root is known from both sides: a step that rounding swallows would not cross it.
             step = np.copysign(max(abs(step), resolution), excess)

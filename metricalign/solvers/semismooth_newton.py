@@ -206,6 +206,8 @@ class _State:
             np.broadcast_to(curvature, self.is_free.shape)[free],
             -operator.distances(residual),
             self.problem.fit_intercept,
+            # A step that is exact for a quadratic loss shall stay so.
+            np.float64 if self.rho == 0 else _precision(operator, curvature),
         )
         return direction - operator.adjoint(change)
 
@@ -231,19 +233,21 @@ class _Line:
     """Psi along a change of M that is taken as linear, with the intercept balanced everywhere."""
 
     def __init__(self, state, moved):
-        self.problem, self.rho, self.intercept = state.problem, state.rho, state.intercept
+        self.problem, self.rho = state.problem, state.rho
         self.along = self.problem.distances(moved)
         self.linear = float(np.vdot(state.projection.matrix - self.problem.prior, moved))
         self.quadratic = float(np.vdot(moved, moved))
         self.moving = self.problem.conjugate, state.distances, self.along, state.center
         self.rest = 0.0
+        slope = self.linear - float(state.dual_coef @ self.along)
+        self.start = _Point(0.0, state.intercept, state.dual_coef, state.is_free, slope)
 
     def minimum(self, first):
         """Size of the step to the minimum, from 0 to 1; `first` is tried first."""
-        low = self._at(0.0, self.intercept)
+        low = self.start
         if not low.slope < 0:
             return 0.0
-        high = self._at(first, self.intercept)
+        high = self._at(first, low.intercept)
         steepest = abs(low.slope)
         while high.slope < 0 and high.size < 1:
             low, high = high, self._at(min(1.0, 4 * high.size), high.intercept)
@@ -300,6 +304,7 @@ def _solve_free(
     curvature: NDArray,
     right: NDArray,
     fit_intercept: bool,
+    precision: type = np.float64,
 ) -> NDArray:
     """Solve (diag(curvature) + T P' T^*) u = right, up to a constant b with sum u = 0 if fitted."""
     right = right.astype(np.float64)
@@ -307,7 +312,12 @@ def _solve_free(
     # Twice, since the products themselves take time.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
         return _solve_by_products(operator, projection, curvature, right, fit_intercept)
-    gram = projection.gram(operator.differences()).astype(np.float64, copy=False)
+    # In a unit in which single precision does not leave its range; a power of two rounds nothing.
+    size = max(float(operator.squared_lengths.max()) ** 2, curvature.max())
+    unit = 4.0 ** np.round(np.log2(size) / 4)
+    curvature, right = curvature / unit**2, right / unit**2
+    differences = operator.differences() / np.sqrt(unit)
+    gram = projection.gram(differences.astype(precision, copy=False))
     gram[np.diag_indices(n_free)] += curvature
     factor = _factorise(gram)
     if not fit_intercept:
@@ -317,15 +327,23 @@ def _solve_free(
     return solution - solution.sum() / ones.sum() * ones
 
 
+def _precision(operator, curvature):
+    """Single where its error in the system is below a hundredth, which costs no further steps."""
+    trace = np.sum(operator.squared_lengths.astype(np.float64) ** 2)
+    error = np.finfo(np.float32).eps * max(trace, np.max(curvature)) / np.min(curvature)
+    return np.float32 if error < 1e-2 else np.float64
+
+
 def _factorise(matrix):
     """Cholesky factor of a matrix that rounding may have made slightly indefinite."""
     jitter = 0.0
     diagonal = np.diag_indices(len(matrix))
     while True:
         try:
-            return linalg.cho_factor(matrix, lower=True, check_finite=False)
+            # The transpose has LAPACK's order of entries.
+            return linalg.cho_factor(matrix.T, lower=True, check_finite=False)
         except linalg.LinAlgError:
-            increase = max(9 * jitter, 1e-14 * matrix[diagonal].max())
+            increase = max(9 * jitter, 50 * np.finfo(matrix.dtype).eps * matrix[diagonal].max())
             if not 0 < increase < np.inf:
                 raise ValueError(
                     "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
