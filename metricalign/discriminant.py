@@ -20,7 +20,7 @@ from metricalign.base import (
     keeps_last_fit,
     level_of_call,
 )
-from metricalign.pairs import equal_targets
+from metricalign.pairs import first_equal_target
 from metricalign.samples import distinct_samples, shrunk_coordinates
 
 __all__ = ["DiscriminantAlignment"]
@@ -202,11 +202,10 @@ class DiscriminantAlignment(MetricLearner):
         """B in these coordinates, of norm 1, from the sums of the samples with equal targets."""
         share = weight / weight.sum()
         n_samples = len(share)
-        if samples.relation.kind == "precomputed":
-            group = np.arange(n_samples)
-        else:
-            group = equal_targets(samples.targets)
-        representatives = np.unique(group, return_index=True)[1]
+        representatives = group = np.arange(n_samples)
+        if samples.relation.kind != "precomputed":
+            first = first_equal_target(samples.targets)
+            representatives, group = np.unique(first, return_inverse=True)
         n_groups = len(representatives)
         members = sparse.csr_array((share, (group, np.arange(n_samples))), (n_groups, n_samples))
         sums, share = members @ X, members.sum(axis=1)

@@ -30,7 +30,7 @@ __all__ = [
     "TransformedPairs",
     "UnionPairs",
     "check_pairs",
-    "equal_targets",
+    "first_equal_target",
     "first_identical",
     "machine_memory",
     "merge_identical_samples",
@@ -189,8 +189,8 @@ def _canonical(X):
     return X
 
 
-def equal_targets(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.ndarray:
-    """Number the distinct targets.
+def first_equal_target(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.ndarray:
+    """Find for each target the first that equals it.
 
     Parameters
     ----------
@@ -199,19 +199,20 @@ def equal_targets(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.ndarray
 
     Returns
     -------
-    group : ndarray of int of shape (n_samples,)
-        The same number, from 0, where the targets are equal.
+    first : ndarray of int of shape (n_samples,)
+        Index of the first target that equals it, its own if there is none before.
 
     Examples
     --------
-    >>> from metricalign.pairs import equal_targets
-    >>> equal_targets(["b", "a", "b"])
-    array([1, 0, 1])
+    >>> from metricalign.pairs import first_equal_target
+    >>> first_equal_target(["b", "a", "b"])
+    array([0, 1, 0])
     """
     y = _canonical(y)
-    # One column may be of strings.
-    rows = y if y.ndim == 1 and not sparse.issparse(y) else first_identical(y)
-    return np.unique(rows, return_inverse=True)[1]
+    if y.ndim > 1 or sparse.issparse(y):
+        return first_identical(y)
+    _, first, inverse = np.unique(y, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def merge_identical_samples(
@@ -271,7 +272,7 @@ def merge_identical_samples(
         )
     identity = first_identical(X).astype(np.int64)
     if y is not None:
-        identity = identity * n_samples + equal_targets(y)
+        identity = identity * n_samples + first_equal_target(y)
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]

@@ -225,11 +225,15 @@ def test_learned_distance_verifies_better_than_euclid(fitted, judged):
 
 
 def same_metric(left, right):
-    """Whether two classifiers were fitted to the same problem, up to rounding."""
+    """Whether two classifiers were fitted to the same problem, up to rounding.
+
+    Of single precision, in which the Newton systems are solved far from the optimum.
+    """
+    expected = right.get_mahalanobis_matrix()
     np.testing.assert_allclose(
-        left.get_mahalanobis_matrix(), right.get_mahalanobis_matrix(), atol=1e-12
+        left.get_mahalanobis_matrix(), expected, atol=1e-5 * np.abs(expected).max()
     )
-    assert left.threshold_ == pytest.approx(right.threshold_)
+    assert left.threshold_ == pytest.approx(right.threshold_, abs=1e-5)
 
 
 def test_order_does_not_matter(judged, fitted):
@@ -265,18 +269,10 @@ def test_judgments_that_contradict_each_other_cancel(judged):
     expected = PairClassifier().fit(pairs[1:], y[1:])
     # Once so and once so, seen from the other side.
     contradicting = np.concatenate([pairs, pairs[:1, ::-1]]), np.append(y, -y[0])
-    classifier = PairClassifier().fit(*contradicting)
-    np.testing.assert_allclose(
-        classifier.get_mahalanobis_matrix(), expected.get_mahalanobis_matrix(), atol=1e-12
-    )
+    same_metric(PairClassifier().fit(*contradicting), expected)
     # Two to one.
     outvoted = np.concatenate([pairs, pairs[:1], pairs[:1]]), np.append(y, [y[0], -y[0]])
-    same = PairClassifier().fit(pairs, y)
-    np.testing.assert_allclose(
-        PairClassifier().fit(*outvoted).get_mahalanobis_matrix(),
-        same.get_mahalanobis_matrix(),
-        atol=1e-12,
-    )
+    same_metric(PairClassifier().fit(*outvoted), PairClassifier().fit(pairs, y))
 
 
 @pytest.mark.parametrize(
