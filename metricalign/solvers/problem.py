@@ -10,6 +10,7 @@ optimum M = P_K(S(beta)).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -204,11 +205,11 @@ class AlignmentProblem:
                 below = (intercept, excess, dual_coef)
             else:
                 above = (intercept, excess, dual_coef)
-            resolution = 4 * np.spacing(max(abs(intercept), self.spread))
-            slope = np.sum(is_free / softness)
-            step = excess / slope if slope > 0 else np.inf
+            resolution = 4 * math.ulp(max(abs(intercept), self.spread))
+            slope = float((is_free / softness).sum())
+            step = abs(excess) / slope if slope > 0 else math.inf
             # A root is known from both sides: a step that rounding swallows would not cross it.
-            step = np.copysign(max(abs(step), resolution), excess)
+            step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
                 intercept += float(min(max(step, -reach), reach))
                 reach *= 2
