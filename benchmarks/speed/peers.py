@@ -44,6 +44,7 @@ DATA = ("digits", "synth5000", "letter", "satimage", "mnist_t10k")
 METHODS = {
     "Euclid": FunctionTransformer,
     "PSDSVR": PSDSVR,
+    "PSDSVR(tol=1e-2)": lambda: PSDSVR(tol=1e-2),
     "IteratedMetricLearner": IteratedMetricLearner,
     "DiscriminantAlignment": DiscriminantAlignment,
     "NeighborhoodAlignment": NeighborhoodAlignment,
@@ -120,7 +121,7 @@ def main():
             pairs = zip(results[method], ours, strict=True)
             ratio = np.median([result[0] / our for result, our in pairs])
             counted = "" if passes is None else f"{passes:.0f}"
-            cells = [f"{seconds:.2f}", f"{ratio:.1f}", f"{accuracy:.3f}", f"{memory:.0f}", counted]
+            cells = [f"{seconds:.2g}", f"{ratio:.2g}", f"{accuracy:.3f}", f"{memory:.0f}", counted]
             print(f"{place}| {' | '.join(cells)} |", flush=True)
 
 
