@@ -70,8 +70,9 @@ class DiscriminantAlignment(MetricLearner):
         is the identity (between 0 and 1), or all. With whitening, the leading principal components
         of the images, and their share of the mean squared distance.
     n_landmarks : int or None, default=2000
-        How many distinct targets, drawn at random, all are compared with, which takes time
-        proportional to their product; None for all.
+        Of more distinct targets (samples, if relations are precomputed), all are compared with
+        those of so many samples only, drawn at random, which takes time proportional to the
+        product of both numbers. None: all with all.
     random_state : int, RandomState instance or None, default=None
         Draws the landmarks.
 
@@ -207,20 +208,22 @@ class DiscriminantAlignment(MetricLearner):
             first = first_equal_target(samples.targets)
             representatives, group = np.unique(first, return_inverse=True)
         n_groups = len(representatives)
-        members = sparse.csr_array((share, (group, np.arange(n_samples))), (n_groups, n_samples))
-        sums, share = members @ X, members.sum(axis=1)
-        landmarks = np.arange(n_groups)
+        drawn = np.arange(n_samples)
         if self.n_landmarks is not None and self.n_landmarks < n_groups:
-            order = check_random_state(self.random_state).permutation(n_groups)
-            landmarks = np.sort(order[: self.n_landmarks])
-        share_of_landmarks = share[landmarks].sum()
-        # Within the groups that make pairs, which the landmarks may miss.
-        several = representatives[np.bincount(group) > 1]
-        within = samples.relation(samples.targets, np.column_stack([several, several]))
-        smallest, largest = within.min(initial=np.inf), within.max(initial=-np.inf)
+            order = check_random_state(self.random_state).permutation(n_samples)
+            drawn = np.sort(order[: self.n_landmarks])
+        landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
+        sums, shares = _sums_of_groups(X, share, group)
+        sums_of_landmarks, shares_of_landmarks = _sums_of_groups(
+            X[drawn], share[drawn] / share[drawn].sum(), group_of_drawn
+        )
         products = np.zeros((X.shape[1], len(landmarks)))
         mean_relations = np.zeros(len(landmarks))
         with np.errstate(over="ignore", invalid="ignore"):
+            # Within the groups that make pairs, which the landmarks may miss.
+            several = representatives[np.bincount(group) > 1]
+            within = samples.relation(samples.targets, np.column_stack([several, several]))
+            smallest, largest = within.min(initial=np.inf), within.max(initial=-np.inf)
             for batch in gen_batches(n_groups, max(1, _LARGEST_BATCH // len(landmarks))):
                 rows = np.arange(n_groups)[batch]
                 pairs = np.empty((len(rows), len(landmarks), 2), dtype=np.intp)
@@ -232,12 +235,12 @@ class DiscriminantAlignment(MetricLearner):
                 smallest = min(smallest, others.min(initial=np.inf))
                 largest = max(largest, others.max(initial=-np.inf))
                 products += sums[batch].T @ relations
-                mean_relations += share[batch] @ relations
+                mean_relations += shares[batch] @ relations
             # Both sides centred, so that what a relation adds to a whole row does not count.
             products -= np.multiply.outer(np.asarray(sums.sum(axis=0)), mean_relations)
-            centred = _dense(sums[landmarks])
-            centred -= np.multiply.outer(share[landmarks], centred.sum(axis=0) / share_of_landmarks)
-            between = -0.5 / share_of_landmarks * products @ centred
+            centred = _dense(sums_of_landmarks)
+            centred -= np.multiply.outer(shares_of_landmarks, centred.sum(axis=0))
+            between = -0.5 * products @ centred
             size, spread = np.abs(between).max(), largest - smallest
         if not (np.isfinite(size) and np.isfinite(spread)):
             raise ValueError(
@@ -255,6 +258,12 @@ class DiscriminantAlignment(MetricLearner):
             return np.zeros_like(between)
         between = (between + between.T) / size
         return between / np.linalg.norm(between)
+
+
+def _sums_of_groups(X, share, group):
+    """Weighted sum of the samples of each group, and the sum of their shares."""
+    members = sparse.csr_array((share, (group, np.arange(len(share)))))
+    return members @ X, members.sum(axis=1)
 
 
 def _whitened(learned, whitening, X, weight, n_components):

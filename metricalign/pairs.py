@@ -195,7 +195,8 @@ def first_equal_target(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.nd
     Parameters
     ----------
     y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs)
-        The targets: one column of labels or numbers, or several of numbers.
+        The targets: one column of labels or numbers, or several of numbers. 0.0 and -0.0 are
+        equal.
 
     Returns
     -------

@@ -159,11 +159,40 @@ def test_landmarks_estimate_the_matrix_of_all_samples():
     assert np.abs(estimates[0] - estimates[1]).max() > 1e-6
 
 
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_repeated_targets_of_several_columns(make):
+    """Against all pairs of samples, one by one."""
+    X, Y = samples()
+    Y = (Y > 0).astype(int)
+    X, Y = np.repeat(X, 2, axis=0) + np.arange(2 * len(X))[:, None] % 3, np.tile(Y, (2, 1))
+    assert len(np.unique(Y, axis=0)) < len(Y) / 3
+    centred = X - X.mean(axis=0)
+    relations = np.abs(Y[:, None] - Y).sum(axis=2)
+    values, vectors = np.linalg.eigh(-centred.T @ relations @ centred)
+    expected = (vectors * np.maximum(values, 0)) @ vectors.T
+    matrix = matrix_of(X, make(Y), relation="manhattan", shrinkage=1.0)
+    assert_allclose(matrix, normed(expected), atol=1e-9)
+
+
 def test_landmarks_are_targets_and_classes_few():
     X, y = make_regression(300, 4, random_state=0)
     y = np.digitize(y, [-50, 50])
     complete = matrix_of(X, y, n_landmarks=None)
     assert_allclose(matrix_of(X, y, n_landmarks=3), complete, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_a_target_of_many_samples_is_among_the_landmarks(make):
+    """Drawn as one of 2,000 targets, it would be missed by half of the seeds."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 5))
+    y = np.where(X[:, 0] + 0.3 * rng.normal(size=4000) > 0, 0.0, np.exp(X[:, 1]) + 0.5)
+    X = make(X + 3)
+    for shrinkage in (0.5, 1.0):
+        complete = matrix_of(X, y, n_landmarks=None, shrinkage=shrinkage)
+        for seed in range(4):
+            estimate = matrix_of(X, y, n_landmarks=1000, random_state=seed, shrinkage=shrinkage)
+            assert np.linalg.norm(estimate - complete) < 0.15
 
 
 def test_landmarks_may_miss_all_classes_of_several_samples():
