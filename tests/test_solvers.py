@@ -1442,6 +1442,23 @@ def test_newton_system_in_single_precision(cone, fit_intercept, unit, ratio):
     assert 0 < np.abs(single - double).max() <= 1e-2 * np.abs(double).max()
 
 
+@pytest.mark.parametrize("size", [1e-75, 0.3, 3.0, 3e75])
+def test_newton_system_in_a_unit_that_rounds_nothing(size):
+    """At the ends of the range as well: the squares of the lengths still are numbers."""
+    Z, t, c = random_differences(6)
+    unit = 2.0 ** np.round(np.log2(size))
+
+    def solution(unit):
+        problem = simple_problem(unit * Z, t, c)
+        projection = problem.cone.project(np.eye(3))
+        curvature, right = unit**2 * c * unit**2, unit**2 * t * unit**2
+        return semismooth_newton._solve_free(
+            problem.operator, projection, curvature, right, fit_intercept=True
+        )
+
+    assert_array_equal(solution(unit), solution(1.0))
+
+
 def test_newton_system_that_single_precision_would_spoil():
     Z, t, c = random_differences(30)
     operator = simple_problem(Z, t, c).operator
