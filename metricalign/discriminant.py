@@ -20,8 +20,8 @@ from metricalign.base import (
     keeps_last_fit,
     level_of_call,
 )
-from metricalign.pairs import first_equal_target
-from metricalign.samples import distinct_samples, shrunk_coordinates
+from metricalign.pairs import first_identical
+from metricalign.samples import distinct_samples, shrunk_coordinates, sum_duplicates
 
 __all__ = ["DiscriminantAlignment"]
 
@@ -205,18 +205,19 @@ class DiscriminantAlignment(MetricLearner):
         n_samples = len(share)
         representatives = group = np.arange(n_samples)
         if samples.relation.kind != "precomputed":
-            first = first_equal_target(samples.targets)
-            representatives, group = np.unique(first, return_inverse=True)
+            targets = samples.targets
+            targets = sum_duplicates(targets) if sparse.issparse(targets) else targets
+            representatives, group = np.unique(first_identical(targets), return_inverse=True)
         n_groups = len(representatives)
-        drawn = np.arange(n_samples)
+        sums, shares = _sums_of_groups(X, share, group)
+        landmarks, sums_of_landmarks, shares_of_landmarks = np.arange(n_groups), sums, shares
         if self.n_landmarks is not None and self.n_landmarks < n_groups:
             order = check_random_state(self.random_state).permutation(n_samples)
             drawn = np.sort(order[: self.n_landmarks])
-        landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
-        sums, shares = _sums_of_groups(X, share, group)
-        sums_of_landmarks, shares_of_landmarks = _sums_of_groups(
-            X[drawn], share[drawn] / share[drawn].sum(), group_of_drawn
-        )
+            landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
+            sums_of_landmarks, shares_of_landmarks = _sums_of_groups(
+                X[drawn], share[drawn] / share[drawn].sum(), group_of_drawn
+            )
         products = np.zeros((X.shape[1], len(landmarks)))
         mean_relations = np.zeros(len(landmarks))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -239,7 +240,7 @@ class DiscriminantAlignment(MetricLearner):
             # Both sides centred, so that what a relation adds to a whole row does not count.
             products -= np.multiply.outer(np.asarray(sums.sum(axis=0)), mean_relations)
             centred = _dense(sums_of_landmarks)
-            centred -= np.multiply.outer(shares_of_landmarks, centred.sum(axis=0))
+            centred = centred - np.multiply.outer(shares_of_landmarks, centred.sum(axis=0))
             between = -0.5 * products @ centred
             size, spread = np.abs(between).max(), largest - smallest
         if not (np.isfinite(size) and np.isfinite(spread)):

@@ -30,7 +30,6 @@ __all__ = [
     "TransformedPairs",
     "UnionPairs",
     "check_pairs",
-    "first_equal_target",
     "first_identical",
     "machine_memory",
     "merge_identical_samples",
@@ -129,9 +128,9 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
 
     Parameters
     ----------
-    X : {ndarray, csr_array} of shape (n_samples, n_features)
-        The rows. 0.0 and -0.0 are equal. Sparse X must be sorted and store neither duplicates
-        nor zeros.
+    X : {ndarray, csr_array} of shape (n_samples, n_features), or ndarray of shape (n_samples,)
+        The rows; one column may be of strings. 0.0 and -0.0 are equal. Sparse X must be sorted
+        and store neither duplicates nor zeros.
 
     Returns
     -------
@@ -147,6 +146,9 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     """
     if isinstance(X, RemoteSamples):
         return X.first_identical()
+    if X.ndim == 1:
+        _, first, inverse = np.unique(X, return_index=True, return_inverse=True)
+        return first[inverse]
     keys = _hash_rows(X)
     first = np.arange(X.shape[0])
     pending = first.copy()
@@ -187,33 +189,6 @@ def _canonical(X):
     X.sum_duplicates()
     X.eliminate_zeros()
     return X
-
-
-def first_equal_target(y: ArrayLike | sparse.spmatrix | sparse.sparray) -> np.ndarray:
-    """Find for each target the first that equals it.
-
-    Parameters
-    ----------
-    y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs)
-        The targets: one column of labels or numbers, or several of numbers. 0.0 and -0.0 are
-        equal.
-
-    Returns
-    -------
-    first : ndarray of int of shape (n_samples,)
-        Index of the first target that equals it, its own if there is none before.
-
-    Examples
-    --------
-    >>> from metricalign.pairs import first_equal_target
-    >>> first_equal_target(["b", "a", "b"])
-    array([0, 1, 0])
-    """
-    y = _canonical(y)
-    if y.ndim > 1 or sparse.issparse(y):
-        return first_identical(y)
-    _, first, inverse = np.unique(y, return_index=True, return_inverse=True)
-    return first[inverse]
 
 
 def merge_identical_samples(
@@ -273,7 +248,7 @@ def merge_identical_samples(
         )
     identity = first_identical(X).astype(np.int64)
     if y is not None:
-        identity = identity * n_samples + first_equal_target(y)
+        identity = identity * n_samples + first_identical(_canonical(y))
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]

@@ -174,7 +174,7 @@ def test_repeated_targets_of_several_columns(make):
     assert_allclose(matrix, normed(expected), atol=1e-9)
 
 
-def test_landmarks_are_targets_and_classes_few():
+def test_as_many_landmarks_as_classes_are_all():
     X, y = make_regression(300, 4, random_state=0)
     y = np.digitize(y, [-50, 50])
     complete = matrix_of(X, y, n_landmarks=None)

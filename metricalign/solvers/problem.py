@@ -211,7 +211,7 @@ class AlignmentProblem:
             # A root is known from both sides: a step that rounding swallows would not cross it.
             step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
-                intercept += float(min(max(step, -reach), reach))
+                intercept += min(max(step, -reach), reach)
                 reach *= 2
                 continue
             if above[0] - below[0] <= 2 * resolution:

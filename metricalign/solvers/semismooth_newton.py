@@ -201,10 +201,11 @@ class _State:
             return direction
         operator = self.problem.operator.restricted(free)
         curvature = self.problem.conjugate.curvature + self.rho
+        curvature = np.broadcast_to(curvature, self.is_free.shape)[free]
         change = _solve_free(
             operator,
             self.projection,
-            np.broadcast_to(curvature, self.is_free.shape)[free],
+            curvature,
             -operator.distances(residual),
             self.problem.fit_intercept,
             # A step that is exact for a quadratic loss shall stay so.
