@@ -13,11 +13,11 @@ Data: scikit-learn's bundled wine (13 features), breast_cancer (30) and digits (
 """
 
 import argparse
-import time
 import tracemalloc
 import warnings
 
 import numpy as np
+from scaling import timed
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.preprocessing import StandardScaler
@@ -96,13 +96,6 @@ def loosest_tolerance(route, arguments, optimum):
     return tol, excess, peak / 1e6
 
 
-def seconds(route, arguments, tol):
-    """CPU seconds of a fit."""
-    start = time.process_time()
-    route(*arguments, tol)
-    return time.process_time() - start
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, nargs="+", default=[2000, 10000, 20000])
@@ -127,7 +120,7 @@ def main():
                 ]
                 tols, excesses, peaks = zip(*found, strict=True)
                 times = [
-                    [seconds(libsvm, arguments, tols[0]), seconds(ramlsvr, arguments, tols[1])]
+                    [timed(libsvm, *arguments, tols[0])[1], timed(ramlsvr, *arguments, tols[1])[1]]
                     for _ in range(options.repeats)
                 ]
                 theirs, ours = np.median(times, axis=0)
