@@ -165,6 +165,7 @@ class AlignmentProblem:
         intercept: float,
         conjugate: ConjugateForm | None = None,
         others: float = 0.0,
+        tolerance: float = 1e-14,
     ) -> tuple[float, NDArray, NDArray]:
         """Proximal step of the dual coefficients that keeps the sum of all at zero.
 
@@ -199,14 +200,17 @@ class AlignmentProblem:
         for _ in range(200):
             dual_coef, is_free = conjugate.proximal(distances + intercept, center, penalty)
             excess = float(dual_coef.sum()) + others
-            if abs(excess) <= 1e-14 * (np.abs(dual_coef).sum() + abs(others)):
+            slope = float((is_free / softness).sum())
+            if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
+                if tolerance > 1e-14 and slope > 0:
+                    dual_coef -= is_free * (excess / slope / softness)
+                    intercept += excess / slope
                 return intercept, dual_coef, is_free
             if excess > 0:
                 below = (intercept, excess, dual_coef)
             else:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * math.ulp(max(abs(intercept), self.spread))
-            slope = float((is_free / softness).sum())
             step = abs(excess) / slope if slope > 0 else math.inf
             # A root is known from both sides: a step that rounding swallows would not cross it.
             step = math.copysign(max(step, resolution), excess)

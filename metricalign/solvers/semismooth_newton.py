@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,9 @@ _RESIDUAL = 1e-6
 _MOST_PRODUCTS = 20_000_000
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
+# Share of the dual coefficients that the search for a step size need not balance: it moves the free
+# ones as if no other became free.
+_IMBALANCE = 1e-3
 # The pull shrinks by this factor once it costs less than this share of the gap.
 _PULL_FACTOR, _PULL_SHARE = 3.0, 0.3
 
@@ -162,15 +166,8 @@ class _State:
     def _newton_step(self, start, target):
         residual = start.projection.derivative(start.stationary - target)
         direction = self._direction(target, residual)
-        slope = float(np.vdot(residual, direction))
-        if not slope < 0:
-            return False
-        if not self.problem.cone.is_subspace:
-            self._move(start, direction, 1.0)
-            if self.value <= start.value + 0.3 * slope:
-                return True
         line = _Line(start, start.projection.derivative(direction))
-        size = line.minimum(min(1.0, 4 * start.step_size))
+        size = line.minimum(min(1.0, 2 * start.step_size))
         if size == 0:
             return False
         # A step that rounding made short shall not hold up the next one.
@@ -222,13 +219,18 @@ class _State:
 
 
 class _Point(NamedTuple):
-    """A step size, and the intercept, the dual coefficients and the derivative of Psi there."""
+    """A step size, the intercept and dual coefficients there, and two derivatives of Psi."""
 
     size: float
     intercept: float
     dual_coef: NDArray
     is_free: NDArray
     slope: float
+    curvature: float
+
+    def newton_size(self):
+        """Where the slope would be zero if it were linear."""
+        return self.size - self.slope / self.curvature if self.curvature > 0 else math.nan
 
 
 class _Line:
@@ -241,8 +243,7 @@ class _Line:
         self.quadratic = float(np.vdot(moved, moved))
         self.moving = self.problem.conjugate, state.distances, self.along, state.center
         self.rest = 0.0
-        slope = self.linear - float(state.dual_coef @ self.along)
-        self.start = _Point(0.0, state.intercept, state.dual_coef, state.is_free, slope)
+        self.start = self._point(0.0, state.intercept, state.dual_coef, state.is_free)
 
     def minimum(self, first):
         """Size of the step to the minimum, from 0 to 1; `first` is tried first."""
@@ -258,31 +259,37 @@ class _Line:
         if high.slope <= 1e-9 * steepest:
             return high.size
         self._leave_out_fixed(low, high)
-        low_slope, high_slope = low.slope, high.slope
+        last, other = high, low
         for _ in range(60):
-            # Illinois: secant steps that cannot stall at one end.
-            share = min(max(low_slope / (low_slope - high_slope), 0.02), 0.98)
-            point = self._at(
-                low.size + share * (high.size - low.size),
-                low.intercept + share * (high.intercept - low.intercept),
-            )
-            if point.slope > 0:
-                high, high_slope, low_slope = point, point.slope, low_slope / 2
-            else:
-                low, low_slope, high_slope = point, point.slope, high_slope / 2
-            # To a tenth would not do: the Newton steps then number a third more.
-            if high.size - low.size <= 0.01 * low.size or abs(point.slope) <= 1e-3 * steepest:
+            # Newton's method, as Psi' is linear between its kinks, or bisection.
+            sizes = last.newton_size(), other.newton_size(), 0.5 * (low.size + high.size)
+            size = next(size for size in sizes if low.size < size < high.size)
+            share = (size - low.size) / (high.size - low.size)
+            last = self._at(size, low.intercept + share * (high.intercept - low.intercept))
+            low, high = (low, last) if last.slope > 0 else (last, high)
+            other = low if last is high else high
+            # A coarser search costs more Newton steps than it saves.
+            if high.size - low.size <= 1e-6 * low.size or abs(last.slope) <= 1e-6 * steepest:
                 break
-        self.intercept = point.intercept
-        return point.size
+        self.intercept = last.intercept
+        return last.size
 
     def _at(self, size, intercept):
         conjugate, distances, along, center = self.moving
-        intercept, dual_coef, is_free = self.problem.balanced(
-            distances + size * along, center, self.rho, intercept, conjugate, self.rest
+        balanced = self.problem.balanced(
+            distances + size * along, center, self.rho, intercept, conjugate, self.rest, _IMBALANCE
         )
+        return self._point(size, *balanced)
+
+    def _point(self, size, intercept, dual_coef, is_free):
+        conjugate, _, along, _ = self.moving
         slope = self.linear + size * self.quadratic - float(dual_coef @ along)
-        return _Point(size, intercept, dual_coef, is_free, slope)
+        response = is_free / (conjugate.curvature + self.rho)
+        moved = response * along
+        curvature = self.quadratic + float(moved @ along)
+        if self.problem.fit_intercept and (total := float(response.sum())) > 0:
+            curvature -= float(moved.sum()) ** 2 / total
+        return _Point(size, intercept, dual_coef, is_free, slope, curvature)
 
     def _leave_out_fixed(self, low, high):
         """Take pairs that are at the same bound at both ends as staying there."""
@@ -310,26 +317,29 @@ def _solve_free(
 ) -> NDArray:
     """Solve (diag(curvature) + T P' T^*) u = right, up to a constant b with sum u = 0 if fitted.
 
-    The precision is that of the Gram matrix of few pairs and its factor; all else is in double.
+    The precision is that of the system of few pairs; all else is in double.
     """
     right = right.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
     # Twice, since the products themselves take time.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
         return _solve_by_products(operator, projection, curvature, right, fit_intercept)
-    # In a unit in which single precision does not leave its range; a power of two rounds nothing.
+    # In units in which single precision does not leave its range; a power of two rounds nothing.
     length_exponent = math.frexp(operator.squared_lengths.max())[1]
     exponent = max(2 * length_exponent, math.frexp(curvature.max())[1]) // 4
-    curvature, right = np.ldexp(curvature, -4 * exponent), np.ldexp(right, -4 * exponent)
+    right_exponent = math.frexp(np.abs(right).max())[1]
+    right = np.ldexp(right, -right_exponent).astype(precision)
     differences = operator.differences() * 2.0**-exponent
     gram = projection.gram(differences.astype(precision, copy=False))
-    gram[np.diag_indices(n_free)] += curvature
-    factor = _factorise(gram)
-    if not fit_intercept:
-        return linalg.cho_solve(factor, right, check_finite=False)
-    both = np.column_stack([right, np.ones(n_free)])
-    solution, ones = linalg.cho_solve(factor, both, check_finite=False).T
-    return solution - solution.sum() / ones.sum() * ones
+    gram[np.diag_indices(n_free)] += np.ldexp(curvature, -4 * exponent)
+    # All in its precision, or the factor would be converted.
+    solve = partial(linalg.cho_solve, _factorise(gram), check_finite=False)
+    if fit_intercept:
+        solution, ones = solve(np.column_stack([right, np.ones_like(right)])).astype(np.float64).T
+        solution -= solution.sum() / ones.sum() * ones
+    else:
+        solution = solve(right).astype(np.float64)
+    return np.ldexp(solution, right_exponent - 4 * exponent)
 
 
 def _precision(operator, curvature):
