@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import nullcontext
 from copy import copy
+from functools import cache
 from numbers import Integral, Real
 from threading import current_thread, main_thread
 from typing import Any, ClassVar, Self
@@ -17,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
@@ -483,7 +484,13 @@ def _threads_for(n_features):
     if n_features > _FEATURES_OF_ONE_THREAD or current_thread() is not main_thread():
         # The limit is the process's: fits that overlap would lift each other's.
         return nullcontext()
-    return threadpool_limits(limits=1, user_api="blas")
+    return _threadpools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    """The thread pools of this process; finding them takes as long as a small fit."""
+    return ThreadpoolController()
 
 
 def _in_span(X) -> tuple[NDArray, NDArray]:

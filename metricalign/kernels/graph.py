@@ -41,7 +41,9 @@ class PairGraph:
     @cached_property
     def order(self) -> NDArray:
         """Pairs by their first sample, then by their second."""
-        return np.lexsort((self.pairs[:, 1], self.pairs[:, 0])).astype(self._index)
+        # One number for both sorts several times faster than two.
+        number = self.pairs[:, 0].astype(np.int64) * self._n_samples + self.pairs[:, 1]
+        return np.argsort(number).astype(self._index)
 
     @cached_property
     def first(self) -> NDArray:

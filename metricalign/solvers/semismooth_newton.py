@@ -46,7 +46,7 @@ _N_GRADIENT_STEPS = 3
 # ones as if no other became free.
 _IMBALANCE = 1e-3
 # The pull shrinks by this factor once it costs less than this share of the gap.
-_PULL_FACTOR, _PULL_SHARE = 3.0, 0.3
+_PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
 
 
 def newton(
@@ -179,7 +179,7 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 6, 0.5)
+        return self._backtrack(start, direction, size, 4, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
