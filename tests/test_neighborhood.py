@@ -175,7 +175,9 @@ def test_objective_is_that_of_the_loops(loss, kind, lists):
     rng = np.random.default_rng(1)
     for components in (rng.normal(size=(2, 3)), np.zeros((1, 3)), 30 * np.eye(3)):
         expected = by_loops(components)
-        assert objective.value(components) == pytest.approx(expected, rel=1e-10)
+        factors = np.array([1.0, 0.3, 2.0])
+        multiples = [by_loops(factor * components) for factor in factors]
+        assert objective.values(components, factors) == pytest.approx(multiples, rel=1e-10)
         value, gradient = objective.value_and_gradient(components)
         assert value == pytest.approx(expected, rel=1e-10)
         assert gradient.shape == components.shape
@@ -189,7 +191,7 @@ def test_gradient_is_that_of_finite_differences(loss, kind, lists):
     components = np.random.default_rng(2).normal(size=(2, 3))
 
     def value(vector):
-        return objective.value(vector.reshape(2, 3))
+        return objective.values(vector.reshape(2, 3), np.ones(1))[0]
 
     # Central differences.
     step = 1e-5
@@ -226,11 +228,11 @@ def test_batches_do_not_matter(loss, lists, monkeypatch):
 def test_neighborhoods_set_anew_are_used():
     objective, by_loops = make_problem("expected_relation", "number", lists=True)
     components = np.eye(3)
-    assert objective.value(components) == pytest.approx(by_loops(components))
+    assert objective.values(components, np.ones(1))[0] == pytest.approx(by_loops(components))
     objective.neighborhoods = AllSamples(21)
     expected = make_problem("expected_relation", "number", lists=False)[1](components)
     # Of the same samples and targets: these are drawn before the lists.
-    assert objective.value(components) == pytest.approx(expected)
+    assert objective.values(components, np.ones(1))[0] == pytest.approx(expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -252,7 +254,9 @@ def test_probabilities(n_samples, n_features, seed, size, lists, dtype):
         steps = rng.integers(1, n_samples, size=(n_samples, 3))
         indices = (np.arange(n_samples)[:, None] + steps) % n_samples
         objective.neighborhoods = NeighborLists(indices)
-    probabilities = objective.probabilities(objective.images(np.eye(n_features, dtype=dtype)))
+    images = objective.images(np.eye(n_features, dtype=dtype))
+    distances = objective.neighborhoods.squared_distances(images)
+    probabilities = objective.probabilities(distances)
     assert probabilities.dtype == dtype
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -275,12 +279,12 @@ def test_objective_is_between_its_bounds(n_samples, seed, kind, lists):
     objective = NeighborhoodObjective(X, loss, weight, 0.0)
     objective.neighborhoods = AllSamples(n_samples)
     # Equal distances: neighbours drawn at random.
-    assert objective.value(np.zeros((1, 3))) == pytest.approx(1.0)
+    assert objective.values(np.zeros((1, 3)), np.ones(1))[0] == pytest.approx(1.0)
     if lists:
         steps = rng.integers(1, n_samples, size=(n_samples, 3))
         indices = (np.arange(n_samples)[:, None] + steps) % n_samples
         objective.neighborhoods = NeighborLists(indices)
-    value = objective.value(rng.normal(size=(2, 3)))
+    value = objective.values(rng.normal(size=(2, 3)), np.ones(1))[0]
     largest = (relations.max() - relations.min()) / (relations.mean() - relations.min())
     assert -1e-12 <= value <= largest * (1 + 1e-12)
 

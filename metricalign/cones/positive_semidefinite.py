@@ -146,6 +146,6 @@ class _SpectralProjection(Projection):
         rotated = differences @ self._eigenvectors.astype(differences.dtype, copy=False)
         positive = rotated[:, self._positive]
         weight = np.sqrt(2 * self._mixed_weight).astype(differences.dtype, copy=False)
-        weighted = rotated[:, self._negative, None] * weight
-        mixed = weighted * positive[:, None, :]
+        mixed = rotated[:, self._negative, None] * positive[:, None, :]
+        mixed *= weight
         return positive, mixed.reshape(len(differences), -1)

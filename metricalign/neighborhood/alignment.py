@@ -258,9 +258,10 @@ class NeighborhoodAlignment(MetricLearner):
         images = objective.images(components)
         objective.neighborhoods = self._neighborhoods(images, random_state)
         length = np.sqrt(objective.share @ np.sum(images**2, axis=1))
-        scales = (_LENGTHS / length).astype(X.dtype)
-        components = min((scale * components for scale in scales), key=objective.value)
-        shape, n_iter, value = components.shape, 0, objective.value(components)
+        factors = _LENGTHS / length
+        values = objective.values(components, factors)
+        components = X.dtype.type(factors[np.argmin(values)]) * components
+        shape, n_iter, value = components.shape, 0, min(values)
 
         def function(vector):
             value, gradient = objective.value_and_gradient(vector.reshape(shape).astype(X.dtype))

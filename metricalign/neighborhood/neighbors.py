@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign.kernels import PairGraph, fastest_kernels
 from metricalign.relations import TargetRelation
 
 __all__ = ["AllSamples", "NeighborLists", "Neighborhoods"]
@@ -116,22 +117,19 @@ class NeighborLists(Neighborhoods):
         self.indices = np.sort(indices, axis=1)
         self._is_repeated = np.zeros(indices.shape, dtype=bool)
         self._is_repeated[:, 1:] = self.indices[:, 1:] == self.indices[:, :-1]
+        samples = np.repeat(np.arange(len(indices)), indices.shape[1])
+        self._graph = PairGraph(np.column_stack([samples, self.indices.ravel()]), len(indices))
 
     def squared_distances(self, images: NDArray) -> NDArray:
         """Squared distances; see `Neighborhoods.squared_distances`."""
-        distances = self.products(images, images)
-        distances *= -2
-        distances += self.of_neighbors(np.einsum("ij,ij->i", images, images))
+        distances = fastest_kernels().squared_distances(images, images, self._graph)
+        distances = distances.reshape(self.indices.shape)
         distances[self._is_repeated] = np.inf
         return distances
 
     def relations(self, relation: TargetRelation, targets: Any) -> NDArray:
         """Relations; see `Neighborhoods.relations`."""
-        n_samples, n_neighbors = self.indices.shape
-        pairs = np.column_stack(
-            [np.repeat(np.arange(n_samples), n_neighbors), self.indices.ravel()]
-        )
-        return relation(targets, pairs).reshape(self.indices.shape)
+        return relation(targets, self._graph.pairs).reshape(self.indices.shape)
 
     def of_neighbors(self, values: NDArray) -> NDArray:
         """Values of the neighbours; see `Neighborhoods.of_neighbors`."""

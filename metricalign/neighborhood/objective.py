@@ -51,25 +51,29 @@ class NeighborhoodObjective:
         images = self.X @ components.T
         return images - self.share @ images
 
-    def probabilities(self, images: NDArray) -> NDArray:
-        """Probabilities of the neighbours of each sample, given the images L x."""
-        scores = self.neighborhoods.squared_distances(images)
-        np.subtract(self.neighborhoods.of_neighbors(self.log_weight), scores, out=scores)
+    def probabilities(self, squared_distances: NDArray) -> NDArray:
+        """Probabilities of the neighbours of each sample, given their distances under L."""
+        scores = self.neighborhoods.of_neighbors(self.log_weight) - squared_distances
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
-    def value(self, components: NDArray) -> float:
-        """Objective at a linear map of shape (n_components, n_features)."""
-        probabilities = self.probabilities(self.images(components))
-        losses, _ = self.loss(probabilities, self.neighborhoods)
-        return float(self.share @ losses) + self.penalty * float(np.sum(components**2))
+    def values(self, components: NDArray, factors: NDArray) -> list[float]:
+        """Objective at multiples of a linear map of shape (n_components, n_features)."""
+        squared_distances = self.neighborhoods.squared_distances(self.images(components))
+        penalty = self.penalty * float(np.sum(components**2))
+        values = []
+        for squared in (factors**2).tolist():
+            probabilities = self.probabilities(squared * squared_distances)
+            losses, _ = self.loss(probabilities, self.neighborhoods)
+            values.append(float(self.share @ losses) + squared * penalty)
+        return values
 
     def value_and_gradient(self, components: NDArray) -> tuple[float, NDArray]:
         """Objective at a linear map, and its gradient of the same shape."""
         images = self.images(components)
-        probabilities = self.probabilities(images)
+        probabilities = self.probabilities(self.neighborhoods.squared_distances(images))
         losses, derivative = self.loss(probabilities, self.neighborhoods)
         mean = np.einsum("ij,ij->i", probabilities, derivative)
         # Minus the derivative with respect to the squared distances.
