@@ -110,7 +110,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         prior: Any = None,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         random_state: Any = None,
         verbose: int = 0,

@@ -77,8 +77,8 @@ class RelationAlignment(LinearMetricLearner):
     solver : str or callable, default="auto"
         "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
         problems), or a function like those of `metricalign.solvers`.
-    tol : float, default=1e-4
-        Relative duality gap to reach.
+    tol : float, default=1e-2
+        Relative duality gap to reach; a hundredth of it where the gap would not tell M from none.
     max_iter : int, default=1000
         Iterations at most.
     warm_start : bool, default=False
@@ -167,7 +167,7 @@ class RelationAlignment(LinearMetricLearner):
         prior: Any = None,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -214,7 +214,7 @@ class _SVRMetricLearner(LinearMetricLearner):
         fit_intercept: bool = True,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -321,7 +321,7 @@ class RAMLSVR(_SVRMetricLearner):
         fit_intercept: bool = True,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -388,9 +388,9 @@ class RAMLKRR(LinearMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    tol : float, default=1e-4
-        Relative duality gap to reach; a direct solve, for up to 2000 pairs or 62 features,
-        goes to rounding.
+    tol : float, default=1e-2
+        Relative duality gap to reach; a hundredth of it where the gap would not tell M from none. A
+        direct solve, for up to 2000 pairs or 62 features, goes to rounding.
     max_iter : int, default=1000
         Iterations at most.
     random_state : int, RandomState instance or None, default=None
@@ -437,7 +437,7 @@ class RAMLKRR(LinearMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         n_components: int | float | None = None,
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         random_state: Any = None,
         verbose: int = 0,
@@ -556,7 +556,7 @@ class RAMLPCSVR(_SVRMetricLearner):
         fit_intercept: bool = False,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -726,7 +726,7 @@ class PSDSVR(_SVRMetricLearner):
         prior: Any = None,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,
@@ -769,7 +769,7 @@ class _HingeMetricLearner(LinearMetricLearner):
         fit_intercept: bool = True,
         n_components: int | float | None = None,
         solver: Any = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-2,
         max_iter: int = 1000,
         warm_start: bool = False,
         random_state: Any = None,

@@ -641,7 +641,7 @@ def test_several_fits_share_the_axes(diabetes):
     assert first.line_.get_marker() != second.line_.get_marker()
     labels = [text.get_text() for text in first.ax_.get_legend().get_texts()]
     assert labels == ["RAMLSVR", "exact"]
-    assert [text.get_text() for text in first.ax_.texts] == ["tol = 0.0001"]
+    assert [text.get_text() for text in first.ax_.texts] == ["tol = 0.01"]
 
 
 def test_gap_of_zero_is_drawn():

@@ -2038,3 +2038,19 @@ def test_nu_svr_in_single_precision_is_certified_in_double():
     assert result.dual <= exact.primal * (1 + 1e-5)
     primal = nu_value(parts, result.matrix.astype(float), result.intercept, epsilon, 0.3)
     assert result.primal == pytest.approx(primal, rel=1e-4)
+
+
+@each_solver
+@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
+def test_gap_tells_the_metric_from_none(solver, cone):
+    """Where 1/2 norm(M)^2 is below the gap that was asked for, M would be as good as zero."""
+    case = Case("epsilon_insensitive", cone, True, False, False, "wine", 1.0)
+    problem = problem_of(case).reweighted(1e-4)
+    exact = newton(problem, tol=1e-9, max_iter=1000)
+    penalty = problem.penalty(exact.matrix)
+    assert penalty < 1e-2 * exact.primal
+    result = SOLVERS[solver](problem, tol=1e-2, max_iter=1000)
+    assert result.relative_gap <= 1e-2
+    assert result.gap < problem.penalty(result.matrix)
+    # Both are in the same ball around the optimum, which zero is not in.
+    assert np.linalg.norm(result.matrix - exact.matrix) < np.linalg.norm(exact.matrix)

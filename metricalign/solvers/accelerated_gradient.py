@@ -35,7 +35,7 @@ def projected_gradient(
     problem : AlignmentProblem
         What to solve.
     tol : float
-        Relative duality gap to reach.
+        Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
         Steps at most.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
@@ -64,7 +64,7 @@ def projected_gradient(
         dual_coef, stationary = candidate, problem.stationary_matrix(candidate)
         result.improve_dual(problem.dual(dual_coef, cone.project(stationary)), dual_coef)
         result.record(problem, callback)
-        if result.relative_gap <= tol or result.stopped_by_callback:
+        if result.is_solved(problem, tol) or result.stopped_by_callback:
             break
         if (point - dual_coef) @ (dual_coef - previous) > 0:
             momentum = 1.0

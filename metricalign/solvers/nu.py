@@ -47,7 +47,7 @@ def nu_svr(
     solver : callable
         Solver of the epsilon-SVRs.
     tol : float
-        Relative duality gap to reach, of the nu-SVR problem.
+        Relative duality gap to reach, of the nu-SVR problem; see `SolverResult.is_solved`.
     max_iter : int
         Iterations of all the epsilon-SVRs at most.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
@@ -72,7 +72,7 @@ def nu_svr(
         problem.loss = EpsilonInsensitive(search.epsilon)
         result.record(problem, callback)
         result.n_iter = n_iter + step.n_iter
-        if result.relative_gap <= tol or result.stopped_by_callback:
+        if result.is_solved(problem, tol) or result.stopped_by_callback:
             break
         next_epsilon = search.next_epsilon()
         if next_epsilon == epsilon:

@@ -291,6 +291,15 @@ class SolverResult:
         """Duality gap over the primal value."""
         return self.gap / max(abs(self.primal), self.rounding) if self.gap > self.rounding else 0.0
 
+    def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
+        """Whether the relative gap is `tol` or less, and tells M from the prior.
+
+        Where M is so near to the prior that the gap does not, a hundredth of `tol` is asked for.
+        """
+        if not self.relative_gap <= tol:
+            return False
+        return self.gap < problem.penalty(self.matrix) or self.relative_gap <= tol / 100
+
     def improve_primal(self, primal: float, projection: Projection, intercept: float) -> None:
         """Keep a metric if it is the best so far."""
         if primal < self.primal:

@@ -41,7 +41,7 @@ def quasi_newton(
     problem : AlignmentProblem
         What to solve.
     tol : float
-        Relative duality gap to reach.
+        Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
         Steps at most.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
@@ -94,7 +94,7 @@ def quasi_newton(
             projection = problem.cone.project(problem.stationary_matrix(dual_coef))
         result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
         result.record(problem, callback)
-        if result.relative_gap <= tol or result.stopped_by_callback:
+        if result.is_solved(problem, tol) or result.stopped_by_callback:
             raise StopIteration
 
     while result.n_iter < max_iter:
@@ -120,7 +120,7 @@ def quasi_newton(
             lagrangian(parts)
             with suppress(StopIteration):
                 record(parts)
-        if result.relative_gap <= tol or result.stopped_by_callback:
+        if result.is_solved(problem, tol) or result.stopped_by_callback:
             break
         shift = stiffness * (parts[:n_pairs] - parts[n_pairs:]).sum()
         if result.n_iter == before + 1 and intercept + shift == intercept:

@@ -65,7 +65,7 @@ def newton(
         What to solve; its conjugate and projections must offer what `ConjugateForm` and
         `Projection` do.
     tol : float
-        Relative duality gap to reach.
+        Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
         Newton steps at most.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
@@ -86,7 +86,7 @@ def newton(
         primal = problem.primal(state.projection.matrix, state.distances, state.intercept)
         result.improve_primal(primal, state.projection, state.intercept)
         result.record(problem, callback)
-        if result.relative_gap <= tol or result.stopped_by_callback:
+        if result.is_solved(problem, tol) or result.stopped_by_callback:
             break
         is_solved = state.value - (dual - state.pull()) <= _PULL_SHARE * result.gap
         if not is_solved and state.step(stationary):
@@ -179,7 +179,7 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 4, 0.5)
+        return self._backtrack(start, direction, size, 6, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
