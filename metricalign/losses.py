@@ -91,6 +91,12 @@ class ConjugateForm:
             total += 0.5 * np.sum(self.curvature * dual_coef**2)
         return float(total)
 
+    def clipped(self, dual_coef: NDArray) -> NDArray:
+        """Nearest coefficients inside the box."""
+        # Two calls where np.clip would take longer for its arguments than for the pairs.
+        clipped = np.minimum(dual_coef, self.upper)
+        return np.maximum(clipped, self.lower, out=clipped)
+
     def proximal(
         self, prediction: NDArray, center: NDArray | float, penalty: NDArray | float
     ) -> tuple[NDArray, NDArray]:
@@ -122,9 +128,7 @@ class ConjugateForm:
             inside = np.minimum(pull, self.insensitivity)
             pull -= np.maximum(inside, -self.insensitivity, out=inside)
         pull /= self.curvature + penalty
-        # Two calls where np.clip would take longer for its arguments than for the pairs.
-        dual_coef = np.minimum(pull, self.upper)
-        np.maximum(dual_coef, self.lower, out=dual_coef)
+        dual_coef = self.clipped(pull)
         is_free = dual_coef == pull
         if self.insensitivity:
             is_free &= dual_coef != 0

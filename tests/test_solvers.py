@@ -2054,3 +2054,26 @@ def test_gap_tells_the_metric_from_none(solver, cone):
     assert result.gap < problem.penalty(result.matrix)
     # Both are in the same ball around the optimum, which zero is not in.
     assert np.linalg.norm(result.matrix - exact.matrix) < np.linalg.norm(exact.matrix)
+
+
+def test_loosely_balanced_coefficients_stay_in_the_box():
+    """Otherwise pairs that are said to balance the others would not be able to."""
+    problem = problem_of(Case("epsilon_insensitive", "symmetric", True, False, False, "wine", 1.0))
+    lower, upper = problem.conjugate.lower, problem.conjugate.upper
+    rng = np.random.default_rng(0)
+    for penalty in (0.3, 1.0, 3.0):
+        for _ in range(20):
+            distances = problem.relations + rng.normal(size=len(lower)) * rng.uniform(0.1, 3)
+            center = rng.uniform(lower, upper)
+            exact, *_ = problem.balanced(distances, center, penalty, 0.0)
+            start = exact + rng.normal()
+            _, dual_coef, _ = problem.balanced(distances, center, penalty, start, tolerance=0.5)
+            assert np.all((lower <= dual_coef) & (dual_coef <= upper))
+            assert abs(dual_coef.sum()) <= 0.5 * np.abs(dual_coef).sum()
+            some = np.flatnonzero(rng.random(len(lower)) < 0.1)
+            others = -dual_coef[some].sum()
+            conjugate = problem.conjugate.restricted(some)
+            _, found, _ = problem.balanced(
+                distances[some], center[some], penalty, start, conjugate, others
+            )
+            assert found.sum() + others == pytest.approx(0, abs=1e-12 * np.abs(found).sum())

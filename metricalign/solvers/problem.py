@@ -181,6 +181,9 @@ class AlignmentProblem:
             That of the pairs in question, if these are some of all.
         others : float, default=0
             Sum of the dual coefficients of the other pairs.
+        tolerance : float, default=1e-14
+            Share of the sum of their sizes that may be left. Above the default, the free ones
+            then move as if no bound were near, so that less is left.
 
         Returns
         -------
@@ -204,6 +207,7 @@ class AlignmentProblem:
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
                     dual_coef -= is_free * (excess / slope / softness)
+                    dual_coef = conjugate.clipped(dual_coef)
                     intercept += excess / slope
                 return intercept, dual_coef, is_free
             if excess > 0:
