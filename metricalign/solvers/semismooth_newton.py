@@ -263,7 +263,7 @@ class _Line:
         for _ in range(60):
             # Newton's method, as Psi' is linear between its kinks, or bisection.
             sizes = last.newton_size(), other.newton_size(), 0.5 * (low.size + high.size)
-            size = next(size for size in sizes if low.size < size < high.size)
+            size = next((size for size in sizes if low.size < size < high.size), high.size)
             share = (size - low.size) / (high.size - low.size)
             last = self._at(size, low.intercept + share * (high.intercept - low.intercept))
             low, high = (low, last) if last.slope > 0 else (last, high)
@@ -297,7 +297,7 @@ class _Line:
         moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # With an intercept all have sum zero, which those that move can so reach to the bit.
+        # With an intercept those that move balance the others, as they do at this end.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
