@@ -78,7 +78,8 @@ class RelationAlignment(LinearMetricLearner):
         "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
         problems), or a function like those of `metricalign.solvers`.
     tol : float, default=1e-2
-        Relative duality gap to reach; a hundredth of it where the gap would not tell M from none.
+        Relative duality gap to reach; a hundredth of it where the gap would not tell M from its
+        prior, which is zero by default.
     max_iter : int, default=1000
         Iterations at most.
     warm_start : bool, default=False
@@ -389,8 +390,9 @@ class RAMLKRR(LinearMetricLearner):
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     tol : float, default=1e-2
-        Relative duality gap to reach; a hundredth of it where the gap would not tell M from none. A
-        direct solve, for up to 2000 pairs or 62 features, goes to rounding.
+        Relative duality gap to reach; a hundredth of it where the gap would not tell M from zero
+        and ``penalty="metric"``. A direct solve, for up to 2000 pairs or 62 features, goes to
+        rounding.
     max_iter : int, default=1000
         Iterations at most.
     random_state : int, RandomState instance or None, default=None

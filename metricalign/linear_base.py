@@ -432,8 +432,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 cause = "negative eigenvalues only fit these relations best"
             elif result.gap <= result.rounding:
                 cause = "equal distances fit these relations best"
+            elif not self.converged_:
+                cause = "the fit did not converge"
+            elif result.n_iter >= self.max_iter:
+                cause = f"it is optimal to within {self.dual_gap_:.1e}: increase max_iter"
             else:
-                cause = f"it is optimal to within tol={self.tol:.1e}: decrease tol or increase C"
+                cause = f"it is optimal to within {self.dual_gap_:.1e}: decrease tol or increase C"
             warnings.warn(
                 f"{type(self).__name__} learned the zero metric, since {cause}. A smaller epsilon "
                 "(or nu), other pairs or another relation may help.",
@@ -446,10 +450,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             and result.gap > problem.penalty(result.matrix)
         ):
             # Then no metric at all is as good, within the gap: what was learned may be noise.
+            ran_out = result.n_iter >= self.max_iter
+            advice = "Increase max_iter;" if ran_out else "Decrease tol;"
             warnings.warn(
                 f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
                 f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
-                f"{result.gap:.1e}. Decrease tol; if this stays, no metric is optimal: a smaller "
+                f"{result.gap:.1e}. {advice} if this stays, no metric is optimal: a smaller "
                 "epsilon (or nu), other pairs or another relation may help.",
                 UserWarning,
                 stacklevel=level_of_call(),
@@ -489,7 +495,10 @@ def _threads_for(n_features):
 
 @cache
 def _threadpools() -> ThreadpoolController:
-    """The thread pools of this process; finding them takes as long as a small fit."""
+    """The thread pools of this process; finding them takes as long as a small fit.
+
+    Those of libraries that are loaded later are missing, which no solver calls.
+    """
     return ThreadpoolController()
 
 

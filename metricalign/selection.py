@@ -33,7 +33,7 @@ _SAMPLES_OF_BATCH = 1000
 
 def _default_candidates(kind):
     losses = ["expected_relation"]
-    # An average of many needs none of them to the last digit.
+    # What the candidates were compared with, in docs/quality.md.
     convex = PSDSVR(tol=1e-3)
     learners = [convex, DiscriminantAlignment(whitening=0)]
     if kind != "precomputed":

@@ -1,4 +1,5 @@
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
@@ -374,6 +375,29 @@ def test_bound_of_ridge_on_coefficients_is_not_void():
         learner = RAMLKRR(**options, tol=tol).fit(X, y)
         assert np.linalg.norm(learner.matrix_ - best.matrix_) <= distance_matrix(learner, best)[1]
     assert learner.metric_error_bound_ < np.linalg.norm(learner.matrix_)
+
+
+def test_ridge_on_coefficients_that_is_solved_iteratively_reaches_tol():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 70))
+    for tol in (1e-2, 1e-6):
+        learner = RAMLKRR(penalty="coefficients", tol=tol).fit(X, X[:, 0] > 0)
+        assert learner.n_iter_ > 1
+        assert learner.converged_
+
+
+@pytest.mark.parametrize("C", [1e60, 1e100, 1e160])
+@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite", "pair_matrices"])
+@pytest.mark.parametrize("loss", ["squared", "epsilon_insensitive", "squared_epsilon_insensitive"])
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.filterwarnings("ignore:RelationAlignment")
+def test_absurd_weights_are_fitted_or_refused(loss, cone, C):
+    X, y = standardised(load_wine)
+    learner = RelationAlignment(loss=loss, cone=cone, C=C, max_iter=15)
+    # It says what to do, or it fits; no other error, such as OverflowError.
+    with suppress(ValueError):
+        learner.fit(X[::2], y[::2])
+        assert np.isfinite(learner.matrix_).all()
 
 
 # Cones

@@ -97,7 +97,7 @@ class _PairProjection(Projection):
         residual = scale * operator.distances(projected - self.matrix)
         excess = max(float(residual.max()), 0.0)
         self.conjugate += excess * float(np.trace(self.matrix))
-        self.conjugate += 0.5 * excess**2 * operator.n_features
+        self.conjugate += 0.5 * excess * excess * operator.n_features
         # Zero counts as positive: from M = 0 a Newton step must be able to leave.
         self._may_move = (coef > 0) | ((scale > 0) & (residual >= 0))
 

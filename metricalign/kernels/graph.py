@@ -41,7 +41,7 @@ class PairGraph:
     @cached_property
     def order(self) -> NDArray:
         """Pairs by their first sample, then by their second."""
-        # One number for both sorts several times faster than two.
+        # One number for both sorts several times faster than two; equal pairs in any order.
         number = self.pairs[:, 0].astype(np.int64) * self._n_samples + self.pairs[:, 1]
         return np.argsort(number).astype(self._index)
 

@@ -183,7 +183,7 @@ class AlignmentProblem:
             Sum of the dual coefficients of the other pairs.
         tolerance : float, default=1e-14
             Share of the sum of their sizes that may be left. Above the default, the free ones
-            then move as if no bound were near, so that less is left.
+            then move to where a linear step would balance all, inside their bounds.
 
         Returns
         -------

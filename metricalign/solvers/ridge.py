@@ -65,23 +65,43 @@ def coefficient_ridge(
         def kernel(vector):
             return scale * operator.distances(operator.adjoint(scale * vector))
 
-        system = LinearOperator((operator.n_pairs,) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
-        # The gap falls with the square of the residual that LSMR looks at.
-        accuracy = 1e-3 * np.sqrt(tol)
-        solution, _, n_iter, *_ = lsmr(
-            system, target, damp=np.sqrt(C), atol=accuracy, btol=0, maxiter=max_iter
-        )
+        solution, n_iter = _solve_iteratively(kernel, target, C, tol, max_iter)
+    primal, dual = _bounds(kernel, target, C, solution)
+    coefficients = scale * solution
+    projection = problem.cone.project(operator.adjoint(coefficients))
+    result = SolverResult(projection, dual_coef=coefficients)
+    result.primal, result.dual = primal, dual
+    result.record(problem, callback)
+    result.n_iter = n_iter
+    return result
+
+
+def _bounds(kernel, target, C, solution):
+    """Primal value of a solution, and the dual value of its residual."""
     residual = target - kernel(solution)
     primal = 0.5 * residual @ residual + 0.5 * C * solution @ solution
     image = kernel(residual)
     dual = target @ residual - 0.5 * residual @ residual - image @ image / (2 * C)
-    coefficients = scale * solution
-    projection = problem.cone.project(operator.adjoint(coefficients))
-    result = SolverResult(projection, dual_coef=coefficients)
-    result.primal, result.dual = float(primal), float(dual)
-    result.record(problem, callback)
-    result.n_iter = n_iter
-    return result
+    return float(primal), float(dual)
+
+
+def _solve_iteratively(kernel, target, C, tol, max_iter):
+    """Solution by LSMR, ever more accurate until the gap is small enough, and its iterations."""
+    system = LinearOperator((len(target),) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
+    # The gap falls with the square of the residual that LSMR looks at.
+    accuracy = 1e-3 * np.sqrt(tol)
+    n_iter = 0
+    while True:
+        # From zero each time: LSMR would shrink towards another start.
+        solution, _, n_steps, *_ = lsmr(
+            system, target, damp=np.sqrt(C), atol=accuracy, btol=0, maxiter=max_iter - n_iter
+        )
+        n_iter += n_steps
+        primal, dual = _bounds(kernel, target, C, solution)
+        is_exact = accuracy <= np.finfo(float).eps
+        if primal - dual <= tol * primal or n_iter >= max_iter or is_exact:
+            return solution, n_iter
+        accuracy *= 0.1
 
 
 def _solve_directly(problem, scale, target, C, n_products):

@@ -42,8 +42,8 @@ _RESIDUAL = 1e-6
 _MOST_PRODUCTS = 20_000_000
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
-# Share of the dual coefficients that the search for a step size need not balance: it moves the free
-# ones as if no other became free.
+# Share of the dual coefficients that the search for a step size may leave unbalanced, which halves
+# its evaluations and moves the step by 4e-5 of itself.
 _IMBALANCE = 1e-3
 # The pull shrinks by this factor once it costs less than this share of the gap.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
@@ -179,7 +179,7 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 6, 0.5)
+        return self._backtrack(start, direction, size, 7, 0.5)
 
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
@@ -263,7 +263,9 @@ class _Line:
         for _ in range(60):
             # Newton's method, as Psi' is linear between its kinks, or bisection.
             sizes = last.newton_size(), other.newton_size(), 0.5 * (low.size + high.size)
-            size = next((size for size in sizes if low.size < size < high.size), high.size)
+            size = next((size for size in sizes if low.size < size < high.size), None)
+            if size is None:
+                break
             share = (size - low.size) / (high.size - low.size)
             last = self._at(size, low.intercept + share * (high.intercept - low.intercept))
             low, high = (low, last) if last.slope > 0 else (last, high)
@@ -285,11 +287,13 @@ class _Line:
         conjugate, _, along, _ = self.moving
         slope = self.linear + size * self.quadratic - float(dual_coef @ along)
         response = is_free / (conjugate.curvature + self.rho)
-        moved = response * along
-        curvature = self.quadratic + float(moved @ along)
-        if self.problem.fit_intercept and (total := float(response.sum())) > 0:
-            curvature -= float(moved.sum()) ** 2 / total
-        return _Point(size, intercept, dual_coef, is_free, slope, curvature)
+        # Without it Newton's method has bisection left.
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = response * along
+            curvature = self.quadratic + moved @ along
+            if self.problem.fit_intercept and (total := response.sum()) > 0:
+                curvature -= moved.sum() ** 2 / total
+        return _Point(size, intercept, dual_coef, is_free, slope, float(curvature))
 
     def _leave_out_fixed(self, low, high):
         """Take pairs that are at the same bound at both ends as staying there."""
@@ -297,7 +301,7 @@ class _Line:
         moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # With an intercept those that move balance the others, as they do at this end.
+        # With an intercept those that move balance the others: at this end they nearly do.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
