@@ -413,8 +413,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _warn(self, problem, result):
         if result.stopped_by_callback:
             return
+        ran_out = result.n_iter >= self.max_iter
         if not self.converged_:
-            if result.n_iter >= self.max_iter:
+            if ran_out:
                 reason, advice = f"used max_iter={self.max_iter} iterations", "max_iter or tol"
             else:
                 reason = f"could make no further progress in {problem.operator.dtype}"
@@ -434,7 +435,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 cause = "equal distances fit these relations best"
             elif not self.converged_:
                 cause = "the fit did not converge"
-            elif result.n_iter >= self.max_iter:
+            elif ran_out:
                 cause = f"it is optimal to within {self.dual_gap_:.1e}: increase max_iter"
             else:
                 cause = f"it is optimal to within {self.dual_gap_:.1e}: decrease tol or increase C"
@@ -450,7 +451,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             and result.gap > problem.penalty(result.matrix)
         ):
             # Then no metric at all is as good, within the gap: what was learned may be noise.
-            ran_out = result.n_iter >= self.max_iter
             advice = "Increase max_iter;" if ran_out else "Decrease tol;"
             warnings.warn(
                 f"{type(self).__name__} cannot tell the learned metric from none: its share of the "

@@ -59,18 +59,17 @@ def coefficient_ridge(
     n_products = operator.n_features * (operator.n_features + 1) // 2
     if min(operator.n_pairs, n_products) <= LARGEST_SYSTEM:
         solution, kernel = _solve_directly(problem, scale, target, C, n_products)
-        n_iter = 1
+        n_iter, bounds = 1, _bounds(kernel, target, C, solution)
     else:
 
         def kernel(vector):
             return scale * operator.distances(operator.adjoint(scale * vector))
 
-        solution, n_iter = _solve_iteratively(kernel, target, C, tol, max_iter)
-    primal, dual = _bounds(kernel, target, C, solution)
+        solution, n_iter, bounds = _solve_iteratively(kernel, target, C, tol, max_iter)
     coefficients = scale * solution
     projection = problem.cone.project(operator.adjoint(coefficients))
     result = SolverResult(projection, dual_coef=coefficients)
-    result.primal, result.dual = primal, dual
+    result.primal, result.dual = bounds
     result.record(problem, callback)
     result.n_iter = n_iter
     return result
@@ -86,7 +85,7 @@ def _bounds(kernel, target, C, solution):
 
 
 def _solve_iteratively(kernel, target, C, tol, max_iter):
-    """Solution by LSMR, ever more accurate until the gap is small enough, and its iterations."""
+    """Solution by LSMR, ever more accurate until the gap is small, its iterations and bounds."""
     system = LinearOperator((len(target),) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
     # The gap falls with the square of the residual that LSMR looks at.
     accuracy = 1e-3 * np.sqrt(tol)
@@ -100,7 +99,7 @@ def _solve_iteratively(kernel, target, C, tol, max_iter):
         primal, dual = _bounds(kernel, target, C, solution)
         is_exact = accuracy <= np.finfo(float).eps
         if primal - dual <= tol * primal or n_iter >= max_iter or is_exact:
-            return solution, n_iter
+            return solution, n_iter, (primal, dual)
         accuracy *= 0.1
 
 
