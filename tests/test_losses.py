@@ -5,12 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar
+from scipy.special import entr
 from sklearn.utils._param_validation import InvalidParameterError
 
 from metricalign.losses import LOSSES
 
 EPSILON = 0.3
-CLASSES = {"hinge"}  # losses whose relations are +1 and -1
+CLASSES = {"hinge", "logistic"}  # losses whose relations are +1 and -1
 # Losses whose margin is fixed at 1 do not scale.
 HOMOGENEOUS = [name for name in LOSSES if name not in CLASSES]
 WITH_EPSILON = [name for name, loss in LOSSES.items() if "epsilon" in loss().get_params()]
@@ -22,6 +23,7 @@ FORMULAS = {
     "squared": lambda a, t, eps: (a - t) ** 2 / 2,
     "one_sided": lambda a, t, eps: max(0.0, t - eps - a),
     "hinge": lambda a, t, eps: max(0.0, 1.0 - t * a),
+    "logistic": lambda a, t, eps: np.log1p(np.exp(-abs(t * a))) + max(0.0, -t * a),
 }
 # phi*(-beta) and its domain, from the table of the dual.
 CONJUGATES = {
@@ -30,6 +32,7 @@ CONJUGATES = {
     "squared": lambda b, t, eps, c: -b * t + b * b / (2 * c),
     "one_sided": lambda b, t, eps, c: -b * (t - eps),
     "hinge": lambda b, t, eps, c: -t * b,
+    "logistic": lambda b, t, eps, c: -c * (entr(t * b / c) + entr(1 - t * b / c)),
 }
 DOMAINS = {
     "epsilon_insensitive": lambda t, c: (-c, c),
@@ -37,6 +40,7 @@ DOMAINS = {
     "squared": lambda t, c: (-np.inf, np.inf),
     "one_sided": lambda t, c: (0.0, c),
     "hinge": lambda t, c: (min(0.0, t * c), max(0.0, t * c)),
+    "logistic": lambda t, c: (min(0.0, t * c), max(0.0, t * c)),
 }
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -90,7 +94,7 @@ def test_value_is_the_formula(name):
 def test_conjugate_is_the_supremum(name, c):
     for t in targets_of(name):
         form = conjugate_of(name, t, c)
-        lower, upper = max(form.lower[0], -3.0), min(form.upper[0], 3.0)
+        lower, upper = (float(np.clip(end[0], -3, 3)) for end in form.bounds)
         for beta in np.linspace(lower, upper, 13):
             expected = supremum(name, beta, t, c, reach=60)
             assert form.value(np.array([beta])) == pytest.approx(expected, abs=1e-6)
@@ -100,8 +104,9 @@ def test_conjugate_is_the_supremum(name, c):
 def test_box_is_where_the_supremum_is_finite(name):
     for t in targets_of(name):
         form, c = conjugate_of(name, t, 0.7), 0.7
-        assert (form.lower[0], form.upper[0]) == pytest.approx(DOMAINS[name](t, c))
-        for bound, outward in [(form.lower[0], -0.01), (form.upper[0], 0.01)]:
+        lower, upper = (end[0] for end in form.bounds)
+        assert (lower, upper) == pytest.approx(DOMAINS[name](t, c))
+        for bound, outward in [(lower, -0.01), (upper, 0.01)]:
             if np.isfinite(bound):
                 near, far = (supremum(name, bound + outward, t, c, r) for r in (1e3, 1e5))
                 assert far > near + 100
@@ -113,13 +118,14 @@ def test_box_is_where_the_supremum_is_finite(name):
 def test_conjugate_of_several_pairs_is_the_sum(name):
     _prediction, target, weight, center, _penalty = random_setting(name, 20)
     form = make_loss(name).conjugate(target, weight)
-    beta = np.clip(center, form.lower, form.upper)
+    beta = np.clip(center, *form.bounds)
     each = [
         CONJUGATES[name](b, t, EPSILON, c) for b, t, c in zip(beta, target, weight, strict=True)
     ]
     assert form.value(beta) == pytest.approx(sum(each), rel=1e-12)
     # Only a loss with a tube on both sides has a kink at beta = 0.
-    assert form.insensitivity == (EPSILON if "epsilon_insensitive" in name else 0)
+    if name != "logistic":
+        assert form.kink == (EPSILON if "epsilon_insensitive" in name else 0)
 
 
 @each_loss
@@ -161,22 +167,44 @@ def test_proximal_takes_scalars_and_leaves_its_arguments(name):
 
 @each_loss
 @pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "unpulled"])
-def test_is_free_says_where_the_step_moves_with_the_prediction(name, pulled):
+def test_response_says_how_the_step_moves_with_the_prediction(name, pulled):
     prediction, target, weight, center, penalty = random_setting(name, 400, seed=1)
     form = make_loss(name).conjugate(target, weight)
     if not pulled:
         # Without any pull, only a curved conjugate defines the step.
         penalty = penalty * (0 if form.is_strongly_convex else 3e-2)
-    _dual_coef, is_free = form.proximal(prediction, center, penalty)
+    _dual_coef, response = form.proximal(prediction, center, penalty)
     h = 1e-6
-    up, free_up = form.proximal(prediction + h, center, penalty)
-    down, free_down = form.proximal(prediction - h, center, penalty)
-    smooth = (free_up == is_free) & (free_down == is_free)
+    up, above = form.proximal(prediction + h, center, penalty)
+    down, below = form.proximal(prediction - h, center, penalty)
+    smooth = ((above > 0) == (response > 0)) & ((below > 0) == (response > 0))
     assert smooth.mean() > 0.95
-    assert is_free.sum() > 0
+    assert np.all(response >= 0)
+    assert np.any(response > 0)
     slope = ((up - down) / (2 * h))[smooth]
-    expected = np.where(is_free, -1 / (form.curvature + penalty), 0.0)[smooth]
-    assert_allclose(slope, expected, rtol=1e-5, atol=1e-8)
+    assert_allclose(slope, -response[smooth], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "logistic"])
+def test_gradient_is_the_mean_of_both_sides(name):
+    """Inside the bounds; 1e-4 of the pairs at the kink."""
+    _, target, weight, center, _ = random_setting(name, 50)
+    form = make_loss(name).conjugate(target, weight)
+    lower, upper = (np.clip(end, -10, 10) for end in form.bounds)
+    beta = np.clip(center, lower + 1e-3, upper - 1e-3)
+    if not any(end.any() == 0 for end in form.bounds) and np.all(lower < 0) and np.all(upper > 0):
+        beta[::7] = 0
+    h = 1e-6
+    for p in range(len(beta)):
+        step = h * (np.arange(len(beta)) == p)
+        slope = (form.value(beta + step) - form.value(beta - step)) / (2 * h)
+        assert form.gradient(beta)[p] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_logistic_conjugate_has_no_gradient_at_its_bounds_and_offers_none():
+    form = conjugate_of("logistic", 1.0, 2.0)
+    assert not hasattr(form, "gradient")
+    assert form.value(np.array([0.0])) == form.value(np.array([2.0])) == 0
 
 
 @pytest.mark.parametrize(
@@ -212,7 +240,7 @@ def test_fenchel_young(name, a, t, c, beta, epsilon):
     t = np.copysign(1.0, t) if name in CLASSES else t
     t = epsilon + 1e-3 + abs(t) if name == "one_sided" else t
     loss, form = make_loss(name, epsilon), conjugate_of(name, t, c, epsilon)
-    beta = np.clip(np.array([beta]), form.lower, form.upper)
+    beta = np.clip(np.array([beta]), *form.bounds)
     a, t = np.array([a]), np.array([float(t)])
     primal = c * loss.value(a, t)[0]
     assert primal + form.value(beta) >= -(beta @ a) - 1e-12 * (1 + primal + abs(beta @ a))
@@ -224,7 +252,7 @@ def test_fenchel_young(name, a, t, c, beta, epsilon):
         slopes = np.diff([loss.value(a + s, t)[0] for s in (-h, 0, h)]) / h
         if abs(slopes[1] - slopes[0]) > 1e-6:
             return
-        tight = np.clip(-c * slopes[:1], form.lower, form.upper)
+        tight = np.clip(-c * slopes[:1], *form.bounds)
     assert primal + form.value(tight) == pytest.approx(-(tight @ a), abs=1e-6 * (1 + primal))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.cones import Cone, Projection
-from metricalign.losses import ConjugateForm, Loss
+from metricalign.losses import Conjugate, Loss
 from metricalign.operators import PairOperator
 
 __all__ = ["AlignmentProblem", "DualPoint", "PrimalPoint", "SolverResult", "certify", "solve"]
@@ -134,8 +134,8 @@ class AlignmentProblem:
         object.__setattr__(self, "prior", prior)
         object.__setattr__(self, "cone", self.cone.bound(self.operator, prior))
         object.__setattr__(self, "_n_passes_before", self.operator.n_passes)
-        conjugate = self.conjugate
-        if self.fit_intercept and not (np.any(conjugate.lower < 0) and np.any(conjugate.upper > 0)):
+        lower, upper = self.conjugate.bounds
+        if self.fit_intercept and not (np.any(lower < 0) and np.any(upper > 0)):
             raise ValueError(
                 f"fit_intercept=True does not go with loss={self.loss!r} here: all pairs push "
                 "their distances to the same side, which the intercept does alone, and M would be "
@@ -154,7 +154,7 @@ class AlignmentProblem:
         return self.relations - self.offset
 
     @cached_property
-    def conjugate(self) -> ConjugateForm:
+    def conjugate(self) -> Conjugate:
         """Conjugate of the weighted losses."""
         return self.loss.conjugate(self.targets, self.weights)
 
@@ -291,7 +291,7 @@ class AlignmentProblem:
         center: NDArray | float,
         penalty: NDArray | float,
         intercept: float,
-        conjugate: ConjugateForm | None = None,
+        conjugate: Conjugate | None = None,
         others: float = 0.0,
         tolerance: float = 1e-14,
     ) -> tuple[float, NDArray, NDArray]:
@@ -302,10 +302,10 @@ class AlignmentProblem:
         distances : ndarray of shape (n_pairs,)
             Predicted distances without the intercept.
         center, penalty : ndarray of shape (n_pairs,) or float
-            As in `ConjugateForm.proximal`.
+            As in `proximal` of `Conjugate`.
         intercept : float
             Where the search for the intercept starts.
-        conjugate : ConjugateForm or None, default=None
+        conjugate : Conjugate or None, default=None
             That of the pairs in question, if these are some of all.
         others : float, default=0
             Sum of the dual coefficients of the other pairs.
@@ -317,27 +317,25 @@ class AlignmentProblem:
         -------
         intercept : float
             The b at which the sum is zero; 0 where no intercept is fitted.
-        dual_coef, is_free : ndarray of shape (n_pairs,)
-            As in `ConjugateForm.proximal`.
+        dual_coef, response : ndarray of shape (n_pairs,)
+            As in `proximal` of `Conjugate`.
         """
         if conjugate is None:
             conjugate = self.conjugate
         if not self.fit_intercept:
             return 0.0, *conjugate.proximal(distances, center, penalty)
-        softness = conjugate.curvature + penalty
         # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
         below, above = None, None
         reach = self.spread
         for _ in range(200):
-            dual_coef, is_free = conjugate.proximal(distances + intercept, center, penalty)
+            dual_coef, response = conjugate.proximal(distances + intercept, center, penalty)
             excess = float(dual_coef.sum()) + others
-            slope = float((is_free / softness).sum())
+            slope = float(response.sum())
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
-                    dual_coef -= is_free * (excess / slope / softness)
-                    dual_coef = conjugate.clipped(dual_coef)
+                    dual_coef = np.clip(dual_coef - response * (excess / slope), *conjugate.bounds)
                     intercept += excess / slope
-                return intercept, dual_coef, is_free
+                return intercept, dual_coef, response
             if excess > 0:
                 below = (intercept, excess, dual_coef)
             else:
@@ -362,7 +360,7 @@ class AlignmentProblem:
             )
         # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
         share = below[1] / (below[1] - above[1])
-        return intercept, (1 - share) * below[2] + share * above[2], is_free
+        return intercept, (1 - share) * below[2] + share * above[2], response
 
 
 def _half_squared_norm(matrix) -> float:

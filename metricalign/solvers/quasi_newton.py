@@ -56,9 +56,10 @@ def quasi_newton(
     n_pairs, conjugate = problem.operator.n_pairs, problem.conjugate
     dual_coef = np.zeros(n_pairs) if dual_coef is None else dual_coef
     parts = np.concatenate([np.maximum(dual_coef, 0), np.maximum(-dual_coef, 0)])
+    lower, upper = conjugate.bounds
     bounds = Bounds(
-        np.concatenate([np.maximum(conjugate.lower, 0), np.maximum(-conjugate.upper, 0)]),
-        np.concatenate([np.maximum(conjugate.upper, 0), np.maximum(-conjugate.lower, 0)]),
+        np.concatenate([np.maximum(lower, 0), np.maximum(-upper, 0)]),
+        np.concatenate([np.maximum(upper, 0), np.maximum(-lower, 0)]),
     )
     # Of the size of the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
@@ -74,11 +75,11 @@ def quasi_newton(
         latest[parts.tobytes()] = (point, distances, excess)
         value = -point.value
         # abs(beta) is the sum of the two parts only where one of them is zero.
-        value += conjugate.insensitivity * (parts.sum() - np.abs(dual_coef).sum())
+        value += conjugate.kink * (parts.sum() - np.abs(dual_coef).sum())
         value += intercept * excess + 0.5 * stiffness * excess**2
-        slope = distances + intercept + stiffness * excess - conjugate.target
-        slope = slope + conjugate.curvature * dual_coef
-        slope = np.concatenate([slope, -slope]) + conjugate.insensitivity
+        slope = distances + intercept + stiffness * excess + conjugate.gradient(dual_coef)
+        slope -= conjugate.kink * np.sign(dual_coef)
+        slope = np.concatenate([slope, -slope]) + conjugate.kink
         return value, slope.astype(np.float64)
 
     def step(intermediate_result):

@@ -62,8 +62,7 @@ def newton(
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve; its conjugate and projections must offer what `ConjugateForm` and
-        `Projection` do.
+        What to solve.
     tol : float
         Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
@@ -120,7 +119,7 @@ class _State:
 
     def update(self):
         """Dual coefficients, intercept and value of Psi at the current distances."""
-        self.intercept, self.dual_coef, self.is_free = self.problem.balanced(
+        self.intercept, self.dual_coef, self.response = self.problem.balanced(
             self.distances, self.center, self.rho, self.intercept
         )
         self.value = (
@@ -194,12 +193,11 @@ class _State:
     def _direction(self, target, residual):
         """Newton direction of S."""
         direction = target - self.stationary
-        free = np.flatnonzero(self.is_free)
+        free = np.flatnonzero(self.response)
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
         operator = self.problem.operator.restricted(free)
-        curvature = self.problem.conjugate.curvature + self.rho
-        curvature = np.broadcast_to(curvature, self.is_free.shape)[free]
+        curvature = 1 / self.response[free]
         change = _solve_free(
             operator,
             self.projection,
@@ -225,7 +223,7 @@ class _Point(NamedTuple):
     size: float
     intercept: float
     dual_coef: NDArray
-    is_free: NDArray
+    response: NDArray
     slope: float
     curvature: float
 
@@ -244,7 +242,7 @@ class _Line:
         self.quadratic = float(np.vdot(moved, moved))
         self.moving = self.problem.conjugate, state.distances, self.along, state.center
         self.rest = 0.0
-        self.start = self._point(0.0, state.intercept, state.dual_coef, state.is_free)
+        self.start = self._point(0.0, state.intercept, state.dual_coef, state.response)
 
     def minimum(self, first):
         """Size of the step to the minimum, from 0 to 1; `first` is tried first."""
@@ -284,22 +282,21 @@ class _Line:
         )
         return self._point(size, *balanced)
 
-    def _point(self, size, intercept, dual_coef, is_free):
-        conjugate, _, along, _ = self.moving
+    def _point(self, size, intercept, dual_coef, response):
+        along = self.moving[2]
         slope = self.linear + size * self.quadratic - float(dual_coef @ along)
-        response = is_free / (conjugate.curvature + self.rho)
         # Without it Newton's method has bisection left.
         with np.errstate(over="ignore", invalid="ignore"):
             moved = response * along
             curvature = self.quadratic + moved @ along
             if self.problem.fit_intercept and (total := response.sum()) > 0:
                 curvature -= moved.sum() ** 2 / total
-        return _Point(size, intercept, dual_coef, is_free, slope, float(curvature))
+        return _Point(size, intercept, dual_coef, response, slope, float(curvature))
 
     def _leave_out_fixed(self, low, high):
         """Take pairs that are at the same bound at both ends as staying there."""
         conjugate, distances, along, center = self.moving
-        moves = low.is_free | high.is_free | (low.dual_coef != high.dual_coef)
+        moves = (low.response > 0) | (high.response > 0) | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
         # With an intercept those that move balance the others: at this end they nearly do.
