@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from public_estimators import EVERY, SEARCHES, data_of, output
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -16,6 +18,7 @@ from metricalign import NeighborhoodAlignment, RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign.command_line.commands import write_whole
 from metricalign.command_line.tables import InputError, read_table, sort_features
+from metricalign.linear_base import LinearMetricLearner
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
 injected = importlib.import_module("injected")
@@ -28,6 +31,71 @@ OPTIONS = {
 
 def interrupt(*targets):
     raise KeyboardInterrupt
+
+
+def interrupted_fit(estimator, X, y, line):
+    """Fit, with Ctrl-C at this line of the package that is run; return how many were run."""
+    package, n_lines = str(Path(metricalign.__file__).parent), 0
+
+    def trace(frame, event, argument):
+        nonlocal n_lines
+        if not frame.f_code.co_filename.startswith(package):
+            return None
+        if event == "line":
+            n_lines += 1
+            if n_lines == line:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        estimator.fit(X, y)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return n_lines
+
+
+# The nets of HRAML keep the epochs that are whole, and say so.
+@pytest.mark.filterwarnings("ignore:HRAML was interrupted")
+# What few epochs, rounds and samples lead to.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:n_same=", "ignore:MetricLearnerCV keeps Euclid's distance")
+@pytest.mark.parametrize("is_refit", [False, True], ids=["first fit", "second fit"])
+@pytest.mark.parametrize(
+    "estimator", [*EVERY, *SEARCHES], ids=lambda estimator: type(estimator).__name__
+)
+def test_an_interrupt_at_any_line_leaves_the_last_fit_or_the_new_one(estimator, is_refit):
+    X, y = data_of(estimator)
+    whole = clone(estimator).fit(X, y)  # once, for what only the first fit does
+    n_lines = interrupted_fit(whole, X, y, None)
+    lines = {*range(1, 16), *np.linspace(16, n_lines - 16, 16, dtype=int), *range(-16, 1)}
+    for line in sorted(line if line > 0 else n_lines + line for line in lines):
+        learner = clone(estimator)
+        if is_refit:
+            learner.fit(X[..., :3], y)
+        before = dict(vars(learner))
+        assert interrupted_fit(learner, X, y, line) >= line
+        left = vars(learner)
+        if left.keys() == before.keys() and all(left[name] is before[name] for name in left):
+            if is_refit:
+                assert np.isfinite(values(output(learner, X[..., :3]))).all()
+            else:
+                with pytest.raises(NotFittedError):
+                    output(learner, X)
+        else:
+            assert left.keys() == vars(whole).keys()
+            assert learner.n_features_in_ == X.shape[-1]
+            assert np.isfinite(values(output(learner, X))).all()
+            if isinstance(learner, LinearMetricLearner):
+                assert learner.matrix_.shape[0] == X.shape[1]
+                assert len(learner.pairs_) == len(learner.relations_) == len(learner.dual_coef_)
+
+
+def values(result):
+    return result.data if sparse.issparse(result) else result
 
 
 @pytest.mark.parametrize("name", metricalign.__all__)
