@@ -562,6 +562,14 @@ def test_integers_on_disk_are_read_in_batches(classes, tmp_path):
 
 
 @pytest.mark.usefixtures("small_reads")
+def test_complex_samples_on_disk_are_refused(learner, classes):
+    X, y = classes
+    for call in (lambda X: HRAML(**SMALL).fit(X, y), learner.transform):
+        with pytest.raises(ValueError, match="X has complex numbers, of type complex128"):
+            call(Chunked(X + 1j, 32))
+
+
+@pytest.mark.usefixtures("small_reads")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_bad_samples_on_disk_are_named(value, learner, classes):
     X, y = classes

@@ -404,6 +404,10 @@ OF_ALL = {
 OF_CONVEX = OF_ALL | {"convergence.png"}
 
 
+def test_names_of_pictures():
+    assert {f"{name}.png" for name in figures.PICTURES} == OF_CONVEX
+
+
 @pytest.mark.parametrize(
     ("method", "names"), [("PSDSVR", OF_CONVEX), ("NeighborhoodAlignment", OF_ALL)]
 )
