@@ -11,6 +11,7 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from metricalign import __version__
@@ -70,29 +71,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0, 2 for input that cannot be used, 130 after an interrupt.
+        0, 2 for input that cannot be used or output that cannot be written, 1 if nobody reads the
+        output any more, 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if hasattr(sys.stdout, "reconfigure"):
         # A column's name must not end the program where the output is not UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # None where the process was started without.
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+    try:
+        status = _status_of(arguments)
+        for stream in streams:
+            stream.flush()
+    except BrokenPipeError:
+        status = 1  # Who reads the output has seen enough.
+    except OSError as error:
+        status = 2
+        with suppress(OSError):
+            _complain(f"error: {error.filename or 'the output'}: {error.strerror or error}.")
+    for stream in streams:
+        try:
+            stream.flush()
+        except OSError:
+            # The flush at exit must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status
+
+
+def _status_of(arguments):
     try:
         options = _parse(arguments)
         options.run(options)
-        sys.stdout.flush()
     except SystemExit as stop:  # argparse has said why
         return int(stop.code or 0)
     except InputError as error:
-        print(f"metricalign: error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        print("metricalign: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
-    except BrokenPipeError:
-        # Who reads the output has seen enough; the flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return 0
+
+
+def _complain(text):
+    print(f"metricalign: {text}", file=sys.stderr, flush=True)
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -100,15 +123,22 @@ def _parse(arguments: list[str]) -> Namespace:
     tops = ("-h", "--help", "--version")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in tops):
         arguments = ["tour", *arguments]
-    if arguments[0] not in ("tour", "evaluate") and Path(arguments[0]).is_file():
+    if arguments[0] not in ("tour", "evaluate") and os.path.isfile(arguments[0]):
         raise InputError(
             f"{arguments[0]!r} is not a command; did you mean: evaluate {arguments[0]} --target ..."
         )
     return parser.parse_args(arguments)
 
 
+class Parser(ArgumentParser):
+    """A parser that does not hide that its help or its errors could not be written."""
+
+    def _print_message(self, message, file=None):
+        print(message, end="", file=sys.stderr if file is None else file)
+
+
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = Parser(
         "metricalign", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"metricalign {__version__}")

@@ -364,23 +364,30 @@ _Fitted = TypeVar("_Fitted")
 
 
 def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _Fitted]:
-    """Let `fit` leave a learner as it was, unless it has stored new components.
+    """Let `fit` work on a copy, and give what it has learned to the estimator in one step.
 
-    A fit that is refused or interrupted early must not leave a mixture of two fits.
+    So a fit that is refused or interrupted, at whatever moment, leaves no mixture of two fits: the
+    estimator is as it was. A fit that ends after it has set `components_`, and so all that belongs
+    to them, counts.
     """
 
     @wraps(fit)
-    def fit_or_keep(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
-        self: Any = args[0]
-        before = dict(vars(self))
+    def fit_copy(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
+        estimator: Any = args[0]
+        fit_of_copy: Any = fit
+        # Not copy.copy: what a subclass keeps out of pickles must not get lost.
+        copied = object.__new__(type(estimator))
+        vars(copied).update(vars(estimator))
         try:
-            return fit(*args, **kwargs)
+            fit_of_copy(copied, *args[1:], **kwargs)
         except BaseException:
-            if vars(self).get("components_") is before.get("components_"):
-                self.__dict__ = before
+            if vars(copied).get("components_") is not vars(estimator).get("components_"):
+                estimator.__dict__ = vars(copied)
             raise
+        estimator.__dict__ = vars(copied)
+        return estimator
 
-    return fit_or_keep
+    return fit_copy
 
 
 def level_of_call() -> int:

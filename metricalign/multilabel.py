@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from metricalign.base import SavedWithVersion
+from metricalign.base import SavedWithVersion, keeps_last_fit, level_of_call
 from metricalign.samples import sum_duplicates
 
 __all__ = ["MLkNN"]
@@ -116,6 +116,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         self.metric = metric
         self.n_jobs = n_jobs
 
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: ArrayLike | sparse.spmatrix | sparse.sparray) -> Self:
         """Count how many neighbours of the samples with and without a label have it.
 
@@ -141,7 +142,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
             warnings.warn(
                 f"n_neighbors={self.n_neighbors} is too many for {n_samples} samples; "
                 f"{self.n_neighbors_} are used.",
-                stacklevel=2,
+                stacklevel=level_of_call(),
             )
         self.neighbors_ = NearestNeighbors(
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from metricalign._decorators import _fit_context
-from metricalign.base import SavedWithVersion
+from metricalign.base import SavedWithVersion, keeps_last_fit
 
 __all__ = ["FaissTransformer"]
 
@@ -97,6 +97,7 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         self.index_parameters = index_parameters
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Build the index.
 

@@ -57,7 +57,12 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
-from metricalign.base import EmbeddingDistance, MahalanobisDistance, SavedWithVersion
+from metricalign.base import (
+    EmbeddingDistance,
+    MahalanobisDistance,
+    SavedWithVersion,
+    keeps_last_fit,
+)
 from metricalign.linear import PSDSVR
 from metricalign.pairs import PairSelection, first_identical
 
@@ -198,6 +203,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return tags
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, pairs: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric from judged pairs, and calibrate the threshold on them.
 

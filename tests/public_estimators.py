@@ -1,4 +1,4 @@
-"""Every public estimator, fitted quickly, and a few samples that it takes."""
+"""Every public class that has `fit`, fitted quickly, and a few samples that it takes."""
 
 from importlib.util import find_spec
 
@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 import metricalign
 from metricalign import PSDSVR, NeighborhoodAlignment
 from metricalign.multilabel import MLkNN
+from metricalign.neighbors import FaissTransformer
 from metricalign.pair_classification import PairClassifier
 
 # Few fits where one estimator fits many times.
@@ -26,6 +27,8 @@ if find_spec("torch") and find_spec("skorch"):
 
     torch.set_num_threads(1)  # which would mostly wait for each other
     EVERY.append(HRAML(max_iter=2, random_state=0))
+# A search of neighbours learns nothing from targets, which most tests are about.
+SEARCHES = [FaissTransformer()] if find_spec("faiss") else []
 
 
 def data_of(estimator):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import pickle
 import re
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.io import arff, savemat
 from sklearn.utils import Bunch
 
-from metricalign.datasets import fetch_dataset, list_datasets, loading, sources
+from metricalign.datasets import fetch_dataset, list_datasets, sources
 from metricalign.datasets.catalogue import CATALOGUE, TASKS, DataSet
 from metricalign.datasets.sources import Files, OpenML, read_classes, read_mat, read_mulan
 
@@ -333,20 +334,18 @@ def test_another_shape_than_known(faces, server, tmp_path, monkeypatch):
     assert not list((tmp_path / "metricalign").iterdir())
 
 
-@pytest.mark.parametrize("step", ["np.savez_compressed", "os.replace"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_an_interrupted_write_leaves_the_old_file(faces, tmp_path, monkeypatch, step):
     fetch_dataset("faces", data_home=tmp_path)
     path = tmp_path / "metricalign" / "faces.npz"
     path.with_suffix(".sha256").write_text("0")
     content = path.read_bytes()
 
-    def interrupt(new, *args, **kwargs):
-        new.write_bytes(b"half")
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    module, name = step.split(".")
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(loading, module), name, interrupt)
+        patch.setattr(os, step, interrupt)
         with pytest.warns(UserWarning, match="damaged"), pytest.raises(KeyboardInterrupt):
             fetch_dataset("faces", data_home=tmp_path)
     assert path.read_bytes() == content
@@ -354,6 +353,84 @@ def test_an_interrupted_write_leaves_the_old_file(faces, tmp_path, monkeypatch, 
     with pytest.warns(UserWarning, match="damaged"):
         fetch_dataset("faces", data_home=tmp_path)
     fetch_dataset("faces", data_home=tmp_path, download_if_missing=False)
+
+
+def test_a_pipe_is_not_waited_for(faces, server, tmp_path):
+    fetch_dataset("faces", data_home=tmp_path)
+    path = tmp_path / "metricalign" / "faces.npz"
+    for pipe in (path, path.with_suffix(".sha256")):  # of which the second is read first
+        pipe.unlink()
+        os.mkfifo(pipe)
+        with pytest.raises(OSError, match=rf"a device or a pipe; .*{pipe.name}"):
+            fetch_dataset("faces", data_home=tmp_path)
+        assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["INDEX.tsv", "DETAILS.tsv", "tunes.npz"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "a device or a pipe; expected a file"),
+        (os.mkdir, "a folder; expected a file"),
+        (lambda path: os.symlink("nowhere", path), "No such file"),
+    ],
+)
+def test_what_is_no_file_in_the_folder(folder, name, make, message):
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(OSError, match=rf"{message}.*{name}"):
+        fetch_dataset("tunes")
+
+
+@pytest.mark.parametrize("name", ["INDEX.tsv", "DETAILS.tsv"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name\ttask\nt\u00fcnes\tmulti_label\n".encode("latin-1"), "UTF-8, first in line 2"),
+        ("name\ttask\n".encode("utf-16"), "UTF-8, first in line 1"),
+        (b"title\ttask\ntunes\tmulti_label\n", "no column 'name'"),
+        (b"", "no column 'name'"),
+        (b"name,task\ntunes,multi_label\n", "no column 'name'"),
+        (b"name\ttask\tnotes\ntunes\tmulti_label\n", "line 2: 2 values, expected 3"),
+        (b"name\ttask\ntunes\tmulti_label\tmore\n", "line 2: 3 values, expected 2"),
+        (b"name\ttask\ntunes\t" + b"x" * 131_073, "line 2: field larger than field limit"),
+    ],
+)
+def test_broken_tables_of_the_folder(folder, name, content, message):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+        fetch_dataset("tunes")
+
+
+def test_a_table_with_a_byte_order_mark(folder):
+    path = folder / "INDEX.tsv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n")
+    assert fetch_dataset("tunes").licence == "CC0"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": X.astype(str)}, "X is of type <U32, expected real numbers"),
+        ({"X": X + 1j}, "X is of type complex128"),
+        ({"X": X.astype("datetime64[s]")}, "X is of type datetime64"),
+        ({"Y": LABELS + 1j}, "Y is of type complex128"),
+        ({"feature_names": ["pitch"]}, r"feature_names has shape \(1,\), expected \(2,\)"),
+        ({"feature_names": [["pitch", "mood"]]}, "feature_names has shape"),
+        ({"feature_names": [1, 2]}, "feature_names is of type int64, expected strings"),
+        ({"feature_types": ["numeric"] * 3}, r"feature_types has shape \(3,\)"),
+        ({"label_names": ["sad", "loud"]}, r"label_names has shape \(2,\), expected \(3,\)"),
+        ({"Y": LABELS[:, 0], "label_names": [["a", "b"]]}, r"label_names has shape \(1, 2\)"),
+        ({"split": [0, 1]}, r"split has shape \(2,\), expected \(3,\)"),
+        ({"groups": 1}, r"groups has shape \(\)"),
+        ({"nominal_values": "{"}, "nominal_values is no JSON text"),
+    ],
+)
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_arrays_that_do_not_belong_together(folder, arrays, message, as_frame):
+    np.savez(folder / "other.npz", **({"X": X, "Y": LABELS} | arrays))
+    with pytest.raises(ValueError, match=rf"other\.npz: {message}"):
+        fetch_dataset("other", as_frame=as_frame)
 
 
 def test_without_a_checksum_nothing_is_downloaded(faces, server, tmp_path, monkeypatch):

@@ -562,6 +562,14 @@ def test_integers_on_disk_are_read_in_batches(classes, tmp_path):
 
 
 @pytest.mark.usefixtures("small_reads")
+def test_complex_samples_on_disk_are_refused(learner, classes):
+    X, y = classes
+    for call in (lambda X: HRAML(**SMALL).fit(X, y), learner.transform):
+        with pytest.raises(ValueError, match="X has complex numbers, of type complex128"):
+            call(Chunked(X + 1j, 32))
+
+
+@pytest.mark.usefixtures("small_reads")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_bad_samples_on_disk_are_named(value, learner, classes):
     X, y = classes
@@ -736,16 +744,30 @@ class Failing(AlignmentLoss):
         return super().forward(squared_distances, relations) / (self.n_calls > 0 or np.nan)
 
 
-@pytest.mark.parametrize("n_calls", [1, 7])
-def test_interrupt_leaves_a_fitted_estimator(n_calls, classes):
+def test_interrupt_leaves_the_epochs_that_are_whole(classes):
     X, y = classes
-    loss = Failing(n_calls, KeyboardInterrupt())
-    learner = HRAML(**SMALL, batch_size=64, pairs="batch", loss=loss)
-    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch"):
+    learner = HRAML(**SMALL, batch_size=64, pairs="batch", loss=Failing(7, KeyboardInterrupt()))
+    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch 3"):
         learner.fit(X, y)
-    assert learner.n_iter_ == len(learner.validation_scores_) == (n_calls - 1) // 3
+    assert learner.n_iter_ == len(learner.validation_scores_) == 2
     assert np.isfinite(learner.transform(X)).all()
     assert np.isfinite(learner.score(X, y))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_interrupt_of_the_first_epoch_leaves_the_last_fit(early_stopping, classes):
+    X, y = classes
+    options = SMALL | {"batch_size": 64, "pairs": "batch", "early_stopping": early_stopping}
+    learner = HRAML(**options, loss=Failing(1, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        learner.fit(X, y)
+    with pytest.raises(NotFittedError):
+        learner.transform(X)
+    learner.set_params(loss="alignment").fit(X, y)
+    images = learner.transform(X)
+    with pytest.raises(KeyboardInterrupt):
+        learner.set_params(loss=Failing(1, KeyboardInterrupt())).fit(X[:, 1:], y)
+    np.testing.assert_array_equal(learner.transform(X), images)
 
 
 def test_divergence_is_an_error(classes):

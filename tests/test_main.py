@@ -1,10 +1,16 @@
+import datetime
 import errno
+import importlib
 import os
 import re
 import subprocess
 import sys
+import time
 import warnings
+from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from threading import Thread
 
 import joblib
 import numpy as np
@@ -396,6 +402,10 @@ OF_ALL = {
     "spectrum.png",
 }
 OF_CONVEX = OF_ALL | {"convergence.png"}
+
+
+def test_names_of_pictures():
+    assert {f"{name}.png" for name in figures.PICTURES} == OF_CONVEX
 
 
 @pytest.mark.parametrize(
@@ -798,13 +808,257 @@ def test_an_interrupt_is_one_line(table, monkeypatch, capsys):
     assert capsys.readouterr().err == "metricalign: interrupted\n"
 
 
-def test_a_closed_pipe_is_no_error(monkeypatch, capfd):
-    def write_to_nobody(options):
-        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+def run_module(*arguments, buffers=True, **streams):
+    command = [sys.executable, *([] if buffers else ["-u"]), "-m", "metricalign", *arguments]
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, check=False, text=True, env=environment, **streams)
 
-    turned_away = []
-    monkeypatch.setattr(main_module, "tour", write_to_nobody)
-    monkeypatch.setattr(os, "dup2", lambda *files: turned_away.append(files))
-    assert main([]) == 1
-    assert len(turned_away) == 1
-    assert capfd.readouterr().err == ""
+
+@pytest.mark.parametrize("buffers", [True, False])
+def test_a_closed_pipe_is_no_error(buffers):
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run_module("--help", buffers=buffers, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("buffers", [True, False])
+def test_a_full_disk_behind_the_output(buffers, table):
+    evaluate = ["evaluate", table, "--target", "species", "--folds", "2", "--method", "RAMLKRR"]
+    with open("/dev/full", "w") as full:
+        for arguments in (["--version"], evaluate):
+            result = run_module(*arguments, buffers=buffers, stdout=full, stderr=subprocess.PIPE)
+            assert result.returncode == 2
+            assert result.stderr == "metricalign: error: the output: No space left on device.\n"
+        assert run_module("--nonsense", buffers=buffers, stdout=full, stderr=full).returncode == 2
+
+
+# Nothing is lost
+
+
+@pytest.fixture
+def names_of_the_table(table, tmp_path, monkeypatch):
+    """Other names of the file of the table."""
+    monkeypatch.chdir(tmp_path)
+    os.link("table.csv", "hard.csv")
+    os.symlink("table.csv", "soft.csv")
+    os.symlink("soft.csv", "softer.csv")
+    return [
+        "table.csv",
+        "./table.csv",
+        f"../{tmp_path.name}/table.csv",
+        table,
+        "hard.csv",
+        "soft.csv",
+        "softer.csv",
+    ]
+
+
+def test_the_model_does_not_replace_the_table(names_of_the_table, tmp_path, capsys):
+    before = (tmp_path / "table.csv").read_bytes(), sorted(os.listdir(tmp_path))
+    for name in names_of_the_table:
+        for read, saved in ((name, "table.csv"), ("table.csv", name)):
+            error = error_of(capsys, "evaluate", read, "--target", "weight", "--save", saved)
+            assert f"--save {Path(saved)}: this would replace {Path(read)};" in error
+    assert ((tmp_path / "table.csv").read_bytes(), sorted(os.listdir(tmp_path))) == before
+
+
+def test_pictures_do_not_replace_the_table(names_of_the_table, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "pictures").mkdir()
+    picture = tmp_path / "pictures" / "convergence.png"
+    for make in (os.link, lambda target, link: os.symlink(f"../{target}", link)):
+        make("table.csv", picture)
+        for name in names_of_the_table:
+            arguments = ["evaluate", name, "--target", "weight", "--plot", "pictures"]
+            error = error_of(capsys, *arguments)
+            assert f"--plot pictures/convergence.png: this would replace {Path(name)};" in error
+        picture.unlink()
+
+
+def test_pictures_do_not_replace_the_model(table, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", table, "--target", "weight", "--plot", "new", "--save"]
+    assert "--plot new: this would replace new" in error_of(capsys, *arguments, "new")
+    os.mkdir("new")
+    error = error_of(capsys, *arguments, "new/heatmap.png")
+    assert "--plot new/heatmap.png: this would replace new/heatmap.png" in error
+
+
+def test_the_model_does_not_replace_the_output(table, tmp_path):
+    path = tmp_path / "output"
+    with open(path, "w") as file:
+        arguments = ["evaluate", table, "--target", "weight", "--save", "/dev/stdout"]
+        result = run_module(*arguments, stdout=file, stderr=subprocess.PIPE)
+    assert result.returncode == 2
+    assert "--save /dev/stdout: this would replace /dev/stdout" in result.stderr
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(os.mkdir, "this is a folder"), (os.mkfifo, "a device or a pipe")]
+)
+@pytest.mark.parametrize("name", ["heatmap", "metricalign-tour"])
+def test_pictures_have_a_place(make, message, name, table, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "pictures").mkdir()
+    make(tmp_path / "pictures" / f"{name}.png")
+    command = ["tour"] if name == "metricalign-tour" else ["evaluate", table, "--target", "weight"]
+    error = error_of(capsys, *command, "--plot", tmp_path / "pictures")
+    assert f"{name}.png: " in error
+    assert message in error
+
+
+@pytest.mark.parametrize("name", ["model.joblib", "model.skops"])
+def test_an_interrupt_while_saving_leaves_the_old_model(
+    name, table, tmp_path, reads_only, monkeypatch, capsys
+):
+    if name == "model.skops":
+        pytest.importorskip("skops")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    path = tmp_path / name
+    path.write_bytes(b"the old one")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--save", str(path)]
+    assert main(arguments) == 130
+    assert path.read_bytes() == b"the old one"
+    assert sorted(os.listdir(tmp_path)) == sorted([name, "table.csv"])
+
+
+def test_an_interrupt_while_drawing_leaves_no_folder(
+    table, tmp_path, reads_only, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "_fitted", interrupt)
+    folder = tmp_path / "pictures"
+    assert main(["evaluate", table, "--target", "weight", *FEATURES, "--plot", str(folder)]) == 130
+    assert not folder.exists()
+
+
+# What no table has in it
+
+
+def test_a_table_from_a_pipe(table, tmp_path, reads_only, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments = ["evaluate", str(pipe), "--target", "weight"]
+    assert "a pipe that nobody writes to" in error_of(capsys, *arguments)
+    content = Path(table).read_bytes()
+    writing = Thread(target=pipe.write_bytes, args=(content,))
+    writing.start()
+    # Opened by the writer, who waits for a reader.
+    time.sleep(0.1)
+    assert main(arguments) == 0
+    writing.join()
+    assert f"{pipe}: 60 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null"])
+def test_a_device_is_no_table(name, capsys):
+    error = error_of(capsys, "evaluate", name, "--target", "y")
+    assert f"{name} cannot be read: this is a device or a pipe" in error
+
+
+def test_names_that_the_system_refuses(table, capsys):
+    long = "x" * 5000
+    for arguments in ([long], [table, "--save", long], [table, "--plot", long]):
+        assert "name too long" in error_of(capsys, "evaluate", *arguments, "--target", "weight")
+    assert "invalid choice" in error_of(capsys, long)
+
+
+def test_a_table_that_may_not_be_read(table, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    error = error_of(capsys, "evaluate", table, "--target", "weight")
+    assert f"{table} cannot be read: Permission denied." in error
+
+
+def test_a_table_larger_than_the_memory(table, monkeypatch, capsys):
+    def fail(path):
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    error = error_of(capsys, "evaluate", table, "--target", "weight")
+    assert f"{table} cannot be read: it is larger than the memory." in error
+
+
+def test_a_field_that_is_too_long(tmp_path, capsys):
+    for field in ("4" * 131_073, '"' + 40_000 * "1,2\n"):
+        path = write(tmp_path, f"a,b\n1,2\n3,{field}\n")
+        error = error_of(capsys, "evaluate", path, "--target", "b")
+        assert f"{path}, after line 2: a field of more than 131,072 characters" in error
+
+
+DAY = datetime.date(2020, 1, 1)
+CELLS = {
+    "bytes": [b"\xff0", b"\xff1"],
+    "bytes of text": [b"one", b"two"],
+    "list": [[1.0], [2.0, 3.0]],
+    "list of text": [["a"], []],
+    "structure": [{"a": 1}, {"a": 2}],
+    "date": [DAY, DAY + datetime.timedelta(days=1)],
+    "time": [datetime.time(1), datetime.time(2)],
+    "moment": [datetime.datetime(2020, 1, 1), datetime.datetime(9999, 1, 1)],
+    "duration": [datetime.timedelta(1), datetime.timedelta(2)],
+}
+
+
+@pytest.fixture
+def parquet(frame, tmp_path):
+    """Write the table with a column of these values, over and over, the first missing."""
+    arrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "table.parquet"
+
+    def write(values):
+        values = [None, *(values * 60)[1:60]]
+        table = arrow.Table.from_pandas(frame).append_column("odd", arrow.array(values))
+        importlib.import_module("pyarrow.parquet").write_table(table, path)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("values", CELLS.values(), ids=CELLS)
+def test_columns_that_are_neither_numbers_nor_text(values, parquet, reads_only, capsys):
+    path = parquet(values)
+    assert main(["evaluate", path, "--target", "weight"]) == 0
+    assert "left out: 'odd' (neither numbers nor text" in capsys.readouterr().out
+    for targets in (["odd"], ["odd", "weight"]):
+        error = error_of(capsys, "evaluate", path, "--target", *targets)
+        assert re.search("target column 'odd' (has neither numbers nor text|is not numeric)", error)
+
+
+def test_an_error_shows_the_beginning_of_a_cell(parquet, capsys):
+    error = error_of(capsys, "evaluate", parquet([b"x" * 10_000]), "--target", "odd")
+    assert "it has b'xxxx" in error
+    assert len(error) < 300
+
+
+def test_decimals_are_numbers(parquet, reads_only, capsys):
+    path = parquet([Decimal("1.25"), Decimal("2.50")])
+    assert main(["evaluate", path, "--target", "weight", "--features", "odd"]) == 0
+    assert "1 feature: 1 of numbers" in capsys.readouterr().out
+    table = read_table(path)["odd"]
+    np.testing.assert_array_equal(table[:4], [np.nan, 2.5, 1.25, 2.5])
+    assert main(["evaluate", path, "--target", "odd", "--kind", "number"]) == 0
+
+
+def test_parquet_with_a_name_twice(frame, tmp_path, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table([frame["length"], frame["width"]], names=["a", "a"])
+    path = tmp_path / "table.parquet"
+    importlib.import_module("pyarrow.parquet").write_table(table, path)
+    error = error_of(capsys, "evaluate", path, "--target", "a")
+    assert f"{path} has several columns of the name 'a'" in error

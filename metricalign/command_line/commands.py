@@ -10,11 +10,11 @@ import shutil
 import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
 import joblib
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.preprocessing import StandardScaler
 
+from metricalign._files import check_destination, is_same_file, write_whole
 from metricalign.command_line.evaluation import (
     METHODS,
     Result,
@@ -35,7 +36,7 @@ from metricalign.command_line.evaluation import (
     one_thread_if_small,
     refit,
 )
-from metricalign.command_line.figures import NEEDS, draw, draw_embeddings
+from metricalign.command_line.figures import NEEDS, PICTURES, draw, draw_embeddings
 from metricalign.command_line.tables import (
     Features,
     InputError,
@@ -50,7 +51,7 @@ from metricalign.command_line.tables import (
 )
 from metricalign.plotting.drawing import check_matplotlib
 
-__all__ = ["evaluate", "tour", "write_whole"]
+__all__ = ["evaluate", "tour"]
 
 TOUR_PICTURE = "metricalign-tour"
 TOUR_METHODS = ("RAMLSVR", "PSDSVR")
@@ -73,6 +74,8 @@ within its +- may be chance; below 0 Euclid is the better choice.\
 OTHER_METHODS = (
     "Others: --method NAME ...; MetricLearnerCV often has better neighbours but takes longer."
 )
+# Files, where the output of the program is redirected to them.
+STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
 READ_TABLE = "from metricalign.command_line.tables import read_table"
 
 
@@ -88,7 +91,7 @@ def tour(options: Namespace) -> None:
         `plot` and `verbose`.
     """
     if options.plot:
-        _check_plot(options.plot)
+        _check_plot(options.plot, [TOUR_PICTURE])
     print(TOUR)
     tasks = _tour_tasks()
     with _notes(), Progress(options.verbose) as progress, one_thread_if_small(tasks[0]):
@@ -166,9 +169,9 @@ def evaluate(options: Namespace) -> None:
 def _check_outputs(options):
     """Fail before the work and not after it."""
     if options.plot:
-        _check_plot(options.plot)
+        _check_plot(options.plot, PICTURES, [Path(options.table), options.save])
     if options.save:
-        _check_writable(options.save, "--save")
+        _check_output(options.save, f"--save {options.save}", [Path(options.table)])
         if len(options.method) > 1:
             raise InputError("--save keeps one model; give one --method.")
         if options.save.suffix == ".skops" and importlib.util.find_spec("skops") is None:
@@ -420,57 +423,38 @@ def _errors_of_the_library():
 # Files
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file so that at any moment the old or the new one is there, never a part.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    write : callable
-        Called with a binary file to write to.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written; an old file is as it was.
-    """
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write(path, write):
+    """Write a file as a whole."""
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, write)
     except OSError as error:
         old = " The old file is as it was." if path.exists() else ""
         raise InputError(f"{path} could not be written: {error.strerror or error}.{old}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _check_writable(path, option):
-    folder = path.resolve().parent
-    if path.is_dir():
-        raise InputError(f"{option} {path}: this is a folder; expected the name of a file.")
-    if path.exists() and not path.is_file():
-        # A file that is moved there would take the place of the device.
-        raise InputError(f"{option} {path}: this is a device or a pipe; expected a file.")
-    if not folder.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first.")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{option} {path}: no permission to write in the folder {path.parent}.")
+def _check_output(path, option, others=()):
+    """Check that a file can be written, and would not take the place of others."""
+    for other in (*others, *STREAMS):
+        if other is not None and is_same_file(path, other):
+            raise InputError(f"{option}: this would replace {other}; choose another name.")
+    try:
+        check_destination(path)
+    except OSError as error:
+        raise InputError(f"{option}: {error.strerror}.") from error
 
 
-def _check_plot(folder):
+def _check_plot(folder, pictures, others=()):
+    option = f"--plot {folder}"
     if folder.is_dir():
         if not os.access(folder, os.W_OK):
-            raise InputError(f"--plot {folder}: no permission to write in this folder.")
+            raise InputError(f"{option}: no permission to write in this folder.")
+        for name in pictures:
+            path = folder / f"{name}.png"
+            _check_output(path, f"--plot {path}", others)
     elif folder.exists():
-        raise InputError(f"--plot {folder}: this is a file; expected a folder.")
+        raise InputError(f"{option}: this is a file; expected a folder.")
     else:
-        _check_writable(folder, "--plot")
+        _check_output(folder, option, others)
     try:
         check_matplotlib("--plot")
     except ImportError as error:
@@ -479,15 +463,16 @@ def _check_plot(folder):
 
 def _write_pictures(folder, method, pictures, progress):
     """Write pictures of a method into a folder, made if there is none, and return their names."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--plot {folder}: {error.strerror}.") from error
     names = []
     for name, figure in pictures:
         progress(f"writing {name}.png")
         names.append(name)
-        write_whole(folder / f"{name}.png", partial(figure.savefig, dpi=120))
+        try:
+            # Of a link that leads nowhere, what it leads to.
+            Path(os.path.realpath(folder)).mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--plot {folder}: {error.strerror}.") from error
+        _write(folder / f"{name}.png", partial(figure.savefig, dpi=120))
     progress.clear()
     print(f"Pictures of {method} in {folder}:\n  {'  '.join(f'{name}.png' for name in names)}")
     return names
@@ -498,7 +483,7 @@ def _save(options, model):
     if path.suffix == ".skops":
         import skops.io
 
-        write_whole(path, lambda file: skops.io.dump(model, file))
+        _write(path, lambda file: skops.io.dump(model, file))
         lines = [
             "import skops.io",
             READ_TABLE,
@@ -509,7 +494,7 @@ def _save(options, model):
             f"model = skops.io.load({str(path)!r}, trusted=types)",
         ]
     else:
-        write_whole(path, lambda file: joblib.dump(model, file))
+        _write(path, lambda file: joblib.dump(model, file))
         lines = ["import joblib", READ_TABLE, "", f"model = joblib.load({str(path)!r})"]
     lines.append(f"model.predict(read_table({_reading_arguments(options)}))")
     print(f"\nModel, learned from all rows: {path}\n")

@@ -27,7 +27,7 @@ from metricalign.plotting.estimators import feature_names_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NEEDS", "draw", "draw_embeddings"]
+__all__ = ["NEEDS", "PICTURES", "draw", "draw_embeddings"]
 
 TWO_PANELS = (9.6, 4.4)
 #: What a method must have for those pictures that not all methods have.
@@ -37,6 +37,8 @@ NEEDS = {
     "spectrum": "matrix",
     "convergence": "duality gap",
 }
+#: The names of all pictures.
+PICTURES = ("embedding", "distance_relation", *NEEDS)
 HELD_OUT = "Rows that were held out while the distance was learned"
 
 

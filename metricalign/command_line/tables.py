@@ -6,9 +6,12 @@ import csv
 import difflib
 import fnmatch
 import io
+import os
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from metricalign._files import read_regular
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,7 +92,7 @@ def read_table(
     path = Path(path)
     data = _read_bytes(path)
     if path.suffix.lower() in PARQUET_SUFFIXES or data[:4] == b"PAR1":
-        table = _read_parquet(pd, path)
+        table = _read_parquet(pd, path, data)
     else:
         text = _decode(path, data, encoding)
         delimiter = delimiter or _find_delimiter(text)
@@ -108,27 +113,48 @@ def read_table(
 
 
 def _read_bytes(path):
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected a CSV or Parquet file.")
     try:
-        return path.read_bytes()
+        # A pipe of the shell, such as /dev/stdin, has a table in it too.
+        return _read_pipe(path) if path.is_fifo() else read_regular(path)
     except FileNotFoundError:
+        raise InputError(f"there is no file {path}.{_similar_file(path)}") from None
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is larger than the memory"
+        raise InputError(f"{path} cannot be read: {reason}.") from error
+
+
+def _read_pipe(path):
+    """Read what somebody writes to a pipe, but do not wait for somebody to come."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        start = file.read(1)
+        if start == b"":
+            raise OSError("this is a pipe that nobody writes to")
+        os.set_blocking(file.fileno(), True)
+        return (start or b"") + file.readall()
+
+
+def _similar_file(path):
+    try:
         folder = path.parent if path.parent.is_dir() else Path()
         names = [file.name for file in folder.iterdir() if file.is_file()]
-        hint = _suggestion(path.name, names) or " Check the name and the folder."
-        raise InputError(f"there is no file {path}.{hint}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except OSError:
+        names = []
+    return _suggestion(path.name, names) or " Check the name and the folder."
 
 
-def _read_parquet(pd, path):
+def _read_parquet(pd, path, data):
     try:
-        table = pd.read_parquet(path)
+        from pyarrow.parquet import read_schema
+
+        _check_names(path, read_schema(io.BytesIO(data)).names)
+        table = pd.read_parquet(io.BytesIO(data))
+    except InputError:
+        raise
     except ImportError:
         raise InputError(
             'reading Parquet needs pyarrow: pip install "metricalign[table]"'
         ) from None
-    except (ValueError, OSError) as error:
+    except Exception as error:  # a damaged file fails in many ways
         raise InputError(f"{path} is not a Parquet file: {_one_line(error)}") from error
     table = table.rename(columns=str).reset_index(drop=True)
     return table.apply(_as_numpy)
@@ -138,6 +164,8 @@ def _as_numpy(column):
     """Turn pandas' own types, whose missing value is pd.NA, into those of NumPy."""
     from pandas.api import types
 
+    if column.dtype == object and all(isinstance(value, Decimal) for value in column.dropna()):
+        return column.astype(np.float64)
     if not types.is_extension_array_dtype(column) or types.is_string_dtype(column):
         return column
     if types.is_bool_dtype(column) and not column.hasnans:
@@ -205,6 +233,12 @@ def _check_rows(path, text, delimiter):
                     f"{delimiter!r})."
                 )
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise InputError(
+                f"{path}, after line {line}: a field of more than {csv.field_size_limit():,} "
+                "characters, which is not read. Leave out its column, or close the quote that "
+                "makes one field of many lines."
+            ) from None
         raise InputError(
             f"{path}, after line {line}: {error}. Most often a quote is opened and never closed."
         ) from None
@@ -212,12 +246,16 @@ def _check_rows(path, text, delimiter):
 
 def _check_header(path, header):
     names = [name.strip() for name in header]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
     if all(_is_number(name) for name in names):
         raise InputError(
             f"{path} starts with numbers ({', '.join(names[:4])}); expected column names. "
             "Add a first line with names."
         )
+    _check_names(path, names)
+
+
+def _check_names(path, names):
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(
             f"{path} has several columns of the name {twice[0]!r}; names must be unique."
@@ -301,9 +339,10 @@ def check_decimal(table: DataFrame, decimal: str = ".") -> None:
 def _has_decimal_commas(column):
     from pandas.api import types
 
-    if types.is_numeric_dtype(column):
+    values = column.dropna()
+    if types.is_numeric_dtype(column) or not _is_plain(values):
         return False
-    texts = column.dropna().astype(str)
+    texts = values.astype(str)
     numbers = texts[texts.str.fullmatch(NUMBER_WITH_COMMA)]
     return len(numbers) > len(texts) / 2 and numbers.str.contains(",").any()
 
@@ -389,7 +428,7 @@ def _sort_column(column, keeps_identifiers, decimal):
         kind = "flags"
     elif types.is_numeric_dtype(column) and not types.is_complex_dtype(column):
         kind = "numbers"
-    elif all(isinstance(value, str | bool | int | float) for value in values):
+    elif _is_plain(values):
         kind = "categories"
     else:
         return None, "neither numbers nor text; turn dates and times into numbers to use them"
@@ -403,6 +442,11 @@ def _sort_column(column, keeps_identifiers, decimal):
     if kind == "numbers" and n_distinct == len(column) and _is_identifier(column):
         return None, "like an identifier, another value in each row"
     return kind, None
+
+
+def _is_plain(values):
+    """Whether all are text or numbers, not bytes, lists, dates or what else Parquet has."""
+    return all(isinstance(value, str | bool | int | float) for value in values)
 
 
 def _reason_for_text(values, decimal):
@@ -485,7 +529,8 @@ def target_values(table: DataFrame, names: list[str]) -> NDArray:
     Raises
     ------
     InputError
-        If several columns are not all numbers, or a number is infinite.
+        If a column is neither numbers nor text, several are not all numbers, or a number is
+        infinite.
     """
     from pandas.api import types
 
@@ -497,8 +542,9 @@ def target_values(table: DataFrame, names: list[str]) -> NDArray:
                 "--target."
             )
         if len(names) > 1 and not is_number[name]:
+            first = reprlib.repr(str(table[name].iloc[0]))
             raise InputError(
-                f"target column {name!r} is not numeric (it has {str(table[name].iloc[0])!r}); "
+                f"target column {name!r} is not numeric (it has {first}); "
                 "several columns of --target must all be numbers, for label sets 0 and 1."
             )
     if len(names) > 1:
@@ -506,6 +552,12 @@ def target_values(table: DataFrame, names: list[str]) -> NDArray:
         return y.astype(np.intp) if (y == np.floor(y)).all() else y
     column = table[names[0]]
     if not is_number[names[0]]:
+        if not _is_plain(column):
+            first = reprlib.repr(column.iloc[0])
+            raise InputError(
+                f"target column {names[0]!r} has neither numbers nor text (it has {first}); turn "
+                "dates and times into numbers, or choose another --target."
+            )
         return column.astype(str).to_numpy(dtype=str)
     if types.is_bool_dtype(column):
         return column.to_numpy(dtype=bool)

@@ -20,6 +20,7 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions
 
 from metricalign._decorators import validate_params
+from metricalign._files import read_regular, write_whole
 from metricalign.datasets.catalogue import CATALOGUE, TASKS, DataSet
 from metricalign.datasets.sources import Arrays, import_optional
 
@@ -159,7 +160,7 @@ def fetch_dataset(
         )
     folder = _folder()
     row: dict[str, str | None] = {}
-    if folder and (path := folder / f"{name}.npz").exists():
+    if folder and os.path.lexists(path := folder / f"{name}.npz"):
         row = {"source": str(path), **_read_table(folder / "INDEX.tsv").get(name, {})}
         arrays = _read_npz(path, row.get("sha256"))
         row["notes"] = _read_table(folder / "DETAILS.tsv").get(name, {}).get("notes")
@@ -185,15 +186,40 @@ def _folder() -> Path | None:
 
 def _read_table(path: Path) -> dict[str, dict[str, str | None]]:
     """Rows of a tab-separated table by their name; none if there is no such file."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
-    with open(path, encoding="utf-8", newline="") as file:
-        return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
+    content = read_regular(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path} is not valid UTF-8, first in line {line}. Save it so.") from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+    rows: dict[str, dict[str, str | None]] = {}
+    try:
+        names = next(reader, [])
+        if "name" not in names:
+            raise ValueError(
+                f"{path} has no column 'name' in its first line, which must be names of columns "
+                f"with tabs between them; it has {names}."
+            )
+        for values in reader:
+            if values and len(values) != len(names):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: {len(values)} values, expected "
+                    f"{len(names)}, one for each of the columns {', '.join(names)}."
+                )
+            if values:
+                row: dict[str, str | None] = dict(zip(names, values, strict=True))
+                rows[values[names.index("name")]] = row
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}.") from None
+    return rows
 
 
 def _read_npz(path, checksum: str | None) -> Arrays:
     """Arrays of a file, if it has the checksum; None is any."""
-    content = path.read_bytes()
+    content = read_regular(path)
     found = sha256(content).hexdigest()
     if checksum not in (None, found):
         raise ValueError(
@@ -205,6 +231,12 @@ def _read_npz(path, checksum: str | None) -> Arrays:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # a damaged archive fails in many ways
         raise ValueError(f"{path} is not a file of plain arrays: {error}") from error
+    _check_arrays(path, arrays)
+    return arrays
+
+
+def _check_arrays(path, arrays: Arrays) -> None:
+    """Raise a ValueError that names the file and the array that is not as it must be."""
     X, Y = arrays.get("X"), arrays.get("Y")
     if X is None or Y is None or X.ndim != 2 or Y.ndim not in (1, 2) or len(X) != len(Y):
         shapes = {key: array.shape for key, array in arrays.items()}
@@ -212,7 +244,31 @@ def _read_npz(path, checksum: str | None) -> Arrays:
             f"{path} must have X of shape (n_samples, n_features) and Y of shape (n_samples,) or "
             f"(n_samples, n_targets); it has {shapes}."
         )
-    return arrays
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: X is of type {X.dtype}, expected real numbers.")
+    if Y.dtype.kind not in "biufU":
+        raise ValueError(f"{path}: Y is of type {Y.dtype}, expected real numbers or strings.")
+    n_samples, n_features = X.shape
+    shapes = {
+        "feature_names": (n_features,),
+        "feature_types": (n_features,),
+        "label_names": Y.shape[1:] or arrays.get("label_names", Y).shape[:1],
+        "split": (n_samples,),
+        "groups": (n_samples,),
+    }
+    for key in shapes.keys() & arrays.keys():
+        array = arrays[key]
+        if array.shape != shapes[key]:
+            raise ValueError(
+                f"{path}: {key} has shape {array.shape}, expected {shapes[key]} as X has shape "
+                f"{X.shape} and Y has shape {Y.shape}."
+            )
+        if key not in ("split", "groups") and array.dtype.kind != "U":
+            raise ValueError(f"{path}: {key} is of type {array.dtype}, expected strings.")
+    try:
+        json.loads(str(arrays.get("nominal_values", "{}")))
+    except ValueError as error:
+        raise ValueError(f"{path}: nominal_values is no JSON text: {error}") from error
 
 
 def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> Arrays:
@@ -220,7 +276,9 @@ def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> 
     checksum = path.with_suffix(".sha256")
     if path.exists():
         try:
-            expected = checksum.read_text() if checksum.exists() else f"that in {checksum}"
+            expected = f"that in {checksum}"
+            if checksum.exists():
+                expected = read_regular(checksum).decode("ascii", "replace")
             return _read_npz(path, expected)
         except ValueError as error:
             if not download_if_missing:
@@ -246,12 +304,12 @@ def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> 
                 f"{advice}"
             ) from error
         dataset.check(arrays)
-        # Moved when they are whole, the checksum last: without its own a file is not trusted.
-        new = Path(temporary) / path.name
-        np.savez_compressed(new, **arrays)  # type: ignore[arg-type]  # none is "allow_pickle"
-        new.with_suffix(".sha256").write_text(sha256(new.read_bytes()).hexdigest())
-        os.replace(new, path)
-        os.replace(new.with_suffix(".sha256"), checksum)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is "allow_pickle"
+    content = file.getvalue()
+    # The checksum last: without its own a file is not trusted.
+    write_whole(path, lambda file: file.write(content))
+    write_whole(checksum, lambda file: file.write(sha256(content).hexdigest().encode()))
     return arrays
 
 

@@ -35,9 +35,16 @@ def read_batch(X: Any, rows: NDArray | slice) -> NDArray:
     -------
     batch : ndarray of shape (n_rows, n_features)
         The rows, float32 and float64 as they are, other numbers as float64.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are complex.
     """
     batch = X[rows]
     batch = batch.toarray() if sparse.issparse(batch) else np.asarray(batch)
+    if np.iscomplexobj(batch):
+        raise ValueError(f"X has complex numbers, of type {batch.dtype}; expected real ones.")
     return batch if batch.dtype == np.float32 else batch.astype(np.float64, copy=False)
 
 

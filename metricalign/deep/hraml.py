@@ -365,7 +365,7 @@ class HRAML(EmbeddingLearner):
 
     def _callbacks(self, data, validation):
         """What is done after each epoch."""
-        callbacks = [_FiniteLoss()]
+        callbacks = [_WholeEpoch(self._whole_epochs), _FiniteLoss()]
         patience = self.n_iter_no_change
         if self.early_stopping:
             pairs = _pairs_among(validation, data.relation, data.targets, _N_PAIRS_OF_VALIDATION)
@@ -389,9 +389,7 @@ class HRAML(EmbeddingLearner):
         self.module_ = net.module_.to("cpu").eval()
         with torch.no_grad():
             self._n_features_out = self.module_(torch.zeros(1, self.n_features_in_))[-1].shape[1]
-        # An epoch that was interrupted lacks the last of what is recorded.
-        last = "valid_score" if self.early_stopping else "train_loss"
-        epochs = [epoch for epoch in net.history if last in epoch]
+        epochs = self._whole_epochs(net)
         self.n_iter_ = len(epochs)
         self.loss_curve_ = np.array([epoch["train_loss"] for epoch in epochs])
         stopped_early = False
@@ -405,6 +403,11 @@ class HRAML(EmbeddingLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+
+    def _whole_epochs(self, net) -> list[dict]:
+        """Records of the epochs; one that was interrupted lacks the last of what is recorded."""
+        last = "valid_score" if self.early_stopping else "train_loss"
+        return [epoch for epoch in net.history if last in epoch]
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Map samples so that Euclid's distance of the images is the learned distance.
@@ -561,6 +564,17 @@ class HRAML(EmbeddingLearner):
                 "learned. Give pairs of samples that differ."
             )
         return partial(GivenPairs, pairs=pairs)
+
+
+class _WholeEpoch(Callback):
+    """Pass on an interrupt of the first epoch, which skorch takes for the end of training."""
+
+    def __init__(self, whole_epochs):
+        self.whole_epochs = whole_epochs
+
+    def on_train_end(self, net, **kwargs):
+        if not self.whole_epochs(net):
+            raise KeyboardInterrupt
 
 
 class _FiniteLoss(Callback):

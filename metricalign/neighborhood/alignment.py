@@ -269,9 +269,12 @@ class NeighborhoodAlignment(MetricLearner):
 
         def callback(intermediate_result):
             nonlocal components, n_iter, value
-            # A copy, since the search goes on in the same array.
-            components = intermediate_result.x.reshape(shape).copy()
-            n_iter, value = n_iter + 1, float(intermediate_result.fun)
+            # A copy, since the search goes on in the same array; in one step, which is whole.
+            components, n_iter, value = (
+                intermediate_result.x.reshape(shape).copy(),
+                n_iter + 1,
+                float(intermediate_result.fun),
+            )
             if self.verbose:
                 print(
                     f"[{type(self).__name__}] iteration {n_iter}: objective {value:.6g}",
