@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
-from metricalign.pairs import RandomPairs, merge_identical_samples
+from metricalign.pairs import RandomPairs, merge_identical_samples, middle_of
 from metricalign.relations import TargetRelation, resolve_relation
 from metricalign.samples import check_magnitude, sum_duplicates
 
@@ -30,6 +30,9 @@ __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "Metr
 
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
+
+# Rows of a Dask array that tell where the others are.
+_ROWS_OF_MIDDLE = 1000
 
 
 class MahalanobisDistance:
@@ -56,7 +59,9 @@ class MahalanobisDistance:
 
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
         """Distance of two samples, each of shape (n_features,)."""
-        difference = self.components @ (np.asarray(left) - np.asarray(right))
+        # As floats: differences of unsigned integers would wrap around.
+        left, right = (np.asarray(sample, dtype=np.float64) for sample in (left, right))
+        difference = self.components @ (left - right)
         squared_distance = float(difference @ difference)
         return squared_distance if squared else squared_distance**0.5
 
@@ -160,6 +165,12 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
 
+    def _images_to_compare(self, X) -> NDArray:
+        """Images of samples, but for a common offset that would cost their distances digits."""
+        images = self.transform(X)
+        # Of a frame, which set_output may have made.
+        return images if is_dask_array(images) else np.asarray(images)
+
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair of samples: minus the learned distance.
 
@@ -216,9 +227,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         ValueError
             If X and y do not go together, or no sample has a positive weight.
         """
-        images = self.transform(X)
-        if not is_dask_array(images):
-            images = np.asarray(images)  # of a frame, which set_output may have made
+        images = self._images_to_compare(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y))
         if targets.shape[0] != n_samples:
@@ -325,13 +334,21 @@ class MetricLearner(EmbeddingLearner):
         X_new : ndarray of shape (n_samples, n_components)
             The images, ``X @ components_.T``. A Dask array if X is one.
         """
+        return self._images(X, is_moved=False)
+
+    def _images_to_compare(self, X):
+        return self._images(X, is_moved=True)
+
+    def _images(self, X, is_moved: bool) -> NDArray:
+        """Images of samples, or of samples that were moved to the origin."""
         check_is_fitted(self, "components_")
-        images = partial(_images, components=self.components_)
         if is_dask_array(X):
             validate_data(self, X, reset=False, skip_check_array=True)
+            origin = middle_of(in_memory(X[:_ROWS_OF_MIDDLE])) if is_moved else 0
+            images = partial(_images, components=self.components_, origin=origin)
             return map_rows(images, X, self._n_features_out)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return images(X)
+        return _images(X, self.components_, middle_of(X) if is_moved else 0)
 
     def _differences(self, left, right) -> NDArray:
         return (left - right) @ self.components_.T
@@ -416,7 +433,8 @@ def _concordance(distances, relations, weights) -> float:
     return float(agreeing / total) if total > 0 else 0.5
 
 
-def _images(X, components) -> NDArray:
+def _images(X, components, origin) -> NDArray:
+    X = X if np.ndim(origin) == 0 else X - origin
     return _dense(X @ components.T.astype(X.dtype, copy=False))
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "RemoteSamples",
     "TransformedPairs",
     "UnionPairs",
+    "centred",
     "check_pairs",
     "first_identical",
     "machine_memory",
@@ -48,6 +49,22 @@ _SMALL_SEARCH = 2**18
 
 # The peak while all pairs are listed, sorted and weighted, as tracemalloc measured it.
 _BYTES_PER_PAIR = 48
+
+# Rows whose median is the middle of all: more would not make it better.
+_ROWS_OF_MIDDLE = 1000
+
+# Metrics of scikit-learn's searches that only see differences of samples.
+_METRICS_OF_DIFFERENCES = (
+    "chebyshev",
+    "cityblock",
+    "euclidean",
+    "l1",
+    "l2",
+    "manhattan",
+    "minkowski",
+    "p",
+    "sqeuclidean",
+)
 
 # Random pairs per sample: as many as the default nearest neighbours.
 _RANDOM_PAIRS_PER_SAMPLE = 5
@@ -255,6 +272,60 @@ def merge_identical_samples(
 
 
 # Nearest samples
+
+
+def centred(
+    X: ArrayLike | sparse.spmatrix | sparse.sparray, sample_weight: ArrayLike | None = None
+) -> Any:
+    """Move samples to the origin, so that no common offset costs their differences digits.
+
+    A search takes distances from products of samples, and a linear map products of features:
+    both are rounded as coarsely as the samples are large. The median is in the middle of the
+    samples even where a few lie far out.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples. Sparse ones and those of Dask stay as they are.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Samples of weight 0 have no part in the median.
+
+    Returns
+    -------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples less one number for each feature, as floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import centred
+    >>> centred(np.array([[7, 1000], [8, 1001], [9, 1003]], dtype=np.uint16))
+    array([[-1., -1.],
+           [ 0.,  0.],
+           [ 1.,  2.]])
+    """
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return X
+    X = np.asarray(X)
+    X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    return X - middle_of(X if sample_weight is None else X[np.asarray(sample_weight) > 0])
+
+
+def middle_of(X: Any) -> Any:
+    """Median of dense samples, as float32 or float64, and 0 for all others."""
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return 0
+    return np.median(X[:: max(1, len(X) // _ROWS_OF_MIDDLE)], axis=0)
+
+
+def sees_only_differences(metric: Any) -> bool:
+    """Whether a metric of scikit-learn's searches does not change when all samples are moved."""
+    return isinstance(metric, str) and metric in _METRICS_OF_DIFFERENCES
+
+
+def can_be_moved(neighbors: Any) -> bool:
+    """Whether a search, ours if it is None, finds the same neighbours when all samples move."""
+    return neighbors is None or sees_only_differences(neighbors.get_params().get("metric"))
 
 
 def rank_within(groups: np.ndarray) -> np.ndarray:
@@ -553,6 +624,7 @@ class NearestPairs(BaseEstimator):
         weight = _check_weight(sample_weight, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
         samples = np.arange(n_samples)
         candidates = _first_of_each_row(samples, rows, self.n_neighbors)
         anchor, neighbor = _nearest_eligible(
@@ -676,6 +748,7 @@ class NearestClassPairs(BaseEstimator):
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
         found, shortages = [], []
         for parameter, wanted, search, available in (
             ("n_same", self.n_same, _nearest_same, "other distinct samples of the same class"),
