@@ -23,7 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs import RandomPairs, merge_identical_samples, middle_of
-from metricalign.relations import TargetRelation, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation
 from metricalign.samples import check_magnitude, sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
@@ -292,8 +292,12 @@ class MetricLearner(EmbeddingLearner):
             X = validate_data(self, X, ensure_min_samples=2, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
 
-    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        relation = resolve_relation(self.relation, y)
+    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
+        """Relation of the samples of positive weight, and targets of all."""
+        known = y
+        if sample_weight is not None and not sample_weight.all():
+            known, y = _without_absent(y, sample_weight, self.relation)
+        relation = resolve_relation(self.relation, known)
         targets = relation.encode(y)
         if targets.shape[0] != n_samples:
             raise ValueError(
@@ -305,15 +309,15 @@ class MetricLearner(EmbeddingLearner):
         """Samples, relation, targets and weights, for learners that relate all samples."""
         X = self._validate_samples(X, y)
         check_magnitude(X)
-        relation, targets = self._relation_of(y, X.shape[0])
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         if sparse.issparse(targets) and relation.kind == "precomputed":
             raise ValueError(
                 "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
                 "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
-            )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         return X, relation, targets, sample_weight
 
@@ -398,6 +402,23 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
             raise
 
     return fit_or_keep
+
+
+def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
+    """Targets of the samples of positive weight, and of all with others for those of weight 0."""
+    present = np.flatnonzero(sample_weight)
+    if len(present) == 0:
+        raise ValueError("No sample has a positive sample_weight, so there is nothing to fit.")
+    if isinstance(relation, str) and relation == "precomputed":
+        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        if matrix.shape != (len(sample_weight),) * 2:
+            return y, y  # which is told as it is encoded
+        return matrix[present][:, present], y
+    y = check_targets(y)
+    if y.shape[0] != len(sample_weight):
+        return y, y
+    rows = np.where(sample_weight > 0, np.arange(len(sample_weight)), present[0])
+    return y[present], y[rows]
 
 
 def level_of_call() -> int:

@@ -34,9 +34,9 @@ from sklearn.utils import check_array, gen_batches
 
 from metricalign.operators import PairOperator
 from metricalign.pairs import (
+    EuclideanSearch,
     RemoteSamples,
     can_be_moved,
-    default_search,
     middle_of,
     rank_within,
     search_neighbors,
@@ -558,7 +558,7 @@ def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neigh
         middle = middle_of(candidates)
         rows, candidates = rows - middle, candidates - middle
     if neighbors is None or n_candidates == 1:
-        neighbors = default_search(len(rows), n_candidates)
+        neighbors = EuclideanSearch()
     neighbors = clone(neighbors).set_params(n_neighbors=min(n_neighbors, n_candidates - 1))
     row, column, distance = search_neighbors(neighbors.fit(candidates), rows, n_candidates)
     found = (row + start, column + first_candidate, distance)

@@ -222,11 +222,11 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             n_dimensions = min(n_samples, n_features) if may_use_span else n_features
             has_prior = getattr(self, "prior", None) is not None
             _check_memory(n_features, n_dimensions, has_prior, X.dtype)
-        self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
+        self.relation_, targets = self._relation_of(y, n_samples, sample_weight)
         prior = self._prior_of(n_features, X.dtype, cone.is_diagonal)
         rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
         # A weight of zero is absence.

@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.neighbors import KNeighborsTransformer
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 __all__ = [
     "AllPairs",
+    "EuclideanSearch",
     "NearestClassPairs",
     "NearestPairs",
     "PairSelection",
@@ -46,6 +47,9 @@ _ENTRIES_AT_A_TIME = 2**22
 
 # Up to so many distances, all of them cost less than setting up scikit-learn's search.
 _SMALL_SEARCH = 2**18
+
+# Products of samples tell a distance, of this share of their length, to four digits.
+_COARSE_DISTANCE = 1.5e-6
 
 # The peak while all pairs are listed, sorted and weighted, as tracemalloc measured it.
 _BYTES_PER_PAIR = 48
@@ -390,7 +394,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     if isinstance(X, RemoteSamples):
         neighbors = X.neighbor_search(neighbors)
     elif neighbors is None:
-        neighbors = default_search(anchors.size, candidates.size)
+        neighbors = EuclideanSearch()
     pending = anchors[~needs_no_search]
     n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
     while pending.size:
@@ -415,12 +419,6 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
-def default_search(n_anchors: int, n_candidates: int) -> BaseEstimator:
-    """Make the exact Euclidean search that is used where no other is given."""
-    small = n_candidates == 1 or n_anchors * n_candidates <= _SMALL_SEARCH
-    return _AllDistances() if small else KNeighborsTransformer(mode="distance")
-
-
 def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.ndarray, ...]:
     """Return the entries of the neighbour graph: row of X, candidate and distance."""
     graph = neighbors.transform(X)
@@ -435,22 +433,47 @@ def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.
     return graph.row, graph.col, graph.data
 
 
-class _AllDistances(BaseEstimator):
-    """The exact search for a few samples, by way of all distances."""
+class EuclideanSearch(BaseEstimator):
+    """The exact search, as a transformer in the manner of KNeighborsTransformer.
 
-    def __init__(self, n_neighbors=5):
+    It goes by products of samples, which is fast. Where these are too coarse to tell the
+    neighbours apart, as those of two far groups are, it goes by differences.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        The number of neighbours; one more is found, as a sample may be its own.
+    """
+
+    def __init__(self, n_neighbors: int = 5):
         self.n_neighbors = n_neighbors
 
     def fit(self, X):
+        """Keep the samples among which neighbours are sought."""
         self.samples_ = X
         return self
 
-    def transform(self, X):
+    def transform(self, X) -> sparse.csr_array:
+        """Graph of the distances to the nearest samples."""
+        shape = X.shape[0], self.samples_.shape[0]
+        distances, columns = self._by_products(X)
+        if not sparse.issparse(X):
+            lengths = np.linalg.norm(X, axis=1)
+            is_coarse = distances.max(axis=1) < _COARSE_DISTANCE * lengths
+            if is_coarse.any():
+                search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="kd_tree")
+                found = search.fit(self.samples_).kneighbors(X[is_coarse])
+                distances[is_coarse], columns[is_coarse] = found
+        ends = np.arange(0, distances.size + 1, distances.shape[1])
+        return sparse.csr_array((distances.ravel(), columns.ravel(), ends), shape=shape)
+
+    def _by_products(self, X):
+        if X.shape[0] * self.samples_.shape[0] > _SMALL_SEARCH:
+            search = NearestNeighbors(n_neighbors=self.n_neighbors + 1).fit(self.samples_)
+            return search.kneighbors(X)
         distances = euclidean_distances(X, self.samples_)
-        column = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
-        row = np.repeat(np.arange(distances.shape[0]), column.shape[1])
-        column = column.ravel()
-        return sparse.coo_array((distances[row, column], (row, column)), shape=distances.shape)
+        columns = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
+        return np.take_along_axis(distances, columns, axis=1), columns
 
 
 def _first_of_each_row(candidates, rows, limit):
@@ -1186,7 +1209,9 @@ class TransformedPairs(BaseEstimator):
             If a parameter is not valid, or the strategy finds no pairs.
         """
         self._validate_params()
-        images = self.transformer.transform(X)
+        # Learners have images that keep the digits of their differences far from the origin.
+        transform = getattr(self.transformer, "_images_to_compare", self.transformer.transform)
+        images = transform(X)
         return self.pairs.select(images, y, sample_weight, random_state)
 
 
