@@ -23,7 +23,7 @@ from metricalign.folds import folds_among
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import PSDSVR
 from metricalign.neighborhood import NeighborhoodAlignment
-from metricalign.pairs import centred, merge_identical_samples
+from metricalign.pairs import merge_identical_samples, middle_of
 from metricalign.relations import TargetRelation, check_targets
 
 __all__ = ["MetricLearnerCV"]
@@ -189,11 +189,9 @@ class MetricLearnerCV(MetricLearner):
             If a candidate cannot be fitted in a fold; it is left out.
         """
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
-        # Neighbours are sought among images, which have the digits of the samples.
-        X = centred(X, sample_weight)
         y = targets if relation.kind == "precomputed" else check_targets(y)
         candidates = self._resolve_candidates(relation)
-        data = _Data(X, y, relation, targets, sample_weight)
+        data = _Data(X, y, relation, targets, sample_weight, middle_of(X))
         everyone = np.arange(X.shape[0])
         if sample_weight is not None:
             everyone = everyone[sample_weight > 0]
@@ -307,6 +305,11 @@ class _Data(NamedTuple):
     relation: TargetRelation
     targets: Any
     sample_weight: NDArray | None
+    middle: Any
+
+    def images(self, rows, components) -> NDArray:
+        """Images of some of the samples, near the origin, where they keep their digits."""
+        return (self.X[rows] - self.middle) @ components.T
 
     def components(self, candidate, rows) -> NDArray:
         """Fit a candidate to some of the samples."""
@@ -343,8 +346,8 @@ def _judge(candidate, data, fold, n_neighbors, is_kept) -> tuple[float, NDArray 
     train, train_weight = data.distinct(train)
     test, test_weight = data.distinct(test)
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(train)))
-    search.fit(data.X[train] @ components.T)
-    nearest = search.kneighbors(data.X[test] @ components.T, return_distance=False)
+    search.fit(data.images(train, components))
+    nearest = search.kneighbors(data.images(test, components), return_distance=False)
     pairs = np.column_stack([np.repeat(test, nearest.shape[1]), train[nearest].ravel()])
     relations = data.relation(data.targets, pairs).reshape(nearest.shape)
     means = np.average(relations, axis=1, weights=train_weight[nearest])
@@ -357,13 +360,13 @@ def _root_of_mean(members, data) -> NDArray:
     X, weight = data.X, data.sample_weight
     weight = np.ones(X.shape[0]) if weight is None else weight
     share = (weight / weight.sum()).astype(X.dtype)
-    center = X.T @ share
     # The images of many samples in many dimensions are not kept all at once.
     batches = list(gen_batches(X.shape[0], _SAMPLES_OF_BATCH))
     scaled = []
     for components in members:
+        center = sum(share[batch] @ data.images(batch, components) for batch in batches)
         size = sum(
-            share[batch] @ np.sum((X[batch] @ components.T - components @ center) ** 2, axis=1)
+            share[batch] @ np.sum((data.images(batch, components) - center) ** 2, axis=1)
             for batch in batches
         )
         # Fitted to all samples, one may be the zero metric though it was not in the folds.
