@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -463,8 +463,24 @@ def _dense(matrix: Any) -> NDArray:
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
+def _with_outside(eigenvalues, eigenvectors, basis, outside):
+    """Eigenvalues in descending order and eigenvectors, with those orthogonal to the basis."""
+    n_features, n_inside = basis.shape
+    complement = linalg.qr(basis, check_finite=False)[0][:, n_inside:]
+    values = np.full(n_features - n_inside, outside, dtype=eigenvalues.dtype)
+    place = np.searchsorted(-eigenvalues, -values[0])
+    vectors = basis @ eigenvectors
+    return (
+        np.concatenate([eigenvalues[:place], values, eigenvalues[place:]]),
+        np.concatenate([vectors[:, :place], complement, vectors[:, place:]], axis=1),
+    )
+
+
 def components_of(
-    matrix: NDArray, n_components: int | float | None = None, basis: NDArray | None = None
+    matrix: NDArray,
+    n_components: int | float | None = None,
+    basis: NDArray | None = None,
+    outside: float = 0.0,
 ) -> NDArray | sparse.csr_array:
     """Linear map whose Euclidean distance is that of the positive part of a matrix.
 
@@ -477,6 +493,8 @@ def components_of(
         positive ones (between 0 and 1), or all positive ones.
     basis : ndarray of shape (n_original_features, n_features) or None, default=None
         Orthonormal columns in whose coordinates the matrix is, if not in those of the features.
+    outside : float, default=0
+        Eigenvalue of all that is orthogonal to the basis, at least 0.
 
     Returns
     -------
@@ -491,6 +509,9 @@ def components_of(
     else:
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
         eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+        if outside > 0 and basis is not None:
+            eigenvalues, eigenvectors = _with_outside(eigenvalues, eigenvectors, basis, outside)
+            basis = None
     size = np.abs(eigenvalues).max()
     # Of the eigenvalues, and of the sums over pairs that the matrix is made of.
     rounding = 10 * len(matrix) * np.finfo(matrix.dtype).eps * size
