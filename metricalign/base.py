@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -22,14 +22,17 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
-from metricalign.pairs import RandomPairs, merge_identical_samples
-from metricalign.relations import TargetRelation, resolve_relation
+from metricalign.pairs import RandomPairs, merge_identical_samples, middle_of
+from metricalign.relations import TargetRelation, check_targets, resolve_relation
 from metricalign.samples import check_magnitude, sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
+
+# Rows of a Dask array that tell where the others are.
+_ROWS_OF_MIDDLE = 1000
 
 
 class MahalanobisDistance:
@@ -56,7 +59,9 @@ class MahalanobisDistance:
 
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
         """Distance of two samples, each of shape (n_features,)."""
-        difference = self.components @ (np.asarray(left) - np.asarray(right))
+        # As floats: differences of unsigned integers would wrap around.
+        left, right = (np.asarray(sample, dtype=np.float64) for sample in (left, right))
+        difference = self.components @ (left - right)
         squared_distance = float(difference @ difference)
         return squared_distance if squared else squared_distance**0.5
 
@@ -160,6 +165,12 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
 
+    def _images_to_compare(self, X) -> NDArray:
+        """Images of samples, but for a common offset that would cost their distances digits."""
+        images = self.transform(X)
+        # Of a frame, which set_output may have made.
+        return images if is_dask_array(images) else np.asarray(images)
+
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair of samples: minus the learned distance.
 
@@ -216,9 +227,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         ValueError
             If X and y do not go together, or no sample has a positive weight.
         """
-        images = self.transform(X)
-        if not is_dask_array(images):
-            images = np.asarray(images)  # of a frame, which set_output may have made
+        images = self._images_to_compare(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y))
         if targets.shape[0] != n_samples:
@@ -283,8 +292,12 @@ class MetricLearner(EmbeddingLearner):
             X = validate_data(self, X, ensure_min_samples=2, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
 
-    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        relation = resolve_relation(self.relation, y)
+    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
+        """Relation of the samples of positive weight, and targets of all."""
+        known = y
+        if sample_weight is not None and not sample_weight.all():
+            known, y = _without_absent(y, sample_weight, self.relation)
+        relation = resolve_relation(self.relation, known)
         targets = relation.encode(y)
         if targets.shape[0] != n_samples:
             raise ValueError(
@@ -296,15 +309,15 @@ class MetricLearner(EmbeddingLearner):
         """Samples, relation, targets and weights, for learners that relate all samples."""
         X = self._validate_samples(X, y)
         check_magnitude(X)
-        relation, targets = self._relation_of(y, X.shape[0])
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         if sparse.issparse(targets) and relation.kind == "precomputed":
             raise ValueError(
                 "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
                 "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
-            )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         return X, relation, targets, sample_weight
 
@@ -325,13 +338,21 @@ class MetricLearner(EmbeddingLearner):
         X_new : ndarray of shape (n_samples, n_components)
             The images, ``X @ components_.T``. A Dask array if X is one.
         """
+        return self._images(X, is_moved=False)
+
+    def _images_to_compare(self, X):
+        return self._images(X, is_moved=True)
+
+    def _images(self, X, is_moved: bool) -> NDArray:
+        """Images of samples, or of samples that were moved to the origin."""
         check_is_fitted(self, "components_")
-        images = partial(_images, components=self.components_)
         if is_dask_array(X):
             validate_data(self, X, reset=False, skip_check_array=True)
+            origin = middle_of(in_memory(X[:_ROWS_OF_MIDDLE])) if is_moved else 0
+            images = partial(_images, components=self.components_, origin=origin)
             return map_rows(images, X, self._n_features_out)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        return images(X)
+        return _images(X, self.components_, middle_of(X) if is_moved else 0)
 
     def _differences(self, left, right) -> NDArray:
         return (left - right) @ self.components_.T
@@ -390,6 +411,23 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
     return fit_copy
 
 
+def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
+    """Targets of the samples of positive weight, and of all with others for those of weight 0."""
+    present = np.flatnonzero(sample_weight)
+    if len(present) == 0:
+        raise ValueError("No sample has a positive sample_weight, so there is nothing to fit.")
+    if isinstance(relation, str) and relation == "precomputed":
+        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        if matrix.shape != (len(sample_weight),) * 2:
+            return y, y  # which is told as it is encoded
+        return matrix[present][:, present], y
+    y = check_targets(y)
+    if y.shape[0] != len(sample_weight):
+        return y, y
+    rows = np.where(sample_weight > 0, np.arange(len(sample_weight)), present[0])
+    return y[present], y[rows]
+
+
 def level_of_call() -> int:
     """Stack level, for a warning, of the call into this package."""
     frame, level = sys._getframe(1), 1
@@ -423,7 +461,8 @@ def _concordance(distances, relations, weights) -> float:
     return float(agreeing / total) if total > 0 else 0.5
 
 
-def _images(X, components) -> NDArray:
+def _images(X, components, origin) -> NDArray:
+    X = X if np.ndim(origin) == 0 else X - origin
     return _dense(X @ components.T.astype(X.dtype, copy=False))
 
 
@@ -431,8 +470,24 @@ def _dense(matrix: Any) -> NDArray:
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
+def _with_outside(eigenvalues, eigenvectors, basis, outside):
+    """Eigenvalues in descending order and eigenvectors, with those orthogonal to the basis."""
+    n_features, n_inside = basis.shape
+    complement = linalg.qr(basis, check_finite=False)[0][:, n_inside:]
+    values = np.full(n_features - n_inside, outside, dtype=eigenvalues.dtype)
+    place = np.searchsorted(-eigenvalues, -values[0])
+    vectors = basis @ eigenvectors
+    return (
+        np.concatenate([eigenvalues[:place], values, eigenvalues[place:]]),
+        np.concatenate([vectors[:, :place], complement, vectors[:, place:]], axis=1),
+    )
+
+
 def components_of(
-    matrix: NDArray, n_components: int | float | None = None, basis: NDArray | None = None
+    matrix: NDArray,
+    n_components: int | float | None = None,
+    basis: NDArray | None = None,
+    outside: float = 0.0,
 ) -> NDArray | sparse.csr_array:
     """Linear map whose Euclidean distance is that of the positive part of a matrix.
 
@@ -445,6 +500,8 @@ def components_of(
         positive ones (between 0 and 1), or all positive ones.
     basis : ndarray of shape (n_original_features, n_features) or None, default=None
         Orthonormal columns in whose coordinates the matrix is, if not in those of the features.
+    outside : float, default=0
+        Eigenvalue of all that is orthogonal to the basis, at least 0.
 
     Returns
     -------
@@ -459,6 +516,9 @@ def components_of(
     else:
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
         eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+        if outside > 0 and basis is not None:
+            eigenvalues, eigenvectors = _with_outside(eigenvalues, eigenvectors, basis, outside)
+            basis = None
     size = np.abs(eigenvalues).max()
     # Of the eigenvalues, and of the sums over pairs that the matrix is made of.
     rounding = 10 * len(matrix) * np.finfo(matrix.dtype).eps * size

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
@@ -17,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign.base import keeps_last_fit
+from metricalign.folds import folds_among
 from metricalign.linear import RelationAlignment
 from metricalign.linear_base import LinearMetricLearner, check_path
 from metricalign.losses import Loss
@@ -43,9 +43,10 @@ class RelationAlignmentCV(LinearMetricLearner):
     Cs : int or array-like of float, default=10
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
         to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
-    cv : int, splitter or iterable, default=5
+    cv : int, splitter, iterable or None, default=None
         Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. Of splitters that
-        need groups give the splits, ``list(cv.split(X, y, groups))``.
+        need groups give the splits, ``list(cv.split(X, y, groups))``. None is five, or fewer where
+        a class has fewer samples.
     scoring : callable or None, default=None
         ``scoring(learner, X, y)``, the larger the better, without sample weights; None for the
         learner's own ``score``, how well held-out pairs are ordered by their relation.
@@ -101,7 +102,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         *,
         cone: Any = "symmetric",
         Cs: int | ArrayLike = 10,
-        cv: Any = 5,
+        cv: Any = None,
         scoring: Callable | None = None,
         n_jobs: int | None = None,
         relation: Any = "auto",
@@ -178,7 +179,13 @@ class RelationAlignmentCV(LinearMetricLearner):
             Cs = check_path(self.Cs)
         X = self._validate_samples(X, y)
         check_magnitude(X)
-        relation, _ = self._relation_of(y, X.shape[0])
+        rows = np.arange(X.shape[0])
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            rows = np.flatnonzero(sample_weight)
+        relation, _ = self._relation_of(y, X.shape[0], sample_weight)
         if isinstance(self.relation, str) and self.relation == "auto":
             # What the targets are is seen from all of them: few numbers may look like classes.
             learner.set_params(relation=relation.name)
@@ -186,13 +193,13 @@ class RelationAlignmentCV(LinearMetricLearner):
             y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
         else:
             y = check_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
         is_class = relation.kind in ("binary", "multiclass")
-        splitter = check_cv(self.cv, y if is_class else None, classifier=is_class)
-        folds = list(splitter.split(np.empty((X.shape[0], 1)), y if is_class else None))
+        folds = folds_among(rows, X.shape[0], self.cv, y if is_class else None)
+        if min(len(part) for fold in folds for part in fold) < 2:
+            raise ValueError(
+                "A fold has fewer than two samples to fit or to score, without those of weight 0. "
+                "Use fewer folds, or give more samples."
+            )
         self.scores_ = np.transpose(
             Parallel(n_jobs=self.n_jobs)(
                 delayed(_scores)(learner, X, y, sample_weight, Cs, are_totals, self.scoring, fold)
@@ -216,13 +223,6 @@ class RelationAlignmentCV(LinearMetricLearner):
 
 def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
     """Score of every C on the held-out samples of one fold."""
-    if sample_weight is not None:
-        fold = [rows[sample_weight[rows] > 0] for rows in fold]
-        if min(len(rows) for rows in fold) < 2:
-            raise ValueError(
-                "A fold has fewer than two samples of positive sample_weight to fit or to "
-                "score. Use fewer folds, or leave out the samples of weight 0."
-            )
     train, test = fold
     weights = [None if sample_weight is None else sample_weight[rows] for rows in fold]
     path = learner._fit_path(X[train], _targets_of(learner, y, train), Cs, weights[0], are_totals)

@@ -33,7 +33,14 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, gen_batches
 
 from metricalign.operators import PairOperator
-from metricalign.pairs import RemoteSamples, default_search, rank_within, search_neighbors
+from metricalign.pairs import (
+    EuclideanSearch,
+    RemoteSamples,
+    can_be_moved,
+    middle_of,
+    rank_within,
+    search_neighbors,
+)
 from metricalign.samples import largest_entry, order_keys
 
 if TYPE_CHECKING:
@@ -553,8 +560,11 @@ def _taken(rows, kept):
 def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neighbors):
     """The nearest of those known and of the candidates of another block, for some samples."""
     n_candidates = len(candidates)
+    if can_be_moved(neighbors):
+        middle = middle_of(candidates)
+        rows, candidates = rows - middle, candidates - middle
     if neighbors is None or n_candidates == 1:
-        neighbors = default_search(len(rows), n_candidates)
+        neighbors = EuclideanSearch()
     neighbors = clone(neighbors).set_params(n_neighbors=min(n_neighbors, n_candidates - 1))
     row, column, distance = search_neighbors(neighbors.fit(candidates), rows, n_candidates)
     found = (row + start, column + first_candidate, distance)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign.base import MetricLearner, keeps_last_fit
@@ -97,8 +99,12 @@ class IteratedMetricLearner(MetricLearner):
             If an argument is not valid, or no metric can be learned from the targets.
         """
         X = self._validate_samples(X, y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
         learner = self._with_relation(PSDSVR() if self.learner is None else self.learner)
-        relation, _ = learner._relation_of(y, X.shape[0])
+        relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")
         if is_given or (

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from threadpoolctl import ThreadpoolController
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
@@ -76,6 +76,18 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    @property
+    def matrix_(self) -> NDArray | sparse.sparray:
+        """M as solved; its negative eigenvalues, if any, are not in `components_`.
+
+        Made from factors each time it is asked for where X has fewer samples than features.
+        """
+        check_is_fitted(self)
+        matrix, basis, outside = self._solved
+        if basis is not None:
+            return _in_features(matrix, basis, outside)
+        return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
 
     def _loss(self) -> Loss:
         raise NotImplementedError
@@ -217,12 +229,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             n_dimensions = min(n_samples, n_features) if may_use_span else n_features
             has_prior = getattr(self, "prior", None) is not None
             _check_memory(n_features, n_dimensions, has_prior, X.dtype)
-        self.relation_, targets = self._relation_of(y, n_samples)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        prior = self._prior_of(n_features, cone.is_diagonal)
+        self.relation_, targets = self._relation_of(y, n_samples, sample_weight)
+        prior = self._given_prior(n_features, cone.is_diagonal)
         rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
         # A weight of zero is absence.
         pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
@@ -252,13 +264,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "numbers beyond the range of float64. Scale X, for example with StandardScaler, "
                 "the relations, or sample_weight."
             )
-        if isinstance(getattr(self, "prior", None), str):
-            prior = prior * (spread / mean_squared_length)
         basis = None
         if may_use_span and len(rows) < n_features:
             X, basis = _in_span(X)
             operator = PairOperator(X, pairs)
-            prior = None if prior is None else prior[: len(rows), : len(rows)]
+        if isinstance(getattr(self, "prior", None), str):
+            ones = np.ones(operator.n_features)
+            prior = (ones if cone.is_diagonal else np.diag(ones)) * (spread / mean_squared_length)
         return self._make_problem(
             operator=operator,
             relations=self.relations_,
@@ -290,12 +302,10 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _weight_of_pair(self, scale) -> float:
         return float(scale if self.C == "scale" else self.C)
 
-    def _prior_of(self, n_features, is_diagonal):
+    def _given_prior(self, n_features, is_diagonal):
         prior = getattr(self, "prior", None)
-        if prior is None:
+        if prior is None or isinstance(prior, str):
             return None
-        if isinstance(prior, str):
-            return np.ones(n_features) if is_diagonal else np.eye(n_features)
         if np.shape(prior) != (n_features, n_features):
             raise ValueError(
                 f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
@@ -377,16 +387,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fitted(self, problem, result) -> dict[str, Any]:
         """Attributes that the result of a solve sets."""
-        matrix = _in_features(problem, result.matrix)
-        dtype = problem.operator.dtype
-        if np.any(problem.prior):
-            components = components_of(matrix.astype(dtype), self.n_components)
-        else:
-            learned = result.matrix.astype(dtype)
-            components = components_of(learned, self.n_components, problem.basis)
+        basis = problem.basis
+        # The prior is a multiple of the identity wherever the problem is in a span.
+        outside = 0.0 if basis is None else float(problem.prior[0, 0])
         fitted = {
-            "matrix_": sparse.diags_array(matrix) if matrix.ndim == 1 else matrix,
-            "components_": components,
+            "_solved": (result.matrix, basis, outside),
+            "components_": components_of(
+                result.matrix.astype(problem.operator.dtype), self.n_components, basis, outside
+            ),
             "intercept_": float(result.intercept),
             "dual_coef_": result.dual_coef,
             "objective_": result.primal,
@@ -515,14 +523,13 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     return np.ascontiguousarray(coordinates.T), basis
 
 
-def _in_features(problem, matrix: NDArray) -> NDArray:
-    """Metric of the features, from that of the coordinates that the problem is in."""
-    basis, prior = problem.basis, problem.prior
-    if basis is None:
-        return matrix
-    excess = basis @ (matrix - prior) @ basis.T
-    metric = 0.5 * (excess + excess.T)
-    metric[np.diag_indices_from(metric)] += prior[0, 0]
+def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
+    """Metric of the features, from that in coordinates and a multiple of the identity elsewhere."""
+    inside = matrix - matrix.dtype.type(outside) * np.eye(len(matrix), dtype=matrix.dtype)
+    metric = basis @ inside @ basis.T
+    metric = metric + metric.T
+    metric *= 0.5
+    metric[np.diag_indices_from(metric)] += outside
     return metric
 
 

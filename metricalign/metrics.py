@@ -1,7 +1,7 @@
 """How good are predicted label distributions, label sets, and a learned metric?
 
 Label distributions, d the true and p the predicted row, mean over the samples. Both must be
-rows of non-negative numbers with sum 1 (to 1e-3):
+rows of non-negative numbers with sum 1, which may be rounded to three decimals:
 
 ==========================  ==========================================  ==========  =======
 function                    of one sample                               range       better
@@ -96,12 +96,8 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.relations import (
-    RELATIONS,
-    ROW_SUM_TOLERANCE,
-    TargetRelation,
-    resolve_relation,
-)
+from metricalign.base import EmbeddingLearner
+from metricalign.relations import RELATIONS, TargetRelation, resolve_relation, sums_to_one
 
 __all__ = [
     "SCORERS",
@@ -772,7 +768,8 @@ class RetrievalScorer(_EstimatorScorer):
                 f"{type(estimator).__name__} has no transform: measures of neighbours are for "
                 "metric learners, and for pipelines that end with one."
             )
-        images = estimator.transform(X)
+        is_learner = isinstance(estimator, EmbeddingLearner)
+        images = (estimator._images_to_compare if is_learner else estimator.transform)(X)
         relations = pairwise_relations(y, _relation_of(estimator))
         options = self.options or {}
         return float(self.score_function(images, relations, sample_weight=sample_weight, **options))
@@ -867,8 +864,8 @@ def _check_distributions(y_true, y_pred):
         if rows.min() < 0:
             row = int(np.flatnonzero(rows.min(axis=1) < 0)[0])
             raise ValueError(f"{name} has a negative entry, {rows[row].min():g}, in row {row}.")
-        sums = rows.sum(axis=1)
-        if not (abs(sums - 1) <= ROW_SUM_TOLERANCE).all():
+        if not sums_to_one(rows).all():
+            sums = rows.sum(axis=1)
             row = int(abs(sums - 1).argmax())
             raise ValueError(
                 f"{name} must have rows that sum to 1, but row {row} has the sum {sums[row]:g}."

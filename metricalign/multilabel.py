@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from metricalign.base import SavedWithVersion, keeps_last_fit, level_of_call
+from metricalign.pairs import middle_of, sees_only_differences
 from metricalign.samples import sum_duplicates
 
 __all__ = ["MLkNN"]
@@ -63,7 +64,8 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
     likelihood_ : ndarray of shape (2, n_labels, `n_neighbors_` + 1)
         P(j | no label) and P(j | label).
     neighbors_ : NearestNeighbors
-        The neighbour search over the training samples.
+        The neighbour search over the training samples, moved to the origin where their metric
+        does not change by it.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -144,9 +146,11 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
                 f"{self.n_neighbors_} are used.",
                 stacklevel=level_of_call(),
             )
+        is_moved = sees_only_differences(self.metric) and not sparse.issparse(X)
+        self._origin = middle_of(X) if is_moved else None
         self.neighbors_ = NearestNeighbors(
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
-        ).fit(X)
+        ).fit(self._moved(X))
         self._labels = labels
         votes = self._count_votes(None)
 
@@ -229,12 +233,19 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
 
     def _count_votes(self, X):
         """Return for each sample and label how many neighbours have the label."""
+        X = None if X is None else self._moved(X)
         neighbors = self.neighbors_.kneighbors(X, return_distance=False)
         n_samples = len(neighbors)
         votes = np.zeros((n_samples, self.n_labels_), dtype=int)
         for column in neighbors.T:  # never holds n_samples x n_neighbors x n_labels
             votes += self._labels[column]
         return votes
+
+    def _moved(self, X):
+        """Samples where the search is made: far from the origin it would lose their digits."""
+        if self._origin is None or sparse.issparse(X):
+            return X
+        return X - self._origin
 
     def _validate_samples(self, X, **options):
         finite = "allow-nan" if self.metric == "nan_euclidean" else True

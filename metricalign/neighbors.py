@@ -130,7 +130,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
                 'FaissTransformer needs faiss: pip install "metricalign[ann]"'
             ) from error
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        self.mean_ = X.mean(axis=0)
+        # A sum of many in float32 may miss the samples.
+        self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         self.scale_ = float(np.abs(X - self.mean_).max()) or 1.0
         scaled = self._scaled(X)
         try:

@@ -45,7 +45,9 @@ from sklearn.base import (
     MetaEstimatorMixin,
     clone,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -322,8 +324,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         """
         check_is_fitted(self)
         pairs = _check_pairs(pairs, self.n_features_in_)
-        images = self.metric_.transform(pairs.reshape(-1, self.n_features_in_))
-        return np.linalg.norm(images[::2] - images[1::2], axis=1)
+        return _pair_distance(self.metric_, pairs)
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair: minus the learned distance.
@@ -489,6 +490,21 @@ def _check_pairs(pairs, n_features=None):
             "shape (n_pairs, 2)."
         )
     return pairs
+
+
+def _pair_distance(metric, pairs):
+    """Distance of each pair after any transformer, exactly as a metric learner has it."""
+    if isinstance(metric, FrozenEstimator):
+        return _pair_distance(metric.estimator, pairs)
+    samples = pairs.reshape(-1, pairs.shape[2])
+    if isinstance(metric, Pipeline) and len(metric) > 1 and hasattr(metric[-1], "pair_distance"):
+        samples = metric[:-1].transform(samples)
+        samples = samples.toarray() if sparse.issparse(samples) else np.asarray(samples)
+        return metric[-1].pair_distance(samples.reshape(*pairs.shape[:2], -1))
+    if hasattr(metric, "pair_distance"):
+        return metric.pair_distance(pairs)
+    images = np.asarray(metric.transform(samples))
+    return np.linalg.norm(images[::2] - images[1::2], axis=1)
 
 
 def _check_judgments(pairs, y, sample_weight):

@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.neighbors import KNeighborsTransformer
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 __all__ = [
     "AllPairs",
+    "EuclideanSearch",
     "NearestClassPairs",
     "NearestPairs",
     "PairSelection",
@@ -29,6 +30,7 @@ __all__ = [
     "RemoteSamples",
     "TransformedPairs",
     "UnionPairs",
+    "centred",
     "check_pairs",
     "first_identical",
     "machine_memory",
@@ -46,8 +48,27 @@ _ENTRIES_AT_A_TIME = 2**22
 # Up to so many distances, all of them cost less than setting up scikit-learn's search.
 _SMALL_SEARCH = 2**18
 
+# Products of samples tell a distance, of this share of their length, to four digits.
+_COARSE_DISTANCE = 1.5e-6
+
 # The peak while all pairs are listed, sorted and weighted, as tracemalloc measured it.
 _BYTES_PER_PAIR = 48
+
+# Rows whose median is the middle of all: more would not make it better.
+_ROWS_OF_MIDDLE = 1000
+
+# Metrics of scikit-learn's searches that only see differences of samples.
+_METRICS_OF_DIFFERENCES = (
+    "chebyshev",
+    "cityblock",
+    "euclidean",
+    "l1",
+    "l2",
+    "manhattan",
+    "minkowski",
+    "p",
+    "sqeuclidean",
+)
 
 # Random pairs per sample: as many as the default nearest neighbours.
 _RANDOM_PAIRS_PER_SAMPLE = 5
@@ -257,6 +278,60 @@ def merge_identical_samples(
 # Nearest samples
 
 
+def centred(
+    X: ArrayLike | sparse.spmatrix | sparse.sparray, sample_weight: ArrayLike | None = None
+) -> Any:
+    """Move samples to the origin, so that no common offset costs their differences digits.
+
+    A search takes distances from products of samples, and a linear map products of features:
+    both are rounded as coarsely as the samples are large. The median is in the middle of the
+    samples even where a few lie far out.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples. Sparse ones and those of Dask stay as they are.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Samples of weight 0 have no part in the median.
+
+    Returns
+    -------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples less one number for each feature, as floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import centred
+    >>> centred(np.array([[7, 1000], [8, 1001], [9, 1003]], dtype=np.uint16))
+    array([[-1., -1.],
+           [ 0.,  0.],
+           [ 1.,  2.]])
+    """
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return X
+    X = np.asarray(X)
+    X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    return X - middle_of(X if sample_weight is None else X[np.asarray(sample_weight) > 0])
+
+
+def middle_of(X: Any) -> Any:
+    """Median of dense samples, as float32 or float64, and 0 for all others."""
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return 0
+    return np.median(X[:: max(1, len(X) // _ROWS_OF_MIDDLE)], axis=0)
+
+
+def sees_only_differences(metric: Any) -> bool:
+    """Whether a metric of scikit-learn's searches does not change when all samples are moved."""
+    return isinstance(metric, str) and metric in _METRICS_OF_DIFFERENCES
+
+
+def can_be_moved(neighbors: Any) -> bool:
+    """Whether a search, ours if it is None, finds the same neighbours when all samples move."""
+    return neighbors is None or sees_only_differences(neighbors.get_params().get("metric"))
+
+
 def rank_within(groups: np.ndarray) -> np.ndarray:
     """Return for each element how many earlier elements belong to the same group."""
     order = np.argsort(groups, kind="stable")
@@ -319,7 +394,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     if isinstance(X, RemoteSamples):
         neighbors = X.neighbor_search(neighbors)
     elif neighbors is None:
-        neighbors = default_search(anchors.size, candidates.size)
+        neighbors = EuclideanSearch()
     pending = anchors[~needs_no_search]
     n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
     while pending.size:
@@ -344,12 +419,6 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
-def default_search(n_anchors: int, n_candidates: int) -> BaseEstimator:
-    """Make the exact Euclidean search that is used where no other is given."""
-    small = n_candidates == 1 or n_anchors * n_candidates <= _SMALL_SEARCH
-    return _AllDistances() if small else KNeighborsTransformer(mode="distance")
-
-
 def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.ndarray, ...]:
     """Return the entries of the neighbour graph: row of X, candidate and distance."""
     graph = neighbors.transform(X)
@@ -364,22 +433,47 @@ def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.
     return graph.row, graph.col, graph.data
 
 
-class _AllDistances(BaseEstimator):
-    """The exact search for a few samples, by way of all distances."""
+class EuclideanSearch(BaseEstimator):
+    """The exact search, as a transformer in the manner of KNeighborsTransformer.
 
-    def __init__(self, n_neighbors=5):
+    It goes by products of samples, which is fast. Where these are too coarse to tell the
+    neighbours apart, as those of two far groups are, it goes by differences.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        The number of neighbours; one more is found, as a sample may be its own.
+    """
+
+    def __init__(self, n_neighbors: int = 5):
         self.n_neighbors = n_neighbors
 
     def fit(self, X):
+        """Keep the samples among which neighbours are sought."""
         self.samples_ = X
         return self
 
-    def transform(self, X):
+    def transform(self, X) -> sparse.csr_array:
+        """Graph of the distances to the nearest samples."""
+        shape = X.shape[0], self.samples_.shape[0]
+        distances, columns = self._by_products(X)
+        if not sparse.issparse(X):
+            lengths = np.linalg.norm(X, axis=1)
+            is_coarse = distances.max(axis=1) < _COARSE_DISTANCE * lengths
+            if is_coarse.any():
+                search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="kd_tree")
+                found = search.fit(self.samples_).kneighbors(X[is_coarse])
+                distances[is_coarse], columns[is_coarse] = found
+        ends = np.arange(0, distances.size + 1, distances.shape[1])
+        return sparse.csr_array((distances.ravel(), columns.ravel(), ends), shape=shape)
+
+    def _by_products(self, X):
+        if X.shape[0] * self.samples_.shape[0] > _SMALL_SEARCH:
+            search = NearestNeighbors(n_neighbors=self.n_neighbors + 1).fit(self.samples_)
+            return search.kneighbors(X)
         distances = euclidean_distances(X, self.samples_)
-        column = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
-        row = np.repeat(np.arange(distances.shape[0]), column.shape[1])
-        column = column.ravel()
-        return sparse.coo_array((distances[row, column], (row, column)), shape=distances.shape)
+        columns = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
+        return np.take_along_axis(distances, columns, axis=1), columns
 
 
 def _first_of_each_row(candidates, rows, limit):
@@ -553,6 +647,7 @@ class NearestPairs(BaseEstimator):
         weight = _check_weight(sample_weight, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
         samples = np.arange(n_samples)
         candidates = _first_of_each_row(samples, rows, self.n_neighbors)
         anchor, neighbor = _nearest_eligible(
@@ -676,6 +771,7 @@ class NearestClassPairs(BaseEstimator):
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
         found, shortages = [], []
         for parameter, wanted, search, available in (
             ("n_same", self.n_same, _nearest_same, "other distinct samples of the same class"),
@@ -1113,7 +1209,9 @@ class TransformedPairs(BaseEstimator):
             If a parameter is not valid, or the strategy finds no pairs.
         """
         self._validate_params()
-        images = self.transformer.transform(X)
+        # Learners have images that keep the digits of their differences far from the origin.
+        transform = getattr(self.transformer, "_images_to_compare", self.transformer.transform)
+        images = transform(X)
         return self.pairs.select(images, y, sample_weight, random_state)
 
 

@@ -14,7 +14,8 @@ kind                what y looks like                                 relation
                     average fewer than 5 samples a value
 ``"multilabel"``    two or more columns, dense or sparse, all 0 or 1  ``"manhattan"``
 ``"distribution"``  two or more columns of nonnegative numbers, each  ``"chebyshev"``
-                    row with sum 1 (to 1e-3), not all 0 or 1
+                    row with sum 1, not all 0 or 1; the numbers may be
+                    rounded to three decimals
 ``"multioutput"``   two or more columns of any other numbers          ``"euclidean"``
 ==================  ================================================  =======================
 
@@ -67,7 +68,8 @@ from sklearn.utils.multiclass import type_of_target
 __all__ = ["RELATIONS", "PrecomputedRelation", "TargetRelation", "resolve_relation"]
 
 PROBABILITY_FLOOR = 1e-6
-ROW_SUM_TOLERANCE = 1e-3
+# Half of the last of three printed decimals, for each entry of a row that sums to 1.
+ROUNDING_OF_SHARES = 5e-4
 SYMMETRY_TOLERANCE = 1e-6
 CHUNK_ENTRIES = 2**18
 
@@ -190,10 +192,25 @@ def _are_non_negative_columns(y):
     return y.ndim == 2 and bool(np.all(_entries(y) >= 0))
 
 
+def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
+    """Whether each row sums to 1, but for the rounding of its entries to three decimals.
+
+    Parameters
+    ----------
+    y : {ndarray, sparse array} of shape (n_samples, n_outputs)
+        Numbers.
+
+    Returns
+    -------
+    sums_to_one : ndarray of bool of shape (n_samples,)
+    """
+    sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
+    # A thousandth more, for decimals as float32 has them.
+    return abs(sums - 1) <= 1.001 * ROUNDING_OF_SHARES * y.shape[1]
+
+
 def _are_distributions(y):
-    return _are_non_negative_columns(y) and bool(
-        np.all(abs(y.sum(axis=1) - 1) <= ROW_SUM_TOLERANCE)
-    )
+    return _are_non_negative_columns(y) and bool(np.all(sums_to_one(y)))
 
 
 def _are_targets(y):
@@ -335,8 +352,9 @@ class TargetRelation:
         Returns
         -------
         targets : ndarray of shape (n_samples,) or (n_samples, n_outputs), or csr_array
-            Classes are kept, numbers become float64, scaled as in training. Sparse label
-            sets stay sparse where the relation can work on them.
+            Classes are kept, numbers become float64, scaled as in training; for a callable
+            integers and booleans become int64. Sparse label sets stay sparse where the
+            relation can work on them.
 
         Raises
         ------
@@ -355,8 +373,10 @@ class TargetRelation:
         keeps_sparse = definition.keeps_sparse and self.scale is None
         if sparse.issparse(y) and not keeps_sparse:
             y = y.toarray()
-        if definition.domain in (CLASSES, TARGETS):
+        if definition.domain is CLASSES:
             return y
+        if definition.domain is TARGETS:
+            return _subtractable(y)
         y = y.astype(np.float64) if sparse.issparse(y) else y.astype(np.float64, order="C")
         return y if self.scale is None else (y - self.offset) / self.scale
 
@@ -672,6 +692,13 @@ def _describe(y):
         return f"strings and the shape {y.shape}"
     numbers = "integers" if _all_integers(y) else "numbers"
     return f"{numbers} from {float(y.min()):g} to {float(y.max()):g} and the shape {y.shape}"
+
+
+def _subtractable(y):
+    """Numbers whose differences do not wrap around, as those of unsigned integers do."""
+    if y.dtype.kind in "bi" or (y.dtype.kind == "u" and y.dtype.itemsize < 8):
+        return y.astype(np.int64)
+    return y.astype(np.float64) if _is_numeric(y) else y
 
 
 def _n_outputs(y):

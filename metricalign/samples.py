@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from metricalign.pairs import RemoteSamples, merge_identical_samples
+from metricalign.pairs import RemoteSamples, centred, merge_identical_samples
 from metricalign.relations import TargetRelation, check_targets, resolve_relation
 
 __all__ = [
@@ -171,7 +171,7 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
         )
     if not sparse.issparse(X):
         # Far from the origin the mean would be rounded as coarsely as X is.
-        X = X - X[0]
+        X = centred(X)
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
     if X.shape[0] < X.shape[1]:

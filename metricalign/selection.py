@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import check_cv
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import _safe_indexing, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
@@ -20,10 +19,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from metricalign._decorators import _fit_context
 from metricalign.base import MetricLearner, _dense, keeps_last_fit, level_of_call
 from metricalign.discriminant import DiscriminantAlignment
+from metricalign.folds import folds_among
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import PSDSVR
 from metricalign.neighborhood import NeighborhoodAlignment
-from metricalign.pairs import merge_identical_samples
+from metricalign.pairs import merge_identical_samples, middle_of
 from metricalign.relations import TargetRelation, check_targets
 
 __all__ = ["MetricLearnerCV"]
@@ -72,10 +72,10 @@ class MetricLearnerCV(MetricLearner):
     n_neighbors : int, default=10
         How many neighbours are looked at.
     cv : int, splitter, iterable or None, default=None
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. None is five that
-        are shuffled, always in the same way, as samples often come in the order of a session or
-        of their targets; those of a number are not. Of splitters that need groups give the splits,
-        ``list(cv.split(X, y, groups))``.
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. None is five, or
+        fewer where a class has fewer samples, that are shuffled, always in the same way, as samples
+        often come in the order of a session or of their targets; those of a number are not. Of
+        splitters that need groups give the splits, ``list(cv.split(X, y, groups))``.
     max_samples : int or None, default=1000
         Largest number of samples that candidates are compared on, drawn at random; None for all.
         If there are more, the best candidates are fitted again to all of them.
@@ -191,7 +191,7 @@ class MetricLearnerCV(MetricLearner):
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         y = targets if relation.kind == "precomputed" else check_targets(y)
         candidates = self._resolve_candidates(relation)
-        data = _Data(X, y, relation, targets, sample_weight)
+        data = _Data(X, y, relation, targets, sample_weight, middle_of(X))
         everyone = np.arange(X.shape[0])
         if sample_weight is not None:
             everyone = everyone[sample_weight > 0]
@@ -199,7 +199,15 @@ class MetricLearnerCV(MetricLearner):
         if self.max_samples is not None and len(everyone) > self.max_samples:
             order = check_random_state(self.random_state).permutation(len(everyone))
             compared = everyone[np.sort(order[: self.max_samples])]
-        folds = self._folds(data, compared)
+        is_class = relation.kind in ("binary", "multiclass")
+        folds = folds_among(
+            compared, X.shape[0], self.cv, y if is_class else None, is_shuffled=True
+        )
+        if min(len(train) for train, _ in folds) < 2 or min(len(test) for _, test in folds) < 1:
+            raise ValueError(
+                "A fold has fewer than two samples to fit, or none to judge, without those of "
+                "weight 0. Use fewer folds, or give more samples."
+            )
         is_whole = len(compared) == len(everyone)
         judged = Parallel(n_jobs=self.n_jobs)(
             delayed(_judge)(candidate, data, fold, self.n_neighbors, is_whole)
@@ -246,29 +254,6 @@ class MetricLearnerCV(MetricLearner):
         self.relation_, self.candidates_, self.scores_ = relation, candidates, scores
         self.best_indices_, self.components_ = best, average
         return self
-
-    def _folds(self, data, compared) -> list:
-        """Folds of the samples that candidates are compared on."""
-        is_class = data.relation.kind in ("binary", "multiclass")
-        y = data.y if is_class else None
-        n_samples = data.X.shape[0]
-        is_compared = np.zeros(n_samples, dtype=bool)
-        is_compared[compared] = True
-        splitter = check_cv(self.cv, y, classifier=is_class)
-        if self.cv is None:
-            splitter = type(splitter)(5, shuffle=True, random_state=0)
-        everyone = np.arange(n_samples)
-        # Lists and masks are indices too.
-        folds = [
-            tuple(rows[is_compared[rows]] for rows in (everyone[train], everyone[test]))
-            for train, test in splitter.split(np.empty((n_samples, 1)), y)
-        ]
-        if min(len(train) for train, _ in folds) < 2 or min(len(test) for _, test in folds) < 1:
-            raise ValueError(
-                "A fold has fewer than two samples of positive sample_weight to fit, or none to "
-                "judge. Use fewer folds, or leave out the samples of weight 0."
-            )
-        return folds
 
     def _report_failures(self, candidates, errors):
         is_learned = np.array([candidate != "passthrough" for candidate in candidates])
@@ -320,6 +305,11 @@ class _Data(NamedTuple):
     relation: TargetRelation
     targets: Any
     sample_weight: NDArray | None
+    middle: Any
+
+    def images(self, rows, components) -> NDArray:
+        """Images of some of the samples, near the origin, where they keep their digits."""
+        return (self.X[rows] - self.middle) @ components.T
 
     def components(self, candidate, rows) -> NDArray:
         """Fit a candidate to some of the samples."""
@@ -356,8 +346,8 @@ def _judge(candidate, data, fold, n_neighbors, is_kept) -> tuple[float, NDArray 
     train, train_weight = data.distinct(train)
     test, test_weight = data.distinct(test)
     search = NearestNeighbors(n_neighbors=min(n_neighbors, len(train)))
-    search.fit(data.X[train] @ components.T)
-    nearest = search.kneighbors(data.X[test] @ components.T, return_distance=False)
+    search.fit(data.images(train, components))
+    nearest = search.kneighbors(data.images(test, components), return_distance=False)
     pairs = np.column_stack([np.repeat(test, nearest.shape[1]), train[nearest].ravel()])
     relations = data.relation(data.targets, pairs).reshape(nearest.shape)
     means = np.average(relations, axis=1, weights=train_weight[nearest])
@@ -370,13 +360,13 @@ def _root_of_mean(members, data) -> NDArray:
     X, weight = data.X, data.sample_weight
     weight = np.ones(X.shape[0]) if weight is None else weight
     share = (weight / weight.sum()).astype(X.dtype)
-    center = X.T @ share
     # The images of many samples in many dimensions are not kept all at once.
     batches = list(gen_batches(X.shape[0], _SAMPLES_OF_BATCH))
     scaled = []
     for components in members:
+        center = sum(share[batch] @ data.images(batch, components) for batch in batches)
         size = sum(
-            share[batch] @ np.sum((X[batch] @ components.T - components @ center) ** 2, axis=1)
+            share[batch] @ np.sum((data.images(batch, components) - center) ** 2, axis=1)
             for batch in batches
         )
         # Fitted to all samples, one may be the zero metric though it was not in the folds.

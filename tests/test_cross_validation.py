@@ -211,9 +211,19 @@ def test_score_that_is_no_number_is_refused(classes):
         RelationAlignmentCV(Cs=2, cv=2, scoring=lambda *_: np.nan).fit(*classes)
 
 
+def test_fewer_folds_where_a_class_has_fewer_samples(classes):
+    X, y = classes
+    few = np.flatnonzero((y != 2) | (np.arange(len(y)) >= len(y) - 3))
+    assert RelationAlignmentCV(Cs=2).fit(X[few], y[few]).scores_.shape == (2, 3)
+    assert RelationAlignmentCV(Cs=2).fit(X, y).scores_.shape == (2, 5)
+    assert RelationAlignmentCV(Cs=2).fit(X[:7], X[:7, 0]).scores_.shape == (2, 3)
+    with pytest.raises(ValueError, match="fewer than two samples"):
+        RelationAlignmentCV(Cs=2).fit(X[:3], X[:3, 0])
+
+
 def test_fold_without_weight_is_refused(classes):
     X, y = classes
     folds = [(np.arange(10, len(y)), np.arange(10))]
     weight = (np.arange(len(y)) >= 10).astype(float)
-    with pytest.raises(ValueError, match="fewer than two samples of positive sample_weight"):
+    with pytest.raises(ValueError, match="fewer than two samples"):
         RelationAlignmentCV(Cs=2, cv=folds).fit(X, y, weight)

@@ -160,8 +160,11 @@ def test_attributes_are_documented(estimator):
     is_of_classes = estimator in (DoubletSVM, PCML, NCML)
     X, y = (load_wine if is_of_classes else load_diabetes)(return_X_y=True, as_frame=True)
     learner = estimator().fit(X, y)
+    computed = dict(inspect.getmembers(estimator, lambda member: isinstance(member, property)))
     fitted = {
-        name for name in vars(learner) if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
+        name
+        for name in {*vars(learner), *computed}
+        if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
     }
     documented = set(names(sections(estimator)["Attributes"]))
     if hasattr(learner, "cone"):  # which decides on coef_

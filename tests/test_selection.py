@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from metricalign import (
     PSDSVR,
+    DiscriminantAlignment,
     DoubletSVM,
     MetricLearnerCV,
     NeighborhoodAlignment,
@@ -189,10 +190,23 @@ def test_wrong_candidates_are_refused(iris, candidates, message):
 
 def test_folds_without_samples_of_weight_are_refused(iris):
     X, y = iris
-    weight = np.zeros(len(X))
-    weight[:4] = 1
+    folds = [(np.arange(10), np.arange(10, len(y)))]
+    weight = (np.arange(len(y)) >= 10).astype(float)
     with pytest.raises(ValueError, match="fewer than two samples"):
-        MetricLearnerCV(CANDIDATES, cv=KFold(5)).fit(X, y, sample_weight=weight)
+        MetricLearnerCV(CANDIDATES, cv=folds).fit(X, y, sample_weight=weight)
+
+
+def test_fewer_folds_where_a_class_has_fewer_samples(iris):
+    X, y = iris
+    few = np.flatnonzero((y != 2) | (np.arange(len(y)) >= len(y) - 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        search = MetricLearnerCV(["passthrough", DiscriminantAlignment()]).fit(X[few], y[few])
+    assert search.scores_.shape == (2, 3)
+    # A class of one sample leaves the number to the others.
+    few = few[:-2]
+    assert MetricLearnerCV(["passthrough"]).fit(X[few], y[few]).scores_.shape == (1, 5)
+    assert MetricLearnerCV(["passthrough"]).fit(X[:6], X[:6, 0]).scores_.shape == (1, 3)
 
 
 def test_progress_is_printed_when_asked(iris, capsys):

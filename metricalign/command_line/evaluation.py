@@ -22,7 +22,7 @@ import metricalign
 from metricalign.base import EmbeddingLearner
 from metricalign.command_line.tables import InputError
 from metricalign.metrics import SCORERS
-from metricalign.relations import resolve_relation
+from metricalign.relations import resolve_relation, sums_to_one
 
 __all__ = [
     "KINDS",
@@ -265,7 +265,7 @@ def _check_labels(y, names):
 
 def _check_distribution(y, names):
     sums = y.sum(axis=1)
-    wrong = np.flatnonzero((abs(sums - 1) > 1e-3) | (y < 0).any(axis=1))
+    wrong = np.flatnonzero(~sums_to_one(y) | (y < 0).any(axis=1))
     if len(wrong):
         raise InputError(
             f"--kind distribution: the {len(names)} targets of a row must be at least 0 and sum to "

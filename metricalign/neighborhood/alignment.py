@@ -286,7 +286,9 @@ class NeighborhoodAlignment(MetricLearner):
         try:
             while n_iter < self.max_iter and not converged:
                 if n_iter:
-                    objective.neighborhoods = self._neighborhoods(X @ components.T, random_state)
+                    objective.neighborhoods = self._neighborhoods(
+                        objective.images(components), random_state
+                    )
                 left = self.max_iter - n_iter
                 result = minimize(
                     function,

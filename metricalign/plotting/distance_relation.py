@@ -218,7 +218,7 @@ class DistanceRelationDisplay:
         relation = learner.relation_
         score_before, score_after = euclid.score(X, y), learner.score(X, y)
         targets = relation.encode(y)
-        before, after = euclid.transform(X), learner.transform(X)
+        before, after = euclid._images_to_compare(X), learner._images_to_compare(X)
         if relation.kind == "precomputed":
             pairs = relation.stored_pairs(targets)
             if n_pairs < len(pairs):
