@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse
 
 LONG = np.longdouble
-EPSILON_LOSSES = ("epsilon_insensitive", "squared_epsilon_insensitive", "one_sided")
+ULP = LONG(2) ** -53
 QUADRATIC = ("squared", "squared_epsilon_insensitive")
 
 
@@ -44,8 +44,8 @@ def norm(matrix: NDArray) -> LONG:
 class Problem:
     """One problem in the units above.
 
-    `scale_of_M` and `scale_of_value` take a matrix and a value of the objective back to the
-    user's units, `offset` and `scale_of_relation` an intercept.
+    `matrix_unit` and `value_unit` take a matrix and a value of the objective back to the
+    user's units, `offset` and `relation_unit` an intercept.
     """
 
     differences: NDArray
@@ -58,8 +58,8 @@ class Problem:
     prior: NDArray
     nu: float | None
     offset: LONG
-    scale_of_relation: LONG
-    scale_of_X: LONG
+    relation_unit: LONG
+    length_unit: LONG
     products: NDArray = field(init=False)
 
     def __post_init__(self):
@@ -75,7 +75,7 @@ class Problem:
         z = X[pairs[:, 0]] - X[pairs[:, 1]]
         t = relations.astype(LONG)
         squared = np.average(np.sum(z**2, axis=1), weights=weights)
-        scale_of_X = power_of_two(np.sqrt(squared))
+        length_unit = power_of_two(np.sqrt(squared))
         offset, scale = LONG(0), LONG(1)
         if loss != "hinge":
             if fit_intercept:
@@ -86,29 +86,29 @@ class Problem:
         prior = np.zeros((d, d), LONG) if prior is None else np.asarray(prior).astype(LONG)
         if cone == "diagonal":
             prior = np.diag(prior).copy()
-        scale_of_M = scale / scale_of_X**2
+        matrix_unit = scale / length_unit**2
         return cls(
-            z / scale_of_X,
+            z / length_unit,
             (t - offset) / scale,
-            weights.astype(LONG) * scale**degree / scale_of_M**2,
+            weights.astype(LONG) * scale**degree / matrix_unit**2,
             loss,
             LONG(epsilon) / scale,
             cone,
             fit_intercept,
-            prior / scale_of_M,
+            prior / matrix_unit,
             nu,
             offset,
             scale,
-            scale_of_X,
+            length_unit,
         )
 
     @property
-    def scale_of_M(self):
-        return self.scale_of_relation / self.scale_of_X**2
+    def matrix_unit(self):
+        return self.relation_unit / self.length_unit**2
 
     @property
-    def scale_of_value(self):
-        return self.scale_of_M**2
+    def value_unit(self):
+        return self.matrix_unit**2
 
     @property
     def budget(self):
@@ -148,12 +148,12 @@ class Problem:
     def rounding(self, M, b, epsilon=None) -> LONG:
         """How much the value changes where float64 rounds the matrix and the predictions."""
         a, size = self.distances(M), self.distances_of_sizes(M)
-        offset = self.offset / self.scale_of_relation
+        offset = self.offset / self.relation_unit
         size += np.abs(b + offset) + np.abs(self.relations + offset)
-        step = 4 * LONG(2) ** -53 * size
+        step = 4 * ULP * size
         at = self.losses(a + b, epsilon)
         changes = [np.abs(self.losses(a + b + s, epsilon) - at) for s in (step, -step)]
-        step = 16 * LONG(2) ** -53 * (norm(M) + norm(self.prior))
+        step = 16 * ULP * (norm(M) + norm(self.prior))
         change = step * norm(M - self.prior) + step**2 / 2 if np.any(self.prior) else LONG(0)
         return change + exact_sum(self.weights * np.maximum(*changes))
 
@@ -285,7 +285,7 @@ class Problem:
 
     # Candidates
 
-    def best_intercept(self, M, start=0.0):
+    def best_intercept(self, M):
         """The intercept, and epsilon for nu-SVR, of the lowest value at a matrix."""
         a = self.distances(M)
         error = self.relations - a
@@ -380,12 +380,10 @@ class Optimum:
     """The best points seen: the optimum lies between `dual` and `primal`."""
 
     problem: Problem
-    primal: LONG = LONG(np.inf)
-    dual: LONG = LONG(-np.inf)
+    primal: float = math.inf
+    dual: float = -math.inf
     M: NDArray | None = None
-    b: LONG = LONG(0)
-    epsilon: LONG | None = None
-    beta: NDArray | None = None
+    b: float = 0.0
 
     @property
     def gap(self) -> LONG:
@@ -405,7 +403,7 @@ class Optimum:
         b, epsilon = self.problem.best_intercept(M)
         value = self.problem.primal(M, b, epsilon)
         if value < self.primal:
-            self.primal, self.M, self.b, self.epsilon = value, M, b, epsilon
+            self.primal, self.M, self.b = value, M, b
 
     def offer_dual(self, beta) -> None:
         """Try dual coefficients, and the matrix that they give."""
@@ -413,9 +411,7 @@ class Optimum:
         if not np.all(np.isfinite(beta)):
             return
         beta = self.problem.feasible(beta)
-        value = self.problem.dual(beta)
-        if value > self.dual:
-            self.dual, self.beta = value, beta
+        self.dual = max(self.dual, self.problem.dual(beta))
         self.offer_matrix(self.problem.prior + self.problem.adjoint(beta))
 
     def polish(self) -> None:
@@ -426,159 +422,150 @@ class Optimum:
             self.offer_dual(self.problem.slopes(self.M, self.b))
 
 
-def interior_point(problem: Problem):
-    """Matrix and dual coefficients by Clarabel, on matrices written down here."""
+def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
+    """Matrix and dual coefficients by Clarabel, from matrices that are written down here.
+
+    The variables are M, b, a slack for each pair, epsilon of nu-SVR, and the coefficients of the
+    pairs' matrices.
+    """
     d, P = problem.differences.shape[1], len(problem.relations)
-    T = problem.products.astype(float)
-    if problem.cone == "diagonal":
-        rows, n, weights = T, d, np.ones(d)
-        m0 = problem.prior.astype(float)
-        unpack = lambda x: x  # noqa: E731
-    else:
-        column, row = np.tril_indices(d)
-        weights = np.where(row == column, 1.0, math.sqrt(2))
-        rows, n = T[:, row, column] * weights, len(row)
-        m0 = problem.prior.astype(float)[row, column] * weights
-
-        def unpack(x):
-            M = np.zeros((d, d))
-            M[row, column] = M[column, row] = x / weights
-            return M
-
-    n_b = int(problem.fit_intercept)
-    n_eps = int(problem.nu is not None)
-    is_pairs = problem.cone == "pair_matrices"
-    n_mu = P if is_pairs else 0
-    # x = m, b, u, epsilon, mu
-    at_b, at_u = n, n + n_b
-    at_eps, at_mu = at_u + P, at_u + P + n_eps
-    size = at_mu + n_mu
     c, t = problem.weights.astype(float), problem.relations.astype(float)
-    quadratic, linear = np.zeros(size), np.zeros(size)
+    T, prior = problem.products.astype(float), problem.prior.astype(float)
+    column, row = np.tril_indices(d)
+    root = np.where(row == column, 1.0, math.sqrt(2))
+    if problem.cone != "diagonal":
+        # The order and the weights of Clarabel's triangles.
+        T, prior = T[:, row, column] * root, prior[row, column] * root
+    is_nu, is_pairs = problem.nu is not None, problem.cone == "pair_matrices"
+    sizes = [len(prior), int(problem.fit_intercept), P, int(is_nu), P * is_pairs]
+    ends = np.cumsum(sizes)
+    matrix, intercept, slack, tube, coef = map(slice, ends - sizes, ends)
+    quadratic, linear = np.zeros(ends[-1]), np.zeros(ends[-1])
+    quadratic[matrix], linear[matrix] = 1.0, -prior
+    (quadratic if problem.loss in QUADRATIC else linear)[slack] = c
+    if is_nu:
+        linear[tube] = float(problem.budget)
     unit = 1 / max(1.0, c.max())
-    quadratic[:n] = unit
-    linear[:n] = -m0 * unit
-    if problem.loss in QUADRATIC:
-        quadratic[at_u : at_u + P] = c * unit
-    else:
-        linear[at_u : at_u + P] = c * unit
-    if n_eps:
-        linear[at_eps] = float(problem.budget) * unit
+    parts: list = []
 
-    def block(sign, tube):
-        A = np.zeros((P, size))
-        factor = np.broadcast_to(sign, (P,))[:, None]
-        A[:, :n] = factor * rows
-        A[:, at_b:at_u] = factor
-        A[:, at_u : at_u + P] = -np.eye(P)
-        if tube and n_eps:
-            A[:, at_eps] = -1
-        return A
+    def constrain(cone, bound, **blocks):
+        """Add bound - (sum of block times variables) in cone."""
+        A = np.zeros((len(bound), ends[-1]))
+        places = {"M": matrix, "b": intercept, "u": slack, "tube": tube, "mu": coef}
+        for name, block in blocks.items():
+            A[:, places[name]] = block
+        parts.append((A, bound, cone(len(bound))))
 
-    eps = 0.0 if n_eps else float(problem.epsilon)
-    nonnegative = np.zeros((P, size))
-    nonnegative[:, at_u : at_u + P] = -np.eye(P)
-    blocks, sides, cones = [], [], []
+    def shortfall(sign, bound):
+        """Slack of at least sign times the prediction less a bound."""
+        sign = np.broadcast_to(sign, (P,))[:, None]
+        exact = problem.loss == "squared"
+        cone = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
+        constrain(cone, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
 
-    def add(A, b, cone):
-        blocks.append(A)
-        sides.append(b)
-        cones.append(cone)
-
+    epsilon = 0.0 if is_nu else float(problem.epsilon)
     if problem.loss == "squared":
-        add(block(1.0, False), t, clarabel.ZeroConeT(P))
+        shortfall(1.0, t)
     elif problem.loss == "one_sided":
-        add(block(-1.0, True), eps - t, clarabel.NonnegativeConeT(P))
+        shortfall(-1.0, epsilon - t)
     elif problem.loss == "hinge":
-        add(block(-t, False), -np.ones(P), clarabel.NonnegativeConeT(P))
+        shortfall(-t, -np.ones(P))
     else:
-        add(block(1.0, True), t + eps, clarabel.NonnegativeConeT(P))
-        add(block(-1.0, True), eps - t, clarabel.NonnegativeConeT(P))
+        shortfall(-1.0, epsilon - t)
+        shortfall(1.0, t + epsilon)
     if problem.loss != "squared":
-        add(nonnegative, np.zeros(P), clarabel.NonnegativeConeT(P))
-    if n_eps:
-        A = np.zeros((1, size))
-        A[0, at_eps] = -1
-        add(A, np.zeros(1), clarabel.NonnegativeConeT(1))
-    if problem.cone in ("positive_semidefinite", "above_prior"):
-        A = np.zeros((n, size))
-        A[:, :n] = -np.eye(n)
-        bound = m0 if problem.cone == "above_prior" else np.zeros(n)
-        add(A, -bound, clarabel.PSDTriangleConeT(d))
-    elif problem.cone == "diagonal":
-        A = np.zeros((n, size))
-        A[:, :n] = -np.eye(n)
-        add(A, np.zeros(n), clarabel.NonnegativeConeT(n))
+        constrain(clarabel.NonnegativeConeT, np.zeros(P), u=-np.eye(P))
+    if is_nu:
+        constrain(clarabel.NonnegativeConeT, np.zeros(1), tube=-1.0)
+    none, eye = np.zeros(len(prior)), np.eye(len(prior))
+    if problem.cone == "diagonal":
+        constrain(clarabel.NonnegativeConeT, none, M=-eye)
     elif is_pairs:
         squared = np.maximum(np.sum(problem.differences**2, axis=1).astype(float), 1e-300)
-        A = np.zeros((n, size))
-        A[:, :n] = -np.eye(n)
-        A[:, at_mu:] = rows.T / squared
-        add(A, np.zeros(n), clarabel.ZeroConeT(n))
-        A = np.zeros((P, size))
-        A[:, at_mu:] = -np.eye(P)
-        add(A, np.zeros(P), clarabel.NonnegativeConeT(P))
+        constrain(clarabel.ZeroConeT, none, M=-eye, mu=T.T / squared)
+        constrain(clarabel.NonnegativeConeT, np.zeros(P), mu=-np.eye(P))
+    elif problem.cone != "symmetric":
+        bound = -prior if problem.cone == "above_prior" else none
+        constrain(lambda _: clarabel.PSDTriangleConeT(d), bound, M=-eye)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    settings.max_iter = 100
-    settings.max_threads = 1
-    settings.tol_gap_abs = settings.tol_gap_rel = 1e-13
-    settings.tol_feas = 1e-13
-    solver = clarabel.DefaultSolver(
-        sparse.csc_array(np.diag(quadratic)),
-        linear,
+    settings.max_iter, settings.max_threads = 100, 1
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-13
+    blocks, bounds, cones = zip(*parts, strict=True)
+    solved = clarabel.DefaultSolver(
+        sparse.csc_array(np.diag(unit * quadratic)),
+        unit * linear,
         sparse.csc_array(np.vstack(blocks)),
-        np.concatenate(sides),
-        cones,
+        np.concatenate(bounds),
+        list(cones),
         settings,
-    )
-    solved = solver.solve()
-    x, z = np.array(solved.x), np.array(solved.z) / unit
-    if problem.loss == "squared":
-        beta = -z[:P]
-    elif problem.loss == "one_sided":
-        beta = z[:P]
-    elif problem.loss == "hinge":
-        beta = t * z[:P]
-    else:
-        beta = z[P : 2 * P] - z[:P]
-    return unpack(x[:n]), beta
+    ).solve()
+    x, z = np.array(solved.x)[matrix], np.array(solved.z) / unit
+    first, second = z[:P], z[P : 2 * P]
+    beta = {
+        "squared": lambda: -first,
+        "one_sided": lambda: first,
+        "hinge": lambda: t * first,
+    }.get(problem.loss, lambda: first - second)()
+    if problem.cone == "diagonal":
+        return x, beta
+    M = np.zeros((d, d))
+    M[row, column] = M[column, row] = x / root
+    return M, beta
 
 
-def coefficient_ridge(problem: Problem, C):
-    """min over a of 1/2 sum a^2 / w + C/2 sum w (K a - t)^2: a, its value, and a lower bound.
+@dataclass
+class Ridge:
+    """min over a of 1/2 sum_p a_p^2 / w_p + C/2 sum_p w_p ((K a)_p - t_p)^2, in units as above.
 
-    In h = a / sqrt(c), G = sqrt(c c^T) K and u = sqrt(c) t it is 1/2 norm(G h - u)^2
-    + C/2 norm(h)^2, whose optimum is the real part of (G + i sqrt(C) I)^-1 u.
+    In h = a / sqrt(c), c = C w, G = sqrt(c c^T) K and u = sqrt(c) t it is 1/2 norm(G h - u)^2
+    + C/2 norm(h)^2.
     """
-    K = (problem.differences @ problem.differences.T) ** 2
-    root = np.sqrt(problem.weights)
-    G, u = root[:, None] * K * root, root * problem.relations
-    P = len(u)
-    s = np.sqrt(LONG(C)) * np.eye(P, dtype=LONG)
-    system = np.vstack([np.hstack([G, -s]), np.hstack([s, G])])
-    h = solve(system, np.concatenate([u, 0 * u]))[:P]
-    return root * h
 
+    problem: Problem
+    C: LONG
 
-def ridge_values(problem: Problem, C, a):
-    """Primal value of coefficients, and the dual value of their residual."""
-    K = (problem.differences @ problem.differences.T) ** 2
-    root = np.sqrt(problem.weights)
-    G, u, h = root[:, None] * K * root, root * problem.relations, a / root
-    residual = u - G @ h
-    primal = exact_sum(residual**2) / 2 + LONG(C) * exact_sum(h**2) / 2
-    image = G @ residual
-    dual = exact_sum(u * residual - residual**2 / 2) - exact_sum(image**2) / (2 * LONG(C))
-    return primal, dual
+    def __post_init__(self):
+        # Weights are those of the penalty on M, whose units are others.
+        unit = self.problem.length_unit**4
+        self.C = LONG(self.C) * unit**2
+        root = np.sqrt(self.problem.weights * unit)
+        kernel = (self.problem.differences @ self.problem.differences.T) ** 2
+        self.coef_unit = self.problem.relation_unit / unit
+        self.value_unit = self.coef_unit**2
+        self.root, self.kernel = root, root[:, None] * kernel * root
+        self.target = root * self.problem.relations
 
+    def values(self, a) -> tuple[LONG, LONG]:
+        """Primal value of coefficients, and the dual value of their residual."""
+        h = a / self.root
+        residual = self.target - self.kernel @ h
+        primal = (exact_sum(residual**2) + self.C * exact_sum(h**2)) / 2
+        dual = exact_sum(self.target * residual - residual**2 / 2)
+        return primal, dual - exact_sum((self.kernel @ residual) ** 2) / (2 * self.C)
 
-def ridge_rounding(problem: Problem, a):
-    """How much the value changes where float64 rounds predictions."""
-    K = (problem.differences @ problem.differences.T) ** 2
-    error = np.abs(K @ a - problem.relations)
-    step = 4 * LONG(2) ** -53 * (K @ np.abs(a) + np.abs(problem.relations))
-    return exact_sum(problem.weights * (error * step + step**2 / 2))
+    def rounding(self, a) -> LONG:
+        """How much the value changes where float64 rounds predictions."""
+        h = np.abs(a / self.root)
+        error = np.abs(self.target - self.kernel @ (a / self.root))
+        step = 4 * ULP * (np.abs(self.kernel) @ h + np.abs(self.target))
+        return exact_sum(error * step + step**2 / 2)
+
+    def distance(self, a) -> LONG:
+        """How far the matrix of coefficients is at most from the optimal one.
+
+        The value grows with 1/2 sum a^2 / w, and norm(M) is at most norm(a) times the root of the
+        trace of K.
+        """
+        primal, dual = self.values(a)
+        trace = exact_sum(np.sum(self.problem.differences**2, axis=1) ** 2)
+        return np.sqrt(2 * max(primal - dual, LONG(0)) * trace * np.max(self.root**2) / self.C)
+
+    def solution(self) -> NDArray:
+        """The optimal h is the real part of (G + i sqrt(C) I)^-1 u."""
+        shift = np.sqrt(self.C) * np.eye(len(self.target), dtype=LONG)
+        system = np.block([[self.kernel, -shift], [shift, self.kernel]])
+        return self.root * solve(system, np.append(self.target, 0 * self.target))[: len(shift)]
 
 
 def solve(A, b):
