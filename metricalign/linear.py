@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,13 @@ from metricalign.losses import (
     OneSided,
     Squared,
 )
-from metricalign.solvers import coefficient_ridge, newton, nu_svr
+from metricalign.solvers import (
+    CoefficientRidgeProblem,
+    NuAlignmentProblem,
+    coefficient_ridge,
+    newton,
+    nu_svr,
+)
 
 __all__ = [
     "NCML",
@@ -238,9 +245,8 @@ class _SVRMetricLearner(LinearMetricLearner):
         return EpsilonInsensitive(self.epsilon)
 
     def _fitted(self, problem, result):
-        return super()._fitted(problem, result) | {
-            f"{name}_": value for name, value in problem.loss.get_params().items()
-        }
+        fitted = super()._fitted(problem, result)
+        return fitted | {f"{name}_": value for name, value in fitted["loss_"].get_params().items()}
 
 
 class RAMLSVR(_SVRMetricLearner):
@@ -347,18 +353,19 @@ class RAMLSVR(_SVRMetricLearner):
     def _cone(self):
         return Symmetric()
 
-    def _solve(self, problem, start, callback):
+    def _make_problem(self, *parts):
         if self.nu is None:
-            return super()._solve(problem, start, callback)
-        return nu_svr(
-            problem,
-            self.nu,
-            solver=self._solver(),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            dual_coef=start,
-            callback=callback,
-        )
+            return super()._make_problem(*parts)
+        return NuAlignmentProblem(*parts, nu=self.nu)
+
+    def _solver(self):
+        solver = super()._solver()
+        return solver if self.nu is None else partial(nu_svr, solver=solver)
+
+    def _loss_of(self, problem, result):
+        if self.nu is None:
+            return super()._loss_of(problem, result)
+        return EpsilonInsensitive(problem.epsilon_of(result.primal_point))
 
 
 class RAMLKRR(LinearMetricLearner):
@@ -460,21 +467,17 @@ class RAMLKRR(LinearMetricLearner):
     def _cone(self):
         return Symmetric()
 
-    @property
-    def _objective_has_metric(self):
-        return self.penalty == "metric"
-
     def _weight_of_pair(self, scale):
         scale = float(scale)
         return super()._weight_of_pair(scale * scale if self.penalty == "coefficients" else scale)
 
-    def _solve(self, problem, start, callback):
-        options = {"tol": self.tol, "max_iter": self.max_iter, "callback": callback}
+    def _make_problem(self, *parts):
         if self.penalty == "metric":
-            result = newton(problem, **options)
-            problem.certify(result)
-            return result
-        return coefficient_ridge(problem, self.C_, **options)
+            return super()._make_problem(*parts)
+        return CoefficientRidgeProblem(*parts, C=self.C_)
+
+    def _solver(self):
+        return newton if self.penalty == "metric" else coefficient_ridge
 
     def _metric_error_bound(self, problem, result):
         if self.penalty == "metric":
@@ -483,7 +486,7 @@ class RAMLKRR(LinearMetricLearner):
         # times the root of the trace of K.
         largest_weight = problem.weights.max() / self.C_
         trace = np.sum(problem.operator.squared_lengths.astype(np.float64) ** 2)
-        return float(np.sqrt(2 * max(result.gap, result.rounding) * largest_weight * trace))
+        return float(np.sqrt(2 * result.gap * largest_weight * trace))
 
 
 class RAMLPCSVR(_SVRMetricLearner):

@@ -36,7 +36,7 @@ from metricalign.operators import PairOperator
 from metricalign.pairs import check_pairs, machine_memory, resolve_pairs
 from metricalign.relations import PrecomputedRelation
 from metricalign.samples import check_magnitude, distinct_samples
-from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult
+from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path"]
 
@@ -76,11 +76,6 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    @property
-    def _objective_has_metric(self) -> bool:
-        """Whether 1/2 norm(M)^2 is a term of the objective."""
-        return True
 
     def _loss(self) -> Loss:
         raise NotImplementedError
@@ -198,8 +193,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 latest = self._solve(problem, start, callback)
             except KeyboardInterrupt:
                 # Nothing that was finished is lost: the estimator is fitted, with its gap.
-                if latest is not None:
-                    problem.certify(latest)
+                if latest is not None and latest.dual_point is not None:
+                    certify(problem, latest)
                     self._store(problem, latest)
                 raise
             self._store(problem, latest)
@@ -227,7 +222,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        prior = self._prior_of(n_features, X.dtype, cone.is_diagonal)
+        prior = self._prior_of(n_features, cone.is_diagonal)
         rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
         # A weight of zero is absence.
         pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
@@ -240,8 +235,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
         if mean_squared_length == 0:
             raise ValueError(
-                "The two samples of every pair are identical in X, so no distance can be learned "
-                "from them. Check X and pairs."
+                "The two samples of every pair are identical in X, or so near that their squared "
+                f"difference is zero in {X.dtype}, so no distance can be learned from them. Check "
+                "X and pairs, or scale X."
             )
         spread = _spread(self.relations_, weights)
         _check_scale(mean_squared_length, spread, X.dtype)
@@ -257,13 +253,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "the relations, or sample_weight."
             )
         if isinstance(getattr(self, "prior", None), str):
-            prior = prior * X.dtype.type(spread / mean_squared_length)
+            prior = prior * (spread / mean_squared_length)
         basis = None
         if may_use_span and len(rows) < n_features:
             X, basis = _in_span(X)
             operator = PairOperator(X, pairs)
             prior = None if prior is None else prior[: len(rows), : len(rows)]
-        return AlignmentProblem(
+        return self._make_problem(
             operator,
             self.relations_,
             self.C_ * weights,
@@ -273,6 +269,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             prior,
             basis,
         )
+
+    def _make_problem(self, *parts) -> AlignmentProblem:
+        return AlignmentProblem(*parts)
 
     def _keeps_span(self, cone) -> bool:
         """Whether the optimum is in the span of the samples but for a multiple of the identity."""
@@ -291,18 +290,18 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _weight_of_pair(self, scale) -> float:
         return float(scale if self.C == "scale" else self.C)
 
-    def _prior_of(self, n_features, dtype, is_diagonal):
+    def _prior_of(self, n_features, is_diagonal):
         prior = getattr(self, "prior", None)
         if prior is None:
             return None
         if isinstance(prior, str):
-            return np.ones(n_features, dtype) if is_diagonal else np.eye(n_features, dtype=dtype)
+            return np.ones(n_features) if is_diagonal else np.eye(n_features)
         if np.shape(prior) != (n_features, n_features):
             raise ValueError(
                 f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
                 f"{n_features}); got shape {np.shape(prior)}."
             )
-        prior = check_array(prior, dtype=dtype, input_name="prior")
+        prior = check_array(prior, dtype=np.float64, input_name="prior")
         if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
             raise ValueError("prior must be symmetric, but it differs from its transpose.")
         if not is_diagonal:
@@ -339,11 +338,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
 
     def _solve(self, problem, start, callback) -> SolverResult:
-        result = self._solver()(
-            problem, tol=self.tol, max_iter=self.max_iter, dual_coef=start, callback=callback
+        return solve(
+            problem,
+            self._solver(),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            dual_coef=start,
+            callback=callback,
         )
-        problem.certify(result)
-        return result
 
     def _begin_callbacks(self, X, y):
         if not hasattr(self, "_init_callback_context"):
@@ -376,14 +378,16 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _fitted(self, problem, result) -> dict[str, Any]:
         """Attributes that the result of a solve sets."""
         matrix = _in_features(problem, result.matrix)
+        dtype = problem.operator.dtype
         if np.any(problem.prior):
-            components = components_of(matrix, self.n_components)
+            components = components_of(matrix.astype(dtype), self.n_components)
         else:
-            components = components_of(result.matrix, self.n_components, problem.basis)
+            learned = result.matrix.astype(dtype)
+            components = components_of(learned, self.n_components, problem.basis)
         fitted = {
             "matrix_": sparse.diags_array(matrix) if matrix.ndim == 1 else matrix,
             "components_": components,
-            "intercept_": float(result.intercept),
+            "intercept_": float(result.intercept + problem.offset),
             "dual_coef_": result.dual_coef,
             "objective_": result.primal,
             "dual_gap_": result.relative_gap,
@@ -393,16 +397,19 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             ),
             "n_iter_": result.n_iter,
             "n_passes_": result.n_passes,
-            "converged_": result.relative_gap <= self.tol,
-            "loss_": problem.loss,
+            "converged_": result.is_solved(problem, self.tol),
+            "loss_": self._loss_of(problem, result),
         }
         coef = getattr(result.projection, "coef", None)
         return fitted if coef is None else fitted | {"coef_": coef}
 
     def _metric_error_bound(self, problem, result) -> float:
-        # The objective grows with 1/2 norm(M - M*)^2 from the optimum; a gap below its rounding
-        # says no more than that.
-        return float(np.sqrt(2 * max(result.gap, result.rounding)))
+        # The objective grows with 1/2 norm(M - M*)^2 from the optimum.
+        return float(np.sqrt(2 * result.gap))
+
+    def _loss_of(self, problem, result) -> Loss:
+        """Loss with the parameters that were used."""
+        return problem.loss
 
     def _store(self, problem, result):
         # Those that not every fit sets.
@@ -413,53 +420,52 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _warn(self, problem, result):
         if result.stopped_by_callback:
             return
-        ran_out = result.n_iter >= self.max_iter
-        if not self.converged_:
+        name, ran_out = type(self).__name__, result.n_iter >= self.max_iter
+        is_told = problem.tells_from_prior(result.primal_point, result.gap)
+        is_zero = abs(self.components_).max() == 0
+        prior = "its prior" if np.any(problem.prior) else "none"
+        if self.dual_gap_ > self.tol:
             if ran_out:
                 reason, advice = f"used max_iter={self.max_iter} iterations", "max_iter or tol"
+            elif result.gap <= result.rounding:
+                reason, advice = "reached the limit of double precision", "tol"
             else:
-                reason = f"could make no further progress in {problem.operator.dtype}"
-                advice = "tol"
-            warnings.warn(
-                f"{type(self).__name__} {reason}: relative duality gap {self.dual_gap_:.1e}, "
-                f"tol={self.tol:.1e}. Decrease C (here {self.C_:.1e}), scale X, or increase "
-                f"{advice}.",
+                reason, advice = "could make no further progress", "tol"
+            _warn_user(
+                f"{name} {reason}: relative duality gap {self.dual_gap_:.1e}, tol={self.tol:.1e}. "
+                f"Decrease C (here {self.C_:.1e}), scale X, or increase {advice}.",
                 ConvergenceWarning,
-                stacklevel=level_of_call(),
             )
-        has_prior = bool(np.any(problem.prior))
-        if abs(self.components_).max() == 0:
+        elif not is_told and not is_zero and not (self.converged_ and prior == "its prior"):
+            # Within the gap the prior is as good: what was learned may be noise.
+            advice = "Increase max_iter;" if ran_out else "Decrease tol;"
+            _warn_user(
+                f"{name} cannot tell the learned metric from {prior}: its share of the objective, "
+                f"{problem.penalty(result.matrix):.1e}, is below the duality gap, "
+                f"{result.gap:.1e}. {advice} if this stays, no change is optimal: a smaller "
+                "epsilon (or nu), other pairs or another relation may help.",
+                UserWarning if self.converged_ else ConvergenceWarning,
+            )
+        if is_zero:
             if np.any(result.matrix):
                 cause = "negative eigenvalues only fit these relations best"
             elif result.gap <= result.rounding:
                 cause = "equal distances fit these relations best"
-            elif not self.converged_:
+            elif self.dual_gap_ > self.tol:
                 cause = "the fit did not converge"
             elif ran_out:
                 cause = f"it is optimal to within {self.dual_gap_:.1e}: increase max_iter"
             else:
                 cause = f"it is optimal to within {self.dual_gap_:.1e}: decrease tol or increase C"
-            warnings.warn(
-                f"{type(self).__name__} learned the zero metric, since {cause}. A smaller epsilon "
-                "(or nu), other pairs or another relation may help.",
-                UserWarning,
-                stacklevel=level_of_call(),
+            _warn_user(
+                f"{name} learned the zero metric, since {cause}. A smaller epsilon (or nu), other "
+                "pairs or another relation may help.",
+                UserWarning if self.converged_ else ConvergenceWarning,
             )
-        elif (
-            not has_prior
-            and self._objective_has_metric
-            and result.gap > problem.penalty(result.matrix)
-        ):
-            # Then no metric at all is as good, within the gap: what was learned may be noise.
-            advice = "Increase max_iter;" if ran_out else "Decrease tol;"
-            warnings.warn(
-                f"{type(self).__name__} cannot tell the learned metric from none: its share of the "
-                f"objective, {problem.penalty(result.matrix):.1e}, is below the duality gap, "
-                f"{result.gap:.1e}. {advice} if this stays, no metric is optimal: a smaller "
-                "epsilon (or nu), other pairs or another relation may help.",
-                UserWarning,
-                stacklevel=level_of_call(),
-            )
+
+
+def _warn_user(message, category):
+    warnings.warn(message, category, stacklevel=level_of_call())
 
 
 def check_path(Cs: ArrayLike) -> NDArray:
@@ -549,9 +555,12 @@ def _check_scale(mean_squared_length, spread, dtype) -> None:
 
 def _spread(relations, weights) -> float:
     """Weighted standard deviation of the relations, or their size where they are all equal."""
-    size = np.abs(relations).max()
-    # Of values in [-1, 1], so that no square overflows or underflows.
-    relations = relations / (size or 1.0)
+    size = float(np.abs(relations).max())
+    # Numbers from 0 to 1, so that no square overflows or underflows and no offset takes digits.
+    smallest = relations.min()
+    width = float(relations.max() - smallest)
+    if width <= 1e-14 * size:
+        return size
+    relations = (relations - smallest) / width
     mean = np.average(relations, weights=weights)
-    deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
-    return float(size * (deviation if deviation > 1e-12 else 1.0))
+    return float(width * np.sqrt(np.average((relations - mean) ** 2, weights=weights)))

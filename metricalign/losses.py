@@ -145,6 +145,9 @@ class Loss(BaseEstimator):
     degree: ClassVar[int]
     """Homogeneity: scaling distance, relation and epsilon by s scales the loss by s**degree."""
 
+    is_shift_invariant: ClassVar[bool] = False
+    """Whether a number added to both prediction and target leaves the loss as it is."""
+
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair.
 
@@ -227,6 +230,7 @@ class EpsilonInsensitive(Loss):
     """
 
     degree = 1
+    is_shift_invariant = True
     _parameter_constraints: ClassVar[dict] = {
         "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"scale"})]
     }
@@ -300,6 +304,7 @@ class Squared(Loss):
     """
 
     degree = 2
+    is_shift_invariant = True
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:

@@ -63,11 +63,12 @@ class PairOperator:
         is_used[pairs] = True
         pairs = (np.cumsum(is_used) - 1)[pairs]
         X = X[is_used]
+        self._given, self._mean = X, 0.0
         if not sparse.issparse(X):
-            # Distances do not change, and the Laplacian loses fewer digits.
-            X = np.ascontiguousarray(X)
-            X -= X.mean(axis=0)
-        self._X = X
+            self._mean = X.mean(axis=0, dtype=np.float64)
+        self._X = X = self._centred(X.dtype)
+        if X.dtype == np.float64:
+            self._given, self._mean = X, 0.0
         self.n_features = X.shape[1]
         self.dtype = X.dtype
         self.is_diagonal = is_diagonal
@@ -100,6 +101,34 @@ class PairOperator:
         return len(self._graph.pairs)
 
     @property
+    def resolution(self) -> NDArray:
+        """Rounding error of the distances of a matrix over its Frobenius norm.
+
+        That of the coefficients of `adjoint` in its result is the same.
+
+        Returns
+        -------
+        resolution : ndarray of shape (n_pairs,)
+        """
+        norms = np.sqrt(plain.row_dots(self._X, self._X).astype(np.float64))
+        left, right = self.pairs.T
+        reach = norms[left] + norms[right]
+        # The Laplacian adds products of samples, the slower way of their differences.
+        lengths = reach if self._uses_laplacian else np.sqrt(self.squared_lengths)
+        unit = float(np.finfo(self.dtype).eps) * (4 + np.sqrt(self.n_features))
+        return unit * reach * lengths
+
+    def _centred(self, dtype):
+        """Samples less their mean: distances do not change, and the Laplacian loses fewer digits.
+
+        The mean is subtracted in double precision from the samples as they were given.
+        """
+        if np.ndim(self._mean) == 0:
+            return self._given.astype(dtype, copy=False)
+        centred = np.empty(self._given.shape, dtype=dtype)
+        return np.subtract(self._given, self._mean, out=centred, casting="same_kind")
+
+    @property
     def _uses_laplacian(self):
         return not self._cancels and self.n_pairs >= self._X.shape[0]
 
@@ -117,9 +146,10 @@ class PairOperator:
         """
         operator = copy(self)
         operator.dtype = np.dtype(dtype)
-        operator._X = self._X.astype(dtype, copy=False)
-        operator._rows = None
-        operator.squared_lengths = self.squared_lengths.astype(dtype, copy=False)
+        if operator.dtype != self.dtype:
+            operator._X = self._centred(operator.dtype)
+            operator._rows = None
+            operator.squared_lengths = self._kernels.squared_lengths(operator._X, self._graph)
         return operator
 
     def restricted(self, subset: NDArray) -> Self:

@@ -1,8 +1,7 @@
 """What a cone has to offer: the projection on it, and what follows from that.
 
-What a solver needs besides the projected matrix is its share of the dual objective (an upper
-bound where the projection is inexact, so that the duality gap stays a true bound) and the
-derivative of the projection, for Newton steps.
+What a solver needs besides the projected matrix is how inexact it is, so that the duality gap
+stays a true bound, and the derivative of the projection, for Newton steps.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ class Projection:
     ----------
     matrix : ndarray of shape (n_features, n_features)
         The projection P(S); its diagonal, of shape (n_features,), for diagonal matrices.
-    conjugate : float
-        Upper bound of the largest <M, S> - norm(M)^2 / 2 over all M of the cone, which is
-        norm(P(S))^2 / 2 and the default.
+    slack : float
+        Bound on how much the largest <M, S> - norm(M)^2 / 2 over all M of the cone is above that
+        of `matrix`: 0 where the projection is exact.
     """
 
-    def __init__(self, matrix: NDArray, conjugate: float | None = None):
+    def __init__(self, matrix: NDArray, slack: float = 0.0):
         self.matrix = matrix
-        self.conjugate = 0.5 * float(np.vdot(matrix, matrix)) if conjugate is None else conjugate
+        self.slack = slack
 
     def derivative(self, direction: NDArray) -> NDArray:
         """Change of the projection for a small change of S, a symmetric linear map.
@@ -123,7 +122,7 @@ class Cone(BaseEstimator):
 
     A new cone is a subclass with `project`, which returns a `Projection`: the matrix is enough
     for the accelerated gradient, Newton steps need its derivative. Any closed convex set will
-    do, if the projection says its `conjugate`.
+    do.
     """
 
     is_subspace: ClassVar[bool] = False

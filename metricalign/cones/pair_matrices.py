@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PairMatrices"]
 
 # Largest inner product of the residual with a pair's matrix, both of norm 1; what it leaves is
-# in `conjugate`.
+# in `slack`.
 _ACCURACY = 1e-11
 
 
@@ -46,7 +46,8 @@ class PairMatrices(Cone):
     """
 
     keeps_span = True
-    _coef: NDArray | None
+    # Of the last projection in the cone of these pairs.
+    _coef: NDArray | None = None
 
     def bound(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone of the pairs of a problem; see `Cone.bound`."""
@@ -56,18 +57,13 @@ class PairMatrices(Cone):
         lengths = bound._operator.squared_lengths
         # In units in which every pair has length 1; a pair of identical samples adds nothing.
         bound._scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        bound._coef = None
         return bound
 
     def project(self, matrix: NDArray) -> Projection:
         """Project a symmetric matrix on the cone; see `Cone.project`."""
         # The next projection is mostly of a matrix nearby.
-        self._coef = _nonnegative_least_squares(
-            self._operator, matrix.astype(np.float64, copy=False), self._scale, self._coef
-        )
-        projection = _PairProjection(self._operator, matrix, self._scale, self._coef)
-        projection.matrix = projection.matrix.astype(matrix.dtype, copy=False)
-        return projection
+        self._coef = _nonnegative_least_squares(self._operator, matrix, self._scale, self._coef)
+        return _PairProjection(self._operator, matrix, self._scale, self._coef)
 
     def constraints(self, matrix: Any) -> list:
         """Membership in cvxpy; see `Cone.constraints`."""
@@ -94,12 +90,13 @@ class _PairProjection(Projection):
         super().__init__(operator.adjoint(self.coef))
         # The residual less this multiple of the identity has no positive distance left, so it
         # is in the polar cone.
-        residual = scale * operator.distances(projected - self.matrix)
-        excess = max(float(residual.max()), 0.0)
-        self.conjugate += excess * float(np.trace(self.matrix))
-        self.conjugate += 0.5 * excess * excess * operator.n_features
+        residual = projected - self.matrix
+        violation = scale * operator.distances(residual)
+        excess = max(float(violation.max()), 0.0)
+        self.slack = excess * float(np.trace(self.matrix)) - float(np.vdot(self.matrix, residual))
+        self.slack += 0.5 * excess * excess * operator.n_features
         # Zero counts as positive: from M = 0 a Newton step must be able to leave.
-        self._may_move = (coef > 0) | ((scale > 0) & (residual >= 0))
+        self._may_move = (coef > 0) | ((scale > 0) & (violation >= 0))
 
     @cached_property
     def _face(self):

@@ -71,7 +71,6 @@ class AbovePrior(Cone):
         prior = self._prior
         excess = linalg.eigh(matrix - prior, check_finite=False, driver="evd")
         projection = _SpectralProjection(*excess)
-        projection.conjugate += float(np.vdot(prior, matrix) - 0.5 * np.vdot(prior, prior))
         projection.matrix = prior + projection.matrix
         return projection
 
@@ -94,7 +93,7 @@ class _SpectralProjection(Projection):
         self._eigenvalues, self._eigenvectors = eigenvalues, eigenvectors
         kept = eigenvalues[self._positive]
         vectors = eigenvectors[:, self._positive]
-        super().__init__((vectors * kept) @ vectors.T, 0.5 * float(kept @ kept))
+        super().__init__((vectors * kept) @ vectors.T)
 
     @cached_property
     def _mixed_weight(self):

@@ -1,11 +1,18 @@
 """Solvers: they iterate on the parts of a problem and know nothing of estimators."""
 
 from metricalign.solvers.accelerated_gradient import projected_gradient
-from metricalign.solvers.nu import nu_svr
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.nu import NuAlignmentProblem, nu_svr
+from metricalign.solvers.problem import (
+    AlignmentProblem,
+    DualPoint,
+    PrimalPoint,
+    SolverResult,
+    certify,
+    solve,
+)
 from metricalign.solvers.quasi_newton import quasi_newton
 from metricalign.solvers.reference import cvxpy_reference
-from metricalign.solvers.ridge import coefficient_ridge
+from metricalign.solvers.ridge import CoefficientRidgeProblem, coefficient_ridge
 from metricalign.solvers.semismooth_newton import newton
 
 SOLVERS = {
@@ -20,11 +27,17 @@ SOLVERS = {
 __all__ = [
     "SOLVERS",
     "AlignmentProblem",
+    "CoefficientRidgeProblem",
+    "DualPoint",
+    "NuAlignmentProblem",
+    "PrimalPoint",
     "SolverResult",
+    "certify",
     "coefficient_ridge",
     "cvxpy_reference",
     "newton",
     "nu_svr",
     "projected_gradient",
     "quasi_newton",
+    "solve",
 ]

@@ -49,30 +49,31 @@ def projected_gradient(
     """
     operator, cone = problem.operator, problem.cone
     lipschitz = _largest_eigenvalue(operator, problem.fit_intercept)
-    intercept = 0.0
-    dual_coef = problem.feasible(np.zeros(operator.n_pairs) if dual_coef is None else dual_coef)
-    stationary = problem.stationary_matrix(dual_coef)
-    point, point_stationary, momentum = dual_coef, stationary, 1.0
-    result = SolverResult(cone.project(stationary))
+    intercept, momentum = 0.0, 1.0
+    latest = problem.dual_point(
+        problem.feasible(np.zeros(operator.n_pairs) if dual_coef is None else dual_coef)
+    )
+    point, point_stationary, projection = latest.dual_coef, latest.stationary, latest.projection
+    result = None
     for _ in range(max_iter):
-        projection = cone.project(point_stationary)
         distances = problem.distances(projection.matrix)
         intercept, candidate, _ = problem.balanced(distances, point, lipschitz, intercept)
-        primal = problem.primal(projection.matrix, distances, intercept)
-        result.improve_primal(primal, projection, intercept)
-        previous, previous_stationary = dual_coef, stationary
-        dual_coef, stationary = candidate, problem.stationary_matrix(candidate)
-        result.improve_dual(problem.dual(dual_coef, cone.project(stationary)), dual_coef)
-        result.record(problem, callback)
-        if result.is_solved(problem, tol) or result.stopped_by_callback:
+        primal = problem.primal_point(projection, distances, intercept)
+        result = result or SolverResult(primal)
+        result.improve_primal(primal)
+        previous, latest = latest, problem.dual_point(candidate)
+        result.improve_dual(latest)
+        if result.record(problem, tol, callback):
             break
-        if (point - dual_coef) @ (dual_coef - previous) > 0:
+        change = latest.dual_coef - previous.dual_coef
+        if (point - latest.dual_coef) @ change > 0:
             momentum = 1.0
         next_momentum = 0.5 * (1 + np.sqrt(1 + 4 * momentum**2))
         weight = float((momentum - 1) / next_momentum)
         momentum = next_momentum
-        point = dual_coef + weight * (dual_coef - previous)
-        point_stationary = stationary + weight * (stationary - previous_stationary)
+        point = latest.dual_coef + weight * change
+        point_stationary = latest.stationary + weight * (latest.stationary - previous.stationary)
+        projection = cone.project(point_stationary)
     return result
 
 

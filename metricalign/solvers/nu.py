@@ -15,22 +15,87 @@ Computation 12 (2000); Chang, Lin, Training nu-support vector regression, Neural
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.losses import EpsilonInsensitive
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, PrimalPoint, SolverResult
 
-__all__ = ["nu_svr"]
+__all__ = ["NuAlignmentProblem", "nu_svr"]
+
+
+@dataclass(frozen=True, eq=False)
+class NuAlignmentProblem(AlignmentProblem):
+    """Relation alignment in which epsilon is found, at the price nu.
+
+    Parameters
+    ----------
+    operator, relations, weights, cone, fit_intercept, prior, basis
+        See `AlignmentProblem`.
+    loss : EpsilonInsensitive
+        Its epsilon is not used.
+    nu : float, default=0.5
+        Between 0 and 1.
+    """
+
+    nu: float = 0.5
+
+    def __post_init__(self):
+        # The conjugate of this problem is that of epsilon = 0, within the budget.
+        object.__setattr__(self, "loss", EpsilonInsensitive(0.0))
+        super().__post_init__()
+
+    @property
+    def budget(self) -> float:
+        """Weight of epsilon, and largest sum of abs(beta)."""
+        return float(self.nu * self.weights.sum())
+
+    def at(self, epsilon: float) -> AlignmentProblem:
+        """The epsilon-SVR problem for one epsilon."""
+        return AlignmentProblem(
+            self.operator,
+            self.relations,
+            self.weights,
+            EpsilonInsensitive(epsilon),
+            self.cone,
+            self.fit_intercept,
+            self.prior,
+            self.basis,
+        )
+
+    def epsilon_of(self, point: PrimalPoint) -> float:
+        """The epsilon that is best for a metric and an intercept: a quantile of the errors."""
+        return self._epsilon(point.distances + point.intercept)
+
+    def within_budget(self, dual_coef: NDArray) -> NDArray:
+        """Dual coefficients made small enough to be feasible."""
+        size = np.abs(dual_coef).sum()
+        return dual_coef * (self.budget / size) if size > self.budget else dual_coef
+
+    def _epsilon(self, predictions):
+        errors = np.abs(predictions - self.targets)
+        order = np.argsort(errors)[::-1]
+        outside = np.cumsum(self.weights[order])
+        position = np.searchsorted(outside, self.budget)
+        return float(errors[order[min(position, len(order) - 1)]])
+
+    def _weighted_loss(self, predictions) -> float:
+        epsilon = self._epsilon(predictions)
+        losses = np.maximum(np.abs(predictions - self.targets) - epsilon, 0)
+        return self.budget * epsilon + float(self.weights @ losses)
+
+    def _loss_rounding(self, predictions, errors) -> float:
+        # The loss grows with every error, and with all of them most.
+        worse = predictions + np.copysign(errors, predictions - self.targets)
+        return self._weighted_loss(worse) - self._weighted_loss(predictions)
 
 
 def nu_svr(
-    problem: AlignmentProblem,
-    nu: float,
+    problem: NuAlignmentProblem,
     *,
-    solver: Callable,
+    solver: Callable[..., SolverResult],
     tol: float,
     max_iter: int,
     dual_coef: NDArray | None = None,
@@ -40,10 +105,8 @@ def nu_svr(
 
     Parameters
     ----------
-    problem : AlignmentProblem
-        Its loss must be `EpsilonInsensitive`; on return it has the epsilon that was found.
-    nu : float
-        Between 0 and 1.
+    problem : NuAlignmentProblem
+        What to solve.
     solver : callable
         Solver of the epsilon-SVRs.
     tol : float
@@ -59,65 +122,54 @@ def nu_svr(
     -------
     result : SolverResult
     """
-    search = _Search(problem, nu)
+    search = _Search(problem)
     result = search.result
     epsilon = 0.1 * search.high[0]
     while result.n_iter < max_iter:
         n_iter = result.n_iter
         step = solver(
-            search.at(epsilon), tol=0.1 * tol, max_iter=max_iter - n_iter, dual_coef=dual_coef
+            problem.at(epsilon), tol=0.1 * tol, max_iter=max_iter - n_iter, dual_coef=dual_coef
         )
         dual_coef = step.dual_coef
         search.update(epsilon, step)
-        problem.loss = EpsilonInsensitive(search.epsilon)
-        result.record(problem, callback)
+        stops = result.record(problem, tol, callback)
         result.n_iter = n_iter + step.n_iter
-        if result.is_solved(problem, tol) or result.stopped_by_callback:
+        if stops:
             break
         next_epsilon = search.next_epsilon()
         if next_epsilon == epsilon:
             break
         epsilon = next_epsilon
-    if problem.operator.dtype != np.float64:
-        double = _Search(problem.in_double_precision(), nu)
-        double.improve_primal(result.projection, result.intercept)
-        double.improve_dual(result.dual_coef)
-        result.primal, result.dual = double.result.primal, double.result.dual
     return result
 
 
 class _Search:
     """Bracket of epsilon, and the best primal and dual points of the nu-SVR problem."""
 
-    def __init__(self, problem, nu):
+    def __init__(self, problem):
         self.problem = problem
-        self.budget = nu * problem.weights.sum()
         # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
         self.low = None
-        self.epsilon = 0.0
         projection = problem.cone.project(problem.prior)
-        self.result = SolverResult(projection)
+        distances = problem.distances(projection.matrix)
         # With beta = 0, the largest error is the epsilon from which on nothing is learned.
-        errors = problem.relations - problem.distances(projection.matrix)
+        errors = problem.targets - distances
         center = 0.5 * (errors.max() + errors.min()) if problem.fit_intercept else 0.0
-        self.high = (np.abs(errors - center).max(), -self.budget, np.zeros_like(errors))
-        self.improve_primal(projection, center)
-
-    def at(self, epsilon):
-        """The epsilon-SVR problem for one epsilon."""
-        problem = copy(self.problem)
-        problem.loss = EpsilonInsensitive(epsilon)
-        problem.conjugate = problem.loss.conjugate(problem.relations, problem.weights)
-        return problem
+        largest = float(np.abs(errors - center).max())
+        self.high = (largest, -problem.budget, np.zeros_like(errors))
+        self.result = SolverResult(problem.primal_point(projection, distances, center))
 
     def update(self, epsilon, step):
         """Take the solution for one epsilon into the bracket and the bounds."""
-        excess = np.abs(step.dual_coef).sum() - self.budget
+        excess = np.abs(step.dual_coef).sum() - self.problem.budget
         if excess > 0:
             self.low = (epsilon, excess, step.dual_coef)
         else:
             self.high = (epsilon, excess, step.dual_coef)
-        self.improve_primal(step.projection, step.intercept)
+        point = step.primal_point
+        self.result.improve_primal(
+            self.problem.primal_point(point.projection, point.distances, point.intercept)
+        )
         self.improve_dual(step.dual_coef)
         if self.low is not None:
             _, above, low_coef = self.low
@@ -125,30 +177,9 @@ class _Search:
             share = above / (above - below)
             self.improve_dual((1 - share) * low_coef + share * high_coef)
 
-    def improve_primal(self, projection, intercept):
-        """Take a metric into the bounds, with the epsilon that is best for it."""
-        problem, matrix = self.problem, projection.matrix
-        distances = problem.distances(matrix)
-        errors = np.abs(distances + intercept - problem.relations)
-        # Given M and b, epsilon is a quantile of the errors.
-        order = np.argsort(errors)[::-1]
-        outside = np.cumsum(problem.weights[order])
-        position = np.searchsorted(outside, self.budget)
-        epsilon = errors[order[min(position, len(order) - 1)]]
-        losses = np.maximum(errors - epsilon, 0)
-        primal = problem.penalty(matrix) + self.budget * epsilon + problem.weights @ losses
-        if primal < self.result.primal:
-            self.epsilon = float(epsilon)
-        self.result.improve_primal(float(primal), projection, intercept)
-
     def improve_dual(self, dual_coef):
         """Take dual coefficients into the bounds, within the budget."""
-        problem = self.at(0.0)
-        size = np.abs(dual_coef).sum()
-        if size > self.budget:
-            dual_coef = dual_coef * (self.budget / size)
-        projection = problem.cone.project(problem.stationary_matrix(dual_coef))
-        self.result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
+        self.result.improve_dual(self.problem.dual_point(self.problem.within_budget(dual_coef)))
 
     def next_epsilon(self):
         """Inside the bracket: the secant step, kept away from its ends."""

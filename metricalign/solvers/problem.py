@@ -2,17 +2,20 @@
 
     min over M in K, b in B   1/2 norm(M - M0)^2 + sum_p weight_p loss(<M, T_p> + b, t_p)
 
-    max over beta   -1/2 norm(P_K(S(beta)))^2 + 1/2 norm(M0)^2 - sum_p phi_p*(-beta_p)
+    max over beta   1/2 norm(P - M0)^2 - <D, P> - sum_p phi_p*(-beta_p)
 
-with S(beta) = M0 + sum_p beta_p T_p, and sum beta = 0 if there is an intercept b. At the
-optimum M = P_K(S(beta)).
+with D = sum_p beta_p T_p and P = P_K(M0 + D), and sum beta = 0 if there is an intercept b. At the
+optimum M = P. The smooth part of the dual is 1/2 norm(M0)^2 - 1/2 norm(P)^2 in a form that does
+not subtract the squares of a large prior.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +24,66 @@ from metricalign.cones import Cone, Projection
 from metricalign.losses import ConjugateForm, Loss
 from metricalign.operators import PairOperator
 
-__all__ = ["AlignmentProblem", "SolverResult"]
+__all__ = ["AlignmentProblem", "DualPoint", "PrimalPoint", "SolverResult", "certify", "solve"]
+
+_EPS = float(np.finfo(np.float64).eps)
+# Far above this share of the objective at zero, rounding need not be looked at.
+_NEAR_ROUNDING = 1e-6
 
 
+@dataclass(frozen=True)
+class PrimalPoint:
+    """A metric and an intercept, and what is known of them.
+
+    Attributes
+    ----------
+    projection : Projection
+        The one that found M.
+    distances : ndarray of shape (n_pairs,)
+        <M, T_p> of the pairs.
+    intercept : float
+        b.
+    value : float
+        Objective.
+    """
+
+    projection: Projection
+    distances: NDArray
+    intercept: float
+    value: float
+
+    @property
+    def matrix(self) -> NDArray:
+        """M."""
+        return self.projection.matrix
+
+
+@dataclass(frozen=True)
+class DualPoint:
+    """Feasible dual coefficients, and what is known of them.
+
+    Attributes
+    ----------
+    dual_coef : ndarray of shape (n_pairs,)
+        beta.
+    combination : ndarray of shape (n_features, n_features)
+        D = sum_p beta_p T_p.
+    stationary : ndarray of shape (n_features, n_features)
+        M0 + D.
+    projection : Projection
+        That of `stationary`.
+    value : float
+        Dual objective, or a lower bound of it where the projection is inexact.
+    """
+
+    dual_coef: NDArray
+    combination: NDArray
+    stationary: NDArray
+    projection: Projection
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
 class AlignmentProblem:
     """Relation alignment over given pairs.
 
@@ -54,100 +114,165 @@ class AlignmentProblem:
         optimum would be M = 0.
     """
 
-    def __init__(
-        self,
-        operator: PairOperator,
-        relations: NDArray,
-        weights: NDArray,
-        loss: Loss,
-        cone: Cone,
-        fit_intercept: bool,
-        prior: NDArray | None = None,
-        basis: NDArray | None = None,
-    ):
-        self.basis = basis
-        self.operator = operator
-        self._n_passes_before = operator.n_passes
-        self.relations = relations
-        self.weights = weights
-        self.loss = loss
-        self.fit_intercept = fit_intercept
-        if prior is None:
-            prior = np.zeros(operator.matrix_shape, dtype=operator.dtype)
-        self.prior = prior
-        self.cone = cone.bound(operator, prior)
-        self._half_squared_norm_of_prior = _half_squared_norm(prior)
-        self.conjugate = loss.conjugate(relations, weights)
-        self.spread = float(np.std(relations) or np.abs(relations).max() or 1.0)
-        # The size of the terms of the objective, below whose rounding no gap can be told from zero.
-        at_zero = float(weights @ loss.value(np.zeros_like(relations), relations))
-        self.rounding = 1e-14 * (at_zero + self._half_squared_norm_of_prior)
-        if fit_intercept and not (
-            np.any(self.conjugate.lower < 0) and np.any(self.conjugate.upper > 0)
-        ):
+    operator: PairOperator
+    relations: NDArray
+    weights: NDArray
+    loss: Loss
+    cone: Cone
+    fit_intercept: bool
+    prior: NDArray | None = None
+    basis: NDArray | None = None
+
+    def __post_init__(self):
+        # A matrix is small beside the samples, and kept in double precision.
+        prior = np.zeros(self.operator.matrix_shape) if self.prior is None else self.prior
+        prior = np.asarray(prior, dtype=np.float64)
+        object.__setattr__(self, "prior", prior)
+        object.__setattr__(self, "cone", self.cone.bound(self.operator, prior))
+        object.__setattr__(self, "_n_passes_before", self.operator.n_passes)
+        conjugate = self.conjugate
+        if self.fit_intercept and not (np.any(conjugate.lower < 0) and np.any(conjugate.upper > 0)):
             raise ValueError(
-                f"fit_intercept=True does not go with loss={loss!r} here: all pairs push their "
-                "distances to the same side, which the intercept does alone, and M would be zero. "
-                "Use fit_intercept=False, or pairs of both kinds."
+                f"fit_intercept=True does not go with loss={self.loss!r} here: all pairs push "
+                "their distances to the same side, which the intercept does alone, and M would be "
+                "zero. Use fit_intercept=False, or pairs of both kinds."
             )
 
-    def reweighted(self, factor: float) -> AlignmentProblem:
-        """Problem with all weights, that is C, times a factor; operator passes count anew."""
-        return self._over(self.operator, factor * self.weights, self.prior)
+    @cached_property
+    def offset(self) -> float:
+        """What is subtracted from the relations and added to the intercept, to save digits."""
+        takes_shift = self.fit_intercept and self.loss.is_shift_invariant
+        return float(np.mean(self.relations)) if takes_shift else 0.0
+
+    @cached_property
+    def targets(self) -> NDArray:
+        """Relations less the offset, which the solvers fit."""
+        return self.relations - self.offset
+
+    @cached_property
+    def conjugate(self) -> ConjugateForm:
+        """Conjugate of the weighted losses."""
+        return self.loss.conjugate(self.targets, self.weights)
+
+    @cached_property
+    def spread(self) -> float:
+        """Size of the relations, up to the offset."""
+        return float(np.std(self.targets) or np.abs(self.targets).max() or 1.0)
+
+    @cached_property
+    def size(self) -> float:
+        """Size of the terms of the objective at a metric of zero."""
+        return self._weighted_loss(np.zeros_like(self.targets)) + _half_squared_norm(self.prior)
+
+    @cached_property
+    def floor(self) -> float:
+        """Objective that the rounding of the prior alone may have."""
+        return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
 
     @property
     def n_passes(self) -> float:
         """Operator applications for this problem."""
         return self.operator.n_passes - self._n_passes_before
 
-    def in_double_precision(self) -> AlignmentProblem:
-        """Problem of the same data whose bounds are free of single-precision rounding."""
-        operator = self.operator.astype(np.float64)
-        return self._over(operator, self.weights, self.prior.astype(np.float64))
+    @property
+    def is_double(self) -> bool:
+        """Whether the operator works in double precision."""
+        return self.operator.dtype == np.float64
 
-    def _over(self, operator, weights, prior) -> AlignmentProblem:
-        return AlignmentProblem(
-            operator,
-            self.relations,
-            weights,
-            self.loss,
-            self.cone,
-            self.fit_intercept,
-            prior,
-            self.basis,
-        )
+    def reweighted(self, factor: float) -> Self:
+        """Problem with all weights, that is C, times a factor; operator passes count anew."""
+        return replace(self, weights=factor * self.weights)
 
-    def certify(self, result: SolverResult) -> None:
-        """Evaluate the bounds of a result in double precision, if it was found in single."""
-        if self.operator.dtype == np.float64 or result.dual_coef is None:
-            return
-        double = self.in_double_precision()
-        matrix = result.matrix.astype(np.float64)
-        result.primal = double.primal(matrix, double.distances(matrix), result.intercept)
-        stationary = double.stationary_matrix(result.dual_coef)
-        result.dual = double.dual(result.dual_coef, double.cone.project(stationary))
+    def in_double_precision(self) -> Self:
+        """Problem of the samples as they were given, in double precision."""
+        return self if self.is_double else replace(self, operator=self.operator.astype(np.float64))
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
-        """S(beta), whose projection on the cone minimises the Lagrangian."""
+        """M0 + sum_p beta_p T_p, whose projection on the cone minimises the Lagrangian."""
         return self.prior + self.operator.adjoint(dual_coef)
 
     def distances(self, matrix: NDArray) -> NDArray:
         """Squared distances of the pairs, as float64 whatever the operator works in."""
         return self.operator.distances(matrix).astype(np.float64, copy=False)
 
-    def primal(self, matrix: NDArray, distances: NDArray, intercept: float) -> float:
-        """Primal objective of a matrix in the cone whose distances are known."""
-        losses = self.loss.value(distances + intercept, self.relations)
-        return self.penalty(matrix) + float(self.weights @ losses)
-
     def penalty(self, matrix: NDArray) -> float:
         """Half the squared distance of a matrix to the prior."""
         return _half_squared_norm(matrix - self.prior)
 
-    def dual(self, dual_coef: NDArray, projection: Projection) -> float:
-        """Dual objective of a feasible beta, or less, with the projection of S(beta)."""
-        loss = self.conjugate.value(dual_coef)
-        return self._half_squared_norm_of_prior - projection.conjugate - loss
+    def tells_from_prior(self, point: PrimalPoint, gap: float) -> bool:
+        """Whether a metric is further from the prior, in the objective, than the gap."""
+        return gap < self.penalty(point.matrix)
+
+    def primal_point(
+        self, projection: Projection, distances: NDArray, intercept: float
+    ) -> PrimalPoint:
+        """Primal point of a matrix in the cone whose distances are known."""
+        value = self.penalty(projection.matrix) + self._weighted_loss(distances + intercept)
+        return PrimalPoint(projection, distances, intercept, value)
+
+    def dual_point(self, dual_coef: NDArray) -> DualPoint:
+        """Dual point of feasible coefficients."""
+        combination = self.operator.adjoint(dual_coef).astype(np.float64, copy=False)
+        stationary = self.prior + combination
+        projection = self.cone.project(stationary)
+        value = self.smooth_dual(combination, projection) - self.conjugate.value(dual_coef)
+        return DualPoint(dual_coef, combination, stationary, projection, value)
+
+    def smooth_dual(self, combination: NDArray, projection: Projection) -> float:
+        """1/2 norm(P - M0)^2 - <D, P>, less what an inexact projection may lack."""
+        product = float(np.vdot(combination, projection.matrix))
+        return self.penalty(projection.matrix) - product - projection.slack
+
+    def _weighted_loss(self, predictions) -> float:
+        return float(self.weights @ self.loss.value(predictions, self.targets))
+
+    def _loss_rounding(self, predictions, errors) -> float:
+        """How much the weighted loss may change if each prediction is off by its error."""
+        at, above, below = (
+            self.loss.value(predictions + shift, self.targets) for shift in (0.0, errors, -errors)
+        )
+        return float(self.weights @ np.maximum(np.abs(above - at), np.abs(below - at)))
+
+    def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
+        """Bound on the rounding error of the difference of two values.
+
+        It follows from the sizes of what was added, to first order and with the square of what
+        the eigenvalues may be off: of the distances by the operator's own account, of the sums
+        with the root of the number of terms.
+        """
+        unit = _EPS * (8 + math.sqrt(self.operator.n_pairs))
+        matrix_unit = _EPS * (8 + math.sqrt(self.operator.n_features))
+        prior, resolution = np.linalg.norm(self.prior), self.operator.resolution
+        metric = np.linalg.norm(primal.matrix)
+        # The intercept is returned with the offset, and rounded so.
+        scale = np.abs(self.targets) + abs(primal.intercept)
+        errors = metric * resolution + _EPS * scale
+        change = math.sqrt(2 * self.penalty(primal.matrix))
+        of_primal = self._loss_rounding(primal.distances + primal.intercept, errors)
+        of_primal += unit * abs(primal.value) + matrix_unit * (metric + prior) * change
+
+        projection = np.linalg.norm(dual.projection.matrix)
+        combination = np.linalg.norm(dual.combination)
+        change = math.sqrt(2 * self.penalty(dual.projection.matrix))
+        sizes = np.abs(dual.dual_coef)
+        of_combination = float(sizes @ resolution)
+        of_dual = projection * of_combination
+        of_dual += matrix_unit * (projection * combination + (projection + prior) * change)
+        of_dual += (of_combination + matrix_unit * (combination + prior)) ** 2
+        of_dual += unit * (2 * float(sizes @ np.abs(self.targets)) + abs(dual.value))
+        if self.fit_intercept:
+            imbalance = abs(dual.dual_coef.sum()) + _EPS * sizes.sum()
+            of_dual += imbalance * (abs(primal.intercept) + self.spread)
+        return float(of_primal + of_dual)
+
+    def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
+        """Points of a result in double precision, for the samples as they were given."""
+        assert result.dual_point is not None
+        double = self.in_double_precision()
+        projection = double.cone.project(result.primal_point.matrix)
+        distances = double.distances(projection.matrix)
+        primal = double.primal_point(projection, distances, result.primal_point.intercept)
+        return primal, double.dual_point(result.dual_point.dual_coef)
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
@@ -155,7 +280,7 @@ class AlignmentProblem:
         # that of the errors if the loss is quadratic.
         unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
         stiffness = 1e10 * unit / self.weights.mean()
-        return self.balanced(np.zeros_like(self.relations), dual_coef, stiffness, 0.0)[1]
+        return self.balanced(np.zeros_like(self.targets), dual_coef, stiffness, 0.0)[1]
 
     def balanced(
         self,
@@ -249,14 +374,10 @@ class SolverResult:
 
     Attributes
     ----------
-    projection : Projection
-        The one that found M of the best primal value.
-    intercept : float
-        b of the best primal value.
-    dual_coef : ndarray of shape (n_pairs,)
-        Feasible beta of the best dual value.
-    primal, dual : float
-        These values; the optimum lies between them.
+    primal_point : PrimalPoint
+        The one of the smallest value.
+    dual_point : DualPoint or None
+        The one of the largest value.
     n_iter : int
         Iterations.
     n_passes : float
@@ -266,34 +387,60 @@ class SolverResult:
     stopped_by_callback : bool
         Whether a callback asked to stop.
     rounding : float
-        Gaps up to here count as zero.
+        Bound on the rounding error of the gap, which no gap is below; 0 where it was not looked
+        at yet.
+    floor : float
+        Objective below which a gap is not judged by the objective: it has been rounded away.
     """
 
-    projection: Projection
-    intercept: float = 0.0
-    dual_coef: NDArray | None = None
-    primal: float = np.inf
-    dual: float = -np.inf
+    primal_point: PrimalPoint
+    dual_point: DualPoint | None = None
     n_iter: int = 0
     n_passes: float = 0.0
     history: list[tuple[float, float, float]] = field(default_factory=list)
     stopped_by_callback: bool = False
-    rounding: float = np.finfo(float).tiny
+    rounding: float = 0.0
+    floor: float = np.finfo(float).tiny
+
+    @property
+    def projection(self) -> Projection:
+        """The one that found M of the best primal value."""
+        return self.primal_point.projection
 
     @property
     def matrix(self) -> NDArray:
         """M of the best primal value."""
-        return self.projection.matrix
+        return self.primal_point.matrix
+
+    @property
+    def intercept(self) -> float:
+        """The b of the best primal value, without the offset of the problem."""
+        return self.primal_point.intercept
+
+    @property
+    def dual_coef(self) -> NDArray | None:
+        """Feasible beta of the best dual value."""
+        return None if self.dual_point is None else self.dual_point.dual_coef
+
+    @property
+    def primal(self) -> float:
+        """Best primal value, which the optimum is not above."""
+        return self.primal_point.value
+
+    @property
+    def dual(self) -> float:
+        """Best dual value, which the optimum is not below."""
+        return -math.inf if self.dual_point is None else self.dual_point.value
 
     @property
     def gap(self) -> float:
-        """Absolute duality gap: a bound on primal minus optimum, at least 0."""
-        return max(self.primal - self.dual, 0.0)
+        """Absolute duality gap, or its rounding: a bound on primal minus optimum."""
+        return max(self.primal - self.dual, self.rounding)
 
     @property
     def relative_gap(self) -> float:
         """Duality gap over the primal value."""
-        return self.gap / max(abs(self.primal), self.rounding) if self.gap > self.rounding else 0.0
+        return self.gap / max(abs(self.primal), self.floor)
 
     def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
         """Whether the relative gap is `tol` or less, and tells M from the prior.
@@ -302,34 +449,137 @@ class SolverResult:
         """
         if not self.relative_gap <= tol:
             return False
-        return self.gap < problem.penalty(self.matrix) or self.relative_gap <= tol / 100
+        is_told = problem.tells_from_prior(self.primal_point, self.gap)
+        return is_told or self.relative_gap <= tol / 100
 
-    def improve_primal(self, primal: float, projection: Projection, intercept: float) -> None:
+    def improve_primal(self, point: PrimalPoint) -> None:
         """Keep a metric if it is the best so far."""
-        if primal < self.primal:
-            self.primal, self.projection, self.intercept = primal, projection, intercept
+        if point.value < self.primal:
+            self.primal_point = point
 
-    def improve_dual(self, dual: float, dual_coef: NDArray) -> None:
+    def improve_dual(self, point: DualPoint) -> None:
         """Keep dual coefficients if their bound is the best so far."""
-        if dual > self.dual:
-            self.dual, self.dual_coef = dual, dual_coef
+        if point.value > self.dual:
+            self.dual_point = point
 
-    def record(self, problem: AlignmentProblem, callback: Callable | None) -> None:
+    def record(
+        self, problem: AlignmentProblem, tol: float, callback: Callable | None = None
+    ) -> bool:
         """Close an iteration: count, remember the gap and tell the callback.
 
-        Raises
-        ------
-        ValueError
-            If the dual value is above the primal value, so that one of them is wrong.
+        Returns
+        -------
+        stops : bool
+            Whether the result is solved, rounding hides whether it is, or the callback says so.
         """
         self.n_iter += 1
         self.n_passes = problem.n_passes
-        self.rounding = max(problem.rounding, np.finfo(float).tiny)
-        if self.dual - self.primal > max(self.rounding, 1e-3 * abs(self.primal)):
-            raise ValueError(
-                f"The dual value {self.dual:.6g} is above the primal value {self.primal:.6g}, "
-                f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
-                f"projection of {problem.cone!r}, do not belong together."
-            )
         self.history.append((self.n_passes, self.primal, self.dual))
+        self.floor = problem.floor
+        self.rounding = 0.0
+        if self.dual_point is not None and self.gap <= _NEAR_ROUNDING * problem.size:
+            self.rounding = problem.rounding(self.primal_point, self.dual_point)
         self.stopped_by_callback = bool(callback is not None and callback(self))
+        is_at_rounding = self.gap <= self.rounding
+        return self.stopped_by_callback or is_at_rounding or self.is_solved(problem, tol)
+
+
+def solve(
+    problem: AlignmentProblem,
+    solver: Callable[..., SolverResult],
+    *,
+    tol: float,
+    max_iter: int,
+    dual_coef: NDArray | None = None,
+    callback: Callable[[SolverResult], bool] | None = None,
+) -> SolverResult:
+    """Solve a problem and certify the result.
+
+    Where the rounding of single precision keeps a solver from its goal, it goes on in double.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve.
+    solver : callable
+        A function like those of `metricalign.solvers`.
+    tol : float
+        Relative duality gap to reach; see `SolverResult.is_solved`.
+    max_iter : int
+        Iterations at most.
+    dual_coef : ndarray of shape (n_pairs,) or None, default=None
+        Where to start; zero if None.
+    callback : callable or None, default=None
+        Called with the result so far after each iteration; a true answer stops.
+
+    Returns
+    -------
+    result : SolverResult
+        Its bounds are those of `certify`.
+
+    Raises
+    ------
+    ValueError
+        See `certify`.
+    """
+    options: dict[str, Any] = {"tol": tol, "callback": callback}
+    result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
+    certify(problem, result)
+    is_finished = problem.is_double or result.stopped_by_callback or result.n_iter >= max_iter
+    if is_finished or result.is_solved(problem, tol):
+        return result
+    double = problem.in_double_precision()
+    n_left = max_iter - result.n_iter
+    further = solver(double, max_iter=n_left, dual_coef=result.dual_coef, **options)
+    certify(double, further)
+    further.improve_primal(result.primal_point)
+    further.n_iter += result.n_iter
+    further.n_passes += result.n_passes
+    further.history = result.history + [
+        (result.n_passes + passes, primal, dual) for passes, primal, dual in further.history
+    ]
+    return further
+
+
+def certify(problem: AlignmentProblem, result: SolverResult) -> None:
+    """Set the bounds of a result for what is returned, with their rounding.
+
+    In double precision and for the samples as they were given, whatever it was found in.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What was solved.
+    result : SolverResult
+        What a solver returned; its points and its rounding are set.
+
+    Raises
+    ------
+    ValueError
+        If numbers left their range, or the dual value is above the primal value by more than
+        rounding, so that one of them is wrong.
+    """
+    if result.dual_point is None or not math.isfinite(result.primal - result.dual):
+        raise ValueError(
+            f"No bounds of the optimum could be computed in {problem.operator.dtype}: weights or "
+            "distances have left the range of numbers. Scale X, or choose a smaller C."
+        )
+    primal, dual = result.primal_point, result.dual_point
+    if not problem.is_double:
+        primal, dual = problem.reevaluated(result)
+        problem = problem.in_double_precision()
+    # What is left of the intercept where the offset is added to it.
+    intercept = (primal.intercept + problem.offset) - problem.offset
+    if intercept != primal.intercept:
+        primal = problem.primal_point(primal.projection, primal.distances, intercept)
+    rounding = problem.rounding(primal, dual)
+    excess = dual.value - primal.value
+    # The account of rounding is of its size, not a proof.
+    if excess > max(100 * rounding, 1e-3 * abs(primal.value)):
+        raise ValueError(
+            f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
+            f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
+            f"projection of {problem.cone!r}, do not belong together."
+        )
+    result.primal_point, result.dual_point = primal, dual
+    result.rounding = max(rounding, excess)

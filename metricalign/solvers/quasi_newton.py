@@ -62,16 +62,17 @@ def quasi_newton(
     )
     # Of the size of the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
-    result = SolverResult(problem.cone.project(problem.prior))
-    intercept, latest = 0.0, {}
+    start = problem.cone.project(problem.prior)
+    result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))
+    intercept, latest, is_finished = 0.0, {}, False
 
     def lagrangian(parts):
         dual_coef = parts[:n_pairs] - parts[n_pairs:]
-        projection = problem.cone.project(problem.stationary_matrix(dual_coef))
-        distances = problem.distances(projection.matrix)
+        point = problem.dual_point(dual_coef)
+        distances = problem.distances(point.projection.matrix)
         excess = dual_coef.sum()
-        latest[parts.tobytes()] = (dual_coef, projection, distances, excess)
-        value = projection.conjugate + conjugate.value(dual_coef)
+        latest[parts.tobytes()] = (point, distances, excess)
+        value = -point.value
         # abs(beta) is the sum of the two parts only where one of them is zero.
         value += conjugate.insensitivity * (parts.sum() - np.abs(dual_coef).sum())
         value += intercept * excess + 0.5 * stiffness * excess**2
@@ -84,17 +85,16 @@ def quasi_newton(
         record(intermediate_result.x)
 
     def record(parts):
-        dual_coef, projection, distances, excess = latest[parts.tobytes()]
+        nonlocal is_finished
+        point, distances, excess = latest[parts.tobytes()]
         latest.clear()
         shifted = intercept + stiffness * excess
-        primal = problem.primal(projection.matrix, distances, shifted)
-        result.improve_primal(primal, projection, shifted)
+        result.improve_primal(problem.primal_point(point.projection, distances, shifted))
         if problem.fit_intercept:
-            dual_coef = problem.feasible(dual_coef)
-            projection = problem.cone.project(problem.stationary_matrix(dual_coef))
-        result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
-        result.record(problem, callback)
-        if result.is_solved(problem, tol) or result.stopped_by_callback:
+            point = problem.dual_point(problem.feasible(point.dual_coef))
+        result.improve_dual(point)
+        is_finished = result.record(problem, tol, callback)
+        if is_finished:
             raise StopIteration
 
     while result.n_iter < max_iter:
@@ -120,7 +120,7 @@ def quasi_newton(
             lagrangian(parts)
             with suppress(StopIteration):
                 record(parts)
-        if result.is_solved(problem, tol) or result.stopped_by_callback:
+        if is_finished:
             break
         shift = stiffness * (parts[:n_pairs] - parts[n_pairs:]).sum()
         if result.n_iter == before + 1 and intercept + shift == intercept:

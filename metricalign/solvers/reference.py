@@ -83,7 +83,7 @@ def cvxpy_reference(
         )
     # In units in which the squared lengths and the objective are about 1.
     size = float(operator.squared_lengths.mean()) or 1.0
-    value = float(problem.weights @ problem.loss.value(0 * problem.relations, problem.relations))
+    value = float(problem.weights @ problem.loss.value(0 * problem.targets, problem.targets))
     value = value or 1.0
     differences = operator.differences().astype(np.float64) / np.sqrt(size)
     if operator.is_diagonal:
@@ -97,7 +97,7 @@ def cvxpy_reference(
     prediction = cvxpy.Variable(operator.n_pairs)
     fit = prediction == products @ entries + intercept
     objective = 0.5 / size**2 * cvxpy.sum_squares(matrix - size * problem.prior)
-    objective += problem.loss.expression(prediction, problem.relations, problem.weights)
+    objective += problem.loss.expression(prediction, problem.targets, problem.weights)
     task = cvxpy.Problem(
         cvxpy.Minimize(objective / value), [fit, *problem.cone.constraints(matrix / size)]
     )
@@ -110,14 +110,10 @@ def cvxpy_reference(
             f"{conic_solver} found no solution (status {task.status!r}). Use another conic "
             "solver, or solver='auto'."
         )
-    solution = problem.cone.project((matrix.value / size).astype(operator.dtype))
+    solution = problem.cone.project(matrix.value / size)
     distances = problem.distances(solution.matrix)
-    result = SolverResult(solution)
-    b = float(intercept.value)
-    result.improve_primal(problem.primal(solution.matrix, distances, b), solution, b)
-    dual_coef = problem.feasible(value * fit.dual_value)
-    projection = problem.cone.project(problem.stationary_matrix(dual_coef))
-    result.improve_dual(problem.dual(dual_coef, projection), dual_coef)
-    result.record(problem, callback)
+    result = SolverResult(problem.primal_point(solution, distances, float(intercept.value)))
+    result.improve_dual(problem.dual_point(problem.feasible(value * fit.dual_value)))
+    result.record(problem, tol, callback)
     result.n_iter = task.solver_stats.num_iters or 1
     return result

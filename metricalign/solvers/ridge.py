@@ -14,37 +14,104 @@ with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint, SolverResult
 from metricalign.solvers.semismooth_newton import LARGEST_SYSTEM
 
-__all__ = ["coefficient_ridge"]
+__all__ = ["CoefficientRidgeProblem", "coefficient_ridge"]
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientRidgeProblem(AlignmentProblem):
+    """The ridge problem above; `dual_coef` of its points holds a.
+
+    Parameters
+    ----------
+    operator, relations, weights, loss, cone, fit_intercept, prior, basis
+        See `AlignmentProblem`; the loss must be squared, without intercept and prior.
+    C : float, default=1.0
+        Weight of one pair, part of `weights`.
+    """
+
+    C: float = 1.0
+
+    @property
+    def scale(self) -> NDArray:
+        """The sqrt(c_p), with which pairs are multiplied."""
+        return np.sqrt(self.weights)
+
+    def tells_from_prior(self, point: PrimalPoint, gap: float) -> bool:
+        """True: the norm of the metric is no term of the objective."""
+        return True
+
+    def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
+        """Points of the coefficients a: as they stand, and of their residual."""
+        primal_matrix = self.operator.adjoint(coefficients).astype(np.float64, copy=False)
+        projection = self.cone.project(primal_matrix)
+        distances = self.distances(primal_matrix)
+        residual = self.scale * (self.targets - distances)
+        penalty = float(np.sum(coefficients**2 / self.weights))
+        primal = PrimalPoint(
+            projection, distances, 0.0, 0.5 * float(residual @ residual) + 0.5 * self.C * penalty
+        )
+        combination = self.operator.adjoint(self.scale * residual).astype(np.float64, copy=False)
+        image = self.scale * self.distances(combination)
+        value = float(self.scale * self.targets @ residual) - 0.5 * float(residual @ residual)
+        value -= float(image @ image) / (2 * self.C)
+        return primal, DualPoint(
+            coefficients, combination, combination, self.cone.project(combination), value
+        )
+
+    def reweighted(self, factor: float) -> Self:
+        """Problem with another C; see `AlignmentProblem.reweighted`."""
+        return replace(self, weights=factor * self.weights, C=factor * self.C)
+
+    def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
+        """Points of a result in double precision; see `AlignmentProblem.reevaluated`."""
+        return self.in_double_precision().points(result.dual_coef)
+
+    def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
+        """Bound on the rounding error of the gap; see `AlignmentProblem.rounding`."""
+        unit = np.finfo(np.float64).eps * (8 + np.sqrt(self.operator.n_pairs))
+        scale, resolution = self.scale, self.operator.resolution
+        residual = np.abs(scale * (self.targets - primal.distances))
+        target = np.abs(scale * self.targets)
+        error = scale * np.linalg.norm(primal.matrix) * resolution + unit * target
+        of_primal = float(residual @ error + error @ error) + unit * abs(primal.value)
+        # norm(image)^2 / 2 C is the difference of the other terms and the value.
+        image = float(target @ residual) + 0.5 * float(residual @ residual) + abs(dual.value)
+        error = scale * np.linalg.norm(dual.combination) * resolution
+        of_dual = 2 * unit * image + np.sqrt(2 * image / self.C) * np.linalg.norm(error)
+        return float(of_primal + of_dual + error @ error / self.C)
 
 
 def coefficient_ridge(
-    problem: AlignmentProblem,
-    C: float,
+    problem: CoefficientRidgeProblem,
     *,
     tol: float,
     max_iter: int,
+    dual_coef: NDArray | None = None,
     callback: Callable[[SolverResult], bool] | None = None,
 ) -> SolverResult:
     """Solve the ridge problem above: directly if it is small, else by LSMR.
 
     Parameters
     ----------
-    problem : AlignmentProblem
-        Operator, relations and weights c_p; the loss must be squared, without intercept.
-    C : float
-        Weight of one pair, part of c_p.
+    problem : CoefficientRidgeProblem
+        What to solve.
     tol : float
         Relative duality gap to reach.
     max_iter : int
         Iterations at most.
+    dual_coef : ndarray of shape (n_pairs,) or None, default=None
+        Not used: neither method starts from a solution nearby.
     callback : callable or None, default=None
         Called once, with the result.
 
@@ -53,24 +120,20 @@ def coefficient_ridge(
     result : SolverResult
         Its `dual_coef` holds a.
     """
-    operator = problem.operator
-    scale = np.sqrt(problem.weights)
-    target = scale * problem.relations
+    operator, scale = problem.operator, problem.scale
+    target = scale * problem.targets
     n_products = operator.n_features * (operator.n_features + 1) // 2
     if min(operator.n_pairs, n_products) <= LARGEST_SYSTEM:
-        solution, kernel = _solve_directly(problem, scale, target, C, n_products)
-        n_iter, bounds = 1, _bounds(kernel, target, C, solution)
+        solution, n_iter = _solve_directly(problem, scale, target, problem.C, n_products), 1
     else:
 
         def kernel(vector):
             return scale * operator.distances(operator.adjoint(scale * vector))
 
-        solution, n_iter, bounds = _solve_iteratively(kernel, target, C, tol, max_iter)
-    coefficients = scale * solution
-    projection = problem.cone.project(operator.adjoint(coefficients))
-    result = SolverResult(projection, dual_coef=coefficients)
-    result.primal, result.dual = bounds
-    result.record(problem, callback)
+        solution, n_iter = _solve_iteratively(kernel, target, problem.C, tol, max_iter)
+    primal, dual = problem.points(scale * solution)
+    result = SolverResult(primal, dual)
+    result.record(problem, tol, callback)
     result.n_iter = n_iter
     return result
 
@@ -85,7 +148,7 @@ def _bounds(kernel, target, C, solution):
 
 
 def _solve_iteratively(kernel, target, C, tol, max_iter):
-    """Solution by LSMR, ever more accurate until the gap is small, its iterations and bounds."""
+    """Solution by LSMR, ever more accurate until the gap is small, and its iterations."""
     system = LinearOperator((len(target),) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
     # The gap falls with the square of the residual that LSMR looks at.
     accuracy = 1e-3 * np.sqrt(tol)
@@ -99,21 +162,19 @@ def _solve_iteratively(kernel, target, C, tol, max_iter):
         primal, dual = _bounds(kernel, target, C, solution)
         is_exact = accuracy <= np.finfo(float).eps
         if primal - dual <= tol * primal or n_iter >= max_iter or is_exact:
-            return solution, n_iter, (primal, dual)
+            return solution, n_iter
         accuracy *= 0.1
 
 
 def _solve_directly(problem, scale, target, C, n_products):
-    """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix, and the product with G."""
+    """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix."""
     operator = problem.operator
     differences = operator.differences().astype(np.float64)
     projection = problem.cone.project(problem.prior)
     if operator.n_pairs <= n_products:
         gram = scale[:, None] * projection.gram(differences) * scale
         eigenvalues, vectors = linalg.eigh(gram)
-        solution = vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
-        return solution, lambda vector: gram @ vector
+        return vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
     products = scale[:, None] * projection.products(differences)
     eigenvalues, vectors = linalg.eigh(products.T @ products)
-    solution = products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))
-    return solution, lambda vector: products @ (products.T @ vector)
+    return products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))

@@ -78,18 +78,15 @@ def newton(
     result : SolverResult
     """
     state = _State(problem, dual_coef)
-    result = SolverResult(state.projection)
+    result = SolverResult(state.primal_point())
     for _ in range(max_iter):
-        stationary = problem.stationary_matrix(state.dual_coef)
-        dual = problem.dual(state.dual_coef, problem.cone.project(stationary))
-        result.improve_dual(dual, state.dual_coef)
-        primal = problem.primal(state.projection.matrix, state.distances, state.intercept)
-        result.improve_primal(primal, state.projection, state.intercept)
-        result.record(problem, callback)
-        if result.is_solved(problem, tol) or result.stopped_by_callback:
+        dual = problem.dual_point(state.dual_coef)
+        result.improve_dual(dual)
+        result.improve_primal(state.primal_point())
+        if result.record(problem, tol, callback):
             break
-        is_solved = state.value - (dual - state.pull()) <= _PULL_SHARE * result.gap
-        if not is_solved and state.step(stationary):
+        is_solved = state.value - (dual.value - state.pull()) <= _PULL_SHARE * result.gap
+        if not is_solved and state.step(dual.stationary):
             continue
         if not state.loosen():
             break
@@ -133,6 +130,10 @@ class _State:
             - self.pull()
         )
 
+    def primal_point(self):
+        """The current metric."""
+        return self.problem.primal_point(self.projection, self.distances, self.intercept)
+
     def pull(self):
         """What the pull to the center costs the current dual coefficients."""
         if self.rho == 0:
@@ -140,8 +141,8 @@ class _State:
         return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
 
     def loosen(self):
-        """Move the center to the dual coefficients and pull less; False at the limit."""
-        if self.rho <= self.smallest_rho:
+        """Move the center to the dual coefficients and pull less; False where nothing moves."""
+        if self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
         self.center = self.dual_coef
         self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)
