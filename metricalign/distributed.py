@@ -385,6 +385,11 @@ class DistributedPairOperator:
         """Shape of the matrices that are mapped."""
         return (self.n_features,) * (1 if self.is_diagonal else 2)
 
+    @property
+    def resolution(self) -> NDArray:
+        """Rounding error of the distances of a matrix; see `PairOperator.resolution`."""
+        return self._fill(np.empty(self.n_pairs), _resolution)
+
     def astype(self, dtype: type) -> Self:
         """Operator in another precision; see `PairOperator.astype`."""
         from dask import delayed
@@ -392,9 +397,10 @@ class DistributedPairOperator:
         operator = copy(self)
         if operator.dtype != dtype:
             operator.dtype = np.dtype(dtype)
-            operator.squared_lengths = self.squared_lengths.astype(dtype)
             convert = delayed(_astype)
             operator._blocks = _persisted(convert(block, dtype) for block in self._blocks)
+            operator.squared_lengths = np.empty(self.n_pairs, dtype=dtype)
+            operator._fill(operator.squared_lengths, _squared_lengths)
         return operator
 
     def restricted(self, subset: NDArray) -> Self:
@@ -568,6 +574,10 @@ def _block(rows, pairs, is_diagonal):
 
 def _squared_lengths(block):
     return block.squared_lengths
+
+
+def _resolution(block):
+    return block.resolution
 
 
 def _astype(block, dtype):

@@ -353,10 +353,10 @@ class RAMLSVR(_SVRMetricLearner):
     def _cone(self):
         return Symmetric()
 
-    def _make_problem(self, *parts):
+    def _make_problem(self, **parts):
         if self.nu is None:
-            return super()._make_problem(*parts)
-        return NuAlignmentProblem(*parts, nu=self.nu)
+            return super()._make_problem(**parts)
+        return NuAlignmentProblem(**parts, nu=self.nu)
 
     def _solver(self):
         solver = super()._solver()
@@ -471,10 +471,10 @@ class RAMLKRR(LinearMetricLearner):
         scale = float(scale)
         return super()._weight_of_pair(scale * scale if self.penalty == "coefficients" else scale)
 
-    def _make_problem(self, *parts):
+    def _make_problem(self, **parts):
         if self.penalty == "metric":
-            return super()._make_problem(*parts)
-        return CoefficientRidgeProblem(*parts, C=self.C_)
+            return super()._make_problem(**parts)
+        return CoefficientRidgeProblem(**parts, C=self.C_)
 
     def _solver(self):
         return newton if self.penalty == "metric" else coefficient_ridge

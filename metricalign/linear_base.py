@@ -260,18 +260,18 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             operator = PairOperator(X, pairs)
             prior = None if prior is None else prior[: len(rows), : len(rows)]
         return self._make_problem(
-            operator,
-            self.relations_,
-            self.C_ * weights,
-            loss,
-            cone,
-            getattr(self, "fit_intercept", False),
-            prior,
-            basis,
+            operator=operator,
+            relations=self.relations_,
+            weights=self.C_ * weights,
+            loss=loss,
+            cone=cone,
+            fit_intercept=getattr(self, "fit_intercept", False),
+            prior=prior,
+            basis=basis,
         )
 
-    def _make_problem(self, *parts) -> AlignmentProblem:
-        return AlignmentProblem(*parts)
+    def _make_problem(self, **parts: Any) -> AlignmentProblem:
+        return AlignmentProblem(**parts)
 
     def _keeps_span(self, cone) -> bool:
         """Whether the optimum is in the span of the samples but for a multiple of the identity."""
@@ -387,7 +387,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         fitted = {
             "matrix_": sparse.diags_array(matrix) if matrix.ndim == 1 else matrix,
             "components_": components,
-            "intercept_": float(result.intercept + problem.offset),
+            "intercept_": float(result.intercept),
             "dual_coef_": result.dual_coef,
             "objective_": result.primal,
             "dual_gap_": result.relative_gap,

@@ -1,3 +1,4 @@
+from dataclasses import fields, replace
 from functools import cache, partial
 from itertools import product
 from typing import NamedTuple
@@ -24,8 +25,12 @@ from metricalign.operators import PairOperator
 from metricalign.solvers import SOLVERS as ALL_SOLVERS
 from metricalign.solvers import (
     AlignmentProblem,
+    CoefficientRidgeProblem,
+    NuAlignmentProblem,
+    PrimalPoint,
     SolverResult,
     accelerated_gradient,
+    certify,
     coefficient_ridge,
     cvxpy_reference,
     newton,
@@ -34,6 +39,7 @@ from metricalign.solvers import (
     quasi_newton,
     ridge,
     semismooth_newton,
+    solve,
 )
 from metricalign.solvers import nu as nu_module
 
@@ -1130,10 +1136,25 @@ def nu_value(parts, M, b, epsilon, nu):
     return 0.5 * np.sum((M - parts.prior) ** 2) + nu * parts.weights.sum() * epsilon + fit
 
 
+def nu_problem(problem, nu):
+    given = {
+        field.name: getattr(problem, field.name) for field in fields(AlignmentProblem) if field.init
+    }
+    return NuAlignmentProblem(**given, nu=nu)
+
+
+def ridge_problem(problem, C):
+    given = {
+        field.name: getattr(problem, field.name) for field in fields(AlignmentProblem) if field.init
+    }
+    return CoefficientRidgeProblem(**given, C=C)
+
+
 def solve_nu(case, nu, **options):
-    problem = problem_of(case)
+    problem = nu_problem(problem_of(case), nu)
     options = {"solver": newton, "tol": 1e-5, "max_iter": 1000} | options
-    return nu_svr(problem, nu, **options), problem.loss.epsilon
+    result = nu_svr(problem, **options)
+    return result, problem.epsilon_of(result.primal_point)
 
 
 @pytest.mark.parametrize("nu", [0.1, 0.3, 0.6])
@@ -1253,7 +1274,7 @@ def test_nu_svr_with_a_tube_of_half_the_range_learns_the_zero_metric():
     t = np.tile([-1.0, 1.0], 10)
     for C in (1.0, 100.0):
         problem = simple_problem(1e-2 * Z, t, C, fit_intercept=True)
-        result = nu_svr(problem, 0.5, solver=newton, tol=1e-8, max_iter=500)
+        result = nu_svr(nu_problem(problem, 0.5), solver=newton, tol=1e-8, max_iter=500)
         # Every coefficient would be at most C / 2 at the optimum: the value is that of M = 0.
         assert result.primal <= 0.5 * C * 20 * (1 + 1e-7)
         assert result.relative_gap <= 1e-6
@@ -1271,7 +1292,7 @@ def test_coefficient_ridge_has_a_closed_form(n_pairs, d, C, is_weighted):
         textbook = np.linalg.solve(K @ K + np.eye(n_pairs) / C, K @ t)
         assert_allclose(a, textbook, rtol=1e-9)
     problem = simple_problem(Z, t, C * w, loss=Squared())
-    result = coefficient_ridge(problem, C, tol=1e-10, max_iter=100)
+    result = coefficient_ridge(ridge_problem(problem, C), tol=1e-10, max_iter=100)
     assert_allclose(result.dual_coef, a, rtol=1e-6, atol=1e-8)
     assert_allclose(result.matrix, np.einsum("p,pi,pj->ij", a, Z, Z), atol=1e-8)
     value = 0.5 * np.sum(a**2 / w) + 0.5 * C * w @ (K @ a - t) ** 2
@@ -1286,7 +1307,7 @@ def test_large_coefficient_ridge_is_certified(monkeypatch, C):
     monkeypatch.setattr("metricalign.solvers.ridge.LARGEST_SYSTEM", 2)
     Z, t, w = random_differences(40, 3)
     problem = simple_problem(Z, t, C * w, loss=Squared())
-    result = coefficient_ridge(problem, C, tol=1e-6, max_iter=1000)
+    result = coefficient_ridge(ridge_problem(problem, C), tol=1e-6, max_iter=1000)
     K = (Z @ Z.T) ** 2
     a = np.linalg.solve(np.diag(1 / (C * w)) + K @ np.diag(w) @ K, K @ (w * t))
     value = 0.5 * np.sum(a**2 / w) + 0.5 * C * w @ (K @ a - t) ** 2
@@ -1310,7 +1331,7 @@ def test_coefficient_ridge_takes_the_smaller_side(monkeypatch, n_pairs):
     monkeypatch.setattr(ridge.linalg, "eigh", recorded)
     Z, t, w = random_differences(n_pairs, 3)
     problem = simple_problem(Z, t, w, loss=Squared())
-    assert coefficient_ridge(problem, 1.0, tol=1e-6, max_iter=10).n_iter == 1
+    assert coefficient_ridge(ridge_problem(problem, 1.0), tol=1e-6, max_iter=10).n_iter == 1
     assert sizes == [min(n_pairs, 6)]
 
 
@@ -1319,10 +1340,10 @@ def test_coefficient_ridge_stops_at_max_iter(monkeypatch):
     Z, t, w = random_differences(40, 3)
     problem = simple_problem(Z, t, w, loss=Squared())
     monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 6)
-    exact = coefficient_ridge(problem, 1.0, tol=1e-6, max_iter=2)
+    exact = coefficient_ridge(ridge_problem(problem, 1.0), tol=1e-6, max_iter=2)
     assert exact.relative_gap <= 1e-9
     monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
-    result = coefficient_ridge(problem, 1.0, tol=1e-9, max_iter=2)
+    result = coefficient_ridge(ridge_problem(problem, 1.0), tol=1e-9, max_iter=2)
     assert result.n_iter == 2
     assert result.dual <= exact.primal * (1 + 1e-9) <= result.primal * (1 + 2e-9)
     assert result.relative_gap > 1e-6
@@ -1689,7 +1710,9 @@ def test_units_do_not_matter(solver, cone, loss, what):
 @pytest.mark.parametrize("what", ["samples", "relations"])
 @pytest.mark.parametrize("case", [NU_CASES[1], NU_CASES[3]], ids=str)
 def test_units_do_not_matter_to_nu_svr(case, what):
-    solve = partial(nu_svr, nu=0.3, solver=newton, tol=1e-4, max_iter=1000)
+    def solve(problem):
+        return nu_svr(nu_problem(problem, 0.3), solver=newton, tol=1e-4, max_iter=1000)
+
     assert_units_do_not_matter(case, what, solve)
 
 
@@ -1808,13 +1831,12 @@ def test_problem_keeps_what_it_was_given():
     prior = np.diag([1.0, 2.0, 3.0])
     problem = simple_problem(Z, t, c, loss=Squared(), prior=prior)
     assert problem.spread == pytest.approx(np.std(t))
-    at_zero = c @ (t**2 / 2)
-    assert problem.rounding == pytest.approx(1e-14 * (at_zero + 7))
+    assert problem.size == pytest.approx(c @ (t**2 / 2) + 7)
     assert simple_problem(Z, np.full(30, -3.0), c).spread == 3
     assert simple_problem(Z, np.zeros(30), c).spread == 1
     assert_array_equal(simple_problem(Z, t, c).prior, np.zeros((3, 3)))
     single = simple_problem(Z, t, c, dtype=np.float32)
-    assert single.prior.dtype == np.float32
+    assert single.prior.dtype == np.float64
     assert single.distances(np.eye(3, dtype=np.float32)).dtype == np.float64
 
 
@@ -1861,61 +1883,147 @@ def test_certificate_of_a_single_precision_solve_is_in_double_precision(fit_inte
     )
     result = newton(problem, tol=1e-3, max_iter=100)
     single = result.primal, result.dual
-    problem.certify(result)
-    M = result.matrix.astype(np.float64)
+    certify(problem, result)
     assert (result.primal, result.dual) != single
-    # The samples are centred in single precision.
-    assert result.primal == pytest.approx(primal_of(case, exact, M, result.intercept), rel=1e-6)
-    assert result.dual == pytest.approx(dual_of(case, exact, result.dual_coef), rel=1e-6)
-    # Nothing to do in double precision, or without dual coefficients.
+    M = result.matrix
+    assert M.dtype == np.float64
+    assert result.primal == pytest.approx(primal_of(case, exact, M, result.intercept), rel=1e-12)
+    assert result.dual == pytest.approx(dual_of(case, exact, result.dual_coef), rel=1e-12)
+    assert 0 < result.rounding < 1e-10 * result.primal
+    # In double precision the points stay.
     double = problem_of(case)
-    for each, coef in [(double, result.dual_coef), (problem, None)]:
-        kept = SolverResult(result.projection, 0.0, coef, primal=3.0, dual=-7.0)
-        each.certify(kept)
-        assert (kept.primal, kept.dual) == (3.0, -7.0)
+    result = newton(double, tol=1e-3, max_iter=100)
+    points = result.primal_point, result.dual_point
+    certify(double, result)
+    assert (result.primal_point, result.dual_point) == points
+
+
+def test_single_precision_goes_on_in_double_where_rounding_stops_it():
+    case = Case("epsilon_insensitive", "positive_semidefinite", True, False, False, "wine", 1.0)
+    problem = problem_of(case, np.float32)
+    seen = []
+
+    def solver(problem, **options):
+        seen.append(problem.operator.dtype)
+        return newton(problem, **options)
+
+    result = solve(problem, solver, tol=1e-11, max_iter=500)
+    assert seen == [np.float32, np.float64]
+    assert result.is_solved(problem, 1e-11)
+    assert result.n_iter == len(result.history) > 1
+    passes = [entry[0] for entry in result.history]
+    assert passes == sorted(passes)
+    exact = newton(problem_of(case), tol=1e-11, max_iter=500)
+    assert np.linalg.norm(result.matrix - exact.matrix) < 1e-4 * np.linalg.norm(exact.matrix)
 
 
 def test_result_keeps_the_best():
     Z, t, c = random_differences()
     problem = simple_problem(Z, t, c)
-    first, second = (problem.cone.project(k * np.eye(3)) for k in (1.0, 2.0))
-    result = SolverResult(first)
-    assert (result.primal, result.dual, result.gap) == (np.inf, -np.inf, np.inf)
-    result.improve_primal(5.0, second, 1.5)
-    result.improve_primal(6.0, first, 2.5)
+
+    def primal(value, size, b):
+        projection = problem.cone.project(size * np.eye(3))
+        return PrimalPoint(projection, problem.distances(projection.matrix), b, b, value)
+
+    def dual(value, coef):
+        return replace(problem.dual_point(coef), value=value)
+
+    result = SolverResult(primal(7.0, 1.0, 0.5))
+    assert (result.primal, result.dual, result.gap) == (7.0, -np.inf, np.inf)
+    assert result.dual_coef is None
+    result.improve_primal(primal(5.0, 2.0, 1.5))
+    result.improve_primal(primal(6.0, 1.0, 2.5))
     assert (result.primal, result.intercept) == (5.0, 1.5)
     assert_array_equal(result.matrix, 2 * np.eye(3))
-    result.improve_dual(4.0, t)
-    result.improve_dual(3.0, c)
+    result.improve_dual(dual(4.0, t))
+    result.improve_dual(dual(3.0, c))
     assert result.dual == 4
     assert result.dual_coef is t
-    problem.distances(np.eye(3))
-    result.record(problem, None)
-    assert result.rounding == problem.rounding
+    before = problem.n_passes
+    assert not result.record(problem, 0.1)
     assert (result.gap, result.relative_gap) == (1.0, 0.2)
-    assert (result.n_iter, result.n_passes, result.stopped_by_callback) == (1, 1.0, False)
+    assert (result.n_iter, result.n_passes, result.stopped_by_callback) == (1, before, False)
     problem.distances(np.eye(3))
-    result.record(problem, lambda seen: seen is result)
+    assert result.record(problem, 0.1, lambda seen: seen is result)
     assert result.stopped_by_callback is True
-    assert result.history == [(1.0, 5.0, 4.0), (2.0, 5.0, 4.0)]
+    assert result.history == [(before, 5.0, 4.0), (before + 1, 5.0, 4.0)]
     assert result.n_iter == 2
-    # A gap within the rounding counts as zero.
-    result.dual = result.primal - 0.5 * problem.rounding
-    assert result.relative_gap == 0
+    assert result.record(problem, 0.2)
+    # No gap is below the rounding of the two values, and there is no point in going on.
+    result.improve_dual(dual(np.nextafter(5.0, 0), t))
+    assert result.record(problem, 0.0)
+    assert result.gap == result.rounding > 5.0 - result.dual
+    assert result.relative_gap > 0
 
 
-@pytest.mark.parametrize(("dual", "is_refused"), [(5.0049, False), (5.0051, True), (9.0, True)])
+@pytest.mark.parametrize(("dual", "is_refused"), [(1.00049, False), (1.0051, True), (2.0, True)])
 def test_dual_value_above_the_primal_value_is_refused(dual, is_refused):
-    """Up to a thousandth, of rounding in single precision."""
+    """Up to a thousandth it is taken for rounding, and then is the gap."""
     Z, t, c = random_differences()
     problem = simple_problem(Z, t, c)
-    result = SolverResult(problem.cone.project(np.eye(3)), primal=5.0, dual=dual)
-    if not is_refused:
-        result.record(problem, None)
-        assert result.relative_gap == 0
-        return
-    with pytest.raises(ValueError, match=r"dual value .* above the primal value 5.*cannot be"):
-        result.record(problem, None)
+    result = newton(problem, tol=1e-9, max_iter=100)
+    result.dual_point = replace(result.dual_point, value=dual * result.primal)
+    if is_refused:
+        with pytest.raises(ValueError, match=r"dual value .* above the primal value.*cannot be"):
+            certify(problem, result)
+    else:
+        certify(problem, result)
+        assert result.relative_gap == pytest.approx(dual - 1, rel=1e-6)
+
+
+def test_result_without_bounds_is_refused():
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c)
+    result = newton(problem, tol=1e-9, max_iter=100)
+    for point in (None, replace(result.dual_point, value=np.nan)):
+        result.dual_point = point
+        with pytest.raises(ValueError, match=r"range of numbers. Scale X"):
+            certify(problem, result)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e7, 1e11])
+@pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared", "squared_epsilon_insensitive"])
+def test_offset_that_the_intercept_takes_changes_nothing(loss, offset):
+    Z, t, c = random_differences()
+    # Multiples of a power of two: adding the offset rounds nothing.
+    t = np.round(t * 2**8) / 2**8
+    near, far = (
+        newton(
+            simple_problem(
+                Z,
+                t + shift,
+                c,
+                loss=LOSSES[loss](),
+                fit_intercept=True,
+                cone="positive_semidefinite",
+            ),
+            tol=1e-8,
+            max_iter=200,
+        )
+        for shift in (0.0, offset)
+    )
+    assert_allclose(far.matrix, near.matrix, rtol=1e-6, atol=1e-9)
+    assert far.intercept - offset == pytest.approx(near.intercept, abs=1e-14 * offset + 1e-6)
+    assert far.relative_gap <= 1e-8
+
+
+@pytest.mark.parametrize("cone", [cone for cone in CONES if cone not in DIAGONAL])
+def test_rounding_of_the_bounds_is_known(cone):
+    """Against values in extended precision, where the terms are far larger than the objective."""
+    rng = np.random.default_rng(0)
+    wide = np.longdouble
+    for size in (1e-3, 1.0, 1e4):
+        Z, t, c = random_differences()
+        A = rng.normal(size=(3, 3))
+        prior = size * (A @ A.T)
+        problem = simple_problem(Z, t, 1e-4 * c, loss=Squared(), cone=cone, prior=prior)
+        result = newton(problem, tol=1e-6, max_iter=200)
+        certify(problem, result)
+        M = result.matrix.astype(wide)
+        a = np.einsum("pi,ij,pj->p", Z.astype(wide), M, Z.astype(wide))
+        value = ((M - prior) ** 2).sum() / 2 + (1e-4 * c) @ (a - t) ** 2 / 2
+        assert abs(value - result.primal) <= result.rounding
+        assert result.rounding <= 1e-6 * max(result.primal, problem.floor)
 
 
 @pytest.mark.parametrize("side", [-1, 1])
@@ -1980,8 +2088,8 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
     rng = np.random.default_rng(0)
     budget = 0.3 * parts.weights.sum()
     for size in (0.1, 1.0, 10.0):
-        search = nu_module._Search(problem, 0.3)
-        assert search.budget == pytest.approx(budget)
+        search = nu_module._Search(nu_problem(problem, 0.3))
+        assert search.problem.budget == pytest.approx(budget)
         # At first: beta = 0, and the tube that holds every error.
         prior = project_semidefinite(parts.prior)
         errors = parts.relations - parts.distances(prior)
@@ -1995,13 +2103,16 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
             lambda e, M=prior, b=b: nu_value(parts, M, b, e, 0.3), bounds=(0, reach)
         )
         assert start == pytest.approx(exact.fun, rel=1e-5)
-        assert search.epsilon == pytest.approx(exact.x, abs=1e-3)
+        epsilon = search.problem.epsilon_of(search.result.primal_point)
+        assert epsilon == pytest.approx(exact.x, abs=1e-3)
         M = project_semidefinite(prior + 0.01 * size * np.diag(rng.normal(size=len(prior))))
-        search.result = SolverResult(search.result.projection)
-        search.improve_primal(problem.cone.project(M), b)
+        M = problem.cone.project(M)
+        distances, shift = problem.distances(M.matrix), b - problem.offset
+        search.result = SolverResult(search.problem.primal_point(M, distances, shift))
+        M, epsilon = M.matrix, search.problem.epsilon_of(search.result.primal_point)
         exact = minimize_scalar(lambda e, M=M, b=b: nu_value(parts, M, b, e, 0.3), bounds=(0, 9))
         assert search.result.primal == pytest.approx(exact.fun, rel=1e-5)
-        assert search.result.primal == pytest.approx(nu_value(parts, M, b, search.epsilon, 0.3))
+        assert search.result.primal == pytest.approx(nu_value(parts, M, b, epsilon, 0.3))
         beta = size * parts.weights * rng.uniform(-0.5, 0.5, len(parts.weights))
         beta = np.clip(beta, -parts.weights, parts.weights)
         search.improve_dual(beta)
@@ -2015,29 +2126,28 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
 def test_nu_of_one_needs_no_tube():
     """The sum of all weights, taken in another order, may be below W by rounding."""
     parts, problem = parts_of(NU_CASES[3]), problem_of(NU_CASES[3])
-    search = nu_module._Search(problem, 1.0)
+    problem = nu_problem(problem, 1.0)
     rng = np.random.default_rng(0)
     for _ in range(20):
         projection = problem.cone.project(np.diag(rng.normal(size=len(parts.prior))))
-        search.result = SolverResult(projection)
-        search.improve_primal(projection, 0.1)
+        distances = problem.distances(projection.matrix)
+        point = problem.primal_point(projection, distances, 0.1 - problem.offset)
         value = nu_value(parts, projection.matrix, 0.1, 0.0, 1.0)
-        assert search.result.primal == pytest.approx(value, rel=1e-12)
+        assert point.value == pytest.approx(value, rel=1e-12)
 
 
 def test_nu_svr_in_single_precision_is_certified_in_double():
     case = NU_CASES[1]
     parts = parts_of(case)
-    problem = problem_of(case, np.float32)
-    result = nu_svr(problem, 0.3, solver=newton, tol=1e-3, max_iter=500)
-    epsilon = problem.loss.epsilon
-    assert result.matrix.dtype == np.float32
+    problem = nu_problem(problem_of(case, np.float32), 0.3)
+    result = solve(problem, partial(nu_svr, solver=newton), tol=1e-3, max_iter=500)
+    epsilon = problem.epsilon_of(result.primal_point)
     exact, _ = solve_nu(case, 0.3)
-    assert result.relative_gap <= 2e-3
+    assert result.relative_gap <= 1e-3
     assert result.primal == pytest.approx(exact.primal, rel=1e-3)
-    assert result.dual <= exact.primal * (1 + 1e-5)
-    primal = nu_value(parts, result.matrix.astype(float), result.intercept, epsilon, 0.3)
-    assert result.primal == pytest.approx(primal, rel=1e-4)
+    assert result.dual <= exact.primal * (1 + 1e-9)
+    primal = nu_value(parts, result.matrix, result.intercept, epsilon, 0.3)
+    assert result.primal == pytest.approx(primal, rel=1e-9)
 
 
 @each_solver

@@ -53,14 +53,12 @@ def projected_gradient(
     latest = problem.dual_point(
         problem.feasible(np.zeros(operator.n_pairs) if dual_coef is None else dual_coef)
     )
-    point, point_stationary, projection = latest.dual_coef, latest.stationary, latest.projection
-    result = None
+    point, projection = latest.dual_coef, latest.projection
+    distances = problem.distances(projection.matrix)
+    result = SolverResult(problem.primal_point(projection, distances, intercept))
     for _ in range(max_iter):
-        distances = problem.distances(projection.matrix)
         intercept, candidate, _ = problem.balanced(distances, point, lipschitz, intercept)
-        primal = problem.primal_point(projection, distances, intercept)
-        result = result or SolverResult(primal)
-        result.improve_primal(primal)
+        result.improve_primal(problem.primal_point(projection, distances, intercept))
         previous, latest = latest, problem.dual_point(candidate)
         result.improve_dual(latest)
         if result.record(problem, tol, callback):
@@ -72,8 +70,9 @@ def projected_gradient(
         weight = float((momentum - 1) / next_momentum)
         momentum = next_momentum
         point = latest.dual_coef + weight * change
-        point_stationary = latest.stationary + weight * (latest.stationary - previous.stationary)
-        projection = cone.project(point_stationary)
+        stationary = latest.stationary + weight * (latest.stationary - previous.stationary)
+        projection = cone.project(stationary)
+        distances = problem.distances(projection.matrix)
     return result
 
 

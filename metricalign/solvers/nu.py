@@ -67,7 +67,7 @@ class NuAlignmentProblem(AlignmentProblem):
 
     def epsilon_of(self, point: PrimalPoint) -> float:
         """The epsilon that is best for a metric and an intercept: a quantile of the errors."""
-        return self._epsilon(point.distances + point.intercept)
+        return self._epsilon(point.distances + point.shift)
 
     def within_budget(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients made small enough to be feasible."""
@@ -78,7 +78,7 @@ class NuAlignmentProblem(AlignmentProblem):
         errors = np.abs(predictions - self.targets)
         order = np.argsort(errors)[::-1]
         outside = np.cumsum(self.weights[order])
-        position = np.searchsorted(outside, self.budget)
+        position = int(np.searchsorted(outside, self.budget))
         return float(errors[order[min(position, len(order) - 1)]])
 
     def _weighted_loss(self, predictions) -> float:
@@ -168,7 +168,7 @@ class _Search:
             self.high = (epsilon, excess, step.dual_coef)
         point = step.primal_point
         self.result.improve_primal(
-            self.problem.primal_point(point.projection, point.distances, point.intercept)
+            self.problem.primal_point(point.projection, point.distances, point.shift)
         )
         self.improve_dual(step.dual_coef)
         if self.low is not None:

@@ -43,6 +43,8 @@ class PrimalPoint:
         <M, T_p> of the pairs.
     intercept : float
         b.
+    shift : float
+        b less the offset of the problem.
     value : float
         Objective.
     """
@@ -50,6 +52,7 @@ class PrimalPoint:
     projection: Projection
     distances: NDArray
     intercept: float
+    shift: float
     value: float
 
     @property
@@ -120,8 +123,9 @@ class AlignmentProblem:
     loss: Loss
     cone: Cone
     fit_intercept: bool
-    prior: NDArray | None = None
+    prior: Any = None
     basis: NDArray | None = None
+    _n_passes_before: float = field(init=False, default=0.0)
 
     def __post_init__(self):
         # A matrix is small beside the samples, and kept in double precision.
@@ -203,12 +207,13 @@ class AlignmentProblem:
         """Whether a metric is further from the prior, in the objective, than the gap."""
         return gap < self.penalty(point.matrix)
 
-    def primal_point(
-        self, projection: Projection, distances: NDArray, intercept: float
-    ) -> PrimalPoint:
-        """Primal point of a matrix in the cone whose distances are known."""
-        value = self.penalty(projection.matrix) + self._weighted_loss(distances + intercept)
-        return PrimalPoint(projection, distances, intercept, value)
+    def primal_point(self, projection: Projection, distances: NDArray, shift: float) -> PrimalPoint:
+        """Primal point of a matrix in the cone whose distances are known, and of b - offset."""
+        intercept = shift + self.offset
+        # What rounding leaves of it.
+        shift = intercept - self.offset
+        value = self.penalty(projection.matrix) + self._weighted_loss(distances + shift)
+        return PrimalPoint(projection, distances, intercept, shift, value)
 
     def dual_point(self, dual_coef: NDArray) -> DualPoint:
         """Dual point of feasible coefficients."""
@@ -244,11 +249,9 @@ class AlignmentProblem:
         matrix_unit = _EPS * (8 + math.sqrt(self.operator.n_features))
         prior, resolution = np.linalg.norm(self.prior), self.operator.resolution
         metric = np.linalg.norm(primal.matrix)
-        # The intercept is returned with the offset, and rounded so.
-        scale = np.abs(self.targets) + abs(primal.intercept)
-        errors = metric * resolution + _EPS * scale
+        errors = metric * resolution + _EPS * (np.abs(self.targets) + abs(primal.shift))
         change = math.sqrt(2 * self.penalty(primal.matrix))
-        of_primal = self._loss_rounding(primal.distances + primal.intercept, errors)
+        of_primal = self._loss_rounding(primal.distances + primal.shift, errors)
         of_primal += unit * abs(primal.value) + matrix_unit * (metric + prior) * change
 
         projection = np.linalg.norm(dual.projection.matrix)
@@ -262,7 +265,7 @@ class AlignmentProblem:
         of_dual += unit * (2 * float(sizes @ np.abs(self.targets)) + abs(dual.value))
         if self.fit_intercept:
             imbalance = abs(dual.dual_coef.sum()) + _EPS * sizes.sum()
-            of_dual += imbalance * (abs(primal.intercept) + self.spread)
+            of_dual += imbalance * (abs(primal.shift) + self.spread)
         return float(of_primal + of_dual)
 
     def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
@@ -271,7 +274,7 @@ class AlignmentProblem:
         double = self.in_double_precision()
         projection = double.cone.project(result.primal_point.matrix)
         distances = double.distances(projection.matrix)
-        primal = double.primal_point(projection, distances, result.primal_point.intercept)
+        primal = double.primal_point(projection, distances, result.primal_point.shift)
         return primal, double.dual_point(result.dual_point.dual_coef)
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
@@ -414,7 +417,7 @@ class SolverResult:
 
     @property
     def intercept(self) -> float:
-        """The b of the best primal value, without the offset of the problem."""
+        """The b of the best primal value."""
         return self.primal_point.intercept
 
     @property
@@ -568,10 +571,6 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
     if not problem.is_double:
         primal, dual = problem.reevaluated(result)
         problem = problem.in_double_precision()
-    # What is left of the intercept where the offset is added to it.
-    intercept = (primal.intercept + problem.offset) - problem.offset
-    if intercept != primal.intercept:
-        primal = problem.primal_point(primal.projection, primal.distances, intercept)
     rounding = problem.rounding(primal, dual)
     excess = dual.value - primal.value
     # The account of rounding is of its size, not a proof.

@@ -58,9 +58,8 @@ class CoefficientRidgeProblem(AlignmentProblem):
         distances = self.distances(primal_matrix)
         residual = self.scale * (self.targets - distances)
         penalty = float(np.sum(coefficients**2 / self.weights))
-        primal = PrimalPoint(
-            projection, distances, 0.0, 0.5 * float(residual @ residual) + 0.5 * self.C * penalty
-        )
+        value = 0.5 * float(residual @ residual) + 0.5 * self.C * penalty
+        primal = PrimalPoint(projection, distances, 0.0, 0.0, value)
         combination = self.operator.adjoint(self.scale * residual).astype(np.float64, copy=False)
         image = self.scale * self.distances(combination)
         value = float(self.scale * self.targets @ residual) - 0.5 * float(residual @ residual)
@@ -75,6 +74,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
 
     def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
         """Points of a result in double precision; see `AlignmentProblem.reevaluated`."""
+        assert result.dual_coef is not None
         return self.in_double_precision().points(result.dual_coef)
 
     def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
