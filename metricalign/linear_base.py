@@ -253,11 +253,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "the relations, or sample_weight."
             )
         if isinstance(getattr(self, "prior", None), str):
-            prior = prior * (spread / mean_squared_length)
+            # Of the samples as they were given.
+            lengths = operator.astype(np.float64).squared_lengths
+            prior = prior * (spread / float(np.average(lengths, weights=weights)))
         basis = None
         if may_use_span and len(rows) < n_features:
-            X, basis = _in_span(X)
-            operator = PairOperator(X, pairs)
+            coordinates, basis = _in_span(X)
+            operator = PairOperator(coordinates, pairs, dtype=X.dtype)
             prior = None if prior is None else prior[: len(rows), : len(rows)]
         return self._make_problem(
             operator=operator,
@@ -509,8 +511,11 @@ def _threadpools() -> ThreadpoolController:
 
 
 def _in_span(X) -> tuple[NDArray, NDArray]:
-    """Coordinates of fewer samples than features in the span of their differences, its basis."""
-    X = X.toarray() if sparse.issparse(X) else X
+    """Coordinates of fewer samples than features in the span of their differences, its basis.
+
+    Both in double precision: what is certified must be of the samples as they were given.
+    """
+    X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
     return np.ascontiguousarray(coordinates.T), basis
 
