@@ -536,6 +536,6 @@ def components_of(
         return sparse.csr_array((scales, (rows, order[:n_kept])), shape=shape)
     components = (eigenvectors[:, :n_kept] * scales).T
     if basis is not None:
-        components = components @ basis.T
+        components = components @ basis.T.astype(matrix.dtype, copy=False)
     largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
     return components * np.where(largest < 0, -1, 1).astype(matrix.dtype)[:, None]

@@ -264,13 +264,16 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 "numbers beyond the range of float64. Scale X, for example with StandardScaler, "
                 "the relations, or sample_weight."
             )
-        basis = None
+        basis, samples = None, operator
         if may_use_span and len(rows) < n_features:
-            X, basis = _in_span(X)
-            operator = PairOperator(X, pairs)
+            coordinates, basis = _in_span(X)
+            operator = PairOperator(coordinates, pairs, dtype=X.dtype)
         if isinstance(getattr(self, "prior", None), str):
-            ones = np.ones(operator.n_features)
-            prior = (ones if cone.is_diagonal else np.diag(ones)) * (spread / mean_squared_length)
+            # Of the samples as they were given.
+            lengths = samples.astype(np.float64).squared_lengths
+            size = spread / float(np.average(lengths, weights=weights))
+            prior = np.full(operator.n_features, size)
+            prior = prior if cone.is_diagonal else np.diag(prior)
         return self._make_problem(
             operator=operator,
             relations=self.relations_,
@@ -517,8 +520,11 @@ def _threadpools() -> ThreadpoolController:
 
 
 def _in_span(X) -> tuple[NDArray, NDArray]:
-    """Coordinates of fewer samples than features in the span of their differences, its basis."""
-    X = X.toarray() if sparse.issparse(X) else X
+    """Coordinates of fewer samples than features in the span of their differences, its basis.
+
+    Both in double precision: what is certified must be of the samples as they were given.
+    """
+    X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
     return np.ascontiguousarray(coordinates.T), basis
 

@@ -39,6 +39,9 @@ class PairOperator:
     is_diagonal : bool, default=False
         Whether to map diagonal matrices only, which are then written as their diagonals, of
         shape (n_features,), here and in all methods.
+    dtype : type or None, default=None
+        float32 or float64, in which it works; that of X if None. `astype` comes back to X as it
+        was given.
 
     Attributes
     ----------
@@ -58,7 +61,14 @@ class PairOperator:
            [4., 8.]])
     """
 
-    def __init__(self, X: NDArray | sparse.csr_array, pairs: NDArray, *, is_diagonal: bool = False):
+    def __init__(
+        self,
+        X: NDArray | sparse.csr_array,
+        pairs: NDArray,
+        *,
+        is_diagonal: bool = False,
+        dtype: type | None = None,
+    ):
         is_used = np.zeros(X.shape[0], dtype=bool)
         is_used[pairs] = True
         pairs = (np.cumsum(is_used) - 1)[pairs]
@@ -66,11 +76,11 @@ class PairOperator:
         self._given, self._mean = X, 0.0
         if not sparse.issparse(X):
             self._mean = X.mean(axis=0, dtype=np.float64)
-        self._X = X = self._centred(X.dtype)
-        if X.dtype == np.float64:
+        self.dtype = np.dtype(X.dtype if dtype is None else dtype)
+        self._X = X = self._centred(self.dtype)
+        if self.dtype == np.float64:
             self._given, self._mean = X, 0.0
         self.n_features = X.shape[1]
-        self.dtype = X.dtype
         self.is_diagonal = is_diagonal
         self.n_passes = 0.0
         self._whole, self._share = self, 1.0
