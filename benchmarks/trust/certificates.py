@@ -48,8 +48,8 @@ START, END = "<!-- certificates.py -->\n", "<!-- end of certificates.py -->\n"
 #: Refusals of problems that have no metric, and when they are true.
 NO_METRIC: dict[str, Callable[[Drawn], bool]] = {
     # Or so near that the squares are zero in the type of X.
-    "samples of every pair are identical": lambda drawn: not np.any(
-        drawn.differences.astype(drawn.X.dtype) ** 2
+    "samples of every pair are identical": lambda drawn: (
+        not np.any(drawn.differences.astype(drawn.X.dtype) ** 2)
     ),
     "fit_intercept=True does not go": lambda drawn: len({*np.sign(drawn.used_relations)}) == 1,
     "is not below the largest relation": lambda drawn: drawn.loss == "one_sided",
