@@ -36,13 +36,13 @@ from metricalign import (
     RelationAlignment,
 )
 from metricalign.base import EmbeddingLearner, MetricLearner
-from metricalign.cones import CONES
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
 from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
 from metricalign.pair_classification import PairClassifier
 from metricalign.pairs import NearestPairs
+from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS
 
@@ -53,8 +53,12 @@ CONFIGURATIONS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
     # RAMLNCSVR has the pair matrices, which take longest.
-    *(RelationAlignment(cone=cone) for cone in CONES if cone not in ("symmetric", "pair_matrices")),
-    RelationAlignment(cone="above_prior", prior="identity"),
+    *(
+        RelationAlignment(regularizer=regularizer)
+        for regularizer in REGULARIZERS
+        if regularizer not in ("symmetric", "pair_matrices")
+    ),
+    RelationAlignment(regularizer="above_prior", prior="identity"),
     *(
         RelationAlignment(loss=loss, **LOSS_OPTIONS.get(loss, {}))
         for loss in LOSSES
@@ -386,11 +390,11 @@ def test_matrix_is_the_sum_over_the_pairs(estimator, suited):
     if has(estimator, "prior") and estimator.prior is not None:
         return
     learner = precise(estimator).fit(X, y)
-    cone = estimator._cone()
-    operator = PairOperator(X, learner.pairs_, is_diagonal=cone.is_diagonal)
-    cone = cone.bound(operator, np.zeros(operator.matrix_shape))
-    matrix = cone.project(operator.adjoint(learner.dual_coef_)).matrix
-    found = learner.matrix_.diagonal() if cone.is_diagonal else learner.matrix_
+    regularizer = estimator._regularizer()
+    operator = PairOperator(X, learner.pairs_, is_diagonal=regularizer.is_diagonal)
+    regularizer = regularizer.bound(operator, np.zeros(operator.matrix_shape))
+    matrix = regularizer.project(operator.adjoint(learner.dual_coef_)).matrix
+    found = learner.matrix_.diagonal() if regularizer.is_diagonal else learner.matrix_
     assert np.linalg.norm(found - matrix) <= 2 * learner.metric_error_bound_ + 1e-9
     assert learner.converged_
     assert 0 <= learner.dual_gap_ <= learner.tol
@@ -1034,8 +1038,8 @@ BAD_PARAMETERS = [
     ("penalty", "none"),
     ("loss", "hinged"),
     ("loss", 3),
-    ("cone", "ice"),
-    ("cone", None),
+    ("regularizer", "ice"),
+    ("regularizer", None),
     ("relation", "unrelated"),
     ("relation", 3),
     ("relation", "jaccard"),

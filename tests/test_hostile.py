@@ -27,8 +27,8 @@ from metricalign import (
     RelationAlignment,
 )
 from metricalign.base import EmbeddingLearner, components_of
-from metricalign.cones import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.linear_base import LinearMetricLearner
+from metricalign.regularizers import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.relations import resolve_relation
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
@@ -188,10 +188,15 @@ def test_the_judge_is_not_fooled(monkeypatch):
         RAMLKRR(),
         RAMLKRR(penalty="coefficients"),
         RAMLNCSVR(),
-        RelationAlignment(cone="above_prior"),
+        RelationAlignment(regularizer="above_prior"),
         *(
-            RelationAlignment(cone=cone, prior="identity")
-            for cone in ("symmetric", "positive_semidefinite", "above_prior", "pair_matrices")
+            RelationAlignment(regularizer=regularizer, prior="identity")
+            for regularizer in (
+                "symmetric",
+                "positive_semidefinite",
+                "above_prior",
+                "pair_matrices",
+            )
         ),
     ],
     ids=str,
@@ -202,8 +207,8 @@ def test_fewer_samples_than_features_are_solved_in_their_span(estimator, stored,
     y = X[:, 0] ** 2 + X[:, 1]
     estimator.set_params(tol=1e-9)
     learner = clone(estimator).fit(stored(X), y)
-    for cone in (Symmetric, PositiveSemidefinite, AbovePrior, PairMatrices):
-        monkeypatch.setattr(cone, "keeps_span", False)
+    for regularizer in (Symmetric, PositiveSemidefinite, AbovePrior, PairMatrices):
+        monkeypatch.setattr(regularizer, "keeps_span", False)
     expected = clone(estimator).fit(X, y)
     size = np.linalg.norm(expected.matrix_)
     assert np.linalg.norm(learner.matrix_ - expected.matrix_) <= 1e-5 * size
@@ -242,9 +247,9 @@ def test_unit_of_the_weights_does_not_matter(factor):
 def test_matrices_that_do_not_fit_are_refused_before_they_are_made():
     X = sparse.eye_array(1_000_000, format="csr")
     for samples in (X, X[:5]):
-        with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*cone='diagonal'"):
+        with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*regularizer='diagonal'"):
             PSDSVR().fit(samples, np.arange(samples.shape[0]) / 7)
-    assert RelationAlignment(cone="diagonal").fit(X[:30], np.arange(30.0)).converged_
+    assert RelationAlignment(regularizer="diagonal").fit(X[:30], np.arange(30.0)).converged_
 
 
 def test_a_constant_target_of_many_labels_is_named_in_few_words():

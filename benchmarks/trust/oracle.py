@@ -53,7 +53,7 @@ class Problem:
     weights: NDArray
     loss: str
     epsilon: LONG
-    cone: str
+    regularizer: str
     fit_intercept: bool
     prior: NDArray
     nu: float | None
@@ -64,11 +64,21 @@ class Problem:
 
     def __post_init__(self):
         z = self.differences
-        self.products = z**2 if self.cone == "diagonal" else z[:, :, None] * z[:, None, :]
+        self.products = z**2 if self.regularizer == "diagonal" else z[:, :, None] * z[:, None, :]
 
     @classmethod
     def of(
-        cls, X, pairs, relations, weights, loss, epsilon, cone, fit_intercept, prior=None, nu=None
+        cls,
+        X,
+        pairs,
+        relations,
+        weights,
+        loss,
+        epsilon,
+        regularizer,
+        fit_intercept,
+        prior=None,
+        nu=None,
     ) -> Problem:
         """Problem in the user's units: everything as it was given, C in the weights."""
         X = X.astype(LONG)
@@ -84,7 +94,7 @@ class Problem:
         degree = 2 if loss in QUADRATIC else 1
         d = z.shape[1]
         prior = np.zeros((d, d), LONG) if prior is None else np.asarray(prior).astype(LONG)
-        if cone == "diagonal":
+        if regularizer == "diagonal":
             prior = np.diag(prior).copy()
         matrix_unit = scale / length_unit**2
         return cls(
@@ -93,7 +103,7 @@ class Problem:
             weights.astype(LONG) * scale**degree / matrix_unit**2,
             loss,
             LONG(epsilon) / scale,
-            cone,
+            regularizer,
             fit_intercept,
             prior / matrix_unit,
             nu,
@@ -117,7 +127,7 @@ class Problem:
     # Values
 
     def distances(self, M):
-        axes = 1 if self.cone == "diagonal" else 2
+        axes = 1 if self.regularizer == "diagonal" else 2
         return np.tensordot(self.products, M.astype(LONG), axes)
 
     def adjoint(self, beta):
@@ -158,7 +168,7 @@ class Problem:
         return change + exact_sum(self.weights * np.maximum(*changes))
 
     def distances_of_sizes(self, M):
-        axes = 1 if self.cone == "diagonal" else 2
+        axes = 1 if self.regularizer == "diagonal" else 2
         return np.tensordot(np.abs(self.products), np.abs(M), axes)
 
     def dual(self, beta) -> LONG:
@@ -178,7 +188,7 @@ class Problem:
             "hinge": lambda: beta * t,
         }[self.loss]()
         # 1/2 norm(M0)^2 - 1/2 norm(M0 + E)^2, without the cancellation of a large prior.
-        along = D if self.cone == "above_prior" else E
+        along = D if self.regularizer == "above_prior" else E
         penalty = exact_sum(self.prior * along) + exact_sum(E**2) / 2
         return exact_sum(gain) - penalty
 
@@ -219,29 +229,29 @@ class Problem:
 
     def polar_part(self, S):
         """A matrix N of the polar cone near S - P(S), so that norm(S - N) >= norm(P(S))."""
-        if self.cone == "symmetric":
+        if self.regularizer == "symmetric":
             return np.zeros_like(S)
-        if self.cone == "diagonal":
+        if self.regularizer == "diagonal":
             return np.minimum(S, 0)
-        if self.cone == "pair_matrices":
+        if self.regularizer == "pair_matrices":
             residual = S - self.nearest_of_pairs(S)[0]
             squared = np.sum(self.differences**2, axis=1)
             used = squared > 0
             excess = np.max(self.distances(residual)[used] / squared[used], initial=LONG(0))
             return residual - max(excess, LONG(0)) * np.eye(len(S), dtype=LONG)
-        values, vectors = eigen(S - self.prior if self.cone == "above_prior" else S)
+        values, vectors = eigen(S - self.prior if self.regularizer == "above_prior" else S)
         kept = values < 0
         return (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
 
     def project(self, S):
         """A matrix of the cone, near the projection of S."""
-        if self.cone == "symmetric":
+        if self.regularizer == "symmetric":
             return S
-        if self.cone == "diagonal":
+        if self.regularizer == "diagonal":
             return np.maximum(S, 0)
-        if self.cone == "pair_matrices":
+        if self.regularizer == "pair_matrices":
             return self.nearest_of_pairs(S)[0]
-        base = self.prior if self.cone == "above_prior" else 0 * S
+        base = self.prior if self.regularizer == "above_prior" else 0 * S
         values, vectors = eigen(S - base)
         kept = values > 0
         if np.all(values >= 0):
@@ -280,7 +290,7 @@ class Problem:
 
     def distance_to_cone(self, M):
         """Frobenius norm of what has to be added to a matrix to be in the cone."""
-        outside = M - self.project(M) if self.cone == "pair_matrices" else self.polar_part(M)
+        outside = M - self.project(M) if self.regularizer == "pair_matrices" else self.polar_part(M)
         return np.sqrt(exact_sum(outside**2))
 
     # Candidates
@@ -433,10 +443,10 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     T, prior = problem.products.astype(float), problem.prior.astype(float)
     column, row = np.tril_indices(d)
     root = np.where(row == column, 1.0, math.sqrt(2))
-    if problem.cone != "diagonal":
+    if problem.regularizer != "diagonal":
         # The order and the weights of Clarabel's triangles.
         T, prior = T[:, row, column] * root, prior[row, column] * root
-    is_nu, is_pairs = problem.nu is not None, problem.cone == "pair_matrices"
+    is_nu, is_pairs = problem.nu is not None, problem.regularizer == "pair_matrices"
     sizes = [len(prior), int(problem.fit_intercept), P, int(is_nu), P * is_pairs]
     ends = np.cumsum(sizes)
     matrix, intercept, slack, tube, coef = map(slice, ends - sizes, ends)
@@ -448,20 +458,20 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     unit = 1 / max(1.0, c.max())
     parts: list = []
 
-    def constrain(cone, bound, **blocks):
+    def constrain(regularizer, bound, **blocks):
         """Add bound - (sum of block times variables) in cone."""
         A = np.zeros((len(bound), ends[-1]))
         places = {"M": matrix, "b": intercept, "u": slack, "tube": tube, "mu": coef}
         for name, block in blocks.items():
             A[:, places[name]] = block
-        parts.append((A, bound, cone(len(bound))))
+        parts.append((A, bound, regularizer(len(bound))))
 
     def shortfall(sign, bound):
         """Slack of at least sign times the prediction less a bound."""
         sign = np.broadcast_to(sign, (P,))[:, None]
         exact = problem.loss == "squared"
-        cone = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
-        constrain(cone, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
+        regularizer = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
+        constrain(regularizer, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
 
     epsilon = 0.0 if is_nu else float(problem.epsilon)
     if problem.loss == "squared":
@@ -478,26 +488,26 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     if is_nu:
         constrain(clarabel.NonnegativeConeT, np.zeros(1), tube=-1.0)
     none, eye = np.zeros(len(prior)), np.eye(len(prior))
-    if problem.cone == "diagonal":
+    if problem.regularizer == "diagonal":
         constrain(clarabel.NonnegativeConeT, none, M=-eye)
     elif is_pairs:
         squared = np.maximum(np.sum(problem.differences**2, axis=1).astype(float), 1e-300)
         constrain(clarabel.ZeroConeT, none, M=-eye, mu=T.T / squared)
         constrain(clarabel.NonnegativeConeT, np.zeros(P), mu=-np.eye(P))
-    elif problem.cone != "symmetric":
-        bound = -prior if problem.cone == "above_prior" else none
+    elif problem.regularizer != "symmetric":
+        bound = -prior if problem.regularizer == "above_prior" else none
         constrain(lambda _: clarabel.PSDTriangleConeT(d), bound, M=-eye)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_iter, settings.max_threads = 100, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-13
-    blocks, bounds, cones = zip(*parts, strict=True)
+    blocks, bounds, regularizers = zip(*parts, strict=True)
     solved = clarabel.DefaultSolver(
         sparse.csc_array(np.diag(unit * quadratic)),
         unit * linear,
         sparse.csc_array(np.vstack(blocks)),
         np.concatenate(bounds),
-        list(cones),
+        list(regularizers),
         settings,
     ).solve()
     x, z = np.array(solved.x)[matrix], np.array(solved.z) / unit
@@ -507,7 +517,7 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
         "one_sided": lambda: first,
         "hinge": lambda: t * first,
     }.get(problem.loss, lambda: first - second)()
-    if problem.cone == "diagonal":
+    if problem.regularizer == "diagonal":
         return x, beta
     M = np.zeros((d, d))
     M[row, column] = M[column, row] = x / root
