@@ -49,7 +49,8 @@ class RelationAlignment(LinearMetricLearner):
     cone : str or Cone, default="symmetric"
         "symmetric", "positive_semidefinite", "pair_matrices" (nonnegative combinations of the
         z_p z_p^T), "diagonal" (nonnegative: a weight for each feature, in memory that grows
-        with the number of features and not its square), "above_prior" (M - M0 positive
+        with the number of features and not its square; features that the pairs do not speak of
+        weigh 0, or as all do with ``prior="identity"``), "above_prior" (M - M0 positive
         semidefinite), or an object of `metricalign.cones`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
@@ -96,7 +97,8 @@ class RelationAlignment(LinearMetricLearner):
         sparse array for ``cone="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
         M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
-        array for ``cone="diagonal"``.
+        array for ``cone="diagonal"``. With fewer samples than features it is kept in factors and
+        made each time it is asked for.
     coef_ : ndarray of shape (n_pairs,)
         mu, with M = sum_p mu_p z_p z_p^T; for ``cone="pair_matrices"`` only.
     intercept_ : float

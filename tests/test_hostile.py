@@ -166,7 +166,7 @@ def test_the_judge_is_not_fooled(monkeypatch):
         {"intercept_": lambda learner: learner.intercept_ + 1},
         {"dual_coef_": lambda learner: 0.5 * learner.dual_coef_},
         {"dual_coef_": lambda learner: 1 + learner.dual_coef_},
-        {"matrix_": lambda learner: learner.matrix_ + 1e-3 * np.abs(learner.matrix_).max()},
+        {"_solved": lambda learner: (1.001 * learner.matrix_ + 1e-3, None, 0.0)},
         {"components_": lambda learner: 0 * learner.components_},
         {"components_": lambda learner: np.nan * learner.components_},
         {"converged_": lambda learner: False},
@@ -241,10 +241,13 @@ def test_unit_of_the_weights_does_not_matter(factor):
 
 def test_matrices_that_do_not_fit_are_refused_before_they_are_made():
     X = sparse.eye_array(1_000_000, format="csr")
-    for samples in (X, X[:5]):
+    for samples, prior in ((X, None), (X[:5], "identity")):
         with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*cone='diagonal'"):
-            PSDSVR().fit(samples, np.arange(samples.shape[0]) / 7)
-    assert RelationAlignment(cone="diagonal").fit(X[:30], np.arange(30.0)).converged_
+            PSDSVR(prior=prior).fit(samples, np.arange(samples.shape[0]) / 7)
+    advised = RelationAlignment(cone="diagonal", prior="identity")
+    assert advised.fit(X[:30], np.arange(30.0)).converged_
+    # The metric of few samples has few factors.
+    assert PSDSVR().fit(X[:5], np.arange(5) / 7).components_.shape[0] <= 5
 
 
 def test_a_constant_target_of_many_labels_is_named_in_few_words():
