@@ -4,7 +4,9 @@ The inputs and the judge are those of benchmarks/trust, which has more of both.
 """
 
 import importlib
+import pickle
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +216,33 @@ def test_fewer_samples_than_features_are_solved_in_their_span(estimator, stored,
         expected.components_.T @ expected.components_,
         atol=1e-5 * size,
     )
+
+
+def test_matrix_of_few_samples_stays_in_factors():
+    X = np.random.default_rng(0).normal(size=(20, 3000))
+    tracemalloc.start()
+    learner = PSDSVR().fit(X, X[:, 0])
+    learner.transform(X), learner.score(X, X[:, 0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.2 * 8 * 3000**2
+    assert len(pickle.dumps(learner)) < 0.2 * 8 * 3000**2
+    np.testing.assert_allclose(learner.matrix_, learner.get_mahalanobis_matrix(), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_components", [None, 3, 20, 0.5])
+def test_components_of_a_span_and_a_multiple_of_the_identity(n_components):
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(30, 6)))[0]
+    inside = np.diag([5.0, 3.0, 1.5, 0.5, 0.0, -2.0])
+    matrix = basis @ (inside - np.eye(6)) @ basis.T + np.eye(30)
+    found = components_of(inside, n_components, basis, outside=1.0)
+    expected = components_of((matrix + matrix.T) / 2, n_components)
+    assert found.shape == expected.shape
+    if n_components in (None, 3):  # which ones of equal eigenvalues is not determined
+        np.testing.assert_allclose(found.T @ found, expected.T @ expected, atol=1e-12)
+    np.testing.assert_allclose((found**2).sum(axis=1), (expected**2).sum(axis=1))
+    np.testing.assert_allclose(found @ found.T, np.diag((found**2).sum(axis=1)), atol=1e-12)
 
 
 def test_eigenvalues_of_rounding_are_no_components():

@@ -27,6 +27,7 @@ topic_words = random_state.choice(np.arange(50, 5000), (5, 300))
 
 
 def write(topic):
+    """Make up a text of a topic."""
     n_words = random_state.integers(40, 150)
     common = random_state.choice(words, n_words, p=frequency / frequency.sum())
     special = words[random_state.choice(topic_words[topic], n_words // 7)]
@@ -39,10 +40,10 @@ train, test, y, y_test = train_test_split(texts, topics, random_state=0)
 
 # %%
 # A weight for each word, ``cone="diagonal"``, is learned from the words in which near texts differ.
-# All others would weigh nothing, and most words are such, were it not for ``prior="identity"``, which
-# leaves them their weight. A full metric has too many entries for so many words. It is learned from some hundred
-# directions, by ``TruncatedSVD``, which takes sparse samples, or by `DiscriminantAlignment`, which
-# works in the span of the texts.
+# All others would weigh nothing, and most words are such, were it not for ``prior="identity"``,
+# which leaves them their weight. A full metric has too many entries for so many words. It is
+# learned from some hundred directions, by ``TruncatedSVD``, which takes sparse samples, or by
+# `DiscriminantAlignment`, which works in the span of the texts.
 
 models = {
     "Euclid": [],
