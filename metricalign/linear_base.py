@@ -90,6 +90,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             return _in_features(matrix, basis, outside)
         return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
 
+    def _eigenvalues(self) -> NDArray:
+        """Eigenvalues of `matrix_`, from its factors."""
+        matrix, basis, outside = self._solved
+        if basis is None:
+            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
+        others = np.full(len(basis) - len(matrix), outside)
+        return np.concatenate([np.linalg.eigvalsh(matrix), others])
+
     @property
     def _objective_has_metric(self) -> bool:
         """Whether 1/2 norm(M)^2 is a term of the objective."""
