@@ -44,10 +44,11 @@ __all__ = ["LinearMetricLearner", "check_path"]
 # pair is 1: benchmarks/quality/defaults.py shows what else does.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# Matrices that are alive at once while a problem is solved, as tracemalloc measured it.
-_MATRICES_OF_A_SOLVE = 8
-# And where they become the metric of the features.
-_MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 2, 6
+# Matrices that are alive at once, as tracemalloc measured it: while a problem is solved, with the
+# components, and with a prior.
+_MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
+# In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
+_ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
 
 # Up to so many features threads do not pay: on busy cores they mostly wait for each other.
 _FEATURES_OF_ONE_THREAD = 100
@@ -88,6 +89,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         if basis is not None:
             return _in_features(matrix, basis, outside)
         return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
+
+    def _eigenvalues(self) -> NDArray:
+        """Eigenvalues of `matrix_`, from its factors."""
+        matrix, basis, outside = self._solved
+        if basis is None:
+            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
+        others = np.full(len(basis) - len(matrix), outside)
+        return np.concatenate([np.linalg.eigvalsh(matrix), others])
 
     def _loss(self) -> Loss:
         raise NotImplementedError
@@ -226,9 +235,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         is_distributed = isinstance(X, DistributedSamples)
         may_use_span = not is_distributed and self._keeps_span(regularizer)
         if not regularizer.is_diagonal:
-            n_dimensions = min(n_samples, n_features) if may_use_span else n_features
             has_prior = getattr(self, "prior", None) is not None
-            _check_memory(n_features, n_dimensions, has_prior, X.dtype)
+            _check_memory(X, may_use_span and n_samples < n_features, has_prior)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -539,18 +547,24 @@ def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
     return metric
 
 
-def _check_memory(n_features, n_dimensions, has_prior, dtype) -> None:
-    """Refuse matrices that this machine has no room for, before any is made."""
-    n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
-    n_entries = _MATRICES_OF_A_SOLVE * n_dimensions**2 + n_matrices * n_features**2
-    needed = n_entries * dtype.itemsize
+def _check_memory(X, is_in_span, has_prior) -> None:
+    """Refuse arrays that this machine has no room for, before any is made."""
+    n_samples, n_features = X.shape
+    if is_in_span:
+        n_entries = _MATRICES_OF_A_SOLVE * n_samples**2
+        n_entries += _ARRAYS_OF_A_SPAN * n_samples * n_features
+        n_entries += _MATRICES_BESIDE_A_SPAN * n_features**2 if has_prior else 0
+    else:
+        n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
+        n_entries = (_MATRICES_OF_A_SOLVE + n_matrices) * n_features**2
+    needed = n_entries * X.dtype.itemsize
     available = machine_memory()
     if needed > available:
         raise MemoryError(
-            f"X has {n_features:,} features, and matrices of as many rows and columns need about "
-            f"{needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. Reduce the "
-            "features first, for example with PCA or TruncatedSVD, or use "
-            "RelationAlignment(regularizer='diagonal')."
+            f"X has {n_samples:,} samples of {n_features:,} features, and the matrices of a fit "
+            f"need about {needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. "
+            "Reduce the features first, with TruncatedSVD, which takes sparse X, or PCA; or learn "
+            "a weight for each, with RelationAlignment(regularizer='diagonal', prior='identity')."
         )
 
 
