@@ -165,7 +165,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
 
-    def _images_to_compare(self, X) -> NDArray:
+    def _images_to_compare(self, X) -> Any:
         """Images of samples, but for a common offset that would cost their distances digits."""
         images = self.transform(X)
         # Of a frame, which set_output may have made.

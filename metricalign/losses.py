@@ -11,9 +11,10 @@ and maximum entropy models, Machine Learning 85 (2011).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,15 @@ class Conjugate:
     restricted(subset)
         The conjugate over some of the pairs.
     """
+
+    if TYPE_CHECKING:
+        bounds: Any
+        is_strongly_convex: Any = None
+        kink: float
+        value: Callable[[NDArray], float]
+        gradient: Callable[[NDArray], NDArray]
+        proximal: Callable[..., tuple[NDArray, NDArray]]
+        restricted: Callable[[NDArray], Conjugate]
 
 
 @dataclass
@@ -518,7 +528,7 @@ class LogisticConjugate(Conjugate):
 
     target: NDArray
     weight: NDArray
-    is_strongly_convex: ClassVar[bool] = True
+    is_strongly_convex = True
 
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:

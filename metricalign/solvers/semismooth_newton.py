@@ -40,6 +40,8 @@ LARGEST_SYSTEM = 2000
 _RESIDUAL = 1e-6
 # Most products of pairs that are stored: of more pairs, a sample tells nearly the same system.
 _MOST_PRODUCTS = 20_000_000
+# Steps in which the gap has to fall by a hundredth: at the end of what rounding allows it does not.
+_PATIENCE = 100
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
 # Share of the dual coefficients that the search for a step size may leave unbalanced, which halves
@@ -78,11 +80,14 @@ def newton(
     """
     state = _State(problem, dual_coef)
     result = SolverResult(state.primal_point())
+    gaps: list[float] = []
     for _ in range(max_iter):
         dual = problem.dual_point(state.dual_coef)
         result.improve_dual(dual)
         result.improve_primal(state.primal_point())
-        if result.record(problem, tol, callback):
+        gaps.append(result.gap)
+        is_stuck = len(gaps) > _PATIENCE and gaps[-1] > 0.99 * gaps[-_PATIENCE]
+        if result.record(problem, tol, callback) or is_stuck:
             break
         is_solved = state.value - (dual.value - state.pull()) <= _PULL_SHARE * result.gap
         if not is_solved and state.step(dual.stationary):
@@ -108,7 +113,7 @@ class _State:
             # Narrow enough that the free pairs stay few.
             width = min(0.3, 200 / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
-            self.smallest_rho = 1e-10 * np.mean(problem.operator.squared_lengths**2.0)
+            self.smallest_rho = 1e-12 * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
         self.intercept = 0.0
         self.step_size = 0.25
