@@ -132,7 +132,8 @@ class RelationAlignment(LinearMetricLearner):
     objective_ : float
         Value of the problem above at `matrix_` and `intercept_`.
     dual_gap_ : float
-        Bound on how far `objective_` is above the optimum, relative to it.
+        Bound on how far `objective_` is above the optimum, relative to it; or to the rounding of
+        1/2 norm(M0)^2 in float64, where the objective is below that and M is M0 to 8 digits.
     metric_error_bound_ : float
         Bound on the distance of `matrix_` from the optimal M, in the Frobenius norm: the root
         of twice the absolute duality gap.

@@ -439,7 +439,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _warn(self, problem, result):
         if result.stopped_by_callback:
             return
-        name, ran_out = type(self).__name__, result.n_iter >= self.max_iter
+        name = type(self).__name__
+        ran_out = not self.converged_ and result.n_iter >= self.max_iter
         is_told = problem.tells_from_prior(result.primal_point, result.gap)
         is_zero = abs(self.components_).max() == 0
         prior = "its prior" if np.any(problem.prior) else "none"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from oracle import LONG, QUADRATIC
+from oracle import LONG, QUADRATIC, SIGNED
 from scipy import sparse
 
 from metricalign import RAMLKRR, RAMLSVR, RelationAlignment
@@ -278,12 +278,12 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     elif kind == "ridge":
         loss, regularizer = "squared", "symmetric"
         penalty = ("metric", "coefficients")[rng.integers(2)]
-    elif kind == "offset" and loss in ("hinge", "one_sided"):
+    elif kind == "offset" and loss in (*SIGNED, "one_sided"):
         loss = "squared_epsilon_insensitive"
     fit_intercept = bool(rng.random() < 0.6)
     fit_intercept = {"offset": True, "ridge": False}.get(kind, fit_intercept)
     fit_intercept &= loss != "one_sided"
-    t, offset = draw_relations(rng, X, pairs, loss == "hinge", kind != "offset")
+    t, offset = draw_relations(rng, X, pairs, loss in SIGNED, kind != "offset")
     sample_weight = draw_weights(rng, n)
     dtype = np.float32 if rng.random() < 0.35 else np.float64
     largest = float(np.finfo(dtype).max)
@@ -303,7 +303,7 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     if kind in ("path", "warm start"):
         Cs = [C, *(float(C * 10 ** rng.uniform(-3, 3)) for _ in range(2))]
     epsilon = None
-    if loss not in ("squared", "hinge"):
+    if loss not in ("squared", *SIGNED):
         epsilons = {"scale": 3, 0.0: 1, spread * 10 ** rng.uniform(-3, 0.5): 2}
         epsilon = choose(rng, epsilons)
     solver = choose(rng, {"newton": 6, "quasi_newton": 2, "projected_gradient": 2})
