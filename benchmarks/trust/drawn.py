@@ -149,7 +149,7 @@ class Drawn:
         storage = "sparse " if sparse.issparse(self.X) else ""
         weights = "without weights" if self.sample_weight is None else "with weights"
         return (
-            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.cone}, intercept "
+            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.regularizer}, intercept "
             f"{self.fit_intercept}, prior {self.prior_name}, nu {self.nu}, penalty {self.penalty}; "
             f"{self.shape}, {storage}X {self.X.shape} {self.X.dtype} to "
             f"{np.abs(self.dense).max():.1e}; {len(self.pairs)} pairs {weights}, relations "

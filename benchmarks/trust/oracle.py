@@ -173,7 +173,7 @@ class Problem:
         Those are sums of products of the differences, or of `lengths` that are larger.
         """
         lengths = np.abs(self.differences) if lengths is None else lengths
-        sizes = np.diag(np.abs(M)) if self.cone == "diagonal" else np.abs(M)
+        sizes = np.diag(np.abs(M)) if self.regularizer == "diagonal" else np.abs(M)
         size = np.einsum("pi,ij,pj->p", lengths, sizes, lengths)
         offset = self.offset / self.relation_unit
         size += np.abs(b + offset) + np.abs(self.relations + offset)

@@ -39,7 +39,8 @@ texts = [write(topic) for topic in topics]
 train, test, y, y_test = train_test_split(texts, topics, random_state=0)
 
 # %%
-# A weight for each word, ``regularizer="diagonal"``, is learned from the words in which near texts differ.
+# A weight for each word, ``regularizer="diagonal"``, is learned from the words in which near texts
+# differ.
 # All others would weigh nothing, and most words are such, were it not for ``prior="identity"``,
 # which leaves them their weight. A full metric has too many entries for so many words. It is
 # learned from some hundred directions, by ``TruncatedSVD``, which takes sparse samples, or by
