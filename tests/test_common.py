@@ -36,8 +36,8 @@ from metricalign import (
     RAMLSVR,
     RelationAlignment,
 )
-from metricalign.base import EmbeddingLearner, MetricLearner
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import EmbeddingLearner, MetricLearner
 from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
 from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator

@@ -28,8 +28,9 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
 )
-from metricalign.base import EmbeddingLearner, components_of
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import EmbeddingLearner
+from metricalign.learners.components import components_of
 from metricalign.regularizers import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.relations import resolve_relation
 

@@ -22,9 +22,9 @@ from metricalign.pairs import (
     RandomPairs,
     UnionPairs,
     check_pairs,
-    merge_identical_samples,
     resolve_pairs,
 )
+from metricalign.pairs.identical import merge_identical_samples
 
 CLASSES = 3
 STRATEGIES = [

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.base import MetricLearner
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import NEGATIVE, POSITIVE, check_matplotlib, one_axes
 from metricalign.plotting.estimators import matrix_of_distance, metric_learner_of
 

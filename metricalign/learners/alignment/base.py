@@ -22,20 +22,17 @@ from threadpoolctl import ThreadpoolController
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
-from metricalign.base import MetricLearner, components_of, keeps_last_fit, level_of_call
-from metricalign.distributed import (
-    DistributedPairOperator,
-    DistributedSamples,
-    in_memory,
-    is_dask_array,
-    stand_in,
-)
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign._memory import machine_memory
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.components import components_of
 from metricalign.losses import Loss
-from metricalign.operators import PairOperator
-from metricalign.pairs import check_pairs, machine_memory, resolve_pairs
+from metricalign.operators import DistributedPairOperator, PairOperator
+from metricalign.pairs import check_pairs, resolve_pairs
+from metricalign.pairs.distinct import check_magnitude, distinct_samples
+from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, stand_in
 from metricalign.regularizers import Regularizer
 from metricalign.relations import PrecomputedRelation
-from metricalign.samples import check_magnitude, distinct_samples
 from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path"]
@@ -113,7 +110,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples. float32 stays float32. A Dask array stays with its workers, see
-            `metricalign.distributed`.
+            `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
