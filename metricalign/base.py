@@ -412,20 +412,20 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
 
 
 def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
-    """Targets of the samples of positive weight, and of all with others for those of weight 0."""
-    present = np.flatnonzero(sample_weight)
-    if len(present) == 0:
-        raise ValueError("No sample has a positive sample_weight, so there is nothing to fit.")
+    """Targets of the samples of positive weight, and of all with others for those of weight 0.
+
+    Both are as given where too few samples or wrong shapes are left to be told by what follows.
+    """
+    present, n_samples = np.flatnonzero(sample_weight), len(sample_weight)
     if isinstance(relation, str) and relation == "precomputed":
-        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
-        if matrix.shape != (len(sample_weight),) * 2:
-            return y, y  # which is told as it is encoded
-        return matrix[present][:, present], y
+        y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        if len(present) < 2 or y.shape != (n_samples, n_samples):
+            return y, y
+        return y[present][:, present], y
     y = check_targets(y)
-    if y.shape[0] != len(sample_weight):
+    if len(present) < 2 or y.shape[0] != n_samples:
         return y, y
-    rows = np.where(sample_weight > 0, np.arange(len(sample_weight)), present[0])
-    return y[present], y[rows]
+    return y[present], y[np.where(sample_weight > 0, np.arange(n_samples), present[0])]
 
 
 def level_of_call() -> int:

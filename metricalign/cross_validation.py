@@ -38,7 +38,7 @@ class RelationAlignmentCV(LinearMetricLearner):
 
     Parameters
     ----------
-    loss, cone
+    loss, regularizer
         See `RelationAlignment`.
     Cs : int or array-like of float, default=10
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
@@ -80,7 +80,7 @@ class RelationAlignmentCV(LinearMetricLearner):
     >>> from metricalign import RelationAlignmentCV
     >>> X, y = load_wine(return_X_y=True)
     >>> X = StandardScaler().fit_transform(X)
-    >>> learner = RelationAlignmentCV(cone="diagonal", Cs=5).fit(X, y)
+    >>> learner = RelationAlignmentCV(regularizer="diagonal", Cs=5).fit(X, y)
     >>> learner.scores_.shape
     (5, 5)
     """
@@ -100,7 +100,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         self,
         loss: str | Loss = "epsilon_insensitive",
         *,
-        cone: Any = "symmetric",
+        regularizer: Any = "symmetric",
         Cs: int | ArrayLike = 10,
         cv: Any = None,
         scoring: Callable | None = None,
@@ -117,7 +117,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         verbose: int = 0,
     ):
         self.loss = loss
-        self.cone = cone
+        self.regularizer = regularizer
         self.Cs = Cs
         self.cv = cv
         self.scoring = scoring
@@ -134,7 +134,7 @@ class RelationAlignmentCV(LinearMetricLearner):
         self.verbose = verbose
 
     _loss = RelationAlignment._loss
-    _cone = RelationAlignment._cone
+    _regularizer = RelationAlignment._regularizer
 
     def _weight_of_pair(self, scale):
         return float(scale)

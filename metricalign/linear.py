@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign.cones import CONES, Cone, PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.losses import (
     LOSSES,
@@ -18,6 +17,13 @@ from metricalign.losses import (
     Loss,
     OneSided,
     Squared,
+)
+from metricalign.regularizers import (
+    REGULARIZERS,
+    PairMatrices,
+    PositiveSemidefinite,
+    Regularizer,
+    Symmetric,
 )
 from metricalign.solvers import (
     CoefficientRidgeProblem,
@@ -45,19 +51,21 @@ class RelationAlignment(LinearMetricLearner):
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
 
-        min over M in cone, b   1/2 norm(M - M0)^2 + C sum_p w_p loss(z_p^T M z_p + b, t_p).
+        min over M, b   1/2 norm(M - M0)^2 + R(M) + C sum_p w_p loss(z_p^T M z_p + b, t_p).
 
     Parameters
     ----------
     loss : str or Loss, default="epsilon_insensitive"
         "epsilon_insensitive", "squared_epsilon_insensitive", "squared", "one_sided" (without
-        intercept), "hinge" (for relations that are +1 or -1), or an object of
+        intercept), "hinge" and "logistic" (for relations that are +1 or -1), or an object of
         `metricalign.losses`.
-    cone : str or Cone, default="symmetric"
-        "symmetric", "positive_semidefinite", "pair_matrices" (nonnegative combinations of the
-        z_p z_p^T), "diagonal" (nonnegative: a weight for each feature, in memory that grows
-        with the number of features and not its square), "above_prior" (M - M0 positive
-        semidefinite), or an object of `metricalign.cones`.
+    regularizer : str or Regularizer, default="symmetric"
+        Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
+        "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
+        weight for each feature, in memory that grows with the number of features and not its
+        square; features that the pairs do not speak of weigh 0, or as all do with
+        ``prior="identity"``), "above_prior" (M - M0 positive semidefinite), or an object of
+        `metricalign.regularizers`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
         nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of
@@ -100,12 +108,13 @@ class RelationAlignment(LinearMetricLearner):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Linear map: the learned distance is Euclid's after ``X @ components_.T``. A SciPy
-        sparse array for ``cone="diagonal"``.
+        sparse array for ``regularizer="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
         M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
-        array for ``cone="diagonal"``.
+        array for ``regularizer="diagonal"``. With fewer samples than features it is kept in
+        factors and made each time it is asked for.
     coef_ : ndarray of shape (n_pairs,)
-        mu, with M = sum_p mu_p z_p z_p^T; for ``cone="pair_matrices"`` only.
+        mu, with M = sum_p mu_p z_p z_p^T; for ``regularizer="pair_matrices"`` only.
     intercept_ : float
         b.
     C_ : float
@@ -151,7 +160,7 @@ class RelationAlignment(LinearMetricLearner):
     >>> from sklearn.datasets import load_diabetes
     >>> from metricalign import RelationAlignment
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> learner = RelationAlignment(cone="positive_semidefinite").fit(X, y)
+    >>> learner = RelationAlignment(regularizer="positive_semidefinite").fit(X, y)
     >>> learner.relation_.name
     'absolute_difference'
     >>> bool(learner.dual_gap_ <= learner.tol)
@@ -161,14 +170,14 @@ class RelationAlignment(LinearMetricLearner):
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
         "loss": [StrOptions(set(LOSSES)), Loss],
-        "cone": [StrOptions(set(CONES)), Cone],
+        "regularizer": [StrOptions(set(REGULARIZERS)), Regularizer],
     }
 
     def __init__(
         self,
         loss: str | Loss = "epsilon_insensitive",
         *,
-        cone: str | Cone = "symmetric",
+        regularizer: str | Regularizer = "symmetric",
         C: float | Literal["scale"] = "scale",
         relation: Any = "auto",
         pairs: Any = "auto",
@@ -183,7 +192,7 @@ class RelationAlignment(LinearMetricLearner):
         verbose: int = 0,
     ):
         self.loss = loss
-        self.cone = cone
+        self.regularizer = regularizer
         self.C = C
         self.relation = relation
         self.pairs = pairs
@@ -200,8 +209,12 @@ class RelationAlignment(LinearMetricLearner):
     def _loss(self):
         return LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
 
-    def _cone(self):
-        return CONES[self.cone]() if isinstance(self.cone, str) else self.cone
+    def _regularizer(self):
+        return (
+            REGULARIZERS[self.regularizer]()
+            if isinstance(self.regularizer, str)
+            else self.regularizer
+        )
 
 
 class _SVRMetricLearner(LinearMetricLearner):
@@ -351,7 +364,7 @@ class RAMLSVR(_SVRMetricLearner):
         )
         self.nu = nu
 
-    def _cone(self):
+    def _regularizer(self):
         return Symmetric()
 
     def _make_problem(self, **parts):
@@ -465,7 +478,7 @@ class RAMLKRR(LinearMetricLearner):
     def _loss(self):
         return Squared()
 
-    def _cone(self):
+    def _regularizer(self):
         return Symmetric()
 
     def _weight_of_pair(self, scale):
@@ -586,7 +599,7 @@ class RAMLPCSVR(_SVRMetricLearner):
     def _loss(self):
         return OneSided(self.epsilon)
 
-    def _cone(self):
+    def _regularizer(self):
         return Symmetric()
 
 
@@ -647,7 +660,7 @@ class RAMLNCSVR(_SVRMetricLearner):
     True
     """
 
-    def _cone(self):
+    def _regularizer(self):
         return PairMatrices()
 
 
@@ -759,7 +772,7 @@ class PSDSVR(_SVRMetricLearner):
         loss = LOSSES[self.loss]()
         return loss.set_params(epsilon=self.epsilon) if loss.get_params() else loss
 
-    def _cone(self):
+    def _regularizer(self):
         return PositiveSemidefinite()
 
 
@@ -852,7 +865,7 @@ class DoubletSVM(_HingeMetricLearner):
     True
     """
 
-    def _cone(self):
+    def _regularizer(self):
         return Symmetric()
 
 
@@ -906,7 +919,7 @@ class PCML(_HingeMetricLearner):
     True
     """
 
-    def _cone(self):
+    def _regularizer(self):
         return PositiveSemidefinite()
 
 
@@ -962,5 +975,5 @@ class NCML(_HingeMetricLearner):
     True
     """
 
-    def _cone(self):
+    def _regularizer(self):
         return PairMatrices()

@@ -23,7 +23,6 @@ from threadpoolctl import ThreadpoolController
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign.base import MetricLearner, components_of, keeps_last_fit, level_of_call
-from metricalign.cones import Cone
 from metricalign.distributed import (
     DistributedPairOperator,
     DistributedSamples,
@@ -34,6 +33,7 @@ from metricalign.distributed import (
 from metricalign.losses import Loss
 from metricalign.operators import PairOperator
 from metricalign.pairs import check_pairs, machine_memory, resolve_pairs
+from metricalign.regularizers import Regularizer
 from metricalign.relations import PrecomputedRelation
 from metricalign.samples import check_magnitude, distinct_samples
 from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult, certify, solve
@@ -44,17 +44,18 @@ __all__ = ["LinearMetricLearner", "check_path"]
 # pair is 1: benchmarks/quality/defaults.py shows what else does.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# Matrices that are alive at once while a problem is solved, as tracemalloc measured it.
-_MATRICES_OF_A_SOLVE = 8
-# And where they become the metric of the features.
-_MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 2, 6
+# Matrices that are alive at once, as tracemalloc measured it: while a problem is solved, with the
+# components, and with a prior.
+_MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
+# In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
+_ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
 
 # Up to so many features threads do not pay: on busy cores they mostly wait for each other.
 _FEATURES_OF_ONE_THREAD = 100
 
 
 class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
-    """Base of the linear metric learners, each of which names a loss and a cone."""
+    """Base of the linear metric learners, each of which names a loss and a regularizer."""
 
     C_: float
 
@@ -89,10 +90,18 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             return _in_features(matrix, basis, outside)
         return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
 
+    def _eigenvalues(self) -> NDArray:
+        """Eigenvalues of `matrix_`, from its factors."""
+        matrix, basis, outside = self._solved
+        if basis is None:
+            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
+        others = np.full(len(basis) - len(matrix), outside)
+        return np.concatenate([np.linalg.eigvalsh(matrix), others])
+
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _cone(self) -> Cone:
+    def _regularizer(self) -> Regularizer:
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -222,19 +231,18 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         """Validate the targets, choose the pairs and put the problem together."""
         n_samples, n_features = X.shape
         check_magnitude(X)
-        cone = self._cone()
+        regularizer = self._regularizer()
         is_distributed = isinstance(X, DistributedSamples)
-        may_use_span = not is_distributed and self._keeps_span(cone)
-        if not cone.is_diagonal:
-            n_dimensions = min(n_samples, n_features) if may_use_span else n_features
+        may_use_span = not is_distributed and self._keeps_span(regularizer)
+        if not regularizer.is_diagonal:
             has_prior = getattr(self, "prior", None) is not None
-            _check_memory(n_features, n_dimensions, has_prior, X.dtype)
+            _check_memory(X, may_use_span and n_samples < n_features, has_prior)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         self.relation_, targets = self._relation_of(y, n_samples, sample_weight)
-        prior = self._given_prior(n_features, cone.is_diagonal)
+        prior = self._given_prior(n_features, regularizer.is_diagonal)
         rows, pairs, weights, relations = self._select_pairs(X, y, targets, sample_weight)
         # A weight of zero is absence.
         pairs, relations, weights = (kept[weights > 0] for kept in (pairs, relations, weights))
@@ -243,7 +251,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         self.pairs_, self.relations_ = rows[pairs], relations
         X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
         operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
-        operator = operator_class(X, pairs, is_diagonal=cone.is_diagonal)
+        operator = operator_class(X, pairs, is_diagonal=regularizer.is_diagonal)
         mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
         if mean_squared_length == 0:
             raise ValueError(
@@ -273,13 +281,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             lengths = samples.astype(np.float64).squared_lengths
             size = spread / float(np.average(lengths, weights=weights))
             prior = np.full(operator.n_features, size)
-            prior = prior if cone.is_diagonal else np.diag(prior)
+            prior = prior if regularizer.is_diagonal else np.diag(prior)
         return self._make_problem(
             operator=operator,
             relations=self.relations_,
             weights=self.C_ * weights,
             loss=loss,
-            cone=cone,
+            regularizer=regularizer,
             fit_intercept=getattr(self, "fit_intercept", False),
             prior=prior,
             basis=basis,
@@ -288,13 +296,13 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _make_problem(self, **parts: Any) -> AlignmentProblem:
         return AlignmentProblem(**parts)
 
-    def _keeps_span(self, cone) -> bool:
+    def _keeps_span(self, regularizer) -> bool:
         """Whether the optimum is in the span of the samples but for a multiple of the identity."""
         prior = getattr(self, "prior", None)
         return (
-            cone.keeps_span
+            regularizer.keeps_span
             if prior is None
-            else (isinstance(prior, str) and cone.keeps_span_of_identity)
+            else (isinstance(prior, str) and regularizer.keeps_span_of_identity)
         )
 
     def _total_weight(self) -> float:
@@ -320,7 +328,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         if not is_diagonal:
             return (prior + prior.T) / 2
         if np.any(prior != np.diag(np.diag(prior))):
-            raise ValueError("prior must be diagonal, as the cone is; it has other entries.")
+            raise ValueError("prior must be diagonal, as the metric is; it has other entries.")
         return np.diag(prior).copy()
 
     def _select_pairs(self, X, y, targets, sample_weight):
@@ -542,18 +550,24 @@ def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
     return metric
 
 
-def _check_memory(n_features, n_dimensions, has_prior, dtype) -> None:
-    """Refuse matrices that this machine has no room for, before any is made."""
-    n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
-    n_entries = _MATRICES_OF_A_SOLVE * n_dimensions**2 + n_matrices * n_features**2
-    needed = n_entries * dtype.itemsize
+def _check_memory(X, is_in_span, has_prior) -> None:
+    """Refuse arrays that this machine has no room for, before any is made."""
+    n_samples, n_features = X.shape
+    if is_in_span:
+        n_entries = _MATRICES_OF_A_SOLVE * n_samples**2
+        n_entries += _ARRAYS_OF_A_SPAN * n_samples * n_features
+        n_entries += _MATRICES_BESIDE_A_SPAN * n_features**2 if has_prior else 0
+    else:
+        n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
+        n_entries = (_MATRICES_OF_A_SOLVE + n_matrices) * n_features**2
+    needed = n_entries * X.dtype.itemsize
     available = machine_memory()
     if needed > available:
         raise MemoryError(
-            f"X has {n_features:,} features, and matrices of as many rows and columns need about "
-            f"{needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. Reduce the "
-            "features first, for example with PCA or TruncatedSVD, or use "
-            "RelationAlignment(cone='diagonal')."
+            f"X has {n_samples:,} samples of {n_features:,} features, and the matrices of a fit "
+            f"need about {needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. "
+            "Reduce the features first, with TruncatedSVD, which takes sparse X, or PCA; or learn "
+            "a weight for each, with RelationAlignment(regularizer='diagonal', prior='identity')."
         )
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed, parallel_config
 from public_estimators import EVERY, LINEAR, SEARCHES, data_of, output
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_diabetes, load_wine
@@ -36,13 +37,13 @@ from metricalign import (
     RelationAlignment,
 )
 from metricalign.base import EmbeddingLearner, MetricLearner
-from metricalign.cones import CONES
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
 from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
 from metricalign.pair_classification import PairClassifier
 from metricalign.pairs import NearestPairs
+from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS
 
@@ -53,8 +54,12 @@ CONFIGURATIONS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
     # RAMLNCSVR has the pair matrices, which take longest.
-    *(RelationAlignment(cone=cone) for cone in CONES if cone not in ("symmetric", "pair_matrices")),
-    RelationAlignment(cone="above_prior", prior="identity"),
+    *(
+        RelationAlignment(regularizer=regularizer)
+        for regularizer in REGULARIZERS
+        if regularizer not in ("symmetric", "pair_matrices")
+    ),
+    RelationAlignment(regularizer="above_prior", prior="identity"),
     *(
         RelationAlignment(loss=loss, **LOSS_OPTIONS.get(loss, {}))
         for loss in LOSSES
@@ -380,17 +385,71 @@ def test_neighbors_of_the_images_are_those_of_the_matrix(estimator, suited):
     np.testing.assert_array_equal(learner.pair_score(pairs), -learner.pair_distance(pairs))
 
 
+@every_estimator
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "bool", "int64", "float16", "float32", "float64"]
+)
+@pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
+def test_distance_is_the_same_everywhere(estimator, dtype):
+    if isinstance(estimator, MLkNN):
+        return
+    values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (40, 5))
+    y = (values[:, 0] + values[:, 1] > np.median(values[:, 0] + values[:, 1])).astype(int)
+    X = values.astype(dtype)
+    if isinstance(estimator, PairClassifier):
+        indices = np.random.default_rng(1).choice(len(X), (60, 2))
+        learner = clone(estimator).fit(X[indices], np.where(np.equal(*y[indices].T), 1, -1))
+    else:
+        learner = clone(estimator).fit(X, y)
+    images = np.asarray(learner.transform(X), dtype=np.float64)
+    expected = np.linalg.norm(images[:, None] - images, axis=2)
+    tolerance = {"rtol": 2e-4, "atol": 2e-4 * expected.max()}
+    left, right = np.indices(expected.shape)
+    pairs = np.stack([X[left.ravel()], X[right.ravel()]], axis=1)
+    np.testing.assert_allclose(learner.pair_distance(pairs), expected.ravel(), **tolerance)
+    distance = learner.get_metric()
+    for i, j in [(0, 1), (1, 0), (2, 3), (3, 2)]:
+        assert distance(X[i], X[j]) == pytest.approx(expected[i, j], rel=2e-4)
+    few = X[:8]
+    np.testing.assert_allclose(
+        pairwise_distances(few, metric=distance), expected[:8, :8], **tolerance
+    )
+    if hasattr(learner, "get_mahalanobis_matrix") and expected.any():
+        found = cdist(X, X, "mahalanobis", VI=learner.get_mahalanobis_matrix())
+        np.testing.assert_allclose(np.nan_to_num(found), expected, **tolerance)
+
+
+@every_default
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_from_the_origin_nothing_is_lost(estimator, dtype):
+    # In sixteenths for float32, which are exact at a million.
+    scale = 1 if dtype == np.float64 else 1000
+    near = np.random.default_rng(0).normal(size=(60, 4), scale=1e-3 * scale)
+    near = (near + 1e6).astype(dtype) - dtype(1e6) if scale == 1 else np.round(near * 256) / 16
+    near = near.astype(dtype)
+    far = near + dtype(1e6)
+    np.testing.assert_array_equal(far - dtype(1e6), near)
+    y = near[:, 0] + 0.1 * near[:, 1] ** 2 / np.abs(near).max()
+    y = (y > np.median(y)).astype(int) if has_hinge(estimator) else y
+    learner, moved = clone(estimator).fit(near, y), clone(estimator).fit(far, y)
+    expected = learner.get_mahalanobis_matrix()
+    difference = np.linalg.norm(moved.get_mahalanobis_matrix() - expected)
+    assert difference <= 1e-3 * np.linalg.norm(expected)
+    assert moved.score(far, y) == pytest.approx(learner.score(near, y), abs=1e-3)
+    assert_same_pairs(moved, learner)
+
+
 @every_certified
 def test_matrix_is_the_sum_over_the_pairs(estimator, suited):
     X, y = suited
     if has(estimator, "prior") and estimator.prior is not None:
         return
     learner = precise(estimator).fit(X, y)
-    cone = estimator._cone()
-    operator = PairOperator(X, learner.pairs_, is_diagonal=cone.is_diagonal)
-    cone = cone.bound(operator, np.zeros(operator.matrix_shape))
-    matrix = cone.project(operator.adjoint(learner.dual_coef_)).matrix
-    found = learner.matrix_.diagonal() if cone.is_diagonal else learner.matrix_
+    regularizer = estimator._regularizer()
+    operator = PairOperator(X, learner.pairs_, is_diagonal=regularizer.is_diagonal)
+    regularizer = regularizer.bound(operator, np.zeros(operator.matrix_shape))
+    matrix = regularizer.project(operator.adjoint(learner.dual_coef_)).matrix
+    found = learner.matrix_.diagonal() if regularizer.is_diagonal else learner.matrix_
     assert np.linalg.norm(found - matrix) <= 2 * learner.metric_error_bound_ + 1e-9
     assert learner.converged_
     assert 0 <= learner.dual_gap_ <= learner.tol
@@ -1034,8 +1093,8 @@ BAD_PARAMETERS = [
     ("penalty", "none"),
     ("loss", "hinged"),
     ("loss", 3),
-    ("cone", "ice"),
-    ("cone", None),
+    ("regularizer", "ice"),
+    ("regularizer", None),
     ("relation", "unrelated"),
     ("relation", 3),
     ("relation", "jaccard"),

@@ -246,7 +246,7 @@ def test_linear_network_reaches_the_convex_optimum():
     assert network.loss_curve_[-1] == pytest.approx(problem.value, rel=1e-3)
     linear = RelationAlignment(
         loss="squared",
-        cone="positive_semidefinite",
+        regularizer="positive_semidefinite",
         fit_intercept=False,
         C=1e3,
         relation="precomputed",

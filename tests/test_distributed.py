@@ -122,7 +122,7 @@ def test_fit_is_that_in_memory_for_every_chunking(chunks, kind):
         RAMLKRR(),
         RAMLKRR(penalty="coefficients"),
         RAMLNCSVR(tol=1e-2, pairs="random"),
-        RelationAlignment(cone="diagonal"),
+        RelationAlignment(regularizer="diagonal"),
     ],
     ids=repr,
 )
@@ -319,10 +319,12 @@ def refuse(*arguments, **options):
 
 @each_chunking
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-@pytest.mark.parametrize("cone", ["symmetric", "diagonal"])
-def test_transform_is_lazy_and_that_in_memory(chunks, dtype, cone):
+@pytest.mark.parametrize("regularizer", ["symmetric", "diagonal"])
+def test_transform_is_lazy_and_that_in_memory(chunks, dtype, regularizer):
     X = (100 * samples()).astype(dtype)
-    learner = RelationAlignment(cone=cone, n_components=2).fit(samples(), targets(X, "classes"))
+    learner = RelationAlignment(regularizer=regularizer, n_components=2).fit(
+        samples(), targets(X, "classes")
+    )
     far = da.from_array(X, chunks)
     with dask.config.set(scheduler=refuse):
         images = learner.transform(far)

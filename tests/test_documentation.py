@@ -14,8 +14,8 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import metricalign
 from metricalign import NCML, PCML, DoubletSVM, RelationAlignment
-from metricalign.cones import CONES
 from metricalign.losses import LOSSES
+from metricalign.regularizers import REGULARIZERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def test_loss_of_the_notes_can_be_used():
 
 def test_notes_name_every_loss_and_cone():
     text = (ROOT / "docs" / "problem.md").read_text(encoding="utf-8")
-    assert re.findall(r'^\| `"(\w+)"`', text, re.MULTILINE) == [*LOSSES, *CONES]
+    assert re.findall(r'^\| `"(\w+)"`', text, re.MULTILINE) == [*LOSSES, *REGULARIZERS]
 
 
 def test_readme_names_every_estimator():
@@ -167,7 +167,7 @@ def test_attributes_are_documented(estimator):
         if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
     }
     documented = set(names(sections(estimator)["Attributes"]))
-    if hasattr(learner, "cone"):  # which decides on coef_
+    if hasattr(learner, "regularizer"):  # which decides on coef_
         documented.discard("coef_")
     assert documented == fitted
 

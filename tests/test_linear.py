@@ -9,6 +9,9 @@ from scipy import sparse
 from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, NuSVR
 
@@ -23,9 +26,9 @@ from metricalign import (
     DoubletSVM,
     RelationAlignment,
 )
-from metricalign.cones import Cone, Projection
 from metricalign.losses import EpsilonInsensitive
 from metricalign.pairs import NearestClassPairs, NearestPairs, RandomPairs
+from metricalign.regularizers import Projection, Regularizer
 from metricalign.solvers import cvxpy_reference
 
 
@@ -120,14 +123,16 @@ def test_value_and_conjugate_that_do_not_belong_together_are_found_out():
 
 
 def test_cone_without_derivative_says_which_solver_can_use_it():
-    class Diagonal(Cone):
+    class Diagonal(Regularizer):
         def project(self, matrix):
             return Projection(np.diag(np.diag(matrix)))
 
     X, y = standardised(load_iris)
     with pytest.raises(NotImplementedError, match="solver='projected_gradient'"):
-        RelationAlignment(cone=Diagonal()).fit(X, y)
-    learner = RelationAlignment(cone=Diagonal(), solver="projected_gradient", C=0.01).fit(X, y)
+        RelationAlignment(regularizer=Diagonal()).fit(X, y)
+    learner = RelationAlignment(regularizer=Diagonal(), solver="projected_gradient", C=0.01).fit(
+        X, y
+    )
     assert learner.converged_
     assert np.array_equal(learner.matrix_, np.diag(np.diag(learner.matrix_)))
 
@@ -267,8 +272,8 @@ def test_nonnegative_coefficients_make_the_matrix(learner):
 def test_semidefinite_svr_has_three_losses(loss):
     X, y = standardised(load_diabetes, 80)
     learner = PSDSVR(C=0.3, loss=loss, tol=1e-8).fit(X, y)
-    cone = "positive_semidefinite"
-    expected = RelationAlignment(loss, cone=cone, C=0.3, tol=1e-8).fit(X, y)
+    regularizer = "positive_semidefinite"
+    expected = RelationAlignment(loss, regularizer=regularizer, C=0.3, tol=1e-8).fit(X, y)
     np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
     assert hasattr(learner, "epsilon_") == (loss != "squared")
     assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
@@ -339,8 +344,8 @@ LEARNERS = [
     DoubletSVM(C=0.5),
     PCML(C=0.5),
     NCML(C=0.5),
-    RelationAlignment(C=0.5, cone="diagonal"),
-    RelationAlignment(C=0.5, cone="above_prior", prior="identity"),
+    RelationAlignment(C=0.5, regularizer="diagonal"),
+    RelationAlignment(C=0.5, regularizer="above_prior", prior="identity"),
 ]
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=repr)
 
@@ -386,13 +391,13 @@ def test_ridge_on_coefficients_that_is_solved_iteratively_reaches_tol():
 
 
 @pytest.mark.parametrize("C", [1e60, 1e100, 1e160])
-@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite", "pair_matrices"])
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite", "pair_matrices"])
 @pytest.mark.parametrize("loss", ["squared", "epsilon_insensitive", "squared_epsilon_insensitive"])
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 @pytest.mark.filterwarnings("ignore:RelationAlignment")
-def test_absurd_weights_are_fitted_or_refused(loss, cone, C):
+def test_absurd_weights_are_fitted_or_refused(loss, regularizer, C):
     X, y = standardised(load_wine)
-    learner = RelationAlignment(loss=loss, cone=cone, C=C, max_iter=15)
+    learner = RelationAlignment(loss=loss, regularizer=regularizer, C=C, max_iter=15)
     refusal = None
     try:
         learner.fit(X[::2], y[::2])
@@ -413,7 +418,7 @@ def test_diagonal_metric_makes_no_array_of_squared_features():
     X = sparse.hstack([3.0 * y[:, None], X], format="csr")[:, :n_features]
     pairs = RandomPairs(40).select(X, y, random_state=0).indices
     tracemalloc.start()
-    learner = RelationAlignment(cone="diagonal", pairs=pairs, tol=1e-2).fit(X, y)
+    learner = RelationAlignment(regularizer="diagonal", pairs=pairs, tol=1e-2).fit(X, y)
     images = learner.transform(X[:5])
     names = learner.get_feature_names_out()
     score = learner.score(X, y)
@@ -432,7 +437,7 @@ def test_diagonal_metric_is_the_closed_form():
     X, y = standardised(load_diabetes, 100)
     pairs = NearestPairs().select(X, y).indices
     learner = RelationAlignment(
-        "squared", cone="diagonal", C=0.7, pairs=pairs, fit_intercept=False, tol=1e-10
+        "squared", regularizer="diagonal", C=0.7, pairs=pairs, fit_intercept=False, tol=1e-10
     ).fit(X, y)
     squares = (X[pairs[:, 0]] - X[pairs[:, 1]]) ** 2
     # Nonnegative least squares with the ridge as further rows.
@@ -446,7 +451,7 @@ def test_diagonal_metric_is_the_closed_form():
 
 def test_metric_above_the_prior_never_shortens_its_distances():
     X, y = standardised(load_wine)
-    learner = RelationAlignment(cone="above_prior", prior="identity").fit(X, y)
+    learner = RelationAlignment(regularizer="above_prior", prior="identity").fit(X, y)
     lengths = np.sum((X[learner.pairs_[:, 0]] - X[learner.pairs_[:, 1]]) ** 2, axis=1)
     _, weights = pairs_of(X, y, learner)
     size = np.std(np.repeat(learner.relations_, weights.astype(int)))
@@ -569,8 +574,8 @@ ALL = [
     DoubletSVM(),
     PCML(),
     NCML(),
-    RelationAlignment(cone="diagonal"),
-    RelationAlignment(cone="above_prior", prior="identity"),
+    RelationAlignment(regularizer="diagonal"),
+    RelationAlignment(regularizer="above_prior", prior="identity"),
 ]
 each_learner = pytest.mark.parametrize("learner", ALL, ids=repr)
 
@@ -604,9 +609,9 @@ def test_units_beyond_the_range_of_numbers_are_refused(learner, scale, dtype):
 
 def test_zero_metric_is_said_beside_a_prior():
     X, y = standardised(load_wine, 60)
-    for cone in ("pair_matrices", "positive_semidefinite"):
+    for regularizer in ("pair_matrices", "positive_semidefinite"):
         with pytest.warns(UserWarning, match="learned the zero metric"):
-            RelationAlignment(cone=cone, prior=-np.eye(13), C=1e-6).fit(X, y)
+            RelationAlignment(regularizer=regularizer, prior=-np.eye(13), C=1e-6).fit(X, y)
 
 
 def test_zero_metric_that_tol_allows_is_called_that():
@@ -618,8 +623,8 @@ def test_zero_metric_that_tol_allows_is_called_that():
 
 def test_attributes_of_another_setting_do_not_stay():
     X, y = standardised(load_wine, 60)
-    learner = RelationAlignment(cone="pair_matrices").fit(X, y)
-    assert not hasattr(learner.set_params(cone="symmetric").fit(X, y), "coef_")
+    learner = RelationAlignment(regularizer="pair_matrices").fit(X, y)
+    assert not hasattr(learner.set_params(regularizer="symmetric").fit(X, y), "coef_")
     learner = PSDSVR().fit(X, y)
     assert not hasattr(learner.set_params(loss="squared").fit(X, y), "epsilon_")
 
@@ -658,7 +663,33 @@ def test_path_of_one_number_is_refused():
 def test_prior_of_the_diagonal_cone_is_diagonal():
     X, y = standardised(load_iris)
     weights = np.array([1.0, 2.0, 0.5, 3.0])
-    learner = RelationAlignment(cone="diagonal", prior=np.diag(weights), C=1e-12).fit(X, y)
+    learner = RelationAlignment(regularizer="diagonal", prior=np.diag(weights), C=1e-12).fit(X, y)
     np.testing.assert_allclose(learner.matrix_.diagonal(), weights, rtol=1e-6)
     with pytest.raises(ValueError, match="prior must be diagonal"):
-        RelationAlignment(cone="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)
+        RelationAlignment(regularizer="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)
+
+
+def test_weights_of_many_features_keep_those_that_no_pair_speaks_of():
+    # Word counts of five topics: most words are rare, and in few pairs.
+    rng = np.random.default_rng(0)
+    frequency = 1 / np.arange(10, 3010)
+    topics = rng.integers(0, 5, 400)
+    special = rng.choice(np.arange(50, 3000), (5, 200))
+    counts = np.array([rng.multinomial(80, frequency / frequency.sum()) for _ in topics])
+    for row, topic in zip(counts, topics, strict=True):
+        np.add.at(row, rng.choice(special[topic], 16), 1)
+    X = sparse.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    training, held_out = np.arange(250), np.arange(250, 400)
+
+    def accuracy(images):
+        model = KNeighborsClassifier().fit(images[training], topics[training])
+        return model.score(images[held_out], topics[held_out])
+
+    advised = RelationAlignment(regularizer="diagonal", prior="identity").fit(
+        X[training], topics[training]
+    )
+    assert advised.components_.shape == (3000, 3000)
+    assert accuracy(advised.transform(X)) >= accuracy(X) - 0.01
+    reduced = TruncatedSVD(50, random_state=0).fit(X[training]).transform(X)
+    metric = PSDSVR().fit(reduced[training], topics[training])
+    assert accuracy(metric.transform(reduced)) >= accuracy(X) + 0.05

@@ -180,7 +180,9 @@ def test_matplotlib_is_not_imported_before_it_is_needed():
 # Distance decomposition
 
 
-@pytest.mark.parametrize("learner", [RAMLSVR(), PSDSVR(), RelationAlignment(cone="diagonal")])
+@pytest.mark.parametrize(
+    "learner", [RAMLSVR(), PSDSVR(), RelationAlignment(regularizer="diagonal")]
+)
 def test_decomposition_is_exact(learner, diabetes):
     learner.fit(diabetes.X, diabetes.y)
     left, right = diabetes.X[3], diabetes.X[40]
@@ -390,7 +392,7 @@ def test_zero_is_at_the_same_height_on_both_axes_of_a_spectrum(eigenvalues):
 
 
 def test_diagonal_matrices_are_drawn_without_their_zeros(diabetes):
-    learner = RelationAlignment(cone="diagonal").fit(diabetes.X, diabetes.y)
+    learner = RelationAlignment(regularizer="diagonal").fit(diabetes.X, diabetes.y)
     diagonal = learner.matrix_.diagonal()
     spectrum = MetricSpectrumDisplay.from_estimator(learner)
     assert np.array_equal(spectrum.eigenvalues, np.sort(diagonal)[::-1])
@@ -658,3 +660,12 @@ def test_closed_form_has_a_gap_to_draw(diabetes):
     learner = RAMLKRR().fit(diabetes.X, diabetes.y)
     display = ConvergenceDisplay.from_estimator(learner)
     assert len(display.passes) == len(learner.gap_history_) > 0
+
+
+def test_spectrum_of_fewer_samples_than_features_is_that_of_the_matrix():
+    X = np.random.default_rng(0).normal(size=(12, 30))
+    for prior in (None, "identity"):
+        learner = RelationAlignment(prior=prior).fit(X, X[:, 0] ** 2)
+        display = MetricSpectrumDisplay.from_estimator(learner)
+        expected = np.linalg.eigvalsh(learner.matrix_)[::-1]
+        np.testing.assert_allclose(display.eigenvalues, expected, atol=1e-12)

@@ -11,7 +11,6 @@ from scipy.optimize import brentq, minimize_scalar, nnls
 from sklearn.svm import SVR, NuSVR
 
 from conftest import make_small_problem
-from metricalign.cones import CONES, PositiveSemidefinite, Symmetric
 from metricalign.losses import LOSSES as ALL_LOSSES
 from metricalign.losses import (
     EpsilonInsensitive,
@@ -22,6 +21,7 @@ from metricalign.losses import (
     Squared,
 )
 from metricalign.operators import PairOperator
+from metricalign.regularizers import REGULARIZERS, PositiveSemidefinite, Symmetric
 from metricalign.solvers import SOLVERS as ALL_SOLVERS
 from metricalign.solvers import (
     AlignmentProblem,
@@ -134,9 +134,9 @@ PROJECTIONS = {
 }
 
 
-def stored(cone, matrix):
+def stored(regularizer, matrix):
     """A matrix as the cone takes it."""
-    return np.diag(matrix).copy() if cone in DIAGONAL else matrix
+    return np.diag(matrix).copy() if regularizer in DIAGONAL else matrix
 
 
 def full(matrix):
@@ -158,7 +158,7 @@ def matrix_error_of(solver, fit_intercept, result, M):
 
 class Case(NamedTuple):
     loss: str
-    cone: str
+    regularizer: str
     fit_intercept: bool
     has_prior: bool
     is_weighted: bool
@@ -169,7 +169,7 @@ class Case(NamedTuple):
         return "-".join(
             [
                 self.loss,
-                self.cone,
+                self.regularizer,
                 "intercept" if self.fit_intercept else "origin",
                 "prior" if self.has_prior else "noprior",
                 "weighted" if self.is_weighted else "unit",
@@ -180,8 +180,8 @@ class Case(NamedTuple):
 
 
 def make_cases():
-    """Every loss, cone, intercept, prior and weighting; data and C go round."""
-    options = product(LOSSES, CONES, (False, True), (False, True), (False, True))
+    """Every loss, regularizer, intercept, prior and weighting; data and C go round."""
+    options = product(LOSSES, REGULARIZERS, (False, True), (False, True), (False, True))
     options = [option for option in options if not (option[0] in ONE_SIDED and option[2])]
     C = [0.1, 1.0, 5.0]
     return [
@@ -211,7 +211,7 @@ each_run = pytest.mark.parametrize(("case", "solver"), RUNS)
 some_runs = pytest.mark.parametrize(
     ("case", "solver"), RUNS[: len(CASES) : 5] + RUNS[len(CASES) :: 3]
 )
-each_cone = pytest.mark.parametrize("cone", CONES)
+each_regularizer = pytest.mark.parametrize("regularizer", REGULARIZERS)
 
 
 class Parts(NamedTuple):
@@ -247,7 +247,7 @@ def parts_of(case, dtype=np.float64):
     if case.has_prior:
         A = rng.normal(size=(d, d))
         prior = 0.3 * np.eye(d) + 0.1 * (A + A.T)
-        if case.cone in DIAGONAL:
+        if case.regularizer in DIAGONAL:
             prior = np.diag(np.diag(prior))
     parts = Parts(
         data.X,
@@ -270,13 +270,13 @@ def loss_of(case):
 def problem_of(case, dtype=np.float64):
     parts = parts_of(case, dtype)
     return AlignmentProblem(
-        PairOperator(parts.X, parts.pairs, is_diagonal=case.cone in DIAGONAL),
+        PairOperator(parts.X, parts.pairs, is_diagonal=case.regularizer in DIAGONAL),
         parts.relations,
         parts.weights,
         loss_of(case),
-        CONES[case.cone](),
+        REGULARIZERS[case.regularizer](),
         case.fit_intercept,
-        stored(case.cone, parts.prior) if case.has_prior else None,
+        stored(case.regularizer, parts.prior) if case.has_prior else None,
     )
 
 
@@ -288,7 +288,7 @@ def primal_of(case, parts, M, b):
 
 def dual_of(case, parts, beta):
     S = parts.prior + parts.adjoint(beta)
-    M = PROJECTIONS[case.cone](S, parts.differences, parts.prior)
+    M = PROJECTIONS[case.regularizer](S, parts.differences, parts.prior)
     conjugate = CONJUGATES[case.loss](beta, parts.relations, parts.weights).sum()
     return 0.5 * np.sum((M - parts.prior) ** 2) - np.vdot(parts.adjoint(beta), M) - conjugate
 
@@ -304,7 +304,7 @@ def optimum(case):
     Z = parts.differences
     rank_one = np.array([np.outer(z, z).ravel() for z in Z])
     constraints = [distances == rank_one @ cvxpy.vec(M, order="C") + b]
-    constraints += CONSTRAINTS[case.cone](M, Z, parts.prior)
+    constraints += CONSTRAINTS[case.regularizer](M, Z, parts.prior)
     if not case.fit_intercept:
         constraints.append(b == 0)
     losses = IN_CVXPY[case.loss](distances, parts.relations)
@@ -365,14 +365,14 @@ def test_optimum_is_that_of_cvxpy(case, solver):
 
 
 @pytest.mark.parametrize(
-    ("loss", "cone", "data"),
+    ("loss", "regularizer", "data"),
     [
         ("epsilon_insensitive", "diagonal", "breast_cancer"),
         ("squared_epsilon_insensitive", "symmetric", "breast_cancer"),
     ],
 )
-def test_quasi_newton_does_not_stall_without_intercept(loss, cone, data):
-    case = Case(loss, cone, False, False, False, data, 5.0)
+def test_quasi_newton_does_not_stall_without_intercept(loss, regularizer, data):
+    case = Case(loss, regularizer, False, False, False, data, 5.0)
     result = quasi_newton(problem_of(case), tol=1e-6, max_iter=1000)
     assert result.relative_gap <= 1e-6
     assert result.primal == pytest.approx(optimum(case)[2], rel=2e-6)
@@ -402,7 +402,7 @@ def test_quasi_newton_finds_the_intercept_in_any_units(size):
         parts.relations,
         parts.weights / size**4,
         problem.loss,
-        problem.cone,
+        problem.regularizer,
         fit_intercept=True,
     )
     result = quasi_newton(in_units, tol=1e-3, max_iter=180)
@@ -424,7 +424,7 @@ def test_gap_is_what_the_returned_point_has(case, solver):
     bound = np.sqrt(2 * result.gap) + 2e-4 * np.linalg.norm(M)
     assert np.linalg.norm(full(result.matrix) - M) <= bound
     S = parts.prior + parts.adjoint(result.dual_coef)
-    stationary = PROJECTIONS[case.cone](S, parts.differences, parts.prior)
+    stationary = PROJECTIONS[case.regularizer](S, parts.differences, parts.prior)
     assert np.linalg.norm(full(result.matrix) - stationary) <= 2 * bound
 
 
@@ -460,7 +460,7 @@ def test_wrong_metric_shows_a_gap(case):
     rng = np.random.default_rng(3)
     for size in [0.01, 0.1, 1.0]:
         D = rng.normal(size=M.shape)
-        wrong = PROJECTIONS[case.cone](M + size * (D + D.T), parts.differences, parts.prior)
+        wrong = PROJECTIONS[case.regularizer](M + size * (D + D.T), parts.differences, parts.prior)
         primal = primal_of(case, parts, wrong, b + case.fit_intercept * size * rng.normal())
         distance = np.linalg.norm(wrong - M)
         assert distance > 1e-3
@@ -502,16 +502,16 @@ def test_metric_is_in_the_cone_and_its_excess_in_the_dual_cone(case):
     Z, excess = parts.differences, M - S
     size = 1 + np.linalg.norm(S) + np.linalg.norm(M)
     slack = 2e-5 * size
-    apex = parts.prior if case.cone == "above_prior" else np.zeros_like(M)
+    apex = parts.prior if case.regularizer == "above_prior" else np.zeros_like(M)
     assert abs(np.vdot(M - apex, excess)) <= slack * size
     rounding = 1e-13 * size
-    if case.cone == "symmetric":
+    if case.regularizer == "symmetric":
         assert_allclose(excess, 0, atol=slack)
-    elif case.cone == "diagonal":
+    elif case.regularizer == "diagonal":
         assert_array_equal(M, np.diag(np.diag(M)))
         assert np.all(np.diag(M) >= 0)
         assert np.diag(excess).min() >= -slack
-    elif case.cone == "pair_matrices":
+    elif case.regularizer == "pair_matrices":
         assert np.linalg.eigvalsh(M)[0] >= -rounding
         assert_allclose(project_on_pairs(M, Z), M, atol=1e-9 * size)
         assert np.min(parts.distances(excess) / np.sum(Z * Z, axis=1)) >= -slack
@@ -521,7 +521,7 @@ def test_metric_is_in_the_cone_and_its_excess_in_the_dual_cone(case):
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if c.cone == "pair_matrices" and not c.has_prior], ids=str
+    "case", [c for c in CASES if c.regularizer == "pair_matrices" and not c.has_prior], ids=str
 )
 def test_pair_coefficients_and_dual_coefficients_are_complementary(case):
     parts, result = parts_of(case), tight_solution(case)
@@ -539,12 +539,14 @@ def test_pair_coefficients_and_dual_coefficients_are_complementary(case):
 def test_smaller_cones_have_larger_optima():
     compared = 0
     for case in CASES:
-        if case.cone != "positive_semidefinite":
+        if case.regularizer != "positive_semidefinite":
             continue
         values = {
-            cone: newton(problem_of(case._replace(cone=cone)), tol=1e-9, max_iter=200).primal
-            for cone in CONES
-            if not (case.has_prior and cone == "diagonal")  # whose prior is another
+            regularizer: newton(
+                problem_of(case._replace(regularizer=regularizer)), tol=1e-9, max_iter=200
+            ).primal
+            for regularizer in REGULARIZERS
+            if not (case.has_prior and regularizer == "diagonal")  # whose prior is another
         }
         best = values["positive_semidefinite"]
         assert values["symmetric"] <= best * (1 + 1e-8)
@@ -557,10 +559,10 @@ def test_smaller_cones_have_larger_optima():
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if c.cone == "above_prior" and not c.has_prior][::2], ids=str
+    "case", [c for c in CASES if c.regularizer == "above_prior" and not c.has_prior][::2], ids=str
 )
 def test_above_no_prior_is_positive_semidefinite(case):
-    M, _, value = optimum(case._replace(cone="positive_semidefinite"))
+    M, _, value = optimum(case._replace(regularizer="positive_semidefinite"))
     result = solution(case, "newton")[0]
     assert result.primal == pytest.approx(value, rel=1e-6)
     assert np.linalg.norm(result.matrix - M) <= 1e-4 * np.linalg.norm(M)
@@ -579,30 +581,30 @@ def test_one_sided_is_support_vector_regression_with_nonnegative_coefficients(da
     task = cvxpy.Problem(cvxpy.Maximize(value), [beta >= 0, beta <= parts.weights])
     task.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
     M = parts.adjoint(beta.value)
-    for cone in ("symmetric", "positive_semidefinite", "pair_matrices"):
-        result = newton(problem_of(case._replace(cone=cone)), tol=1e-11, max_iter=300)
+    for regularizer in ("symmetric", "positive_semidefinite", "pair_matrices"):
+        result = newton(problem_of(case._replace(regularizer=regularizer)), tol=1e-11, max_iter=300)
         assert np.linalg.norm(result.matrix - M) <= 1e-4 * np.linalg.norm(M)
         assert result.primal == pytest.approx(task.value, rel=1e-6)
         assert np.linalg.eigvalsh(result.matrix)[0] >= -1e-7 * np.linalg.norm(M)
     assert np.all(result.dual_coef[t <= 0] == 0)
 
 
-@each_cone
-def test_one_sided_with_intercept_is_refused(cone):
+@each_regularizer
+def test_one_sided_with_intercept_is_refused(regularizer):
     Z, t, c = random_differences()
     with pytest.raises(ValueError, match=r"OneSided.*fit_intercept=False"):
-        simple_problem(Z, t, c, loss=OneSided(EPSILON), cone=cone, fit_intercept=True)
+        simple_problem(Z, t, c, loss=OneSided(EPSILON), regularizer=regularizer, fit_intercept=True)
 
 
 @each_solver
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
 @pytest.mark.parametrize("max_iter", [1, 2, 5])
 def test_gap_of_a_solve_cut_short_is_no_smaller_than_the_truth(
-    cone, solver, fit_intercept, max_iter
+    regularizer, solver, fit_intercept, max_iter
 ):
     for loss, data in [("epsilon_insensitive", "wine"), ("hinge", "breast_cancer")]:
-        case = Case(loss, cone, fit_intercept, False, True, data, 5.0)
+        case = Case(loss, regularizer, fit_intercept, False, True, data, 5.0)
         parts = parts_of(case)
         M, _, value = optimum(case)
         result = SOLVERS[solver](problem_of(case), tol=0, max_iter=max_iter)
@@ -677,20 +679,28 @@ def test_cvxpy_reference_refuses_large_problems():
 
 
 def simple_problem(
-    Z, t, c, *, loss=None, cone="symmetric", fit_intercept=False, prior=None, dtype=np.float64
+    Z,
+    t,
+    c,
+    *,
+    loss=None,
+    regularizer="symmetric",
+    fit_intercept=False,
+    prior=None,
+    dtype=np.float64,
 ):
     """Problem over given differences: pair p joins sample 0, the origin, and sample p + 1."""
     Z = np.atleast_2d(np.asarray(Z, dtype=dtype))
     X = np.concatenate([np.zeros((1, Z.shape[1]), dtype=dtype), Z])
     pairs = np.column_stack([np.zeros(len(Z), dtype=int), np.arange(1, len(Z) + 1)])
     return AlignmentProblem(
-        PairOperator(X, pairs, is_diagonal=cone in DIAGONAL),
+        PairOperator(X, pairs, is_diagonal=regularizer in DIAGONAL),
         np.asarray(t, dtype=np.float64),
         np.broadcast_to(np.asarray(c, dtype=np.float64), (len(Z),)).copy(),
         EpsilonInsensitive(EPSILON) if loss is None else loss,
-        CONES[cone](),
+        REGULARIZERS[regularizer](),
         fit_intercept,
-        None if prior is None else stored(cone, prior.astype(dtype)),
+        None if prior is None else stored(regularizer, prior.astype(dtype)),
     )
 
 
@@ -700,20 +710,20 @@ def random_differences(n_pairs=30, d=3, seed=0):
 
 
 @each_solver
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("has_prior", [False, True], ids=["noprior", "prior"])
-def test_small_weights_put_every_coefficient_at_its_bound(cone, solver, has_prior):
+def test_small_weights_put_every_coefficient_at_its_bound(regularizer, solver, has_prior):
     Z, t, w = random_differences()
     prior = has_prior * np.diag([0.5, 0.2, -0.3])
     c = 1e-7 * w
-    start = PROJECTIONS[cone](prior, Z, prior)
+    start = PROJECTIONS[regularizer](prior, Z, prior)
     errors = t - np.einsum("pi,ij,pj->p", Z, start, Z)
     assert np.min(np.abs(np.abs(errors) - EPSILON)) > 1e-3
     beta = c * np.sign(errors) * (np.abs(errors) > EPSILON)
-    expected = PROJECTIONS[cone](prior + np.einsum("p,pi,pj->ij", beta, Z, Z), Z, prior)
+    expected = PROJECTIONS[regularizer](prior + np.einsum("p,pi,pj->ij", beta, Z, Z), Z, prior)
     # The metric is a tiny part of the objective.
     result = SOLVERS[solver](
-        simple_problem(Z, t, c, cone=cone, prior=prior), tol=1e-15, max_iter=100
+        simple_problem(Z, t, c, regularizer=regularizer, prior=prior), tol=1e-15, max_iter=100
     )
     assert_allclose(result.dual_coef, beta, rtol=1e-6, atol=1e-16)
     # Beside a prior smaller gaps are lost in rounding.
@@ -723,11 +733,11 @@ def test_small_weights_put_every_coefficient_at_its_bound(cone, solver, has_prio
 
 @each_accurate_solver
 @pytest.mark.parametrize("loss", LOSSES)
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-def test_one_feature_is_a_scalar_problem(loss, cone, solver, fit_intercept):
+def test_one_feature_is_a_scalar_problem(loss, regularizer, solver, fit_intercept):
     fit_intercept = fit_intercept and loss not in ONE_SIDED
-    case = Case(loss, cone, fit_intercept, False, False, "", 1.0)
+    case = Case(loss, regularizer, fit_intercept, False, False, "", 1.0)
     rng = np.random.default_rng(5)
     Z = rng.normal(size=(15, 1))
     # Falling with the distance: at the boundary of the cone where there is an intercept.
@@ -746,9 +756,11 @@ def test_one_feature_is_a_scalar_problem(loss, cone, solver, fit_intercept):
     def value(m):
         return primal_of(case, parts, np.array([[m]]), best_intercept(m))
 
-    low = -20 if np.any(PROJECTIONS[cone](-np.eye(1), Z, np.zeros((1, 1)))) else 0
+    low = -20 if np.any(PROJECTIONS[regularizer](-np.eye(1), Z, np.zeros((1, 1)))) else 0
     best = min((minimize_scalar(value, bounds=(low, 20), **exact).x, low), key=value)
-    problem = simple_problem(Z, t, 1.0, loss=loss_of(case), cone=cone, fit_intercept=fit_intercept)
+    problem = simple_problem(
+        Z, t, 1.0, loss=loss_of(case), regularizer=regularizer, fit_intercept=fit_intercept
+    )
     result = SOLVERS[solver](problem, tol=GAPS[solver], max_iter=LIMITS[solver])
     assert result.primal == pytest.approx(value(best), rel=gap_of(solver, fit_intercept))
     assert full(result.matrix)[0, 0] == pytest.approx(best, abs=np.sqrt(2 * result.gap) + 2e-4)
@@ -796,14 +808,14 @@ def test_inactive_cone_is_no_cone(loss, solver):
                 parts.relations,
                 parts.weights,
                 loss_of(case),
-                CONES[cone](),
+                REGULARIZERS[regularizer](),
                 case.fit_intercept,
                 np.eye(len(parts.prior)),
             ),
             tol=1e-12,
             max_iter=3000,
         )
-        for cone in ("symmetric", "positive_semidefinite")
+        for regularizer in ("symmetric", "positive_semidefinite")
     ]
     assert np.linalg.eigvalsh(results[0].matrix)[0] > 0.1
     assert np.linalg.norm(results[0].matrix - np.eye(len(parts.prior))) > 1e-3
@@ -818,12 +830,12 @@ def test_pairs_given_twice_weigh_double(case, solver):
         PairOperator(
             parts.X,
             np.concatenate([parts.pairs, parts.pairs[:, ::-1]]),
-            is_diagonal=case.cone in DIAGONAL,
+            is_diagonal=case.regularizer in DIAGONAL,
         ),
         np.tile(parts.relations, 2),
         np.tile(parts.weights, 2) / 2,
         problem.loss,
-        problem.cone,
+        problem.regularizer,
         problem.fit_intercept,
         problem.prior,
     )
@@ -840,13 +852,13 @@ def test_pairs_given_twice_weigh_double(case, solver):
 
 @each_accurate_solver
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name not in ONE_SIDED | CLASSES])
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("level", [1.0, -3.0, 0.0])
-def test_equal_relations_are_met_by_the_intercept_alone(loss, cone, solver, level):
-    case = Case(loss, cone, True, False, False, "", 1.0)
+def test_equal_relations_are_met_by_the_intercept_alone(loss, regularizer, solver, level):
+    case = Case(loss, regularizer, True, False, False, "", 1.0)
     Z, _, c = random_differences()
     problem = simple_problem(
-        Z, np.full(30, level), c, loss=loss_of(case), cone=cone, fit_intercept=True
+        Z, np.full(30, level), c, loss=loss_of(case), regularizer=regularizer, fit_intercept=True
     )
     result = SOLVERS[solver](problem, tol=1e-8, max_iter=50)
     parts = Parts(None, None, Z, np.full(30, level), c, np.zeros((3, 3)))
@@ -860,17 +872,25 @@ def test_equal_relations_are_met_by_the_intercept_alone(loss, cone, solver, leve
 
 @each_accurate_solver
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name not in CLASSES])
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-def test_relations_that_the_projected_prior_meets_leave_it(loss, cone, solver, fit_intercept):
+def test_relations_that_the_projected_prior_meets_leave_it(
+    loss, regularizer, solver, fit_intercept
+):
     fit_intercept = fit_intercept and loss not in ONE_SIDED
-    case = Case(loss, cone, fit_intercept, True, False, "", 1.0)
+    case = Case(loss, regularizer, fit_intercept, True, False, "", 1.0)
     Z, _, c = random_differences()
     prior = np.diag([1.0, 0.5, -0.5])
-    expected = PROJECTIONS[cone](prior, Z, prior)
+    expected = PROJECTIONS[regularizer](prior, Z, prior)
     t = np.einsum("pi,ij,pj->p", Z, expected, Z) + 2.0 * fit_intercept
     problem = simple_problem(
-        Z, t, c, loss=loss_of(case), cone=cone, fit_intercept=fit_intercept, prior=prior
+        Z,
+        t,
+        c,
+        loss=loss_of(case),
+        regularizer=regularizer,
+        fit_intercept=fit_intercept,
+        prior=prior,
     )
     result = SOLVERS[solver](problem, tol=1e-10, max_iter=2000)
     assert_allclose(full(result.matrix), expected, atol=2e-4)
@@ -898,13 +918,13 @@ def test_one_sided_loss_with_intercept_is_refused():
 
 
 @each_solver
-@each_cone
-def test_one_sided_loss_of_a_single_pair(solver, cone):
+@each_regularizer
+def test_one_sided_loss_of_a_single_pair(solver, regularizer):
     """A loss from outside of the package needs its conjugate and nothing else."""
     z = np.array([1.0, 2.0])
-    T = PROJECTIONS[cone](np.outer(z, z), z[None], np.zeros((2, 2)))
+    T = PROJECTIONS[regularizer](np.outer(z, z), z[None], np.zeros((2, 2)))
     for t, c, beta in [(2.0, 10.0, 2 / np.sum(T * T)), (2.0, 0.01, 0.01), (-2.0, 10.0, 0.0)]:
-        problem = simple_problem(z[None], [t], c, loss=Shortfall(), cone=cone)
+        problem = simple_problem(z[None], [t], c, loss=Shortfall(), regularizer=regularizer)
         result = SOLVERS[solver](problem, tol=1e-8, max_iter=500)
         assert_allclose(full(result.matrix), beta * T, atol=1e-5)
 
@@ -972,10 +992,10 @@ def test_warm_start_from_another_problem_reaches_the_same_metric(case, solver):
 
 @pytest.mark.parametrize("C", [1e-8, 1e6])
 @pytest.mark.parametrize("loss", LOSSES)
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-def test_extreme_weight_converges_or_reports_its_gap(loss, cone, C, fit_intercept):
-    case = Case(loss, cone, fit_intercept and loss not in ONE_SIDED, False, True, "iris", C)
+def test_extreme_weight_converges_or_reports_its_gap(loss, regularizer, C, fit_intercept):
+    case = Case(loss, regularizer, fit_intercept and loss not in ONE_SIDED, False, True, "iris", C)
     parts = parts_of(case)
     result = newton(problem_of(case), tol=1e-6, max_iter=60)
     assert_feasible(case, parts, result.dual_coef)
@@ -991,9 +1011,9 @@ def test_extreme_weight_converges_or_reports_its_gap(loss, cone, C, fit_intercep
 
 
 @pytest.mark.parametrize("C", [1e-8, 1e6])
-@each_cone
-def test_extreme_weight_gap_of_the_gradient_method_is_true(cone, C):
-    case = Case("epsilon_insensitive", cone, True, False, True, "iris", C)
+@each_regularizer
+def test_extreme_weight_gap_of_the_gradient_method_is_true(regularizer, C):
+    case = Case("epsilon_insensitive", regularizer, True, False, True, "iris", C)
     parts = parts_of(case)
     result = projected_gradient(problem_of(case), tol=1e-6, max_iter=200)
     assert_feasible(case, parts, result.dual_coef)
@@ -1026,13 +1046,13 @@ def test_float32_certificate_is_valid_to_its_rounding(case, solver):
 
 
 @each_solver
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-def test_pairs_without_length_only_move_the_intercept(solver, cone, fit_intercept):
+def test_pairs_without_length_only_move_the_intercept(solver, regularizer, fit_intercept):
     Z, t, c = random_differences()
     Z[::5] = 0
-    case = Case("epsilon_insensitive", cone, fit_intercept, False, True, "", 1.0)
-    problem = simple_problem(Z, t, c, cone=cone, fit_intercept=fit_intercept)
+    case = Case("epsilon_insensitive", regularizer, fit_intercept, False, True, "", 1.0)
+    problem = simple_problem(Z, t, c, regularizer=regularizer, fit_intercept=fit_intercept)
     result = SOLVERS[solver](problem, tol=GAPS[solver], max_iter=LIMITS[solver])
     parts = Parts(None, None, Z, t, c, np.zeros((3, 3)))
     assert np.all(np.isfinite(result.matrix))
@@ -1045,7 +1065,7 @@ def test_pairs_without_length_only_move_the_intercept(solver, cone, fit_intercep
         # Their loss is constant.
         other = Z.any(axis=1)
         apart = SOLVERS[solver](
-            simple_problem(Z[other], t[other], c[other], cone=cone),
+            simple_problem(Z[other], t[other], c[other], regularizer=regularizer),
             tol=1e-9,
             max_iter=LIMITS[solver],
         )
@@ -1055,11 +1075,11 @@ def test_pairs_without_length_only_move_the_intercept(solver, cone, fit_intercep
 
 
 @each_solver
-@each_cone
-def test_only_pairs_without_length(solver, cone):
+@each_regularizer
+def test_only_pairs_without_length(solver, regularizer):
     t = np.array([1.0, -2.0])
     result = SOLVERS[solver](
-        simple_problem(np.zeros((2, 3)), t, 1.0, cone=cone), tol=1e-9, max_iter=100
+        simple_problem(np.zeros((2, 3)), t, 1.0, regularizer=regularizer), tol=1e-9, max_iter=100
     )
     assert_array_equal(result.matrix, 0)
     assert result.primal == pytest.approx(np.abs(t).sum() - 2 * EPSILON)
@@ -1067,29 +1087,31 @@ def test_only_pairs_without_length(solver, cone):
 
 
 @each_solver
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("t", [2.0, 0.05, -1.0])
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("c", [0.01, 10.0])
-def test_single_pair_has_a_closed_form(solver, cone, t, d, c):
+def test_single_pair_has_a_closed_form(solver, regularizer, t, d, c):
     """M = beta z z^T, beta the clipped excess over the tube; n = 2 samples, P = 1."""
     z = np.arange(1.0, d + 1)
     length = z @ z
     excess = np.sign(t) * max(abs(t) - EPSILON, 0)
     # The length of its matrix, of which a cone may keep a part.
-    T = np.diag(z**2) if cone in DIAGONAL else np.outer(z, z)
+    T = np.diag(z**2) if regularizer in DIAGONAL else np.outer(z, z)
     beta = np.clip(excess / np.sum(T * T), -c, c)
-    result = SOLVERS[solver](simple_problem(z[None], [t], c, cone=cone), tol=1e-10, max_iter=2000)
-    expected = PROJECTIONS[cone](beta * T, z[None], np.zeros((d, d)))
+    result = SOLVERS[solver](
+        simple_problem(z[None], [t], c, regularizer=regularizer), tol=1e-10, max_iter=2000
+    )
+    expected = PROJECTIONS[regularizer](beta * T, z[None], np.zeros((d, d)))
     assert_allclose(full(result.matrix), expected, atol=1e-5 / length)
     assert result.relative_gap <= 1e-6
 
 
 @each_solver
-@each_cone
-def test_single_pair_with_intercept_learns_nothing(solver, cone):
+@each_regularizer
+def test_single_pair_with_intercept_learns_nothing(solver, regularizer):
     result = SOLVERS[solver](
-        simple_problem([[1.0, 2.0]], [3.0], 1.0, cone=cone, fit_intercept=True),
+        simple_problem([[1.0, 2.0]], [3.0], 1.0, regularizer=regularizer, fit_intercept=True),
         tol=1e-9,
         max_iter=200,
     )
@@ -1187,11 +1209,11 @@ def test_nu_svr_is_that_of_libsvm(case, nu):
     [(True, False), (True, True), (False, False)],
     ids=["intercept", "intercept_prior", "origin"],
 )
-@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite"])
 @pytest.mark.parametrize("nu", [0.05, 0.5, 0.9])
 @pytest.mark.parametrize("case", [NU_CASES[0], NU_CASES[3]], ids=str)
-def test_nu_svr_is_that_of_cvxpy(case, nu, cone, fit_intercept, has_prior):
-    case = case._replace(cone=cone, has_prior=has_prior, fit_intercept=fit_intercept)
+def test_nu_svr_is_that_of_cvxpy(case, nu, regularizer, fit_intercept, has_prior):
+    case = case._replace(regularizer=regularizer, has_prior=has_prior, fit_intercept=fit_intercept)
     parts = parts_of(case)
     d = len(parts.prior)
     M, b, epsilon = cvxpy.Variable((d, d), symmetric=True), cvxpy.Variable(), cvxpy.Variable()
@@ -1199,7 +1221,7 @@ def test_nu_svr_is_that_of_cvxpy(case, nu, cone, fit_intercept, has_prior):
     errors = cvxpy.abs(rank_one @ cvxpy.vec(M, order="C") + b - parts.relations)
     objective = 0.5 * cvxpy.sum_squares(M - parts.prior) + nu * parts.weights.sum() * epsilon
     objective += parts.weights @ cvxpy.pos(errors - epsilon)
-    constraints = [epsilon >= 0, *CONSTRAINTS[cone](M, parts.differences, parts.prior)]
+    constraints = [epsilon >= 0, *CONSTRAINTS[regularizer](M, parts.differences, parts.prior)]
     if not fit_intercept:
         constraints.append(b == 0)
     task = cvxpy.Problem(cvxpy.Minimize(objective), constraints)
@@ -1215,7 +1237,7 @@ def test_nu_svr_is_that_of_cvxpy(case, nu, cone, fit_intercept, has_prior):
     assert_feasible(case, parts, result.dual_coef)
     assert np.abs(result.dual_coef).sum() <= nu * parts.weights.sum() * (1 + 1e-12)
     S = parts.prior + parts.adjoint(result.dual_coef)
-    projected = PROJECTIONS[cone](S, parts.differences, parts.prior)
+    projected = PROJECTIONS[regularizer](S, parts.differences, parts.prior)
     dual = 0.5 * np.sum(parts.prior**2) - 0.5 * np.sum(projected**2)
     dual += result.dual_coef @ parts.relations
     assert result.dual == pytest.approx(dual, rel=1e-8)
@@ -1361,7 +1383,7 @@ def test_iterative_newton_systems_reach_the_same_optimum(monkeypatch, case):
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.cone not in DIAGONAL][::5], ids=str
+    "case", [case for case in CASES if case.regularizer not in DIAGONAL][::5], ids=str
 )
 def test_rotated_samples_give_the_rotated_metric(case):
     parts, problem = parts_of(case), problem_of(case)
@@ -1371,7 +1393,7 @@ def test_rotated_samples_give_the_rotated_metric(case):
         parts.relations,
         parts.weights,
         problem.loss,
-        problem.cone,
+        problem.regularizer,
         problem.fit_intercept,
         Q.T @ parts.prior @ Q,
     )
@@ -1384,14 +1406,14 @@ def test_rotated_samples_give_the_rotated_metric(case):
 def test_semidefinite_optimum_beats_the_projected_unconstrained_one():
     """Cutting negative eigenvalues afterwards is not the constrained optimum."""
     symmetric = Case("epsilon_insensitive", "symmetric", True, False, False, "wine", 10.0)
-    constrained = symmetric._replace(cone="positive_semidefinite")
+    constrained = symmetric._replace(regularizer="positive_semidefinite")
     parts = parts_of(symmetric)
     plain = newton(problem_of(symmetric), tol=1e-8, max_iter=300)
     best = newton(problem_of(constrained), tol=1e-8, max_iter=300)
     cut = project_semidefinite(plain.matrix)
     value = minimize_scalar(lambda b: primal_of(symmetric, parts, cut, b), bounds=(-10, 10)).fun
     assert plain.primal < best.primal < 0.99 * value
-    assert isinstance(problem_of(constrained).cone, PositiveSemidefinite)
+    assert isinstance(problem_of(constrained).regularizer, PositiveSemidefinite)
 
 
 # The parts
@@ -1410,7 +1432,7 @@ def dense_derivative(projection, d, is_diagonal):
     return np.array(columns).T
 
 
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
 @pytest.mark.parametrize(
     ("n_pairs", "largest", "most", "tolerance"),
@@ -1418,21 +1440,21 @@ def dense_derivative(projection, d, is_diagonal):
     ids=["gram", "products", "sample", "conjugate_gradients"],
 )
 def test_newton_system_is_solved(
-    monkeypatch, cone, fit_intercept, n_pairs, largest, most, tolerance
+    monkeypatch, regularizer, fit_intercept, n_pairs, largest, most, tolerance
 ):
     """(diag(curvature) + T P' T^*) u - b = right and sum u = 0, all four ways."""
     monkeypatch.setattr(semismooth_newton, "LARGEST_SYSTEM", largest)
     monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", int(most))
     Z, t, c = random_differences(n_pairs)
-    problem = simple_problem(Z, t, c, cone=cone, prior=np.diag([0.5, 0.2, -0.3]))
+    problem = simple_problem(Z, t, c, regularizer=regularizer, prior=np.diag([0.5, 0.2, -0.3]))
     S = np.diag([1.0, 0.5, -0.7]) + 0.1
-    projection = problem.cone.project(stored(cone, S))
+    projection = problem.regularizer.project(stored(regularizer, S))
     curvature, right = c + 0.1, t + 1
     solution = semismooth_newton._solve_free(
         problem.operator, projection, curvature, right, fit_intercept
     )
-    T = np.array([stored(cone, np.outer(z, z)).ravel() for z in Z])
-    derivative = dense_derivative(projection, 3, cone in DIAGONAL)
+    T = np.array([stored(regularizer, np.outer(z, z)).ravel() for z in Z])
+    derivative = dense_derivative(projection, 3, regularizer in DIAGONAL)
     matrix = np.diag(curvature) + T @ derivative @ T.T
     assert np.linalg.norm(T @ derivative @ T.T) > 0.1
     if fit_intercept:
@@ -1444,15 +1466,17 @@ def test_newton_system_is_solved(
     assert_allclose(solution, expected, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite"])
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
 @pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
 @pytest.mark.parametrize("ratio", [1e-4, 1e4])
-def test_newton_system_in_single_precision(cone, fit_intercept, unit, ratio):
+def test_newton_system_in_single_precision(regularizer, fit_intercept, unit, ratio):
     """In all units, where the rule says that it is accurate; by far where pairs hardly meet."""
     Z, t, c = random_differences(30, 8)
-    problem = simple_problem(unit * Z, t, c, cone=cone)
-    projection = problem.cone.project(stored(cone, np.diag(np.linspace(-1.0, 2.0, 8))))
+    problem = simple_problem(unit * Z, t, c, regularizer=regularizer)
+    projection = problem.regularizer.project(
+        stored(regularizer, np.diag(np.linspace(-1.0, 2.0, 8)))
+    )
     trace = np.sum(problem.operator.squared_lengths**2)
     curvature = ratio * trace * (1 + c)
     assert semismooth_newton._precision(problem.operator, curvature) == np.float32
@@ -1473,7 +1497,7 @@ def test_newton_system_in_a_unit_that_rounds_nothing(size):
 
     def solution(unit):
         problem = simple_problem(unit * Z, t, c)
-        projection = problem.cone.project(np.eye(3))
+        projection = problem.regularizer.project(np.eye(3))
         curvature, right = unit**2 * c * unit**2, unit**2 * t * unit**2
         return semismooth_newton._solve_free(
             problem.operator, projection, curvature, right, fit_intercept=True
@@ -1499,7 +1523,7 @@ def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, f
     monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", 300 * n_products)
     Z, t, _ = random_differences(n_pairs, d)
     problem = simple_problem(Z * 2.0 ** -np.arange(d), t, 1.0)
-    projection = problem.cone.project(np.eye(d))
+    projection = problem.regularizer.project(np.eye(d))
     semismooth_newton._solve_free(problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
     assert problem.n_passes <= 24
 
@@ -1517,7 +1541,7 @@ def test_newton_system_takes_the_smaller_side(monkeypatch, n_free):
     monkeypatch.setattr(semismooth_newton, "_factorise", recorded)
     Z, t, c = random_differences(n_free)
     problem = simple_problem(Z, t, c)
-    projection = problem.cone.project(np.eye(3))
+    projection = problem.regularizer.project(np.eye(3))
     semismooth_newton._solve_free(problem.operator, projection, c, t, False)
     assert sizes == [n_free if n_free <= 12 else 6]
 
@@ -1547,11 +1571,13 @@ def test_factor_beyond_the_range_of_numbers_is_refused(largest):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite", "diagonal"])
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite", "diagonal"])
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(loss, cone, fit_intercept):
+def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(
+    loss, regularizer, fit_intercept
+):
     """And no step lets it grow."""
-    case = Case(loss, cone, fit_intercept and loss not in ONE_SIDED, True, True, "wine", 1.0)
+    case = Case(loss, regularizer, fit_intercept and loss not in ONE_SIDED, True, True, "wine", 1.0)
     parts, problem = parts_of(case), problem_of(case)
     state = semismooth_newton._State(problem, None)
     lower, upper = BOXES[loss](parts.relations, parts.weights)
@@ -1639,10 +1665,10 @@ def test_step_along_a_line_that_rises_is_none():
     assert semismooth_newton._Line(state, -np.ones((1, 1))).minimum(1.0) == 0
 
 
-@pytest.mark.parametrize("cone", ["positive_semidefinite", "symmetric"])
-def test_single_precision_ends_where_rounding_does(cone):
+@pytest.mark.parametrize("regularizer", ["positive_semidefinite", "symmetric"])
+def test_single_precision_ends_where_rounding_does(regularizer):
     """Newton's direction may then rise, and the next one shall not be lost."""
-    case = Case("epsilon_insensitive", cone, True, False, False, "wine", 1000.0)
+    case = Case("epsilon_insensitive", regularizer, True, False, False, "wine", 1000.0)
     result = newton(problem_of(case, np.float32), tol=1e-12, max_iter=300)
     exact = newton(problem_of(case), tol=1e-6, max_iter=1000)
     assert result.primal <= 1.05 * exact.primal
@@ -1652,7 +1678,7 @@ def test_newton_needs_few_passes():
     """The price of a fit is operator passes; what a faulty step costs shows here first."""
     passes = {}
     for case in CASES:
-        if case.data == "wine" and case.cone != "pair_matrices":
+        if case.data == "wine" and case.regularizer != "pair_matrices":
             result = newton(problem_of(case), tol=1e-9, max_iter=300)
             assert result.relative_gap <= 1e-9
             passes[case] = result.n_passes
@@ -1679,14 +1705,14 @@ def assert_units_do_not_matter(case, what, solve):
             PairOperator(
                 parts.X * (s if what == "samples" else 1.0),
                 parts.pairs,
-                is_diagonal=case.cone in DIAGONAL,
+                is_diagonal=case.regularizer in DIAGONAL,
             ),
             unit * parts.relations,
             parts.weights * size**2 / scale,
             loss_in_units,
-            CONES[case.cone](),
+            REGULARIZERS[case.regularizer](),
             case.fit_intercept,
-            size * stored(case.cone, parts.prior) if case.has_prior else None,
+            size * stored(case.regularizer, parts.prior) if case.has_prior else None,
         )
         result = solve(problem)
         results.append((result.n_iter, result.matrix / size, result.intercept / unit))
@@ -1697,15 +1723,15 @@ def assert_units_do_not_matter(case, what, solve):
 
 
 @pytest.mark.parametrize("solver", ["newton", "projected_gradient"])
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize(
     ("what", "loss"),
     # The margin of the hinge is 1.
     [("samples", loss) for loss in LOSSES]
     + [("relations", loss) for loss in LOSSES if loss not in CLASSES],
 )
-def test_units_do_not_matter(solver, cone, loss, what):
-    case = Case(loss, cone, loss not in ONE_SIDED, loss != "hinge", True, "wine", 1.0)
+def test_units_do_not_matter(solver, regularizer, loss, what):
+    case = Case(loss, regularizer, loss not in ONE_SIDED, loss != "hinge", True, "wine", 1.0)
     assert_units_do_not_matter(case, what, partial(SOLVERS[solver], tol=1e-4, max_iter=25))
 
 
@@ -1719,10 +1745,10 @@ def test_units_do_not_matter_to_nu_svr(case, what):
 
 
 @pytest.mark.parametrize("loss", ["squared", "squared_epsilon_insensitive"])
-@pytest.mark.parametrize("cone", ["positive_semidefinite", "diagonal"])
-def test_newton_ends_where_rounding_allows_no_progress(loss, cone):
+@pytest.mark.parametrize("regularizer", ["positive_semidefinite", "diagonal"])
+def test_newton_ends_where_rounding_allows_no_progress(loss, regularizer):
     """A gap below zero is out of reach: it has to see that by itself, close to the optimum."""
-    case = Case(loss, cone, False, False, True, "wine", 1.0)
+    case = Case(loss, regularizer, False, False, True, "wine", 1.0)
     result = newton(problem_of(case), tol=-1.0, max_iter=2000)
     assert result.n_iter < 100
     assert result.relative_gap <= 1e-12
@@ -1853,7 +1879,9 @@ def test_basis_goes_with_the_problem():
 
 def test_reweighted_problem_has_the_other_weights_and_counts_anew():
     Z, t, c = random_differences()
-    problem = simple_problem(Z, t, c, cone="positive_semidefinite", prior=np.diag([1.0, 2.0, 0.0]))
+    problem = simple_problem(
+        Z, t, c, regularizer="positive_semidefinite", prior=np.diag([1.0, 2.0, 0.0])
+    )
     problem.distances(np.eye(3))
     assert problem.n_passes == 1
     other = problem.reweighted(3.0)
@@ -1866,7 +1894,7 @@ def test_reweighted_problem_has_the_other_weights_and_counts_anew():
     other.distances(np.eye(3))
     assert (other.n_passes, problem.n_passes) == (1, 2)
     expected = newton(
-        simple_problem(Z, t, 3 * c, cone="positive_semidefinite", prior=problem.prior),
+        simple_problem(Z, t, 3 * c, regularizer="positive_semidefinite", prior=problem.prior),
         tol=1e-9,
         max_iter=100,
     )
@@ -1924,7 +1952,7 @@ def test_result_keeps_the_best():
     problem = simple_problem(Z, t, c)
 
     def primal(value, size, b):
-        projection = problem.cone.project(size * np.eye(3))
+        projection = problem.regularizer.project(size * np.eye(3))
         return PrimalPoint(projection, problem.distances(projection.matrix), b, b, value)
 
     def dual(value, coef):
@@ -1997,7 +2025,7 @@ def test_offset_that_the_intercept_takes_changes_nothing(loss, offset):
                 c,
                 loss=LOSSES[loss](),
                 fit_intercept=True,
-                cone="positive_semidefinite",
+                regularizer="positive_semidefinite",
             ),
             tol=1e-8,
             max_iter=200,
@@ -2009,8 +2037,10 @@ def test_offset_that_the_intercept_takes_changes_nothing(loss, offset):
     assert far.relative_gap <= 1e-8
 
 
-@pytest.mark.parametrize("cone", [cone for cone in CONES if cone not in DIAGONAL])
-def test_rounding_of_the_bounds_is_known(cone):
+@pytest.mark.parametrize(
+    "regularizer", [regularizer for regularizer in REGULARIZERS if regularizer not in DIAGONAL]
+)
+def test_rounding_of_the_bounds_is_known(regularizer):
     """Against values in extended precision, where the terms are far larger than the objective."""
     rng = np.random.default_rng(0)
     wide = np.longdouble
@@ -2018,7 +2048,9 @@ def test_rounding_of_the_bounds_is_known(cone):
         Z, t, c = random_differences()
         A = rng.normal(size=(3, 3))
         prior = size * (A @ A.T)
-        problem = simple_problem(Z, t, 1e-4 * c, loss=Squared(), cone=cone, prior=prior)
+        problem = simple_problem(
+            Z, t, 1e-4 * c, loss=Squared(), regularizer=regularizer, prior=prior
+        )
         result = newton(problem, tol=1e-6, max_iter=200)
         certify(problem, result)
         M = result.matrix.astype(wide)
@@ -2084,7 +2116,7 @@ def test_nu_svr_solves_few_epsilon_svrs(case, nu):
 def test_nu_svr_bounds_of_any_point(fit_intercept):
     """Given M and b the best epsilon; given beta its part within the budget."""
     case = NU_CASES[3]._replace(
-        fit_intercept=fit_intercept, cone="positive_semidefinite", has_prior=True
+        fit_intercept=fit_intercept, regularizer="positive_semidefinite", has_prior=True
     )
     parts, problem = parts_of(case), problem_of(case)
     rng = np.random.default_rng(0)
@@ -2108,7 +2140,7 @@ def test_nu_svr_bounds_of_any_point(fit_intercept):
         epsilon = search.problem.epsilon_of(search.result.primal_point)
         assert epsilon == pytest.approx(exact.x, abs=1e-3)
         M = project_semidefinite(prior + 0.01 * size * np.diag(rng.normal(size=len(prior))))
-        M = problem.cone.project(M)
+        M = problem.regularizer.project(M)
         distances, shift = problem.distances(M.matrix), b - problem.offset
         search.result = SolverResult(search.problem.primal_point(M, distances, shift))
         M, epsilon = M.matrix, search.problem.epsilon_of(search.result.primal_point)
@@ -2131,7 +2163,7 @@ def test_nu_of_one_needs_no_tube():
     problem = nu_problem(problem, 1.0)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        projection = problem.cone.project(np.diag(rng.normal(size=len(parts.prior))))
+        projection = problem.regularizer.project(np.diag(rng.normal(size=len(parts.prior))))
         distances = problem.distances(projection.matrix)
         point = problem.primal_point(projection, distances, 0.1 - problem.offset)
         value = nu_value(parts, projection.matrix, 0.1, 0.0, 1.0)
@@ -2153,10 +2185,10 @@ def test_nu_svr_in_single_precision_is_certified_in_double():
 
 
 @each_solver
-@pytest.mark.parametrize("cone", ["symmetric", "positive_semidefinite"])
-def test_gap_tells_the_metric_from_none(solver, cone):
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite"])
+def test_gap_tells_the_metric_from_none(solver, regularizer):
     """Where 1/2 norm(M)^2 is below the gap that was asked for, M would be as good as zero."""
-    case = Case("epsilon_insensitive", cone, True, False, False, "wine", 1.0)
+    case = Case("epsilon_insensitive", regularizer, True, False, False, "wine", 1.0)
     problem = problem_of(case).reweighted(1e-4)
     exact = newton(problem, tol=1e-9, max_iter=1000)
     penalty = problem.penalty(exact.matrix)

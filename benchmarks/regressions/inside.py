@@ -12,9 +12,9 @@ import time
 import numpy as np
 
 from metricalign import PSDSVR
-from metricalign.cones import PositiveSemidefinite
 from metricalign.operators import PairOperator
 from metricalign.pairs import NearestClassPairs, NearestPairs
+from metricalign.regularizers import PositiveSemidefinite
 
 
 def samples(n_samples, n_features):

@@ -31,10 +31,10 @@ from sklearn.datasets import load_breast_cancer, load_digits, make_classificatio
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from metricalign.cones import PositiveSemidefinite
 from metricalign.losses import EpsilonInsensitive
 from metricalign.operators import PairOperator
 from metricalign.pairs import NearestClassPairs
+from metricalign.regularizers import PositiveSemidefinite
 from metricalign.solvers import AlignmentProblem, SolverResult, cvxpy_reference, newton
 
 
@@ -53,7 +53,7 @@ def as_written(problem, *, tol, max_iter, conic_solver):
     else:
         options = {"tol_gap_rel": tol, "tol_gap_abs": tol, "tol_feas": tol, "max_iter": max_iter}
     task.solve(solver=conic_solver, **options)
-    projection = problem.cone.project(matrix.value)
+    projection = problem.regularizer.project(matrix.value)
     result = SolverResult(projection)
     distances, b = problem.distances(projection.matrix), float(intercept.value)
     result.improve_primal(problem.primal(projection.matrix, distances, b), projection, b)

@@ -25,10 +25,10 @@ from sklearn.svm import SVR
 from threadpoolctl import threadpool_limits
 
 from metricalign import RAMLSVR
-from metricalign.cones import Symmetric
 from metricalign.losses import EpsilonInsensitive
 from metricalign.operators import PairOperator
 from metricalign.pairs import NearestClassPairs
+from metricalign.regularizers import Symmetric
 from metricalign.solvers import AlignmentProblem, newton
 
 DATA = [("wine", load_wine), ("breast_cancer", load_breast_cancer), ("digits", load_digits)]

@@ -18,10 +18,10 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from metricalign.cones import PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.losses import EpsilonInsensitive, Hinge, OneSided
 from metricalign.operators import PairOperator
 from metricalign.pairs import NearestClassPairs
+from metricalign.regularizers import PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.solvers import AlignmentProblem, newton, projected_gradient, quasi_newton
 
 TOLERANCES = (1e-3, 1e-6)
@@ -68,12 +68,17 @@ def main():
         pairs, weights = NearestClassPairs(3, 3).select(X, y)
         relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
         for method in options.methods:
-            loss, cone, fit_intercept = METHODS[method]
+            loss, regularizer, fit_intercept = METHODS[method]
             for C in options.C:
                 cells = []
                 for solver in SOLVERS:
                     problem = AlignmentProblem(
-                        PairOperator(X, pairs), relations, C * weights, loss, cone(), fit_intercept
+                        PairOperator(X, pairs),
+                        relations,
+                        C * weights,
+                        loss,
+                        regularizer(),
+                        fit_intercept,
                     )
                     cells.append(passes(solver, problem, options.max_passes))
                 print("| " + " | ".join([name, method, f"{C:g}", *cells]) + " |", flush=True)

@@ -204,7 +204,7 @@ class Judge:
             drawn.loss,
             # epsilon of nu-SVR is a variable.
             0.0 if drawn.nu is not None else getattr(learner.loss_, "epsilon", 0.0),
-            drawn.cone,
+            drawn.regularizer,
             drawn.fit_intercept,
             prior,
             drawn.nu,
@@ -220,7 +220,7 @@ class Judge:
             self._blame("silent", f"converged_ with dual_gap_ {learner.dual_gap_}")
         problem = self._problem(learner, relations)
         matrix = dense(learner.matrix_)
-        matrix = matrix.diagonal() if problem.cone == "diagonal" else matrix
+        matrix = matrix.diagonal() if problem.regularizer == "diagonal" else matrix
         M = matrix.astype(LONG) / problem.matrix_unit
         if self.drawn.penalty == "coefficients":
             self._check_ridge(learner, Ridge(problem, learner.C_), M)
@@ -289,7 +289,7 @@ class Judge:
         outside, size = problem.distance_to_cone(M), norm(M) + norm(problem.prior)
         self._say(f"  outside of the cone by {outside:.2e}, norm of M and prior {size:.2e}")
         eps = np.finfo(dtype).eps
-        if problem.cone == "pair_matrices":
+        if problem.regularizer == "pair_matrices":
             # Nonnegative least squares, the oracle's and the package's, is no more exact.
             eps = max(eps, 1e-11)
         if outside > 30 * len(M) * eps * size:
@@ -338,7 +338,7 @@ class Judge:
             ((X - X[0]) / problem.length_unit).astype(float), drawn.targets(t), drawn.sample_weight
         )
         matrix = dense(again.matrix_)
-        return matrix.diagonal() if problem.cone == "diagonal" else matrix, again.dual_coef_
+        return matrix.diagonal() if problem.regularizer == "diagonal" else matrix, again.dual_coef_
 
 
 # The table
@@ -347,7 +347,7 @@ class Judge:
 def table(judged: list[Judge]) -> str:
     """Markdown: how many of which problems, and what was wrong with them."""
     groups: dict[str, list[Judge]] = {"all": judged}
-    for field in ("kind", "loss", "cone", "prior_name", "shape", "solver"):
+    for field in ("kind", "loss", "regularizer", "prior_name", "shape", "solver"):
         for name in sorted({getattr(judge.drawn, field) for judge in judged}):
             heading = f"prior: {name}" if field == "prior_name" else name
             groups[heading] = [judge for judge in judged if getattr(judge.drawn, field) == name]

@@ -38,7 +38,7 @@ SHAPES = {
     "all close": 0.5,
     "one pair repeated": 0.5,
 }
-CONES = {
+REGULARIZERS = {
     "symmetric": 1,
     "positive_semidefinite": 2,
     "pair_matrices": 1,
@@ -65,7 +65,7 @@ class Drawn:
     sample_weight: np.ndarray | None
     loss: str
     epsilon: Any
-    cone: str
+    regularizer: str
     fit_intercept: bool
     prior: Any
     prior_name: str
@@ -130,7 +130,7 @@ class Drawn:
             loss.set_params(epsilon=self.epsilon)
         warm_start = self.kind == "warm start"
         return RelationAlignment(
-            loss, cone=self.cone, prior=self.prior, warm_start=warm_start, **common
+            loss, regularizer=self.regularizer, prior=self.prior, warm_start=warm_start, **common
         )
 
     def is_extreme(self) -> bool:
@@ -150,7 +150,7 @@ class Drawn:
         storage = "sparse " if sparse.issparse(self.X) else ""
         weights = "without weights" if self.sample_weight is None else "with weights"
         return (
-            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.cone}, intercept "
+            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.regularizer}, intercept "
             f"{self.fit_intercept}, prior {self.prior_name}, nu {self.nu}, penalty {self.penalty}; "
             f"{self.shape}, {storage}X {self.X.shape} {self.X.dtype} to "
             f"{np.abs(self.dense).max():.1e}; {len(self.pairs)} pairs {weights}, relations "
@@ -249,16 +249,16 @@ def draw_weights(rng, n_samples):
     return np.where(rng.random(n_samples) < 0.25, 0.0, weights) if name == "zeros" else weights
 
 
-def draw_prior(rng, cone, d, unit, dtype):
+def draw_prior(rng, regularizer, d, unit, dtype):
     """A prior in multiples of the natural size of M, and its name."""
     name = choose(rng, PRIORS)
     if name == "none":
-        name = "identity" if cone == "above_prior" else name
+        name = "identity" if regularizer == "above_prior" else name
     if name in ("none", "identity"):
         return (None if name == "none" else name), name
     A = rng.normal(size=(d, d))
     A = A + A.T if name == "indefinite" else A @ A.T
-    A = np.diag(np.diag(A)) if cone == "diagonal" else A
+    A = np.diag(np.diag(A)) if regularizer == "diagonal" else A
     factor = {"small": 1e-6, "huge": 10 ** rng.uniform(2, 7)}.get(name, 1.0)
     prior = (A * factor * unit).astype(float)
     largest = 1e37 if dtype == np.float32 else 1e300
@@ -272,12 +272,12 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     kind = kind or drawn_kind
     X, pairs, shape = draw_samples(rng)
     n, d = X.shape
-    loss, cone = choose(rng, dict.fromkeys(LOSSES, 1)), choose(rng, CONES)
+    loss, regularizer = choose(rng, dict.fromkeys(LOSSES, 1)), choose(rng, REGULARIZERS)
     nu = penalty = None
     if kind == "nu":
-        loss, cone, nu = "epsilon_insensitive", "symmetric", float(rng.uniform(0.05, 1))
+        loss, regularizer, nu = "epsilon_insensitive", "symmetric", float(rng.uniform(0.05, 1))
     elif kind == "ridge":
-        loss, cone = "squared", "symmetric"
+        loss, regularizer = "squared", "symmetric"
         penalty = ("metric", "coefficients")[rng.integers(2)]
     elif kind == "offset" and loss in (*SIGNED, "one_sided"):
         loss = "squared_epsilon_insensitive"
@@ -294,7 +294,7 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     spread = float(np.std(t) or np.abs(t).max() or 1)
     prior, prior_name = None, "none"
     if kind not in ("nu", "ridge"):
-        prior, prior_name = draw_prior(rng, cone, d, spread / length, dtype)
+        prior, prior_name = draw_prior(rng, regularizer, d, spread / length, dtype)
     # C that counts is near this.
     natural = LONG(spread) ** (0 if loss in QUADRATIC else 1) / (len(pairs) * length**2)
     how = choose(rng, {"natural": 5, "wide": 2, "raw": 2, "scale": 2})
@@ -324,7 +324,7 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
         sample_weight=sample_weight,
         loss=loss,
         epsilon=epsilon,
-        cone=cone,
+        regularizer=regularizer,
         fit_intercept=fit_intercept,
         prior=prior,
         prior_name=prior_name,

@@ -25,10 +25,10 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
 )
-from metricalign.cones import CONES
 from metricalign.linear_base import LinearMetricLearner
 from metricalign.losses import LOSSES
 from metricalign.pairs import merge_identical_samples, resolve_pairs
+from metricalign.regularizers import REGULARIZERS
 from metricalign.samples import distinct_samples
 
 # Fewer fits where one estimator fits many times.
@@ -37,8 +37,12 @@ PUBLIC = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metric
 VARIANTS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
-    RelationAlignment(cone="above_prior", prior="identity"),
-    *(RelationAlignment(cone=cone) for cone in CONES if cone not in ("symmetric", "above_prior")),
+    RelationAlignment(regularizer="above_prior", prior="identity"),
+    *(
+        RelationAlignment(regularizer=regularizer)
+        for regularizer in REGULARIZERS
+        if regularizer not in ("symmetric", "above_prior")
+    ),
     *(
         RelationAlignment(loss=loss, fit_intercept=loss != "one_sided")
         for loss in LOSSES
@@ -519,7 +523,7 @@ def _loss(loss, prediction, target):
 
 def _dual(learner, differences, weights):
     """Dual value of `dual_coef_`, which must be feasible; None where it takes more than a line."""
-    cone = type(learner._cone()).__name__
+    regularizer = type(learner._regularizer()).__name__
     name, beta, relations = type(learner.loss_).__name__, learner.dual_coef_, learner.relations_
     epsilon = getattr(learner.loss_, "epsilon", 0.0)
     is_special = (
@@ -528,16 +532,16 @@ def _dual(learner, differences, weights):
     )
     if (
         is_special
-        or cone not in ("Symmetric", "PositiveSemidefinite", "Diagonal")
+        or regularizer not in ("Symmetric", "PositiveSemidefinite", "Diagonal")
         or getattr(learner, "prior", None) is not None
     ):
         return None
-    if differences.shape[1] > len(differences) and cone != "Diagonal":
+    if differences.shape[1] > len(differences) and regularizer != "Diagonal":
         differences = differences @ np.linalg.qr(differences.T)[0]
     matrix = (differences.T * beta) @ differences
-    if cone == "Diagonal":
+    if regularizer == "Diagonal":
         squared = np.sum(np.maximum(beta @ differences**2, 0) ** 2)
-    elif cone == "PositiveSemidefinite":
+    elif regularizer == "PositiveSemidefinite":
         squared = np.sum(np.maximum(np.linalg.eigvalsh(matrix), 0) ** 2)
     else:
         squared = np.sum(matrix**2)

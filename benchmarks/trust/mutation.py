@@ -42,7 +42,7 @@ OPTIMA = (
 # Files to change, and the tests that have to notice: chosen to take seconds.
 MODULES = {
     "losses": (["losses.py"], ["tests/test_losses.py"]),
-    "cones": (["cones/*.py"], ["tests/test_cones.py"]),
+    "cones": (["cones/*.py"], ["tests/test_regularizers.py"]),
     "operators": (
         ["operators.py", "kernels/*.py"],
         ["tests/test_operators.py", "tests/test_kernels.py"],

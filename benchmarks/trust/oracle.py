@@ -61,7 +61,7 @@ class Problem:
     weights: NDArray
     loss: str
     epsilon: LONG
-    cone: str
+    regularizer: str
     fit_intercept: bool
     prior: NDArray
     nu: float | None
@@ -73,11 +73,21 @@ class Problem:
 
     def __post_init__(self):
         z = self.differences
-        self.products = z**2 if self.cone == "diagonal" else z[:, :, None] * z[:, None, :]
+        self.products = z**2 if self.regularizer == "diagonal" else z[:, :, None] * z[:, None, :]
 
     @classmethod
     def of(
-        cls, X, pairs, relations, weights, loss, epsilon, cone, fit_intercept, prior=None, nu=None
+        cls,
+        X,
+        pairs,
+        relations,
+        weights,
+        loss,
+        epsilon,
+        regularizer,
+        fit_intercept,
+        prior=None,
+        nu=None,
     ) -> Problem:
         """Problem in the user's units: everything as it was given, C in the weights."""
         X = X.astype(LONG)
@@ -93,7 +103,7 @@ class Problem:
         degree = 2 if loss in QUADRATIC else 1
         d = z.shape[1]
         prior = np.zeros((d, d), LONG) if prior is None else np.asarray(prior).astype(LONG)
-        if cone == "diagonal":
+        if regularizer == "diagonal":
             prior = np.diag(prior).copy()
         matrix_unit = scale / length_unit**2
         return cls(
@@ -102,7 +112,7 @@ class Problem:
             weights.astype(LONG) * scale**degree / matrix_unit**2,
             loss,
             LONG(epsilon) / scale,
-            cone,
+            regularizer,
             fit_intercept,
             prior / matrix_unit,
             nu,
@@ -127,7 +137,7 @@ class Problem:
     # Values
 
     def distances(self, M):
-        axes = 1 if self.cone == "diagonal" else 2
+        axes = 1 if self.regularizer == "diagonal" else 2
         return np.tensordot(self.products, M.astype(LONG), axes)
 
     def adjoint(self, beta):
@@ -163,7 +173,7 @@ class Problem:
         Those are sums of products of the differences, or of `lengths` that are larger.
         """
         lengths = np.abs(self.differences) if lengths is None else lengths
-        sizes = np.diag(np.abs(M)) if self.cone == "diagonal" else np.abs(M)
+        sizes = np.diag(np.abs(M)) if self.regularizer == "diagonal" else np.abs(M)
         size = np.einsum("pi,ij,pj->p", lengths, sizes, lengths)
         offset = self.offset / self.relation_unit
         size += np.abs(b + offset) + np.abs(self.relations + offset)
@@ -193,7 +203,7 @@ class Problem:
             "logistic": lambda: c * (entropy(t * beta / c) + entropy(1 - t * beta / c)),
         }[self.loss]()
         # 1/2 norm(M0)^2 - 1/2 norm(M0 + E)^2, without the cancellation of a large prior.
-        along = D if self.cone == "above_prior" else E
+        along = D if self.regularizer == "above_prior" else E
         penalty = exact_sum(self.prior * along) + exact_sum(E**2) / 2
         return exact_sum(gain) - penalty
 
@@ -234,29 +244,29 @@ class Problem:
 
     def polar_part(self, S):
         """A matrix N of the polar cone near S - P(S), so that norm(S - N) >= norm(P(S))."""
-        if self.cone == "symmetric":
+        if self.regularizer == "symmetric":
             return np.zeros_like(S)
-        if self.cone == "diagonal":
+        if self.regularizer == "diagonal":
             return np.minimum(S, 0)
-        if self.cone == "pair_matrices":
+        if self.regularizer == "pair_matrices":
             residual = S - self.nearest_of_pairs(S)[0]
             squared = np.sum(self.differences**2, axis=1)
             used = squared > 0
             excess = np.max(self.distances(residual)[used] / squared[used], initial=LONG(0))
             return residual - max(excess, LONG(0)) * np.eye(len(S), dtype=LONG)
-        values, vectors = eigen(S - self.prior if self.cone == "above_prior" else S)
+        values, vectors = eigen(S - self.prior if self.regularizer == "above_prior" else S)
         kept = values < 0
         return (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
 
     def project(self, S):
         """A matrix of the cone, near the projection of S."""
-        if self.cone == "symmetric":
+        if self.regularizer == "symmetric":
             return S
-        if self.cone == "diagonal":
+        if self.regularizer == "diagonal":
             return np.maximum(S, 0)
-        if self.cone == "pair_matrices":
+        if self.regularizer == "pair_matrices":
             return self.nearest_of_pairs(S)[0]
-        base = self.prior if self.cone == "above_prior" else 0 * S
+        base = self.prior if self.regularizer == "above_prior" else 0 * S
         values, vectors = eigen(S - base)
         kept = values > 0
         if np.all(values >= 0):
@@ -300,7 +310,7 @@ class Problem:
 
     def distance_to_cone(self, M):
         """Frobenius norm of what has to be added to a matrix to be in the cone."""
-        outside = M - self.project(M) if self.cone == "pair_matrices" else self.polar_part(M)
+        outside = M - self.project(M) if self.regularizer == "pair_matrices" else self.polar_part(M)
         return np.sqrt(exact_sum(outside**2))
 
     # Candidates
@@ -472,10 +482,10 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     T, prior = problem.products.astype(float), problem.prior.astype(float)
     column, row = np.tril_indices(d)
     root = np.where(row == column, 1.0, math.sqrt(2))
-    if problem.cone != "diagonal":
+    if problem.regularizer != "diagonal":
         # The order and the weights of Clarabel's triangles.
         T, prior = T[:, row, column] * root, prior[row, column] * root
-    is_nu, is_pairs = problem.nu is not None, problem.cone == "pair_matrices"
+    is_nu, is_pairs = problem.nu is not None, problem.regularizer == "pair_matrices"
     is_logistic = problem.loss == "logistic"
     sizes = [
         len(prior),
@@ -540,14 +550,14 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     if is_nu:
         constrain(clarabel.NonnegativeConeT, np.zeros(1), tube=-1.0)
     none, eye = np.zeros(len(prior)), np.eye(len(prior))
-    if problem.cone == "diagonal":
+    if problem.regularizer == "diagonal":
         constrain(clarabel.NonnegativeConeT, none, M=-eye)
     elif is_pairs:
         squared = np.maximum(np.sum(problem.differences**2, axis=1).astype(float), 1e-300)
         constrain(clarabel.ZeroConeT, none, M=-eye, mu=T.T / squared)
         constrain(clarabel.NonnegativeConeT, np.zeros(P), mu=-np.eye(P))
-    elif problem.cone != "symmetric":
-        bound = -prior if problem.cone == "above_prior" else none
+    elif problem.regularizer != "symmetric":
+        bound = -prior if problem.regularizer == "above_prior" else none
         constrain(lambda _: clarabel.PSDTriangleConeT(d), bound, M=-eye)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
@@ -575,7 +585,7 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
         "one_sided": lambda: first,
         "hinge": lambda: t * first,
     }.get(problem.loss, lambda: first - second)()
-    if problem.cone == "diagonal":
+    if problem.regularizer == "diagonal":
         return x, 0 * t if is_logistic else beta
     M = np.zeros((d, d))
     M[row, column] = M[column, row] = x / root

@@ -8,6 +8,7 @@ from metricalign.solvers.problem import (
     PrimalPoint,
     SolverResult,
     certify,
+    needs,
     solve,
 )
 from metricalign.solvers.quasi_newton import quasi_newton
@@ -35,6 +36,7 @@ __all__ = [
     "certify",
     "coefficient_ridge",
     "cvxpy_reference",
+    "needs",
     "newton",
     "nu_svr",
     "projected_gradient",

@@ -15,11 +15,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
 
 __all__ = ["projected_gradient"]
 
 
+@needs(conjugate=["value", "proximal", "bounds"])
 def projected_gradient(
     problem: AlignmentProblem,
     *,
@@ -47,7 +48,7 @@ def projected_gradient(
     -------
     result : SolverResult
     """
-    operator, cone = problem.operator, problem.cone
+    operator, regularizer = problem.operator, problem.regularizer
     lipschitz = _largest_eigenvalue(operator, problem.fit_intercept)
     intercept, momentum = 0.0, 1.0
     latest = problem.dual_point(
@@ -71,7 +72,7 @@ def projected_gradient(
         momentum = next_momentum
         point = latest.dual_coef + weight * change
         stationary = latest.stationary + weight * (latest.stationary - previous.stationary)
-        projection = cone.project(stationary)
+        projection = regularizer.project(stationary)
         distances = problem.distances(projection.matrix)
     return result
 

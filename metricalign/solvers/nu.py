@@ -32,7 +32,7 @@ class NuAlignmentProblem(AlignmentProblem):
 
     Parameters
     ----------
-    operator, relations, weights, cone, fit_intercept, prior, basis
+    operator, relations, weights, regularizer, fit_intercept, prior, basis
         See `AlignmentProblem`.
     loss : EpsilonInsensitive
         Its epsilon is not used.
@@ -59,7 +59,7 @@ class NuAlignmentProblem(AlignmentProblem):
             self.relations,
             self.weights,
             EpsilonInsensitive(epsilon),
-            self.cone,
+            self.regularizer,
             self.fit_intercept,
             self.prior,
             self.basis,
@@ -150,7 +150,7 @@ class _Search:
         self.problem = problem
         # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
         self.low = None
-        projection = problem.cone.project(problem.prior)
+        projection = problem.regularizer.project(problem.prior)
         distances = problem.distances(projection.matrix)
         # With beta = 0, the largest error is the epsilon from which on nothing is learned.
         errors = problem.targets - distances

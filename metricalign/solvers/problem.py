@@ -1,18 +1,18 @@
 """The problem that every solver solves, and what it returns.
 
-    min over M in K, b in B   1/2 norm(M - M0)^2 + sum_p weight_p loss(<M, T_p> + b, t_p)
+    min over M, b   1/2 norm(M - M0)^2 + R(M) + sum_p weight_p loss(<M, T_p> + b, t_p)
 
-    max over beta   1/2 norm(P - M0)^2 - <D, P> - sum_p phi_p*(-beta_p)
+    max over beta   1/2 norm(P - M0)^2 + R(P) - <D, P> - sum_p phi_p*(-beta_p)
 
-with D = sum_p beta_p T_p and P = P_K(M0 + D), and sum beta = 0 if there is an intercept b. At the
-optimum M = P. The smooth part of the dual is 1/2 norm(M0)^2 - 1/2 norm(P)^2 in a form that does
-not subtract the squares of a large prior.
+with D = sum_p beta_p T_p and P the proximal step of R at M0 + D, and sum beta = 0 if there is an
+intercept b. At the optimum M = P. Where R is a cone, the first terms of the dual are
+1/2 norm(M0)^2 - 1/2 norm(P)^2, in a form that does not subtract the squares of a large prior.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -20,11 +20,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.cones import Cone, Projection
 from metricalign.losses import Conjugate, Loss
 from metricalign.operators import PairOperator
+from metricalign.regularizers import Projection, Regularizer
 
-__all__ = ["AlignmentProblem", "DualPoint", "PrimalPoint", "SolverResult", "certify", "solve"]
+__all__ = [
+    "AlignmentProblem",
+    "DualPoint",
+    "PrimalPoint",
+    "SolverResult",
+    "certify",
+    "needs",
+    "solve",
+]
 
 _EPS = float(np.finfo(np.float64).eps)
 # Far above this share of the objective at zero, rounding need not be looked at.
@@ -100,8 +108,8 @@ class AlignmentProblem:
         Positive weights of the pairs, C included.
     loss : Loss
         Loss of a distance against its relation.
-    cone : Cone
-        Where M may lie.
+    regularizer : Regularizer
+        Which M are allowed, and at what price.
     fit_intercept : bool
         Whether b is free; otherwise it is 0.
     prior : ndarray of shape (n_features, n_features) or None, default=None
@@ -121,7 +129,7 @@ class AlignmentProblem:
     relations: NDArray
     weights: NDArray
     loss: Loss
-    cone: Cone
+    regularizer: Regularizer
     fit_intercept: bool
     prior: Any = None
     basis: NDArray | None = None
@@ -132,7 +140,7 @@ class AlignmentProblem:
         prior = np.zeros(self.operator.matrix_shape) if self.prior is None else self.prior
         prior = np.asarray(prior, dtype=np.float64)
         object.__setattr__(self, "prior", prior)
-        object.__setattr__(self, "cone", self.cone.bound(self.operator, prior))
+        object.__setattr__(self, "regularizer", self.regularizer.for_problem(self.operator, prior))
         object.__setattr__(self, "_n_passes_before", self.operator.n_passes)
         lower, upper = self.conjugate.bounds
         if self.fit_intercept and not (np.any(lower < 0) and np.any(upper > 0)):
@@ -192,7 +200,7 @@ class AlignmentProblem:
         return self if self.is_double else replace(self, operator=self.operator.astype(np.float64))
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
-        """M0 + sum_p beta_p T_p, whose projection on the cone minimises the Lagrangian."""
+        """M0 + sum_p beta_p T_p, at which the proximal step minimises the Lagrangian."""
         return self.prior + self.operator.adjoint(dual_coef)
 
     def distances(self, matrix: NDArray) -> NDArray:
@@ -208,25 +216,26 @@ class AlignmentProblem:
         return gap < self.penalty(point.matrix)
 
     def primal_point(self, projection: Projection, distances: NDArray, shift: float) -> PrimalPoint:
-        """Primal point of a matrix in the cone whose distances are known, and of b - offset."""
+        """Primal point of an allowed matrix whose distances are known, and of b - offset."""
         intercept = shift + self.offset
         # What rounding leaves of it.
         shift = intercept - self.offset
-        value = self.penalty(projection.matrix) + self._weighted_loss(distances + shift)
+        value = self.penalty(projection.matrix) + projection.value
+        value += self._weighted_loss(distances + shift)
         return PrimalPoint(projection, distances, intercept, shift, value)
 
     def dual_point(self, dual_coef: NDArray) -> DualPoint:
         """Dual point of feasible coefficients."""
         combination = self.operator.adjoint(dual_coef).astype(np.float64, copy=False)
         stationary = self.prior + combination
-        projection = self.cone.project(stationary)
+        projection = self.regularizer.project(stationary)
         value = self.smooth_dual(combination, projection) - self.conjugate.value(dual_coef)
         return DualPoint(dual_coef, combination, stationary, projection, value)
 
     def smooth_dual(self, combination: NDArray, projection: Projection) -> float:
-        """1/2 norm(P - M0)^2 - <D, P>, less what an inexact projection may lack."""
+        """1/2 norm(P - M0)^2 + R(P) - <D, P>, less what an inexact projection may lack."""
         product = float(np.vdot(combination, projection.matrix))
-        return self.penalty(projection.matrix) - product - projection.slack
+        return self.penalty(projection.matrix) + projection.value - product - projection.slack
 
     def _weighted_loss(self, predictions) -> float:
         return float(self.weights @ self.loss.value(predictions, self.targets))
@@ -277,7 +286,7 @@ class AlignmentProblem:
         assert dual is not None
         double, projection = self.in_double_precision(), primal.projection
         if not self.is_double:
-            projection = double.cone.project(projection.matrix)
+            projection = double.regularizer.project(projection.matrix, 0.0)
             dual = double.dual_point(dual.dual_coef)
         distances = double.distances(projection.matrix)
         return double.primal_point(projection, distances, primal.shift), dual
@@ -490,6 +499,48 @@ class SolverResult:
         return self.stopped_by_callback or is_at_rounding or self.is_solved(problem, tol)
 
 
+def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> Callable:
+    """Say which methods a solver needs of a conjugate and of a projection.
+
+    Parameters
+    ----------
+    conjugate, projection : sequence of str
+        Names of methods; see `metricalign.losses.Conjugate` and
+        `metricalign.regularizers.Projection`.
+
+    Returns
+    -------
+    decorator : callable
+        Marks a solver; `solve` refuses a problem that lacks one of them.
+    """
+
+    def mark(solver):
+        solver.needs = {"conjugate": conjugate, "projection": projection}
+        return solver
+
+    return mark
+
+
+def _check_needs(problem, solver):
+    """Refuse a problem that lacks what a solver needs, before any work."""
+    wanted = getattr(solver, "needs", {})
+    parts = {
+        "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
+        "projection": (
+            problem.regularizer.project(problem.prior),
+            f"the projection of {problem.regularizer!r}",
+        ),
+    }
+    for name, (part, described) in parts.items():
+        for method in wanted.get(name, ()):
+            if not hasattr(part, method):
+                raise ValueError(
+                    f"solver={solver.__name__!r} needs the method {method} of {described}, and "
+                    f"{type(part).__name__} has none. Add it, or use "
+                    "solver='projected_gradient', which needs least."
+                )
+
+
 def solve(
     problem: AlignmentProblem,
     solver: Callable[..., SolverResult],
@@ -526,8 +577,9 @@ def solve(
     Raises
     ------
     ValueError
-        See `certify`.
+        If the problem lacks a method that the solver needs; and see `certify`.
     """
+    _check_needs(problem, solver)
     options: dict[str, Any] = {"tol": tol, "callback": callback}
     result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
     certify(problem, result)
@@ -579,7 +631,7 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
         raise ValueError(
             f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
             f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
-            f"projection of {problem.cone!r}, do not belong together."
+            f"projection of {problem.regularizer!r}, do not belong together."
         )
     result.primal_point, result.dual_point = primal, dual
     result.rounding = max(rounding, excess)

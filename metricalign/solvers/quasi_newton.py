@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
 
 __all__ = ["quasi_newton"]
 
@@ -26,6 +26,7 @@ _N_CORRECTIONS = 20
 _STEPS_PER_INTERCEPT = 50
 
 
+@needs(conjugate=["value", "gradient", "kink", "proximal", "bounds"])
 def quasi_newton(
     problem: AlignmentProblem,
     *,
@@ -63,7 +64,7 @@ def quasi_newton(
     )
     # Of the size of the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
-    start = problem.cone.project(problem.prior)
+    start = problem.regularizer.project(problem.prior)
     result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))
     intercept, latest, is_finished = 0.0, {}, False
 

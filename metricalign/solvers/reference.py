@@ -1,7 +1,7 @@
 """The same problem written down in cvxpy: the reference, for small problems.
 
 An interior-point answer from any installed conic solver, and an independent check of the
-others: it shares the definition of the losses and cones with them, not a line of algorithm.
+others: it shares the definition of the losses and regularizers with them, not a line of algorithm.
 """
 
 from __future__ import annotations
@@ -98,9 +98,8 @@ def cvxpy_reference(
     fit = prediction == products @ entries + intercept
     objective = 0.5 / size**2 * cvxpy.sum_squares(matrix - size * problem.prior)
     objective += problem.loss.expression(prediction, problem.targets, problem.weights)
-    task = cvxpy.Problem(
-        cvxpy.Minimize(objective / value), [fit, *problem.cone.constraints(matrix / size)]
-    )
+    price, constraints = problem.regularizer.expression(matrix / size)
+    task = cvxpy.Problem(cvxpy.Minimize((objective + price) / value), [fit, *constraints])
     try:
         task.solve(solver=conic_solver, **_accuracy(conic_solver, 1e-3 * tol, max_iter))
     except cvxpy.SolverError as error:
@@ -110,7 +109,7 @@ def cvxpy_reference(
             f"{conic_solver} found no solution (status {task.status!r}). Use another conic "
             "solver, or solver='auto'."
         )
-    solution = problem.cone.project(matrix.value / size)
+    solution = problem.regularizer.project(matrix.value / size, 0.0)
     distances = problem.distances(solution.matrix)
     result = SolverResult(problem.primal_point(solution, distances, float(intercept.value)))
     result.improve_dual(problem.dual_point(problem.feasible(value * fit.dual_value)))

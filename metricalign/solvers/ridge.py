@@ -34,7 +34,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
 
     Parameters
     ----------
-    operator, relations, weights, loss, cone, fit_intercept, prior, basis
+    operator, relations, weights, loss, regularizer, fit_intercept, prior, basis
         See `AlignmentProblem`; the loss must be squared, without intercept and prior.
     C : float, default=1.0
         Weight of one pair, part of `weights`.
@@ -54,7 +54,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
     def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
         """Points of the coefficients a: as they stand, and of their residual."""
         primal_matrix = self.operator.adjoint(coefficients).astype(np.float64, copy=False)
-        projection = self.cone.project(primal_matrix)
+        projection = self.regularizer.project(primal_matrix)
         distances = self.distances(primal_matrix)
         residual = self.scale * (self.targets - distances)
         penalty = float(np.sum(coefficients**2 / self.weights))
@@ -65,7 +65,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
         value = float(self.scale * self.targets @ residual) - 0.5 * float(residual @ residual)
         value -= float(image @ image) / (2 * self.C)
         return primal, DualPoint(
-            coefficients, combination, combination, self.cone.project(combination), value
+            coefficients, combination, combination, self.regularizer.project(combination), value
         )
 
     def reweighted(self, factor: float) -> Self:
@@ -170,7 +170,7 @@ def _solve_directly(problem, scale, target, C, n_products):
     """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix."""
     operator = problem.operator
     differences = operator.differences().astype(np.float64)
-    projection = problem.cone.project(problem.prior)
+    projection = problem.regularizer.project(problem.prior)
     if operator.n_pairs <= n_products:
         gram = scale[:, None] * projection.gram(differences) * scale
         eigenvalues, vectors = linalg.eigh(gram)

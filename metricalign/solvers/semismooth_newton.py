@@ -11,7 +11,7 @@ costs less than a share of the duality gap the center moves to beta and rho shri
 point, so the limit is exact with rho > 0). Losses with a curved conjugate need no pull.
 
 Source: Li, Sun, Toh, A highly efficient semismooth Newton augmented Lagrangian method for
-solving Lasso problems, SIAM J. Optim. 28 (2018), here with the projection on a cone inside.
+solving Lasso problems, SIAM J. Optim. 28 (2018), here with the proximal step of R inside.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.utils import gen_batches
 
-from metricalign.cones import Projection
 from metricalign.operators import PairOperator
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.regularizers import Projection
+from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
 
 __all__ = ["newton"]
 
@@ -51,6 +51,17 @@ _IMBALANCE = 1e-3
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
 
 
+@needs(
+    conjugate=["value", "proximal", "restricted", "bounds"],
+    projection=[
+        "derivative",
+        "n_products",
+        "products",
+        "coordinates",
+        "from_coordinates",
+        "gram",
+    ],
+)
 def newton(
     problem: AlignmentProblem,
     *,
@@ -118,7 +129,7 @@ class _State:
         self.intercept = 0.0
         self.step_size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
-        self.projection = problem.cone.project(self.stationary)
+        self.projection = problem.regularizer.project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
         self.update()
 
@@ -129,6 +140,7 @@ class _State:
         )
         self.value = (
             self.problem.penalty(self.projection.matrix)
+            + self.projection.value
             - self.problem.conjugate.value(self.dual_coef)
             - self.dual_coef @ (self.distances + self.intercept)
             - self.pull()
@@ -156,40 +168,55 @@ class _State:
     def step(self, target):
         """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
 
-        A Newton step of S; over a cone, where it leaves at once the face of the cone that it was
-        made for, a projected gradient step of M, which finds the next face.
+        A Newton step of S; where that leaves at once the face of a cone that it was made for, a
+        proximal gradient step of M, which finds the next face.
         """
         start = copy(self)
         self.n_gradient_steps -= 1
         if self._newton_step(start, target):
             return True
-        if self.problem.cone.is_subspace:
+        if self.problem.regularizer.is_subspace:
             return False
-        start.stationary = start.projection.matrix
-        return self._backtrack(start, target - start.stationary, 1.0, 30, 0.25)
+        return self._gradient_step(start, target)
 
     def _newton_step(self, start, target):
         residual = start.projection.derivative(start.stationary - target)
         direction = self._direction(target, residual)
-        line = _Line(start, start.projection.derivative(direction))
+        line = _Line(start, direction)
         size = line.minimum(min(1.0, 2 * start.step_size))
         if size == 0:
             return False
         # A step that rounding made short shall not hold up the next one.
         self.step_size = max(size, 1e-6)
-        if self.problem.cone.is_subspace:
+        if self.problem.regularizer.is_subspace:
             self.stationary = start.stationary + size * direction
-            self.projection = self.problem.cone.project(self.stationary)
+            self.projection = self.problem.regularizer.project(self.stationary)
             self.distances = start.distances + size * line.along
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
         return self._backtrack(start, direction, size, 7, 0.5)
 
+    def _gradient_step(self, start, target):
+        matrix, regularizer = start.projection.matrix, self.problem.regularizer
+        if regularizer.is_constraint:
+            start.stationary = matrix
+            return self._backtrack(start, target - matrix, 1.0, 30, 0.25)
+        size = 1.0
+        for _ in range(30):
+            stationary = matrix + size * (target - matrix)
+            moved = regularizer.project(stationary, size).matrix
+            # Where a step of size 1 has the same result.
+            self._move(start, moved + (stationary - moved) / size, 0.0, 0.0)
+            if self.value < start.value:
+                return True
+            size *= 0.25
+        return False
+
     def _backtrack(self, start, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
         for _ in range(n_trials):
-            self._move(start, direction, size)
+            self._move(start, start.stationary, direction, size)
             if self.value < start.value:
                 return True
             size *= factor
@@ -214,9 +241,9 @@ class _State:
         )
         return direction - operator.adjoint(change)
 
-    def _move(self, start, direction, size):
-        self.stationary = start.stationary + size * direction
-        self.projection = self.problem.cone.project(self.stationary)
+    def _move(self, start, stationary, direction, size):
+        self.stationary = stationary + size * direction
+        self.projection = self.problem.regularizer.project(self.stationary)
         self.distances = self.problem.distances(self.projection.matrix)
         self.intercept = start.intercept
         self.update()
@@ -240,11 +267,15 @@ class _Point(NamedTuple):
 class _Line:
     """Psi along a change of M that is taken as linear, with the intercept balanced everywhere."""
 
-    def __init__(self, state, moved):
+    def __init__(self, state, direction):
         self.problem, self.rho = state.problem, state.rho
+        moved = state.projection.derivative(direction)
         self.along = self.problem.distances(moved)
-        self.linear = float(np.vdot(state.projection.matrix - self.problem.prior, moved))
-        self.quadratic = float(np.vdot(moved, moved))
+        # Derivatives of 1/2 norm(M - M0)^2 + R(M), of which a constraint has no part.
+        is_constraint = self.problem.regularizer.is_constraint
+        gradient = state.projection.matrix if is_constraint else state.stationary
+        self.linear = float(np.vdot(gradient - self.problem.prior, moved))
+        self.quadratic = float(np.vdot(moved, moved if is_constraint else direction))
         self.moving = self.problem.conjugate, state.distances, self.along, state.center
         self.rest = 0.0
         self.start = self._point(0.0, state.intercept, state.dual_coef, state.response)

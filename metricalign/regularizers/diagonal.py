@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.cones.cone import Cone, Projection
+from metricalign.regularizers.regularizer import Projection, Regularizer
 
 __all__ = ["Diagonal"]
 
 
-class Diagonal(Cone):
+class Diagonal(Regularizer):
     """Diagonal matrices without negative entries: the metric weighs the features.
 
     A matrix is its diagonal here, so that time and memory grow with the number of features
@@ -26,15 +26,16 @@ class Diagonal(Cone):
     array([1., 0.])
     """
 
+    is_constraint = True
     is_diagonal = True
 
-    def project(self, matrix: NDArray) -> Projection:
-        """Project a diagonal on the nonnegative ones; see `Cone.project`."""
+    def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
+        """Project a diagonal on the nonnegative ones; see `Regularizer.project`."""
         return _ClippedDiagonal(matrix)
 
-    def constraints(self, matrix: Any) -> list:
-        """Nonnegativity in cvxpy; see `Cone.constraints`."""
-        return [matrix >= 0]
+    def expression(self, matrix: Any) -> tuple[Any, list]:
+        """Nonnegativity in cvxpy; see `Regularizer.expression`."""
+        return 0.0, [matrix >= 0]
 
 
 class _ClippedDiagonal(Projection):

@@ -8,9 +8,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.optimize import nnls
 
-from metricalign.cones import CONES, Cone, PairMatrices, PositiveSemidefinite, Projection
-from metricalign.cones.pair_matrices import _block_pivoting, _PairProjection
 from metricalign.operators import PairOperator
+from metricalign.regularizers import (
+    REGULARIZERS,
+    PairMatrices,
+    PositiveSemidefinite,
+    Projection,
+    Regularizer,
+)
+from metricalign.regularizers.pair_matrices import _block_pivoting, _PairProjection
 
 # Each cone in cvxpy, written down apart from the package.
 CONSTRAINTS = {
@@ -26,7 +32,7 @@ CONSTRAINTS = {
 SUBSPACES = {"symmetric"}
 DIAGONAL = {"diagonal"}  # whose matrices are vectors
 SHIFTED = {"above_prior"}  # the apex is the prior
-each_cone = pytest.mark.parametrize("name", CONES)
+each_regularizer = pytest.mark.parametrize("name", REGULARIZERS)
 
 
 def combination(differences):
@@ -74,10 +80,10 @@ def pair_operator(Z, dtype=np.float64, **options):
     return PairOperator(X, pairs, **options)
 
 
-def make_cone(name, n_features, dtype=np.float64):
+def make_regularizer(name, n_features, dtype=np.float64):
     """Cone of the problem that the two functions above describe."""
     operator = pair_operator(differences_of(n_features), dtype, is_diagonal=name in DIAGONAL)
-    return CONES[name]().bound(operator, stored(name, prior_of(n_features).astype(dtype)))
+    return REGULARIZERS[name]().bound(operator, stored(name, prior_of(n_features).astype(dtype)))
 
 
 def apex_of(name, n_features):
@@ -122,42 +128,46 @@ def cvxpy_projection(S, constraints):
     return M.value
 
 
-@each_cone
+@each_regularizer
 @each_matrix
 def test_projection_is_the_nearest_matrix_by_cvxpy(name, S):
     d = len(S)
-    projected = make_cone(name, d).project(stored(name, S)).matrix
+    projected = make_regularizer(name, d).project(stored(name, S)).matrix
     expected = cvxpy_projection(
         S, lambda matrix: CONSTRAINTS[name](matrix, differences_of(d), prior_of(d))
     )
     assert_allclose(full(projected), expected, atol=1e-5)
 
 
-@each_cone
+@each_regularizer
 @each_generic
 def test_cvxpy_constraints_are_the_cone(name, S):
-    cone, S = make_cone(name, len(S)), stored(name, S)
-    assert_allclose(cvxpy_projection(S, cone.constraints), cone.project(S).matrix, atol=1e-5)
+    regularizer, S = make_regularizer(name, len(S)), stored(name, S)
+    assert_allclose(
+        cvxpy_projection(S, regularizer.constraints), regularizer.project(S).matrix, atol=1e-5
+    )
 
 
-@each_cone
+@each_regularizer
 @settings(max_examples=60, deadline=None)
 @given(A=square, B=square)
 def test_projection_laws(name, A, B):
     """Moreau: P(S) and S - P(S) are orthogonal, one in the cone, one in its polar cone."""
     A, B = stored(name, (A + A.T) / 2), stored(name, (B + B.T) / 2)
-    cone, apex = make_cone(name, 4), stored(name, apex_of(name, 4))
-    projection = cone.project(A)
-    P, Q = projection.matrix, cone.project(B).matrix
+    regularizer, apex = make_regularizer(name, 4), stored(name, apex_of(name, 4))
+    projection = regularizer.project(A)
+    P, Q = projection.matrix, regularizer.project(B).matrix
     size = 1 + np.linalg.norm(A) + np.linalg.norm(B) + np.linalg.norm(apex)
     rounding = 1e-10 if name == "pair_matrices" else 1e-12
     assert_allclose(P, P.T, atol=1e-13 * size)
-    assert_allclose(cone.project(P).matrix, P, atol=rounding * size)
+    assert_allclose(regularizer.project(P).matrix, P, atol=rounding * size)
     assert abs(np.vdot(P - apex, A - P)) <= rounding * size**2
     assert np.vdot(Q - apex, A - P) <= rounding * size**2
     assert np.linalg.norm(P - Q) <= np.linalg.norm(A - B) + rounding * size
     assert_allclose(
-        cone.project(apex + 3 * (A - apex)).matrix, apex + 3 * (P - apex), atol=3 * rounding * size
+        regularizer.project(apex + 3 * (A - apex)).matrix,
+        apex + 3 * (P - apex),
+        atol=3 * rounding * size,
     )
     # No matrix of the cone has a larger value than the conjugate, and the projection has it.
     for M in (P, Q, apex, apex + 2 * (P - apex), (P + Q) / 2):
@@ -165,11 +175,11 @@ def test_projection_laws(name, A, B):
     assert projection.slack == pytest.approx(0, abs=1e-10 + 1e-9 * abs(conjugate(projection, A)))
 
 
-@each_cone
+@each_regularizer
 @each_matrix
 def test_projection_lies_in_the_cone(name, S):
     d = len(S)
-    P = full(make_cone(name, d).project(stored(name, S)).matrix)
+    P = full(make_regularizer(name, d).project(stored(name, S)).matrix)
     if name == "pair_matrices":
         assert_allclose(nearest_combination(P, differences_of(d))[1], P, atol=1e-10)
         assert np.linalg.eigvalsh(P)[0] >= -1e-13
@@ -180,30 +190,32 @@ def test_projection_lies_in_the_cone(name, S):
         assert np.max(constraint.violation()) <= 1e-12
 
 
-@each_cone
+@each_regularizer
 def test_is_subspace_iff_the_projection_is_linear(name):
-    cone = make_cone(name, 5)
+    regularizer = make_regularizer(name, 5)
     A, B = stored(name, symmetric(5, 1)), stored(name, symmetric(5, 2))
-    together = cone.project(A - 2 * B).matrix
-    apart = cone.project(A).matrix - 2 * cone.project(B).matrix
-    assert cone.is_subspace == np.allclose(together, apart)
-    assert cone.is_subspace == (name in SUBSPACES)
-    assert cone.is_diagonal == (name in DIAGONAL)
+    together = regularizer.project(A - 2 * B).matrix
+    apart = regularizer.project(A).matrix - 2 * regularizer.project(B).matrix
+    assert regularizer.is_subspace == np.allclose(together, apart)
+    assert regularizer.is_subspace == (name in SUBSPACES)
+    assert regularizer.is_diagonal == (name in DIAGONAL)
 
 
-@each_cone
+@each_regularizer
 @each_generic
 def test_derivative_is_that_of_the_projection(name, S):
-    cone, D = make_cone(name, len(S)), stored(name, symmetric(len(S), 99))
+    regularizer, D = make_regularizer(name, len(S)), stored(name, symmetric(len(S), 99))
     S, h = stored(name, S), 1e-5
-    change = (cone.project(S + h * D).matrix - cone.project(S - h * D).matrix) / (2 * h)
-    assert_allclose(cone.project(S).derivative(D), change, atol=1e-7)
+    change = (regularizer.project(S + h * D).matrix - regularizer.project(S - h * D).matrix) / (
+        2 * h
+    )
+    assert_allclose(regularizer.project(S).derivative(D), change, atol=1e-7)
 
 
-@each_cone
+@each_regularizer
 @each_matrix
 def test_derivative_is_self_adjoint_between_zero_and_identity(name, S):
-    projection = make_cone(name, len(S)).project(stored(name, S))
+    projection = make_regularizer(name, len(S)).project(stored(name, S))
     D, E = stored(name, symmetric(len(S), 98)), stored(name, symmetric(len(S), 99))
     changed = projection.derivative(D)
     assert_allclose(changed, changed.T, atol=1e-12)
@@ -211,10 +223,10 @@ def test_derivative_is_self_adjoint_between_zero_and_identity(name, S):
     assert -1e-10 <= np.vdot(changed, D) <= np.vdot(D, D) + 1e-10
 
 
-@each_cone
+@each_regularizer
 @each_matrix
 def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
-    projection = make_cone(name, len(S)).project(stored(name, S))
+    projection = make_regularizer(name, len(S)).project(stored(name, S))
     Z = np.random.default_rng(3).normal(size=(7, len(S)))
     Z[2] = 0
     Z[5] = -Z[1]
@@ -244,12 +256,12 @@ def test_another_projection_has_to_claim_the_span_itself():
     assert not PairMatrices.keeps_span_of_identity
 
 
-@each_cone
+@each_regularizer
 @each_matrix
 def test_coordinates_are_sums_of_products(name, S):
     """From the sum of matrices; their adjoint after them is the derivative."""
     d = len(S)
-    projection = make_cone(name, d).project(stored(name, S))
+    projection = make_regularizer(name, d).project(stored(name, S))
     rng = np.random.default_rng(4)
     Z, weight = rng.normal(size=(7, d)), rng.normal(size=7)
     total = stored(name, np.einsum("p,pi,pj->ij", weight, Z, Z))
@@ -267,10 +279,10 @@ def test_coordinates_are_sums_of_products(name, S):
     assert_allclose(single, back, atol=1e-4)
 
 
-@each_cone
+@each_regularizer
 def test_coordinates_keep_their_digits_where_the_projection_is_in_single_precision(name):
     """The systems of Newton are solved in double precision, and their two maps are adjoint."""
-    projection = make_cone(name, 5, np.float32).project(
+    projection = make_regularizer(name, 5, np.float32).project(
         stored(name, symmetric(5, 0, 3.0)).astype("f")
     )
     total = stored(name, symmetric(5, 1))
@@ -285,7 +297,7 @@ def test_coordinates_keep_their_digits_where_the_projection_is_in_single_precisi
 def test_semidefinite_n_products_is_the_rank_of_the_derivative(n_positive):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     eigenvalues = np.where(np.arange(6) < n_positive, 1.0, -1.0) * np.arange(1, 7)
-    projection = make_cone("positive_semidefinite", 6).project((Q * eigenvalues) @ Q.T)
+    projection = make_regularizer("positive_semidefinite", 6).project((Q * eigenvalues) @ Q.T)
     basis = []
     for i in range(6):
         for j in range(i, 6):
@@ -295,21 +307,21 @@ def test_semidefinite_n_products_is_the_rank_of_the_derivative(n_positive):
     assert projection.n_products(6) == np.linalg.matrix_rank(np.array(basis), tol=1e-9)
 
 
-@each_cone
+@each_regularizer
 def test_derivative_at_the_apex_lets_a_metric_grow(name):
     """At S = 0 a Newton step must not be frozen in the cone's corner."""
     D = stored(name, np.diag([1.0, 2.0, 0.0]))
-    projection = make_cone(name, 3).project(stored(name, apex_of(name, 3)))
+    projection = make_regularizer(name, 3).project(stored(name, apex_of(name, 3)))
     assert_array_equal(projection.matrix, stored(name, apex_of(name, 3)))
     assert_allclose(projection.derivative(D), D, atol=1e-10)
 
 
-@each_cone
+@each_regularizer
 def test_float32_stays_float32(name):
     S, D = stored(name, symmetric(5, 0)), stored(name, symmetric(5, 1))
     Z = np.random.default_rng(3).normal(size=(7, 5))
-    double = make_cone(name, 5).project(S)
-    projection = make_cone(name, 5, np.float32).project(S.astype(np.float32))
+    double = make_regularizer(name, 5).project(S)
+    projection = make_regularizer(name, 5, np.float32).project(S.astype(np.float32))
     single = Z.astype(np.float32)
     changed = projection.derivative(D.astype(np.float32))
     assert projection.matrix.dtype == changed.dtype == np.float32
@@ -322,12 +334,12 @@ def test_float32_stays_float32(name):
         assert projection.gram(single).dtype == projection.products(single).dtype == np.float32
 
 
-@each_cone
+@each_regularizer
 def test_input_is_read_only(name):
     S = stored(name, symmetric(4, 0))
     before = S.copy()
     S.flags.writeable = False
-    projection = make_cone(name, 4).project(S)
+    projection = make_regularizer(name, 4).project(S)
     Z = np.random.default_rng(3).normal(size=(5, 4))
     Z.flags.writeable = False
     assert projection.gram(Z).shape == (5, 5)
@@ -336,23 +348,25 @@ def test_input_is_read_only(name):
     assert_array_equal(S, before)
 
 
-@each_cone
+@each_regularizer
 @pytest.mark.parametrize("scale", [1e-120, 1e120])
 def test_scale_of_the_matrix_does_not_matter(name, scale):
     S, operator = stored(name, symmetric(4, 0)), pair_operator(differences_of(4))
     prior = stored(name, apex_of(name, 4))
-    expected = CONES[name]().bound(operator, prior).project(S).matrix
-    scaled = CONES[name]().bound(operator, scale * prior).project(scale * S).matrix
+    expected = REGULARIZERS[name]().bound(operator, prior).project(S).matrix
+    scaled = REGULARIZERS[name]().bound(operator, scale * prior).project(scale * S).matrix
     assert_allclose(scaled, scale * expected, atol=1e-12 * scale)
 
 
-@each_cone
+@each_regularizer
 def test_bound_leaves_the_cone_as_it_was(name):
     """One object serves several problems."""
-    cone = CONES[name]()
+    regularizer = REGULARIZERS[name]()
     S = stored(name, symmetric(3, 0))
     bound = [
-        cone.bound(pair_operator(Z, is_diagonal=name in DIAGONAL), stored(name, symmetric(3, seed)))
+        regularizer.bound(
+            pair_operator(Z, is_diagonal=name in DIAGONAL), stored(name, symmetric(3, seed))
+        )
         for seed, Z in enumerate([differences_of(3), np.eye(3)])
     ]
     matrices = [each.project(S).matrix for each in bound]
@@ -363,10 +377,10 @@ def test_bound_leaves_the_cone_as_it_was(name):
 @pytest.mark.parametrize("n_features", [1, 3, 6])
 def test_above_a_prior_of_zero_is_positive_semidefinite(n_features):
     S = symmetric(n_features, 5)
-    cone = CONES["above_prior"]().bound(None, np.zeros_like(S))
+    regularizer = REGULARIZERS["above_prior"]().bound(None, np.zeros_like(S))
     above, semidefinite = (
-        cone.project(S),
-        CONES["positive_semidefinite"]().project(S),
+        regularizer.project(S),
+        REGULARIZERS["positive_semidefinite"]().project(S),
     )
     assert_allclose(above.matrix, semidefinite.matrix, atol=1e-14)
     assert above.slack == semidefinite.slack == 0
@@ -380,8 +394,8 @@ def random_pairs(n_pairs, n_features, seed=0):
 
 
 def project_on_pairs(S, Z, dtype=np.float64):
-    cone = CONES["pair_matrices"]().bound(pair_operator(Z, dtype), None)
-    return cone.project(S.astype(dtype))
+    regularizer = REGULARIZERS["pair_matrices"]().bound(pair_operator(Z, dtype), None)
+    return regularizer.project(S.astype(dtype))
 
 
 def degenerate_pairs():
@@ -454,15 +468,15 @@ def test_pair_projection_in_single_precision(n_features):
 def test_pair_projection_follows_a_moving_matrix():
     """The last support is only where the search starts."""
     Z = random_pairs(60, 4)
-    cone = CONES["pair_matrices"]().bound(pair_operator(Z), None)
+    regularizer = REGULARIZERS["pair_matrices"]().bound(pair_operator(Z), None)
     for seed in range(12):
         S = symmetric(4, seed, scale=10.0 ** (seed % 3 - 1)) + (seed % 2) * np.eye(4)
         _, expected = nearest_combination(S, Z)
         size = np.linalg.norm(S)
-        assert_allclose(cone.project(S).matrix, expected, atol=1e-9 * size)
+        assert_allclose(regularizer.project(S).matrix, expected, atol=1e-9 * size)
         # and nothing of it is lost at a matrix that projects to zero
         if seed % 4 == 3:
-            assert_array_equal(cone.project(-np.eye(4)).matrix, 0)
+            assert_array_equal(regularizer.project(-np.eye(4)).matrix, 0)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1, 1.0, 10.0])
@@ -534,12 +548,12 @@ def test_block_pivoting_of_multiples():
 def test_pair_projection_needs_few_passes(n_pairs, n_features, seed):
     """A working set that grows by more than one pair, and starts from the last support."""
     operator = pair_operator(random_pairs(n_pairs, n_features, seed))
-    cone = CONES["pair_matrices"]().bound(operator, None)
+    regularizer = REGULARIZERS["pair_matrices"]().bound(operator, None)
     S = symmetric(n_features, seed, scale=3.0)
-    cone.project(S)
+    regularizer.project(S)
     first = operator.n_passes
     assert first <= 25
-    cone.project(S + 1e-6 * symmetric(n_features, 9))
+    regularizer.project(S + 1e-6 * symmetric(n_features, 9))
     assert operator.n_passes - first <= 5
 
 
@@ -580,13 +594,13 @@ def test_projection_that_lacks_a_method_says_so():
         with pytest.raises(NotImplementedError, match=rf"Projection has no {method}, .*'newton'"):
             getattr(projection, method)(argument)
     with pytest.raises(NotImplementedError, match="Cone has no method constraints"):
-        Cone().constraints(None)
+        Regularizer().constraints(None)
 
 
 @pytest.mark.parametrize("n", range(1, 21))
 def test_block_pivoting_needs_no_other_method(monkeypatch, n):
     """Exchanges alone find the support of nearly every problem."""
-    monkeypatch.setattr("metricalign.cones.pair_matrices.nnls", None)
+    monkeypatch.setattr("metricalign.regularizers.pair_matrices.nnls", None)
     gram, target, is_free = sums_of_squares(n, n)
     assert np.all(_block_pivoting(gram, target, is_free) >= 0)
 
@@ -608,7 +622,7 @@ def test_derivative_of_an_inexact_pair_projection_keeps_its_pairs():
 
 def test_diagonal_projection_takes_sparse_differences():
     Z = sparse.random_array((7, 5), density=0.4, format="csr", rng=np.random.default_rng(0))
-    projection = CONES["diagonal"]().project(np.array([1.0, -1.0, 0.0, 2.0, -3.0]))
+    projection = REGULARIZERS["diagonal"]().project(np.array([1.0, -1.0, 0.0, 2.0, -3.0]))
     kept = Z.toarray()[:, [0, 2, 3]] ** 2
     for found, expected in [(projection.products(Z), kept), (projection.gram(Z), kept @ kept.T)]:
         assert isinstance(found, np.ndarray)

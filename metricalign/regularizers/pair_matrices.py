@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.optimize import nnls
 
-from metricalign.cones.cone import Cone, Projection
+from metricalign.regularizers.regularizer import FactoredProjection, Projection, Regularizer
 
 if TYPE_CHECKING:
     from metricalign.operators import PairOperator
@@ -23,7 +23,7 @@ __all__ = ["PairMatrices"]
 _ACCURACY = 1e-11
 
 
-class PairMatrices(Cone):
+class PairMatrices(Regularizer):
     """Sums mu_p T_p of the pairs' matrices T_p = z_p z_p^T with mu_p >= 0.
 
     All of them are positive semidefinite. The projection of S is nonnegative least squares,
@@ -39,43 +39,44 @@ class PairMatrices(Cone):
     >>> import numpy as np
     >>> from metricalign.operators import PairOperator
     >>> operator = PairOperator(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0, 1]]))
-    >>> cone = PairMatrices().bound(operator, prior=None)
+    >>> cone = PairMatrices().for_problem(operator, prior=None)
     >>> cone.project(np.diag([3.0, 2.0])).matrix.round(6)
     array([[3., 0.],
            [0., 0.]])
     """
 
+    is_constraint = True
     keeps_span = True
     # Of the last projection in the cone of these pairs.
     _coef: NDArray | None = None
 
-    def bound(self, operator: PairOperator, prior: NDArray) -> Self:
-        """Cone of the pairs of a problem; see `Cone.bound`."""
-        bound = copy(self)
+    def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
+        """Cone of the pairs of a problem; see `Regularizer.for_problem`."""
+        regularizer = copy(self)
         # In single precision the residual of a projection would be mostly rounding.
-        bound._operator = operator.astype(np.float64)
-        lengths = bound._operator.squared_lengths
+        regularizer._operator = operator.astype(np.float64)
+        lengths = regularizer._operator.squared_lengths
         # In units in which every pair has length 1; a pair of identical samples adds nothing.
-        bound._scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        return bound
+        regularizer._scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        return regularizer
 
-    def project(self, matrix: NDArray) -> Projection:
-        """Project a symmetric matrix on the cone; see `Cone.project`."""
+    def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
+        """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         # The next projection is mostly of a matrix nearby.
         self._coef = _nonnegative_least_squares(self._operator, matrix, self._scale, self._coef)
         return _PairProjection(self._operator, matrix, self._scale, self._coef)
 
-    def constraints(self, matrix: Any) -> list:
-        """Membership in cvxpy; see `Cone.constraints`."""
+    def expression(self, matrix: Any) -> tuple[Any, list]:
+        """Membership in cvxpy; see `Regularizer.expression`."""
         import cvxpy
 
         differences = self._operator.differences()
         products = np.einsum("pi,pj->pij", differences, differences)
         coef = cvxpy.Variable(len(products), nonneg=True)
-        return [cvxpy.vec(matrix, order="C") == products.reshape(len(products), -1).T @ coef]
+        return 0.0, [cvxpy.vec(matrix, order="C") == products.reshape(len(products), -1).T @ coef]
 
 
-class _PairProjection(Projection):
+class _PairProjection(FactoredProjection):
     """A sum of the pairs' matrices; near it only the positive coefficients move.
 
     Attributes

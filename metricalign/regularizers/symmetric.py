@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.cones.cone import Cone, Projection
+from metricalign.regularizers.regularizer import Projection, Regularizer
 
-__all__ = ["IdentityProjection", "Symmetric"]
+__all__ = ["Symmetric"]
 
 
-class Symmetric(Cone):
+class Symmetric(Regularizer):
     """All symmetric matrices: no constraint.
 
     Examples
@@ -23,49 +23,44 @@ class Symmetric(Cone):
            [ 0., -2.]])
     """
 
+    is_constraint = True
     is_subspace = True
     keeps_span = True
     keeps_span_of_identity = True
 
-    def project(self, matrix: NDArray) -> Projection:
-        """Project a symmetric matrix on the cone; see `Cone.project`."""
-        return IdentityProjection(matrix)
+    def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
+        """The matrix itself; see `Regularizer.project`."""
+        return _Identity(matrix)
 
-    def constraints(self, matrix: Any) -> list:
-        """No constraint; see `Cone.constraints`."""
-        return []
+    def expression(self, matrix: Any) -> tuple[Any, list]:
+        """No constraint; see `Regularizer.expression`."""
+        return 0.0, []
 
 
-class IdentityProjection(Projection):
-    """A matrix that is in the cone already, with all its neighbours."""
+class _Identity(Projection):
+    """A matrix that is allowed already, with all its neighbours."""
 
     def derivative(self, direction: NDArray) -> NDArray:
-        """Change of the projection; see `Projection.derivative`."""
         return direction
 
     def n_products(self, n_features: int) -> int:
-        """Width of the products; see `Projection.n_products`."""
         return n_features * (n_features + 1) // 2
 
     def products(self, differences: NDArray) -> NDArray:
-        """Products of features; see `Projection.products`."""
         row, column, weight = _upper_triangle(differences.shape[1], differences.dtype)
         return differences[:, row] * (weight * differences[:, column])
 
     def coordinates(self, matrix: NDArray) -> NDArray:
-        """Sums of the products; see `Projection.coordinates`."""
         row, column, weight = _upper_triangle(len(matrix), matrix.dtype)
         return weight * matrix[row, column]
 
     def from_coordinates(self, coordinates: NDArray) -> NDArray:
-        """Adjoint of the coordinates; see `Projection.from_coordinates`."""
         matrix = np.zeros_like(self.matrix, dtype=coordinates.dtype)
         row, column, weight = _upper_triangle(len(matrix), matrix.dtype)
         matrix[row, column] = 0.5 * weight * coordinates
         return matrix + matrix.T
 
     def gram(self, differences: NDArray) -> NDArray:
-        """Gram matrix; see `Projection.gram`."""
         gram = differences @ differences.T
         gram *= gram
         return gram

@@ -1,0 +1,266 @@
+"""Regularizers of the eigenvalues: positive semidefinite matrices, and what is like them."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from metricalign.regularizers.regularizer import Projection, Regularizer
+
+if TYPE_CHECKING:
+    from metricalign.operators import PairOperator
+
+__all__ = ["AbovePrior", "PositiveSemidefinite", "Shrinkage", "SpectralRegularizer"]
+
+# Divided differences as near to one as this are one: the rest is rounding.
+_ROUNDING = 1e-12
+
+
+class Shrinkage(NamedTuple):
+    """The proximal step of eigenvalues, and its derivative diag(slope) - coupling coupling^T.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray of shape (n_features,)
+        Those of the result.
+    slope : ndarray of shape (n_features,)
+        How much each changes with its own.
+    coupling : ndarray of shape (n_features,) or None
+        What they have in common, for example that their sum is fixed; None for nothing.
+    """
+
+    eigenvalues: NDArray
+    slope: NDArray
+    coupling: NDArray | None = None
+
+
+class SpectralRegularizer(Regularizer):
+    """A regularizer that sees the eigenvalues of M only.
+
+    A subclass says what happens to the eigenvalues by `shrink`, and what they cost by `price`; all
+    that solvers need of matrices follows (Lewis, The convex analysis of unitarily invariant
+    matrix functions, J. Convex Anal. 2 (1995); Loewner's formula for the derivative).
+    """
+
+    keeps_span = True
+
+    def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
+        """Proximal step of the eigenvalues, which must not depend on their order.
+
+        Parameters
+        ----------
+        eigenvalues : ndarray of shape (n_features,)
+            In increasing order.
+        step : float
+            Weight of the price.
+
+        Returns
+        -------
+        shrinkage : Shrinkage
+        """
+        raise NotImplementedError
+
+    def price(self, eigenvalues: NDArray) -> float:
+        """R of allowed eigenvalues: 0 unless said otherwise.
+
+        Parameters
+        ----------
+        eigenvalues : ndarray of shape (n_features,)
+            In increasing order.
+
+        Returns
+        -------
+        price : float
+        """
+        return 0.0
+
+    def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
+        """Proximal step of a symmetric matrix; see `Regularizer.project`."""
+        eigenvalues, eigenvectors = linalg.eigh(matrix, check_finite=False, driver="evd")
+        shrinkage = self.shrink(eigenvalues, step)
+        price = float(self.price(shrinkage.eigenvalues))
+        return _SpectralProjection(eigenvalues, eigenvectors, shrinkage, price)
+
+
+class PositiveSemidefinite(SpectralRegularizer):
+    """Positive semidefinite matrices: every one is a (pseudo-)metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> PositiveSemidefinite().project(np.diag([1.0, -2.0])).matrix
+    array([[1., 0.],
+           [0., 0.]])
+    """
+
+    is_constraint = True
+    keeps_span_of_identity = True
+
+    def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
+        """Clip the eigenvalues at zero; see `SpectralRegularizer.shrink`."""
+        # Zero counts as positive: from M = 0 a Newton step must be able to leave.
+        slope = (eigenvalues >= 0).astype(eigenvalues.dtype)
+        return Shrinkage(np.maximum(eigenvalues, 0), slope)
+
+    def expression(self, matrix: Any) -> tuple[Any, list]:
+        """Positive semidefiniteness in cvxpy; see `Regularizer.expression`."""
+        return 0.0, [matrix >> 0]
+
+
+class AbovePrior(PositiveSemidefinite):
+    """Matrices that exceed the prior M0 by a positive semidefinite one.
+
+    No distance falls below that of the prior: with ``prior="identity"`` the metric can add to
+    Euclid's, but not forget a feature. Without a prior it is the positive semidefinite cone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> regularizer = AbovePrior().for_problem(None, prior=np.eye(2))
+    >>> regularizer.project(np.diag([3.0, -2.0])).matrix
+    array([[3., 0.],
+           [0., 1.]])
+    """
+
+    keeps_span = True
+    keeps_span_of_identity = True
+
+    def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
+        """Regularizer of one problem; see `Regularizer.for_problem`."""
+        regularizer = copy(self)
+        regularizer._prior = prior
+        return regularizer
+
+    def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
+        """Project a symmetric matrix on the set; see `Regularizer.project`."""
+        projection = super().project(matrix - self._prior, step)
+        projection.matrix = self._prior + projection.matrix
+        return projection
+
+    def expression(self, matrix: Any) -> tuple[Any, list]:
+        """Semidefiniteness of the excess in cvxpy; see `Regularizer.expression`."""
+        return 0.0, [matrix - self._prior >> 0]
+
+
+class _SpectralProjection(Projection):
+    """A matrix with other eigenvalues f(l), by Loewner's formula for the derivative.
+
+    In the basis of the eigenvectors the derivative multiplies the entry of l_i and l_j by
+    (f(l_i) - f(l_j)) / (l_i - l_j), and changes the diagonal as the eigenvalues change.
+    """
+
+    def __init__(self, eigenvalues, eigenvectors, shrinkage, price):
+        self._eigenvalues, self._eigenvectors = eigenvalues, eigenvectors
+        self._shrinkage = shrinkage
+        used = np.flatnonzero(shrinkage.eigenvalues)
+        used = slice(used[0], used[-1] + 1) if len(used) else slice(0)
+        vectors = eigenvectors[:, used]
+        super().__init__((vectors * shrinkage.eigenvalues[used]) @ vectors.T, price)
+
+    @cached_property
+    def _factors(self):
+        """The factors of all entries, (n_features, n_features)."""
+        shrunk, slope, _ = self._shrinkage
+        apart = self._eigenvalues[:, None] - self._eigenvalues
+        change = shrunk[:, None] - shrunk
+        equal = np.broadcast_to(slope, apart.shape)
+        factors = np.divide(change, apart, out=equal.copy(), where=apart != 0)
+        factors[np.abs(factors - 1) < _ROUNDING] = 1
+        # A proximal step is monotone and nonexpansive.
+        return np.clip(factors, 0, 1, out=factors)
+
+    @cached_property
+    def _kept(self):
+        """Eigenvectors between which nothing changes: the products of these are plain ones."""
+        kept = np.flatnonzero(self._shrinkage.slope == 1)
+        if len(kept) and np.all(self._factors[np.ix_(kept, kept)] == 1):
+            return kept
+        return kept[:0]
+
+    @cached_property
+    def _entries(self):
+        """Rows, columns and weights of the entries that stand for the derivative.
+
+        Those of kept eigenvectors come first, and their number is the last of what is returned. The
+        diagonal is not among them where it is coupled.
+        """
+        is_kept = np.zeros(len(self._eigenvalues), dtype=bool)
+        is_kept[self._kept] = True
+        both = is_kept[:, None] & is_kept
+        start = 0 if self._shrinkage.coupling is None else 1
+        inside = np.nonzero(np.triu(both, start))
+        mixed = np.nonzero(np.triu((self._factors > 0) & ~both, start))
+        row, column = (np.concatenate(parts) for parts in zip(inside, mixed, strict=True))
+        twice = np.where(row == column, 1.0, 2.0)
+        return row, column, np.sqrt(twice * self._factors[row, column]), len(inside[0])
+
+    @cached_property
+    def _root(self):
+        """R with R R^T = diag(slope) - coupling coupling^T, without columns where it is not."""
+        _, slope, coupling = self._shrinkage
+        if coupling is None:
+            return np.empty((len(slope), 0))
+        values, vectors = np.linalg.eigh(np.diag(slope) - np.outer(coupling, coupling))
+        return (vectors * np.sqrt(np.maximum(values, 0)))[:, values > _ROUNDING]
+
+    def derivative(self, direction: NDArray) -> NDArray:
+        Q, coupling = self._eigenvectors, self._shrinkage.coupling
+        rotated = Q.T @ direction @ Q
+        diagonal = np.diag(rotated)
+        common = 0.0 if coupling is None else coupling * (coupling @ diagonal)
+        rotated *= self._factors
+        rotated[np.diag_indices_from(rotated)] -= common
+        return Q @ rotated @ Q.T
+
+    def n_products(self, n_features: int) -> int:
+        return len(self._entries[0]) + self._root.shape[1]
+
+    def products(self, differences: NDArray) -> NDArray:
+        row, column, weight, _ = self._entries
+        rotated = self._rotated(differences)
+        products = rotated[:, row] * (weight.astype(rotated.dtype) * rotated[:, column])
+        if self._root.shape[1]:
+            return np.hstack([products, rotated**2 @ self._root.astype(rotated.dtype)])
+        return products
+
+    def coordinates(self, matrix: NDArray) -> NDArray:
+        row, column, weight, _ = self._entries
+        rotated = self._eigenvectors.T @ matrix @ self._eigenvectors
+        return np.concatenate([weight * rotated[row, column], np.diag(rotated) @ self._root])
+
+    def from_coordinates(self, coordinates: NDArray) -> NDArray:
+        row, column, weight, _ = self._entries
+        rotated = np.zeros_like(self._eigenvectors, dtype=coordinates.dtype)
+        rotated[row, column] = 0.5 * weight * coordinates[: len(row)]
+        rotated += rotated.T
+        rotated[np.diag_indices_from(rotated)] += self._root @ coordinates[len(row) :]
+        return self._eigenvectors @ rotated @ self._eigenvectors.T
+
+    def gram(self, differences: NDArray) -> NDArray:
+        row, column, weight, n_kept = self._entries
+        rotated = self._rotated(differences)
+        kept = rotated[:, self._kept]
+        gram = kept @ kept.T
+        gram *= gram
+        row, column, weight = (part[n_kept:] for part in (row, column, weight))
+        mixed = rotated[:, row] * (weight.astype(rotated.dtype) * rotated[:, column])
+        gram += mixed @ mixed.T
+        coupling = self._shrinkage.coupling
+        if coupling is not None:
+            # The diagonal was counted without what the eigenvalues have in common.
+            squares = rotated**2
+            others = self._shrinkage.slope.copy()
+            others[self._kept] = 0
+            gram += (squares * others) @ squares.T
+            common = squares @ coupling.astype(rotated.dtype)
+            gram -= np.multiply.outer(common, common)
+        return gram
+
+    def _rotated(self, differences):
+        """Differences in the basis of the eigenvectors."""
+        return differences @ self._eigenvectors.astype(differences.dtype, copy=False)
