@@ -138,8 +138,9 @@ class Drawn:
         limit = 28 if self.X.dtype == np.float32 else 100
         X, t = self.dense.astype(LONG), self.used_relations.astype(LONG)
         length = np.mean(np.sum(self.differences**2, axis=1))
-        # The spread may be taken with the offset, or as the size where all are equal.
-        spreads = [spread for spread in (np.std(t), np.abs(t).max()) if spread > 0]
+        # Of equal relations, the offset with them, it is their size.
+        spreads = [np.std(t), *np.abs([t[0], t[0] + self.offset])]
+        spreads = [spread for spread in spreads if spread > 0]
         sizes = [X.max() ** 4, length**2, *((spread / length) ** 2 for spread in spreads)]
         for C in [self.C, *self.Cs]:
             sizes += [] if C == "scale" else [LONG(C), C * length**2]
@@ -307,6 +308,9 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
         epsilons = {"scale": 3, 0.0: 1, spread * 10 ** rng.uniform(-3, 0.5): 2}
         epsilon = choose(rng, epsilons)
     solver = choose(rng, {"newton": 6, "quasi_newton": 2, "projected_gradient": 2})
+    if loss == "logistic" and solver == "quasi_newton":
+        # Its conjugate has no gradient at the bounds.
+        solver = "newton"
     most = 1000 if solver == "newton" else 200
     max_iter = int(rng.integers(1, 6)) if rng.random() < 0.2 else most
     tol = choose(rng, {1e-2: 4, 1e-4: 3, 1e-6: 2, 1e-10: 1})

@@ -277,12 +277,17 @@ class Problem:
         """Nonnegative least squares in float64, its free coefficients refined in long double."""
         squared = np.sum(self.differences**2, axis=1)
         used = np.flatnonzero(squared > 0)
+        # Columns that are there twice make it go round in circles.
+        signs = np.sign(
+            self.differences[np.arange(len(squared)), np.abs(self.differences).argmax(1)]
+        )
+        _, first = np.unique(signs[used, None] * self.differences[used], axis=0, return_index=True)
+        used = used[first]
         columns = (self.products[used] / squared[used, None, None]).reshape(len(used), -1).T
         size = np.abs(S).max()
         if not size > 0 or len(used) == 0:
             return np.zeros_like(S), np.zeros(len(self.products), LONG)
         target = S.ravel() / size
-        # Twice the columns of the same direction would make the free ones dependent.
         try:
             coef = optimize.nnls(columns.astype(float), target.astype(float), maxiter=3000)[0]
         except RuntimeError:
@@ -394,7 +399,7 @@ class Problem:
         error = self.relations - self.distances(M) - b
         if self.loss == "logistic":
             signs = self.relations
-            return signs * self.weights / (1 + np.exp(signs * (signs - error)))
+            return signs * self.weights * np.exp(-np.logaddexp(LONG(0), 1 - signs * error))
         if self.loss == "squared":
             return self.weights * error
         return self.weights * np.sign(error) * np.maximum(np.abs(error) - self.epsilon, 0)
@@ -500,20 +505,20 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     unit = 1 / max(1.0, c.max())
     parts: list = []
 
-    def constrain(regularizer, bound, **blocks):
+    def constrain(cone, bound, **blocks):
         """Add bound - (sum of block times variables) in cone."""
         A = np.zeros((len(bound), ends[-1]))
         places = {"M": matrix, "b": intercept, "u": slack, "tube": tube, "mu": coef, "r": powers}
         for name, block in blocks.items():
             A[:, places[name]] = block
-        parts.append((A, bound, regularizer(len(bound))))
+        parts.append((A, bound, cone(len(bound))))
 
     def shortfall(sign, bound):
         """Slack of at least sign times the prediction less a bound."""
         sign = np.broadcast_to(sign, (P,))[:, None]
         exact = problem.loss == "squared"
-        regularizer = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
-        constrain(regularizer, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
+        cone = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
+        constrain(cone, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
 
     epsilon = 0.0 if is_nu else float(problem.epsilon)
     if problem.loss == "squared":
@@ -558,15 +563,21 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     settings.verbose = False
     settings.max_iter, settings.max_threads = 100, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-13
-    blocks, bounds, regularizers = zip(*parts, strict=True)
-    solved = clarabel.DefaultSolver(
+    blocks, bounds, cones = zip(*parts, strict=True)
+    solver = clarabel.DefaultSolver(
         sparse.csc_array(np.diag(unit * quadratic)),
         unit * linear,
         sparse.csc_array(np.vstack(blocks)),
         np.concatenate(bounds),
-        list(regularizers),
+        list(cones),
         settings,
-    ).solve()
+    )
+    try:
+        solved = solver.solve()
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ArithmeticError("Clarabel has given up") from error
     x, z = np.array(solved.x)[matrix], np.array(solved.z) / unit
     first, second = z[:P], z[P : 2 * P]
     beta = {

@@ -532,7 +532,9 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     """
     X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
-    return np.ascontiguousarray(coordinates.T), basis
+    # Identical samples stay identical, whatever the rounding.
+    _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    return np.ascontiguousarray(coordinates.T[first[inverse]]), basis
 
 
 def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
