@@ -15,13 +15,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
-from metricalign.base import keeps_last_fit
-from metricalign.folds import folds_among
-from metricalign.linear import RelationAlignment
-from metricalign.linear_base import LinearMetricLearner, check_path
+from metricalign._estimator import keeps_last_fit
+from metricalign.learners.alignment.base import LinearMetricLearner, check_path
+from metricalign.learners.alignment.methods import RelationAlignment
+from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
+from metricalign.pairs.distinct import check_magnitude
 from metricalign.relations import check_targets
-from metricalign.samples import check_magnitude
 
 __all__ = ["RelationAlignmentCV"]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.losses import (
     LOSSES,
     EpsilonInsensitive,
@@ -63,7 +63,8 @@ class RelationAlignment(LinearMetricLearner):
         Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
         "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
         weight for each feature, in memory that grows with the number of features and not its
-        square), "above_prior" (M - M0 positive semidefinite), or an object of
+        square; features that the pairs do not speak of weigh 0, or as all do with
+        ``prior="identity"``), "above_prior" (M - M0 positive semidefinite), or an object of
         `metricalign.regularizers`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
@@ -110,7 +111,8 @@ class RelationAlignment(LinearMetricLearner):
         sparse array for ``regularizer="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
         M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
-        array for ``regularizer="diagonal"``.
+        array for ``regularizer="diagonal"``. With fewer samples than features it is kept in
+        factors and made each time it is asked for.
     coef_ : ndarray of shape (n_pairs,)
         mu, with M = sum_p mu_p z_p z_p^T; for ``regularizer="pair_matrices"`` only.
     intercept_ : float
@@ -130,7 +132,8 @@ class RelationAlignment(LinearMetricLearner):
     objective_ : float
         Value of the problem above at `matrix_` and `intercept_`.
     dual_gap_ : float
-        Bound on how far `objective_` is above the optimum, relative to it.
+        Bound on how far `objective_` is above the optimum, relative to it; or to the rounding of
+        1/2 norm(M0)^2 in float64, where the objective is below that and M is M0 to 8 digits.
     metric_error_bound_ : float
         Bound on the distance of `matrix_` from the optimal M, in the Frobenius norm: the root
         of twice the absolute duality gap.

@@ -22,20 +22,17 @@ from threadpoolctl import ThreadpoolController
 
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
-from metricalign.base import MetricLearner, components_of, keeps_last_fit, level_of_call
-from metricalign.distributed import (
-    DistributedPairOperator,
-    DistributedSamples,
-    in_memory,
-    is_dask_array,
-    stand_in,
-)
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign._memory import machine_memory
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.components import components_of
 from metricalign.losses import Loss
-from metricalign.operators import PairOperator
-from metricalign.pairs import check_pairs, machine_memory, resolve_pairs
+from metricalign.operators import DistributedPairOperator, PairOperator
+from metricalign.pairs import check_pairs, resolve_pairs
+from metricalign.pairs.distinct import check_magnitude, distinct_samples
+from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, stand_in
 from metricalign.regularizers import Regularizer
 from metricalign.relations import PrecomputedRelation
-from metricalign.samples import check_magnitude, distinct_samples
 from metricalign.solvers import SOLVERS, AlignmentProblem, SolverResult, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path"]
@@ -44,10 +41,11 @@ __all__ = ["LinearMetricLearner", "check_path"]
 # pair is 1: benchmarks/quality/defaults.py shows what else does.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# Matrices that are alive at once while a problem is solved, as tracemalloc measured it.
-_MATRICES_OF_A_SOLVE = 8
-# And where they become the metric of the features.
-_MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 2, 6
+# Matrices that are alive at once, as tracemalloc measured it: while a problem is solved, with the
+# components, and with a prior.
+_MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
+# In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
+_ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
 
 # Up to so many features threads do not pay: on busy cores they mostly wait for each other.
 _FEATURES_OF_ONE_THREAD = 100
@@ -89,6 +87,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             return _in_features(matrix, basis, outside)
         return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
 
+    def _eigenvalues(self) -> NDArray:
+        """Eigenvalues of `matrix_`, from its factors."""
+        matrix, basis, outside = self._solved
+        if basis is None:
+            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
+        others = np.full(len(basis) - len(matrix), outside)
+        return np.concatenate([np.linalg.eigvalsh(matrix), others])
+
     def _loss(self) -> Loss:
         raise NotImplementedError
 
@@ -104,7 +110,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples. float32 stays float32. A Dask array stays with its workers, see
-            `metricalign.distributed`.
+            `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -226,9 +232,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         is_distributed = isinstance(X, DistributedSamples)
         may_use_span = not is_distributed and self._keeps_span(regularizer)
         if not regularizer.is_diagonal:
-            n_dimensions = min(n_samples, n_features) if may_use_span else n_features
             has_prior = getattr(self, "prior", None) is not None
-            _check_memory(n_features, n_dimensions, has_prior, X.dtype)
+            _check_memory(X, may_use_span and n_samples < n_features, has_prior)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -431,7 +436,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _warn(self, problem, result):
         if result.stopped_by_callback:
             return
-        name, ran_out = type(self).__name__, result.n_iter >= self.max_iter
+        name = type(self).__name__
+        ran_out = not self.converged_ and result.n_iter >= self.max_iter
         is_told = problem.tells_from_prior(result.primal_point, result.gap)
         is_zero = abs(self.components_).max() == 0
         prior = "its prior" if np.any(problem.prior) else "none"
@@ -526,7 +532,9 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     """
     X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
-    return np.ascontiguousarray(coordinates.T), basis
+    # Identical samples stay identical, whatever the rounding.
+    _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    return np.ascontiguousarray(coordinates.T[first[inverse]]), basis
 
 
 def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
@@ -539,18 +547,24 @@ def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
     return metric
 
 
-def _check_memory(n_features, n_dimensions, has_prior, dtype) -> None:
-    """Refuse matrices that this machine has no room for, before any is made."""
-    n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
-    n_entries = _MATRICES_OF_A_SOLVE * n_dimensions**2 + n_matrices * n_features**2
-    needed = n_entries * dtype.itemsize
+def _check_memory(X, is_in_span, has_prior) -> None:
+    """Refuse arrays that this machine has no room for, before any is made."""
+    n_samples, n_features = X.shape
+    if is_in_span:
+        n_entries = _MATRICES_OF_A_SOLVE * n_samples**2
+        n_entries += _ARRAYS_OF_A_SPAN * n_samples * n_features
+        n_entries += _MATRICES_BESIDE_A_SPAN * n_features**2 if has_prior else 0
+    else:
+        n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
+        n_entries = (_MATRICES_OF_A_SOLVE + n_matrices) * n_features**2
+    needed = n_entries * X.dtype.itemsize
     available = machine_memory()
     if needed > available:
         raise MemoryError(
-            f"X has {n_features:,} features, and matrices of as many rows and columns need about "
-            f"{needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. Reduce the "
-            "features first, for example with PCA or TruncatedSVD, or use "
-            "RelationAlignment(regularizer='diagonal')."
+            f"X has {n_samples:,} samples of {n_features:,} features, and the matrices of a fit "
+            f"need about {needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. "
+            "Reduce the features first, with TruncatedSVD, which takes sparse X, or PCA; or learn "
+            "a weight for each, with RelationAlignment(regularizer='diagonal', prior='identity')."
         )
 
 

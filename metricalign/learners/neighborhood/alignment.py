@@ -16,11 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from metricalign._decorators import _fit_context
-from metricalign.base import MetricLearner, keeps_last_fit, level_of_call
-from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES
-from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
-from metricalign.neighborhood.objective import NeighborhoodObjective
-from metricalign.samples import distinct_samples, shrunk_coordinates
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.neighborhood.candidates import AllSamples, Neighborhoods, NeighborLists
+from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES
+from metricalign.learners.neighborhood.objective import NeighborhoodObjective
+from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
 
 __all__ = ["NeighborhoodAlignment"]
 

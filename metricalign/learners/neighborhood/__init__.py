@@ -5,7 +5,11 @@ optimised, as in neighbourhood components analysis, for every kind of target. Th
 convex, so there is no certificate; it can start from a convex solution.
 """
 
-from metricalign.neighborhood.alignment import NeighborhoodAlignment
-from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES, ExpectedRelation, KernelRegression
+from metricalign.learners.neighborhood.alignment import NeighborhoodAlignment
+from metricalign.learners.neighborhood.losses import (
+    NEIGHBORHOOD_LOSSES,
+    ExpectedRelation,
+    KernelRegression,
+)
 
 __all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "NeighborhoodAlignment"]
