@@ -129,7 +129,9 @@ class _State:
         self.intercept = 0.0
         self.step_size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
-        self.projection = problem.regularizer.project(self.stationary)
+        is_prior = dual_coef is None
+        project = problem.regularizer.project
+        self.projection = problem.projected_prior if is_prior else project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
         self.update()
 
