@@ -91,6 +91,7 @@ SECTIONS = {  # others follow, under their own names
     "cross_validation": "Cross-validation",
     "neighborhood": "Neighbourhood methods",
     "discriminant": "Discriminant analysis",
+    "features": "Features that bend",
     "iteration": "Rounds of pairs",
     "selection": "The best of many metrics",
     "pair_classification": "Pair classification",
