@@ -2,6 +2,7 @@
 
 from metricalign.cross_validation import RelationAlignmentCV
 from metricalign.discriminant import DiscriminantAlignment
+from metricalign.gradient import GradientAlignment
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import (
     NCML,
@@ -29,6 +30,7 @@ __all__ = [
     "RAMLSVR",
     "DiscriminantAlignment",
     "DoubletSVM",
+    "GradientAlignment",
     "IteratedMetricLearner",
     "MetricLearnerCV",
     "NeighborhoodAlignment",

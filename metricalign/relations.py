@@ -64,7 +64,13 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["RELATIONS", "PrecomputedRelation", "TargetRelation", "resolve_relation"]
+__all__ = [
+    "RELATIONS",
+    "PrecomputedRelation",
+    "TargetRelation",
+    "is_automatic",
+    "resolve_relation",
+]
 
 PROBABILITY_FLOOR = 1e-6
 ROW_SUM_TOLERANCE = 1e-3
@@ -500,6 +506,21 @@ class PrecomputedRelation(TargetRelation):
                 "stored. Store a relation of zero as an explicit zero."
             )
         return targets.data[place]
+
+
+def is_automatic(relation: TargetRelation) -> bool:
+    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+
+    Returns
+    -------
+    is_automatic : bool
+    """
+    return relation.name == _AUTOMATIC.get(relation.kind)
 
 
 def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) -> TargetRelation:
