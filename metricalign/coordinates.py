@@ -20,7 +20,7 @@ __all__ = ["relations_to_landmarks", "target_coordinates", "target_groups", "tar
 _LARGEST_BATCH = 200_000
 
 
-def target_vectors(relation: TargetRelation, targets: Any) -> NDArray:
+def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.csr_array:
     """Columns of the targets, one of 0 and 1 per class for classes.
 
     Parameters
@@ -32,25 +32,27 @@ def target_vectors(relation: TargetRelation, targets: Any) -> NDArray:
 
     Returns
     -------
-    vectors : ndarray of shape (n_samples, n_columns)
+    vectors : {ndarray, csr_array} of shape (n_samples, n_columns)
+        Sparse for classes, and if the targets are.
 
     Examples
     --------
     >>> from metricalign.relations import resolve_relation
     >>> y = ["a", "b", "a"]
     >>> relation = resolve_relation("auto", y)
-    >>> target_vectors(relation, relation.encode(y))
+    >>> target_vectors(relation, relation.encode(y)).toarray()
     array([[1., 0.],
            [0., 1.],
            [1., 0.]])
     """
     if sparse.issparse(targets):
-        return targets.toarray().astype(np.float64)
+        return targets.astype(np.float64)
     targets = np.asarray(targets)
     if relation.kind in ("binary", "multiclass"):
         # In the order in which they come, so that names do not matter, not even for rounding.
-        first = np.sort(np.unique(targets.ravel(), return_index=True)[1])
-        targets = targets.reshape(-1, 1) == targets.ravel()[first]
+        _, first, group = np.unique(targets.ravel(), return_index=True, return_inverse=True)
+        columns = np.argsort(np.argsort(first))[group]
+        return sparse.csr_array((np.ones(len(group)), (np.arange(len(group)), columns)))
     return targets.reshape(len(targets), -1).astype(np.float64)
 
 
@@ -112,10 +114,12 @@ def target_coordinates(
     weight: NDArray,
     landmarks: NDArray,
     n_coordinates: int,
+    random_state: np.random.RandomState,
 ) -> NDArray:
     r"""Coordinates whose squared distances are the relations, as nearly as these allow.
 
-    For the relation of ``relation="auto"`` the targets themselves are taken, classes as indicators;
+    For the relation of ``relation="auto"`` the targets themselves are taken, classes as indicators,
+    or random projections of these, which keep distances in the mean, where they have more columns;
     for others classical scaling: with the relations g of the landmarks, centred on both sides, the
     leading positive eigenvalues and eigenvectors of :math:`-\frac12 J g J^T`.
 
@@ -130,13 +134,15 @@ def target_coordinates(
     landmarks : ndarray of int
         Samples that all are compared with for classical scaling.
     n_coordinates : int
-        How many of the principal coordinates to keep at most.
+        How many there are at most.
+    random_state : RandomState
+        Draws the projections.
 
     Returns
     -------
     coordinates : ndarray of shape (n_samples, n_kept)
-        Centred, of total variance 1 before the smallest are left out. Without columns if no
-        relation grows with the difference of targets.
+        Centred, of total variance 1. Without columns if no relation grows with the difference of
+        targets.
 
     Raises
     ------
@@ -151,20 +157,21 @@ def target_coordinates(
     """
     share = weight / weight.sum()
     if is_automatic(relation):
-        coordinates = target_vectors(relation, targets)
+        coordinates: Any = target_vectors(relation, targets)
+        if coordinates.shape[1] > n_coordinates:
+            shape = (coordinates.shape[1], n_coordinates)
+            coordinates = coordinates @ random_state.normal(size=shape)
+        if sparse.issparse(coordinates):
+            coordinates = coordinates.toarray()
     else:
-        coordinates = _classical_scaling(relation, targets, share, landmarks)
+        coordinates = _classical_scaling(relation, targets, share, landmarks, n_coordinates)
     coordinates = coordinates - share @ coordinates
     coordinates = coordinates / (np.abs(coordinates).max(initial=0) or 1)
     variance = share @ (coordinates**2).sum(axis=1)
-    coordinates = coordinates / np.sqrt(variance or 1)
-    if coordinates.shape[1] > n_coordinates:
-        _, axes = np.linalg.eigh(coordinates.T @ (share[:, None] * coordinates))
-        coordinates = coordinates @ axes[:, : -n_coordinates - 1 : -1]
-    return coordinates
+    return coordinates / np.sqrt(variance or 1)
 
 
-def _classical_scaling(relation, targets, share, landmarks):
+def _classical_scaling(relation, targets, share, landmarks, n_coordinates):
     representatives, group = target_groups(relation, targets)
     drawn, group_of_drawn = np.unique(group[landmarks], return_inverse=True)
     shares = np.bincount(group_of_drawn, share[landmarks])
@@ -196,5 +203,6 @@ def _classical_scaling(relation, targets, share, landmarks):
     roots = np.sqrt(shares)
     values, vectors = np.linalg.eigh(roots[:, None] * centred[drawn] * roots)
     is_kept = values > 1e-10 * np.abs(values).max()
+    is_kept[:-n_coordinates] = False
     coordinates = centred @ (roots[:, None] * vectors[:, is_kept] / np.sqrt(values[is_kept]))
     return coordinates[group]

@@ -71,7 +71,8 @@ class GradientAlignment(MetricLearner):
         The regression is a sum of the kernels of so many samples, drawn at random, and is fitted to
         all: time grows with the number of samples times its square. None: of all samples.
     random_state : int, RandomState instance or None, default=None
-        Draws the landmarks, and the samples whose gradients are averaged if they are many.
+        Draws the landmarks, the samples whose gradients are averaged if they are many, and random
+        projections of targets with more than 32 columns.
 
     Attributes
     ----------
@@ -174,10 +175,11 @@ class GradientAlignment(MetricLearner):
         if sparse.issparse(coordinates):
             coordinates = coordinates.toarray()
         coordinates = coordinates.astype(np.float64)
-        order = check_random_state(self.random_state).permutation(len(weight))
+        random_state = check_random_state(self.random_state)
+        order = random_state.permutation(len(weight))
         landmarks = np.sort(order[: self.n_landmarks])
         targets = target_coordinates(
-            samples.relation, samples.targets, weight, landmarks, _N_OUTPUTS
+            samples.relation, samples.targets, weight, landmarks, _N_OUTPUTS, random_state
         )
         matrix = np.zeros((coordinates.shape[1],) * 2)
         if targets.shape[1] == 0:
@@ -218,7 +220,10 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
     n_landmarks = len(landmarks)
     if n_landmarks == len(Z):
         # Equivalent to the normal equations below, divided by the kernel matrix.
-        return linalg.solve(kernel + np.diag(alpha / weight), targets, assume_a="pos")
+        roots = np.sqrt(weight)[:, None]
+        products = roots * kernel * roots.T
+        products[np.diag_indices(n_landmarks)] += alpha
+        return roots * linalg.solve(products, roots * targets, assume_a="pos")
     products, sums = alpha * kernel, np.zeros((n_landmarks, targets.shape[1]))
     for batch in gen_batches(len(Z), max(1, _LARGEST_BATCH // n_landmarks)):
         rows = np.exp(-euclidean_distances(Z[batch], landmarks) / bandwidth)

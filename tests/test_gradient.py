@@ -238,7 +238,7 @@ def test_classical_scaling_has_the_relations_as_squared_distances(relation):
     weight = np.random.default_rng(1).uniform(0.5, 2, 50)
     resolved = resolve_relation(relation, y)
     targets = resolved.encode(y)
-    coordinates = target_coordinates(resolved, targets, weight, np.arange(50), 50)
+    coordinates = target_coordinates(resolved, targets, weight, np.arange(50), 50, None)
     rows, columns = np.triu_indices(50, 1)
     relations = resolved(targets, np.column_stack([rows, columns]))
     distances = squared_distances(coordinates)[rows, columns]
@@ -254,22 +254,36 @@ def test_classical_scaling_by_landmarks():
     relations = squared_distances(Y)
     resolved = resolve_relation("precomputed", relations)
     coordinates = target_coordinates(
-        resolved, resolved.encode(relations), np.ones(40), np.array([3, 8, 20]), 10
+        resolved, resolved.encode(relations), np.ones(40), np.array([3, 8, 20]), 10, None
     )
     assert coordinates.shape == (40, 2)
     distances = squared_distances(coordinates)
     assert_allclose(distances * relations.sum() / distances.sum(), relations, atol=1e-8)
 
 
-def test_leading_coordinates_of_many_are_kept():
-    Y = np.random.default_rng(0).normal(size=(300, 40)) * np.r_[np.full(5, 10.0), np.ones(35)]
+def test_many_columns_are_projected():
+    Y = np.random.default_rng(0).normal(size=(60, 400))
     resolved = resolve_relation("auto", Y)
-    targets = Y  # in its units, in which five columns vary most
-    coordinates = target_coordinates(resolved, targets, np.ones(300), np.arange(300), 5)
-    assert coordinates.shape == (300, 5)
-    centred = Y - Y.mean(axis=0)
-    lengths = np.linalg.svd(centred, compute_uv=False)[:5] / np.linalg.norm(centred) * 300**0.5
-    assert_allclose(np.linalg.svd(coordinates, compute_uv=False), lengths)
+    targets = resolved.encode(Y)
+    rng = np.random.RandomState(0)
+    coordinates = target_coordinates(resolved, targets, np.ones(60), np.arange(60), 200, rng)
+    assert coordinates.shape == (60, 200)
+    rows = np.triu_indices(60, 1)
+    ratios = squared_distances(coordinates)[rows] / squared_distances(targets)[rows]
+    ratios /= ratios.mean()
+    assert ratios.std() < 1.3 * np.sqrt(2 / 200)  # of a mean of 200 squares of normal numbers
+
+
+def test_projected_classes_have_nearly_the_metric_of_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(40), 10)
+    X = rng.normal(size=(len(y), 5))
+    X[:, :2] += 4 * rng.normal(size=(40, 2))[y]
+    projected = matrix_of(X, y, relation="class")
+    monkeypatch.setattr("metricalign.gradient._N_OUTPUTS", 40)
+    complete = matrix_of(X, y, relation="class")
+    assert 1e-6 < np.linalg.norm(projected - complete) < 0.2
+    assert np.trace(complete[:2, :2]) > 0.5 * np.trace(complete)
 
 
 @pytest.mark.parametrize("relation", ["euclidean", "chebyshev", "canberra", "clark", "cosine"])

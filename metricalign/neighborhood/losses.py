@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from metricalign.coordinates import target_vectors
 from metricalign.neighborhood.neighbors import Neighborhoods
@@ -123,7 +124,8 @@ class KernelRegression(NeighborhoodLoss):
                 "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
                 "Use loss='expected_relation'."
             )
-        targets = target_vectors(relation, targets)
+        vectors: Any = target_vectors(relation, targets)
+        targets = vectors.toarray() if sparse.issparse(vectors) else vectors
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:
