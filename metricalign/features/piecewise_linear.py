@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import TransformerMixin
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import check_array
 from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -272,7 +272,8 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         if hasattr(X, "columns") and hasattr(X, "dtypes"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             check_array(np.broadcast_to(0.0, X.shape), ensure_min_samples=n_required)
-            series = [_safe_indexing(X, number, axis=1) for number in range(X.shape[1])]
+            rows = X.iloc if hasattr(X, "iloc") else X  # pandas or polars
+            series = [rows[:, number] for number in range(X.shape[1])]
             is_category = [_is_categorical(column.dtype) for column in series]
             columns = [np.asarray(column) for column in series]
         else:
