@@ -65,7 +65,13 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["RELATIONS", "PrecomputedRelation", "TargetRelation", "resolve_relation"]
+__all__ = [
+    "RELATIONS",
+    "PrecomputedRelation",
+    "TargetRelation",
+    "is_automatic",
+    "resolve_relation",
+]
 
 PROBABILITY_FLOOR = 1e-6
 # Half of the last of three printed decimals, for each entry of a row that sums to 1.
@@ -520,6 +526,21 @@ class PrecomputedRelation(TargetRelation):
                 "stored. Store a relation of zero as an explicit zero."
             )
         return targets.data[place]
+
+
+def is_automatic(relation: TargetRelation) -> bool:
+    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+
+    Returns
+    -------
+    is_automatic : bool
+    """
+    return relation.name == _AUTOMATIC.get(relation.kind)
 
 
 def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) -> TargetRelation:

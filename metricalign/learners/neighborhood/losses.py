@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign.learners.coordinates import target_vectors
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
 from metricalign.relations import TargetRelation
@@ -123,12 +124,8 @@ class KernelRegression(NeighborhoodLoss):
                 "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
                 "Use loss='expected_relation'."
             )
-        if sparse.issparse(targets):
-            targets = targets.toarray()
-        elif relation.kind in ("binary", "multiclass"):
-            targets = np.asarray(targets).reshape(len(weight))
-            targets = targets[:, None] == np.unique(targets)
-        targets = np.asarray(targets, dtype=np.float64).reshape(len(weight), -1)
+        vectors: Any = target_vectors(relation, targets)
+        targets = vectors.toarray() if sparse.issparse(vectors) else vectors
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:
