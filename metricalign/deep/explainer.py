@@ -63,9 +63,9 @@ _LARGEST_FACTOR, _N_BISECTIONS = 2.0, 10
 # Noises of which information is averaged, and parts of the reference samples in the jackknife.
 _N_DRAWS, _N_BLOCKS = 2, 8
 
-# Numbers that an array of scores may have, and of features that are kept rather than computed in
-# each epoch, half a gigabyte.
-_N_SCORES, _N_KEPT_FEATURES = 2**23, 2**27
+# Numbers that an array of scores may have, to stay in the cache, and numbers of features that are
+# kept rather than computed in each epoch, half a gigabyte.
+_N_SCORES, _N_KEPT_FEATURES = 2**20, 2**27
 
 
 @dataclass(frozen=True)
@@ -498,8 +498,9 @@ class _Network:
     def to(self, device):
         """Compute on this device from now on."""
         self.model.to(device)
-        if isinstance(getattr(self, "head", None), nn.Module):
-            self.head.to(device)
+        head: Any = getattr(self, "head", None)
+        if isinstance(head, nn.Module):
+            head.to(device)
 
     def __call__(self, X, local=None):
         """Return the local features, Z and the output, from these local features if any."""
@@ -599,7 +600,8 @@ class _Statistics:
     """Means and deviations of local features, and Z and output of samples."""
 
     def __init__(self, network, X, device):
-        sums = squares = 0
+        sums: Any = 0
+        squares: Any = 0
         found = []
         with torch.no_grad():
             for rows in gen_batches(len(X), 256):
@@ -670,6 +672,8 @@ class _Logits(nn.Module):
 class _Distances(nn.Module):
     """Logits that are negative squared distances of Z to points."""
 
+    points: Tensor
+
     def __init__(self, points, scale):
         super().__init__()
         self.register_buffer("points", points)
@@ -705,14 +709,16 @@ class _Bottleneck(nn.Module):
     Arrays of features have the shape (n_samples, n_locations, n_channels), standardised.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network, statistics, n_hidden):
         super().__init__()
         self.network = network
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
-        self.shares = _LocalNetwork(*statistics.mean.shape, n_hidden, statistics.mean.shape[1])
-        # Nearly open at first: the decision is there to be kept.
-        nn.init.constant_(self.shares.rest[-1][-1].bias, 2.0)
+        n_locations, n_channels = statistics.mean.shape
+        self.shares = _LocalNetwork(n_locations, n_channels, n_hidden, n_channels)
         self.price = 1.0
 
     @torch.no_grad()
@@ -763,7 +769,8 @@ class _Bottleneck(nn.Module):
         """Share of the features in what is made of them."""
         if self.price == np.inf:
             return torch.zeros_like(features)
-        return _LARGEST_SHARE * self.shares(features, slice(None)).sigmoid()
+        # Nearly open at first: the decision is there to be kept.
+        return _LARGEST_SHARE * (self.shares(features, slice(None)) + 2).sigmoid()
 
     def noised(self, features, share):
         return share * features + (1 - share) * torch.randn_like(features)
@@ -809,11 +816,19 @@ class _Features(Dataset):
 class _Critic(nn.Module):
     """Scores of local features and Z, and the information that they tell of each other."""
 
+    Z_mean: Tensor
+    Z_deviation: Tensor
+    factors: Tensor
+    references: Tensor
+    summands: Tensor
+
     def __init__(self, network, statistics, bottleneck, n_hidden):
         super().__init__()
         self.network = network
         # In a tuple, since it is no part to be trained.
         self._bottleneck = (bottleneck,)
+        for name in ("factors", "references", "summands"):
+            self.register_buffer(name, None)
         self.register_buffer("Z_mean", statistics.Z.mean(dim=0))
         self.register_buffer("Z_deviation", statistics.Z.std(dim=0))
         self.n_locations, n_channels = statistics.mean.shape
@@ -863,12 +878,16 @@ class _Critic(nn.Module):
             torch.cat([_best_factor(self.scores(part, images, some)) for some in places])
             for part in self.both(features)
         ]
-        self.register_buffer("factors", torch.stack(factors)[:, :, None])
+        self.factors = torch.stack(factors)[:, :, None]
 
     @torch.no_grad()
     def remember(self, Z):
         """Keep the images of the reference samples."""
-        self.register_buffer("references", self.images(Z))
+        self.references = self.images(Z)
+        # A column for all, and one for all without each block.
+        places = torch.arange(len(Z), device=Z.device)[:, None] * _N_BLOCKS // len(Z)
+        blocks = torch.arange(-1, _N_BLOCKS, device=Z.device)
+        self.summands = (places != blocks).to(self.references)
 
     def explain(self, X, survivors):
         """Maps of a batch, of shape (n_samples, n_locations)."""
@@ -912,11 +931,11 @@ class _Critic(nn.Module):
         own = (found * images[:, None]).sum(dim=2, keepdim=True)
         scores = found @ self.references.T
         largest = torch.maximum(scores.amax(dim=2, keepdim=True), own)
-        scores, own = scores - largest, own - largest
+        scores, own = scores.sub_(largest), own - largest
         weights = scores.exp()
-        sums = _all_and_without_each(weights) + own.exp()
-        products = _all_and_without_each(weights * scores) + own.exp() * own
-        n_compared = _all_and_without_each(torch.ones_like(scores[:1, :1])) + 1
+        sums = weights @ self.summands + own.exp()
+        products = scores.mul_(weights) @ self.summands + own.exp() * own
+        n_compared = self.summands.sum(dim=0) + 1
         log_mean = sums.log() - n_compared.log()
         # Negative by rounding only.
         information = (products / sums - log_mean).clamp_min(0)
@@ -925,13 +944,6 @@ class _Critic(nn.Module):
 
 def _standardized(values, mean, deviation):
     return torch.where(deviation > 0, (values - mean) / deviation, 0)
-
-
-def _all_and_without_each(values):
-    """Sum over the last axis, and the sums without each block of it."""
-    blocks = [block.sum(dim=-1) for block in values.tensor_split(_N_BLOCKS, dim=-1)]
-    total = sum(blocks)
-    return torch.stack([total, *(total - block for block in blocks)], dim=-1)
 
 
 def _jackknife_variance(values):
