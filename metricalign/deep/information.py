@@ -451,12 +451,12 @@ class MutualInformation(BaseEstimator):
         """
         device = computing_device(self.device)
         X, Y = self._pairs(X, y, reset=True)
-        n_validation = int(np.ceil(self.validation_fraction * len(X)))
-        # Two pairs, or nothing can be compared.
-        if min(n_validation, len(X) - n_validation) < 2:
+        # Nothing can be compared with less than two.
+        n_validation = max(2, int(np.ceil(self.validation_fraction * len(X))))
+        if len(X) - n_validation < 2:
             raise ValueError(
-                f"n_samples={len(X)} leaves too few samples to train on or to stop on, at least 2 "
-                "each. Use more samples, or change validation_fraction."
+                f"n_samples={len(X)} leaves too few samples to train on: {n_validation} are set "
+                "aside. Use more samples, or decrease validation_fraction."
             )
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(len(X))
