@@ -149,7 +149,8 @@ class InformationExplainer(BaseEstimator):
 
         m_i = a_i l_i + (1 - a_i) e,   e ~ N(0, 1),
 
-    with a share a_i in [0, 1] of each channel that a small network makes of l_i alone. It is
+    with a share a_i in [0, 1] of each channel that a small network makes of l_i alone. (Tokens are
+    turned to their principal components before.) It is
     trained so that the frozen network decides from the m_i as it did from the l_i:
 
         KL(decision || decision from m) + price * sum_i KL(p(m_i | l_i) || N(0, 1)).
@@ -597,16 +598,27 @@ def _from_locations(locations, like) -> Tensor:
 
 
 class _Statistics:
-    """Means and deviations of local features, and Z and output of samples."""
+    """Basis, means and deviations of local features, and Z and output of samples.
+
+    Channels of maps are features by themselves. Those of tokens are not, and a token in which each
+    is drawn by itself is like no token: there the basis is that of the principal components inside
+    a location, the same for all, and the noise, independent in it, stays where tokens are.
+    """
 
     def __init__(self, network, X, device):
         sums: Any = 0
         squares: Any = 0
-        found = []
+        found: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad():
             for rows in gen_batches(len(X), 256):
                 local, Z, output = network(X[rows].to(device))
                 features = _to_locations(local).double()
+                if not found:
+                    # Any orthogonal basis is allowed, so the first batch is enough for it.
+                    self.basis = torch.eye(features.shape[2]).to(features)
+                    if local.ndim == 3:
+                        self.basis = _principal_components(features)
+                features = features @ self.basis
                 sums = sums + features.sum(dim=0)
                 squares = squares + features.square().sum(dim=0)
                 found.append((Z, output))
@@ -614,9 +626,16 @@ class _Statistics:
         self.mean = (sums / len(X)).float()
         variance = squares / len(X) - (sums / len(X)).square()
         # What is constant up to rounding carries nothing.
-        is_constant = variance < 1e-10 * squares / len(X)
+        is_constant = variance < 1e-10 * (squares / len(X)).amax(dim=1, keepdim=True)
         self.deviation = variance.masked_fill(is_constant, 0).sqrt().float()
+        self.basis = self.basis.float()
         self.location_shape = tuple(local.shape[2:] if local.ndim == 4 else local.shape[1:2])
+
+
+def _principal_components(features):
+    """Orthogonal basis of the covariance inside the locations."""
+    centred = (features - features.mean(dim=0)).flatten(0, 1)
+    return torch.linalg.eigh(centred.T @ centred).eigenvectors
 
 
 def _class_numbers(y, n_samples, head) -> Tensor | None:
@@ -709,12 +728,14 @@ class _Bottleneck(nn.Module):
     Arrays of features have the shape (n_samples, n_locations, n_channels), standardised.
     """
 
+    basis: Tensor
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, network, statistics, n_hidden):
         super().__init__()
         self.network = network
+        self.register_buffer("basis", statistics.basis)
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
         n_locations, n_channels = statistics.mean.shape
@@ -763,7 +784,7 @@ class _Bottleneck(nn.Module):
         return loss
 
     def standardized(self, local):
-        return _standardized(_to_locations(local), self.mean, self.deviation)
+        return _standardized(_to_locations(local) @ self.basis, self.mean, self.deviation)
 
     def share(self, features):
         """Share of the features in what is made of them."""
@@ -783,7 +804,8 @@ class _Bottleneck(nn.Module):
 
     def decision(self, X, local, features):
         """Log probabilities of the decisions from other features."""
-        replacement = _from_locations(self.mean + self.deviation * features, local)
+        features = (self.mean + self.deviation * features) @ self.basis.T
+        replacement = _from_locations(features, local)
         _, Z, output = self.network(X, replacement)
         return self.network.log_decision(Z, output)
 
