@@ -12,6 +12,6 @@ except ImportError as error:
     ) from error
 
 from metricalign.deep.hraml import HRAML
-from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss
+from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
 
-__all__ = ["HRAML", "AlignmentLoss", "ApproxNDCGLoss"]
+__all__ = ["HRAML", "AlignmentLoss", "ApproxNDCGLoss", "DeepLoss"]

@@ -34,7 +34,7 @@ from metricalign.deep.batches import (
     StrongPairs,
     read_batch,
 )
-from metricalign.deep.losses import LOSSES, LayeredLoss
+from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
 from metricalign.distributed import in_memory, is_dask_array, map_rows, stand_in
 from metricalign.pairs import RandomPairs, check_pairs
@@ -96,9 +96,11 @@ class HRAML(EmbeddingLearner):
         first, is linear and is trained with the others. It starts from the symmetric root of
         c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
         to the number of features. With `warm_start` it is only fitted the first time.
-    loss : {"alignment", "approx_ndcg"} or torch.nn.Module, default="alignment"
-        The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; or an object
-        with the interface of those, such as ``AlignmentLoss(largest_distance=2.0)``.
+    loss : {"alignment", "approx_ndcg"}, DeepLoss or torch.nn.Module, default="alignment"
+        The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; an instance such as
+        ``AlignmentLoss(largest_distance=2.0)``, or one of your own, see
+        ``metricalign.deep.DeepLoss``. A module that is called like one may have weights, which
+        are trained with those of the network.
     layer_weights : sequence of float or None, default=None
         Weights of the loss of each layer, the embedding last: relations are aligned in all layers
         with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
@@ -202,7 +204,7 @@ class HRAML(EmbeddingLearner):
         "normalize": ["boolean"],
         "module": [None, nn.Module],
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
-        "loss": [StrOptions(set(LOSSES)), nn.Module],
+        "loss": [StrOptions(set(LOSSES)), DeepLoss, nn.Module],
         "layer_weights": [None, "array-like"],
         "relation": [str, callable],
         "pairs": [StrOptions({"auto", "batch", "strength"}), "array-like"],
@@ -231,7 +233,7 @@ class HRAML(EmbeddingLearner):
         normalize: bool = False,
         module: nn.Module | None = None,
         refine: Any = None,
-        loss: str | nn.Module = "alignment",
+        loss: str | DeepLoss | nn.Module = "alignment",
         layer_weights: Sequence[float] | None = None,
         relation: str | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
@@ -453,8 +455,11 @@ class HRAML(EmbeddingLearner):
             ) from error
         return device
 
-    def _loss(self) -> nn.Module:
-        return LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
+    def _loss(self) -> DeepLoss | nn.Module:
+        loss = LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
+        if isinstance(loss, DeepLoss):
+            loss._validate_params()
+        return loss
 
     def _start(self, X, y, targets, rows, scale):
         """A linear metric learned from the samples to train on, and the layer that starts there."""

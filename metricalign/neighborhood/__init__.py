@@ -6,6 +6,17 @@ convex, so there is no certificate; it can start from a convex solution.
 """
 
 from metricalign.neighborhood.alignment import NeighborhoodAlignment
-from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES, ExpectedRelation, KernelRegression
+from metricalign.neighborhood.losses import (
+    NEIGHBORHOOD_LOSSES,
+    ExpectedRelation,
+    KernelRegression,
+    NeighborhoodLoss,
+)
 
-__all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "NeighborhoodAlignment"]
+__all__ = [
+    "NEIGHBORHOOD_LOSSES",
+    "ExpectedRelation",
+    "KernelRegression",
+    "NeighborhoodAlignment",
+    "NeighborhoodLoss",
+]
