@@ -23,7 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import metricalign
 from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs import RandomPairs, merge_identical_samples, middle_of
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 from metricalign.samples import check_magnitude, sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
@@ -229,11 +229,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """
         images = self._images_to_compare(X)
         n_samples = images.shape[0]
-        targets = self.relation_.encode(in_memory(y))
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
+        targets = self.relation_.encode(in_memory(y), n_samples)
         if is_dask_array(X):
             X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:
@@ -298,12 +294,7 @@ class MetricLearner(EmbeddingLearner):
         if sample_weight is not None and not sample_weight.all():
             known, y = _without_absent(y, sample_weight, self.relation)
         relation = resolve_relation(self.relation, known)
-        targets = relation.encode(y)
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
-        return relation, targets
+        return relation, relation.encode(y, n_samples)
 
     def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
         """Samples, relation, targets and weights, for learners that relate all samples."""
@@ -417,10 +408,9 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
     if len(present) == 0:
         raise ValueError("No sample has a positive sample_weight, so there is nothing to fit.")
     if isinstance(relation, str) and relation == "precomputed":
-        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
-        if matrix.shape != (len(sample_weight),) * 2:
+        if np.shape(y) != (len(sample_weight),) * 2:
             return y, y  # which is told as it is encoded
-        return matrix[present][:, present], y
+        return select_targets(y, present, is_precomputed=True), y
     y = check_targets(y)
     if y.shape[0] != len(sample_weight):
         return y, y

@@ -20,6 +20,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from metricalign.relations import CLASSES
+
 __all__ = [
     "AllPairs",
     "EuclideanSearch",
@@ -1225,7 +1227,7 @@ _STRATEGIES = {
 }
 
 
-_CLASS_KINDS = ("binary", "multiclass", "class", "zero_one")
+_CLASS_KINDS = (*CLASSES.kinds, "class", "zero_one")
 
 
 def resolve_pairs(pairs: Any, kind: str) -> Any:

@@ -10,7 +10,7 @@ from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from metricalign.pairs import RemoteSamples, centred, merge_identical_samples
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
 __all__ = [
     "DistinctSamples",
@@ -75,7 +75,8 @@ def distinct_samples(
     if relation.kind == "precomputed":
         weight = np.ones(n_samples) if sample_weight is None else sample_weight
         rows = np.flatnonzero(weight)
-        return DistinctSamples(rows, weight[rows], relation, targets[rows][:, rows])
+        targets = select_targets(targets, rows, is_precomputed=True)
+        return DistinctSamples(rows, weight[rows], relation, targets)
     rows, weight = merge_identical_samples(X, targets, sample_weight)
     targets = targets[rows]
     if len(rows) < n_samples:

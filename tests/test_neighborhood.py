@@ -31,7 +31,6 @@ from metricalign.base import MetricLearner
 from metricalign.neighborhood import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
-    KernelRegression,
     NeighborhoodLoss,
     alignment,
     neighbors,

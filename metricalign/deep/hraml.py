@@ -38,7 +38,14 @@ from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
 from metricalign.distributed import in_memory, is_dask_array, map_rows, stand_in
 from metricalign.pairs import RandomPairs, check_pairs
-from metricalign.relations import PrecomputedRelation, TargetRelation, resolve_relation
+from metricalign.relations import (
+    PrecomputedRelation,
+    Relation,
+    TargetRelation,
+    check_targets,
+    resolve_relation,
+    select_targets,
+)
 
 __all__ = ["HRAML"]
 
@@ -235,7 +242,7 @@ class HRAML(EmbeddingLearner):
         refine: Any = None,
         loss: str | DeepLoss | nn.Module = "alignment",
         layer_weights: Sequence[float] | None = None,
-        relation: str | Callable[[Any, Any], float] = "auto",
+        relation: str | Relation | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
@@ -321,11 +328,7 @@ class HRAML(EmbeddingLearner):
         X = self._validate_samples(X, reset=not starts_warm, ensure_min_samples=2)
         y = in_memory(y)
         relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y)
-        if targets.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"X and y must have as many samples; got {X.shape[0]} and {targets.shape[0]}."
-            )
+        targets = relation.encode(y, X.shape[0])
         random_state = check_random_state(self.random_state)
         training, validation = self._split(X.shape[0], random_state)
         if starts_warm:
@@ -464,10 +467,9 @@ class HRAML(EmbeddingLearner):
     def _start(self, X, y, targets, rows, scale):
         """A linear metric learned from the samples to train on, and the layer that starts there."""
         refined = self._with_relation(self.refine)
-        if isinstance(self.relation, str) and self.relation == "precomputed":
-            y = targets[rows][:, rows]
-        else:
-            y = np.asarray(y)[rows]
+        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
+        y = targets if is_precomputed else check_targets(y)
+        y = select_targets(y, rows, is_precomputed=is_precomputed)
         X = X[rows]
         variance = refined.fit(X, y).transform(X).var(axis=0).sum()
         matrix = _WEIGHT_OF_EUCLID * np.eye(X.shape[1])
@@ -536,7 +538,7 @@ class HRAML(EmbeddingLearner):
         if isinstance(pairs, str) and pairs == "auto":
             if is_stored:
                 pairs = data.relation.stored_pairs(data.targets)
-            elif data.relation.kind in ("binary", "multiclass") and not needs_all_pairs:
+            elif data.relation.is_of_classes and not needs_all_pairs:
                 pairs = "strength"
             else:
                 pairs = "batch"

@@ -151,7 +151,7 @@ class KernelRegression(NeighborhoodLoss):
             )
         if sparse.issparse(targets):
             targets = targets.toarray()
-        elif relation.kind in ("binary", "multiclass"):
+        elif relation.is_of_classes:
             targets = np.asarray(targets).reshape(len(weight))
             targets = targets[:, None] == np.unique(targets)
         targets = np.asarray(targets, dtype=np.float64).reshape(len(weight), -1)
