@@ -1,9 +1,7 @@
 """metricalign: learn a distance from any kind of target."""
 
-from metricalign.cross_validation import RelationAlignmentCV
-from metricalign.discriminant import DiscriminantAlignment
-from metricalign.iteration import IteratedMetricLearner
-from metricalign.linear import (
+from metricalign._version import __version__
+from metricalign.learners import (
     NCML,
     PCML,
     PSDSVR,
@@ -11,13 +9,14 @@ from metricalign.linear import (
     RAMLNCSVR,
     RAMLPCSVR,
     RAMLSVR,
+    DiscriminantAlignment,
     DoubletSVM,
+    IteratedMetricLearner,
+    MetricLearnerCV,
+    NeighborhoodAlignment,
     RelationAlignment,
+    RelationAlignmentCV,
 )
-from metricalign.neighborhood import NeighborhoodAlignment
-from metricalign.selection import MetricLearnerCV
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "NCML",
@@ -34,4 +33,5 @@ __all__ = [
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",
+    "__version__",
 ]

@@ -96,7 +96,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.base import EmbeddingLearner
+from metricalign.learners.base import EmbeddingLearner
 from metricalign.relations import RELATIONS, TargetRelation, resolve_relation, sums_to_one
 
 __all__ = [

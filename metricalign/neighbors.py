@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from metricalign._decorators import _fit_context
-from metricalign.base import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, keeps_last_fit
 
 __all__ = ["FaissTransformer"]
 

@@ -59,14 +59,11 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
-from metricalign.base import (
-    EmbeddingDistance,
-    MahalanobisDistance,
-    SavedWithVersion,
-    keeps_last_fit,
-)
-from metricalign.linear import PSDSVR
-from metricalign.pairs import PairSelection, first_identical
+from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance
+from metricalign.pairs import PairSelection
+from metricalign.pairs.identical import first_identical
 
 __all__ = ["PairClassifier"]
 

@@ -5,7 +5,8 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import roc_auc_score
 
 from metricalign import PSDSVR, RAMLSVR
-from metricalign.base import _concordance, components_of
+from metricalign.learners.base import _concordance
+from metricalign.learners.components import components_of
 
 
 @pytest.fixture(scope="module")

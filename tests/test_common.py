@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed, parallel_config
 from public_estimators import EVERY, LINEAR, SEARCHES, data_of, output
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_diabetes, load_wine
@@ -35,8 +36,8 @@ from metricalign import (
     RAMLSVR,
     RelationAlignment,
 )
-from metricalign.base import EmbeddingLearner, MetricLearner
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import EmbeddingLearner, MetricLearner
 from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
 from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
@@ -382,6 +383,60 @@ def test_neighbors_of_the_images_are_those_of_the_matrix(estimator, suited):
     pairs = np.stack([X, X[neighbors[:, 0]]], axis=1)
     np.testing.assert_allclose(learner.pair_distance(pairs), expected[:, 0], rtol=1e-6)
     np.testing.assert_array_equal(learner.pair_score(pairs), -learner.pair_distance(pairs))
+
+
+@every_estimator
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "bool", "int64", "float16", "float32", "float64"]
+)
+@pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
+def test_distance_is_the_same_everywhere(estimator, dtype):
+    if isinstance(estimator, MLkNN):
+        return
+    values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (40, 5))
+    y = (values[:, 0] + values[:, 1] > np.median(values[:, 0] + values[:, 1])).astype(int)
+    X = values.astype(dtype)
+    if isinstance(estimator, PairClassifier):
+        indices = np.random.default_rng(1).choice(len(X), (60, 2))
+        learner = clone(estimator).fit(X[indices], np.where(np.equal(*y[indices].T), 1, -1))
+    else:
+        learner = clone(estimator).fit(X, y)
+    images = np.asarray(learner.transform(X), dtype=np.float64)
+    expected = np.linalg.norm(images[:, None] - images, axis=2)
+    tolerance = {"rtol": 2e-4, "atol": 2e-4 * expected.max()}
+    left, right = np.indices(expected.shape)
+    pairs = np.stack([X[left.ravel()], X[right.ravel()]], axis=1)
+    np.testing.assert_allclose(learner.pair_distance(pairs), expected.ravel(), **tolerance)
+    distance = learner.get_metric()
+    for i, j in [(0, 1), (1, 0), (2, 3), (3, 2)]:
+        assert distance(X[i], X[j]) == pytest.approx(expected[i, j], rel=2e-4)
+    few = X[:8]
+    np.testing.assert_allclose(
+        pairwise_distances(few, metric=distance), expected[:8, :8], **tolerance
+    )
+    if hasattr(learner, "get_mahalanobis_matrix") and expected.any():
+        found = cdist(X, X, "mahalanobis", VI=learner.get_mahalanobis_matrix())
+        np.testing.assert_allclose(np.nan_to_num(found), expected, **tolerance)
+
+
+@every_default
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_from_the_origin_nothing_is_lost(estimator, dtype):
+    # In sixteenths for float32, which are exact at a million.
+    scale = 1 if dtype == np.float64 else 1000
+    near = np.random.default_rng(0).normal(size=(60, 4), scale=1e-3 * scale)
+    near = (near + 1e6).astype(dtype) - dtype(1e6) if scale == 1 else np.round(near * 256) / 16
+    near = near.astype(dtype)
+    far = near + dtype(1e6)
+    np.testing.assert_array_equal(far - dtype(1e6), near)
+    y = near[:, 0] + 0.1 * near[:, 1] ** 2 / np.abs(near).max()
+    y = (y > np.median(y)).astype(int) if has_hinge(estimator) else y
+    learner, moved = clone(estimator).fit(near, y), clone(estimator).fit(far, y)
+    expected = learner.get_mahalanobis_matrix()
+    difference = np.linalg.norm(moved.get_mahalanobis_matrix() - expected)
+    assert difference <= 1e-3 * np.linalg.norm(expected)
+    assert moved.score(far, y) == pytest.approx(learner.score(near, y), abs=1e-3)
+    assert_same_pairs(moved, learner)
 
 
 @every_certified

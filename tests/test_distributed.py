@@ -31,7 +31,7 @@ from metricalign import (
     RelationAlignmentCV,
     distributed,
 )
-from metricalign.distributed import DistributedPairOperator, DistributedSamples
+from metricalign.operators import DistributedPairOperator
 from metricalign.pairs import (
     AllPairs,
     NearestClassPairs,
@@ -39,8 +39,9 @@ from metricalign.pairs import (
     RandomPairs,
     TransformedPairs,
     UnionPairs,
-    first_identical,
 )
+from metricalign.pairs.distributed import DistributedSamples
+from metricalign.pairs.identical import first_identical
 from metricalign.solvers import newton
 
 dask = pytest.importorskip("dask")

@@ -19,7 +19,7 @@ from metricalign import NeighborhoodAlignment, RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign._files import write_whole
 from metricalign.command_line.tables import InputError, read_table, sort_features
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
 injected = importlib.import_module("injected")

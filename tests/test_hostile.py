@@ -4,7 +4,9 @@ The inputs and the judge are those of benchmarks/trust, which has more of both.
 """
 
 import importlib
+import pickle
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,9 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
 )
-from metricalign.base import EmbeddingLearner, components_of
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import EmbeddingLearner
+from metricalign.learners.components import components_of
 from metricalign.regularizers import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.relations import resolve_relation
 
@@ -166,7 +169,7 @@ def test_the_judge_is_not_fooled(monkeypatch):
         {"intercept_": lambda learner: learner.intercept_ + 1},
         {"dual_coef_": lambda learner: 0.5 * learner.dual_coef_},
         {"dual_coef_": lambda learner: 1 + learner.dual_coef_},
-        {"matrix_": lambda learner: learner.matrix_ + 1e-3 * np.abs(learner.matrix_).max()},
+        {"_solved": lambda learner: (1.001 * learner.matrix_ + 1e-3, None, 0.0)},
         {"components_": lambda learner: 0 * learner.components_},
         {"components_": lambda learner: np.nan * learner.components_},
         {"converged_": lambda learner: False},
@@ -221,6 +224,33 @@ def test_fewer_samples_than_features_are_solved_in_their_span(estimator, stored,
     )
 
 
+def test_matrix_of_few_samples_stays_in_factors():
+    X = np.random.default_rng(0).normal(size=(20, 3000))
+    tracemalloc.start()
+    learner = PSDSVR().fit(X, X[:, 0])
+    learner.transform(X), learner.score(X, X[:, 0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.2 * 8 * 3000**2
+    assert len(pickle.dumps(learner)) < 0.2 * 8 * 3000**2
+    np.testing.assert_allclose(learner.matrix_, learner.get_mahalanobis_matrix(), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_components", [None, 3, 20, 0.5])
+def test_components_of_a_span_and_a_multiple_of_the_identity(n_components):
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(30, 6)))[0]
+    inside = np.diag([5.0, 3.0, 1.5, 0.5, 0.0, -2.0])
+    matrix = basis @ (inside - np.eye(6)) @ basis.T + np.eye(30)
+    found = components_of(inside, n_components, basis, outside=1.0)
+    expected = components_of((matrix + matrix.T) / 2, n_components)
+    assert found.shape == expected.shape
+    if n_components in (None, 3):  # which ones of equal eigenvalues is not determined
+        np.testing.assert_allclose(found.T @ found, expected.T @ expected, atol=1e-12)
+    np.testing.assert_allclose((found**2).sum(axis=1), (expected**2).sum(axis=1))
+    np.testing.assert_allclose(found @ found.T, np.diag((found**2).sum(axis=1)), atol=1e-12)
+
+
 def test_eigenvalues_of_rounding_are_no_components():
     assert np.array_equal(components_of(np.diag([-1.0, 1e-16, -3e-17])), np.zeros((1, 3)))
     assert components_of(np.diag([1.0, 1e-16, 0.5])).shape == (2, 3)
@@ -246,10 +276,13 @@ def test_unit_of_the_weights_does_not_matter(factor):
 
 def test_matrices_that_do_not_fit_are_refused_before_they_are_made():
     X = sparse.eye_array(1_000_000, format="csr")
-    for samples in (X, X[:5]):
+    for samples, prior in ((X, None), (X[:5], "identity")):
         with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*regularizer='diagonal'"):
-            PSDSVR().fit(samples, np.arange(samples.shape[0]) / 7)
-    assert RelationAlignment(regularizer="diagonal").fit(X[:30], np.arange(30.0)).converged_
+            PSDSVR(prior=prior).fit(samples, np.arange(samples.shape[0]) / 7)
+    advised = RelationAlignment(regularizer="diagonal", prior="identity")
+    assert advised.fit(X[:30], np.arange(30.0)).converged_
+    # The metric of few samples has few factors.
+    assert PSDSVR().fit(X[:5], np.arange(5) / 7).components_.shape[0] <= 5
 
 
 def test_a_constant_target_of_many_labels_is_named_in_few_words():

@@ -10,12 +10,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from metricalign.kernels import PairGraph, fastest_kernels, plain
 from metricalign.operators import PairOperator
+from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 
 MODULES = [pytest.param(plain, id="plain")]
 try:
-    from metricalign.kernels import compiled
+    from metricalign.operators.kernels import compiled
 except ImportError:
     compiled = None
 else:
@@ -172,10 +172,10 @@ def test_threads_of_others_start_none(monkeypatch):
 
 @needs_numba
 def test_numba_that_cannot_be_imported_is_told(monkeypatch):
-    import metricalign.kernels
+    import metricalign.operators.kernels
 
-    monkeypatch.delattr(metricalign.kernels, "compiled")
-    monkeypatch.setitem(sys.modules, "metricalign.kernels.compiled", None)
+    monkeypatch.delattr(metricalign.operators.kernels, "compiled")
+    monkeypatch.setitem(sys.modules, "metricalign.operators.kernels.compiled", None)
     with pytest.warns(UserWarning, match="numba is installed but cannot be imported"):
         assert fastest_kernels.__wrapped__() is plain
 

@@ -9,6 +9,9 @@ from scipy import sparse
 from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, NuSVR
 
@@ -664,3 +667,29 @@ def test_prior_of_the_diagonal_cone_is_diagonal():
     np.testing.assert_allclose(learner.matrix_.diagonal(), weights, rtol=1e-6)
     with pytest.raises(ValueError, match="prior must be diagonal"):
         RelationAlignment(regularizer="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)
+
+
+def test_weights_of_many_features_keep_those_that_no_pair_speaks_of():
+    # Word counts of five topics: most words are rare, and in few pairs.
+    rng = np.random.default_rng(0)
+    frequency = 1 / np.arange(10, 3010)
+    topics = rng.integers(0, 5, 400)
+    special = rng.choice(np.arange(50, 3000), (5, 200))
+    counts = np.array([rng.multinomial(80, frequency / frequency.sum()) for _ in topics])
+    for row, topic in zip(counts, topics, strict=True):
+        np.add.at(row, rng.choice(special[topic], 16), 1)
+    X = sparse.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    training, held_out = np.arange(250), np.arange(250, 400)
+
+    def accuracy(images):
+        model = KNeighborsClassifier().fit(images[training], topics[training])
+        return model.score(images[held_out], topics[held_out])
+
+    advised = RelationAlignment(regularizer="diagonal", prior="identity").fit(
+        X[training], topics[training]
+    )
+    assert advised.components_.shape == (3000, 3000)
+    assert accuracy(advised.transform(X)) >= accuracy(X) - 0.01
+    reduced = TruncatedSVD(50, random_state=0).fit(X[training]).transform(X)
+    metric = PSDSVR().fit(reduced[training], topics[training])
+    assert accuracy(metric.transform(reduced)) >= accuracy(X) + 0.05

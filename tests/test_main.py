@@ -24,7 +24,6 @@ import metricalign
 import metricalign.__main__ as main_module
 from metricalign import PSDSVR
 from metricalign.__main__ import main
-from metricalign.base import EmbeddingLearner
 from metricalign.command_line import commands, evaluation, figures
 from metricalign.command_line.evaluation import (
     KINDS,
@@ -36,6 +35,7 @@ from metricalign.command_line.evaluation import (
     learner_of,
 )
 from metricalign.command_line.tables import match_columns, preparation_of, read_table, sort_features
+from metricalign.learners.base import EmbeddingLearner
 
 pd = pytest.importorskip("pandas")
 

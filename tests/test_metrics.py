@@ -561,3 +561,15 @@ def test_probabilities_without_a_class_are_refused():
 def test_scorers_are_a_mapping():
     assert len(SCORERS) == len(list(SCORERS))
     assert all(name in repr(SCORERS) for name in SCORERS)
+
+
+def test_distributions_of_three_decimals():
+    rng = np.random.default_rng(0)
+    exact = rng.dirichlet(np.ones(6), 200)
+    rounded = exact.round(3)
+    assert np.abs(rounded.sum(axis=1) - 1).max() > 1e-3
+    for loss in (chebyshev_loss, kullback_leibler_loss, intersection_score):
+        assert loss(rounded, exact) == pytest.approx(loss(exact, exact), abs=2e-3)
+    rounded[0, 0] += 4e-3
+    with pytest.raises(ValueError, match="y_true must have rows that sum to 1"):
+        chebyshev_loss(rounded, exact)

@@ -209,3 +209,18 @@ def test_errors(data, options, labels, match):
     X, y = data
     with pytest.raises(ValueError, match=match):
         MLkNN(**options).fit(X, y if labels is None else labels(y))
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "manhattan"])
+def test_origin_and_type_of_the_samples_do_not_matter(metric):
+    rng = np.random.default_rng(0)
+    near = (1e-3 * rng.normal(size=(80, 20)) + 1e6) - 1e6
+    y = (near[:, :3] > 0).astype(int)
+    expected = MLkNN(metric=metric).fit(near, y).predict_proba(near)
+    far = near + 1e6
+    np.testing.assert_array_equal(MLkNN(metric=metric).fit(far, y).predict_proba(far), expected)
+    whole = rng.integers(0, 256, (80, 20))
+    expected = MLkNN(metric=metric).fit(whole.astype(float), y).predict_proba(whole.astype(float))
+    unsigned = whole.astype(np.uint8)
+    found = MLkNN(metric=metric).fit(unsigned, y.astype(bool)).predict_proba(unsigned)
+    np.testing.assert_array_equal(found, expected)

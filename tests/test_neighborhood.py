@@ -27,18 +27,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval
 
 from metricalign import PSDSVR, NeighborhoodAlignment, RelationAlignment
-from metricalign.base import MetricLearner
-from metricalign.neighborhood import (
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.neighborhood import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
     NeighborhoodLoss,
     alignment,
     neighbors,
 )
-from metricalign.neighborhood.neighbors import AllSamples, NeighborLists
-from metricalign.neighborhood.objective import NeighborhoodObjective
+from metricalign.learners.neighborhood.candidates import AllSamples, NeighborLists
+from metricalign.learners.neighborhood.objective import NeighborhoodObjective
+from metricalign.pairs.distinct import check_magnitude, distinct_samples
 from metricalign.relations import resolve_relation
-from metricalign.samples import check_magnitude, distinct_samples
 
 every_loss = pytest.mark.parametrize("loss", NEIGHBORHOOD_LOSSES)
 

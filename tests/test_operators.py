@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from metricalign.kernels import plain
 from metricalign.operators import PairOperator
+from metricalign.operators.kernels import plain
 
 each_format = pytest.mark.parametrize(
     "to_format", [np.asarray, sparse.csr_array], ids=["dense", "csr"]

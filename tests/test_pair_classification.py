@@ -608,3 +608,22 @@ def test_grades_learn_the_metric_and_judgments_the_threshold(grades):
     classifier = PairClassifier(FrozenEstimator(metric)).fit(pairs, y)
     assert classifier.metric_.components_ is metric.components_
     assert accuracy_score(y, classifier.predict(pairs)) > 0.9
+
+
+@pytest.mark.parametrize(
+    "metric", [PSDSVR(), make_pipeline(FunctionTransformer(), PSDSVR()), None], ids=repr
+)
+def test_far_from_the_origin_the_verdicts_are_the_same(metric):
+    rng = np.random.default_rng(0)
+    near = (np.round(200 * rng.normal(size=(60, 3))) / 16).astype(np.float32)
+    far = near + np.float32(1e6)
+    indices = rng.integers(0, 60, (150, 2))
+    judgments = np.where((near[indices, 0] > 0).sum(axis=1) == 1, -1, 1)
+    expected = PairClassifier(metric).fit(near[indices], judgments)
+    found = PairClassifier(metric).fit(far[indices], judgments)
+    pairs = far[indices]
+    np.testing.assert_array_equal(found.predict(pairs), expected.predict(near[indices]))
+    last = found.metric_ if metric is None or isinstance(metric, PSDSVR) else found.metric_[-1]
+    np.testing.assert_array_equal(found.pair_distance(pairs), last.pair_distance(pairs))
+    frozen = PairClassifier(FrozenEstimator(found.metric_)).fit(pairs, judgments)
+    np.testing.assert_array_equal(frozen.pair_distance(pairs), last.pair_distance(pairs))

@@ -22,9 +22,9 @@ from metricalign.pairs import (
     RandomPairs,
     UnionPairs,
     check_pairs,
-    merge_identical_samples,
     resolve_pairs,
 )
+from metricalign.pairs.identical import merge_identical_samples
 
 CLASSES = 3
 STRATEGIES = [
@@ -828,3 +828,55 @@ def test_check_accepts_a_read_only_array():
 def test_check_refuses_what_is_not_valid(pairs, message):
     with pytest.raises(ValueError, match=message):
         check_pairs(pairs, n_samples=5)
+
+
+# Far from the origin
+
+
+def nearest_by_differences(X, n_neighbors):
+    """Nearest neighbours of each sample, by a loop over differences in long double."""
+    X = X.astype(np.longdouble)
+    pairs = set()
+    for i, sample in enumerate(X):
+        distances = np.sum((X - sample) ** 2, axis=1)
+        distances[i] = np.inf
+        nearest = np.argsort(distances, kind="stable")[:n_neighbors]
+        pairs |= {(min(i, j), max(i, j)) for j in nearest.tolist()}
+    return pairs
+
+
+@pytest.mark.parametrize("n_samples", [100, 600])
+@pytest.mark.parametrize("n_features", [2, 20])
+@pytest.mark.parametrize(
+    ("origins", "dtype"), [([1.7e9], np.float64), ([0.0, 1e9], np.float64), ([-1e6], np.float32)]
+)
+def test_nearest_pairs_far_from_the_origin(n_samples, n_features, origins, dtype):
+    rng = np.random.default_rng(0)
+    scale = 1 if dtype == np.float64 else 1e4  # float32 has whole numbers only so far out
+    X = np.round(scale * rng.normal(size=(n_samples, n_features)), 4 if scale == 1 else 0)
+    X = (X + rng.choice(origins, (n_samples, 1))).astype(dtype)
+    expected = nearest_by_differences(X, 3)
+    assert set(map(tuple, NearestPairs(3).select(X).indices.tolist())) == expected
+    y = rng.integers(0, 2, n_samples)
+    found = NearestClassPairs(3, 0).select(X, y).indices
+    by_class = [np.flatnonzero(y == label) for label in (0, 1)]
+    expected = {
+        (rows[i], rows[j]) for rows in by_class for i, j in nearest_by_differences(X[rows], 3)
+    }
+    assert set(map(tuple, found.tolist())) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_approximate_search_far_from_the_origin(dtype):
+    pytest.importorskip("faiss")
+    X = np.round(1e4 * np.random.default_rng(0).normal(size=(300, 5))).astype(dtype) + dtype(1e6)
+    found = NearestPairs(3, FaissTransformer(index="Flat")).select(X).indices
+    assert set(map(tuple, found.tolist())) == nearest_by_differences(X, 3)
+
+
+def test_a_search_by_another_metric_is_not_moved():
+    X = np.random.default_rng(0).normal(size=(40, 3)) + 5
+    search = KNeighborsTransformer(mode="distance", metric="cosine")
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    found = set(map(tuple, NearestPairs(3, search).select(X).indices.tolist()))
+    assert found == nearest_by_differences(unit, 3)

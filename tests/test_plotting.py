@@ -660,3 +660,12 @@ def test_closed_form_has_a_gap_to_draw(diabetes):
     learner = RAMLKRR().fit(diabetes.X, diabetes.y)
     display = ConvergenceDisplay.from_estimator(learner)
     assert len(display.passes) == len(learner.gap_history_) > 0
+
+
+def test_spectrum_of_fewer_samples_than_features_is_that_of_the_matrix():
+    X = np.random.default_rng(0).normal(size=(12, 30))
+    for prior in (None, "identity"):
+        learner = RelationAlignment(prior=prior).fit(X, X[:, 0] ** 2)
+        display = MetricSpectrumDisplay.from_estimator(learner)
+        expected = np.linalg.eigvalsh(learner.matrix_)[::-1]
+        np.testing.assert_allclose(display.eigenvalues, expected, atol=1e-12)

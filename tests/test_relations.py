@@ -1031,3 +1031,52 @@ def test_number_of_targets_is_that_of_the_samples(relation):
     assert resolved.encode(y, 3).shape[0] == 3
     with pytest.raises(ValueError, match="X and y must have as many samples; got 4 and 3"):
         resolved.encode(y, 4)
+
+
+# Rounded and unsigned targets
+
+
+@pytest.mark.parametrize("n_outputs", [3, 4, 6, 68])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_shares_may_be_rounded_to_three_decimals(n_outputs, dtype, rng):
+    y = rng.dirichlet(np.ones(n_outputs), 300).round(3).astype(dtype)
+    assert np.ptp(y.sum(axis=1)) > 5e-4
+    relation = resolve_relation("auto", y)
+    assert relation.kind == "distribution"
+    assert_allclose(relation(relation.encode(y), [[0, 1]]), abs(y[0] - y[1]).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("total", [0.999, 1.001])
+def test_rows_of_printed_sums(total):
+    y = [[total - 0.5, 0.5], [0.25, 0.75], [total - 0.125, 0.125]]
+    assert resolve_relation("auto", y).kind == "distribution"
+    y[0][0] += np.copysign(1e-3, total - 1)
+    with pytest.warns(UserWarning, match="sum to between"):
+        assert resolve_relation("auto", y).kind == "multioutput"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "bool", "int64", "float32"])
+@pytest.mark.parametrize("name", ["auto", *RELATIONS])
+def test_type_of_the_targets_does_not_matter(name, dtype, rng):
+    entries = RELATIONS[name].domain if name != "auto" else None
+    single = entries in (relations_module.CLASSES, relations_module.NUMBERS)
+    if entries is relations_module.DISTRIBUTIONS:
+        values = np.eye(3, dtype=int)[rng.integers(0, 3, 40)]
+    else:
+        values = rng.integers(0, 2, 40 if single else (40, 3))
+    if dtype not in ("bool",) and name in ("absolute_difference", "manhattan", "euclidean"):
+        values = rng.integers(0, 100, values.shape)
+    expected, found = (resolve_relation(name, y) for y in (values, values.astype(dtype)))
+    pairs = rng.integers(0, 40, (50, 2))
+    assert_array_equal(
+        found(found.encode(values.astype(dtype)), pairs), expected(expected.encode(values), pairs)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "uint16", "float16"])
+def test_a_callable_can_subtract_targets(dtype):
+    y = np.array([0, 1, 1, 0, 1] if dtype == "bool" else [3, 90, 250, 7, 0]).astype(dtype)
+    relation = resolve_relation(lambda u, v: abs(u - v), y)
+    i, j = np.triu_indices(5, 1)
+    expected = abs(y.astype(float)[i] - y.astype(float)[j])
+    assert_array_equal(relation(relation.encode(y), np.stack([i, j], axis=1)), expected)

@@ -84,12 +84,12 @@ reveal_type(resolve_relation("class", y))
 reveal_type(chebyshev_loss([[0.5, 0.5]], [[0.2, 0.8]]))
 """
 REVEALED = [
-    "metricalign.linear.PSDSVR",
-    "metricalign.selection.MetricLearnerCV",
-    "list[metricalign.linear.RelationAlignment]",
+    "metricalign.learners.alignment.methods.PSDSVR",
+    "metricalign.learners.selection.MetricLearnerCV",
+    "list[metricalign.learners.alignment.methods.RelationAlignment]",
     "numpy.ndarray",
     "float",
-    "metricalign.base.MahalanobisDistance",
+    "metricalign.learners.base.MahalanobisDistance",
     "float",
     "numpy.ndarray",
     "metricalign.multilabel.MLkNN",

@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from metricalign.kernels import fastest_kernels, plain
 from metricalign.operators import PairOperator
+from metricalign.operators.kernels import fastest_kernels, plain
 
 SIZES = [(10_000, 100, 10), (50_000, 784, 5)]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from oracle import LONG, QUADRATIC
+from oracle import LONG, QUADRATIC, SIGNED
 from scipy import sparse
 
 from metricalign import RAMLKRR, RAMLSVR, RelationAlignment
@@ -138,8 +138,9 @@ class Drawn:
         limit = 28 if self.X.dtype == np.float32 else 100
         X, t = self.dense.astype(LONG), self.used_relations.astype(LONG)
         length = np.mean(np.sum(self.differences**2, axis=1))
-        # The spread may be taken with the offset, or as the size where all are equal.
-        spreads = [spread for spread in (np.std(t), np.abs(t).max()) if spread > 0]
+        # Of equal relations, the offset with them, it is their size.
+        spreads = [np.std(t), *np.abs([t[0], t[0] + self.offset])]
+        spreads = [spread for spread in spreads if spread > 0]
         sizes = [X.max() ** 4, length**2, *((spread / length) ** 2 for spread in spreads)]
         for C in [self.C, *self.Cs]:
             sizes += [] if C == "scale" else [LONG(C), C * length**2]
@@ -149,7 +150,7 @@ class Drawn:
         storage = "sparse " if sparse.issparse(self.X) else ""
         weights = "without weights" if self.sample_weight is None else "with weights"
         return (
-            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.cone}, intercept "
+            f"{self.kind}, {self.loss} (epsilon {self.epsilon}), {self.regularizer}, intercept "
             f"{self.fit_intercept}, prior {self.prior_name}, nu {self.nu}, penalty {self.penalty}; "
             f"{self.shape}, {storage}X {self.X.shape} {self.X.dtype} to "
             f"{np.abs(self.dense).max():.1e}; {len(self.pairs)} pairs {weights}, relations "
@@ -278,12 +279,12 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     elif kind == "ridge":
         loss, regularizer = "squared", "symmetric"
         penalty = ("metric", "coefficients")[rng.integers(2)]
-    elif kind == "offset" and loss in ("hinge", "one_sided"):
+    elif kind == "offset" and loss in (*SIGNED, "one_sided"):
         loss = "squared_epsilon_insensitive"
     fit_intercept = bool(rng.random() < 0.6)
     fit_intercept = {"offset": True, "ridge": False}.get(kind, fit_intercept)
     fit_intercept &= loss != "one_sided"
-    t, offset = draw_relations(rng, X, pairs, loss == "hinge", kind != "offset")
+    t, offset = draw_relations(rng, X, pairs, loss in SIGNED, kind != "offset")
     sample_weight = draw_weights(rng, n)
     dtype = np.float32 if rng.random() < 0.35 else np.float64
     largest = float(np.finfo(dtype).max)
@@ -303,10 +304,13 @@ def draw(seed: int, kind: str | None = None) -> Drawn:
     if kind in ("path", "warm start"):
         Cs = [C, *(float(C * 10 ** rng.uniform(-3, 3)) for _ in range(2))]
     epsilon = None
-    if loss not in ("squared", "hinge"):
+    if loss not in ("squared", *SIGNED):
         epsilons = {"scale": 3, 0.0: 1, spread * 10 ** rng.uniform(-3, 0.5): 2}
         epsilon = choose(rng, epsilons)
     solver = choose(rng, {"newton": 6, "quasi_newton": 2, "projected_gradient": 2})
+    if loss == "logistic" and solver == "quasi_newton":
+        # Its conjugate has no gradient at the bounds.
+        solver = "newton"
     most = 1000 if solver == "newton" else 200
     max_iter = int(rng.integers(1, 6)) if rng.random() < 0.2 else most
     tol = choose(rng, {1e-2: 4, 1e-4: 3, 1e-6: 2, 1e-10: 1})

@@ -25,11 +25,12 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
 )
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.losses import LOSSES
-from metricalign.pairs import merge_identical_samples, resolve_pairs
+from metricalign.pairs import resolve_pairs
+from metricalign.pairs.distinct import distinct_samples
+from metricalign.pairs.identical import merge_identical_samples
 from metricalign.regularizers import REGULARIZERS
-from metricalign.samples import distinct_samples
 
 # Fewer fits where one estimator fits many times.
 OPTIONS = {"RelationAlignmentCV": {"Cs": 3, "cv": 3}, "MetricLearnerCV": {"cv": 3}}

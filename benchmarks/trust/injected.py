@@ -26,10 +26,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign import PSDSVR, RAMLSVR, MetricLearnerCV, RelationAlignmentCV
-from metricalign.base import MetricLearner
 from metricalign.command_line.tables import InputError, read_table
 from metricalign.datasets import loading
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.pairs import AllPairs, RandomPairs
 
 

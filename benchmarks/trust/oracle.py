@@ -22,6 +22,8 @@ from scipy import optimize, sparse
 LONG = np.longdouble
 ULP = LONG(2) ** -53
 QUADRATIC = ("squared", "squared_epsilon_insensitive")
+# Of relations +1 and -1, which have no other scale.
+SIGNED = ("hinge", "logistic")
 
 
 def power_of_two(number: LONG) -> LONG:
@@ -35,6 +37,11 @@ def exact_sum(numbers: NDArray) -> LONG:
     return np.sum(numbers[np.argsort(np.abs(numbers))], dtype=LONG)
 
 
+def entropy(share: NDArray) -> NDArray:
+    """Minus x log x, 0 at 0."""
+    return -share * np.log(np.where(share > 0, share, 1))
+
+
 def norm(matrix: NDArray) -> LONG:
     """Frobenius norm."""
     return np.sqrt(exact_sum(matrix**2))
@@ -45,7 +52,8 @@ class Problem:
     """One problem in the units above.
 
     `matrix_unit` and `value_unit` take a matrix and a value of the objective back to the
-    user's units, `offset` and `relation_unit` an intercept.
+    user's units, `offset` and `relation_unit` an intercept; `reach` is the sum of the sizes of the
+    two samples of a pair, whose mean is zero.
     """
 
     differences: NDArray
@@ -60,6 +68,7 @@ class Problem:
     offset: LONG
     relation_unit: LONG
     length_unit: LONG
+    reach: NDArray
     products: NDArray = field(init=False)
 
     def __post_init__(self):
@@ -87,7 +96,7 @@ class Problem:
         squared = np.average(np.sum(z**2, axis=1), weights=weights)
         length_unit = power_of_two(np.sqrt(squared))
         offset, scale = LONG(0), LONG(1)
-        if loss != "hinge":
+        if loss not in SIGNED:
             if fit_intercept:
                 offset = LONG(0.5) * (t.max() + t.min())
             scale = power_of_two(np.sqrt(np.mean((t - offset) ** 2)))
@@ -110,6 +119,7 @@ class Problem:
             offset,
             scale,
             length_unit,
+            np.sum(np.abs(X - X.mean(axis=0))[pairs], axis=1) / length_unit,
         )
 
     @property
@@ -145,6 +155,8 @@ class Problem:
             return error**2 / 2
         if self.loss == "one_sided":
             return np.maximum(-error - epsilon, 0)
+        if self.loss == "logistic":
+            return np.logaddexp(LONG(0), -self.relations * prediction)
         return np.maximum(1 - self.relations * prediction, 0)
 
     def primal(self, M, b, epsilon=None) -> LONG:
@@ -155,21 +167,23 @@ class Problem:
             value += self.budget * epsilon
         return value
 
-    def rounding(self, M, b, epsilon=None) -> LONG:
-        """How much the value changes where float64 rounds the matrix and the predictions."""
-        a, size = self.distances(M), self.distances_of_sizes(M)
+    def rounding(self, M, b, epsilon=None, lengths=None) -> LONG:
+        """How much the value changes where float64 rounds the matrix and the predictions.
+
+        Those are sums of products of the differences, or of `lengths` that are larger.
+        """
+        lengths = np.abs(self.differences) if lengths is None else lengths
+        sizes = np.diag(np.abs(M)) if self.regularizer == "diagonal" else np.abs(M)
+        size = np.einsum("pi,ij,pj->p", lengths, sizes, lengths)
         offset = self.offset / self.relation_unit
         size += np.abs(b + offset) + np.abs(self.relations + offset)
         step = 4 * ULP * size
+        a = self.distances(M)
         at = self.losses(a + b, epsilon)
         changes = [np.abs(self.losses(a + b + s, epsilon) - at) for s in (step, -step)]
         step = 16 * ULP * (norm(M) + norm(self.prior))
         change = step * norm(M - self.prior) + step**2 / 2 if np.any(self.prior) else LONG(0)
         return change + exact_sum(self.weights * np.maximum(*changes))
-
-    def distances_of_sizes(self, M):
-        axes = 1 if self.regularizer == "diagonal" else 2
-        return np.tensordot(np.abs(self.products), np.abs(M), axes)
 
     def dual(self, beta) -> LONG:
         """A lower bound of the optimum, from coefficients that are made feasible first."""
@@ -186,6 +200,7 @@ class Problem:
             "squared": lambda: beta * t - beta**2 / (2 * c),
             "one_sided": lambda: beta * (t - epsilon),
             "hinge": lambda: beta * t,
+            "logistic": lambda: c * (entropy(t * beta / c) + entropy(1 - t * beta / c)),
         }[self.loss]()
         # 1/2 norm(M0)^2 - 1/2 norm(M0 + E)^2, without the cancellation of a large prior.
         along = D if self.regularizer == "above_prior" else E
@@ -198,7 +213,7 @@ class Problem:
             return np.full_like(c, -np.inf), np.full_like(c, np.inf)
         if self.loss == "one_sided":
             return 0 * c, c
-        if self.loss == "hinge":
+        if self.loss in SIGNED:
             return np.minimum(self.relations * c, 0), np.maximum(self.relations * c, 0)
         return -c, c
 
@@ -262,12 +277,17 @@ class Problem:
         """Nonnegative least squares in float64, its free coefficients refined in long double."""
         squared = np.sum(self.differences**2, axis=1)
         used = np.flatnonzero(squared > 0)
+        # Columns that are there twice make it go round in circles.
+        signs = np.sign(
+            self.differences[np.arange(len(squared)), np.abs(self.differences).argmax(1)]
+        )
+        _, first = np.unique(signs[used, None] * self.differences[used], axis=0, return_index=True)
+        used = used[first]
         columns = (self.products[used] / squared[used, None, None]).reshape(len(used), -1).T
         size = np.abs(S).max()
         if not size > 0 or len(used) == 0:
             return np.zeros_like(S), np.zeros(len(self.products), LONG)
         target = S.ravel() / size
-        # Twice the columns of the same direction would make the free ones dependent.
         try:
             coef = optimize.nnls(columns.astype(float), target.astype(float), maxiter=3000)[0]
         except RuntimeError:
@@ -306,6 +326,8 @@ class Problem:
             return LONG(0), None
         if self.loss == "squared":
             return exact_sum(c * error) / exact_sum(c), None
+        if self.loss == "logistic":
+            return self._root_of_slope(M), None
         kinks = {
             "epsilon_insensitive": lambda: [error - self.epsilon, error + self.epsilon],
             "squared_epsilon_insensitive": lambda: [error - self.epsilon, error + self.epsilon],
@@ -329,6 +351,20 @@ class Problem:
             if below < 0 < above:
                 return left - below * (right - left) / (above - below), None
         return kinks[best], None
+
+    def _root_of_slope(self, M):
+        """Intercept of a smooth loss by bisection: the slopes fall as it grows."""
+        reach = LONG(1)
+        while reach < 1e30 and exact_sum(self.slopes(M, -reach)) < 0:
+            reach *= 2
+        low = -reach
+        while reach < 1e30 and exact_sum(self.slopes(M, reach)) > 0:
+            reach *= 2
+        high = reach
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if exact_sum(self.slopes(M, middle)) > 0 else (low, middle)
+        return (low + high) / 2
 
     def _best_tube(self, error):
         """Intercept and epsilon of nu-SVR: a tube around the errors, by linear programming."""
@@ -361,6 +397,9 @@ class Problem:
     def slopes(self, M, b):
         """Minus the derivatives of the losses, dual coefficients where these are smooth."""
         error = self.relations - self.distances(M) - b
+        if self.loss == "logistic":
+            signs = self.relations
+            return signs * self.weights * np.exp(-np.logaddexp(LONG(0), 1 - signs * error))
         if self.loss == "squared":
             return self.weights * error
         return self.weights * np.sign(error) * np.maximum(np.abs(error) - self.epsilon, 0)
@@ -427,7 +466,7 @@ class Optimum:
     def polish(self) -> None:
         """Dual coefficients from the best matrix, where the loss is smooth."""
         for _ in range(3):
-            if self.M is None or self.problem.loss not in QUADRATIC:
+            if self.M is None or self.problem.loss not in (*QUADRATIC, "logistic"):
                 return
             self.offer_dual(self.problem.slopes(self.M, self.b))
 
@@ -447,9 +486,17 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
         # The order and the weights of Clarabel's triangles.
         T, prior = T[:, row, column] * root, prior[row, column] * root
     is_nu, is_pairs = problem.nu is not None, problem.regularizer == "pair_matrices"
-    sizes = [len(prior), int(problem.fit_intercept), P, int(is_nu), P * is_pairs]
+    is_logistic = problem.loss == "logistic"
+    sizes = [
+        len(prior),
+        int(problem.fit_intercept),
+        P,
+        int(is_nu),
+        P * is_pairs,
+        2 * P * is_logistic,
+    ]
     ends = np.cumsum(sizes)
-    matrix, intercept, slack, tube, coef = map(slice, ends - sizes, ends)
+    matrix, intercept, slack, tube, coef, powers = map(slice, ends - sizes, ends)
     quadratic, linear = np.zeros(ends[-1]), np.zeros(ends[-1])
     quadratic[matrix], linear[matrix] = 1.0, -prior
     (quadratic if problem.loss in QUADRATIC else linear)[slack] = c
@@ -458,20 +505,20 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     unit = 1 / max(1.0, c.max())
     parts: list = []
 
-    def constrain(regularizer, bound, **blocks):
+    def constrain(cone, bound, **blocks):
         """Add bound - (sum of block times variables) in cone."""
         A = np.zeros((len(bound), ends[-1]))
-        places = {"M": matrix, "b": intercept, "u": slack, "tube": tube, "mu": coef}
+        places = {"M": matrix, "b": intercept, "u": slack, "tube": tube, "mu": coef, "r": powers}
         for name, block in blocks.items():
             A[:, places[name]] = block
-        parts.append((A, bound, regularizer(len(bound))))
+        parts.append((A, bound, cone(len(bound))))
 
     def shortfall(sign, bound):
         """Slack of at least sign times the prediction less a bound."""
         sign = np.broadcast_to(sign, (P,))[:, None]
         exact = problem.loss == "squared"
-        regularizer = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
-        constrain(regularizer, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
+        cone = clarabel.ZeroConeT if exact else clarabel.NonnegativeConeT
+        constrain(cone, bound, M=sign * T, b=sign, u=-np.eye(P), tube=-1.0)
 
     epsilon = 0.0 if is_nu else float(problem.epsilon)
     if problem.loss == "squared":
@@ -480,10 +527,25 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
         shortfall(-1.0, epsilon - t)
     elif problem.loss == "hinge":
         shortfall(-t, -np.ones(P))
+    elif is_logistic:
+        # exp(-u) + exp(-t a - u) <= 1, each power below a variable.
+        constrain(clarabel.NonnegativeConeT, np.ones(P), r=np.hstack([np.eye(P), np.eye(P)]))
+        for p, k in np.ndindex(P, 2):
+            A, unit_vector = np.zeros((3, P)), np.eye(2 * P)[p + k * P]
+            A[0, p] = 1
+            along = np.array([[k * t[p]], [0], [0]])
+            constrain(
+                lambda _: clarabel.ExponentialConeT(),
+                np.array([0.0, 1.0, 0.0]),
+                M=along * T[p],
+                b=along,
+                u=A,
+                r=-np.array([[0], [0], [1]]) * unit_vector,
+            )
     else:
         shortfall(-1.0, epsilon - t)
         shortfall(1.0, t + epsilon)
-    if problem.loss != "squared":
+    if problem.loss not in ("squared", "logistic"):
         constrain(clarabel.NonnegativeConeT, np.zeros(P), u=-np.eye(P))
     if is_nu:
         constrain(clarabel.NonnegativeConeT, np.zeros(1), tube=-1.0)
@@ -501,15 +563,21 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
     settings.verbose = False
     settings.max_iter, settings.max_threads = 100, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-13
-    blocks, bounds, regularizers = zip(*parts, strict=True)
-    solved = clarabel.DefaultSolver(
+    blocks, bounds, cones = zip(*parts, strict=True)
+    solver = clarabel.DefaultSolver(
         sparse.csc_array(np.diag(unit * quadratic)),
         unit * linear,
         sparse.csc_array(np.vstack(blocks)),
         np.concatenate(bounds),
-        list(regularizers),
+        list(cones),
         settings,
-    ).solve()
+    )
+    try:
+        solved = solver.solve()
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ArithmeticError("Clarabel has given up") from error
     x, z = np.array(solved.x)[matrix], np.array(solved.z) / unit
     first, second = z[:P], z[P : 2 * P]
     beta = {
@@ -518,10 +586,11 @@ def interior_point(problem: Problem) -> tuple[NDArray, NDArray]:
         "hinge": lambda: t * first,
     }.get(problem.loss, lambda: first - second)()
     if problem.regularizer == "diagonal":
-        return x, beta
+        return x, 0 * t if is_logistic else beta
     M = np.zeros((d, d))
     M[row, column] = M[column, row] = x / root
-    return M, beta
+    # Those of the logistic loss follow from M.
+    return M, 0 * t if is_logistic else beta
 
 
 @dataclass

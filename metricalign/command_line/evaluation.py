@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 import metricalign
-from metricalign.base import EmbeddingLearner
 from metricalign.command_line.tables import InputError
+from metricalign.learners.base import EmbeddingLearner
 from metricalign.metrics import SCORERS
 from metricalign.relations import resolve_relation, sums_to_one
 

@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 
-from metricalign.base import MetricLearner
 from metricalign.command_line.evaluation import METHODS, Task, learner_of, take
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.plotting import (
     ConvergenceDisplay,
     DistanceDecompositionDisplay,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.linear_base import LinearMetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.plotting.drawing import COLORS, MARKERS, check_matplotlib, one_axes
 from metricalign.plotting.estimators import metric_learner_of
 

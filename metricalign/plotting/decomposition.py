@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metricalign.base import MetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import (
     NEGATIVE,
     POSITIVE,

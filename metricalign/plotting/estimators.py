@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from metricalign.base import EmbeddingLearner, MetricLearner
+from metricalign.learners.base import EmbeddingLearner, MetricLearner
 
 __all__ = [
     "euclidean_learner",

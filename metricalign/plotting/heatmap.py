@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from metricalign.base import MetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import (
     check_matplotlib,
     draw_signed_matrix,

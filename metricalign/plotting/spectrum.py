@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.base import MetricLearner
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import NEGATIVE, POSITIVE, check_matplotlib, one_axes
 from metricalign.plotting.estimators import matrix_of_distance, metric_learner_of
 
@@ -174,10 +175,13 @@ class MetricSpectrumDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)
-        M = learner.matrix_ if hasattr(learner, "matrix_") else matrix_of_distance(learner)
-        eigenvalues = np.sort(M.diagonal()) if sparse.issparse(M) else np.linalg.eigvalsh(M)
+        if isinstance(learner, LinearMetricLearner):
+            eigenvalues = learner._eigenvalues()
+        else:
+            M = matrix_of_distance(learner)
+            eigenvalues = M.diagonal() if sparse.issparse(M) else np.linalg.eigvalsh(M)
         display = cls(
-            eigenvalues=eigenvalues[::-1],
+            eigenvalues=np.sort(eigenvalues)[::-1],
             n_components=learner.components_.shape[0],
             name=type(learner).__name__ if name is None else name,
         )

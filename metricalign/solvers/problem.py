@@ -181,6 +181,11 @@ class AlignmentProblem:
         """Objective that the rounding of the prior alone may have."""
         return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
 
+    @cached_property
+    def projected_prior(self) -> Projection:
+        """Proximal step at the prior, where most solvers start."""
+        return self.regularizer.project(self.prior)
+
     @property
     def n_passes(self) -> float:
         """Operator applications for this problem."""
@@ -278,13 +283,18 @@ class AlignmentProblem:
         return float(of_primal + of_dual)
 
     def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
-        """Points of a result in double precision, for the samples as they were given."""
-        assert result.dual_point is not None
-        double = self.in_double_precision()
-        projection = double.regularizer.project(result.primal_point.matrix, 0.0)
+        """Points of a result in double precision, for the samples as they were given.
+
+        The distances are computed anew in any case: a solver may have updated them step by step.
+        """
+        primal, dual = result.primal_point, result.dual_point
+        assert dual is not None
+        double, projection = self.in_double_precision(), primal.projection
+        if not self.is_double:
+            projection = double.regularizer.project(projection.matrix, 0.0)
+            dual = double.dual_point(dual.dual_coef)
         distances = double.distances(projection.matrix)
-        primal = double.primal_point(projection, distances, result.primal_point.shift)
-        return primal, double.dual_point(result.dual_point.dual_coef)
+        return double.primal_point(projection, distances, primal.shift), dual
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
@@ -522,7 +532,7 @@ def _check_needs(problem, solver):
     parts = {
         "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
         "projection": (
-            problem.regularizer.project(problem.prior),
+            problem.projected_prior,
             f"the projection of {problem.regularizer!r}",
         ),
     }
@@ -617,10 +627,8 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
             f"No bounds of the optimum could be computed in {problem.operator.dtype}: weights or "
             "distances have left the range of numbers. Scale X, or choose a smaller C."
         )
-    primal, dual = result.primal_point, result.dual_point
-    if not problem.is_double:
-        primal, dual = problem.reevaluated(result)
-        problem = problem.in_double_precision()
+    primal, dual = problem.reevaluated(result)
+    problem = problem.in_double_precision()
     rounding = problem.rounding(primal, dual)
     excess = dual.value - primal.value
     # The account of rounding is of its size, not a proof.

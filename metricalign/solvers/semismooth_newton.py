@@ -129,7 +129,9 @@ class _State:
         self.intercept = 0.0
         self.step_size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
-        self.projection = problem.regularizer.project(self.stationary)
+        is_prior = dual_coef is None
+        project = problem.regularizer.project
+        self.projection = problem.projected_prior if is_prior else project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
         self.update()
 
@@ -357,7 +359,7 @@ def _solve_free(
 
     The precision is that of the system of few pairs; all else is in double.
     """
-    right = right.astype(np.float64)
+    right, curvature = right.astype(np.float64), curvature.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
     # Twice, since the products themselves take time.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
@@ -470,15 +472,15 @@ def _products(operator, projection):
 
 
 def _system(products, inverse, fit_intercept):
-    """I + B^T E B."""
-    system = products.T @ _weighted(products, inverse, fit_intercept)
+    """I + B^T E B, from a square: rounding does not make it indefinite."""
+    half = products - (inverse @ products / inverse.sum() if fit_intercept else 0.0)
+    half *= np.sqrt(inverse)[:, None]
+    system = half.T @ half
     system[np.diag_indices(len(system))] += 1
     return system
 
 
-def _weighted(vectors, inverse, fit_intercept):
-    """E times a vector or the columns of a matrix."""
-    vectors = (vectors.T * inverse).T
-    if fit_intercept:
-        vectors -= np.multiply.outer(inverse, vectors.sum(axis=0) / inverse.sum())
-    return vectors
+def _weighted(vector, inverse, fit_intercept):
+    """E times a vector."""
+    weighted = inverse * vector
+    return weighted - inverse * (weighted.sum() / inverse.sum()) if fit_intercept else weighted

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.neighborhood.losses import NeighborhoodLoss
-from metricalign.neighborhood.neighbors import Neighborhoods
+from metricalign.learners.neighborhood.candidates import Neighborhoods
+from metricalign.learners.neighborhood.losses import NeighborhoodLoss
 
 __all__ = ["NeighborhoodObjective"]
 

@@ -17,13 +17,16 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 
 from metricalign._decorators import _fit_context
-from metricalign.base import MetricLearner, _dense, keeps_last_fit, level_of_call
-from metricalign.discriminant import DiscriminantAlignment
-from metricalign.folds import folds_among
-from metricalign.iteration import IteratedMetricLearner
-from metricalign.linear import PSDSVR
-from metricalign.neighborhood import NeighborhoodAlignment
-from metricalign.pairs import merge_identical_samples, middle_of
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.components import _dense
+from metricalign.learners.discriminant import DiscriminantAlignment
+from metricalign.learners.folds import folds_among
+from metricalign.learners.iterated import IteratedMetricLearner
+from metricalign.learners.neighborhood import NeighborhoodAlignment
+from metricalign.pairs.identical import merge_identical_samples
+from metricalign.pairs.search import middle_of
 from metricalign.relations import TargetRelation, check_targets, select_targets
 
 __all__ = ["MetricLearnerCV"]

@@ -13,15 +13,11 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from metricalign._decorators import _fit_context
-from metricalign.base import (
-    MetricLearner,
-    _dense,
-    components_of,
-    keeps_last_fit,
-    level_of_call,
-)
-from metricalign.pairs import first_identical
-from metricalign.samples import distinct_samples, shrunk_coordinates, sum_duplicates
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.components import _dense, components_of
+from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates, sum_duplicates
+from metricalign.pairs.identical import first_identical
 
 __all__ = ["DiscriminantAlignment"]
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from metricalign.pairs import RemoteSamples, centred, merge_identical_samples
+from metricalign.pairs.identical import RemoteSamples, merge_identical_samples
+from metricalign.pairs.search import centred
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
 __all__ = [

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.kernels import PairGraph, fastest_kernels, plain
+from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 
 __all__ = ["PairOperator"]
 

@@ -16,11 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from metricalign._decorators import _fit_context
-from metricalign.base import MetricLearner, keeps_last_fit, level_of_call
-from metricalign.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
-from metricalign.neighborhood.neighbors import AllSamples, Neighborhoods, NeighborLists
-from metricalign.neighborhood.objective import NeighborhoodObjective
-from metricalign.samples import distinct_samples, shrunk_coordinates
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.neighborhood.candidates import AllSamples, Neighborhoods, NeighborLists
+from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
+from metricalign.learners.neighborhood.objective import NeighborhoodObjective
+from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
 
 __all__ = ["NeighborhoodAlignment"]
 
@@ -56,7 +57,7 @@ class NeighborhoodAlignment(MetricLearner):
         What a random neighbour costs. With classes the first is the objective of
         `sklearn.neighbors.NeighborhoodComponentsAnalysis`, the second is that of metric learning
         for kernel regression (MLKR). One of your own is a
-        `metricalign.neighborhood.NeighborhoodLoss`.
+        `metricalign.learners.neighborhood.NeighborhoodLoss`.
     alpha : float, default=0.1
         Weight of the penalty on L; does not depend on the units of X and y. From 0.01, for many
         samples, to 1 or 3, for few.

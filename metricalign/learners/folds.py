@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import KFold, StratifiedKFold
 
 __all__ = ["folds_among"]
 
@@ -31,7 +31,8 @@ def folds_among(
         As in `sklearn.model_selection.check_cv`; an iterable names samples among all. None is
         five, or fewer where a class, or all together, has not so many samples.
     classes : ndarray of shape (n_samples,) or None
-        Classes of all samples, which each fold is to have in the same shares.
+        Classes of all samples, which each fold is to have in the same shares; not where no class
+        has a sample for each fold.
     is_shuffled : bool, default=False
         Whether the folds of ``cv=None`` are random, always the same ones.
 
@@ -52,23 +53,25 @@ def folds_among(
         parts = ([np.arange(n_samples)[part] for part in split] for split in cv)
         return [(train[is_present[train]], test[is_present[test]]) for train, test in parts]
     classes = None if classes is None else classes[rows]
-    if cv is None:
-        splitter = _default_splitter(len(rows), classes, is_shuffled)
+    if hasattr(cv, "split"):
+        splits = list(cv.split(np.empty((len(rows), 1)), classes))
     else:
-        splitter = check_cv(cv, classes, classifier=classes is not None)
-    with warnings.catch_warnings():
-        if cv is None:
-            # A class of one sample is in no two folds, however many there are.
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = list(splitter.split(np.empty((len(rows), 1)), classes))
+        splits = _splits(len(rows), cv, classes, is_shuffled and cv is None)
     return [(rows[train], rows[test]) for train, test in splits]
 
 
-def _default_splitter(n_rows, classes, is_shuffled):
+def _splits(n_rows, n_folds, classes, is_shuffled):
+    """Folds of the same shares of each class, unless no class has a sample for each."""
+    counts = np.array([n_rows]) if classes is None else np.unique(classes, return_counts=True)[1]
+    is_default = n_folds is None
+    if is_default:
+        # Two samples in each fold at least. A class of one sample is in one, however many.
+        limit = min(counts[counts > 1].min(initial=n_rows), n_rows // 2)
+        n_folds = int(np.clip(limit, 2, _N_FOLDS))
+    is_stratified = classes is not None and counts.max() >= n_folds
     options = {"shuffle": True, "random_state": 0} if is_shuffled else {}
-    if classes is not None:
-        counts = np.unique(classes, return_counts=True)[1]
-        if counts.max() > 1:
-            return StratifiedKFold(int(np.clip(counts[counts > 1].min(), 2, _N_FOLDS)), **options)
-    # Two samples in each at least, if there are so many.
-    return KFold(int(np.clip(n_rows // 2, 2, _N_FOLDS)), **options)
+    splitter = (StratifiedKFold if is_stratified else KFold)(n_folds, **options)
+    with warnings.catch_warnings():
+        if is_default:
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        return list(splitter.split(np.empty((n_rows, 1)), classes))

@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
-from metricalign.base import MetricLearner, keeps_last_fit
-from metricalign.linear import PSDSVR
-from metricalign.linear_base import LinearMetricLearner
+from metricalign._estimator import keeps_last_fit
+from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.base import MetricLearner
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
 
 __all__ = ["IteratedMetricLearner"]

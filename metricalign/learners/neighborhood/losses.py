@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from metricalign.neighborhood.neighbors import Neighborhoods
+from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
 from metricalign.relations import TargetRelation
 

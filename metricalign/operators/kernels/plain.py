@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.kernels.graph import PairGraph
+from metricalign.operators.kernels.graph import PairGraph
 
 __all__ = ["pair_batches", "row_dots", "squared_distances", "squared_lengths", "weighted_rows"]
 

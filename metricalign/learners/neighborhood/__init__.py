@@ -5,8 +5,8 @@ optimised, as in neighbourhood components analysis, for every kind of target. Th
 convex, so there is no certificate; it can start from a convex solution.
 """
 
-from metricalign.neighborhood.alignment import NeighborhoodAlignment
-from metricalign.neighborhood.losses import (
+from metricalign.learners.neighborhood.alignment import NeighborhoodAlignment
+from metricalign.learners.neighborhood.losses import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
     KernelRegression,

@@ -1,18 +1,15 @@
-"""What every metric learner can do once it has an embedding, or `components_`."""
+"""What all metric learners share once they are fitted, with a linear map or without."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from copy import deepcopy
-from functools import partial, wraps
-from typing import Any, ParamSpec, Self, TypeVar
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     clone,
@@ -20,11 +17,14 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-import metricalign
-from metricalign.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
-from metricalign.pairs import RandomPairs, merge_identical_samples, middle_of
+from metricalign._estimator import SavedWithVersion
+from metricalign.learners.components import _dense
+from metricalign.pairs import RandomPairs
+from metricalign.pairs.distinct import check_magnitude, sum_duplicates
+from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
+from metricalign.pairs.identical import merge_identical_samples
+from metricalign.pairs.search import middle_of
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
-from metricalign.samples import check_magnitude, sum_duplicates
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
@@ -84,38 +84,6 @@ class EmbeddingDistance:
         """Distance of two samples, each of shape (n_features,)."""
         distance = float(self.learner.pair_distance(np.stack([left, right])[None])[0])
         return distance**2 if squared else distance
-
-
-class SavedWithVersion(BaseEstimator):
-    """Estimators whose pickles and skops files are refused by an incompatible release.
-
-    Releases are compatible if their first number is the same; of those before 1.0, the second
-    one too. Files without a version are refused.
-    """
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_metricalign_version": metricalign.__version__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        saved, current = state.pop("_metricalign_version", None), metricalign.__version__
-        if saved is None:
-            raise ValueError(
-                f"This {type(self).__name__} was saved without the number of a release. Fit it "
-                "again."
-            )
-        if _compatible_releases(saved) != _compatible_releases(current):
-            raise ValueError(
-                f"This {type(self).__name__} was saved by metricalign {saved}, and metricalign "
-                f"{current} does not load it. Fit it again, or load it with the release that saved "
-                f'it: pip install "metricalign=={saved}"'
-            )
-        super().__setstate__(state)
-
-
-def _compatible_releases(version: str) -> list[str]:
-    numbers = version.split(".")
-    return numbers[: 2 if numbers[0] == "0" else 1]
 
 
 class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedWithVersion):
@@ -371,61 +339,20 @@ class MetricLearner(EmbeddingLearner):
         return _dense(self.components_.T @ self.components_)
 
 
-_Arguments = ParamSpec("_Arguments")
-_Fitted = TypeVar("_Fitted")
-
-
-def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _Fitted]:
-    """Let `fit` work on a copy, and give what it has learned to the estimator in one step.
-
-    So a fit that is refused or interrupted, at whatever moment, leaves no mixture of two fits: the
-    estimator is as it was. A fit that ends after it has set `components_`, and so all that belongs
-    to them, counts.
-    """
-
-    @wraps(fit)
-    def fit_copy(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
-        estimator: Any = args[0]
-        fit_of_copy: Any = fit
-        # Not copy.copy: what a subclass keeps out of pickles must not get lost.
-        copied = object.__new__(type(estimator))
-        vars(copied).update(vars(estimator))
-        try:
-            fit_of_copy(copied, *args[1:], **kwargs)
-        except BaseException:
-            if vars(copied).get("components_") is not vars(estimator).get("components_"):
-                estimator.__dict__ = vars(copied)
-            raise
-        estimator.__dict__ = vars(copied)
-        return estimator
-
-    return fit_copy
-
-
 def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
-    """Targets of the samples of positive weight, and of all with others for those of weight 0."""
-    present = np.flatnonzero(sample_weight)
-    if len(present) == 0:
-        raise ValueError("No sample has a positive sample_weight, so there is nothing to fit.")
+    """Targets of the samples of positive weight, and of all with others for those of weight 0.
+
+    Both are as given where too few samples or wrong shapes are left to be told by what follows.
+    """
+    present, n_samples = np.flatnonzero(sample_weight), len(sample_weight)
     if isinstance(relation, str) and relation == "precomputed":
-        if np.shape(y) != (len(sample_weight),) * 2:
-            return y, y  # which is told as it is encoded
+        if len(present) < 2 or np.shape(y) != (n_samples, n_samples):
+            return y, y
         return select_targets(y, present, is_precomputed=True), y
     y = check_targets(y)
-    if y.shape[0] != len(sample_weight):
+    if len(present) < 2 or y.shape[0] != n_samples:
         return y, y
-    rows = np.where(sample_weight > 0, np.arange(len(sample_weight)), present[0])
-    return y[present], y[rows]
-
-
-def level_of_call() -> int:
-    """Stack level, for a warning, of the call into this package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(
-        ("metricalign", "sklearn")
-    ):
-        frame, level = frame.f_back, level + 1
-    return level
+    return y[present], y[np.where(sample_weight > 0, np.arange(n_samples), present[0])]
 
 
 def _concordance(distances, relations, weights) -> float:
@@ -454,78 +381,3 @@ def _concordance(distances, relations, weights) -> float:
 def _images(X, components, origin) -> NDArray:
     X = X if np.ndim(origin) == 0 else X - origin
     return _dense(X @ components.T.astype(X.dtype, copy=False))
-
-
-def _dense(matrix: Any) -> NDArray:
-    return matrix.toarray() if sparse.issparse(matrix) else matrix
-
-
-def _with_outside(eigenvalues, eigenvectors, basis, outside):
-    """Eigenvalues in descending order and eigenvectors, with those orthogonal to the basis."""
-    n_features, n_inside = basis.shape
-    complement = linalg.qr(basis, check_finite=False)[0][:, n_inside:]
-    values = np.full(n_features - n_inside, outside, dtype=eigenvalues.dtype)
-    place = np.searchsorted(-eigenvalues, -values[0])
-    vectors = basis @ eigenvectors
-    return (
-        np.concatenate([eigenvalues[:place], values, eigenvalues[place:]]),
-        np.concatenate([vectors[:, :place], complement, vectors[:, place:]], axis=1),
-    )
-
-
-def components_of(
-    matrix: NDArray,
-    n_components: int | float | None = None,
-    basis: NDArray | None = None,
-    outside: float = 0.0,
-) -> NDArray | sparse.csr_array:
-    """Linear map whose Euclidean distance is that of the positive part of a matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray of shape (n_features, n_features) or (n_features,)
-        Symmetric matrix M, or the diagonal of a diagonal one.
-    n_components : int, float or None, default=None
-        How many of the largest eigenvalues to keep: a number, the share of the sum of the
-        positive ones (between 0 and 1), or all positive ones.
-    basis : ndarray of shape (n_original_features, n_features) or None, default=None
-        Orthonormal columns in whose coordinates the matrix is, if not in those of the features.
-    outside : float, default=0
-        Eigenvalue of all that is orthogonal to the basis, at least 0.
-
-    Returns
-    -------
-    components : {ndarray, csr_array} of shape (n_components, n_features)
-        Rows sqrt(eigenvalue) eigenvector, by decreasing eigenvalue, the largest entry of
-        each positive; sparse for a diagonal matrix. A single row of zeros if no eigenvalue is
-        positive.
-    """
-    if matrix.ndim == 1:
-        order = np.argsort(-matrix, kind="stable")
-        eigenvalues = matrix[order]
-    else:
-        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-        eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
-        if outside > 0 and basis is not None:
-            eigenvalues, eigenvectors = _with_outside(eigenvalues, eigenvectors, basis, outside)
-            basis = None
-    size = np.abs(eigenvalues).max()
-    # Of the eigenvalues, and of the sums over pairs that the matrix is made of.
-    rounding = 10 * len(matrix) * np.finfo(matrix.dtype).eps * size
-    eigenvalues = np.where(eigenvalues > rounding, eigenvalues, 0)
-    n_kept = max(int(np.count_nonzero(eigenvalues)), 1)
-    if isinstance(n_components, (int, np.integer)):
-        n_kept = min(n_kept, int(n_components))
-    elif n_components is not None:
-        share = np.cumsum(eigenvalues[:n_kept])
-        n_kept = int(np.searchsorted(share, n_components * share[-1] * (1 - 1e-12))) + 1
-        n_kept = min(n_kept, len(share))
-    scales = np.sqrt(eigenvalues[:n_kept])
-    if matrix.ndim == 1:
-        rows, shape = np.arange(n_kept), (n_kept, len(matrix))
-        return sparse.csr_array((scales, (rows, order[:n_kept])), shape=shape)
-    components = (eigenvectors[:, :n_kept] * scales).T
-    if basis is not None:
-        components = components @ basis.T.astype(matrix.dtype, copy=False)
-    largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
-    return components * np.where(largest < 0, -1, 1).astype(matrix.dtype)[:, None]

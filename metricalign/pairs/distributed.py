@@ -1,16 +1,9 @@
-"""Samples and pairs that are spread over the workers of a Dask cluster.
+"""Samples that are spread over the workers of a Dask cluster.
 
 The rows of a Dask array are taken in blocks of whole chunks, as many blocks as the workers have
-threads. Each pair belongs to one block, which holds copies of the rows of other blocks that its
-pairs need, made once. With the pairs P_b of block b and z_p = x_i - x_j,
-
-    distances(M)  = z_p^T M z_p for p in P_1, for p in P_2, ...
-    adjoint(beta) = sum_b sum_{p in P_b} beta_p z_p z_p^T
-
-so an application of an operator moves matrices of n_features x n_features and the scalars of the
-pairs, and no sample; `differences` are for few pairs. Where `fit` is called are the targets, the
-pairs, and a few numbers for each sample. A worker holds its blocks and their copies, at most one
-row for each pair, and, while neighbours are sought, one block of another worker at a time.
+threads. Where `fit` is called are the targets, the pairs, and a few numbers for each sample. A
+worker holds its blocks and copies of rows of other blocks, at most one for each pair, and, while
+neighbours are sought, one block of another worker at a time.
 
 What a worker loses with its process Dask computes again, from the graph of the array. Without a
 `distributed.Client` Dask's own scheduler does the work, in threads.
@@ -32,33 +25,19 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, gen_batches
 
-from metricalign.operators import PairOperator
-from metricalign.pairs import (
-    EuclideanSearch,
-    RemoteSamples,
-    can_be_moved,
-    middle_of,
-    rank_within,
-    search_neighbors,
-)
-from metricalign.samples import largest_entry, order_keys
+from metricalign.pairs import EuclideanSearch
+from metricalign.pairs.distinct import largest_entry, order_keys
+from metricalign.pairs.identical import RemoteSamples
+from metricalign.pairs.search import can_be_moved, middle_of, rank_within, search_neighbors
 
 if TYPE_CHECKING:
     from dask.array import Array
     from dask.delayed import Delayed
 
-__all__ = [
-    "DistributedPairOperator",
-    "DistributedSamples",
-    "in_memory",
-    "is_dask_array",
-    "map_rows",
-    "stand_in",
-]
+__all__ = ["DistributedSamples", "in_memory", "is_dask_array", "map_rows", "stand_in"]
 
 # Rows described at a time, and matrices that one task adds.
 _ROWS_AT_A_TIME = 4096
-_MATRICES_OF_SUM = 8
 
 
 def is_dask_array(X: Any) -> TypeGuard[Array]:
@@ -336,143 +315,6 @@ class _BlockwiseSearch(BaseEstimator):
         return sparse.coo_array((distance, (order[row], self.order_[column])), shape=shape)
 
 
-class DistributedPairOperator:
-    """What `metricalign.operators.PairOperator` is, for samples that stay with the workers.
-
-    Parameters
-    ----------
-    samples : DistributedSamples of shape (n_samples, n_features)
-        Samples.
-    pairs : ndarray of int of shape (n_pairs, 2)
-        The two samples of each pair.
-    is_diagonal : bool, default=False
-        Whether to map diagonal matrices only, which are then written as their diagonals.
-
-    Attributes
-    ----------
-    pairs : ndarray of int of shape (n_pairs, 2)
-        The two samples of each pair.
-    squared_lengths : ndarray of shape (n_pairs,)
-        Squared Euclidean lengths of the differences z_p.
-
-    Examples
-    --------
-    See `DistributedSamples`.
-    """
-
-    def __init__(self, samples: DistributedSamples, pairs: NDArray, *, is_diagonal: bool = False):
-        from dask import delayed
-
-        self.n_features = samples.shape[1]
-        self.dtype = samples.dtype
-        self.is_diagonal = is_diagonal
-        self.pairs = pairs
-        # In a list, which copies of the operator have in common.
-        self._n_passes, self._share = [0.0], 1.0
-        self._members, rows, local = zip(*samples.blocks_of(pairs), strict=True)
-        make = delayed(_block)
-        self._blocks = _persisted(
-            make(*arguments, is_diagonal) for arguments in zip(rows, local, strict=True)
-        )
-        self.squared_lengths = np.empty(len(pairs), dtype=self.dtype)
-        self._fill(self.squared_lengths, _squared_lengths)
-
-    @property
-    def n_pairs(self) -> int:
-        """Number of pairs."""
-        return len(self.pairs)
-
-    @property
-    def n_passes(self) -> float:
-        """Applications so far; one over a part of the pairs counts as that part."""
-        return self._n_passes[0]
-
-    @property
-    def matrix_shape(self) -> tuple[int, ...]:
-        """Shape of the matrices that are mapped."""
-        return (self.n_features,) * (1 if self.is_diagonal else 2)
-
-    @property
-    def resolution(self) -> NDArray:
-        """Rounding error of the distances of a matrix; see `PairOperator.resolution`."""
-        return self._fill(np.empty(self.n_pairs), _resolution)
-
-    def astype(self, dtype: type) -> Self:
-        """Operator in another precision; see `PairOperator.astype`."""
-        from dask import delayed
-
-        operator = copy(self)
-        if operator.dtype != dtype:
-            operator.dtype = np.dtype(dtype)
-            convert = delayed(_astype)
-            operator._blocks = _persisted(convert(block, dtype) for block in self._blocks)
-            operator.squared_lengths = np.empty(self.n_pairs, dtype=dtype)
-            operator._fill(operator.squared_lengths, _squared_lengths)
-        return operator
-
-    def restricted(self, subset: NDArray) -> Self:
-        """Operator over some of the pairs, each once; see `PairOperator.restricted`."""
-        from dask import delayed
-
-        operator = copy(self)
-        operator._share = self._share * len(subset) / self.n_pairs
-        operator.pairs = self.pairs[subset]
-        operator.squared_lengths = self.squared_lengths[subset]
-        place = np.full(self.n_pairs, -1)
-        place[subset] = np.arange(len(subset))
-        restrict, blocks, operator._members = delayed(_restricted), [], []
-        for block, members in zip(self._blocks, self._members, strict=True):
-            kept = np.flatnonzero(place[members] >= 0)
-            if len(kept):
-                operator._members.append(place[members[kept]])
-                blocks.append(restrict(block, kept))
-        operator._blocks = _persisted(blocks)
-        return operator
-
-    def differences(self) -> NDArray:
-        """Differences z_p of the pairs as one array: for few pairs only.
-
-        Returns
-        -------
-        differences : ndarray of shape (n_pairs, n_features)
-        """
-        differences = np.empty((self.n_pairs, self.n_features), dtype=self.dtype)
-        return self._fill(differences, _differences)
-
-    def distances(self, matrix: NDArray) -> NDArray:
-        """Squared distances z_p^T M z_p; see `PairOperator.distances`."""
-        from dask import delayed
-
-        self._n_passes[0] += self._share
-        return self._fill(np.empty(self.n_pairs, dtype=self.dtype), _distances, delayed(matrix))
-
-    def adjoint(self, dual_coef: NDArray) -> NDArray:
-        """Weighted sum of rank-one matrices; see `PairOperator.adjoint`."""
-        from dask import delayed
-
-        self._n_passes[0] += self._share
-        dual_coef = np.asarray(dual_coef, dtype=self.dtype)
-        apply, add = delayed(_adjoint), delayed(sum)
-        matrices = [
-            apply(block, dual_coef[members])
-            for block, members in zip(self._blocks, self._members, strict=True)
-        ]
-        while len(matrices) > 1:
-            batches = gen_batches(len(matrices), _MATRICES_OF_SUM)
-            matrices = [add(matrices[batch]) for batch in batches]
-        return sum(_computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
-
-    def _fill(self, values, function, *arguments):
-        """Fill an array with what a function returns for the pairs of each block."""
-        from dask import delayed
-
-        function = delayed(function)
-        parts = _computed(function(block, *arguments) for block in self._blocks)
-        for members, part in zip(self._members, parts, strict=True):
-            values[members] = part
-        return values
-
-
 def _dtype_of(X):
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
@@ -522,17 +364,6 @@ def _sends_pairs():
     return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
 
 
-# Tasks
-
-
-class _PairsOfBlock(PairOperator):
-    """The pairs of one block, whose size Dask can see."""
-
-    def __sizeof__(self):
-        values = (*vars(self).values(), *vars(self._graph).values())
-        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
-
-
 def _checked(rows, dtype, estimator_name):
     return check_array(rows, dtype=dtype, input_name="X", estimator=estimator_name)
 
@@ -575,36 +406,3 @@ def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neigh
     # One more than is asked for: the sample itself may be among them.
     order = order[rank_within(row[order]) <= n_neighbors]
     return row[order], column[order], distance[order]
-
-
-def _block(rows, pairs, is_diagonal):
-    X = np.concatenate([_taken(*part) if isinstance(part, tuple) else part for part in rows])
-    return _PairsOfBlock(X, pairs, is_diagonal=is_diagonal)
-
-
-def _squared_lengths(block):
-    return block.squared_lengths
-
-
-def _resolution(block):
-    return block.resolution
-
-
-def _astype(block, dtype):
-    return block.astype(dtype)
-
-
-def _restricted(block, subset):
-    return block.restricted(subset)
-
-
-def _differences(block):
-    return block.differences()
-
-
-def _distances(block, matrix):
-    return block.distances(matrix)
-
-
-def _adjoint(block, dual_coef):
-    return block.adjoint(dual_coef)

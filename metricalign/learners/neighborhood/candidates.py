@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.kernels import PairGraph, fastest_kernels
+from metricalign.operators.kernels import PairGraph, fastest_kernels
 from metricalign.relations import TargetRelation
 
 __all__ = ["AllSamples", "NeighborLists", "Neighborhoods"]

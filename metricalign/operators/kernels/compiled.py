@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
-from metricalign.kernels.graph import PairGraph
+from metricalign.operators.kernels.graph import PairGraph
 
 __all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
 
@@ -35,7 +35,7 @@ def _compile(function):
 
 
 def squared_distances(X: NDArray, mapped: NDArray, graph: PairGraph) -> NDArray:
-    """As `metricalign.kernels.plain.squared_distances`, of dense samples."""
+    """As `metricalign.operators.kernels.plain.squared_distances`, of dense samples."""
     distances = np.empty(len(graph.pairs), dtype=X.dtype)
     own = np.empty(X.shape[0], dtype=X.dtype)
     _row_dots(X, mapped, own)
@@ -44,7 +44,7 @@ def squared_distances(X: NDArray, mapped: NDArray, graph: PairGraph) -> NDArray:
 
 
 def squared_lengths(X: NDArray, graph: PairGraph) -> NDArray:
-    """As `metricalign.kernels.plain.squared_lengths`, of dense samples."""
+    """As `metricalign.operators.kernels.plain.squared_lengths`, of dense samples."""
     lengths = np.empty(len(graph.pairs), dtype=X.dtype)
     _over_rows(_squared_lengths, graph, X, lengths)
     return lengths
@@ -53,7 +53,7 @@ def squared_lengths(X: NDArray, graph: PairGraph) -> NDArray:
 def weighted_rows(
     X: NDArray, degrees: NDArray, weights: NDArray, graph: PairGraph, rows: NDArray
 ) -> NDArray:
-    """As `metricalign.kernels.plain.weighted_rows`, of dense samples; overwrites `rows`."""
+    """As `weighted_rows` of the plain kernels, of dense samples; overwrites `rows`."""
     _over_rows(_weighted_rows, graph, X, degrees, weights, rows)
     return rows
 

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 
-from metricalign.kernels import plain
-from metricalign.kernels.graph import PairGraph
+from metricalign.operators.kernels import plain
+from metricalign.operators.kernels.graph import PairGraph
 
 __all__ = ["PairGraph", "fastest_kernels"]
 
@@ -29,7 +29,7 @@ def fastest_kernels() -> ModuleType:
     if find_spec("numba") is None:
         return plain
     try:
-        from metricalign.kernels import compiled
+        from metricalign.operators.kernels import compiled
     except ImportError as error:
         warnings.warn(
             f"numba is installed but cannot be imported ({error}): the slower kernels in NumPy "

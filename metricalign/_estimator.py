@@ -1,0 +1,90 @@
+"""What every estimator here has: the release in its files, and fits that leave no mixture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from sklearn.base import (
+    BaseEstimator,
+)
+
+from metricalign._version import __version__
+
+__all__ = []
+
+
+class SavedWithVersion(BaseEstimator):
+    """Estimators whose pickles and skops files are refused by an incompatible release.
+
+    Releases are compatible if their first number is the same; of those before 1.0, the second
+    one too. Files without a version are refused.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_metricalign_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        saved, current = state.pop("_metricalign_version", None), __version__
+        if saved is None:
+            raise ValueError(
+                f"This {type(self).__name__} was saved without the number of a release. Fit it "
+                "again."
+            )
+        if _compatible_releases(saved) != _compatible_releases(current):
+            raise ValueError(
+                f"This {type(self).__name__} was saved by metricalign {saved}, and metricalign "
+                f"{current} does not load it. Fit it again, or load it with the release that saved "
+                f'it: pip install "metricalign=={saved}"'
+            )
+        super().__setstate__(state)
+
+
+def _compatible_releases(version: str) -> list[str]:
+    numbers = version.split(".")
+    return numbers[: 2 if numbers[0] == "0" else 1]
+
+
+_Arguments = ParamSpec("_Arguments")
+
+_Fitted = TypeVar("_Fitted")
+
+
+def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _Fitted]:
+    """Let `fit` work on a copy, and give what it has learned to the estimator in one step.
+
+    So a fit that is refused or interrupted, at whatever moment, leaves no mixture of two fits: the
+    estimator is as it was. A fit that ends after it has set `components_`, and so all that belongs
+    to them, counts.
+    """
+
+    @wraps(fit)
+    def fit_copy(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
+        estimator: Any = args[0]
+        fit_of_copy: Any = fit
+        # Not copy.copy: what a subclass keeps out of pickles must not get lost.
+        copied = object.__new__(type(estimator))
+        vars(copied).update(vars(estimator))
+        try:
+            fit_of_copy(copied, *args[1:], **kwargs)
+        except BaseException:
+            if vars(copied).get("components_") is not vars(estimator).get("components_"):
+                estimator.__dict__ = vars(copied)
+            raise
+        estimator.__dict__ = vars(copied)
+        return estimator
+
+    return fit_copy
+
+
+def level_of_call() -> int:
+    """Stack level, for a warning, of the call into this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(
+        ("metricalign", "sklearn")
+    ):
+        frame, level = frame.f_back, level + 1
+    return level

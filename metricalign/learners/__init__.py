@@ -1,0 +1,35 @@
+"""Every estimator that learns a metric."""
+
+from metricalign.learners.alignment import (
+    NCML,
+    PCML,
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
+    RAMLSVR,
+    DoubletSVM,
+    RelationAlignment,
+    RelationAlignmentCV,
+)
+from metricalign.learners.discriminant import DiscriminantAlignment
+from metricalign.learners.iterated import IteratedMetricLearner
+from metricalign.learners.neighborhood import NeighborhoodAlignment
+from metricalign.learners.selection import MetricLearnerCV
+
+__all__ = [
+    "NCML",
+    "PCML",
+    "PSDSVR",
+    "RAMLKRR",
+    "RAMLNCSVR",
+    "RAMLPCSVR",
+    "RAMLSVR",
+    "DiscriminantAlignment",
+    "DoubletSVM",
+    "IteratedMetricLearner",
+    "MetricLearnerCV",
+    "NeighborhoodAlignment",
+    "RelationAlignment",
+    "RelationAlignmentCV",
+]

@@ -1,0 +1,424 @@
+"""What fitting a linear metric takes: relation, pairs and scale in, a matrix and its bound out."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from functools import cache
+from numbers import Integral, Real
+from threading import current_thread, main_thread
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from threadpoolctl import ThreadpoolController
+
+from metricalign._callbacks import CallbackSupportMixin, with_callbacks
+from metricalign._decorators import _fit_context, available_if
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.learners.alignment.preparation import Preparation, prepare
+from metricalign.learners.base import MetricLearner
+from metricalign.learners.components import components_of
+from metricalign.losses import Loss
+from metricalign.pairs.distinct import check_magnitude
+from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, stand_in
+from metricalign.regularizers import Regularizer
+from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
+
+__all__ = ["LinearMetricLearner", "check_path"]
+
+# Up to so many features threads do not pay: on busy cores they mostly wait for each other.
+_FEATURES_OF_ONE_THREAD = 100
+
+
+# What the parameters may be that some methods have and others have not.
+CONSTRAINTS: dict[str, list[Any]] = {
+    "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
+    "fit_intercept": ["boolean"],
+    "prior": [None, StrOptions({"identity"}), "array-like"],
+    "solver": [StrOptions(set(SOLVERS)), callable],
+    "warm_start": ["boolean"],
+}
+
+
+class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
+    """Base of the linear metric learners, each of which names a loss and a regularizer."""
+
+    C_: float
+
+    _parameter_constraints: ClassVar[dict] = {
+        "relation": [str, callable],
+        "pairs": [str, "array-like", HasMethods("select")],
+        "n_components": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @property
+    def matrix_(self) -> NDArray | sparse.sparray:
+        """M as solved; its negative eigenvalues, if any, are not in `components_`.
+
+        Made from factors each time it is asked for where X has fewer samples than features.
+        """
+        check_is_fitted(self)
+        matrix, basis, outside = self._solved
+        if basis is not None:
+            return _in_features(matrix, basis, outside)
+        return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
+
+    def _eigenvalues(self) -> NDArray:
+        """Eigenvalues of `matrix_`, from its factors."""
+        matrix, basis, outside = self._solved
+        if basis is None:
+            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
+        others = np.full(len(basis) - len(matrix), outside)
+        return np.concatenate([np.linalg.eigvalsh(matrix), others])
+
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def _regularizer(self) -> Regularizer:
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. float32 stays float32. A Dask array stays with its workers, see
+            `metricalign.pairs.distributed.DistributedSamples`.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+            Their targets: classes, label sets, distributions or numbers; or the matrix of
+            relations, if ``relation="precomputed"``.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+        """
+        preparation = self._prepare(X, y, sample_weight)
+        start = self.dual_coef_ if self._starts_warm() else None
+        if start is not None and len(start) != len(preparation.pairs):
+            start = None
+        return self._fit_prepared(preparation, self._weight_of_pair(preparation), start, X, y)
+
+    # RelationAlignmentCV chooses C itself.
+    @available_if(lambda self: hasattr(self, "C"))
+    def fit_path(
+        self, X: ArrayLike, y: Any, Cs: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> list[Self]:
+        """Learn the metric for each of several C, every one from the solution of the one before.
+
+        The pairs are chosen once, and operator passes are saved, the more the denser the path is
+        (docs/solvers.md has numbers); not by nu-SVR and ridge regression, which start anew.
+
+        Parameters
+        ----------
+        X, y
+            See `fit`.
+        Cs : array-like of float
+            Weights of one pair, in the order in which they are used: mostly increasing or
+            decreasing.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            See `fit`.
+
+        Returns
+        -------
+        learners : list of object
+            Fitted copies of this estimator, one for each C; this one is left as it is.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or no metric can be learned from the targets.
+        """
+        self._validate_params()
+        return self._fit_path(X, y, check_path(Cs), sample_weight)
+
+    def _fit_path(self, X, y, Cs, sample_weight, are_totals=False) -> list[Self]:
+        """The path, where C may also be given as the total weight that ``C="scale"`` sets."""
+        preparation = self._prepare(X, y, sample_weight)
+        learners: list[Self] = []
+        for C in self._weights_of_pair(preparation, Cs, are_totals).tolist():
+            learner = clone(self).set_params(C=C)
+            learner._validate_samples(stand_in(X) if is_dask_array(X) else X, y)
+            start = learners[-1].dual_coef_ if learners else None
+            learners.append(learner._fit_prepared(preparation, C, start, X, y))
+        return learners
+
+    def _weight_of_pair(self, preparation) -> float:
+        """C, once the scale is known."""
+        return float(self._scale(preparation) if self.C == "scale" else self.C)
+
+    def _scale(self, preparation) -> float:
+        """The C of "scale"."""
+        return preparation.scale
+
+    def _weights_of_pair(self, preparation, Cs, are_totals):
+        """Weights of one pair, from those or from total weights."""
+        unit = self._scale(preparation) / preparation.total_weight if are_totals else 1.0
+        return unit * Cs
+
+    def _prepare(self, X, y, sample_weight) -> Preparation:
+        if is_dask_array(X):
+            # An array of its shape stands for X here; the entries are checked where they are.
+            self._validate_samples(stand_in(X), y, dtype=None, ensure_all_finite=False)
+            X = DistributedSamples(X, estimator_name=type(self).__name__)
+            y, sample_weight = in_memory(y), in_memory(sample_weight)
+        else:
+            X = self._validate_samples(X, y)
+        check_magnitude(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        relation, targets = self._relation_of(y, X.shape[0], sample_weight)
+        return prepare(
+            X,
+            y,
+            relation,
+            targets,
+            sample_weight,
+            given_relation=self.relation,
+            pairs=self.pairs,
+            loss=self._loss(),
+            regularizer=self._regularizer(),
+            prior=getattr(self, "prior", None),
+            random_state=self.random_state,
+        )
+
+    def _problem(self, preparation, C) -> AlignmentProblem:
+        return preparation.problem(C, getattr(self, "fit_intercept", False))
+
+    @with_callbacks
+    def _fit_prepared(self, preparation, C, start, X, y) -> Self:
+        problem = self._problem(preparation, C)
+        context = self._begin_callbacks(X, y)
+        latest = None
+
+        def callback(result):
+            nonlocal latest
+            latest = result
+            return self._report(preparation, C, problem, result, context, X, y)
+
+        with _threads_for(self.n_features_in_):
+            try:
+                latest = solve(
+                    problem,
+                    self._solver(),
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                    dual_coef=start,
+                    callback=callback,
+                )
+            except KeyboardInterrupt:
+                # Nothing that was finished is lost: the estimator is fitted, with its gap.
+                if latest is not None and latest.dual_point is not None:
+                    certify(problem, latest)
+                    self._store(preparation, C, problem, latest)
+                raise
+            self._store(preparation, C, problem, latest)
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        self._warn(problem, latest)
+        return self
+
+    def _starts_warm(self):
+        return getattr(self, "warm_start", False) and hasattr(self, "dual_coef_")
+
+    def _solver(self):
+        return SOLVERS[self.solver] if isinstance(self.solver, str) else self.solver
+
+    def _begin_callbacks(self, X, y):
+        if not hasattr(self, "_init_callback_context"):
+            return None
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        return context
+
+    def _report(self, preparation, C, problem, result, context, X, y) -> bool:
+        """Tell who asked for it how far the solver is, and say whether to stop."""
+        if self.verbose:
+            print(
+                f"[{type(self).__name__}] iteration {result.n_iter}: objective "
+                f"{result.primal:.6g}, relative duality gap {result.relative_gap:.1e}, "
+                f"{result.n_passes:.0f} operator passes",
+                flush=True,
+            )
+        if context is None:
+            return False
+        task = context.subcontext(task_name=f"iteration {result.n_iter}")
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        stops = task.call_on_fit_task_end(
+            estimator=self,
+            X=X,
+            y=y,
+            reconstruction_attributes=lambda: self._fitted(preparation, C, problem, result),
+        )
+        return bool(stops)
+
+    def _fitted(self, preparation, C, problem, result) -> dict[str, Any]:
+        """All fitted attributes."""
+        basis = problem.basis
+        # The prior is a multiple of the identity wherever the problem is in a span.
+        outside = 0.0 if basis is None else float(problem.prior[0, 0])
+        fitted = {
+            "relation_": preparation.relation,
+            "pairs_": preparation.pairs,
+            "relations_": preparation.relations,
+            "C_": C,
+            "_solved": (result.matrix, basis, outside),
+            "components_": components_of(
+                result.matrix.astype(problem.operator.dtype), self.n_components, basis, outside
+            ),
+            "intercept_": float(result.intercept),
+            "dual_coef_": result.dual_coef,
+            "objective_": result.primal,
+            "dual_gap_": result.relative_gap,
+            "metric_error_bound_": self._metric_error_bound(problem, result),
+            "gap_history_": np.array(
+                [(passes, primal - dual) for passes, primal, dual in result.history]
+            ),
+            "n_iter_": result.n_iter,
+            "n_passes_": result.n_passes,
+            "converged_": result.is_solved(problem, self.tol),
+            "loss_": self._loss_of(problem, result),
+        }
+        coef = getattr(result.projection, "coef", None)
+        return fitted if coef is None else fitted | {"coef_": coef}
+
+    def _metric_error_bound(self, problem, result) -> float:
+        # The objective grows with 1/2 norm(M - M*)^2 from the optimum.
+        return float(np.sqrt(2 * result.gap))
+
+    def _loss_of(self, problem, result) -> Loss:
+        """Loss with the parameters that were used."""
+        return problem.loss
+
+    def _store(self, preparation, C, problem, result):
+        # Those that not every fit sets.
+        for name in ("coef_", "epsilon_"):
+            self.__dict__.pop(name, None)
+        self.__dict__.update(self._fitted(preparation, C, problem, result))
+
+    def _warn(self, problem, result):
+        if result.stopped_by_callback:
+            return
+        name = type(self).__name__
+        ran_out = not self.converged_ and result.n_iter >= self.max_iter
+        is_told = problem.tells_from_prior(result.primal_point, result.gap)
+        is_zero = abs(self.components_).max() == 0
+        prior = "its prior" if np.any(problem.prior) else "none"
+        if self.dual_gap_ > self.tol:
+            if ran_out:
+                reason, advice = f"used max_iter={self.max_iter} iterations", "max_iter or tol"
+            elif result.gap <= result.rounding:
+                reason, advice = "reached the limit of double precision", "tol"
+            else:
+                reason, advice = "could make no further progress", "tol"
+            _warn_user(
+                f"{name} {reason}: relative duality gap {self.dual_gap_:.1e}, tol={self.tol:.1e}. "
+                f"Decrease C (here {self.C_:.1e}), scale X, or increase {advice}.",
+                ConvergenceWarning,
+            )
+        elif not is_told and not is_zero and not (self.converged_ and prior == "its prior"):
+            # Within the gap the prior is as good: what was learned may be noise.
+            advice = "Increase max_iter;" if ran_out else "Decrease tol;"
+            _warn_user(
+                f"{name} cannot tell the learned metric from {prior}: its share of the objective, "
+                f"{problem.penalty(result.matrix):.1e}, is below the duality gap, "
+                f"{result.gap:.1e}. {advice} if this stays, no change is optimal: a smaller "
+                "epsilon (or nu), other pairs or another relation may help.",
+                UserWarning if self.converged_ else ConvergenceWarning,
+            )
+        if is_zero:
+            if np.any(result.matrix):
+                cause = "negative eigenvalues only fit these relations best"
+            elif result.gap <= result.rounding:
+                cause = "equal distances fit these relations best"
+            elif self.dual_gap_ > self.tol:
+                cause = "the fit did not converge"
+            elif ran_out:
+                cause = f"it is optimal to within {self.dual_gap_:.1e}: increase max_iter"
+            else:
+                cause = f"it is optimal to within {self.dual_gap_:.1e}: decrease tol or increase C"
+            _warn_user(
+                f"{name} learned the zero metric, since {cause}. A smaller epsilon (or nu), other "
+                "pairs or another relation may help.",
+                UserWarning if self.converged_ else ConvergenceWarning,
+            )
+
+
+def _warn_user(message, category):
+    warnings.warn(message, category, stacklevel=level_of_call())
+
+
+def check_path(Cs: ArrayLike) -> NDArray:
+    """Validate the C of a regularisation path.
+
+    Parameters
+    ----------
+    Cs : array-like of float
+        Positive numbers.
+
+    Returns
+    -------
+    Cs : ndarray of shape (n_Cs,)
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is not positive and finite.
+    """
+    Cs = np.asarray(Cs, dtype=np.float64)
+    if Cs.ndim != 1 or len(Cs) == 0 or not np.all((Cs > 0) & np.isfinite(Cs)):
+        raise ValueError(f"Cs must be an array of positive numbers, at least one; got {Cs}.")
+    return Cs
+
+
+def _threads_for(n_features):
+    """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
+    if n_features > _FEATURES_OF_ONE_THREAD or current_thread() is not main_thread():
+        # The limit is the process's: fits that overlap would lift each other's.
+        return nullcontext()
+    return _threadpools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    """The thread pools of this process; finding them takes as long as a small fit.
+
+    Those of libraries that are loaded later are missing, which no solver calls.
+    """
+    return ThreadpoolController()
+
+
+def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
+    """Metric of the features, from that in coordinates and a multiple of the identity elsewhere."""
+    inside = matrix - matrix.dtype.type(outside) * np.eye(len(matrix), dtype=matrix.dtype)
+    metric = basis @ inside @ basis.T
+    metric = metric + metric.T
+    metric *= 0.5
+    metric[np.diag_indices_from(metric)] += outside
+    return metric

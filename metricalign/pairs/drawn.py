@@ -1,0 +1,222 @@
+"""Pairs that do not depend on distances: random ones, and all."""
+
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from metricalign._memory import machine_memory
+from metricalign.pairs.identical import Samples, _canonical, _check_weight, first_identical
+from metricalign.pairs.search import RandomState
+from metricalign.pairs.selection import PairSelection, _no_pairs, _split_key
+
+__all__ = ["AllPairs", "RandomPairs"]
+
+# The peak while all pairs are listed, sorted and weighted, as tracemalloc measured it.
+_BYTES_PER_PAIR = 48
+
+# Random pairs per sample: as many as the default nearest neighbours.
+_RANDOM_PAIRS_PER_SAMPLE = 5
+
+
+class _DistinctPairs:
+    """All pairs of samples with different features, numbered from 0 and never listed.
+
+    In an order of the samples that puts identical ones together, a sample is paired with
+    every sample after its own group.
+    """
+
+    def __init__(self, X):
+        rows = first_identical(X)
+        self.order = np.argsort(rows, kind="stable")
+        ordered = rows[self.order]
+        n_partners = rows.size - np.searchsorted(ordered, ordered, side="right")
+        self.ends = np.cumsum(n_partners, dtype=np.int64)
+        self.n_pairs = int(self.ends[-1])
+        if self.n_pairs == 0:
+            raise _no_pairs(rows.size)
+
+    def select(self, numbers, weight) -> PairSelection:
+        """Return the pairs with these numbers, each with the product of two weights."""
+        n_samples = weight.size
+        first = np.searchsorted(self.ends, numbers, side="right")
+        second = self.order[n_samples - (self.ends[first] - numbers)]
+        first = self.order[first]
+        key = np.minimum(first, second).astype(np.int64) * n_samples + np.maximum(first, second)
+        del first, second
+        key.sort()
+        indices = _split_key(key, n_samples)
+        return PairSelection(indices, weight[indices[:, 0]] * weight[indices[:, 1]])
+
+
+class RandomPairs(BaseEstimator):
+    """Pick different pairs of samples at random, all equally likely.
+
+    Samples with identical features are not a pair. The memory goes with the number of
+    pairs that are picked, not with the number that exist.
+
+    Parameters
+    ----------
+    n_pairs : int, default=None
+        The number of pairs. None: five times the number of samples. If there are not so
+        many, all pairs are taken.
+
+    Notes
+    -----
+    The weight of a pair is the product of the weights of its two samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import RandomPairs
+    >>> X = np.arange(1000.0).reshape(-1, 1)
+    >>> indices, weights = RandomPairs(n_pairs=3).select(X, random_state=0)
+    >>> indices.shape, weights
+    ((3, 2), array([1., 1., 1.]))
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        "n_pairs": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(self, n_pairs: int | None = None):
+        self.n_pairs = n_pairs
+
+    def select(
+        self,
+        X: Samples,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> PairSelection:
+        """Choose the pairs.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR} of shape (n_samples, n_features)
+            The samples.
+        y : Ignored
+            The targets do not matter here.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Positive weights. None: each sample has weight 1.
+        random_state : int, RandomState instance or None, default=None
+            Determines the pairs.
+
+        Returns
+        -------
+        selection : PairSelection
+            The pairs ``indices`` and their ``weights``.
+
+        Raises
+        ------
+        MemoryError
+            If the machine does not have the memory that the pairs need.
+        ValueError
+            If a parameter is not valid, or no two samples have different features.
+        """
+        self._validate_params()
+        X = _canonical(X)
+        n_samples = X.shape[0]
+        weight = _check_weight(sample_weight, n_samples)
+        pairs = _DistinctPairs(X)
+        wanted = _RANDOM_PAIRS_PER_SAMPLE * n_samples if self.n_pairs is None else self.n_pairs
+        _check_memory(min(wanted, pairs.n_pairs), n_samples)
+        numbers = _distinct_integers(pairs.n_pairs, wanted, check_random_state(random_state))
+        return pairs.select(np.sort(numbers), weight)
+
+
+def _distinct_integers(
+    n_available: int, n_wanted: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Pick `n_wanted` integers below `n_available`, every such set being equally likely."""
+    if n_wanted >= n_available:
+        return np.arange(n_available)
+    if 2 * n_wanted > n_available:
+        return random_state.permutation(n_available)[:n_wanted]
+    numbers = np.empty(0, dtype=np.int64)
+    while numbers.size < n_wanted:
+        n_more = int(1.1 * (n_wanted - numbers.size)) + 10
+        more = random_state.randint(n_available, size=n_more, dtype=np.int64)
+        numbers = np.sort(np.concatenate([numbers, more]))  # np.unique hashes, which is slower
+        numbers = numbers[np.diff(numbers, prepend=-1) > 0]
+    # The surplus is dropped at random: dropping the end would favour small numbers.
+    return random_state.permutation(numbers)[:n_wanted]
+
+
+class AllPairs(BaseEstimator):
+    """Take every pair of samples.
+
+    Samples with identical features are not a pair. For small data only: n samples have
+    n (n - 1) / 2 pairs.
+
+    Notes
+    -----
+    The weight of a pair is the product of the weights of its two samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import AllPairs
+    >>> indices, weights = AllPairs().select(np.array([[0.0], [1.0], [3.0]]))
+    >>> indices
+    array([[0, 1],
+           [0, 2],
+           [1, 2]])
+    >>> weights
+    array([1., 1., 1.])
+    """
+
+    _parameter_constraints: dict = {}  # noqa: RUF012, scikit-learn's own form
+
+    def select(
+        self,
+        X: Samples,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> PairSelection:
+        """List the pairs.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR} of shape (n_samples, n_features)
+            The samples.
+        y : Ignored
+            The targets do not matter here.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Positive weights. None: each sample has weight 1.
+        random_state : Ignored
+            Nothing is random here.
+
+        Returns
+        -------
+        selection : PairSelection
+            The pairs ``indices`` and their ``weights``.
+
+        Raises
+        ------
+        MemoryError
+            If the machine does not have the memory that the pairs need.
+        ValueError
+            If no two samples have different features.
+        """
+        self._validate_params()
+        X = _canonical(X)
+        weight = _check_weight(sample_weight, X.shape[0])
+        pairs = _DistinctPairs(X)
+        _check_memory(pairs.n_pairs, X.shape[0])
+        return pairs.select(np.arange(pairs.n_pairs), weight)
+
+
+def _check_memory(n_pairs: int, n_samples: int) -> None:
+    """Refuse to list more pairs than the machine has memory for."""
+    needed, available = n_pairs * _BYTES_PER_PAIR, machine_memory()
+    if needed > available:
+        raise MemoryError(
+            f"The {n_pairs:,} pairs of n_samples={n_samples} need about "
+            f"{needed / 2**30:,.1f} GiB and this machine has {available / 2**30:,.1f} GiB. "
+            "Use RandomPairs(n_pairs=...) with a smaller number, or NearestPairs() instead."
+        )

@@ -1,0 +1,207 @@
+"""Samples that are identical, and samples that are elsewhere."""
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+__all__ = ["RemoteSamples", "first_identical", "merge_identical_samples"]
+
+Samples: TypeAlias = np.ndarray | sparse.spmatrix | sparse.sparray
+
+# Rows compared, and entries of a neighbour graph sorted, at a time: they bound the memory.
+_ROWS_AT_A_TIME = 4096
+
+
+class RemoteSamples(ABC):
+    """Samples that are not in this process, and what strategies ask of them.
+
+    Attributes
+    ----------
+    dtype : dtype
+        float32 or float64.
+    largest : float
+        Largest absolute value of an entry.
+    """
+
+    dtype: np.dtype
+    largest: float
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Number of samples and of features."""
+
+    @abstractmethod
+    def __getitem__(self, rows: np.ndarray) -> "RemoteSamples":
+        """Some of the samples, by number."""
+
+    @abstractmethod
+    def first_identical(self) -> np.ndarray:
+        """Find for each sample the first that equals it, as :func:`first_identical` does."""
+
+    @abstractmethod
+    def order_keys(self) -> np.ndarray:
+        """Compute the number that samples are sorted by, one for each."""
+
+    @abstractmethod
+    def neighbor_search(self, neighbors: Any) -> Any:
+        """Make a transformer of such samples to their neighbours from one of arrays, or None."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            "The samples are not in memory, but spread over workers. Choose the pairs by an "
+            "object of metricalign.pairs other than TransformedPairs, or give an array of pairs."
+        )
+
+
+def _batches(size: int, step: int):
+    return (slice(start, start + step) for start in range(0, size, step))
+
+
+def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Find for each row the first row that equals it.
+
+    Rows are grouped by hash and then compared, so the answer is exact and needs no second
+    copy of X, and much less time than sorting the rows.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features), or ndarray of shape (n_samples,)
+        The rows; one column may be of strings. 0.0 and -0.0 are equal. Sparse X must be sorted
+        and store neither duplicates nor zeros.
+
+    Returns
+    -------
+    first : ndarray of int of shape (n_samples,)
+        Index of the first row that equals it, its own if there is none before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import first_identical
+    >>> first_identical(np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
+    array([0, 1, 0])
+    """
+    if isinstance(X, RemoteSamples):
+        return X.first_identical()
+    if X.ndim == 1:
+        _, first, inverse = np.unique(X, return_index=True, return_inverse=True)
+        return first[inverse]
+    keys = _hash_rows(X)
+    first = np.arange(X.shape[0])
+    pending = first.copy()
+    while pending.size:  # a second round only for rows that differ and share a hash
+        _, leaders, inverse = np.unique(keys[pending], return_index=True, return_inverse=True)
+        leaders = pending[leaders][inverse]
+        equal = leaders == pending
+        others = np.flatnonzero(~equal)
+        for batch in _batches(others.size, _ROWS_AT_A_TIME):
+            rows = others[batch]
+            differs = X[pending[rows]] != X[leaders[rows]]
+            equal[rows] = np.asarray(differs.sum(axis=1)).ravel() == 0
+        first[pending[equal]] = leaders[equal]
+        pending = pending[~equal]
+    return first
+
+
+def _hash_rows(X) -> np.ndarray:
+    keys = np.empty(X.shape[0], dtype=np.int64)
+    if sparse.issparse(X):
+        for row, (start, stop) in enumerate(zip(X.indptr[:-1], X.indptr[1:], strict=True)):
+            keys[row] = hash((X.indices[start:stop].tobytes(), X.data[start:stop].tobytes()))
+        return keys
+    for batch in _batches(X.shape[0], _ROWS_AT_A_TIME):
+        block = np.ascontiguousarray(X[batch] + 0.0)  # the sum turns -0.0 into 0.0
+        row_bytes = block.view(np.dtype((np.void, block.itemsize * block.shape[1])))
+        keys[batch] = [hash(row) for row in row_bytes.ravel().tolist()]
+    return keys
+
+
+def _canonical(X):
+    """Return dense X as an array, sparse X as sorted CSR without duplicates or zeros."""
+    if isinstance(X, RemoteSamples):
+        return X
+    if not sparse.issparse(X):
+        return np.asarray(X)
+    X = X.tocsr(copy=True)
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X
+
+
+def merge_identical_samples(
+    X: ArrayLike | sparse.spmatrix | sparse.sparray,
+    y: ArrayLike | sparse.spmatrix | sparse.sparray | None,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take samples with identical features and targets as one sample of greater weight.
+
+    Repeating a sample is then exactly the same as giving it an integer weight, and leaving
+    it out the same as weight zero.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The features. ``0.0`` equals ``-0.0``, and in sparse data an entry that is not
+        stored.
+    y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs), or None
+        The targets: one column of labels or numbers, or several of numbers. None: the
+        features alone decide.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Nonnegative weights. None: each sample has weight 1.
+
+    Returns
+    -------
+    representatives : ndarray of shape (n_distinct,), dtype intp
+        For each distinct sample of positive weight its first occurrence, in ascending order.
+    weight : ndarray of shape (n_distinct,), dtype float64
+        The sum of the weights of the samples that each representative stands for.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or if none is positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import merge_identical_samples
+    >>> X = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [1.0, 2.0]])
+    >>> representatives, weight = merge_identical_samples(X, [0, 0, 0, 1])
+    >>> representatives
+    array([0, 1, 3])
+    >>> weight
+    array([2., 1., 1.])
+    """
+    X = _canonical(X)
+    n_samples = X.shape[0]
+    weight = _check_weight(sample_weight, n_samples)
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError("sample_weight must be finite and not negative.")
+    kept = np.flatnonzero(weight)
+    if kept.size == 0:
+        raise ValueError(
+            "No sample has a positive sample_weight, so there is nothing to fit. "
+            "Give at least two samples a positive weight."
+        )
+    identity = first_identical(X).astype(np.int64)
+    if y is not None:
+        identity = identity * n_samples + first_identical(_canonical(y))
+    _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]
+
+
+def _check_weight(sample_weight, n_samples: int) -> np.ndarray:
+    if sample_weight is None:
+        return np.ones(n_samples)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one weight per sample; "
+            f"it has shape {weight.shape}."
+        )
+    return weight

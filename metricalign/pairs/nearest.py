@@ -1,0 +1,306 @@
+"""Pairs of the nearest samples."""
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+
+from metricalign.pairs.identical import Samples, _canonical, _check_weight, first_identical
+from metricalign.pairs.search import (
+    _NEIGHBORS_CONSTRAINT,
+    RandomState,
+    _first_of_each_row,
+    _nearest_eligible,
+    _nearest_other,
+    _nearest_same,
+    _own_neighbors,
+    can_be_moved,
+    centred,
+)
+from metricalign.pairs.selection import PairSelection, _merge_directions, _no_pairs
+
+__all__ = ["NearestClassPairs", "NearestPairs"]
+
+
+def _describe_shortage(parameter, wanted, n_found, available):
+    """Return what is missing in words, or None if every sample has what was asked for."""
+    short = n_found[n_found < wanted]
+    if short.size == 0:
+        return None
+    fewest, most = short.min(), short.max()
+    counts = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    affected = f"{short.size} of {n_found.size} samples"
+    return f"{parameter}={wanted} but only {counts} {available} for {affected}"
+
+
+def _warn_of_shortages(shortages, neighbors):
+    shortages = [shortage for shortage in shortages if shortage is not None]
+    if shortages:
+        advice = "All that were found are used; ask for fewer or give more samples."
+        if neighbors is not None:
+            advice += " An approximate search can also miss samples that exist."
+        warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=3)
+
+
+class NearestPairs(BaseEstimator):
+    """Pair each sample with its nearest neighbours, whatever their targets.
+
+    The choice for label sets, label distributions and numbers [1]_. Samples with features
+    identical to a sample's own are never its neighbours and do not use up its places.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        The number of neighbours of each sample.
+    neighbors : transformer, default=None
+        How neighbours are searched: a transformer in the manner of
+        :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
+        and ``mode="distance"``, exact or approximate such as
+        :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
+        neighbour or not. It is cloned, fitted to some of the samples and asked for the
+        neighbours of others. None: scikit-learn's exact Euclidean search.
+
+    Notes
+    -----
+    A sample passes its weight to the pair with each of its neighbours. Mutual neighbours
+    make one pair whose weight is the sum of both, which leaves the objective what it would
+    be with both directions present. Which of several equally distant samples becomes a
+    neighbour is up to the search, and the same each time.
+
+    References
+    ----------
+    .. [1] P. Zhu et al., "Beyond Similar and Dissimilar Relations: A Kernel Regression
+       Formulation for Metric Learning", IJCAI 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import NearestPairs
+    >>> X = np.array([[0.0], [1.0], [3.0]])
+    >>> indices, weights = NearestPairs(n_neighbors=1).select(X)
+    >>> indices
+    array([[0, 1],
+           [1, 2]])
+    >>> weights
+    array([2., 1.])
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": _NEIGHBORS_CONSTRAINT,
+    }
+
+    def __init__(self, n_neighbors: int = 5, neighbors: Any = None):
+        self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
+
+    def select(
+        self,
+        X: Samples,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> PairSelection:
+        """Choose the pairs.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR} of shape (n_samples, n_features)
+            The samples.
+        y : Ignored
+            The targets do not matter here.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Positive weights. None: each sample has weight 1.
+        random_state : int, RandomState instance or None, default=None
+            Seeds `neighbors` if it is random and not seeded itself.
+
+        Returns
+        -------
+        selection : PairSelection
+            The pairs ``indices`` and their ``weights``.
+
+        Raises
+        ------
+        MemoryError
+            If the machine does not have the memory that the pairs need.
+        ValueError
+            If a parameter is not valid, or no two samples have different features.
+        """
+        self._validate_params()
+        X = _canonical(X)
+        n_samples = X.shape[0]
+        weight = _check_weight(sample_weight, n_samples)
+        neighbors = _own_neighbors(self.neighbors, random_state)
+        rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
+        samples = np.arange(n_samples)
+        candidates = _first_of_each_row(samples, rows, self.n_neighbors)
+        anchor, neighbor = _nearest_eligible(
+            X, samples, candidates, self.n_neighbors, neighbors, rows
+        )
+        if anchor.size == 0:
+            raise _no_pairs(n_samples)
+        n_found = np.bincount(anchor, minlength=n_samples)
+        shortage = _describe_shortage(
+            "n_neighbors", self.n_neighbors, n_found, "other distinct samples"
+        )
+        if getattr(self, "_is_asked_for", True):
+            _warn_of_shortages([shortage], neighbors)
+        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+
+
+class NearestClassPairs(BaseEstimator):
+    """Pair each sample with the nearest of its own class and of the other classes.
+
+    The choice for class labels [1]_ [2]_. Samples with features identical to a sample's
+    own are never its neighbours and do not use up its places.
+
+    Parameters
+    ----------
+    n_same : int, default=6
+        The number of neighbours of each sample within its class. May be 0 if `n_other` is
+        not.
+    n_other : int, default=6
+        The number of neighbours of each sample in all other classes together. May be 0 if
+        `n_same` is not.
+    neighbors : transformer, default=None
+        How neighbours are searched: a transformer in the manner of
+        :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
+        and ``mode="distance"``, exact or approximate such as
+        :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
+        neighbour or not. It is cloned, fitted to some of the samples and asked for the
+        neighbours of others. None: scikit-learn's exact Euclidean search.
+
+    Notes
+    -----
+    A sample passes its weight to the pair with each of its neighbours. Mutual neighbours
+    make one pair whose weight is the sum of both, which leaves the objective what it would
+    be with both directions present. Which of several equally distant samples becomes a
+    neighbour is up to the search, and the same each time.
+
+    References
+    ----------
+    .. [1] P. Zhu et al., "Beyond Similar and Dissimilar Relations: A Kernel Regression
+       Formulation for Metric Learning", IJCAI 2018.
+    .. [2] W. Zuo et al., "Distance Metric Learning via Iterated Support Vector Machines",
+       arXiv:1502.00363.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import NearestClassPairs
+    >>> X = np.array([[0.0], [1.0], [3.0], [9.0]])
+    >>> y = np.array([0, 0, 1, 1])
+    >>> indices, weights = NearestClassPairs(n_same=1, n_other=1).select(X, y)
+    >>> indices
+    array([[0, 1],
+           [0, 2],
+           [1, 2],
+           [1, 3],
+           [2, 3]])
+    >>> weights
+    array([2., 1., 2., 1., 2.])
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        "n_same": [Interval(Integral, 0, None, closed="left")],
+        "n_other": [Interval(Integral, 0, None, closed="left")],
+        "neighbors": _NEIGHBORS_CONSTRAINT,
+    }
+
+    def __init__(self, n_same: int = 6, n_other: int = 6, neighbors: Any = None):
+        self.n_same = n_same
+        self.n_other = n_other
+        self.neighbors = neighbors
+
+    def select(
+        self,
+        X: Samples,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> PairSelection:
+        """Choose the pairs.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,)
+            The class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Positive weights. None: each sample has weight 1.
+        random_state : int, RandomState instance or None, default=None
+            Seeds `neighbors` if it is random and not seeded itself.
+
+        Returns
+        -------
+        selection : PairSelection
+            The pairs ``indices`` and their ``weights``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not valid, `y` does not hold one class label per sample, or no
+            pair fits.
+        """
+        self._validate_params()
+        if self.n_same == 0 and self.n_other == 0:
+            raise ValueError(
+                "The 'n_same' and 'n_other' parameters of NearestClassPairs are both 0, which "
+                "leaves no pairs: at least one must be positive."
+            )
+        X = _canonical(X)
+        n_samples = X.shape[0]
+        weight = _check_weight(sample_weight, n_samples)
+        classes = _encode_classes(y, n_samples)
+        neighbors = _own_neighbors(self.neighbors, random_state)
+        rows = first_identical(X)
+        X = centred(X) if can_be_moved(neighbors) else X
+        found, shortages = [], []
+        for parameter, wanted, search, available in (
+            ("n_same", self.n_same, _nearest_same, "other distinct samples of the same class"),
+            ("n_other", self.n_other, _nearest_other, "distinct samples of other classes"),
+        ):
+            if wanted == 0:
+                continue
+            anchor, neighbor = search(X, classes, wanted, neighbors, rows)
+            n_found = np.bincount(anchor, minlength=n_samples)
+            shortages.append(_describe_shortage(parameter, wanted, n_found, available))
+            found.append((anchor, neighbor))
+        anchor, neighbor = (np.concatenate(ends) for ends in zip(*found, strict=True))
+        if anchor.size == 0:
+            sought = "of one class" if self.n_other == 0 else "of different classes"
+            if self.n_same and self.n_other:
+                sought = "at all"
+            raise _no_pairs(
+                n_samples,
+                f"with n_same={self.n_same} and n_other={self.n_other} there are no two distinct "
+                f"samples {sought} among n_classes={classes.max(initial=-1) + 1}; ",
+            )
+        if getattr(self, "_is_asked_for", True):
+            _warn_of_shortages(shortages, neighbors)
+        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+
+
+def _encode_classes(y, n_samples) -> np.ndarray:
+    advice = (
+        "Label sets, label distributions and numbers fit pairs='nearest' with a relation of "
+        "their own; class labels have shape (n_samples,)."
+    )
+    shape = np.shape(y)
+    if y is None or len(shape) != 1:
+        given = "is None" if y is None else f"has shape {shape}"
+        raise ValueError(
+            f"NearestClassPairs needs one class label per sample, but y {given}. {advice}"
+        )
+    if shape != (n_samples,):
+        raise ValueError(f"y has {shape[0]} labels for {n_samples} samples.")
+    labels, classes = np.unique(y, return_inverse=True)
+    if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
+        raise ValueError(f"NearestClassPairs needs class labels, but y is continuous. {advice}")
+    return classes

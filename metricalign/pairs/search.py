@@ -1,0 +1,306 @@
+"""The search of the nearest samples, exact far from the origin too."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods
+
+from metricalign.pairs.identical import RemoteSamples, Samples, _batches
+
+__all__ = ["EuclideanSearch", "centred"]
+
+RandomState: TypeAlias = int | np.random.RandomState | None
+
+_ENTRIES_AT_A_TIME = 2**22
+
+# Up to so many distances, all of them cost less than setting up scikit-learn's search.
+_SMALL_SEARCH = 2**18
+
+# Products of samples tell a distance, of this share of their length, to four digits.
+_COARSE_DISTANCE = 1.5e-6
+
+# Rows whose median is the middle of all: more would not make it better.
+_ROWS_OF_MIDDLE = 1000
+
+# Metrics of scikit-learn's searches that only see differences of samples.
+_METRICS_OF_DIFFERENCES = (
+    "chebyshev",
+    "cityblock",
+    "euclidean",
+    "l1",
+    "l2",
+    "manhattan",
+    "minkowski",
+    "p",
+    "sqeuclidean",
+)
+
+_NEIGHBORS_CONSTRAINT = [HasMethods(["fit", "transform", "get_params", "set_params"]), None]
+
+
+def centred(
+    X: ArrayLike | sparse.spmatrix | sparse.sparray, sample_weight: ArrayLike | None = None
+) -> Any:
+    """Move samples to the origin, so that no common offset costs their differences digits.
+
+    A search takes distances from products of samples, and a linear map products of features:
+    both are rounded as coarsely as the samples are large. The median is in the middle of the
+    samples even where a few lie far out.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples. Sparse ones and those of Dask stay as they are.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Samples of weight 0 have no part in the median.
+
+    Returns
+    -------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples less one number for each feature, as floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import centred
+    >>> centred(np.array([[7, 1000], [8, 1001], [9, 1003]], dtype=np.uint16))
+    array([[-1., -1.],
+           [ 0.,  0.],
+           [ 1.,  2.]])
+    """
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return X
+    X = np.asarray(X)
+    X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    return X - middle_of(X if sample_weight is None else X[np.asarray(sample_weight) > 0])
+
+
+def middle_of(X: Any) -> Any:
+    """Median of dense samples, as float32 or float64, and 0 for all others."""
+    if sparse.issparse(X) or isinstance(X, RemoteSamples):
+        return 0
+    return np.median(X[:: max(1, len(X) // _ROWS_OF_MIDDLE)], axis=0)
+
+
+def sees_only_differences(metric: Any) -> bool:
+    """Whether a metric of scikit-learn's searches does not change when all samples are moved."""
+    return isinstance(metric, str) and metric in _METRICS_OF_DIFFERENCES
+
+
+def can_be_moved(neighbors: Any) -> bool:
+    """Whether a search, ours if it is None, finds the same neighbours when all samples move."""
+    return neighbors is None or sees_only_differences(neighbors.get_params().get("metric"))
+
+
+def rank_within(groups: np.ndarray) -> np.ndarray:
+    """Return for each element how many earlier elements belong to the same group."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    ranks = np.empty(groups.size, dtype=np.intp)
+    ranks[order] = np.arange(groups.size) - np.searchsorted(ordered, ordered)
+    return ranks
+
+
+def _count_equal(labels: np.ndarray, anchors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Return for each anchor the number of candidates that have its label."""
+    ordered = np.sort(labels[candidates])
+    wanted = labels[anchors]
+    first = np.searchsorted(ordered, wanted, "left")
+    return np.asarray(np.searchsorted(ordered, wanted, "right") - first)
+
+
+def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, classes=None):
+    """Find for each anchor the nearest candidates that are eligible for it.
+
+    A candidate is eligible when its features differ from the anchor's and, where classes
+    are given, its class differs too. An anchor gets `n_neighbors` of them, or all if there
+    are no more. The search returns ineligible samples too, the anchor itself among them,
+    so those anchors that still lack neighbours are searched again for more.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR} of shape (n_samples, n_features)
+    anchors, candidates : ndarray of int
+        Indices of samples.
+    n_neighbors : int
+    neighbors : transformer or None
+        Ours to change.
+    rows : ndarray of shape (n_samples,)
+        Equal for samples with identical features.
+    classes : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    anchor, neighbor : ndarray of shape (n_found,)
+        Indices of samples.
+    """
+
+    def eligible(anchor, candidate):
+        allowed = rows[anchor] != rows[candidate]
+        if classes is not None:
+            allowed &= classes[anchor] != classes[candidate]
+        return allowed
+
+    n_eligible = candidates.size - _count_equal(rows, anchors, candidates)
+    if classes is not None:
+        n_eligible -= _count_equal(classes, anchors, candidates)
+        n_eligible += _count_equal(rows * (classes.max() + 1) + classes, anchors, candidates)
+
+    needs_no_search = n_eligible <= n_neighbors
+    takes_all = anchors[needs_no_search]
+    anchor, candidate = np.nonzero(eligible(takes_all[:, None], candidates))
+    found = [(takes_all[anchor], candidates[candidate])]
+
+    if isinstance(X, RemoteSamples):
+        neighbors = X.neighbor_search(neighbors)
+    elif neighbors is None:
+        neighbors = EuclideanSearch()
+    pending = anchors[~needs_no_search]
+    n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
+    while pending.size:
+        # More is not needed: a pending anchor has more eligible candidates than it takes.
+        n_asked = min(n_asked, candidates.size - 1)
+        neighbors.set_params(n_neighbors=n_asked).fit(X[candidates])
+        lacking = []
+        for batch in _batches(pending.size, max(1, _ENTRIES_AT_A_TIME // n_asked)):
+            asked = pending[batch]
+            query, candidate, distance = search_neighbors(neighbors, X[asked], candidates.size)
+            keep = eligible(asked[query], candidates[candidate])
+            query, candidate, distance = query[keep], candidate[keep], distance[keep]
+            order = np.lexsort((candidate, distance, query))
+            query, candidate = query[order], candidate[order]
+            done = np.bincount(query, minlength=asked.size) >= n_neighbors
+            done |= n_asked == candidates.size - 1
+            take = done[query] & (rank_within(query) < n_neighbors)
+            found.append((asked[query[take]], candidates[candidate[take]]))
+            lacking.append(asked[~done])
+        pending = np.concatenate(lacking)
+        n_asked *= 4  # a search costs more for being repeated than for a longer answer
+    return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
+
+
+def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.ndarray, ...]:
+    """Return the entries of the neighbour graph: row of X, candidate and distance."""
+    graph = neighbors.transform(X)
+    if not sparse.issparse(graph) or graph.shape != (X.shape[0], n_candidates):
+        raise ValueError(
+            f"The 'neighbors' parameter must transform samples to a sparse graph of distances "
+            f"of shape {(X.shape[0], n_candidates)}, one column per fitted sample; "
+            f"{type(neighbors).__name__} returned {type(graph).__name__} of shape "
+            f"{np.shape(graph)}."
+        )
+    graph = graph.tocoo()
+    return graph.row, graph.col, graph.data
+
+
+class EuclideanSearch(BaseEstimator):
+    """The exact search, as a transformer in the manner of KNeighborsTransformer.
+
+    It goes by products of samples, which is fast. Where these are too coarse to tell the
+    neighbours apart, as those of two far groups are, it goes by differences.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        The number of neighbours; one more is found, as a sample may be its own.
+    """
+
+    def __init__(self, n_neighbors: int = 5):
+        self.n_neighbors = n_neighbors
+
+    def fit(self, X):
+        """Keep the samples among which neighbours are sought."""
+        self.samples_ = X
+        return self
+
+    def transform(self, X) -> sparse.csr_array:
+        """Graph of the distances to the nearest samples."""
+        shape = X.shape[0], self.samples_.shape[0]
+        distances, columns = self._by_products(X)
+        if not sparse.issparse(X):
+            lengths = np.linalg.norm(X, axis=1)
+            is_coarse = distances.max(axis=1) < _COARSE_DISTANCE * lengths
+            if is_coarse.any():
+                search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="kd_tree")
+                found = search.fit(self.samples_).kneighbors(X[is_coarse])
+                distances[is_coarse], columns[is_coarse] = found
+        ends = np.arange(0, distances.size + 1, distances.shape[1])
+        return sparse.csr_array((distances.ravel(), columns.ravel(), ends), shape=shape)
+
+    def _by_products(self, X):
+        if X.shape[0] * self.samples_.shape[0] > _SMALL_SEARCH:
+            search = NearestNeighbors(n_neighbors=self.n_neighbors + 1).fit(self.samples_)
+            return search.kneighbors(X)
+        distances = euclidean_distances(X, self.samples_)
+        columns = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
+        return np.take_along_axis(distances, columns, axis=1), columns
+
+
+def _first_of_each_row(candidates, rows, limit):
+    """Keep at most `limit` candidates with identical features: no anchor can use more."""
+    return candidates[rank_within(rows[candidates]) < limit]
+
+
+def _own_neighbors(neighbors, random_state):
+    """Return a copy of the transformer that is ours to fit, seeded if it is random."""
+    if neighbors is None:
+        return None
+    neighbors = clone(neighbors)
+    parameters = neighbors.get_params()
+    name = type(neighbors).__name__
+    if "n_neighbors" not in parameters:
+        raise ValueError(
+            f"The 'neighbors' parameter must be a transformer with a parameter n_neighbors, "
+            f"such as KNeighborsTransformer(); {name} has none."
+        )
+    if parameters.get("mode", "distance") != "distance":
+        raise ValueError(
+            f"The 'neighbors' parameter must give distances: set mode='distance'. "
+            f"Got {name} with mode={parameters['mode']!r}."
+        )
+    if parameters.get("random_state", 0) is None:
+        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        neighbors.set_params(random_state=seed)
+    return neighbors
+
+
+def _nearest_same(X, classes, n_neighbors, neighbors, rows):
+    """Search each class by itself."""
+    found = []
+    order = np.argsort(classes, kind="stable")
+    for members in np.split(order, np.cumsum(np.bincount(classes))[:-1]):
+        candidates = _first_of_each_row(members, rows, n_neighbors)
+        found.append(_nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows))
+    return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
+
+
+def _nearest_other(X, classes, n_neighbors, neighbors, rows):
+    """Search the samples outside each large class, and all samples for the small classes.
+
+    A search among the other classes alone finds the neighbours at once but must be set up
+    for each class; one among all samples is set up once, but its answers may be full of the
+    sample's own class. With the square root of n_samples as the border there are at most so
+    many searches to set up, and at most so many members of the own class to step over.
+    """
+    n_samples = classes.size
+    sizes = np.bincount(classes)
+    large = sizes > np.sqrt(n_samples)
+    found = []
+    for label in np.flatnonzero(large):
+        members = np.flatnonzero(classes == label)
+        candidates = _first_of_each_row(np.flatnonzero(classes != label), rows, n_neighbors)
+        found.append(_nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows))
+    if not large.all():
+        members = np.flatnonzero(~large[classes])
+        limit = n_neighbors + sizes[~large].max()
+        candidates = _first_of_each_row(np.arange(n_samples), rows, limit)
+        found.append(
+            _nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows, classes)
+        )
+    return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))

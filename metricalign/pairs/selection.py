@@ -1,0 +1,41 @@
+"""What a strategy returns: pairs and their weights."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["PairSelection"]
+
+
+class PairSelection(NamedTuple):
+    """Pairs of samples and how much each counts.
+
+    Parameters
+    ----------
+    indices : ndarray of shape (n_pairs, 2), dtype intp
+        The two samples of each pair, the smaller index first. The rows are unique and in
+        lexicographic order.
+    weights : ndarray of shape (n_pairs,), dtype float64
+        The weight of each pair.
+    """
+
+    indices: np.ndarray
+    weights: np.ndarray
+
+
+def _merge_directions(anchor, neighbor, weight, n_samples) -> PairSelection:
+    """Merge (i, j) and (j, i) into one pair whose weight is their sum."""
+    key = np.minimum(anchor, neighbor).astype(np.int64) * n_samples + np.maximum(anchor, neighbor)
+    key, inverse = np.unique(key, return_inverse=True)
+    return PairSelection(_split_key(key, n_samples), np.bincount(inverse, weights=weight))
+
+
+def _split_key(key, n_samples):
+    return np.column_stack(np.divmod(key, n_samples)).astype(np.intp, copy=False)
+
+
+def _no_pairs(n_samples, reason="") -> ValueError:
+    return ValueError(
+        f"No pairs can be formed from n_samples={n_samples}: {reason}a pair needs two samples "
+        "with different features. Give more samples, or check that the features vary."
+    )
