@@ -13,12 +13,13 @@ except ImportError as error:
 
 from metricalign.deep.explainer import InformationExplainer, InformationExplanation
 from metricalign.deep.hraml import HRAML
-from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss
+from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
 
 __all__ = [
     "HRAML",
     "AlignmentLoss",
     "ApproxNDCGLoss",
+    "DeepLoss",
     "InformationExplainer",
     "InformationExplanation",
 ]

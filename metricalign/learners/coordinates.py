@@ -48,7 +48,7 @@ def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.c
     if sparse.issparse(targets):
         return targets.astype(np.float64)
     targets = np.asarray(targets)
-    if relation.kind in ("binary", "multiclass"):
+    if relation.is_of_classes:
         # In the order in which they come, so that names do not matter, not even for rounding.
         _, first, group = np.unique(targets.ravel(), return_index=True, return_inverse=True)
         columns = np.argsort(np.argsort(first))[group]

@@ -170,7 +170,7 @@ class DiscriminantAlignment(MetricLearner):
         between = self._between(coordinates, weight, samples)
         whitening = self.whitening
         if whitening == "auto":
-            whitening = 0.2 if samples.relation.kind in ("binary", "multiclass") else 0.0
+            whitening = 0.2 if samples.relation.is_of_classes else 0.0
         n_learned = None if whitening > 0 else self.n_components
         components = components_of(between.astype(X.dtype), n_learned)
         if whitening < 1 and not components.any():

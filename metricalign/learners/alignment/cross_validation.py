@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
@@ -21,7 +20,7 @@ from metricalign.learners.alignment.methods import GeneralAlignment, RelationAli
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
-from metricalign.relations import check_targets
+from metricalign.relations import check_targets, select_targets
 
 __all__ = ["RelationAlignmentCV"]
 
@@ -184,7 +183,7 @@ class RelationAlignmentCV(GeneralAlignment):
             y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
         else:
             y = check_targets(y)
-        is_class = relation.kind in ("binary", "multiclass")
+        is_class = relation.is_of_classes
         folds = folds_among(rows, X.shape[0], self.cv, y if is_class else None)
         if min(len(part) for fold in folds for part in fold) < 2:
             raise ValueError(
@@ -223,6 +222,5 @@ def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
 
 
 def _targets_of(learner, y, rows):
-    if learner.relation == "precomputed":
-        return y[rows][:, rows]
-    return _safe_indexing(y, rows)
+    is_precomputed = isinstance(learner.relation, str) and learner.relation == "precomputed"
+    return select_targets(y, rows, is_precomputed=is_precomputed)
