@@ -132,6 +132,15 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             learner.set_params(relation=self.relation)
         return learner
 
+    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
+        relation = resolve_relation(self.relation, y)
+        targets = relation.encode(y)
+        if targets.shape[0] != n_samples:
+            raise ValueError(
+                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
+            )
+        return relation, targets
+
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
 
@@ -282,15 +291,6 @@ class MetricLearner(EmbeddingLearner):
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, ensure_min_samples=2, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
-
-    def _relation_of(self, y, n_samples) -> tuple[TargetRelation, Any]:
-        relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y)
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
-        return relation, targets
 
     def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
         """Samples, relation, targets and weights, for learners that relate all samples."""
