@@ -48,24 +48,37 @@ standardised first, divided by their standard deviation in the training targets 
 that is constant there contributes nothing), and ``manhattan`` is divided by q and
 ``euclidean`` by sqrt(q), q now the number of columns that vary, so the size of a relation
 does not depend on how many outputs there are.
+
+A relation of your own is a subclass of `Relation`. Its instances stand wherever a name does, and
+`register_relation` gives one a name.
 """
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["RELATIONS", "PrecomputedRelation", "TargetRelation", "resolve_relation"]
+__all__ = [
+    "RELATIONS",
+    "PrecomputedRelation",
+    "Relation",
+    "TargetRelation",
+    "is_automatic",
+    "register_relation",
+    "resolve_relation",
+]
 
 PROBABILITY_FLOOR = 1e-6
 # Half of the last of three printed decimals, for each entry of a row that sums to 1.
@@ -150,6 +163,21 @@ def _one_by_one(function, left, right):
             )
         values[index] = value
     return values
+
+
+def _all_at_once(relation, left, right):
+    """Call a user's relation on all pairs, and check what it returns."""
+    values = np.asarray(relation(left, right))
+    if values.shape != (len(left),) or values.dtype.kind not in "biuf":
+        found = f"{values.dtype} of shape {values.shape}"
+    elif not np.isfinite(values).all():
+        found = f"{values[~np.isfinite(values)][0]} among them"
+    else:
+        return values
+    raise ValueError(
+        f"relation={relation!r} must return one finite real number a pair, an array of shape "
+        f"({len(left)},) here; it returned {found}."
+    )
 
 
 def _ratio(numerator, denominator):
@@ -250,6 +278,19 @@ TARGETS = _Domain(
 )
 
 
+# What `Relation.targets` may be.
+_DOMAINS = {
+    "any": TARGETS,
+    "classes": CLASSES,
+    "numbers": NUMBERS,
+    "columns": COLUMNS,
+    "integer_columns": INTEGER_COLUMNS,
+    "non_negative_columns": NON_NEGATIVE_COLUMNS,
+    "label_sets": LABEL_SETS,
+    "distributions": DISTRIBUTIONS,
+}
+
+
 class _Definition(NamedTuple):
     function: Callable[[Any, Any], NDArray]
     domain: _Domain
@@ -257,7 +298,7 @@ class _Definition(NamedTuple):
     keeps_sparse: bool = False
 
 
-#: The relations known by name. A new one is a function above and a line here.
+#: The relations of this package by name.
 RELATIONS: dict[str, _Definition] = {
     "class": _Definition(_class, CLASSES),
     "zero_one": _Definition(_zero_one, CLASSES),
@@ -284,6 +325,121 @@ _AUTOMATIC = {
 }
 
 
+class Relation(BaseEstimator, ABC):
+    """What a relation of one's own has to offer: how different two targets are.
+
+    A new relation is a subclass that is called with the targets of many pairs at once. Its
+    instances stand wherever the name of a relation does, in every estimator; `register_relation`
+    gives one a name. Its parameters are those of its ``__init__``, which only stores them; a grid
+    search reaches them as ``relation__name``.
+
+    Examples
+    --------
+    How many steps apart the hours of two events are, around the clock:
+
+    >>> import numpy as np
+    >>> from metricalign.relations import Relation, resolve_relation
+    >>> class AroundTheClock(Relation):
+    ...     targets = "numbers"
+    ...
+    ...     def __init__(self, period=24):
+    ...         self.period = period
+    ...
+    ...     def __call__(self, left, right):
+    ...         apart = np.abs(left - right) % self.period
+    ...         return np.minimum(apart, self.period - apart)
+    >>> y = [23, 1, 12]
+    >>> relation = resolve_relation(AroundTheClock(), y)
+    >>> relation(relation.encode(y), [[0, 1], [0, 2]])
+    array([ 2., 11.])
+    """
+
+    targets: ClassVar[str] = "any"
+    """The targets that it is defined for, others are refused: ``"classes"``, ``"numbers"``,
+    ``"columns"`` of numbers, ``"integer_columns"``, ``"non_negative_columns"``,
+    ``"label_sets"`` of 0 and 1, ``"distributions"``, or ``"any"`` of these. It gets classes as
+    they are in y, ``"any"`` as integers, floats or strings, and all others as float64."""
+
+    _parameter_constraints: ClassVar[dict] = {}
+
+    @abstractmethod
+    def __call__(self, left: NDArray, right: NDArray) -> NDArray:
+        """Relation of each pair. It must be symmetric.
+
+        Parameters
+        ----------
+        left, right : ndarray of shape (n_pairs,) or (n_pairs, n_outputs)
+            The two targets of each pair, of the shape that y has.
+
+        Returns
+        -------
+        relations : ndarray of shape (n_pairs,)
+            Finite numbers, the larger the more different.
+        """
+
+
+_registered: dict[str, Relation] = {}
+
+
+def register_relation(name: str, relation: Relation) -> None:
+    """Give a relation a name, by which every estimator of this process knows it.
+
+    Processes that are started anew, such as the workers of joblib, know the name if the module
+    that registers it is imported there, and an instance in any case. A fitted model keeps the
+    relation itself.
+
+    Parameters
+    ----------
+    name : str
+        The name. One that was registered before gets the new relation.
+    relation : Relation
+        The relation, an instance.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a string, or `relation` is not an instance of `Relation`.
+    ValueError
+        If the name is one of this package, or the relation is not valid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.relations import Relation, register_relation, resolve_relation
+    >>> class Hellinger(Relation):
+    ...     targets = "distributions"
+    ...
+    ...     def __call__(self, left, right):
+    ...         return np.linalg.norm(np.sqrt(left) - np.sqrt(right), axis=1) / np.sqrt(2)
+    >>> register_relation("hellinger", Hellinger())
+    >>> y = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
+    >>> relation = resolve_relation("hellinger", y)
+    >>> relation(relation.encode(y), [[0, 1]])
+    array([1.])
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}.")
+    if name in ("", "auto", "precomputed", *RELATIONS):
+        raise ValueError(f"name={name!r} has a meaning already. Choose another one.")
+    _registered[name] = _checked_relation(relation)
+
+
+def _checked_relation(relation):
+    """A copy of a user's relation, which does not change with it."""
+    if not isinstance(relation, Relation):
+        raise TypeError(
+            "relation must be an instance of a subclass of metricalign.relations.Relation, got "
+            f"{relation!r}."
+        )
+    if relation.targets not in _DOMAINS:
+        raise ValueError(
+            f"{type(relation).__name__}.targets must be one of {', '.join(_DOMAINS)}; it is "
+            f"{relation.targets!r}."
+        )
+    relation._validate_params()
+    return clone(relation)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class TargetRelation:
     """A relation of targets, with what it learned from the training targets.
@@ -293,14 +449,15 @@ class TargetRelation:
     Attributes
     ----------
     name : str
-        A name of `RELATIONS`, ``"callable"`` or ``"precomputed"``.
+        A name of `RELATIONS`, one that was registered, that of the class of a `Relation`,
+        ``"callable"`` or ``"precomputed"``.
     kind : str
         The kind of targets: ``"binary"``, ``"multiclass"``, ``"continuous"``,
         ``"multilabel"``, ``"distribution"``, ``"multioutput"`` or ``"precomputed"``.
     n_outputs : int or None
         Number of columns of the targets, None when precomputed.
-    function : callable or None
-        The user's function of two targets if the name is ``"callable"``, else None.
+    function : Relation, callable or None
+        The user's relation, or function of two targets; None for those of this package.
     offset, scale : float or ndarray of shape (n_outputs,) or None
         Targets are encoded as ``(y - offset) / scale``; None if taken as they are.
 
@@ -318,7 +475,7 @@ class TargetRelation:
     name: str
     kind: str
     n_outputs: int | None = None
-    function: Callable[[Any, Any], float] | None = None
+    function: Relation | Callable[[Any, Any], float] | None = None
     offset: Any = None
     scale: Any = None
 
@@ -326,13 +483,17 @@ class TargetRelation:
     def _definition(self) -> _Definition:
         # Looked up, not kept, so that a saved model holds no function of this module.
         if self.function is None:
-            if self.name not in RELATIONS:
-                raise ValueError(
-                    f"relation={self.name!r} is not one of those known here: {sorted(RELATIONS)}. "
-                    "Add it to RELATIONS first, as where the model was fitted."
-                )
             return RELATIONS[self.name]
+        if isinstance(self.function, Relation):
+            return _Definition(
+                partial(_all_at_once, self.function), _DOMAINS[self.function.targets]
+            )
         return _Definition(partial(_one_by_one, self.function), TARGETS)
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the targets are classes."""
+        return self.kind in CLASSES.kinds
 
     def __repr__(self) -> str:
         return (
@@ -340,7 +501,7 @@ class TargetRelation:
             f"n_outputs={self.n_outputs})"
         )
 
-    def encode(self, y: ArrayLike) -> NDArray | sparse.csr_array:
+    def encode(self, y: ArrayLike, n_samples: int | None = None) -> NDArray | sparse.csr_array:
         """Validate targets and bring them to the form that the relation works on.
 
         Parameters
@@ -348,6 +509,8 @@ class TargetRelation:
         y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Targets of any samples, in training or not. Classes may be new, and one sample
             is enough.
+        n_samples : int or None, default=None
+            How many samples there must be; None for any number.
 
         Returns
         -------
@@ -359,10 +522,11 @@ class TargetRelation:
         Raises
         ------
         ValueError
-            If `y` is not valid, has another number of columns than in training, or has
-            values for which the relation is not defined.
+            If `y` is not valid, has another number of samples, or of columns than in training,
+            or has values for which the relation is not defined.
         """
         y = check_targets(y)
+        _check_n_samples(y, n_samples)
         if _n_outputs(y) != self.n_outputs:
             raise ValueError(
                 f"y must have {self.n_outputs} column(s) as in training, but it has shape "
@@ -434,13 +598,15 @@ class PrecomputedRelation(TargetRelation):
     def __init__(self):
         super().__init__(name="precomputed", kind="precomputed")
 
-    def encode(self, y: ArrayLike) -> NDArray | sparse.csr_array:
+    def encode(self, y: ArrayLike, n_samples: int | None = None) -> NDArray | sparse.csr_array:
         """Validate a relation matrix.
 
         Parameters
         ----------
         y : array-like or sparse matrix of shape (n_samples, n_samples)
             Relations of all pairs of any samples, in training or not.
+        n_samples : int or None, default=None
+            How many samples there must be; None for any number.
 
         Returns
         -------
@@ -451,7 +617,8 @@ class PrecomputedRelation(TargetRelation):
         Raises
         ------
         ValueError
-            If `y` is not square, symmetric and, off its diagonal, finite.
+            If `y` is not square, of another number of samples, or not symmetric and, off its
+            diagonal, finite.
         """
         matrix = _check_array(y, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -459,6 +626,7 @@ class PrecomputedRelation(TargetRelation):
                 'y must be a square matrix with relation="precomputed", one row and one '
                 f"column a sample, but it has shape {matrix.shape}."
             )
+        _check_n_samples(matrix, n_samples)
         encode = _symmetric_sparse if sparse.issparse(matrix) else _symmetric_dense
         return encode(matrix)
 
@@ -522,7 +690,24 @@ class PrecomputedRelation(TargetRelation):
         return targets.data[place]
 
 
-def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) -> TargetRelation:
+def is_automatic(relation: TargetRelation) -> bool:
+    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+
+    Returns
+    -------
+    is_automatic : bool
+    """
+    return relation.name == _AUTOMATIC.get(relation.kind)
+
+
+def resolve_relation(
+    relation: str | Relation | Callable[[Any, Any], float], y: ArrayLike
+) -> TargetRelation:
     """Decide on the relation of targets and learn its scale from them.
 
     The tables of kinds, relations and their formulas are at the top of this module
@@ -530,12 +715,13 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
 
     Parameters
     ----------
-    relation : str or callable
+    relation : str, Relation or callable
         - ``"auto"``: by the kind of `y`.
-        - a name of `RELATIONS`.
-        - a callable: ``relation(u, v)`` gets two targets, numbers or strings for one column
+        - a name of `RELATIONS`, or one given by `register_relation`.
+        - an instance of a subclass of `Relation`.
+        - any other callable: ``relation(u, v)`` gets two targets, numbers or strings for one column
           and 1-D rows for several, and returns one number. It must be symmetric. Much
-          slower than a name.
+          slower than a name or a `Relation`.
         - ``"precomputed"``: `y` is the matrix of relations, see `PrecomputedRelation`.
     y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Training targets, at least two different ones.
@@ -583,12 +769,18 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
     >>> relation(relation.encode(y), [[0, 1], [1, 2]])
     array([0.5, 0.5])
     """
-    if not isinstance(relation, str) and not callable(relation):
+    if isinstance(relation, type) or not (isinstance(relation, str) or callable(relation)):
         raise TypeError(
-            f"relation must be a string or a callable, got {relation!r}. {_ACCEPTED_RELATIONS}"
+            "relation must be a string, an instance of Relation or another callable, got "
+            f"{relation!r}. {_accepted_relations()}"
         )
-    if isinstance(relation, str) and relation not in ("auto", "precomputed", *RELATIONS):
-        raise ValueError(f"relation={relation!r} is not known. {_ACCEPTED_RELATIONS}")
+    name = "callable"
+    if isinstance(relation, str):
+        name, relation = relation, _registered.get(relation, relation)
+        if isinstance(relation, str) and name not in ("auto", "precomputed", *RELATIONS):
+            raise ValueError(f"relation={name!r} is not known. {_accepted_relations()}")
+    elif isinstance(relation, Relation):
+        name, relation = type(relation).__name__, _checked_relation(relation)
     if y is None:
         raise ValueError("A relation of targets requires y to be passed, but the target y is None.")
     if relation == "precomputed":
@@ -606,19 +798,24 @@ def resolve_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) 
         _check_domain(name, domain, y)
         kind = _kind_in_domain(domain, y)
     else:
-        kind = _kind_in_domain(TARGETS, y)
-        resolved = TargetRelation("callable", kind, _n_outputs(y), relation)
-        _check_symmetric_callable(resolved, y)
+        domain = _DOMAINS[relation.targets] if isinstance(relation, Relation) else TARGETS
+        _check_domain(name, domain, y)
+        kind = _kind_in_domain(domain, y)
+        resolved = TargetRelation(name, kind, _n_outputs(y), relation)
+        _check_symmetric(resolved, y)
         return resolved
     offset, scale = _learn_scale(y, kind, RELATIONS[name].order)
     return TargetRelation(name, kind, _n_outputs(y), None, offset, scale)
 
 
-_ACCEPTED_RELATIONS = (
-    'It may be "auto", "precomputed", a callable, or one of '
-    + ", ".join(f'"{name}"' for name in RELATIONS)
-    + "."
-)
+def _accepted_relations():
+    names = ", ".join(f'"{name}"' for name in (*RELATIONS, *_registered))
+    return (
+        'It may be "auto", "precomputed", an instance of Relation, a function of two targets, '
+        f"or one of {names}."
+    )
+
+
 _ACCEPTED_TARGETS = (
     "y may be one column of strings or numbers, several columns of numbers (label sets as 0 "
     "and 1: see sklearn.preprocessing.MultiLabelBinarizer), dense or sparse, without missing or "
@@ -655,6 +852,34 @@ def check_targets(y):
             f"Unknown label type: y has {found} and the shape {y.shape}. {_ACCEPTED_TARGETS}"
         )
     return y
+
+
+def _check_n_samples(y, n_samples):
+    if n_samples is not None and y.shape[0] != n_samples:
+        raise ValueError(f"X and y must have as many samples; got {n_samples} and {y.shape[0]}.")
+
+
+def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
+    """Targets of some of the samples, or the relations among them.
+
+    Parameters
+    ----------
+    y : array-like or sparse matrix
+        Targets, encoded or not; the matrix of relations if these are precomputed.
+    rows : ndarray of int
+        Which samples.
+    is_precomputed : bool
+        Whether `y` is the matrix of relations.
+
+    Returns
+    -------
+    targets : array-like or sparse matrix
+        Of the kind of `y`.
+    """
+    if is_precomputed:
+        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        return matrix[rows][:, rows]
+    return _safe_indexing(y, rows)
 
 
 def _check_training_targets(y):
@@ -767,7 +992,7 @@ def _learn_scale(y, kind, order):
     return offset, np.where(varies, deviation, np.inf) * varies.sum() ** (1 / order)
 
 
-def _check_symmetric_callable(relation, y):
+def _check_symmetric(relation, y):
     """Compare both orders on the pairs of a few different targets."""
     targets = relation.encode(y)
     _, distinct = np.unique(targets, axis=0, return_index=True)
@@ -778,7 +1003,7 @@ def _check_symmetric_callable(relation, y):
     if differs.any():
         i, j = pairs[differs][0]
         raise ValueError(
-            "relation, when callable, must be symmetric; it returned "
+            f"relation={relation.function!r} must be symmetric; it returned "
             f"{forward[differs][0]:g} for {targets[i].tolist()!r} and {targets[j].tolist()!r}, "
             f"but {backward[differs][0]:g} in the other order."
         )

@@ -33,7 +33,7 @@ from metricalign.deep.batches import (  # noqa: E402
     GivenPairs,
     StrongPairs,
 )
-from metricalign.deep.losses import AlignmentLoss  # noqa: E402
+from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss  # noqa: E402
 from metricalign.relations import resolve_relation  # noqa: E402
 
 SMALL = {"hidden_layer_sizes": (16,), "n_components": 4, "max_iter": 5, "random_state": 0}
@@ -102,9 +102,52 @@ def test_search_over_a_pipeline(classes):
         ("metric", HRAML(**SMALL)),
         ("knn", KNeighborsClassifier()),
     ]
-    grid = {"metric__loss": ["alignment", "approx_ndcg", AlignmentLoss(2.0)]}
+    grid = [
+        {"metric__loss": ["alignment", "approx_ndcg"]},
+        {"metric__loss": [AlignmentLoss()], "metric__loss__largest_distance": [0.01, 2.0]},
+    ]
     search = GridSearchCV(Pipeline(steps), grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_score_ > 0.8
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[2] != scores[3]
+
+
+class Contrastive(DeepLoss):
+    """A loss as a person would write one."""
+
+    def __init__(self, margin=2.0):
+        self.margin = margin
+
+    def __call__(self, squared_distances, relations):
+        apart = (self.margin - squared_distances).clamp_min(0)
+        return ((1 - relations) * squared_distances + relations * apart).mean()
+
+
+class TrainedScale(nn.Module):
+    """A loss with a weight of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, squared_distances, relations):
+        return (self.scale * squared_distances - 4 * relations).square().mean()
+
+
+@pytest.mark.parametrize("loss", [Contrastive(1.0), TrainedScale()], ids=lambda loss: repr(loss))
+@pytest.mark.parametrize("pairs", ["batch", "strength"])
+def test_loss_of_ones_own_is_learned_from(loss, pairs, classes):
+    X, y = classes
+    learner = clone(HRAML(**SMALL | {"max_iter": 60}, loss=loss, pairs=pairs)).fit(X, y)
+    assert learner.score(X, y) > 0.95
+    assert pickle.loads(pickle.dumps(learner)).score(X, y) == learner.score(X, y)
+
+
+def test_parameters_of_a_loss_are_those_of_the_estimator():
+    learner = HRAML(loss=Contrastive())
+    assert learner.get_params()["loss__margin"] == 2.0
+    assert clone(learner).set_params(loss__margin=0.5).loss.margin == 0.5
+    assert learner.loss.margin == 2.0
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -737,11 +780,11 @@ class Failing(AlignmentLoss):
         self.n_calls = n_calls
         self.error = error
 
-    def forward(self, squared_distances, relations):
+    def __call__(self, squared_distances, relations):
         self.n_calls -= 1
         if self.n_calls == 0 and self.error:
             raise self.error
-        return super().forward(squared_distances, relations) / (self.n_calls > 0 or np.nan)
+        return super().__call__(squared_distances, relations) / (self.n_calls > 0 or np.nan)
 
 
 def test_interrupt_leaves_the_epochs_that_are_whole(classes):
@@ -791,6 +834,8 @@ def test_divergence_is_an_error(classes):
         ("refine", "PSDSVR"),
         ("refine", StandardScaler()),
         ("loss", "hinge"),
+        ("loss", AlignmentLoss),
+        ("loss", lambda squared_distances, relations: squared_distances.mean()),
         ("layer_weights", (1.0,)),
         ("relation", "unrelated"),
         ("pairs", "couples"),
@@ -818,6 +863,29 @@ def test_bad_parameter_is_named(parameter, value, numbers):
 def test_missing_device_is_named(numbers):
     with pytest.raises(ValueError, match=r"device='cuda' cannot be used"):
         HRAML(**SMALL, device="cuda").fit(*numbers)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (AlignmentLoss(0.0), "largest_distance"),
+        (ApproxNDCGLoss(temperature=-1.0), "temperature"),
+        (ApproxNDCGLoss(grade=0.0), "grade"),
+        (nn.PairwiseDistance(), r"PairwiseDistance.* must return one number, .* got shape \(\d+,"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_bad_loss_is_told(loss, message, numbers):
+    with pytest.raises(ValueError, match=message):
+        HRAML(**SMALL, loss=loss).fit(*numbers)
+
+
+def test_loss_says_what_it_lacks():
+    class Empty(DeepLoss):
+        pass
+
+    with pytest.raises(TypeError, match=r"Empty.*__call__"):
+        Empty()
 
 
 def test_ranking_needs_all_pairs_of_a_batch(numbers):

@@ -2,6 +2,8 @@
 
 import warnings
 from itertools import combinations
+from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from sklearn.datasets import load_diabetes, load_iris, load_wine, make_classific
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -22,13 +24,14 @@ from sklearn.neighbors import (
     NeighborhoodComponentsAnalysis,
 )
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import Interval
 
 from metricalign import PSDSVR, NeighborhoodAlignment, RelationAlignment
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.neighborhood import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
-    KernelRegression,
+    NeighborhoodLoss,
     alignment,
     neighbors,
 )
@@ -38,6 +41,25 @@ from metricalign.pairs.distinct import check_magnitude, distinct_samples
 from metricalign.relations import resolve_relation
 
 every_loss = pytest.mark.parametrize("loss", NEIGHBORHOOD_LOSSES)
+
+
+class LogOfRelation(NeighborhoodLoss):
+    """A loss as a person would write one: log(1 + temper sum_j p_ij g_ij)."""
+
+    _parameter_constraints: ClassVar[dict] = {"temper": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(self, temper=1.0):
+        self.temper = temper
+
+    def for_samples(self, relation, targets, weight):
+        loss = clone(self)
+        loss.expected = ExpectedRelation().for_samples(relation, targets, weight)
+        return loss
+
+    def value_and_derivative(self, probabilities, neighborhoods):
+        value, derivative = self.expected.value_and_derivative(probabilities, neighborhoods)
+        inside = 1 + self.temper * value
+        return np.log(inside), self.temper * derivative / inside[:, None]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +172,7 @@ def make_problem(loss, kind, lists, seed=0, alpha=0.3, n_samples=21):
     weight = rng.uniform(0.2, 3.0, n_samples)
     y, columns = targets_of(kind, rng, n_samples)
     relation = resolve_relation("auto", y)
-    made = NEIGHBORHOOD_LOSSES[loss](relation, relation.encode(y), weight)
+    made = NEIGHBORHOOD_LOSSES[loss]().for_samples(relation, relation.encode(y), weight)
     objective = NeighborhoodObjective(X, made, weight, alpha)
     others = np.array([np.delete(np.arange(n_samples), i) for i in range(n_samples)])
     if lists:
@@ -274,7 +296,7 @@ def test_objective_is_between_its_bounds(n_samples, seed, kind, lists):
         return
     relation = resolve_relation("auto", y)
     weight = np.ones(n_samples)
-    loss = ExpectedRelation(relation, relation.encode(y), weight)
+    loss = ExpectedRelation().for_samples(relation, relation.encode(y), weight)
     X = rng.normal(size=(n_samples, 3))
     objective = NeighborhoodObjective(X, loss, weight, 0.0)
     objective.neighborhoods = AllSamples(n_samples)
@@ -330,7 +352,7 @@ def test_objective_of_the_fit(loss, data):
 def test_objective_is_that_of_scikit_learn(classes):
     X, y = classes
     relation = resolve_relation("auto", y)
-    loss = ExpectedRelation(relation, relation.encode(y), np.ones(len(y)))
+    loss = ExpectedRelation().for_samples(relation, relation.encode(y), np.ones(len(y)))
     objective = NeighborhoodObjective(X, loss, np.ones(len(y)), 0.0)
     objective.neighborhoods = AllSamples(len(y))
     components = 0.5 * np.random.default_rng(6).normal(size=(2, X.shape[1]))
@@ -342,8 +364,8 @@ def test_objective_is_that_of_scikit_learn(classes):
     )
     value, ours = objective.value_and_gradient(components)
     # The relation of different classes is 2 above that of the same.
-    assert value == pytest.approx((1 + theirs / len(y)) * 2 / loss.scale)
-    np.testing.assert_allclose(ours.ravel(), gradient / len(y) * 2 / loss.scale, atol=1e-12)
+    assert value == pytest.approx((1 + theirs / len(y)) * 2 / loss._scale)
+    np.testing.assert_allclose(ours.ravel(), gradient / len(y) * 2 / loss._scale, atol=1e-12)
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine])
@@ -764,6 +786,46 @@ def test_interrupt_leaves_what_was_reached(n_calls, classes, monkeypatch):
     assert learner.objective_ == pytest.approx(fitted_objective(learner, X, y))
 
 
+# A loss of one's own
+
+
+def test_instance_is_its_name(data):
+    X, y = data
+    for name, loss in NEIGHBORHOOD_LOSSES.items():
+        instance = loss()
+        learner = NeighborhoodAlignment(instance).fit(X, y)
+        named = NeighborhoodAlignment(name).fit(X, y)
+        np.testing.assert_array_equal(learner.components_, named.components_)
+        assert vars(instance) == {}
+
+
+def test_loss_of_ones_own_tends_to_the_expected_relation(data):
+    X, y = data
+    expected = precise().fit(X, y)
+    temper = 1e-4
+    learner = precise(loss=LogOfRelation(temper), alpha=0.1 * temper, tol=1e-14).fit(X, y)
+    assert learner.objective_ / temper == pytest.approx(expected.objective_, rel=1e-3)
+
+
+def test_parameters_of_a_loss_are_searched(classes):
+    learner = NeighborhoodAlignment(LogOfRelation())
+    assert learner.get_params()["loss__temper"] == 1.0
+    search = GridSearchCV(learner, {"loss__temper": [1e-6, 1.0]}, cv=2, error_score="raise")
+    search.fit(*classes)
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] != scores[1]
+    assert learner.loss.temper == 1.0
+
+
+def test_loss_says_what_it_lacks():
+    class Half(NeighborhoodLoss):
+        def for_samples(self, relation, targets, weight):
+            return self
+
+    with pytest.raises(TypeError, match=r"Half.*value_and_derivative"):
+        Half()
+
+
 # Bad input
 
 
@@ -771,6 +833,9 @@ def test_interrupt_leaves_what_was_reached(n_calls, classes, monkeypatch):
     ("parameters", "message"),
     [
         ({"loss": "hinge"}, "loss"),
+        ({"loss": ExpectedRelation}, "loss"),
+        ({"loss": lambda relation, targets, weight: None}, "loss.*NeighborhoodLoss"),
+        ({"loss": LogOfRelation(-1.0)}, "temper.*LogOfRelation"),
         ({"alpha": -1.0}, "alpha"),
         ({"alpha": np.nan}, "alpha"),
         ({"refine": PCA()}, "refine"),
@@ -1041,13 +1106,6 @@ def test_noise_is_forgotten_for_numbers(loss):
     assert learned.score(learner.transform(X[200:]), y[200:]) > euclid + 0.2
 
 
-def test_own_loss(classes):
-    X, y = classes
-    learner = NeighborhoodAlignment(KernelRegression).fit(X, y)
-    expected = NeighborhoodAlignment("kernel_regression").fit(X, y)
-    np.testing.assert_array_equal(learner.components_, expected.components_)
-
-
 @pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
 def test_a_constant_feature_does_not_count_for_new_samples(shrinkage):
     rng = np.random.default_rng(0)
@@ -1067,7 +1125,7 @@ def test_a_neighbor_that_is_listed_twice_counts_once(loss, data):
     for neighborhoods in (AllSamples(n), NeighborLists(np.hstack([others, others[:, ::3]]))):
         targets, weight = relation.encode(y), np.ones(n)
         objective = NeighborhoodObjective(
-            X, NEIGHBORHOOD_LOSSES[loss](relation, targets, weight), weight, 0.1
+            X, NEIGHBORHOOD_LOSSES[loss]().for_samples(relation, targets, weight), weight, 0.1
         )
         objective.neighborhoods = neighborhoods
         found.append(objective.value_and_gradient(np.eye(X.shape[1])))
@@ -1080,5 +1138,5 @@ def test_zero_of_the_expected_relation_is_known_though_no_random_pair_has_it():
     # 2,000 classes of two samples: of 100,000 random pairs hardly any are of one class.
     y = np.repeat(np.arange(2000), 2)
     relation = resolve_relation("class", y)
-    loss = ExpectedRelation(relation, relation.encode(y), np.ones(len(y)))
-    assert loss.smallest == -1.0
+    loss = ExpectedRelation().for_samples(relation, relation.encode(y), np.ones(len(y)))
+    assert loss._smallest == -1.0

@@ -4,6 +4,8 @@ import math
 import pickle
 import re
 import warnings
+from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from public_estimators import EVERY, data_of, output
 from scipy import sparse
 from scipy.spatial import distance
 from scipy.stats import entropy
+from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -23,17 +27,59 @@ from sklearn.datasets import (
     make_multilabel_classification,
     make_regression,
 )
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils._param_validation import Interval
 
 import metricalign.relations as relations_module
+from metricalign import PSDSVR
 from metricalign.relations import (
     PROBABILITY_FLOOR,
     RELATIONS,
+    Relation,
     TargetRelation,
+    register_relation,
     resolve_relation,
 )
 
 DISTRIBUTION_RELATIONS = ["chebyshev", "canberra", "clark", "cosine", "intersection"]
 DISTRIBUTION_RELATIONS += ["kullback_leibler", "manhattan", "euclidean"]
+
+
+class AroundTheClock(Relation):
+    """A relation as a person would write one."""
+
+    targets = "numbers"
+    _parameter_constraints: ClassVar[dict] = {"period": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(self, period=24):
+        self.period = period
+
+    def __call__(self, left, right):
+        apart = np.abs(left - right) % self.period
+        return np.minimum(apart, self.period - apart)
+
+
+def hours_apart(left, right):
+    """The same of two targets, as a function."""
+    apart = abs(left - right) % 24
+    return float(min(apart, 24 - apart))
+
+
+class Grades(Relation):
+    """Whether two targets of any kind are in different halves of the grades."""
+
+    def __call__(self, left, right):
+        return np.where((left > 1) != (right > 1), 1.0, -1.0)
+
+
+def grades_apart(left, right):
+    return 1.0 if (left > 1) != (right > 1) else -1.0
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Names that end with the test."""
+    monkeypatch.setattr(relations_module, "_registered", {})
 
 
 @pytest.fixture
@@ -654,9 +700,11 @@ def test_invalid_precomputed_matrices(y, message):
 # Errors
 
 
-@pytest.mark.parametrize("relation", [None, 3, ["class"]])
+@pytest.mark.parametrize("relation", [None, 3, ["class"], AroundTheClock])
 def test_relation_of_a_wrong_type(relation):
-    with pytest.raises(TypeError, match=r'relation must be a string or a callable.*"auto".*class'):
+    with pytest.raises(
+        TypeError, match=r'relation must be a string, an instance of.*"auto".*class'
+    ):
         resolve_relation(relation, [0, 1])
 
 
@@ -776,9 +824,7 @@ def test_callable_that_returns_no_finite_number(value):
 
 @pytest.mark.parametrize("y", [[0, 1, 0, 1], [0.5, 1.5, 2.0], [[1, 2], [5, 7], [1, 2]]])
 def test_callable_that_is_not_symmetric(y):
-    with pytest.raises(
-        ValueError, match=r"relation, when callable, must be symmetric; it returned"
-    ):
+    with pytest.raises(ValueError, match=r"relation=<function .* must be symmetric; it returned"):
         resolve_relation(lambda u, v: float(np.sum(u) - np.sum(v)), y)
 
 
@@ -800,6 +846,191 @@ def test_shares_that_are_rounded_are_named(factor):
         assert resolve_relation("auto", shares).kind == "multioutput"
     resolve_relation("auto", shares / shares.sum(axis=1, keepdims=True))
     resolve_relation("euclidean", shares)
+
+
+# A relation of one's own
+
+
+def test_relation_of_ones_own_is_its_function(rng):
+    y = rng.uniform(0, 100, 50)
+    assert_allclose(evaluate(AroundTheClock(), y), condensed(hours_apart, y), rtol=1e-13)
+    assert_allclose(evaluate(AroundTheClock(), y[:, None]), evaluate(AroundTheClock(), y))
+    assert evaluate(AroundTheClock(period=10), [1, 10.5, 25]).tolist() == [0.5, 4, 4.5]
+    resolved = resolve_relation(AroundTheClock(), y)
+    assert (resolved.name, resolved.kind) == ("AroundTheClock", "continuous")
+    assert not resolved.is_of_classes
+
+
+@pytest.mark.parametrize(
+    ("targets", "y", "kind", "dtype"),
+    [
+        ("classes", ["a", "b", "c"], "multiclass", "U"),
+        ("classes", [3, 1, 3], "binary", "i"),
+        ("numbers", [3, 1, 3], "continuous", "f"),
+        ("columns", [[0.5, 2], [3, 4]], "multioutput", "f"),
+        ("columns", sparse.csr_array([[1, 0], [0, 1]]), "multilabel", "f"),
+        ("integer_columns", [[5, 2], [3, 4]], "multioutput", "f"),
+        ("non_negative_columns", [[0.5, 2], [3, 4]], "multioutput", "f"),
+        ("label_sets", [[0, 1], [1, 1]], "multilabel", "f"),
+        ("distributions", [[0.5, 0.5], [1, 0]], "distribution", "f"),
+        ("any", np.array([3, 1], dtype=np.uint8), "binary", "i"),
+        ("any", [0.5, 1.5], "continuous", "f"),
+    ],
+)
+def test_relation_of_ones_own_gets_the_targets_it_asks_for(targets, y, kind, dtype):
+    seen = []
+
+    class Watching(Relation):
+        def __call__(self, left, right):
+            seen.extend([left, right])
+            return np.ones(len(left))
+
+    Watching.targets = targets
+    assert resolve_relation(Watching(), y).kind == kind
+    assert {part.dtype.kind for part in seen} == {dtype}
+    assert {part.ndim for part in seen} == {
+        1 if kind in ("binary", "multiclass", "continuous") else 2
+    }
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [estimator for estimator in EVERY if "relation" in estimator.get_params()],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_every_estimator_takes_a_relation_of_ones_own(estimator, registered):
+    X, y = data_of(estimator)
+    register_relation("grades", Grades())
+    images = []
+    for relation in (Grades(), "grades", grades_apart):
+        fitted = clone(estimator).set_params(relation=relation).fit(X, y)
+        images.append(output(fitted, X))
+        assert_array_equal(output(pickle.loads(pickle.dumps(fitted)), X), images[-1])
+        assert fitted.score(X, y) > 0.5
+    assert_array_equal(images[1], images[0])
+    assert_array_equal(images[2], images[0])
+    assert np.ptp(images[0]) > 0
+
+
+def test_parameters_of_a_relation_are_searched():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.uniform(0, 48, 40)
+    learner = PSDSVR(relation=AroundTheClock())
+    assert learner.get_params()["relation__period"] == 24
+    search = GridSearchCV(learner, {"relation__period": [3, 24]}, cv=2, error_score="raise")
+    scores = search.fit(X, y).cv_results_["mean_test_score"]
+    assert scores[0] != scores[1]
+    assert learner.relation.period == 24
+
+
+def test_fitted_relation_does_not_change_with_the_one_that_was_given(registered):
+    y = [1.0, 5.0, 23.0]
+    relation = AroundTheClock()
+    register_relation("hours", relation)
+    resolved = resolve_relation(relation, y)
+    relation.set_params(period=3)
+    assert evaluate("hours", y).tolist() == [4, 2, 6]
+    assert resolved(resolved.encode(y), all_pairs(3)).tolist() == [4, 2, 6]
+
+
+def test_model_of_a_registered_relation_knows_it_where_the_name_is_unknown(monkeypatch):
+    monkeypatch.setattr(relations_module, "_registered", {})
+    y = [1.0, 5.0, 23.0]
+    register_relation("hours", AroundTheClock(period=10))
+    assert resolve_relation("hours", y).name == "hours"
+    saved = pickle.dumps(resolve_relation("hours", y))
+    monkeypatch.setattr(relations_module, "_registered", {})
+    resolved = pickle.loads(saved)
+    assert resolved(resolved.encode(y), all_pairs(3)).tolist() == [4, 2, 2]
+    with pytest.raises(ValueError, match="relation='hours' is not known"):
+        resolve_relation("hours", y)
+
+
+def test_unknown_relation_is_told_the_registered_names(registered):
+    register_relation("hours", AroundTheClock())
+    register_relation("hours", AroundTheClock(period=12))
+    assert evaluate("hours", [1.0, 12.0]).tolist() == [1]
+    with pytest.raises(ValueError, match=r"relation='days' is not known.*\"hours\""):
+        resolve_relation("days", [0.5, 1.0])
+
+
+class Nowhere(AroundTheClock):
+    targets = "hours"
+
+
+@pytest.mark.parametrize(
+    ("name", "relation", "error", "message"),
+    [
+        ("class", Grades(), ValueError, "name='class' has a meaning already"),
+        ("auto", Grades(), ValueError, "name='auto' has a meaning already"),
+        ("", Grades(), ValueError, "name='' has a meaning already"),
+        (3, Grades(), TypeError, "name must be a string, got 3"),
+        ("mine", grades_apart, TypeError, "relation must be an instance of a subclass of"),
+        ("mine", Grades, TypeError, "relation must be an instance of a subclass of"),
+        ("mine", "class", TypeError, "relation must be an instance of a subclass of"),
+        ("mine", AroundTheClock(0), ValueError, "'period' parameter of AroundTheClock"),
+        ("mine", Nowhere(), ValueError, "Nowhere.targets must be one of any, classes"),
+    ],
+)
+def test_what_cannot_be_registered(name, relation, error, message, registered):
+    with pytest.raises(error, match=re.escape(message)):
+        register_relation(name, relation)
+    assert relations_module._registered == {}
+
+
+def test_relation_of_ones_own_says_what_it_lacks():
+    class Empty(Relation):
+        pass
+
+    with pytest.raises(TypeError, match=r"Empty.*__call__"):
+        Empty()
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda left: 1.0,
+        lambda left: np.ones((len(left), 1)),
+        lambda left: np.ones(len(left) + 1),
+        lambda left: np.full(len(left), np.nan),
+        lambda left: np.full(len(left), np.inf),
+        lambda left: np.full(len(left), 1j),
+        lambda left: None,
+    ],
+)
+def test_relation_of_ones_own_that_returns_no_finite_numbers(returned):
+    class Wrong(Relation):
+        def __call__(self, left, right):
+            return returned(left)
+
+    with pytest.raises(
+        ValueError, match=r"relation=Wrong\(\) must return one finite real number a"
+    ):
+        resolve_relation(Wrong(), [0.5, 1.0, 2.0])
+
+
+def test_relation_of_ones_own_that_is_refused(registered):
+    class Signed(Relation):
+        def __call__(self, left, right):
+            return left - right
+
+    with pytest.raises(ValueError, match=r"relation=Signed\(\) must be symmetric; it returned"):
+        resolve_relation(Signed(), [0.5, 1.0, 2.0])
+    with pytest.raises(ValueError, match="relation='AroundTheClock' needs a y of one column of n"):
+        resolve_relation(AroundTheClock(), ["a", "b"])
+    with pytest.raises(ValueError, match="'period' parameter of AroundTheClock"):
+        PSDSVR(relation=AroundTheClock(-1)).fit(np.eye(3), [0.5, 1.0, 2.0])
+    with pytest.raises(ValueError, match=r"Nowhere.targets must be one of"):
+        resolve_relation(Nowhere(), [0.5, 1.0])
+
+
+@pytest.mark.parametrize("relation", ["class", "precomputed"])
+def test_number_of_targets_is_that_of_the_samples(relation):
+    y = [[0, 1, 2], [1, 0, 3], [2, 3, 0]] if relation == "precomputed" else [0, 1, 1]
+    resolved = resolve_relation(relation, y)
+    assert resolved.encode(y, 3).shape[0] == 3
+    with pytest.raises(ValueError, match="X and y must have as many samples; got 4 and 3"):
+        resolved.encode(y, 4)
 
 
 # Rounded and unsigned targets

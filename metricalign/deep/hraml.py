@@ -34,12 +34,19 @@ from metricalign.deep.batches import (
     StrongPairs,
     read_batch,
 )
-from metricalign.deep.losses import LOSSES, LayeredLoss
+from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
 from metricalign.learners.base import EmbeddingLearner, _concordance
 from metricalign.pairs import RandomPairs, check_pairs
 from metricalign.pairs.distributed import in_memory, is_dask_array, map_rows, stand_in
-from metricalign.relations import PrecomputedRelation, TargetRelation, resolve_relation
+from metricalign.relations import (
+    PrecomputedRelation,
+    Relation,
+    TargetRelation,
+    check_targets,
+    resolve_relation,
+    select_targets,
+)
 
 __all__ = ["HRAML"]
 
@@ -97,9 +104,11 @@ class HRAML(EmbeddingLearner):
         first, is linear and is trained with the others. It starts from the symmetric root of
         c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
         to the number of features. With `warm_start` it is only fitted the first time.
-    loss : {"alignment", "approx_ndcg"} or torch.nn.Module, default="alignment"
-        The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; or an object
-        with the interface of those, such as ``AlignmentLoss(largest_distance=2.0)``.
+    loss : {"alignment", "approx_ndcg"}, DeepLoss or torch.nn.Module, default="alignment"
+        The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; an instance such as
+        ``AlignmentLoss(largest_distance=2.0)``, or one of your own, see
+        ``metricalign.deep.DeepLoss``. A module that is called like one may have weights, which
+        are trained with those of the network.
     layer_weights : sequence of float or None, default=None
         Weights of the loss of each layer, the embedding last: relations are aligned in all layers
         with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
@@ -203,7 +212,7 @@ class HRAML(EmbeddingLearner):
         "normalize": ["boolean"],
         "module": [None, nn.Module],
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
-        "loss": [StrOptions(set(LOSSES)), nn.Module],
+        "loss": [StrOptions(set(LOSSES)), DeepLoss, nn.Module],
         "layer_weights": [None, "array-like"],
         "relation": [str, callable],
         "pairs": [StrOptions({"auto", "batch", "strength"}), "array-like"],
@@ -232,9 +241,9 @@ class HRAML(EmbeddingLearner):
         normalize: bool = False,
         module: nn.Module | None = None,
         refine: Any = None,
-        loss: str | nn.Module = "alignment",
+        loss: str | DeepLoss | nn.Module = "alignment",
         layer_weights: Sequence[float] | None = None,
-        relation: str | Callable[[Any, Any], float] = "auto",
+        relation: str | Relation | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
@@ -320,11 +329,7 @@ class HRAML(EmbeddingLearner):
         X = self._validate_samples(X, reset=not starts_warm, ensure_min_samples=2)
         y = in_memory(y)
         relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y)
-        if targets.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"X and y must have as many samples; got {X.shape[0]} and {targets.shape[0]}."
-            )
+        targets = relation.encode(y, X.shape[0])
         random_state = check_random_state(self.random_state)
         training, validation = self._split(X.shape[0], random_state)
         if starts_warm:
@@ -454,16 +459,18 @@ class HRAML(EmbeddingLearner):
             ) from error
         return device
 
-    def _loss(self) -> nn.Module:
-        return LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
+    def _loss(self) -> DeepLoss | nn.Module:
+        loss = LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
+        if isinstance(loss, DeepLoss):
+            loss._validate_params()
+        return loss
 
     def _start(self, X, y, targets, rows, scale):
         """A linear metric learned from the samples to train on, and the layer that starts there."""
         refined = self._with_relation(self.refine)
-        if isinstance(self.relation, str) and self.relation == "precomputed":
-            y = targets[rows][:, rows]
-        else:
-            y = np.asarray(y)[rows]
+        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
+        y = targets if is_precomputed else check_targets(y)
+        y = select_targets(y, rows, is_precomputed=is_precomputed)
         X = X[rows]
         variance = refined.fit(X, y).transform(X).var(axis=0).sum()
         matrix = _WEIGHT_OF_EUCLID * np.eye(X.shape[1])
@@ -532,7 +539,7 @@ class HRAML(EmbeddingLearner):
         if isinstance(pairs, str) and pairs == "auto":
             if is_stored:
                 pairs = data.relation.stored_pairs(data.targets)
-            elif data.relation.kind in ("binary", "multiclass") and not needs_all_pairs:
+            elif data.relation.is_of_classes and not needs_all_pairs:
                 pairs = "strength"
             else:
                 pairs = "batch"

@@ -1,22 +1,59 @@
-"""Losses of the embedding distances of pairs, given their relations.
-
-A loss is a `torch.nn.Module` that is called with the squared distances and the relations, of the
-same shape, and returns one number. Relations are between 0, for targets that are the same, and 1,
-for the most different ones. The shape is (n_samples, n_samples) for all pairs inside a batch,
-with zeros on the diagonal, or (n_pairs,) for a list of pairs.
-"""
+"""Losses of the embedding distances of pairs, given their relations."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
-__all__ = ["LOSSES", "AlignmentLoss", "ApproxNDCGLoss", "LayeredLoss", "squared_distances"]
+__all__ = [
+    "LOSSES",
+    "AlignmentLoss",
+    "ApproxNDCGLoss",
+    "DeepLoss",
+    "LayeredLoss",
+    "squared_distances",
+]
 
 
-class AlignmentLoss(nn.Module):
+class DeepLoss(BaseEstimator, ABC):
+    """What a loss of a network's distances has to offer.
+
+    A new loss is a subclass that is called with distances and relations, and returns one number
+    that can be differentiated. Its parameters are those of its ``__init__``, which only stores
+    them; a grid search reaches them as ``loss__name``. HRAML takes an instance in place of a
+    name.
+    """
+
+    needs_all_pairs: ClassVar[bool] = False
+    """Whether it compares pairs with each other, and needs all pairs inside a batch."""
+
+    _parameter_constraints: ClassVar[dict] = {}
+
+    @abstractmethod
+    def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the pairs.
+
+        Parameters
+        ----------
+        squared_distances : Tensor of shape (n_samples, n_samples) or (n_pairs,)
+            Of all pairs inside a batch, with zeros on the diagonal, or of a list of pairs.
+        relations : Tensor of the same shape
+            From 0, for targets that are the same, to 1, for the most different ones.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+        """
+
+
+class AlignmentLoss(DeepLoss):
     """Squared distances are to be proportional to the relations.
 
     The mean over the pairs of
@@ -41,12 +78,15 @@ class AlignmentLoss(nn.Module):
     tensor(0.2500)
     """
 
+    _parameter_constraints: ClassVar[dict] = {
+        "largest_distance": [Interval(Real, 0, None, closed="neither")]
+    }
+
     def __init__(self, largest_distance: float = 4.0):
-        super().__init__()
         self.largest_distance = largest_distance
 
-    def forward(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the pairs."""
+    def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the pairs; see `DeepLoss`."""
         n_pairs = squared_distances.numel()
         if squared_distances.ndim == 2:
             n_pairs -= len(squared_distances)
@@ -54,7 +94,7 @@ class AlignmentLoss(nn.Module):
         return residuals.square().sum() / (4 * n_pairs)
 
 
-class ApproxNDCGLoss(nn.Module):
+class ApproxNDCGLoss(DeepLoss):
     """Neighbours are to be ranked by their relations.
 
     Each sample i of a batch is a query for which the others are ranked by their similarity
@@ -89,13 +129,17 @@ class ApproxNDCGLoss(nn.Module):
 
     needs_all_pairs = True
 
+    _parameter_constraints: ClassVar[dict] = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "grade": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature: float = 0.1, grade: float = 4.0):
-        super().__init__()
         self.temperature = temperature
         self.grade = grade
 
-    def forward(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the queries."""
+    def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the queries; see `DeepLoss`."""
         n_samples = len(relations)
         itself = torch.eye(n_samples, dtype=torch.bool, device=relations.device)
         gains = torch.exp2(self.grade * (1 - relations)) - 1
@@ -111,11 +155,11 @@ class ApproxNDCGLoss(nn.Module):
         return torch.where(has_gain, 1 - ratio, 0).mean()
 
 
-#: The losses known by name. A new one is a class above and a line here.
-LOSSES: dict[str, type[nn.Module]] = {
+LOSSES: dict[str, type[DeepLoss]] = {
     "alignment": AlignmentLoss,
     "approx_ndcg": ApproxNDCGLoss,
 }
+"""The losses by name."""
 
 
 class LayeredLoss(nn.Module):
@@ -123,13 +167,13 @@ class LayeredLoss(nn.Module):
 
     Parameters
     ----------
-    loss : torch.nn.Module
+    loss : DeepLoss or torch.nn.Module
         Loss of one layer.
     layer_weights : sequence of float or None, default=None
         Weight of each layer, the embedding last. None: 1 for the embedding, 0 for the others.
     """
 
-    def __init__(self, loss: nn.Module, layer_weights: Sequence[float] | None = None):
+    def __init__(self, loss: Any, layer_weights: Sequence[float] | None = None):
         super().__init__()
         self.loss = loss
         self.layer_weights = layer_weights
@@ -153,10 +197,19 @@ class LayeredLoss(nn.Module):
                 f"network returns, the embedding last; got {len(weights)}."
             )
         return sum(
-            weight * self.loss(squared_distances(layer, is_paired=relations.ndim == 1), relations)
+            weight * self._loss_of(layer, relations)
             for layer, weight in zip(layers, weights, strict=True)
             if weight
         )
+
+    def _loss_of(self, layer, relations):
+        loss = self.loss(squared_distances(layer, is_paired=relations.ndim == 1), relations)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise ValueError(
+                f"loss={self.loss!r} must return one number, a tensor of shape (); got {got}."
+            )
+        return loss
 
 
 def squared_distances(images: Tensor, is_paired: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ from metricalign.pairs.distinct import check_magnitude, sum_duplicates
 from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
 from metricalign.pairs.identical import merge_identical_samples
 from metricalign.pairs.search import middle_of
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
 __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
 
@@ -104,6 +104,14 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         if isinstance(relation, str) and relation == "auto":
             learner.set_params(relation=self.relation)
         return learner
+
+    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
+        """Relation of the samples of positive weight, and targets of all."""
+        known = y
+        if sample_weight is not None and not sample_weight.all():
+            known, y = _without_absent(y, sample_weight, self.relation)
+        relation = resolve_relation(self.relation, known)
+        return relation, relation.encode(y, n_samples)
 
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
@@ -197,11 +205,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """
         images = self._images_to_compare(X)
         n_samples = images.shape[0]
-        targets = self.relation_.encode(in_memory(y))
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
+        targets = self.relation_.encode(in_memory(y), n_samples)
         if is_dask_array(X):
             X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:
@@ -259,19 +263,6 @@ class MetricLearner(EmbeddingLearner):
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, ensure_min_samples=2, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
-
-    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
-        """Relation of the samples of positive weight, and targets of all."""
-        known = y
-        if sample_weight is not None and not sample_weight.all():
-            known, y = _without_absent(y, sample_weight, self.relation)
-        relation = resolve_relation(self.relation, known)
-        targets = relation.encode(y)
-        if targets.shape[0] != n_samples:
-            raise ValueError(
-                f"X and y must have as many samples; got {n_samples} and {targets.shape[0]}."
-            )
-        return relation, targets
 
     def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
         """Samples, relation, targets and weights, for learners that relate all samples."""
@@ -355,10 +346,9 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
     """
     present, n_samples = np.flatnonzero(sample_weight), len(sample_weight)
     if isinstance(relation, str) and relation == "precomputed":
-        y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
-        if len(present) < 2 or y.shape != (n_samples, n_samples):
+        if len(present) < 2 or np.shape(y) != (n_samples, n_samples):
             return y, y
-        return y[present][:, present], y
+        return select_targets(y, present, is_precomputed=True), y
     y = check_targets(y)
     if len(present) < 2 or y.shape[0] != n_samples:
         return y, y

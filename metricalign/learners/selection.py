@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import _safe_indexing, check_random_state, gen_batches
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -27,7 +27,7 @@ from metricalign.learners.iterated import IteratedMetricLearner
 from metricalign.learners.neighborhood import NeighborhoodAlignment
 from metricalign.pairs.identical import merge_identical_samples
 from metricalign.pairs.search import middle_of
-from metricalign.relations import TargetRelation, check_targets
+from metricalign.relations import TargetRelation, check_targets, select_targets
 
 __all__ = ["MetricLearnerCV"]
 
@@ -202,7 +202,7 @@ class MetricLearnerCV(MetricLearner):
         if self.max_samples is not None and len(everyone) > self.max_samples:
             order = check_random_state(self.random_state).permutation(len(everyone))
             compared = everyone[np.sort(order[: self.max_samples])]
-        is_class = relation.kind in ("binary", "multiclass")
+        is_class = relation.is_of_classes
         folds = folds_among(
             compared, X.shape[0], self.cv, y if is_class else None, is_shuffled=True
         )
@@ -318,8 +318,8 @@ class _Data(NamedTuple):
         """Fit a candidate to some of the samples."""
         if candidate == "passthrough":
             return np.eye(self.X.shape[1], dtype=self.X.dtype)
-        y = self.y
-        y = y[rows][:, rows] if self.relation.kind == "precomputed" else _safe_indexing(y, rows)
+        is_precomputed = self.relation.kind == "precomputed"
+        y = select_targets(self.y, rows, is_precomputed=is_precomputed)
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         components = clone(candidate).fit(self.X[rows], y, sample_weight=weight).components_
         return _dense(components)

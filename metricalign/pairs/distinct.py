@@ -11,7 +11,7 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples
 from metricalign.pairs.search import centred
-from metricalign.relations import TargetRelation, check_targets, resolve_relation
+from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
 __all__ = [
     "DistinctSamples",
@@ -76,7 +76,8 @@ def distinct_samples(
     if relation.kind == "precomputed":
         weight = np.ones(n_samples) if sample_weight is None else sample_weight
         rows = np.flatnonzero(weight)
-        return DistinctSamples(rows, weight[rows], relation, targets[rows][:, rows])
+        targets = select_targets(targets, rows, is_precomputed=True)
+        return DistinctSamples(rows, weight[rows], relation, targets)
     rows, weight = merge_identical_samples(X, targets, sample_weight)
     targets = targets[rows]
     if len(rows) < n_samples:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from metricalign.pairs.drawn import AllPairs, RandomPairs
 from metricalign.pairs.nearest import NearestClassPairs, NearestPairs
+from metricalign.relations import CLASSES
 
 __all__ = ["check_pairs", "resolve_pairs"]
 
@@ -17,7 +18,7 @@ _STRATEGIES = {
     "all": AllPairs,
 }
 
-_CLASS_KINDS = ("binary", "multiclass", "class", "zero_one")
+_CLASS_KINDS = (*CLASSES.kinds, "class", "zero_one")
 
 
 def resolve_pairs(pairs: Any, kind: str) -> Any:

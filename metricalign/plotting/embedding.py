@@ -246,7 +246,7 @@ class EmbeddingDisplay:
             before=_principal_components(euclidean_learner(learner).transform(X)),
             after=_principal_components(learner.transform(X)),
             target=target,
-            is_class=learner.relation_.kind in ("binary", "multiclass") and target is not None,
+            is_class=learner.relation_.is_of_classes and target is not None,
             target_name=target_name,
             name=type(learner).__name__ if name is None else name,
         )

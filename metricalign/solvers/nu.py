@@ -150,7 +150,7 @@ class _Search:
         self.problem = problem
         # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
         self.low = None
-        projection = problem.regularizer.project(problem.prior)
+        projection = problem.projected_prior
         distances = problem.distances(projection.matrix)
         # With beta = 0, the largest error is the epsilon from which on nothing is learned.
         errors = problem.targets - distances

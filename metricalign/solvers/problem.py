@@ -181,6 +181,11 @@ class AlignmentProblem:
         """Objective that the rounding of the prior alone may have."""
         return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
 
+    @cached_property
+    def projected_prior(self) -> Projection:
+        """Proximal step at the prior, where most solvers start."""
+        return self.regularizer.project(self.prior)
+
     @property
     def n_passes(self) -> float:
         """Operator applications for this problem."""
@@ -527,7 +532,7 @@ def _check_needs(problem, solver):
     parts = {
         "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
         "projection": (
-            problem.regularizer.project(problem.prior),
+            problem.projected_prior,
             f"the projection of {problem.regularizer!r}",
         ),
     }

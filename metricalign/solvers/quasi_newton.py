@@ -64,7 +64,7 @@ def quasi_newton(
     )
     # Of the size of the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
-    start = problem.regularizer.project(problem.prior)
+    start = problem.projected_prior
     result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))
     intercept, latest, is_finished = 0.0, {}, False
 

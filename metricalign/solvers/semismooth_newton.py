@@ -129,7 +129,9 @@ class _State:
         self.intercept = 0.0
         self.step_size = 0.25
         self.stationary = problem.stationary_matrix(self.center)
-        self.projection = problem.regularizer.project(self.stationary)
+        is_prior = dual_coef is None
+        project = problem.regularizer.project
+        self.projection = problem.projected_prior if is_prior else project(self.stationary)
         self.distances = problem.distances(self.projection.matrix)
         self.update()
 
@@ -158,7 +160,8 @@ class _State:
 
     def loosen(self):
         """Move the center to the dual coefficients and pull less; False where nothing moves."""
-        if self.pull() <= np.finfo(float).eps * abs(self.value):
+        is_at_limit = self.rho <= self.smallest_rho
+        if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
         self.center = self.dual_coef
         self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)

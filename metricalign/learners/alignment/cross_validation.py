@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit
-from metricalign.learners.alignment.base import LinearMetricLearner, check_path
-from metricalign.learners.alignment.methods import RelationAlignment
+from metricalign.learners.alignment.base import check_path
+from metricalign.learners.alignment.methods import GeneralAlignment, RelationAlignment
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
-from metricalign.relations import check_targets
+from metricalign.relations import check_targets, select_targets
 
 __all__ = ["RelationAlignmentCV"]
 
@@ -29,7 +28,7 @@ __all__ = ["RelationAlignmentCV"]
 _TOTAL_WEIGHTS = (0.3, 3000.0)
 
 
-class RelationAlignmentCV(LinearMetricLearner):
+class RelationAlignmentCV(GeneralAlignment):
     """Relation alignment with C chosen by cross-validation.
 
     In every fold one regularisation path gives the metrics for all C (see
@@ -86,15 +85,12 @@ class RelationAlignmentCV(LinearMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **RelationAlignment._parameter_constraints,
+        **GeneralAlignment._parameter_constraints,
         "Cs": [Interval(Integral, 2, None, closed="left"), "array-like"],
         "cv": ["cv_object"],
         "scoring": [callable, None],
         "n_jobs": [Integral, None],
     }
-    for _name in ("C", "warm_start"):
-        del _parameter_constraints[_name]
-    del _name
 
     def __init__(
         self,
@@ -132,12 +128,6 @@ class RelationAlignmentCV(LinearMetricLearner):
         self.max_iter = max_iter
         self.random_state = random_state
         self.verbose = verbose
-
-    _loss = RelationAlignment._loss
-    _regularizer = RelationAlignment._regularizer
-
-    def _weight_of_pair(self, scale):
-        return float(scale)
 
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
@@ -193,32 +183,31 @@ class RelationAlignmentCV(LinearMetricLearner):
             y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
         else:
             y = check_targets(y)
-        is_class = relation.kind in ("binary", "multiclass")
+        is_class = relation.is_of_classes
         folds = folds_among(rows, X.shape[0], self.cv, y if is_class else None)
         if min(len(part) for fold in folds for part in fold) < 2:
             raise ValueError(
                 "A fold has fewer than two samples to fit or to score, without those of weight 0. "
                 "Use fewer folds, or give more samples."
             )
-        self.scores_ = np.transpose(
+        scores = np.transpose(
             Parallel(n_jobs=self.n_jobs)(
                 delayed(_scores)(learner, X, y, sample_weight, Cs, are_totals, self.scoring, fold)
                 for fold in folds
             )
         )
-        if not np.isfinite(self.scores_).all():
-            C, fold = np.argwhere(~np.isfinite(self.scores_))[0]
+        if not np.isfinite(scores).all():
+            C, fold = np.argwhere(~np.isfinite(scores))[0]
             raise ValueError(
-                f"scoring returned {self.scores_[C, fold]} in fold {fold + 1} (number {C + 1} of "
+                f"scoring returned {scores[C, fold]} in fold {fold + 1} (number {C + 1} of "
                 "Cs); it must return finite numbers."
             )
-        mean = self.scores_.mean(axis=1)
+        mean = scores.mean(axis=1)
         # Of equals the smallest, which is the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
-        problem = self._problem(X, y, sample_weight)
-        self.Cs_ = self._weights_of_pair(Cs, are_totals)
-        problem = self._reweighted(problem, float(self.Cs_[best]))
-        return self._fit_problem(problem, None, X, y)
+        preparation = self._prepare(X, y, sample_weight)
+        self.scores_, self.Cs_ = scores, self._weights_of_pair(preparation, Cs, are_totals)
+        return self._fit_prepared(preparation, float(self.Cs_[best]), None, X, y)
 
 
 def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
@@ -233,6 +222,5 @@ def _scores(learner, X, y, sample_weight, Cs, are_totals, scoring, fold):
 
 
 def _targets_of(learner, y, rows):
-    if learner.relation == "precomputed":
-        return y[rows][:, rows]
-    return _safe_indexing(y, rows)
+    is_precomputed = isinstance(learner.relation, str) and learner.relation == "precomputed"
+    return select_targets(y, rows, is_precomputed=is_precomputed)

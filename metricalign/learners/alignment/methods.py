@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.alignment.base import CONSTRAINTS, LinearMetricLearner
 from metricalign.losses import (
     LOSSES,
     EpsilonInsensitive,
@@ -46,7 +46,33 @@ __all__ = [
 ]
 
 
-class RelationAlignment(LinearMetricLearner):
+def _only(*names: str) -> dict[str, list[Any]]:
+    """What these parameters may be."""
+    return {name: CONSTRAINTS[name] for name in names}
+
+
+class GeneralAlignment(LinearMetricLearner):
+    """Relation alignment with any loss and any regularizer, each by name or by object."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **LinearMetricLearner._parameter_constraints,
+        **_only("fit_intercept", "prior", "solver"),
+        "loss": [StrOptions(set(LOSSES)), Loss],
+        "regularizer": [StrOptions(set(REGULARIZERS)), Regularizer],
+    }
+
+    loss: str | Loss
+    regularizer: str | Regularizer
+
+    def _loss(self):
+        return LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
+
+    def _regularizer(self):
+        regularizer = self.regularizer
+        return REGULARIZERS[regularizer]() if isinstance(regularizer, str) else regularizer
+
+
+class RelationAlignment(GeneralAlignment):
     """Mahalanobis distance aligned with the relations of the targets: the general method.
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
@@ -168,9 +194,8 @@ class RelationAlignment(LinearMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **LinearMetricLearner._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES)), Loss],
-        "regularizer": [StrOptions(set(REGULARIZERS)), Regularizer],
+        **GeneralAlignment._parameter_constraints,
+        **_only("C", "warm_start"),
     }
 
     def __init__(
@@ -206,16 +231,6 @@ class RelationAlignment(LinearMetricLearner):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _loss(self):
-        return LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
-
-    def _regularizer(self):
-        return (
-            REGULARIZERS[self.regularizer]()
-            if isinstance(self.regularizer, str)
-            else self.regularizer
-        )
-
 
 class _SVRMetricLearner(LinearMetricLearner):
     """What the methods of support vector regression have in common."""
@@ -223,8 +238,8 @@ class _SVRMetricLearner(LinearMetricLearner):
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
         **EpsilonInsensitive._parameter_constraints,
+        **_only("C", "fit_intercept", "solver", "warm_start"),
     }
-    del _parameter_constraints["prior"]
 
     def __init__(
         self,
@@ -258,8 +273,8 @@ class _SVRMetricLearner(LinearMetricLearner):
     def _loss(self):
         return EpsilonInsensitive(self.epsilon)
 
-    def _fitted(self, problem, result):
-        fitted = super()._fitted(problem, result)
+    def _fitted(self, preparation, C, problem, result):
+        fitted = super()._fitted(preparation, C, problem, result)
         return fitted | {f"{name}_": value for name, value in fitted["loss_"].get_params().items()}
 
 
@@ -367,10 +382,10 @@ class RAMLSVR(_SVRMetricLearner):
     def _regularizer(self):
         return Symmetric()
 
-    def _make_problem(self, **parts):
+    def _problem(self, preparation, C):
         if self.nu is None:
-            return super()._make_problem(**parts)
-        return NuAlignmentProblem(**parts, nu=self.nu)
+            return super()._problem(preparation, C)
+        return preparation.problem(C, self.fit_intercept, NuAlignmentProblem, nu=self.nu)
 
     def _solver(self):
         solver = super()._solver()
@@ -446,11 +461,9 @@ class RAMLKRR(LinearMetricLearner):
 
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
+        **_only("C"),
         "penalty": [StrOptions({"metric", "coefficients"})],
     }
-    for _name in ("fit_intercept", "prior", "solver", "warm_start"):
-        del _parameter_constraints[_name]
-    del _name
 
     def __init__(
         self,
@@ -481,14 +494,14 @@ class RAMLKRR(LinearMetricLearner):
     def _regularizer(self):
         return Symmetric()
 
-    def _weight_of_pair(self, scale):
-        scale = float(scale)
-        return super()._weight_of_pair(scale * scale if self.penalty == "coefficients" else scale)
+    def _scale(self, preparation):
+        scale = super()._scale(preparation)
+        return scale**2 if self.penalty == "coefficients" else scale
 
-    def _make_problem(self, **parts):
+    def _problem(self, preparation, C):
         if self.penalty == "metric":
-            return super()._make_problem(**parts)
-        return CoefficientRidgeProblem(**parts, C=self.C_)
+            return super()._problem(preparation, C)
+        return preparation.problem(C, False, CoefficientRidgeProblem, C=C)
 
     def _solver(self):
         return newton if self.penalty == "metric" else coefficient_ridge
@@ -498,7 +511,7 @@ class RAMLKRR(LinearMetricLearner):
             return super()._metric_error_bound(problem, result)
         # The objective grows with 1/2 sum_p (a_p - a*_p)^2 / w_p, and norm(M) is at most norm(a)
         # times the root of the trace of K.
-        largest_weight = problem.weights.max() / self.C_
+        largest_weight = problem.weights.max() / problem.C
         trace = np.sum(problem.operator.squared_lengths.astype(np.float64) ** 2)
         return float(np.sqrt(2 * result.gap * largest_weight * trace))
 
@@ -730,7 +743,7 @@ class PSDSVR(_SVRMetricLearner):
     _parameter_constraints: ClassVar[dict] = {
         **_SVRMetricLearner._parameter_constraints,
         "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive", "squared"})],
-        "prior": LinearMetricLearner._parameter_constraints["prior"],
+        **_only("prior"),
     }
 
     def __init__(
@@ -806,8 +819,10 @@ class _HingeMetricLearner(LinearMetricLearner):
         self.random_state = random_state
         self.verbose = verbose
 
-    _parameter_constraints: ClassVar[dict] = {**LinearMetricLearner._parameter_constraints}
-    del _parameter_constraints["prior"]
+    _parameter_constraints: ClassVar[dict] = {
+        **LinearMetricLearner._parameter_constraints,
+        **_only("C", "fit_intercept", "solver", "warm_start"),
+    }
 
     def _loss(self):
         return Hinge()

@@ -10,6 +10,13 @@ from metricalign.learners.neighborhood.losses import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
     KernelRegression,
+    NeighborhoodLoss,
 )
 
-__all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "NeighborhoodAlignment"]
+__all__ = [
+    "NEIGHBORHOOD_LOSSES",
+    "ExpectedRelation",
+    "KernelRegression",
+    "NeighborhoodAlignment",
+    "NeighborhoodLoss",
+]

@@ -19,7 +19,7 @@ from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.neighborhood.candidates import AllSamples, Neighborhoods, NeighborLists
-from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES
+from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
 from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
 
@@ -52,10 +52,12 @@ class NeighborhoodAlignment(MetricLearner):
 
     Parameters
     ----------
-    loss : {"expected_relation", "kernel_regression"}, default="expected_relation"
+    loss : {"expected_relation", "kernel_regression"} or NeighborhoodLoss, \
+            default="expected_relation"
         What a random neighbour costs. With classes the first is the objective of
         `sklearn.neighbors.NeighborhoodComponentsAnalysis`, the second is that of metric learning
-        for kernel regression (MLKR).
+        for kernel regression (MLKR). One of your own is a
+        `metricalign.learners.neighborhood.NeighborhoodLoss`.
     alpha : float, default=0.1
         Weight of the penalty on L; does not depend on the units of X and y. From 0.01, for many
         samples, to 1 or 3, for few.
@@ -129,7 +131,7 @@ class NeighborhoodAlignment(MetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "loss": [StrOptions(set(NEIGHBORHOOD_LOSSES)), callable],
+        "loss": [StrOptions(set(NEIGHBORHOOD_LOSSES)), NeighborhoodLoss],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
@@ -145,7 +147,7 @@ class NeighborhoodAlignment(MetricLearner):
 
     def __init__(
         self,
-        loss: Any = "expected_relation",
+        loss: str | NeighborhoodLoss = "expected_relation",
         *,
         alpha: float = 0.1,
         shrinkage: float = 1.0,
@@ -199,6 +201,8 @@ class NeighborhoodAlignment(MetricLearner):
         ConvergenceWarning
             If `max_iter` was reached.
         """
+        loss = NEIGHBORHOOD_LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
+        loss._validate_params()
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         if len(samples.rows) < 3:
@@ -209,9 +213,7 @@ class NeighborhoodAlignment(MetricLearner):
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = samples.weight / samples.weight.max()
         coordinates, basis, inverse = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
-        loss = NEIGHBORHOOD_LOSSES.get(self.loss, self.loss)(
-            samples.relation, samples.targets, weight
-        )
+        loss = loss.for_samples(samples.relation, samples.targets, weight)
         refined = None
         if self.refine is not None:
             refined = self._with_relation(self.refine)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from copy import copy
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator
 
+from metricalign.learners.coordinates import target_vectors
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
 from metricalign.relations import TargetRelation
@@ -18,29 +22,44 @@ __all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "Neigh
 _PAIRS_FOR_SCALE = 100_000
 
 
-class NeighborhoodLoss:
-    """Base of the losses of neighbour probabilities.
+class NeighborhoodLoss(BaseEstimator, ABC):
+    """What a loss of random neighbours has to offer.
 
-    A loss is made for the targets of the samples, and then called with probabilities
-    p_ij of sample j as the neighbour of sample i.
-
-    Parameters
-    ----------
-    relation : TargetRelation
-        The relation of the targets.
-    targets : ndarray or csr_array
-        Targets as encoded by the relation.
-    weight : ndarray of shape (n_samples,)
-        Weights of the samples.
+    A new loss is a subclass with `for_samples` and `value_and_derivative`. Its parameters are
+    those of its ``__init__``, which only stores them; a grid search reaches them as
+    ``loss__name``. NeighborhoodAlignment takes an instance in place of a name.
     """
 
-    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
-        raise NotImplementedError
+    _parameter_constraints: ClassVar[dict] = {}
 
-    def __call__(
+    @abstractmethod
+    def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
+        """Copy of this loss that knows the targets of the samples; the loss stays as it is.
+
+        Parameters
+        ----------
+        relation : TargetRelation
+            The relation of the targets.
+        targets : {ndarray, csr_array} of shape (n_samples, ...)
+            Targets as encoded by the relation.
+        weight : ndarray of shape (n_samples,)
+            Positive weights of the samples, of which the largest is 1.
+
+        Returns
+        -------
+        loss : NeighborhoodLoss
+
+        Raises
+        ------
+        ValueError
+            If the loss is not defined for these targets.
+        """
+
+    @abstractmethod
+    def value_and_derivative(
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
-        """Loss of each sample, and its derivative.
+        """Loss of each sample, and its derivative in the probabilities.
 
         Parameters
         ----------
@@ -57,7 +76,6 @@ class NeighborhoodLoss:
         derivative : ndarray of shape (n_samples, n_neighbors)
             Of the loss of sample i with respect to p_ij.
         """
-        raise NotImplementedError
 
 
 class ExpectedRelation(NeighborhoodLoss):
@@ -72,28 +90,36 @@ class ExpectedRelation(NeighborhoodLoss):
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
     """
 
-    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
+    _relations: tuple[Neighborhoods, NDArray] | None
+
+    def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
+        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         rows = np.arange(targets.shape[0], dtype=np.float64)[:, None]
         pairs = RandomPairs(_PAIRS_FOR_SCALE).select(rows, None, random_state=0).indices
         values = relation(targets, pairs)
-        self.smallest = float(values.min())
+        smallest = float(values.min())
         n_samples = targets.shape[0]
         if len(pairs) < n_samples * (n_samples - 1) // 2 and relation.kind != "precomputed":
             # Of many small classes random pairs may hold none of the same.
             itself = np.column_stack([pairs[:, 0], pairs[:, 0]])
-            self.smallest = min(self.smallest, float(relation(targets, itself).min()))
+            smallest = min(smallest, float(relation(targets, itself).min()))
         mean = float(np.average(values, weights=weight[pairs].prod(axis=1)))
-        self.scale = mean - self.smallest
-        if not self.scale > 1e-12 * np.abs(values).max():
+        scale = mean - smallest
+        if not scale > 1e-12 * np.abs(values).max():
             raise ValueError(
                 "All relations are equal, so no neighbour is better than another, and no metric "
                 "can be learned from them. Check y and relation."
             )
-        self._relation, self._targets = relation, targets
-        self._relations: tuple[Neighborhoods, NDArray] | None = None
+        loss = copy(self)
+        loss._relation, loss._targets = relation, targets
+        loss._smallest, loss._scale = smallest, scale
+        loss._relations = None
+        return loss
 
-    def __call__(self, probabilities, neighborhoods):
-        """Loss of each sample, and its derivative; see `NeighborhoodLoss`."""
+    def value_and_derivative(
+        self, probabilities: NDArray, neighborhoods: Neighborhoods
+    ) -> tuple[NDArray, NDArray]:
+        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         relations = self._relations_of(neighborhoods, probabilities.dtype)
         return np.einsum("ij,ij->i", probabilities, relations), relations
 
@@ -101,7 +127,7 @@ class ExpectedRelation(NeighborhoodLoss):
         # Neighbours change rarely, probabilities in every step.
         if self._relations is None or self._relations[0] is not neighborhoods:
             values = neighborhoods.relations(self._relation, self._targets)
-            values = ((values - self.smallest) / self.scale).astype(dtype)
+            values = ((values - self._smallest) / self._scale).astype(dtype)
             self._relations = neighborhoods, values
         return self._relations[1]
 
@@ -117,34 +143,35 @@ class KernelRegression(NeighborhoodLoss):
     Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
     """
 
-    def __init__(self, relation: TargetRelation, targets: Any, weight: NDArray):
+    def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
+        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         if relation.kind == "precomputed":
             raise ValueError(
                 "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
                 "Use loss='expected_relation'."
             )
-        if sparse.issparse(targets):
-            targets = targets.toarray()
-        elif relation.kind in ("binary", "multiclass"):
-            targets = np.asarray(targets).reshape(len(weight))
-            targets = targets[:, None] == np.unique(targets)
-        targets = np.asarray(targets, dtype=np.float64).reshape(len(weight), -1)
+        vectors: Any = target_vectors(relation, targets)
+        targets = vectors.toarray() if sparse.issparse(vectors) else vectors
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:
             raise ValueError("All targets are equal, so no metric can be learned from them.")
-        self.targets = targets / np.sqrt(variance)
+        loss = copy(self)
+        loss._targets = targets / np.sqrt(variance)
+        return loss
 
-    def __call__(self, probabilities, neighborhoods):
-        """Loss of each sample, and its derivative; see `NeighborhoodLoss`."""
-        targets = self.targets.astype(probabilities.dtype, copy=False)
+    def value_and_derivative(
+        self, probabilities: NDArray, neighborhoods: Neighborhoods
+    ) -> tuple[NDArray, NDArray]:
+        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
+        targets = self._targets.astype(probabilities.dtype, copy=False)
         residuals = neighborhoods.average(probabilities, targets) - targets
         losses = np.einsum("ij,ij->i", residuals, residuals)
         return losses, 2 * neighborhoods.products(residuals, targets)
 
 
-#: Losses by name. A new one is a class above and a line here.
-NEIGHBORHOOD_LOSSES = {
+NEIGHBORHOOD_LOSSES: dict[str, type[NeighborhoodLoss]] = {
     "expected_relation": ExpectedRelation,
     "kernel_regression": KernelRegression,
 }
+"""The losses by name."""

@@ -26,7 +26,7 @@ class NeighborhoodObjective:
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples.
     loss : NeighborhoodLoss
-        Loss of the probabilities of neighbours.
+        Loss of the probabilities of neighbours, made for the targets of these samples.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     alpha : float
@@ -66,7 +66,7 @@ class NeighborhoodObjective:
         values = []
         for squared in (factors**2).tolist():
             probabilities = self.probabilities(squared * squared_distances)
-            losses, _ = self.loss(probabilities, self.neighborhoods)
+            losses, _ = self.loss.value_and_derivative(probabilities, self.neighborhoods)
             values.append(float(self.share @ losses) + squared * penalty)
         return values
 
@@ -74,7 +74,7 @@ class NeighborhoodObjective:
         """Objective at a linear map, and its gradient of the same shape."""
         images = self.images(components)
         probabilities = self.probabilities(self.neighborhoods.squared_distances(images))
-        losses, derivative = self.loss(probabilities, self.neighborhoods)
+        losses, derivative = self.loss.value_and_derivative(probabilities, self.neighborhoods)
         mean = np.einsum("ij,ij->i", probabilities, derivative)
         # Minus the derivative with respect to the squared distances.
         weights = derivative - mean[:, None]

@@ -1,0 +1,336 @@
+"""From samples and targets to the parts of a problem: pairs, relations, units, and the scale of C.
+
+samples, targets, parameters  ->  Preparation  ->  AlignmentProblem  ->  SolverResult
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+from sklearn.utils import check_array, check_random_state
+
+from metricalign._memory import machine_memory
+from metricalign.losses import Loss
+from metricalign.operators import DistributedPairOperator, PairOperator
+from metricalign.pairs import check_pairs, resolve_pairs
+from metricalign.pairs.distinct import distinct_samples
+from metricalign.pairs.distributed import DistributedSamples
+from metricalign.regularizers import Regularizer
+from metricalign.relations import PrecomputedRelation, TargetRelation
+from metricalign.solvers import AlignmentProblem
+
+__all__ = ["Preparation", "prepare"]
+
+# C summed over the pairs, in units in which the mean squared difference of the features of a
+# pair is 1: benchmarks/quality/defaults.py shows what else does.
+_TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
+
+# Matrices that are alive at once, as tracemalloc measured it: while a problem is solved, with the
+# components, and with a prior.
+_MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
+# In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
+_ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What is known before C is: everything of a problem but the weight of a pair.
+
+    Attributes
+    ----------
+    operator : PairOperator
+        The samples and their pairs, in the span of the samples if there is a `basis`.
+    relation : TargetRelation
+        Relation of the targets.
+    pairs : ndarray of shape (n_pairs, 2)
+        Pairs as rows of the X that was given.
+    weights : ndarray of shape (n_pairs,)
+        Positive weights of the pairs, without C.
+    relations : ndarray of shape (n_pairs,)
+        Relations t_p.
+    loss : Loss
+        Loss, all its parameters numbers.
+    regularizer : Regularizer
+        Which M are allowed, and at what price.
+    prior : ndarray or None
+        M0, as the operator has its matrices.
+    basis : ndarray of shape (n_features, n_dimensions) or None
+        Orthonormal columns in whose coordinates the operator has the samples.
+    scale : float
+        The C of ``C="scale"``.
+    """
+
+    operator: Any
+    relation: TargetRelation
+    pairs: NDArray
+    weights: NDArray
+    relations: NDArray
+    loss: Loss
+    regularizer: Regularizer
+    prior: NDArray | None
+    basis: NDArray | None
+    scale: float
+
+    @property
+    def total_weight(self) -> float:
+        """C summed over the pairs, scale-free, that `scale` stands for."""
+        return _total_weight(self.relation)
+
+    def problem(
+        self,
+        C: float,
+        fit_intercept: bool,
+        problem_class: type[AlignmentProblem] = AlignmentProblem,
+        /,
+        **parameters: Any,
+    ) -> AlignmentProblem:
+        """The problem for one C.
+
+        Parameters
+        ----------
+        C : float
+            Weight of one pair.
+        fit_intercept : bool
+            Whether b is free.
+        problem_class : type, default=AlignmentProblem
+            Kind of problem.
+        **parameters
+            What this kind has beyond the others.
+
+        Returns
+        -------
+        problem : AlignmentProblem
+
+        Raises
+        ------
+        ValueError
+            If the weights leave the range of numbers.
+        """
+        if not 1e-200 < C * self.weights.sum() < 1e200:
+            raise ValueError(
+                f"C={C:.1e} and weights of the pairs with sum {self.weights.sum():.1e} lead to "
+                "numbers beyond the range of float64. Scale X, for example with StandardScaler, "
+                "the relations, or sample_weight."
+            )
+        return problem_class(
+            operator=self.operator,
+            relations=self.relations,
+            weights=C * self.weights,
+            loss=self.loss,
+            regularizer=self.regularizer,
+            fit_intercept=fit_intercept,
+            prior=self.prior,
+            basis=self.basis,
+            **parameters,
+        )
+
+
+def prepare(
+    X: Any,
+    y: Any,
+    relation: TargetRelation,
+    targets: Any,
+    sample_weight: NDArray | None,
+    *,
+    given_relation: Any,
+    pairs: Any,
+    loss: Loss,
+    regularizer: Regularizer,
+    prior: Any,
+    random_state: Any,
+) -> Preparation:
+    """Choose the pairs, and put together all that does not depend on C.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array, DistributedSamples} of shape (n_samples, n_features)
+        Samples.
+    y : array-like
+        Their targets as they were given.
+    relation : TargetRelation
+        How different two targets are.
+    targets : array-like
+        The targets as the relation encodes them.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights.
+    given_relation, pairs, prior, random_state
+        Parameters of the estimator; see `RelationAlignment`.
+    loss : Loss
+        Loss, as it was given.
+    regularizer : Regularizer
+        Which M are allowed, and at what price.
+
+    Returns
+    -------
+    preparation : Preparation
+
+    Raises
+    ------
+    ValueError
+        If no pair is left, all are of identical samples, or numbers leave their range.
+    MemoryError
+        If the matrices do not fit into this machine.
+    """
+    n_samples, n_features = X.shape
+    is_distributed = isinstance(X, DistributedSamples)
+    may_use_span = not is_distributed and _keeps_span(regularizer, prior)
+    if not regularizer.is_diagonal:
+        _check_memory(X, may_use_span and n_samples < n_features, prior is not None)
+    prior_matrix = _check_prior(prior, n_features, regularizer.is_diagonal)
+    if (indices := _given_pairs(pairs, relation, targets, n_samples)) is not None:
+        rows, weights = np.arange(n_samples), np.ones(len(indices))
+        if sample_weight is not None:
+            weights = sample_weight[indices].prod(axis=1)
+    else:
+        samples = distinct_samples(X, y, relation, targets, sample_weight, given_relation)
+        rows, weight, relation, targets = samples
+        indices, weights = resolve_pairs(pairs, relation.kind).select(
+            X[rows],
+            None if relation.kind == "precomputed" else targets,
+            weight,
+            check_random_state(random_state),
+        )
+    relations = relation(targets, indices)
+    # A weight of zero is absence.
+    indices, relations, weights = (kept[weights > 0] for kept in (indices, relations, weights))
+    if len(indices) == 0:
+        raise ValueError("No pair is left: every pair has a sample of weight 0.")
+    X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
+    operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
+    operator = operator_class(X, indices, is_diagonal=regularizer.is_diagonal)
+    mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
+    if mean_squared_length == 0:
+        raise ValueError(
+            "The two samples of every pair are identical in X, or so near that their squared "
+            f"difference is zero in {X.dtype}, so no distance can be learned from them. Check "
+            "X and pairs, or scale X."
+        )
+    spread = _spread(relations, weights)
+    _check_scale(mean_squared_length, spread, X.dtype)
+    loss = loss.resolved(spread)
+    scale = _total_weight(relation) / (weights.sum() * mean_squared_length**2)
+    scale *= max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
+    basis, in_features = None, operator
+    if may_use_span and len(rows) < n_features:
+        coordinates, basis = _in_span(X)
+        operator = PairOperator(coordinates, indices, dtype=X.dtype)
+    if isinstance(prior, str):
+        # Of the samples as they were given.
+        lengths = in_features.astype(np.float64).squared_lengths
+        size = spread / float(np.average(lengths, weights=weights))
+        diagonal = np.full(operator.n_features, size)
+        prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
+    return Preparation(
+        operator=operator,
+        relation=relation,
+        pairs=rows[indices],
+        weights=weights,
+        relations=relations,
+        loss=loss,
+        regularizer=regularizer,
+        prior=prior_matrix,
+        basis=basis,
+        scale=float(scale),
+    )
+
+
+def _given_pairs(pairs, relation, targets, n_samples):
+    """Pairs that are not to be chosen: an array of them, or the stored relations."""
+    if not isinstance(pairs, str) and not hasattr(pairs, "select"):
+        return check_pairs(pairs, n_samples)
+    if isinstance(relation, PrecomputedRelation) and isinstance(pairs, str) and pairs == "auto":
+        return relation.stored_pairs(targets)
+    return None
+
+
+def _total_weight(relation) -> float:
+    is_number = relation.kind in ("continuous", "multioutput")
+    return _TOTAL_WEIGHT_OF_NUMBERS if is_number else _TOTAL_WEIGHT
+
+
+def _keeps_span(regularizer, prior) -> bool:
+    """Whether the optimum is in the span of the samples but for a multiple of the identity."""
+    if prior is None:
+        return regularizer.keeps_span
+    return isinstance(prior, str) and regularizer.keeps_span_of_identity
+
+
+def _check_prior(prior, n_features, is_diagonal):
+    """The matrix that was given as prior, or None."""
+    if prior is None or isinstance(prior, str):
+        return None
+    if np.shape(prior) != (n_features, n_features):
+        raise ValueError(
+            f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
+            f"{n_features}); got shape {np.shape(prior)}."
+        )
+    prior = check_array(prior, dtype=np.float64, input_name="prior")
+    if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
+        raise ValueError("prior must be symmetric, but it differs from its transpose.")
+    if not is_diagonal:
+        return (prior + prior.T) / 2
+    if np.any(prior != np.diag(np.diag(prior))):
+        raise ValueError("prior must be diagonal, as the metric is; it has other entries.")
+    return np.diag(prior).copy()
+
+
+def _in_span(X) -> tuple[NDArray, NDArray]:
+    """Coordinates of fewer samples than features in the span of their differences, its basis.
+
+    Both in double precision: what is certified must be of the samples as they were given.
+    """
+    X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
+    basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
+    # Identical samples stay identical, whatever the rounding.
+    _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    return np.ascontiguousarray(coordinates.T[first[inverse]]), basis
+
+
+def _check_memory(X, is_in_span, has_prior) -> None:
+    """Refuse arrays that this machine has no room for, before any is made."""
+    n_samples, n_features = X.shape
+    if is_in_span:
+        n_entries = _MATRICES_OF_A_SOLVE * n_samples**2
+        n_entries += _ARRAYS_OF_A_SPAN * n_samples * n_features
+        n_entries += _MATRICES_BESIDE_A_SPAN * n_features**2 if has_prior else 0
+    else:
+        n_matrices = _MATRICES_OF_A_PRIOR if has_prior else _MATRICES_OF_A_METRIC
+        n_entries = (_MATRICES_OF_A_SOLVE + n_matrices) * n_features**2
+    needed = n_entries * X.dtype.itemsize
+    available = machine_memory()
+    if needed > available:
+        raise MemoryError(
+            f"X has {n_samples:,} samples of {n_features:,} features, and the matrices of a fit "
+            f"need about {needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. "
+            "Reduce the features first, with TruncatedSVD, which takes sparse X, or PCA; or learn "
+            "a weight for each, with RelationAlignment(regularizer='diagonal', prior='identity')."
+        )
+
+
+def _check_scale(mean_squared_length, spread, dtype) -> None:
+    """Refuse units in which the squares of M or of C leave the range of numbers."""
+    limit = min(float(np.finfo(dtype).max) ** 0.4, 1e70)
+    sizes = (mean_squared_length, spread / mean_squared_length if spread else 1.0)
+    if not all(1 / limit < size < limit for size in sizes):
+        raise ValueError(
+            f"The mean squared difference of the samples of a pair, {mean_squared_length:.1e}, and "
+            f"the spread of the relations, {spread:.1e}, lead to numbers beyond the range of "
+            f"{dtype}. Scale X, for example with StandardScaler, and the relations."
+        )
+
+
+def _spread(relations, weights) -> float:
+    """Weighted standard deviation of the relations, or their size where they are all equal."""
+    size = float(np.abs(relations).max())
+    # Numbers from 0 to 1, so that no square overflows or underflows and no offset takes digits.
+    smallest = relations.min()
+    width = float(relations.max() - smallest)
+    if width <= 1e-14 * size:
+        return size
+    relations = (relations - smallest) / width
+    mean = np.average(relations, weights=weights)
+    return float(width * np.sqrt(np.average((relations - mean) ** 2, weights=weights)))
