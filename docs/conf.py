@@ -91,6 +91,8 @@ SECTIONS = {  # others follow, under their own names
     "cross_validation": "Cross-validation",
     "neighborhood": "Neighbourhood methods",
     "discriminant": "Discriminant analysis",
+    "gradient": "Gradients of a regression",
+    "features": "Features that bend",
     "iteration": "Rounds of pairs",
     "selection": "The best of many metrics",
     "pair_classification": "Pair classification",
@@ -111,6 +113,7 @@ SECTIONS = {  # others follow, under their own names
     "base": "Base classes",
     "linear_base": "Base of the linear estimators",
     "samples": "Distinct samples",
+    "coordinates": "Targets as coordinates",
 }
 TABLE = """\
 .. currentmodule:: metricalign

@@ -75,6 +75,7 @@ __all__ = [
     "PrecomputedRelation",
     "Relation",
     "TargetRelation",
+    "is_automatic",
     "register_relation",
     "resolve_relation",
 ]
@@ -687,6 +688,21 @@ class PrecomputedRelation(TargetRelation):
                 "stored. Store a relation of zero as an explicit zero."
             )
         return targets.data[place]
+
+
+def is_automatic(relation: TargetRelation) -> bool:
+    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+
+    Returns
+    -------
+    is_automatic : bool
+    """
+    return relation.function is None and relation.name == _AUTOMATIC.get(relation.kind)
 
 
 def resolve_relation(

@@ -25,6 +25,7 @@ from metricalign import (
     RAMLNCSVR,
     RAMLSVR,
     DiscriminantAlignment,
+    GradientAlignment,
     IteratedMetricLearner,
     NeighborhoodAlignment,
     RelationAlignment,
@@ -210,6 +211,7 @@ def test_integers_are_fitted_as_float64():
         RelationAlignmentCV(Cs=2, cv=2),
         NeighborhoodAlignment(),
         DiscriminantAlignment(),
+        GradientAlignment(),
     ],
     ids=repr,
 )

@@ -124,11 +124,13 @@ def test_value_and_conjugate_that_do_not_belong_together_are_found_out():
 
 def test_cone_without_derivative_says_which_solver_can_use_it():
     class Diagonal(Regularizer):
-        def project(self, matrix):
+        is_constraint = True
+
+        def project(self, matrix, step=1.0):
             return Projection(np.diag(np.diag(matrix)))
 
     X, y = standardised(load_iris)
-    with pytest.raises(NotImplementedError, match="solver='projected_gradient'"):
+    with pytest.raises(ValueError, match=r"the method derivative .*solver='projected_gradient'"):
         RelationAlignment(regularizer=Diagonal()).fit(X, y)
     learner = RelationAlignment(regularizer=Diagonal(), solver="projected_gradient", C=0.01).fit(
         X, y
@@ -374,7 +376,7 @@ def test_bound_of_ridge_on_coefficients_is_not_void():
     X, y = standardised(load_breast_cancer)
     pairs = RandomPairs(3000).select(X, y, random_state=0).indices
     options = {"penalty": "coefficients", "pairs": pairs, "C": 1.0}
-    best = RAMLKRR(**options, tol=1e-13, max_iter=10_000).fit(X, y)
+    best = RAMLKRR(**options, tol=1e-12, max_iter=10_000).fit(X, y)
     for tol in (1e-1, 1e-3, 1e-6):
         learner = RAMLKRR(**options, tol=tol).fit(X, y)
         assert np.linalg.norm(learner.matrix_ - best.matrix_) <= distance_matrix(learner, best)[1]
@@ -589,7 +591,7 @@ def test_certificate_of_single_precision_is_true(learner):
     X, y = standardised(load_diabetes if is_nu else load_wine, 60)
     X = X.astype(np.float32)
     single = clone(learner).set_params(tol=1e-9, max_iter=200).fit(X, y)
-    double = clone(learner).set_params(tol=1e-12, C=single.C_).fit(X.astype(np.float64), y)
+    double = clone(learner).set_params(tol=1e-10, C=single.C_).fit(X.astype(np.float64), y)
     difference = np.linalg.norm(dense(single.matrix_) - dense(double.matrix_))
     assert difference <= single.metric_error_bound_ + double.metric_error_bound_
     # Centring X in single precision moves the problem itself by this much.

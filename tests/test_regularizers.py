@@ -83,7 +83,9 @@ def pair_operator(Z, dtype=np.float64, **options):
 def make_regularizer(name, n_features, dtype=np.float64):
     """Cone of the problem that the two functions above describe."""
     operator = pair_operator(differences_of(n_features), dtype, is_diagonal=name in DIAGONAL)
-    return REGULARIZERS[name]().bound(operator, stored(name, prior_of(n_features).astype(dtype)))
+    return REGULARIZERS[name]().for_problem(
+        operator, stored(name, prior_of(n_features).astype(dtype))
+    )
 
 
 def apex_of(name, n_features):
@@ -144,7 +146,9 @@ def test_projection_is_the_nearest_matrix_by_cvxpy(name, S):
 def test_cvxpy_constraints_are_the_cone(name, S):
     regularizer, S = make_regularizer(name, len(S)), stored(name, S)
     assert_allclose(
-        cvxpy_projection(S, regularizer.constraints), regularizer.project(S).matrix, atol=1e-5
+        cvxpy_projection(S, lambda matrix: regularizer.expression(matrix)[1]),
+        regularizer.project(S).matrix,
+        atol=1e-5,
     )
 
 
@@ -240,8 +244,8 @@ def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
 
 def test_another_projection_has_to_claim_the_span_itself():
     class Bounded(PositiveSemidefinite):
-        def project(self, matrix):
-            return super().project(np.minimum(matrix, 1))
+        def project(self, matrix, step=1.0):
+            return super().project(np.minimum(matrix, 1), step)
 
     class Renamed(PositiveSemidefinite):
         pass
@@ -318,20 +322,21 @@ def test_derivative_at_the_apex_lets_a_metric_grow(name):
 
 @each_regularizer
 def test_float32_stays_float32(name):
+    # A sum of pairs is found in double precision.
+    precision = np.float64 if name == "pair_matrices" else np.float32
     S, D = stored(name, symmetric(5, 0)), stored(name, symmetric(5, 1))
     Z = np.random.default_rng(3).normal(size=(7, 5))
     double = make_regularizer(name, 5).project(S)
     projection = make_regularizer(name, 5, np.float32).project(S.astype(np.float32))
     single = Z.astype(np.float32)
     changed = projection.derivative(D.astype(np.float32))
-    assert projection.matrix.dtype == changed.dtype == np.float32
+    assert projection.matrix.dtype == changed.dtype == precision
     assert_allclose(projection.matrix, double.matrix, atol=1e-4)
     assert_allclose(changed, double.derivative(D), atol=1e-3)
     assert_allclose(projection.gram(single), double.gram(Z), atol=1e-3)
     # The upper bound of an inexact projection may be wider in single precision.
     assert conjugate(projection, S) == pytest.approx(conjugate(double, S), rel=1e-4)
-    if name != "pair_matrices":  # which solves with a factor in double precision
-        assert projection.gram(single).dtype == projection.products(single).dtype == np.float32
+    assert projection.gram(single).dtype == projection.products(single).dtype == precision
 
 
 @each_regularizer
@@ -353,8 +358,8 @@ def test_input_is_read_only(name):
 def test_scale_of_the_matrix_does_not_matter(name, scale):
     S, operator = stored(name, symmetric(4, 0)), pair_operator(differences_of(4))
     prior = stored(name, apex_of(name, 4))
-    expected = REGULARIZERS[name]().bound(operator, prior).project(S).matrix
-    scaled = REGULARIZERS[name]().bound(operator, scale * prior).project(scale * S).matrix
+    expected = REGULARIZERS[name]().for_problem(operator, prior).project(S).matrix
+    scaled = REGULARIZERS[name]().for_problem(operator, scale * prior).project(scale * S).matrix
     assert_allclose(scaled, scale * expected, atol=1e-12 * scale)
 
 
@@ -364,7 +369,7 @@ def test_bound_leaves_the_cone_as_it_was(name):
     regularizer = REGULARIZERS[name]()
     S = stored(name, symmetric(3, 0))
     bound = [
-        regularizer.bound(
+        regularizer.for_problem(
             pair_operator(Z, is_diagonal=name in DIAGONAL), stored(name, symmetric(3, seed))
         )
         for seed, Z in enumerate([differences_of(3), np.eye(3)])
@@ -377,7 +382,7 @@ def test_bound_leaves_the_cone_as_it_was(name):
 @pytest.mark.parametrize("n_features", [1, 3, 6])
 def test_above_a_prior_of_zero_is_positive_semidefinite(n_features):
     S = symmetric(n_features, 5)
-    regularizer = REGULARIZERS["above_prior"]().bound(None, np.zeros_like(S))
+    regularizer = REGULARIZERS["above_prior"]().for_problem(None, np.zeros_like(S))
     above, semidefinite = (
         regularizer.project(S),
         REGULARIZERS["positive_semidefinite"]().project(S),
@@ -394,7 +399,7 @@ def random_pairs(n_pairs, n_features, seed=0):
 
 
 def project_on_pairs(S, Z, dtype=np.float64):
-    regularizer = REGULARIZERS["pair_matrices"]().bound(pair_operator(Z, dtype), None)
+    regularizer = REGULARIZERS["pair_matrices"]().for_problem(pair_operator(Z, dtype), None)
     return regularizer.project(S.astype(dtype))
 
 
@@ -468,7 +473,7 @@ def test_pair_projection_in_single_precision(n_features):
 def test_pair_projection_follows_a_moving_matrix():
     """The last support is only where the search starts."""
     Z = random_pairs(60, 4)
-    regularizer = REGULARIZERS["pair_matrices"]().bound(pair_operator(Z), None)
+    regularizer = REGULARIZERS["pair_matrices"]().for_problem(pair_operator(Z), None)
     for seed in range(12):
         S = symmetric(4, seed, scale=10.0 ** (seed % 3 - 1)) + (seed % 2) * np.eye(4)
         _, expected = nearest_combination(S, Z)
@@ -548,7 +553,7 @@ def test_block_pivoting_of_multiples():
 def test_pair_projection_needs_few_passes(n_pairs, n_features, seed):
     """A working set that grows by more than one pair, and starts from the last support."""
     operator = pair_operator(random_pairs(n_pairs, n_features, seed))
-    regularizer = REGULARIZERS["pair_matrices"]().bound(operator, None)
+    regularizer = REGULARIZERS["pair_matrices"]().for_problem(operator, None)
     S = symmetric(n_features, seed, scale=3.0)
     regularizer.project(S)
     first = operator.n_passes
@@ -575,26 +580,16 @@ def test_pair_projection_of_a_matrix_that_is_hardly_there():
         assert_allclose(projection.matrix / scale, expected, atol=1e-9)
 
 
-def test_projection_that_lacks_a_method_says_so():
-    """A cone from outside needs its projection only; Newton steps ask for more."""
+def test_projection_of_a_regularizer_from_outside_is_its_matrix_only():
+    """What a Newton step needs more, `solve` asks for by name."""
     projection = Projection(symmetric(3, 0))
-    assert projection.slack == 0
-    assert Projection(symmetric(3, 0), 7.0).slack == 7.0
-    Z = np.ones((2, 3))
-    # The derivative is made of the coordinates, unless there is a faster way.
-    with pytest.raises(NotImplementedError, match="no coordinates"):
-        projection.derivative(np.eye(3))
-    arguments = {
-        "coordinates": np.eye(3),
-        "from_coordinates": np.ones(6),
-        "n_products": 3,
-        "products": Z,
-    }
-    for method, argument in arguments.items():
-        with pytest.raises(NotImplementedError, match=rf"Projection has no {method}, .*'newton'"):
-            getattr(projection, method)(argument)
-    with pytest.raises(NotImplementedError, match="Cone has no method constraints"):
-        Regularizer().constraints(None)
+    assert projection.value == projection.slack == 0
+    assert Projection(symmetric(3, 0), 3.0, 7.0).value == 3
+    assert Projection(symmetric(3, 0), 3.0, 7.0).slack == 7
+    for method in ("derivative", "n_products", "products", "coordinates", "gram"):
+        assert not hasattr(projection, method)
+    with pytest.raises(NotImplementedError, match=r"Regularizer has no method expression.*'cvxpy'"):
+        Regularizer().expression(None)
 
 
 @pytest.mark.parametrize("n", range(1, 21))

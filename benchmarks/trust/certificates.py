@@ -208,6 +208,8 @@ class Judge:
             drawn.fit_intercept,
             prior,
             drawn.nu,
+            # A sum over sparse samples is over them as they are.
+            centred=not sparse.issparse(drawn.X),
         )
 
     def _check(self, learner, relations):

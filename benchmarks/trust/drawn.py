@@ -136,8 +136,8 @@ class Drawn:
     def is_extreme(self) -> bool:
         """Whether products that a fit cannot do without come near the ends of the type of X."""
         limit = 28 if self.X.dtype == np.float32 else 100
-        X, t = self.dense.astype(LONG), self.used_relations.astype(LONG)
-        length = np.mean(np.sum(self.differences**2, axis=1))
+        X, t = self.dense.astype(LONG), self.relations.astype(LONG)
+        length = np.mean(np.sum((X[self.pairs[:, 0]] - X[self.pairs[:, 1]]) ** 2, axis=1))
         # Of equal relations, the offset with them, it is their size.
         spreads = [np.std(t), *np.abs([t[0], t[0] + self.offset])]
         spreads = [spread for spread in spreads if spread > 0]

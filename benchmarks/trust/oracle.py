@@ -53,7 +53,7 @@ class Problem:
 
     `matrix_unit` and `value_unit` take a matrix and a value of the objective back to the
     user's units, `offset` and `relation_unit` an intercept; `reach` is the sum of the sizes of the
-    two samples of a pair, whose mean is zero.
+    two samples of a pair, less the center.
     """
 
     differences: NDArray
@@ -88,9 +88,11 @@ class Problem:
         fit_intercept,
         prior=None,
         nu=None,
+        centred=True,
     ) -> Problem:
         """Problem in the user's units: everything as it was given, C in the weights."""
         X = X.astype(LONG)
+        center = X.mean(axis=0) if centred else LONG(0)
         z = X[pairs[:, 0]] - X[pairs[:, 1]]
         t = relations.astype(LONG)
         squared = np.average(np.sum(z**2, axis=1), weights=weights)
@@ -119,7 +121,7 @@ class Problem:
             offset,
             scale,
             length_unit,
-            np.sum(np.abs(X - X.mean(axis=0))[pairs], axis=1) / length_unit,
+            np.sum(np.abs(X - center)[pairs], axis=1) / length_unit,
         )
 
     @property

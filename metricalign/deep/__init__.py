@@ -11,7 +11,15 @@ except ImportError as error:
         f'metricalign.deep needs PyTorch and skorch ({error}): pip install "metricalign[deep]"'
     ) from error
 
+from metricalign.deep.explainer import InformationExplainer, InformationExplanation
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
 
-__all__ = ["HRAML", "AlignmentLoss", "ApproxNDCGLoss", "DeepLoss"]
+__all__ = [
+    "HRAML",
+    "AlignmentLoss",
+    "ApproxNDCGLoss",
+    "DeepLoss",
+    "InformationExplainer",
+    "InformationExplanation",
+]

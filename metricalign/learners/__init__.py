@@ -13,6 +13,7 @@ from metricalign.learners.alignment import (
     RelationAlignmentCV,
 )
 from metricalign.learners.discriminant import DiscriminantAlignment
+from metricalign.learners.gradient import GradientAlignment
 from metricalign.learners.iterated import IteratedMetricLearner
 from metricalign.learners.neighborhood import NeighborhoodAlignment
 from metricalign.learners.selection import MetricLearnerCV
@@ -27,6 +28,7 @@ __all__ = [
     "RAMLSVR",
     "DiscriminantAlignment",
     "DoubletSVM",
+    "GradientAlignment",
     "IteratedMetricLearner",
     "MetricLearnerCV",
     "NeighborhoodAlignment",

@@ -9,20 +9,17 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import _dense, components_of
-from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates, sum_duplicates
-from metricalign.pairs.identical import first_identical
+from metricalign.learners.coordinates import relations_to_landmarks, target_groups
+from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
 
 __all__ = ["DiscriminantAlignment"]
-
-# Pairs whose relations are computed at a time: few enough to stay in the cache.
-_LARGEST_BATCH = 200_000
 
 
 class DiscriminantAlignment(MetricLearner):
@@ -199,11 +196,7 @@ class DiscriminantAlignment(MetricLearner):
         """B in these coordinates, of norm 1, from the sums of the samples with equal targets."""
         share = weight / weight.sum()
         n_samples = len(share)
-        representatives = group = np.arange(n_samples)
-        if samples.relation.kind != "precomputed":
-            targets = samples.targets
-            targets = sum_duplicates(targets) if sparse.issparse(targets) else targets
-            representatives, group = np.unique(first_identical(targets), return_inverse=True)
+        representatives, group = target_groups(samples.relation, samples.targets)
         n_groups = len(representatives)
         sums, shares = _sums_of_groups(X, share, group)
         landmarks, sums_of_landmarks, shares_of_landmarks = np.arange(n_groups), sums, shares
@@ -221,18 +214,14 @@ class DiscriminantAlignment(MetricLearner):
             several = representatives[np.bincount(group) > 1]
             within = samples.relation(samples.targets, np.column_stack([several, several]))
             smallest, largest = within.min(initial=np.inf), within.max(initial=-np.inf)
-            for batch in gen_batches(n_groups, max(1, _LARGEST_BATCH // len(landmarks))):
-                rows = np.arange(n_groups)[batch]
-                pairs = np.empty((len(rows), len(landmarks), 2), dtype=np.intp)
-                pairs[..., 0] = representatives[rows, None]
-                pairs[..., 1] = representatives[landmarks]
-                relations = samples.relation(samples.targets, pairs.reshape(-1, 2))
-                relations = relations.reshape(len(rows), -1)
+            for rows, relations in relations_to_landmarks(
+                samples.relation, samples.targets, representatives, representatives[landmarks]
+            ):
                 others = relations[rows[:, None] != landmarks]
                 smallest = min(smallest, others.min(initial=np.inf))
                 largest = max(largest, others.max(initial=-np.inf))
-                products += sums[batch].T @ relations
-                mean_relations += shares[batch] @ relations
+                products += sums[rows].T @ relations
+                mean_relations += shares[rows] @ relations
             # Both sides centred, so that what a relation adds to a whole row does not count.
             products -= np.multiply.outer(np.asarray(sums.sum(axis=0)), mean_relations)
             centred = _dense(sums_of_landmarks)

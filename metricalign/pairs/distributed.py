@@ -82,7 +82,13 @@ def in_memory(values: Any) -> Any:
     return values.compute() if hasattr(values, "__dask_graph__") else values
 
 
-def map_rows(function: Callable[[NDArray], NDArray], X: Array, n_columns: int) -> Any:
+def map_rows(
+    function: Callable[[NDArray], NDArray],
+    X: Array,
+    n_columns: int,
+    *,
+    ensure_all_finite: bool | str = True,
+) -> Any:
     """Apply a function to the rows of a Dask array, lazily.
 
     Parameters
@@ -94,6 +100,8 @@ def map_rows(function: Callable[[NDArray], NDArray], X: Array, n_columns: int) -
         computed.
     n_columns : int
         Width of the result.
+    ensure_all_finite : bool or "allow-nan", default=True
+        What the rows may be, as `sklearn.utils.check_array` takes it.
 
     Returns
     -------
@@ -101,7 +109,7 @@ def map_rows(function: Callable[[NDArray], NDArray], X: Array, n_columns: int) -
         Chunked along the rows as X is, float32 if X is, else float64.
     """
     return X.rechunk({1: -1}).map_blocks(
-        partial(_mapped, function=function),
+        partial(_mapped, function=function, ensure_all_finite=ensure_all_finite),
         chunks=(X.chunks[0], (n_columns,)),
         meta=np.empty((0, n_columns), _dtype_of(X)),
     )
@@ -368,8 +376,14 @@ def _checked(rows, dtype, estimator_name):
     return check_array(rows, dtype=dtype, input_name="X", estimator=estimator_name)
 
 
-def _mapped(rows, function):
-    rows = check_array(rows, dtype=_dtype_of(rows), input_name="X", ensure_min_samples=0)
+def _mapped(rows, function, ensure_all_finite):
+    rows = check_array(
+        rows,
+        dtype=_dtype_of(rows),
+        input_name="X",
+        ensure_min_samples=0,
+        ensure_all_finite=ensure_all_finite,
+    )
     return function(rows)
 
 

@@ -160,7 +160,8 @@ class _State:
 
     def loosen(self):
         """Move the center to the dual coefficients and pull less; False where nothing moves."""
-        if self.pull() <= np.finfo(float).eps * abs(self.value):
+        is_at_limit = self.rho <= self.smallest_rho
+        if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
         self.center = self.dual_coef
         self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)

@@ -511,7 +511,7 @@ class RAMLKRR(LinearMetricLearner):
             return super()._metric_error_bound(problem, result)
         # The objective grows with 1/2 sum_p (a_p - a*_p)^2 / w_p, and norm(M) is at most norm(a)
         # times the root of the trace of K.
-        largest_weight = problem.weights.max() / self.C_
+        largest_weight = problem.weights.max() / problem.C
         trace = np.sum(problem.operator.squared_lengths.astype(np.float64) ** 2)
         return float(np.sqrt(2 * result.gap * largest_weight * trace))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from metricalign.learners.coordinates import target_vectors
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
 from metricalign.relations import TargetRelation
@@ -149,12 +150,8 @@ class KernelRegression(NeighborhoodLoss):
                 "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
                 "Use loss='expected_relation'."
             )
-        if sparse.issparse(targets):
-            targets = targets.toarray()
-        elif relation.is_of_classes:
-            targets = np.asarray(targets).reshape(len(weight))
-            targets = targets[:, None] == np.unique(targets)
-        targets = np.asarray(targets, dtype=np.float64).reshape(len(weight), -1)
+        vectors: Any = target_vectors(relation, targets)
+        targets = vectors.toarray() if sparse.issparse(vectors) else vectors
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:

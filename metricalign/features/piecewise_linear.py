@@ -1,0 +1,613 @@
+"""Columns as pieces of their range, in which a linear metric is a curve for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import partial
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils._missing import is_pandas_na
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from metricalign._decorators import _fit_context
+from metricalign._estimator import SavedWithVersion
+from metricalign.pairs.distinct import sum_duplicates
+from metricalign.pairs.distributed import in_memory, is_dask_array, map_rows, stand_in
+
+__all__ = ["PiecewiseLinearEncoder"]
+
+# Columns of the encoding that "auto" aims at: metrics over them are learned in seconds.
+_N_ENCODED = 160
+# Of 8, 16, 24, 32 and 64 best on sets of classes, as good as others on numbers.
+_LARGEST_N_BINS = 16
+# Values by which a chunk of a Dask array describes a column of more.
+_SKETCH_SIZE = 1024
+
+
+class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
+    r"""Encode every column by the pieces of its range, so that a linear metric can bend.
+
+    A column of numbers with the edges :math:`e_0 < \dots < e_k`, quantiles of the data in which a
+    frequent value counts as one bin at most, becomes k columns
+
+    .. math::
+        z_b(x) = \min\Big(\max\Big(\frac{x - e_{b-1}}{e_b - e_{b-1}}, 0\Big), 1\Big),
+        \qquad b = 1, \dots, k,
+
+    the first without its lower and the last without its upper bound. They are centred, and scaled
+    together to a total variance of 1. A linear map of them is a curve of x, which bends at the
+    edges: over encoded features every linear metric is the distance of such curves, one for each
+    column, added up. Since :math:`x = e_0 + \sum_b (e_b - e_{b-1}) z_b(x)`, every metric over the
+    columns themselves is one over the encoded ones as well; see `linear_map_`.
+
+    A column of categories becomes the centred indicators of the categories, scaled likewise. A
+    missing value (NaN, None or NA) has zeros there, the mean of the others, and an indicator of
+    its own, by which it is as far from the others as they are from each other on average. A column
+    that does not vary has no information and no encoding.
+
+    Categories are columns of strings and those of a DataFrame whose type is categorical. All
+    others, booleans too, are numbers.
+
+    Parameters
+    ----------
+    n_bins : int or "auto", default="auto"
+        Pieces of a column of numbers; fewer if values repeat. 1 only standardises it. "auto" is 16,
+        or fewer if these were more than 160 in all, at least 1.
+    min_frequency : float, default=0.01
+        Share of the samples that a category needs for a column of its own. All that are rarer share
+        one column; a category that fit has not seen is one of them. Where none was rare, it has
+        zeros, the mean of all categories.
+
+    Attributes
+    ----------
+    blocks_ : list of slice of length n_features_in_
+        Columns of the encoding that each column of X becomes, that of missing values last.
+    edges_ : list of length n_features_in_
+        Array of the edges of each column of numbers; None for categories.
+    categories_ : list of length n_features_in_
+        Array of the categories with a column of their own of each column; None for numbers.
+    has_rare_ : ndarray of bool of shape (n_features_in_,)
+        Whether rare categories have a column, which follows those of the others.
+    has_missing_ : ndarray of bool of shape (n_features_in_,)
+        Whether missing values have a column, the last one.
+    mean_ : ndarray of shape (n_features_out,)
+        Means, of the samples in which the column is not missing, before they are subtracted.
+    scale_ : ndarray of shape (n_features_out,)
+        Factor of each column of the encoding.
+    linear_map_ : csr_array of shape (n_standardized, n_features_out)
+        ``encoding @ linear_map_.T`` are the standardised columns, what an encoder with ``n_bins=1``
+        gives. If `components` are those of a metric over them, ``components @ linear_map_`` are
+        those of the same metric over the encoding.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names that are all strings.
+
+    Notes
+    -----
+    A sparse X gives a sparse encoding, less that of 0 in place of the mean: zeros stay zeros, and
+    distances are the same. Of a Dask array each chunk describes a column by 1,024 values at most,
+    so edges, means and scales are approximate where there are more.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning,
+    NeurIPS 2022, section 3.2: piecewise linear encoding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.features import PiecewiseLinearEncoder
+    >>> X = np.array([[17.0], [20], [23], [40], [67], [np.nan]])
+    >>> encoder = PiecewiseLinearEncoder(n_bins=2).fit(X)
+    >>> list(encoder.get_feature_names_out(["age"]))
+    ['age: 17 to 23', 'age: 23 to 67', 'age is missing']
+    >>> encoder.transform(X).shape
+    (6, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_bins": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "min_frequency": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(self, *, n_bins: int | Literal["auto"] = "auto", min_frequency: float = 0.01):
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the edges, the categories and the scales.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix, Dask array} of shape (n_samples, n_features)
+            Samples. Values may be missing.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        TypeError
+            If a column has neither numbers nor strings.
+        ValueError
+            If an argument is not valid, a number is infinite, or no column varies.
+        """
+        columns = self._observe(X, sample_weight)
+        categorical = [column.values.dtype == object for column in columns]
+        n_bins = self.n_bins
+        if n_bins == "auto":
+            n_varying = sum(
+                not is_category and _varies(column)
+                for column, is_category in zip(columns, categorical, strict=True)
+            )
+            n_bins = max(1, min(_LARGEST_N_BINS, _N_ENCODED // max(n_varying, 1)))
+        self.blocks_: list[slice] = []
+        self.edges_: list[Any] = []
+        self.categories_: list[Any] = []
+        self.has_rare_ = np.zeros(len(columns), dtype=bool)
+        self.has_missing_ = np.zeros(len(columns), dtype=bool)
+        means, scales, maps, start = [], [], [], 0
+        for number, (column, is_category) in enumerate(zip(columns, categorical, strict=True)):
+            edges = categories = None
+            if is_category:
+                categories, has_rare = _categories(column, self.min_frequency)
+                self.has_rare_[number] = has_rare
+                pieces = _indicators(column.values, categories, has_rare)[0]
+            else:
+                edges = _edges(column, n_bins)
+                pieces = _pieces(column.values, edges)
+            missing = column.missing / (column.missing + column.weights.sum())
+            self.has_missing_[number] = 0 < missing < 1
+            mean, scale, linear_map = _statistics(pieces, column.weights, missing, edges)
+            self.edges_.append(edges)
+            self.categories_.append(categories)
+            self.blocks_.append(slice(start, start + len(mean)))
+            start += len(mean)
+            means.append(mean)
+            scales.append(scale)
+            maps.append(linear_map)
+        if start == 0:
+            raise ValueError(
+                "No column of X varies, so there is nothing to encode. Check X and sample_weight."
+            )
+        self.mean_, self.scale_ = np.concatenate(means), np.concatenate(scales)
+        self.linear_map_ = sparse.csr_array(sparse.block_diag(maps))
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray | sparse.csr_array:
+        """Encode samples.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix, Dask array} of shape (n_samples, n_features)
+            Samples. Values may be missing; in columns that had none in fit, they are encoded as
+            the mean. Of a Dask array nothing is computed yet.
+
+        Returns
+        -------
+        X_new : {ndarray, csr_array} of shape (n_samples, n_features_out)
+            The encoding: sparse if X is, a Dask array if X is one, float32 if all columns are.
+        """
+        check_is_fitted(self)
+        if is_dask_array(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            encode = partial(self._encoded, dtype=None)
+            return map_rows(encode, X, self._n_features_out, ensure_all_finite="allow-nan")
+        columns, dtype = self._columns_of(X, reset=False)
+        if sparse.issparse(columns):
+            return self._sparse_encoding(columns)
+        return self._encoded(columns, dtype)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
+        """Names of the columns of the encoding.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,) or None, default=None
+            Names of the columns of X, if it had none; `feature_names_in_` otherwise.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str of shape (n_features_out,)
+            Such as "age: 17 to 23", "job: clerk", "job is rare" and "job is missing"; the name of
+            the column where it has one piece only.
+        """
+        check_is_fitted(self)
+        names: list[str] = []
+        for number, name in enumerate(_check_feature_names_in(self, input_features)):
+            edges, categories = self.edges_[number], self.categories_[number]
+            if categories is not None:
+                names += (f"{name}: {text}" for text in _texts(categories))
+            elif len(edges) == 2:
+                names.append(str(name))
+            elif len(edges) > 2:
+                texts = _texts_of_numbers(edges)
+                names += (f"{name}: {low} to {high}" for low, high in pairwise(texts))
+            if self.has_rare_[number]:
+                names.append(f"{name} is rare")
+            if self.has_missing_[number]:
+                names.append(f"{name} is missing")
+        return np.asarray(names, dtype=object)
+
+    @property
+    def _n_features_out(self):
+        return len(self.scale_)
+
+    def _columns_of(self, X, reset):
+        """Columns of X, numbers as floats and categories as objects, and the type of the result.
+
+        A sparse X is returned as it is, by columns.
+        """
+        n_required = 2 if reset else 1
+        if hasattr(X, "columns") and hasattr(X, "dtypes"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            check_array(np.broadcast_to(0.0, X.shape), ensure_min_samples=n_required)
+            rows = X.iloc if hasattr(X, "iloc") else X  # pandas or polars
+            series = [rows[:, number] for number in range(X.shape[1])]
+            is_category = [_is_categorical(column.dtype) for column in series]
+            columns = [np.asarray(column) for column in series]
+        else:
+            # Of a list of numbers and strings NumPy would make strings.
+            has_objects = not sparse.issparse(X) and np.asarray(X).dtype.kind in "OSTU"
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csc",
+                dtype=object if has_objects else [np.float64, np.float32],
+                ensure_all_finite=not has_objects and "allow-nan",
+                ensure_min_samples=n_required,
+            )
+            if sparse.issparse(X):
+                return sum_duplicates(X), X.dtype
+            columns, is_category = list(X.T), [False] * X.shape[1]
+        names = _check_feature_names_in(self)
+        if not reset:
+            is_category = [categories is not None for categories in self.categories_]
+        columns = [_read(*column) for column in zip(columns, names, is_category, strict=True)]
+        for column, name, expected in zip(columns, names, is_category, strict=True):
+            if not reset and column.dtype == object and not expected:
+                raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
+        types = {column.dtype for column in columns if column.dtype != object}
+        return columns, np.dtype(np.float32 if types == {np.dtype(np.float32)} else np.float64)
+
+    def _observe(self, X, sample_weight):
+        """The distinct values of each column and their weights."""
+        if is_dask_array(X):
+            validate_data(self, stand_in(X), dtype=None, ensure_min_samples=2)
+            sample_weight = in_memory(sample_weight)
+            n_samples = X.shape[0]
+        else:
+            columns, _ = self._columns_of(X, reset=True)
+            n_samples = columns.shape[0] if sparse.issparse(columns) else len(columns[0])
+        weight = _check_sample_weight(
+            sample_weight,
+            np.broadcast_to(0.0, (n_samples, 1)),
+            dtype=np.float64,
+            ensure_non_negative=True,
+        )
+        if not weight.any():
+            raise ValueError("sample_weight must have a positive value; got zeros only.")
+        weight = weight / weight.max()
+        if is_dask_array(X):
+            return _observe_chunks(X, weight, type(self).__name__)
+        if sparse.issparse(columns):
+            return _observe_sparse(columns, weight)
+        kept = np.flatnonzero(weight)
+        return [_observe(column[kept], weight[kept]) for column in columns]
+
+    def _encoded(self, columns, dtype):
+        """Encoding of samples, given as the columns or the array of them, as an array."""
+        if isinstance(columns, np.ndarray):
+            columns, dtype = columns.T, columns.dtype
+        encoded = np.zeros((len(columns[0]), self._n_features_out), dtype=dtype)
+        for number, column in enumerate(columns):
+            block = self.blocks_[number]
+            if block.start == block.stop:
+                continue
+            pieces, is_known, is_missing = self._pieces_of(number, column)
+            end = block.start + pieces.shape[1]
+            centred = (pieces - self.mean_[block.start : end]) * self.scale_[block.start : end]
+            encoded[:, block.start : end] = np.where(is_known[:, None], centred, 0)
+            if self.has_missing_[number]:
+                encoded[:, end] = (is_missing - self.mean_[end]) * self.scale_[end]
+        return encoded
+
+    def _sparse_encoding(self, X):
+        """Encoding of a sparse array, less that of 0."""
+        entries = [(np.zeros(0), np.zeros(0, dtype=int), np.zeros(0, dtype=int))]
+        for number, block in enumerate(self.blocks_):
+            if block.start == block.stop:
+                continue
+            stored = slice(X.indptr[number], X.indptr[number + 1])
+            rows = X.indices[stored]
+            column = np.append(X.data[stored], 0)
+            pieces, is_known, is_missing = self._pieces_of(number, column)
+            pieces = np.where(is_known[:, None], pieces, self.mean_[block][: pieces.shape[1]])
+            if self.has_missing_[number]:
+                pieces = np.column_stack([pieces, is_missing])
+            pieces = (pieces[:-1] - pieces[-1]) * self.scale_[block]
+            piece, entry = np.nonzero(pieces.T)
+            entries.append((pieces[entry, piece], rows[entry], piece + block.start))
+        data, rows, columns = map(np.concatenate, zip(*entries, strict=True))
+        shape = (X.shape[0], self._n_features_out)
+        return sparse.csr_array((data.astype(X.dtype), (rows, columns)), shape=shape)
+
+    def _pieces_of(self, number, column):
+        """Pieces of a column before they are scaled, and where it is known and is missing."""
+        categories = self.categories_[number]
+        if categories is not None:
+            is_missing = _is_missing(column)
+            pieces, is_known = _indicators(column, categories, self.has_rare_[number])
+            return pieces, is_known & ~is_missing, is_missing
+        is_missing = np.isnan(column.astype(np.float64))
+        return _pieces(column, self.edges_[number]), ~is_missing, is_missing
+
+
+class _Observed(NamedTuple):
+    """Distinct values of a column, in ascending order, their weights, and that of missing ones."""
+
+    values: NDArray
+    weights: NDArray
+    missing: float
+
+
+def _observe(column, weight):
+    if column.dtype == object:
+        is_missing = _is_missing(column)
+        numbers: dict[Any, int] = {}
+        group = [numbers.setdefault(value, len(numbers)) for value in column[~is_missing]]
+        values = np.empty(len(numbers), dtype=object)
+        values[:] = list(numbers)
+        order = sorted(range(len(values)), key=lambda i: (type(values[i]).__name__, values[i]))
+        weights = np.bincount(group, weight[~is_missing], minlength=len(values))
+        return _Observed(values[order], weights[order], weight[is_missing].sum())
+    is_missing = np.isnan(column)
+    values, group = np.unique(column[~is_missing], return_inverse=True)
+    weights = np.bincount(group, weight[~is_missing], minlength=len(values))
+    return _Observed(values, weights, weight[is_missing].sum())
+
+
+def _observe_sparse(X, weight):
+    columns, total = [], weight.sum()
+    for start, end in pairwise(X.indptr):
+        stored = weight[X.indices[start:end]]
+        n_zeros = np.count_nonzero(weight) - np.count_nonzero(stored)
+        column, weights = X.data[start:end][stored > 0], stored[stored > 0]
+        if n_zeros:
+            column = np.append(column, X.dtype.type(0))
+            weights = np.append(weights, max(total - weights.sum(), 0))
+        columns.append(_observe(column, weights))
+    return columns
+
+
+def _observe_chunks(X, weight, estimator_name):
+    import dask
+
+    X = X.rechunk({1: -1})
+    starts = np.cumsum([0, *X.chunks[0]])
+    describe = dask.delayed(_sketches)
+    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    chunks = dask.compute(
+        *(
+            describe(rows, weight[start:end], dtype, estimator_name)
+            for rows, (start, end) in zip(X.to_delayed().flat, pairwise(starts), strict=True)
+        )
+    )
+    return [_joined(sketches) for sketches in zip(*chunks, strict=True)]
+
+
+def _sketches(rows, weight, dtype, estimator_name):
+    """What is observed of each column of a chunk, in few numbers."""
+    rows = check_array(
+        rows,
+        dtype=dtype,
+        ensure_all_finite="allow-nan",
+        ensure_min_samples=0,
+        input_name="X",
+        estimator=estimator_name,
+    )
+    kept = np.flatnonzero(weight)
+    return [_shortened(_observe(column[kept], weight[kept])) for column in rows.T]
+
+
+def _shortened(column):
+    """The extreme values, and means of groups of about equal weight of those between."""
+    values, weights, missing = column
+    if len(values) <= _SKETCH_SIZE:
+        return column
+    inner, inner_weights = values[1:-1].astype(np.float64), weights[1:-1]
+    share = (np.cumsum(inner_weights) - inner_weights / 2) / inner_weights.sum()
+    group = np.unique((share * (_SKETCH_SIZE - 2)).astype(int), return_inverse=True)[1]
+    sums = np.bincount(group, inner_weights)
+    # Differences from the smallest, which far from the origin lose no digits.
+    means = inner[0] + np.bincount(group, inner_weights * (inner - inner[0])) / sums
+    values = np.concatenate([values[:1], means.astype(values.dtype), values[-1:]])
+    return _Observed(values, np.concatenate([weights[:1], sums, weights[-1:]]), missing)
+
+
+def _joined(sketches):
+    values, weights, missing = zip(*sketches, strict=True)
+    joined = _observe(np.concatenate(values), np.concatenate(weights))
+    return joined._replace(missing=sum(missing))
+
+
+def _varies(column):
+    """Whether values of a column differ by more than rounding errors."""
+    if len(column.values) < 2:
+        return False
+    if column.values.dtype == object:
+        return True
+    smallest, largest = column.values[[0, -1]].astype(np.float64)
+    noise = 4 * np.finfo(column.values.dtype).eps * max(abs(smallest), abs(largest))
+    with np.errstate(over="ignore"):
+        return largest - smallest > noise
+
+
+def _edges(column, n_bins):
+    """Quantiles of the values of a column, each once; none or one if it does not vary."""
+    values = column.values.astype(np.float64)
+    if not _varies(column):
+        return values[:1]
+    with np.errstate(over="ignore"):
+        extent = values[-1] - values[0]
+    if not np.isfinite(extent):
+        raise ValueError(
+            f"X has a column from {values[0]:.1e} to {values[-1]:.1e}, whose differences leave the "
+            "range of numbers. Scale it."
+        )
+    if len(values) <= n_bins + 1:
+        return values
+    weights = _evened(column.weights, n_bins)
+    # Shares that are equal but for rounding are equal.
+    levels = (np.arange(1, n_bins) / n_bins - 1e-12) * weights.sum()
+    quantiles = np.searchsorted(np.cumsum(weights), levels)
+    return values[np.unique([0, *quantiles, len(values) - 1])]
+
+
+def _evened(weights, n_bins):
+    """Weights, of which none is more than a share of 1 / n_bins: more are cut to it.
+
+    So a value that most samples have does not take the bins of the others.
+    """
+    largest = np.sort(weights)[::-1][:n_bins]
+    rest = weights.sum() - np.append(0, np.cumsum(largest)[:-1])
+    limits = rest / np.arange(n_bins, 0, -1)
+    return np.minimum(weights, limits[np.argmax(largest <= limits)])
+
+
+def _pieces(values, edges):
+    values = values.astype(np.float64)[:, None]
+    with np.errstate(over="ignore"):
+        pieces = (values - edges[:-1]) / np.diff(edges)
+    pieces[:, 1:] = np.maximum(pieces[:, 1:], 0)
+    pieces[:, :-1] = np.minimum(pieces[:, :-1], 1)
+    return pieces
+
+
+def _categories(column, min_frequency):
+    """The categories that have a column, and whether the others share one."""
+    share = column.weights / (column.weights.sum() or 1)
+    is_frequent = share >= min_frequency - 1e-12
+    categories, has_rare = column.values[is_frequent], not is_frequent.all()
+    if len(categories) + has_rare < 2:
+        return categories[:0], False
+    return categories, has_rare
+
+
+def _indicators(values, categories, has_rare):
+    """Indicators of categories, and where a value has one."""
+    numbers = {category: number for number, category in enumerate(categories)}
+    n_columns = len(categories) + has_rare
+    found = np.array([numbers.get(value, len(categories)) for value in values], dtype=int)
+    indicators = np.zeros((len(values), n_columns))
+    is_known = found < n_columns
+    indicators[np.flatnonzero(is_known), found[is_known]] = 1
+    return indicators, is_known
+
+
+def _statistics(pieces, weights, missing, edges):
+    """Mean and scale of the columns of a block, and the map to the standardised column."""
+    weights = weights / (weights.sum() or 1)
+    mean = weights @ pieces
+    centred = pieces - mean
+    covariance = centred.T @ (weights[:, None] * centred)
+    variance = np.trace(covariance)
+    n_pieces = len(mean)
+    linear_map = np.eye(n_pieces)
+    if edges is not None and n_pieces:
+        widths = np.diff(edges) / (edges[-1] - edges[0])
+        linear_map = widths[None] * np.sqrt(variance / (widths @ covariance @ widths))
+    # With the indicator unscaled, a missing value is as far from the others as these are from each
+    # other on average.
+    total = (1 - missing) * (n_pieces > 0) + missing * (1 - missing)
+    scale = np.full(n_pieces, 1 / np.sqrt(variance * total)) if n_pieces else np.zeros(0)
+    if 0 < missing < 1:
+        mean, scale = np.append(mean, missing), np.append(scale, 1 / np.sqrt(total))
+        linear_map = sparse.block_diag([linear_map, [[1.0]]]) if n_pieces else np.eye(1)
+    return mean, scale, linear_map
+
+
+def _is_categorical(dtype):
+    """Whether a type of a column of pandas or polars is one of categories."""
+    return str(dtype).lower().startswith(("category", "categorical", "enum"))
+
+
+def _is_missing(values):
+    return np.array(
+        [value is None or is_pandas_na(value) or value != value for value in values], dtype=bool
+    )
+
+
+def _read(values, name, is_category):
+    """A column with numbers as floats, and categories as objects."""
+    kind = values.dtype.kind
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: column {name!r} of X.")
+    if kind not in "OSTUbiuf":
+        raise TypeError(
+            f"Column {name!r} of X has the type {values.dtype}. Turn it into numbers or strings."
+        )
+    if kind in "OSTU" or is_category:
+        values = values.astype(object)
+        present = values[~_is_missing(values)]
+        if is_category or (len(present) and all(isinstance(value, str) for value in present)):
+            return values
+        if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
+            raise TypeError(
+                f"Column {name!r} of X has values of several kinds: the argument must be a string "
+                "in every row, for categories, or a number in every row. Missing values are NaN "
+                "or None."
+            )
+        numbers = np.full(len(values), np.nan)
+        numbers[~_is_missing(values)] = present.astype(np.float64)
+        values = numbers
+    values = values if values.dtype == np.float32 else values.astype(np.float64)
+    if np.isinf(values).any():
+        raise ValueError(f"Input X contains infinity in column {name!r}.")
+    return values
+
+
+def _texts(categories: NDArray) -> Iterable[str]:
+    """Categories as strings, each another one."""
+    texts = [str(category) for category in categories]
+    return texts if len(set(texts)) == len(texts) else [repr(category) for category in categories]
+
+
+def _texts_of_numbers(numbers):
+    """Ascending numbers in so few digits that no two look the same."""
+    for n_digits in range(3, 18):
+        texts = [f"{number:.{n_digits}g}" for number in numbers]
+        if len(set(texts)) == len(texts):
+            break
+    return texts

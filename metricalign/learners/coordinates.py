@@ -1,0 +1,208 @@
+"""Targets of every kind as coordinates, for learners that predict them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from metricalign.pairs.distinct import sum_duplicates
+from metricalign.pairs.identical import first_identical
+from metricalign.relations import TargetRelation, is_automatic
+
+__all__ = ["relations_to_landmarks", "target_coordinates", "target_groups", "target_vectors"]
+
+# Pairs whose relations are computed at a time: few enough to stay in the cache.
+_LARGEST_BATCH = 200_000
+
+
+def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.csr_array:
+    """Columns of the targets, one of 0 and 1 per class for classes.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        Their relation; any but a precomputed one.
+    targets : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
+        Targets as encoded by the relation.
+
+    Returns
+    -------
+    vectors : {ndarray, csr_array} of shape (n_samples, n_columns)
+        Sparse for classes, and if the targets are.
+
+    Examples
+    --------
+    >>> from metricalign.relations import resolve_relation
+    >>> y = ["a", "b", "a"]
+    >>> relation = resolve_relation("auto", y)
+    >>> target_vectors(relation, relation.encode(y)).toarray()
+    array([[1., 0.],
+           [0., 1.],
+           [1., 0.]])
+    """
+    if sparse.issparse(targets):
+        return targets.astype(np.float64)
+    targets = np.asarray(targets)
+    if relation.is_of_classes:
+        # In the order in which they come, so that names do not matter, not even for rounding.
+        _, first, group = np.unique(targets.ravel(), return_index=True, return_inverse=True)
+        columns = np.argsort(np.argsort(first))[group]
+        return sparse.csr_array((np.ones(len(group)), (np.arange(len(group)), columns)))
+    return targets.reshape(len(targets), -1).astype(np.float64)
+
+
+def target_groups(relation: TargetRelation, targets: Any) -> tuple[NDArray, NDArray]:
+    """Which samples have equal targets.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        Their relation. Precomputed ones tell all samples apart.
+    targets : {ndarray, csr_array}
+        Targets as encoded by the relation.
+
+    Returns
+    -------
+    representatives : ndarray of int of shape (n_groups,)
+        The first sample of each group.
+    group : ndarray of int of shape (n_samples,)
+        The group of each sample.
+    """
+    if relation.kind == "precomputed":
+        return np.arange(targets.shape[0]), np.arange(targets.shape[0])
+    targets = sum_duplicates(targets) if sparse.issparse(targets) else targets
+    return np.unique(first_identical(targets), return_inverse=True)
+
+
+def relations_to_landmarks(
+    relation: TargetRelation, targets: Any, samples: NDArray, landmarks: NDArray
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Relations of samples to landmarks, a few samples at a time.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+    targets : {ndarray, csr_array}
+        Targets as encoded by the relation.
+    samples, landmarks : ndarray of int
+        Rows of the targets.
+
+    Yields
+    ------
+    places : ndarray of int
+        Places in `samples` of the next few of them.
+    relations : ndarray of shape (n_places, n_landmarks)
+        Their relations to the landmarks.
+    """
+    for batch in gen_batches(len(samples), max(1, _LARGEST_BATCH // len(landmarks))):
+        places = np.arange(len(samples))[batch]
+        pairs = np.empty((len(places), len(landmarks), 2), dtype=np.intp)
+        pairs[..., 0] = samples[places, None]
+        pairs[..., 1] = landmarks
+        yield places, relation(targets, pairs.reshape(-1, 2)).reshape(len(places), -1)
+
+
+def target_coordinates(
+    relation: TargetRelation,
+    targets: Any,
+    weight: NDArray,
+    landmarks: NDArray,
+    n_coordinates: int,
+    random_state: np.random.RandomState,
+) -> NDArray:
+    r"""Coordinates whose squared distances are the relations, as nearly as these allow.
+
+    For the relation of ``relation="auto"`` the targets themselves are taken, classes as indicators,
+    or random projections of these, which keep distances in the mean, where they have more columns;
+    for others classical scaling: with the relations g of the landmarks, centred on both sides, the
+    leading positive eigenvalues and eigenvectors of :math:`-\frac12 J g J^T`.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+    targets : {ndarray, csr_array}
+        Targets as encoded by the relation.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    landmarks : ndarray of int
+        Samples that all are compared with for classical scaling.
+    n_coordinates : int
+        How many there are at most.
+    random_state : RandomState
+        Draws the projections.
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_samples, n_kept)
+        Centred, of total variance 1. Without columns if no relation grows with the difference of
+        targets.
+
+    Raises
+    ------
+    ValueError
+        If all relations are equal, or leave the range of numbers.
+
+    References
+    ----------
+    Torgerson, Multidimensional Scaling, Psychometrika 17 (1952).
+    de Silva, Tenenbaum, Sparse Multidimensional Scaling Using Landmark Points, 2004: the
+    coordinates of the samples that are no landmarks.
+    """
+    share = weight / weight.sum()
+    if is_automatic(relation):
+        coordinates: Any = target_vectors(relation, targets)
+        if coordinates.shape[1] > n_coordinates:
+            shape = (coordinates.shape[1], n_coordinates)
+            coordinates = coordinates @ random_state.normal(size=shape)
+        if sparse.issparse(coordinates):
+            coordinates = coordinates.toarray()
+    else:
+        coordinates = _classical_scaling(relation, targets, share, landmarks, n_coordinates)
+    coordinates = coordinates - share @ coordinates
+    coordinates = coordinates / (np.abs(coordinates).max(initial=0) or 1)
+    variance = share @ (coordinates**2).sum(axis=1)
+    return coordinates / np.sqrt(variance or 1)
+
+
+def _classical_scaling(relation, targets, share, landmarks, n_coordinates):
+    representatives, group = target_groups(relation, targets)
+    drawn, group_of_drawn = np.unique(group[landmarks], return_inverse=True)
+    shares = np.bincount(group_of_drawn, share[landmarks])
+    shares = shares / shares.sum()
+    relations = np.empty((len(representatives), len(drawn)))
+    for places, values in relations_to_landmarks(
+        relation, targets, representatives, representatives[drawn]
+    ):
+        relations[places] = values
+    smallest, largest = relations.min(), relations.max()
+    magnitude = max(abs(smallest), abs(largest))
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(largest - smallest)
+    if not is_finite:
+        raise ValueError(
+            f"The relations, from {smallest:.1e} to {largest:.1e}, leave the range of numbers. "
+            "Scale them."
+        )
+    relations = relations / (magnitude or 1)
+    means = shares @ relations[drawn]
+    centred = -0.5 * (relations - means - (relations @ shares)[:, None] + means @ shares)
+    is_other = np.arange(len(relations))[:, None] != drawn
+    if np.abs(centred).max() < 1e-12 or (
+        len(relations) == len(group) and np.ptp(relations[is_other]) < 1e-12
+    ):
+        raise ValueError(
+            "All relations are equal, so no metric can be learned from them. Check y and relation."
+        )
+    roots = np.sqrt(shares)
+    values, vectors = np.linalg.eigh(roots[:, None] * centred[drawn] * roots)
+    is_kept = values > 1e-10 * np.abs(values).max()
+    is_kept[:-n_coordinates] = False
+    coordinates = centred @ (roots[:, None] * vectors[:, is_kept] / np.sqrt(values[is_kept]))
+    return coordinates[group]
