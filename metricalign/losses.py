@@ -542,7 +542,8 @@ class LogisticConjugate(Conjugate):
 
     def value(self, dual_coef: NDArray) -> float:
         """Sum over pairs of phi_p*(-beta_p); see `Conjugate`."""
-        share = self.target * dual_coef / self.weight
+        # Rounding may leave beta a little outside of its bounds.
+        share = np.clip(self.target * dual_coef / self.weight, 0, 1)
         return -float(self.weight @ (special.entr(share) + special.entr(1 - share)))
 
     def proximal(

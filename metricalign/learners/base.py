@@ -105,6 +105,14 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             learner.set_params(relation=self.relation)
         return learner
 
+    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
+        """Relation of the samples of positive weight, and targets of all."""
+        known = y
+        if sample_weight is not None and not sample_weight.all():
+            known, y = _without_absent(y, sample_weight, self.relation)
+        relation = resolve_relation(self.relation, known)
+        return relation, relation.encode(y, n_samples)
+
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
 
@@ -255,14 +263,6 @@ class MetricLearner(EmbeddingLearner):
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, ensure_min_samples=2, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
-
-    def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
-        """Relation of the samples of positive weight, and targets of all."""
-        known = y
-        if sample_weight is not None and not sample_weight.all():
-            known, y = _without_absent(y, sample_weight, self.relation)
-        relation = resolve_relation(self.relation, known)
-        return relation, relation.encode(y, n_samples)
 
     def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
         """Samples, relation, targets and weights, for learners that relate all samples."""

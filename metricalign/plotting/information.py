@@ -218,7 +218,7 @@ class InformationDisplay:
                     f"feature_names must be {shape[0]} names, one for each column or token; got an "
                     f"array of shape {feature_names.shape}."
                 )
-        elif np.shape(getattr(estimator, "feature_names_in_", None)) == shape:
+        elif len(getattr(estimator, "feature_names_in_", ())) == np.prod(shape):
             feature_names = estimator.feature_names_in_
         display = cls(
             **means,

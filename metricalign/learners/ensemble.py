@@ -1,0 +1,331 @@
+"""The average of different metrics over raw and encoded columns: one matrix."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import product
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from metricalign._decorators import _fit_context
+from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.base import EmbeddingLearner, MetricLearner
+from metricalign.learners.components import _dense, components_of
+from metricalign.learners.discriminant import DiscriminantAlignment
+from metricalign.learners.gradient import GradientAlignment
+from metricalign.pairs.distinct import distinct_samples
+from metricalign.relations import check_targets
+
+__all__ = ["MetricEnsemble"]
+
+# Of more encoded columns the leading principal components are taken: matrices of so many rows are
+# learned in seconds.
+_MOST_COLUMNS, _N_COMPONENTS = 200, 100
+
+
+class MetricEnsemble(EmbeddingLearner):
+    r"""Average of different metrics over the columns of a table and over their encoding.
+
+    Metrics that are learned in different ways err differently, and their average has better
+    neighbours than each. Every learner is fitted twice: to the standardised columns, which is good
+    where columns act together, and to their encoding by pieces, over which a metric can bend. Both
+    are matrices over the encoding, as the standardised columns are linear in it, so that the
+    average
+
+    .. math::
+        M = \sum_k M_k / s_k, \qquad s_k = \text{mean of } (x_i - x_j)^T M_k (x_i - x_j),
+
+    is one positive semidefinite matrix. It is cut to the leading part of its spectrum.
+
+    Tables go in as they are: with columns of any unit, with categories and missing values.
+
+    Parameters
+    ----------
+    learners : sequence of MetricLearner or None, default=None
+        What is averaged. None: `DiscriminantAlignment`, `GradientAlignment` with ``shrinkage=1``,
+        and `PSDSVR`. Their parameter `relation` is set to that of this estimator where it is
+        "auto".
+    encoder : PiecewiseLinearEncoder or None, default=None
+        How columns are encoded; None is the encoder at its defaults.
+    n_components : int, float or None, default=0.999
+        How many of the leading principal components of the images to keep: a number, their share
+        of the mean squared distance (between 0 and 1), or all.
+    relation : str or callable, default="auto"
+        Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
+    n_jobs : int or None, default=None
+        Fits to work on at the same time, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Given to the learners that have such a parameter and none set.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_columns)
+        Linear map of the metric: Euclid's distance after
+        ``encoder_.transform(X) @ components_.T``.
+    encoder_ : PiecewiseLinearEncoder
+        The fitted encoder.
+    learners_ : list of tuple (str, MetricLearner)
+        The fitted learners that were averaged, each with ``"columns"`` or ``"encoding"``, what it
+        was fitted to. Empty if none could be fitted.
+    relation_ : TargetRelation
+        The relation that was used.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names that are all strings.
+
+    Notes
+    -----
+    A sparse X becomes dense. Of more than 200 encoded columns, learners see the 100 leading
+    principal components.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from metricalign.learners.ensemble import MetricEnsemble
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(MetricEnsemble(random_state=0), KNeighborsClassifier())
+    >>> bool(cross_val_score(model, X, y).mean() > 0.97)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "learners": ["array-like", None],
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="right"),
+            None,
+        ],
+        "relation": [str, callable],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        learners: Sequence[MetricLearner] | None = None,
+        *,
+        encoder: PiecewiseLinearEncoder | None = None,
+        n_components: int | float | None = 0.999,
+        relation: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ):
+        self.learners = learners
+        self.encoder = encoder
+        self.n_components = n_components
+        self.relation = relation
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.two_d_labels = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metrics and average them.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. Values may be missing.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+            Their targets; relations of all pairs with ``relation="precomputed"``.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, or there is nothing to learn from the targets.
+
+        Warns
+        -----
+        FitFailedWarning
+            If a learner cannot be fitted, or learns the zero metric; it is left out.
+        UserWarning
+            If none is left; the distance is then that of the standardised columns.
+        """
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
+        encoding = _dense(encoder.fit(X, sample_weight=sample_weight).transform(X))
+        validate_data(self, X, skip_check_array=True)
+        relation, targets = self._relation_of(y, encoding.shape[0])
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, encoding, dtype=np.float64, ensure_non_negative=True
+            )
+        samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
+        # Products of the same rows, in the same order, whether or not samples are repeated.
+        encoding, weight = encoding[samples.rows], samples.weight
+        if samples.relation.kind == "precomputed":
+            y = np.asarray(y)[np.ix_(samples.rows, samples.rows)]
+        else:
+            y = _safe_indexing(check_targets(y), samples.rows)
+        axes = _principal_axes(encoding, weight)
+        views = {"encoding": axes}
+        if encoder.linear_map_.shape[0] < encoding.shape[1]:
+            views["columns"] = _dense(encoder.linear_map_)
+        fits = list(product(views, self._resolve_learners(samples.relation)))
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_or_fail)(learner, encoding @ views[view].T, y, weight)
+            for view, learner in fits
+        )
+        covariance = np.cov(encoding.T, aweights=weight, ddof=0).reshape((encoding.shape[1],) * 2)
+        average, learners = _average(fits, fitted, views, covariance)
+        if not learners:
+            warnings.warn(
+                f"{type(self).__name__} keeps Euclid's distance of the standardised columns: no "
+                "learner could be fitted.",
+                UserWarning,
+                stacklevel=level_of_call(),
+            )
+            linear_map = _dense(encoder.linear_map_)
+            average = linear_map.T @ linear_map
+        components = _principal_components(average, covariance, self.n_components)
+        self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
+        self.components_ = components.astype(encoding.dtype)
+        return self
+
+    def _resolve_learners(self, relation) -> list[MetricLearner]:
+        learners = self.learners
+        if learners is None:
+            # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
+            learners = [DiscriminantAlignment(), GradientAlignment(shrinkage=1.0), PSDSVR()]
+        if len(learners) == 0:
+            raise ValueError("learners is empty; give at least one metric learner.")
+        resolved = []
+        for learner in learners:
+            if not isinstance(learner, MetricLearner):
+                raise ValueError(
+                    f"learners must be linear metric learners of this package; got {learner!r}."
+                )
+            learner = self._with_relation(learner)
+            if isinstance(learner.relation, str) and learner.relation == "auto":
+                learner.set_params(relation=relation.name)
+            if "random_state" in learner.get_params() and learner.random_state is None:
+                learner.set_params(random_state=self.random_state)
+            resolved.append(learner)
+        return resolved
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[0]
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Map samples so that Euclid's distance of the images is the learned distance.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The images, ``encoder_.transform(X) @ components_.T``.
+        """
+        check_is_fitted(self)
+        encoding = self.encoder_.transform(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return _dense(encoding @ self.components_.T.astype(encoding.dtype, copy=False))
+
+    def _differences(self, left, right) -> NDArray:
+        return self.transform(left) - self.transform(right)
+
+    def get_mahalanobis_matrix(self) -> NDArray:
+        """Positive semidefinite matrix of the learned distance, over the encoding.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_columns, n_columns)
+            ``components_.T @ components_``; `encoder_` names its rows.
+        """
+        check_is_fitted(self)
+        return self.components_.T @ self.components_
+
+
+def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
+    """The fitted learner, or why it could not be fitted."""
+    with warnings.catch_warnings():
+        # One that is near zero or has not converged is still worth its place in an average.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return clone(learner).fit(X, y, sample_weight=weight)
+        except ValueError as error:
+            return str(error)
+
+
+def _average(fits, fitted, views, covariance) -> tuple[NDArray, list[tuple[str, MetricLearner]]]:
+    """Sum of the matrices over the encoding, each of mean squared distance 2, and who is in it."""
+    average, learners = np.zeros_like(covariance), []
+    for (view, learner), result in zip(fits, fitted, strict=True):
+        failure, size = result, 0.0
+        if not isinstance(result, str):
+            components = _dense(result.components_) @ views[view]
+            size = np.sum(components @ covariance * components)
+            failure = "it learned the zero metric."
+        if size > 0:
+            average += components.T @ components / size
+            learners.append((view, result))
+        else:
+            warnings.warn(
+                f"{learner} is left out: {failure}", FitFailedWarning, stacklevel=level_of_call()
+            )
+    return average, learners
+
+
+def _principal_axes(X, weight) -> NDArray:
+    """All axes, or the leading principal ones of many columns, one in each row."""
+    n_features = X.shape[1]
+    if n_features <= _MOST_COLUMNS:
+        return np.eye(n_features, dtype=X.dtype)
+    share = weight / weight.sum()
+    scaled = np.sqrt(share)[:, None] * (X - share @ X)
+    return randomized_svd(scaled, _N_COMPONENTS, random_state=0)[2].astype(X.dtype)
+
+
+def _principal_components(matrix, covariance, n_components) -> NDArray:
+    """Components of a metric: the leading principal axes of the images."""
+    values, vectors = np.linalg.eigh(matrix)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    axes = components_of(root @ covariance @ root, n_components)
+    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ root
