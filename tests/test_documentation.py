@@ -1,6 +1,7 @@
 """What the documentation says is what the code does."""
 
 import ast
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -20,7 +21,7 @@ from metricalign.regularizers import REGULARIZERS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
-PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
+PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__ if name != "__version__"]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
 
@@ -206,6 +207,58 @@ def test_import_is_light():
     ).stdout.split()
     assert "metricalign" in modules
     assert not {"cvxpy", "matplotlib", "pandas", "rich", "torch"} & set(modules)
+
+
+# The rooms of the package
+
+
+@pytest.fixture(scope="module")
+def import_graph():
+    path = ROOT / "docs" / "import_graph.py"
+    spec = importlib.util.spec_from_file_location("import_graph", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rooms_import_only_what_comes_before_them(import_graph):
+    graph = import_graph.imports()
+    assert import_graph.backward(graph) == []
+
+
+def test_page_of_the_rooms_is_of_today(import_graph):
+    graph = import_graph.imports()
+    advice = "run python docs/import_graph.py"
+    assert import_graph.page(graph) == import_graph.PAGE.read_text(encoding="utf-8"), advice
+    assert import_graph.picture(graph) == import_graph.PICTURE.read_text(encoding="utf-8"), advice
+
+
+def test_import_against_the_order_is_found(import_graph, tmp_path, monkeypatch):
+    files = {
+        "__init__.py": "from metricalign.learners.alignment import PSDSVR",
+        "_files.py": "from metricalign import PSDSVR",
+        "relations.py": "def f():\n    from metricalign.solvers.problem import solve",
+        "solvers/problem.py": "import numpy\nimport metricalign.relations\nfrom os import path",
+        "learners/alignment.py": "from metricalign import losses",
+        "attic.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(import_graph, "PACKAGE", tmp_path)
+    graph = import_graph.imports()
+    assert graph == {
+        "foundation": {"learners"},
+        "relations": {"solvers"},
+        "solvers": {"relations"},
+        "learners": {"losses"},
+        "attic": set(),
+    }
+    assert sorted(import_graph.backward(graph)) == [
+        "attic is not among ROOMS of docs/import_graph.py",
+        "foundation imports learners, which comes after it",
+        "relations imports solvers, which comes after it",
+    ]
 
 
 def test_names_of_the_package_exist():
