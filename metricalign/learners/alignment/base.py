@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from threadpoolctl import ThreadpoolController
 
+from metricalign._arrays import in_memory, is_dask_array, stand_in
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import keeps_last_fit, level_of_call
@@ -26,7 +27,7 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
-from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, stand_in
+from metricalign.pairs.distributed import DistributedSamples
 from metricalign.regularizers import Regularizer
 from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
