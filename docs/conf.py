@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
@@ -41,7 +42,9 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the docstrings describe the types
-autodoc_mock_imports = ["skorch", "torch"]  # gigabytes, of which nothing is shown
+# Gigabytes, of which only the examples of networks show anything: without them these are not run.
+HAS_DEEP = find_spec("torch") is not None and find_spec("skorch") is not None
+autodoc_mock_imports = [] if HAS_DEEP else ["skorch", "torch"]
 maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
@@ -54,13 +57,15 @@ numpydoc_validation_checks = {
     "SS02",  # a summary starts with a capital letter
 }
 
+SUBSECTIONS = ("targets", "questions", "pictures", "networks")
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("metricalign",),
     "reference_url": {"metricalign": None},
-    "subsection_order": [f"examples/{name}" for name in ("targets", "questions", "pictures")],
+    "subsection_order": [f"examples/{name}" for name in SUBSECTIONS],
+    "filename_pattern": "/plot_" if HAS_DEEP else f"/({'|'.join(SUBSECTIONS[:-1])})/plot_",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
     "show_signature": False,

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from metricalign._arrays import sum_duplicates
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call
-from metricalign.pairs.distinct import sum_duplicates
 from metricalign.pairs.search import middle_of, sees_only_differences
 
 __all__ = ["MLkNN"]

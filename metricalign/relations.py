@@ -702,7 +702,7 @@ def is_automatic(relation: TargetRelation) -> bool:
     -------
     is_automatic : bool
     """
-    return relation.name == _AUTOMATIC.get(relation.kind)
+    return relation.function is None and relation.name == _AUTOMATIC.get(relation.kind)
 
 
 def resolve_relation(

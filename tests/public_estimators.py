@@ -18,7 +18,11 @@ OPTIONS = {
     "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
-LINEAR = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metricalign.__all__]
+LINEAR = [
+    getattr(metricalign, name)(**OPTIONS.get(name, {}))
+    for name in metricalign.__all__
+    if name != "__version__"
+]
 EVERY = [*LINEAR, MLkNN(5), PairClassifier()]
 if find_spec("torch") and find_spec("skorch"):
     import torch

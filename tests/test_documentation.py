@@ -1,26 +1,32 @@
 """What the documentation says is what the code does."""
 
 import ast
+import importlib.util
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.preprocessing import StandardScaler
 
 import metricalign
 from metricalign import NCML, PCML, DoubletSVM, RelationAlignment
+from metricalign.learners.neighborhood.candidates import AllSamples
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
+from metricalign.relations import resolve_relation
+from metricalign.solvers import SOLVERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
-PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
+PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__ if name != "__version__"]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
 
@@ -55,6 +61,8 @@ def test_code_of_the_readme_runs(line, capsys):
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_code_of_the_guide_runs(page, capsys):
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
+        if "metricalign.deep" in code and not (find_spec("torch") and find_spec("skorch")):
+            continue  # conftest.py says what an extra that is missing leaves out
         exec(compile(code, f"{page.name}, line {line}", "exec"), {})
         assert capsys.readouterr().out
 
@@ -64,18 +72,99 @@ def test_guide_names_every_estimator():
     assert {item.__name__ for item in ESTIMATORS} <= set(re.findall(r"\w+", text))
 
 
-def test_loss_of_the_notes_can_be_used():
-    text = (ROOT / "docs" / "problem.md").read_text(encoding="utf-8")
+EXTENDING = (ROOT / "docs" / "guide" / "extending.md").read_text(encoding="utf-8")
+
+
+def parts_of_the_guide():
+    """The class of each code block of the page of parts of one's own, its lines, and the block."""
+    for code in blocks("python", EXTENDING).values():
+        (part,) = (node for node in ast.parse(code).body if isinstance(node, ast.ClassDef))
+        yield part.name, part.end_lineno - part.lineno + 1, code
+
+
+def part_of_the_guide(name):
+    """A class of that page."""
     names = {}
-    exec(re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1], names)
+    tree = ast.parse({name: code for name, _, code in parts_of_the_guide()}[name])
+    kept = [
+        node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.ClassDef)
+    ]
+    exec(compile(ast.Module(kept, []), "extending.md", "exec"), names)
+    return names[name]
+
+
+def test_parts_of_the_guide_are_one_short_class_each():
+    lengths = {name: length for name, length, _ in parts_of_the_guide()}
+    assert len(lengths) == 7
+    assert max(lengths.values()) <= 40
+
+
+def test_quantile_loss_of_the_guide_finds_the_quantile():
     X, y = load_diabetes(return_X_y=True)
-    learner = names["learner"].fit(X, y)
+    learner = RelationAlignment(part_of_the_guide("Quantile")(0.9)).fit(X, y)
     assert learner.converged_
     left, right = learner.pairs_.T
     Z = X[left] - X[right]
     errors = np.einsum("pi,ij,pj->p", Z, learner.matrix_, Z) + learner.intercept_
     # With an intercept the share of the pairs, by weight, that are below is the quantile.
     assert np.mean(errors >= learner.relations_ - 1e-6) == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("solver", ["newton", "quasi_newton", "projected_gradient"])
+@pytest.mark.parametrize(
+    ("loss", "regularizer"),
+    [
+        (("Huber", 0.1), "symmetric"),
+        (("Quantile", 0.7), "positive_semidefinite"),
+        ("squared", ("TraceNorm", 0.02)),
+        ("epsilon_insensitive", ("TraceNorm", 0.02)),
+        ("squared", ("BoundedTrace", 0.05)),
+        (("Huber", 0.1), ("BoundedTrace", 0.05)),
+    ],
+    ids=str,
+)
+def test_parts_of_the_guide_are_solved_by_every_solver(loss, regularizer, solver):
+    X, y = load_wine(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X)[::4], y[::4]
+    loss, regularizer = (
+        part if isinstance(part, str) else part_of_the_guide(part[0])(part[1])
+        for part in (loss, regularizer)
+    )
+    learner = RelationAlignment(loss, regularizer=regularizer, solver=solver, tol=1e-5)
+    found = learner.set_params(max_iter=5000).fit(X, y)
+    assert found.converged_
+    expected = RelationAlignment(loss, regularizer=regularizer, solver="cvxpy", tol=1e-6).fit(X, y)
+    assert found.objective_ == pytest.approx(expected.objective_, rel=2e-5)
+    assert np.linalg.norm(found.matrix_ - expected.matrix_) <= (
+        found.metric_error_bound_ + expected.metric_error_bound_
+    )
+
+
+def test_log_loss_of_the_guide_has_its_derivative():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 8)
+    relation = resolve_relation("class", y)
+    loss = part_of_the_guide("LogLoss")()
+    made = loss.for_samples(relation, relation.encode(y), np.ones(8))
+    probabilities = rng.dirichlet(np.ones(8), 8)
+    value, derivative = made.value_and_derivative(probabilities, AllSamples(8))
+    expected = [-np.log(sum(probabilities[i][y == y[i]]) + 1e-7) for i in range(8)]
+    np.testing.assert_allclose(value, expected)
+    step = 1e-6 * rng.normal(size=(8, 8))
+    above, below = (
+        made.value_and_derivative(probabilities + sign * step, AllSamples(8))[0] for sign in (1, -1)
+    )
+    np.testing.assert_allclose(np.sum(derivative * step, axis=1), (above - below) / 2, rtol=1e-6)
+
+
+def test_guide_says_what_solvers_need():
+    rows = re.findall(r'^\| `"(\w+)"` \| (`.*`) \| (.*) \|$', EXTENDING, re.MULTILINE)
+    said = {name: [re.findall(r"`(\w+)`", cell) for cell in cells] for name, *cells in rows}
+    assert said == {
+        name: [solver.needs["conjugate"], list(solver.needs["projection"])]
+        for name, solver in SOLVERS.items()
+        if hasattr(solver, "needs") and name != "auto"
+    }
 
 
 def test_notes_name_every_loss_and_cone():
@@ -206,6 +295,58 @@ def test_import_is_light():
     ).stdout.split()
     assert "metricalign" in modules
     assert not {"cvxpy", "matplotlib", "pandas", "rich", "torch"} & set(modules)
+
+
+# The rooms of the package
+
+
+@pytest.fixture(scope="module")
+def import_graph():
+    path = ROOT / "docs" / "import_graph.py"
+    spec = importlib.util.spec_from_file_location("import_graph", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rooms_import_only_what_comes_before_them(import_graph):
+    graph = import_graph.imports()
+    assert import_graph.backward(graph) == []
+
+
+def test_page_of_the_rooms_is_of_today(import_graph):
+    graph = import_graph.imports()
+    advice = "run python docs/import_graph.py"
+    assert import_graph.page(graph) == import_graph.PAGE.read_text(encoding="utf-8"), advice
+    assert import_graph.picture(graph) == import_graph.PICTURE.read_text(encoding="utf-8"), advice
+
+
+def test_import_against_the_order_is_found(import_graph, tmp_path, monkeypatch):
+    files = {
+        "__init__.py": "from metricalign.learners.alignment import PSDSVR",
+        "_files.py": "from metricalign import PSDSVR",
+        "relations.py": "def f():\n    from metricalign.solvers.problem import solve",
+        "solvers/problem.py": "import numpy\nimport metricalign.relations\nfrom os import path",
+        "learners/alignment.py": "from metricalign import losses",
+        "attic.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(import_graph, "PACKAGE", tmp_path)
+    graph = import_graph.imports()
+    assert graph == {
+        "foundation": {"learners"},
+        "relations": {"solvers"},
+        "solvers": {"relations"},
+        "learners": {"losses"},
+        "attic": set(),
+    }
+    assert sorted(import_graph.backward(graph)) == [
+        "attic is not among ROOMS of docs/import_graph.py",
+        "foundation imports learners, which comes after it",
+        "relations imports solvers, which comes after it",
+    ]
 
 
 def test_names_of_the_package_exist():

@@ -33,7 +33,7 @@ from metricalign.learners.neighborhood import (
     ExpectedRelation,
     NeighborhoodLoss,
     alignment,
-    neighbors,
+    candidates,
 )
 from metricalign.learners.neighborhood.candidates import AllSamples, NeighborLists
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
@@ -241,7 +241,7 @@ def test_lists_of_all_others_are_all_samples(loss):
 def test_batches_do_not_matter(loss, lists, monkeypatch):
     components = np.random.default_rng(4).normal(size=(2, 3))
     expected = make_problem(loss, "number", lists)[0].value_and_gradient(components)
-    monkeypatch.setattr(neighbors, "_BATCH_ENTRIES", 50)
+    monkeypatch.setattr(candidates, "_BATCH_ENTRIES", 50)
     found = make_problem(loss, "number", lists)[0].value_and_gradient(components)
     assert found[0] == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-10, atol=1e-12)

@@ -25,6 +25,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
+from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.deep.batches import (
@@ -38,7 +39,6 @@ from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
 from metricalign.learners.base import EmbeddingLearner, _concordance
 from metricalign.pairs import RandomPairs, check_pairs
-from metricalign.pairs.distributed import in_memory, is_dask_array, map_rows, stand_in
 from metricalign.relations import (
     PrecomputedRelation,
     Relation,

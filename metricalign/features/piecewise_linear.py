@@ -23,10 +23,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in, sum_duplicates
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion
-from metricalign.pairs.distinct import sum_duplicates
-from metricalign.pairs.distributed import in_memory, is_dask_array, map_rows, stand_in
 
 __all__ = ["PiecewiseLinearEncoder"]
 

@@ -17,11 +17,12 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from metricalign._arrays import in_memory, is_dask_array, map_rows, sum_duplicates
 from metricalign._estimator import SavedWithVersion
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs
-from metricalign.pairs.distinct import check_magnitude, sum_duplicates
-from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, map_rows
+from metricalign.pairs.distinct import check_magnitude
+from metricalign.pairs.distributed import DistributedSamples
 from metricalign.pairs.identical import merge_identical_samples
 from metricalign.pairs.search import middle_of
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from metricalign.pairs.distinct import sum_duplicates
+from metricalign._arrays import sum_duplicates
 from metricalign.pairs.identical import first_identical
 from metricalign.relations import TargetRelation, is_automatic
 

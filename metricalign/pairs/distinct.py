@@ -18,7 +18,6 @@ __all__ = [
     "check_magnitude",
     "distinct_samples",
     "shrunk_coordinates",
-    "sum_duplicates",
 ]
 
 
@@ -123,17 +122,6 @@ def order_keys(X: NDArray | sparse.csr_array) -> NDArray:
     weights = np.sqrt(np.arange(2, X.shape[1] + 2))
     weighted = sparse.csr_array(X).multiply(weights) if sparse.issparse(X) else X * weights
     return np.asarray(weighted.sum(axis=1)).ravel()
-
-
-def sum_duplicates(X: sparse.csr_array) -> sparse.csr_array:
-    """A sparse array in which no entry is stored in several parts, as SciPy allows it.
-
-    Statistics of the stored numbers, scikit-learn's too, take the parts for entries.
-    """
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
 
 
 def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, NDArray, NDArray]:

@@ -11,13 +11,11 @@ What a worker loses with its process Dask computes again, from the graph of the 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from copy import copy
-from functools import partial
 from hashlib import blake2b
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, gen_batches
 
+from metricalign._arrays import _dtype_of
 from metricalign.pairs import EuclideanSearch
 from metricalign.pairs.distinct import largest_entry, order_keys
 from metricalign.pairs.identical import RemoteSamples
@@ -34,110 +33,10 @@ if TYPE_CHECKING:
     from dask.array import Array
     from dask.delayed import Delayed
 
-__all__ = ["DistributedSamples", "in_memory", "is_dask_array", "map_rows", "stand_in"]
+__all__ = ["DistributedSamples"]
 
 # Rows described at a time, and matrices that one task adds.
 _ROWS_AT_A_TIME = 4096
-
-
-def is_dask_array(X: Any) -> TypeGuard[Array]:
-    """Whether X is a Dask array, found out without importing Dask.
-
-    Parameters
-    ----------
-    X : object
-        Anything.
-
-    Returns
-    -------
-    is_dask_array : bool
-
-    Raises
-    ------
-    TypeError
-        If X is a Dask DataFrame.
-    """
-    if hasattr(X, "to_dask_array"):
-        raise TypeError(
-            "X is a Dask DataFrame, whose partitions have unknown sizes. Give "
-            "X.to_dask_array(lengths=True)."
-        )
-    dask_array = sys.modules.get("dask.array")
-    return dask_array is not None and isinstance(X, dask_array.Array)
-
-
-def in_memory(values: Any) -> Any:
-    """Compute what is of Dask, and leave all else as it is.
-
-    Parameters
-    ----------
-    values : object
-        A Dask array or series, or anything else.
-
-    Returns
-    -------
-    values : object
-        The same without Dask.
-    """
-    return values.compute() if hasattr(values, "__dask_graph__") else values
-
-
-def map_rows(
-    function: Callable[[NDArray], NDArray],
-    X: Array,
-    n_columns: int,
-    *,
-    ensure_all_finite: bool | str = True,
-) -> Any:
-    """Apply a function to the rows of a Dask array, lazily.
-
-    Parameters
-    ----------
-    function : callable
-        Maps arrays of shape (n_rows, n_features) to arrays of shape (n_rows, n_columns).
-    X : dask.array.Array of shape (n_samples, n_features)
-        Rows, chunked in any way. They are checked as scikit-learn checks arrays when they are
-        computed.
-    n_columns : int
-        Width of the result.
-    ensure_all_finite : bool or "allow-nan", default=True
-        What the rows may be, as `sklearn.utils.check_array` takes it.
-
-    Returns
-    -------
-    mapped : dask.array.Array of shape (n_samples, n_columns)
-        Chunked along the rows as X is, float32 if X is, else float64.
-    """
-    return X.rechunk({1: -1}).map_blocks(
-        partial(_mapped, function=function, ensure_all_finite=ensure_all_finite),
-        chunks=(X.chunks[0], (n_columns,)),
-        meta=np.empty((0, n_columns), _dtype_of(X)),
-    )
-
-
-def stand_in(X: Array) -> NDArray:
-    """Array of zeros of the shape and type of a Dask array, that takes no memory.
-
-    Parameters
-    ----------
-    X : dask.array.Array
-        Chunked in any way.
-
-    Returns
-    -------
-    stand_in : ndarray
-        Of the same shape.
-
-    Raises
-    ------
-    ValueError
-        If the sizes of chunks are not known.
-    """
-    if np.isnan(sum(X.shape)):
-        raise ValueError(
-            f"X has chunks of unknown sizes, shape {X.shape}. Call X.compute_chunk_sizes() first."
-        )
-    return np.broadcast_to(np.zeros((), X.dtype), X.shape)
 
 
 class DistributedSamples(RemoteSamples):
@@ -323,10 +222,6 @@ class _BlockwiseSearch(BaseEstimator):
         return sparse.coo_array((distance, (order[row], self.order_[column])), shape=shape)
 
 
-def _dtype_of(X):
-    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-
-
 def _joined(X):
     """Chunks along the rows only, and together as many as there are threads to work on them."""
     ends = np.cumsum(X.chunks[0])
@@ -374,17 +269,6 @@ def _sends_pairs():
 
 def _checked(rows, dtype, estimator_name):
     return check_array(rows, dtype=dtype, input_name="X", estimator=estimator_name)
-
-
-def _mapped(rows, function, ensure_all_finite):
-    rows = check_array(
-        rows,
-        dtype=_dtype_of(rows),
-        input_name="X",
-        ensure_min_samples=0,
-        ensure_all_finite=ensure_all_finite,
-    )
-    return function(rows)
 
 
 def _described(rows):

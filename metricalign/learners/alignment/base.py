@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from threadpoolctl import ThreadpoolController
 
+from metricalign._arrays import in_memory, is_dask_array, stand_in
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import keeps_last_fit, level_of_call
@@ -26,14 +27,15 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
-from metricalign.pairs.distributed import DistributedSamples, in_memory, is_dask_array, stand_in
+from metricalign.pairs.distributed import DistributedSamples
 from metricalign.regularizers import Regularizer
 from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path"]
 
-# Up to so many features threads do not pay: on busy cores they mostly wait for each other.
-_FEATURES_OF_ONE_THREAD = 100
+# Up to so many features, which an encoder makes of a table, threads do not pay: on busy cores they
+# mostly wait for each other (156 features: 9 CPU seconds in place of .2).
+_FEATURES_OF_ONE_THREAD = 200
 
 
 # What the parameters may be that some methods have and others have not.
