@@ -2,6 +2,7 @@
 
 from metricalign.cross_validation import RelationAlignmentCV
 from metricalign.discriminant import DiscriminantAlignment
+from metricalign.ensemble import MetricEnsemble
 from metricalign.gradient import GradientAlignment
 from metricalign.iteration import IteratedMetricLearner
 from metricalign.linear import (
@@ -15,6 +16,7 @@ from metricalign.linear import (
     DoubletSVM,
     RelationAlignment,
 )
+from metricalign.metric_neighbors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.neighborhood import NeighborhoodAlignment
 from metricalign.selection import MetricLearnerCV
 
@@ -32,7 +34,10 @@ __all__ = [
     "DoubletSVM",
     "GradientAlignment",
     "IteratedMetricLearner",
+    "MetricEnsemble",
     "MetricLearnerCV",
+    "MetricNeighborsClassifier",
+    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",
