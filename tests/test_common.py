@@ -527,7 +527,7 @@ def test_float32_stays_float32(estimator, data):
         estimator = clone(estimator).set_params(tol=1e-5)
     single = clone(estimator).fit(X.astype(np.float32), y)
     double = clone(estimator).fit(X, y)
-    assert matrix_of(single).dtype == single.components_.dtype == np.float32
+    assert single.components_.dtype == np.float32
     assert single.transform(X.astype(np.float32)).dtype == np.float32
     assert single.transform(X).dtype == double.transform(X).dtype == np.float64
     difference = np.linalg.norm(matrix_of(single) - matrix_of(double))
@@ -934,6 +934,8 @@ def test_warning_unless_converged(estimator, suited):
     if has_certificate(learner):
         assert learner.converged_ == (learner.dual_gap_ <= learner.tol)
     messages = [m for m in messages if m.startswith(f"{type(estimator).__name__} ")]
+    # After one iteration the metric may still be zero, of which there is another warning.
+    messages = [m for m in messages if "learned the zero metric" not in m]
     assert len(messages) == (0 if learner.converged_ else 1)
     assert all("max_iter" in message and "tol" in message for message in messages)
     if not isinstance(estimator, RAMLKRR):  # which has a direct solver

@@ -1,11 +1,11 @@
 import cvxpy
 import numpy as np
 import pytest
+from formulas import LOSSES as FORMULAS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar
-from scipy.special import entr
 from sklearn.utils._param_validation import InvalidParameterError
 
 from metricalign.losses import LOSSES
@@ -16,32 +16,6 @@ CLASSES = {"hinge", "logistic"}  # losses whose relations are +1 and -1
 HOMOGENEOUS = [name for name in LOSSES if name not in CLASSES]
 WITH_EPSILON = [name for name, loss in LOSSES.items() if "epsilon" in loss().get_params()]
 
-# What each loss is, written down apart from the package.
-FORMULAS = {
-    "epsilon_insensitive": lambda a, t, eps: max(0.0, abs(a - t) - eps),
-    "squared_epsilon_insensitive": lambda a, t, eps: max(0.0, abs(a - t) - eps) ** 2 / 2,
-    "squared": lambda a, t, eps: (a - t) ** 2 / 2,
-    "one_sided": lambda a, t, eps: max(0.0, t - eps - a),
-    "hinge": lambda a, t, eps: max(0.0, 1.0 - t * a),
-    "logistic": lambda a, t, eps: np.log1p(np.exp(-abs(t * a))) + max(0.0, -t * a),
-}
-# phi*(-beta) and its domain, from the table of the dual.
-CONJUGATES = {
-    "epsilon_insensitive": lambda b, t, eps, c: -b * t + eps * abs(b),
-    "squared_epsilon_insensitive": lambda b, t, eps, c: -b * t + eps * abs(b) + b * b / (2 * c),
-    "squared": lambda b, t, eps, c: -b * t + b * b / (2 * c),
-    "one_sided": lambda b, t, eps, c: -b * (t - eps),
-    "hinge": lambda b, t, eps, c: -t * b,
-    "logistic": lambda b, t, eps, c: -c * (entr(t * b / c) + entr(1 - t * b / c)),
-}
-DOMAINS = {
-    "epsilon_insensitive": lambda t, c: (-c, c),
-    "squared_epsilon_insensitive": lambda t, c: (-np.inf, np.inf),
-    "squared": lambda t, c: (-np.inf, np.inf),
-    "one_sided": lambda t, c: (0.0, c),
-    "hinge": lambda t, c: (min(0.0, t * c), max(0.0, t * c)),
-    "logistic": lambda t, c: (min(0.0, t * c), max(0.0, t * c)),
-}
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -65,7 +39,7 @@ def supremum(name, beta, t, c, reach):
     """Of -beta a - c loss(a, t) over abs(a) <= reach."""
 
     def negative(a):
-        return beta * a + c * FORMULAS[name](a, t, EPSILON)
+        return beta * a + c * FORMULAS[name].value(a, t, EPSILON)
 
     inner = minimize_scalar(negative, bounds=(-reach, reach), options={"xatol": 1e-10})
     return -min(inner.fun, negative(-reach), negative(reach))
@@ -85,7 +59,7 @@ def test_value_is_the_formula(name):
     loss = make_loss(name)
     for t in targets_of(name):
         a = np.linspace(-3, 3, 61)
-        expected = [FORMULAS[name](x, t, EPSILON) for x in a]
+        expected = [FORMULAS[name].value(x, t, EPSILON) for x in a]
         assert_allclose(loss.value(a, np.full_like(a, t)), expected, atol=1e-15)
 
 
@@ -105,7 +79,7 @@ def test_box_is_where_the_supremum_is_finite(name):
     for t in targets_of(name):
         form, c = conjugate_of(name, t, 0.7), 0.7
         lower, upper = (end[0] for end in form.bounds)
-        assert (lower, upper) == pytest.approx(DOMAINS[name](t, c))
+        assert (lower, upper) == pytest.approx(FORMULAS[name].box(t, c))
         for bound, outward in [(lower, -0.01), (upper, 0.01)]:
             if np.isfinite(bound):
                 near, far = (supremum(name, bound + outward, t, c, r) for r in (1e3, 1e5))
@@ -120,7 +94,8 @@ def test_conjugate_of_several_pairs_is_the_sum(name):
     form = make_loss(name).conjugate(target, weight)
     beta = np.clip(center, *form.bounds)
     each = [
-        CONJUGATES[name](b, t, EPSILON, c) for b, t, c in zip(beta, target, weight, strict=True)
+        FORMULAS[name].conjugate(b, t, c, EPSILON)
+        for b, t, c in zip(beta, target, weight, strict=True)
     ]
     assert form.value(beta) == pytest.approx(sum(each), rel=1e-12)
     # Only a loss with a tube on both sides has a kink at beta = 0.
@@ -139,9 +114,9 @@ def test_proximal_step_is_the_minimiser(name, epsilon):
 
         def objective(b, p=p, t=t, c=c):
             pull = penalty[p] / 2 * (b - center[p]) ** 2
-            return CONJUGATES[name](b, t, epsilon, c) + b * prediction[p] + pull
+            return FORMULAS[name].conjugate(b, t, c, epsilon) + b * prediction[p] + pull
 
-        lower, upper = np.clip(DOMAINS[name](t, c), -100, 100)
+        lower, upper = np.clip(FORMULAS[name].box(t, c), -100, 100)
         best = minimize_scalar(objective, bounds=(lower, upper), options={"xatol": 1e-10})
         candidates = [best.x, lower, upper]
         expected = min(candidates, key=objective)
@@ -279,7 +254,7 @@ def test_cvxpy_expression_is_the_weighted_sum_and_convex(name):
     assert expression.is_convex()
     variable.value = prediction
     expected = sum(
-        c * FORMULAS[name](a, t, EPSILON)
+        c * FORMULAS[name].value(a, t, EPSILON)
         for a, t, c in zip(prediction, target, weight, strict=True)
     )
     assert float(expression.value) == pytest.approx(expected, rel=1e-12)

@@ -1,13 +1,13 @@
 import cvxpy
 import numpy as np
 import pytest
+from formulas import CONES, pair_coefficients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from priced_regularizers import BoundedTrace, TraceNorm
 from scipy import sparse
-from scipy.optimize import nnls
 
 from metricalign.operators import PairOperator
 from metricalign.regularizers import (
@@ -19,17 +19,6 @@ from metricalign.regularizers import (
 )
 from metricalign.regularizers.pair_matrices import _block_pivoting, _PairProjection
 
-# Each cone in cvxpy, written down apart from the package.
-CONSTRAINTS = {
-    "symmetric": lambda matrix, differences, prior: [],
-    "positive_semidefinite": lambda matrix, differences, prior: [matrix >> 0],
-    "pair_matrices": lambda matrix, differences, prior: [matrix == combination(differences)],
-    "diagonal": lambda matrix, differences, prior: [
-        matrix == cvxpy.diag(cvxpy.diag(matrix)),
-        cvxpy.diag(matrix) >= 0,
-    ],
-    "above_prior": lambda matrix, differences, prior: [matrix - prior >> 0],
-}
 SUBSPACES = {"symmetric"}
 DIAGONAL = {"diagonal"}  # whose matrices are vectors
 SHIFTED = {"above_prior"}  # the apex is the prior
@@ -37,12 +26,6 @@ SHIFTED = {"above_prior"}  # the apex is the prior
 PRICED = {"trace_norm": TraceNorm(0.4), "bounded_trace": BoundedTrace(1.5)}
 each_regularizer = pytest.mark.parametrize("name", REGULARIZERS)
 each_with_a_derivative = pytest.mark.parametrize("name", [*REGULARIZERS, *PRICED])
-
-
-def combination(differences):
-    coef = cvxpy.Variable(len(differences), nonneg=True)
-    products = np.array([np.outer(z, z).ravel() for z in differences])
-    return cvxpy.reshape(products.T @ coef, 2 * differences.shape[1:], order="C")
 
 
 def symmetric(n_features, seed, scale=1.0):
@@ -99,14 +82,8 @@ def apex_of(name, n_features):
 
 
 def nearest_combination(S, Z):
-    """Coefficients of the nearest nonnegative combination of z z^T, by SciPy."""
-    coef = np.zeros(len(Z))
-    has_length = Z.any(axis=1)
-    if not has_length.any():
-        return coef, np.zeros_like(S)
-    size = np.sum(Z[has_length] ** 2, axis=1)
-    products = np.array([np.outer(z, z) for z in Z[has_length]]).reshape(-1, S.size).T / size
-    coef[has_length] = nnls(products, S.ravel(), maxiter=10_000)[0] / size
+    """Coefficients of the nearest nonnegative combination of z z^T, and the combination."""
+    coef = pair_coefficients(S, Z)
     return coef, np.einsum("p,pi,pj->ij", coef, Z, Z)
 
 
@@ -142,7 +119,7 @@ def test_projection_is_the_nearest_matrix_by_cvxpy(name, S):
     d = len(S)
     projected = make_regularizer(name, d).project(stored(name, S)).matrix
     expected = cvxpy_projection(
-        S, lambda matrix: CONSTRAINTS[name](matrix, differences_of(d), prior_of(d))
+        S, lambda matrix: CONES[name].in_cvxpy(matrix, differences_of(d), prior_of(d))
     )
     assert_allclose(full(projected), expected, atol=1e-5)
 
@@ -222,7 +199,7 @@ def test_projection_lies_in_the_cone(name, S):
         return
     M = cvxpy.Variable(S.shape, symmetric=True)
     M.value = P
-    for constraint in CONSTRAINTS[name](M, None, prior_of(d)):
+    for constraint in CONES[name].in_cvxpy(M, None, prior_of(d)):
         assert np.max(constraint.violation()) <= 1e-12
 
 
