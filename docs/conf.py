@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
@@ -41,7 +41,9 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # the docstrings describe the types
-autodoc_mock_imports = ["skorch", "torch"]  # gigabytes, of which nothing is shown
+# Gigabytes, of which only the examples of networks show anything: without them these are not run.
+HAS_DEEP = find_spec("torch") is not None and find_spec("skorch") is not None
+autodoc_mock_imports = [] if HAS_DEEP else ["skorch", "torch"]
 maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
@@ -54,13 +56,15 @@ numpydoc_validation_checks = {
     "SS02",  # a summary starts with a capital letter
 }
 
+SUBSECTIONS = ("targets", "questions", "pictures", "networks")
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("metricalign",),
     "reference_url": {"metricalign": None},
-    "subsection_order": [f"examples/{name}" for name in ("targets", "questions", "pictures")],
+    "subsection_order": [f"examples/{name}" for name in SUBSECTIONS],
+    "filename_pattern": "/plot_" if HAS_DEEP else f"/({'|'.join(SUBSECTIONS[:-1])})/plot_",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
     "show_signature": False,
@@ -83,37 +87,44 @@ html_theme_options = {
 html_sidebars = {"index": []}
 html_show_sourcelink = False
 
-# The reference: one page for each public module and one for each name of its `__all__`.
+# Two references: for users, and for those who build or change a part. Each has one page for each of
+# these modules and one for each name of its `__all__`.
 
 API = Path(__file__).parent / "api"
-SECTIONS = {  # others follow, under their own names
-    "linear": "Estimators",
-    "cross_validation": "Cross-validation",
-    "neighborhood": "Neighbourhood methods",
-    "discriminant": "Discriminant analysis",
-    "gradient": "Gradients of a regression",
-    "features": "Features that bend",
-    "iteration": "Rounds of pairs",
-    "selection": "The best of many metrics",
-    "pair_classification": "Pair classification",
-    "deep": "Deep metrics",
-    "relations": "Relations",
-    "pairs": "Pairs",
-    "neighbors": "Search of neighbours",
-    "losses": "Losses",
-    "cones": "Cones",
-    "solvers": "Solvers",
-    "operators": "Operators",
-    "kernels": "Kernels of the operators",
-    "distributed": "Dask arrays",
-    "metrics": "Measures and scorers",
-    "multilabel": "Label sets",
-    "datasets": "Data sets",
-    "plotting": "Pictures",
-    "base": "Base classes",
-    "linear_base": "Base of the linear estimators",
-    "samples": "Distinct samples",
-    "coordinates": "Targets as coordinates",
+REFERENCES = {
+    "index": {
+        "learners": "Metric learners",
+        "features": "Features that bend",
+        "predictors": "Predictions by neighbours",
+        "multilabel": "Label sets",
+        "pair_classification": "Pair classification",
+        "deep": "Deep metrics",
+        "relations": "Relations",
+        "pairs": "Pairs",
+        "neighbors": "Search of neighbours",
+        "losses": "Losses",
+        "regularizers": "Regularizers",
+        "metrics": "Measures and scorers",
+        "datasets": "Data sets",
+        "plotting": "Pictures",
+    },
+    "developers": {
+        "testing": "Checks of one's own parts",
+        "solvers": "Solvers",
+        "operators": "Operators",
+        "operators.kernels": "Kernels of the operators",
+        "learners.base": "Base of all learners",
+        "learners.alignment.base": "Base of the convex learners",
+        "learners.alignment.preparation": "Preparation of a problem",
+        "learners.components": "From a metric to a linear map",
+        "learners.coordinates": "Targets as coordinates",
+        "learners.folds": "Folds",
+        "pairs.named": "Strategies by name",
+        "pairs.identical": "Identical samples",
+        "pairs.distinct": "Distinct samples",
+        "pairs.search": "Search of the nearest",
+        "pairs.distributed": "Dask arrays",
+    },
 }
 TABLE = """\
 .. currentmodule:: metricalign
@@ -124,36 +135,36 @@ TABLE = """\
 """
 
 
-def public_modules():
-    """Modules whose names have pages, those of `SECTIONS` first."""
-    names = [module.name for module in pkgutil.iter_modules(metricalign.__path__)]
-    names = [name for name in names if not name.startswith("_") and name != "command_line"]
-    first = [name for name in SECTIONS if name in names]
-    return first + [name for name in names if name not in first]
-
-
 def write_reference(app, config):
     """Write the pages of the modules; autosummary writes those of the names."""
     shutil.rmtree(API, ignore_errors=True)
     API.mkdir()
-    names = public_modules()
-    overview = (API.parent / "templates" / "api.rst").read_text(encoding="utf-8")
-    overview += "".join(f"   {name}\n" for name in names)
-    for name in names:
-        title = SECTIONS.get(name, name.replace("_", " ").capitalize())
-        with mock(config.autodoc_mock_imports):
-            public = import_module(f"metricalign.{name}").__all__
-        items = [
-            f"   {item}\n" if item in metricalign.__all__ else f"   ~{name}.{item}\n"
-            for item in public
-        ]
-        page = f"{title}\n{'=' * len(title)}\n\n.. automodule:: metricalign.{name}\n\n"
-        page += TABLE.format(option="\n   :toctree: generated") + "".join(items)
-        (API / f"{name}.rst").write_text(page, encoding="utf-8")
-        overview += f"\n{title}\n{'-' * len(title)}\n\n:mod:`metricalign.{name}`\n\n"
-        overview += TABLE.format(option="") + "".join(items)
-    (API / "index.rst").write_text(overview, encoding="utf-8")
-    config.autosummary_generate = [f"api/{name}.rst" for name in names]
+    written = []
+    for reference, sections in REFERENCES.items():
+        template = "api.rst" if reference == "index" else "developers.rst"
+        overview = (API.parent / "templates" / template).read_text(encoding="utf-8")
+        present = {name: title for name, title in sections.items() if is_present(name)}
+        overview += "".join(f"   {name}\n" for name in present)
+        for name, title in present.items():
+            with mock(config.autodoc_mock_imports):
+                public = import_module(f"metricalign.{name}").__all__
+            items = [
+                f"   {item}\n" if item in metricalign.__all__ else f"   ~{name}.{item}\n"
+                for item in public
+            ]
+            page = f"{title}\n{'=' * len(title)}\n\n.. automodule:: metricalign.{name}\n\n"
+            page += TABLE.format(option="\n   :toctree: generated") + "".join(items)
+            (API / f"{name}.rst").write_text(page, encoding="utf-8")
+            overview += f"\n{title}\n{'-' * len(title)}\n\n:mod:`metricalign.{name}`\n\n"
+            overview += TABLE.format(option="") + "".join(items)
+            written.append(name)
+        (API / f"{reference}.rst").write_text(overview, encoding="utf-8")
+    config.autosummary_generate = [f"api/{name}.rst" for name in written]
+
+
+def is_present(name):
+    """Whether the package has this module."""
+    return find_spec(f"metricalign.{name}") is not None
 
 
 def skip_inherited(app, what, name, member, skip, options):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from priced_regularizers import BoundedTrace, TraceNorm
 from scipy import sparse
 from scipy.optimize import nnls
 
@@ -32,7 +33,10 @@ CONSTRAINTS = {
 SUBSPACES = {"symmetric"}
 DIAGONAL = {"diagonal"}  # whose matrices are vectors
 SHIFTED = {"above_prior"}  # the apex is the prior
+# Regularizers from outside of the package, which are no cones.
+PRICED = {"trace_norm": TraceNorm(0.4), "bounded_trace": BoundedTrace(1.5)}
 each_regularizer = pytest.mark.parametrize("name", REGULARIZERS)
+each_with_a_derivative = pytest.mark.parametrize("name", [*REGULARIZERS, *PRICED])
 
 
 def combination(differences):
@@ -81,7 +85,9 @@ def pair_operator(Z, dtype=np.float64, **options):
 
 
 def make_regularizer(name, n_features, dtype=np.float64):
-    """Cone of the problem that the two functions above describe."""
+    """Regularizer of the problem that the two functions above describe."""
+    if name in PRICED:
+        return PRICED[name]
     operator = pair_operator(differences_of(n_features), dtype, is_diagonal=name in DIAGONAL)
     return REGULARIZERS[name]().for_problem(
         operator, stored(name, prior_of(n_features).astype(dtype))
@@ -139,6 +145,32 @@ def test_projection_is_the_nearest_matrix_by_cvxpy(name, S):
         S, lambda matrix: CONSTRAINTS[name](matrix, differences_of(d), prior_of(d))
     )
     assert_allclose(full(projected), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PRICED)
+@pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
+@each_matrix
+def test_proximal_step_is_the_minimiser_by_cvxpy(name, step, S):
+    """1/2 norm(M - S)^2 + step R(M), with R written down a second time."""
+    projection = PRICED[name].project(S, step)
+    M = cvxpy.Variable(S.shape, symmetric=True)
+    if name == "trace_norm":
+        price, constraints = step * 0.4 * cvxpy.trace(M), [M >> 0]
+    else:
+        price, constraints = 0.0, [M >> 0, cvxpy.trace(M) <= 1.5]
+    task = cvxpy.Problem(cvxpy.Minimize(0.5 * cvxpy.sum_squares(M - S) + price), constraints)
+    task.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    assert_allclose(projection.matrix, M.value, atol=1e-5)
+    expected = 0.4 * np.trace(projection.matrix) if name == "trace_norm" else 0.0
+    assert projection.value == pytest.approx(expected, abs=1e-12)
+    assert projection.slack == 0
+
+
+@pytest.mark.parametrize("name", PRICED)
+@each_matrix
+def test_allowed_matrix_stays_at_a_step_of_zero(name, S):
+    allowed = PRICED[name].project(S).matrix
+    assert_allclose(PRICED[name].project(allowed, 0.0).matrix, allowed, atol=1e-12)
 
 
 @each_regularizer
@@ -205,7 +237,7 @@ def test_is_subspace_iff_the_projection_is_linear(name):
     assert regularizer.is_diagonal == (name in DIAGONAL)
 
 
-@each_regularizer
+@each_with_a_derivative
 @each_generic
 def test_derivative_is_that_of_the_projection(name, S):
     regularizer, D = make_regularizer(name, len(S)), stored(name, symmetric(len(S), 99))
@@ -216,7 +248,7 @@ def test_derivative_is_that_of_the_projection(name, S):
     assert_allclose(regularizer.project(S).derivative(D), change, atol=1e-7)
 
 
-@each_regularizer
+@each_with_a_derivative
 @each_matrix
 def test_derivative_is_self_adjoint_between_zero_and_identity(name, S):
     projection = make_regularizer(name, len(S)).project(stored(name, S))
@@ -227,7 +259,7 @@ def test_derivative_is_self_adjoint_between_zero_and_identity(name, S):
     assert -1e-10 <= np.vdot(changed, D) <= np.vdot(D, D) + 1e-10
 
 
-@each_regularizer
+@each_with_a_derivative
 @each_matrix
 def test_gram_is_that_of_the_derivative_on_rank_one_matrices(name, S):
     projection = make_regularizer(name, len(S)).project(stored(name, S))
@@ -260,7 +292,7 @@ def test_another_projection_has_to_claim_the_span_itself():
     assert not PairMatrices.keeps_span_of_identity
 
 
-@each_regularizer
+@each_with_a_derivative
 @each_matrix
 def test_coordinates_are_sums_of_products(name, S):
     """From the sum of matrices; their adjoint after them is the derivative."""
@@ -283,7 +315,7 @@ def test_coordinates_are_sums_of_products(name, S):
     assert_allclose(single, back, atol=1e-4)
 
 
-@each_regularizer
+@each_with_a_derivative
 def test_coordinates_keep_their_digits_where_the_projection_is_in_single_precision(name):
     """The systems of Newton are solved in double precision, and their two maps are adjoint."""
     projection = make_regularizer(name, 5, np.float32).project(
@@ -339,7 +371,7 @@ def test_float32_stays_float32(name):
     assert projection.gram(single).dtype == projection.products(single).dtype == precision
 
 
-@each_regularizer
+@each_with_a_derivative
 def test_input_is_read_only(name):
     S = stored(name, symmetric(4, 0))
     before = S.copy()

@@ -1,4 +1,4 @@
-"""Metric learning with networks: an extra over the interface of the linear metrics.
+"""Metric learning with networks, and what networks know: an extra over the linear metrics.
 
 Needs PyTorch and skorch: ``pip install "metricalign[deep]"``.
 """
@@ -13,13 +13,25 @@ except ImportError as error:
 
 from metricalign.deep.explainer import InformationExplainer, InformationExplanation
 from metricalign.deep.hraml import HRAML
+from metricalign.deep.information import (
+    NWJ,
+    SMILE,
+    InfoNCE,
+    MutualInformation,
+    VariationalUpperBound,
+)
 from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
 
 __all__ = [
     "HRAML",
+    "NWJ",
+    "SMILE",
     "AlignmentLoss",
     "ApproxNDCGLoss",
     "DeepLoss",
+    "InfoNCE",
     "InformationExplainer",
     "InformationExplanation",
+    "MutualInformation",
+    "VariationalUpperBound",
 ]

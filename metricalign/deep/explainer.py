@@ -199,8 +199,8 @@ class InformationExplainer(BaseEstimator):
         Samples in a batch; they are compared with each other, and the ceiling of the information
         is the logarithm of one more.
     max_iter : int, default=10
-        Largest number of epochs of the critic. The bottleneck takes at least 120 steps of a
-        quarter of a batch, and whole epochs.
+        Largest number of epochs of the critic. The bottleneck takes 120 steps of a quarter of a
+        batch.
     validation_fraction : float, default=0.1
         Part of the samples on which training of the critic stops early and its scores are
         calibrated.
@@ -351,10 +351,9 @@ class InformationExplainer(BaseEstimator):
         network = _Network(self.model, self.layer, self.representation)
         with _seeded(random_state, device):
             network.to(device)
-            rows = training[:_N_OF_STATISTICS]
+            rows = order[::-1][:_N_OF_STATISTICS].copy()
             statistics = _Statistics(network, X[rows], device)
-            own_targets = None if targets is None else targets[rows].to(device)
-            network.head = _head(head, statistics, own_targets)
+            network.head = _head(head, statistics, None if targets is None else targets[rows])
             if targets is not None:
                 _check_targets(targets, network.head(statistics.Z, statistics.output).shape[1])
             train = partial(self._train, device=device)
@@ -364,9 +363,10 @@ class InformationExplainer(BaseEstimator):
             first = samples[training[:_N_OF_CALIBRATION]]
             bottleneck.weigh([part.to(device) for part in first], self.keep)
             if bottleneck.price < np.inf:
-                batch_size = max(1, self.batch_size // 4)
-                max_iter = -(-_N_STEPS // -(-len(training) // batch_size))
-                train(bottleneck, Subset(samples, training), None, batch_size, max_iter)
+                batch_size = self.batch_size // 4
+                some = training[: _N_STEPS * batch_size]
+                max_iter = -(-_N_STEPS * batch_size // len(some))
+                train(bottleneck, Subset(samples, some), None, batch_size, max_iter)
             bottleneck.eval().requires_grad_(False)
 
             features: Dataset = _Features(bottleneck, X, device)
@@ -667,7 +667,13 @@ def _head(head, statistics, targets):
     if head == "classifier":
         return _Logits()
     if head == "prototype":
-        return _Distances(torch.stack([Z[targets == c].mean(dim=0) for c in targets.unique()]), 1.0)
+        of_class = [Z[targets == number] for number in range(int(targets.max()) + 1)]
+        if min(map(len, of_class)) == 0:
+            raise ValueError(
+                f"Prototypes are the means of {len(Z)} random samples, of which a class has none. "
+                "Give fewer samples of the other classes."
+            )
+        return _Distances(torch.stack([part.mean(dim=0) for part in of_class]), 1.0)
     if head == "relation":
         points = Z[:_N_REFERENCES]
         squared = torch.cdist(points, points).square()
@@ -923,7 +929,12 @@ class _Critic(nn.Module):
         kept = torch.stack(noised)
         decision = torch.minimum(total, kept.mean(dim=0))
         own = self.network.log_decision(Z, output)[survivors].exp()
-        left = self.bottleneck.decision(X[survivors], local[survivors], draws[0][survivors]).exp()
+        # Networks may refuse a batch without samples.
+        left = own
+        if len(own):
+            left = self.bottleneck.decision(
+                X[survivors], local[survivors], draws[0][survivors]
+            ).exp()
         # The noise of draws counts where it is not cut off.
         is_cut = decision[..., 0] == total[..., 0]
         noise = (kept[..., 0].var(dim=0) / _N_DRAWS).masked_fill(is_cut, 0)

@@ -352,8 +352,10 @@ class AlignmentProblem:
             slope = float(response.sum())
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
-                    dual_coef = np.clip(dual_coef - response * (excess / slope), *conjugate.bounds)
-                    intercept += excess / slope
+                    # A slope of almost nothing must not carry the intercept away.
+                    shift = math.copysign(min(abs(excess) / slope, self.spread), excess)
+                    dual_coef = np.clip(dual_coef - response * shift, *conjugate.bounds)
+                    intercept += shift
                 return intercept, dual_coef, response
             if excess > 0:
                 below = (intercept, excess, dual_coef)

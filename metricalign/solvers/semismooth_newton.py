@@ -228,7 +228,8 @@ class _State:
     def _direction(self, target, residual):
         """Newton direction of S."""
         direction = target - self.stationary
-        free = np.flatnonzero(self.response)
+        # Of smaller ones the inverse leaves the range of numbers.
+        free = np.flatnonzero(self.response >= np.finfo(float).tiny)
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
         operator = self.problem.operator.restricted(free)

@@ -51,10 +51,10 @@ for _ in range(10):
 model.eval()
 
 # %%
-# Local are the embedded tokens. What decides is one bit, log 2 = 0.69 nats, and what else the
-# embedding keeps of its token; the last token is one of eight, log 8 = 2.08 nats. Of the others
-# nothing should be known. A little of the last token counts as decision-related: noise is no
-# token, and the network is not trained to ignore it.
+# Local are the embedded tokens. What decides is one bit, log 2 = 0.69 nats; the embedding may keep
+# more of that token. The last token is one of eight, log 8 = 2.08 nats. Of the others nothing
+# should be known. A part of the last token counts as decision-related: noise is no token, and the
+# network was not trained to ignore it.
 
 explainer = InformationExplainer(
     model, layer="tokens", representation="embedding", random_state=0

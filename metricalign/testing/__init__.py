@@ -1,0 +1,19 @@
+"""Checks of a loss, a regularizer, a relation or a solver of one's own, and solved problems.
+
+Each check is one call. It compares a part with its definition, by a supremum, a minimiser, finite
+differences or cvxpy, and raises an AssertionError whose sentence says what is wrong.
+"""
+
+from metricalign.testing.losses import check_loss
+from metricalign.testing.regularizers import check_regularizer
+from metricalign.testing.relations import check_relation
+from metricalign.testing.solvers import SolvedProblem, check_solver, solved_problems
+
+__all__ = [
+    "SolvedProblem",
+    "check_loss",
+    "check_regularizer",
+    "check_relation",
+    "check_solver",
+    "solved_problems",
+]
