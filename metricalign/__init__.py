@@ -13,11 +13,13 @@ from metricalign.learners import (
     DoubletSVM,
     GradientAlignment,
     IteratedMetricLearner,
+    MetricEnsemble,
     MetricLearnerCV,
     NeighborhoodAlignment,
     RelationAlignment,
     RelationAlignmentCV,
 )
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 __all__ = [
     "NCML",
@@ -31,7 +33,10 @@ __all__ = [
     "DoubletSVM",
     "GradientAlignment",
     "IteratedMetricLearner",
+    "MetricEnsemble",
     "MetricLearnerCV",
+    "MetricNeighborsClassifier",
+    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",

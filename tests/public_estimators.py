@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 import metricalign
 from metricalign import PSDSVR, NeighborhoodAlignment
+from metricalign.learners.base import MetricLearner
 from metricalign.multilabel import MLkNN
 from metricalign.neighbors import FaissTransformer
 from metricalign.pair_classification import PairClassifier
@@ -16,14 +17,17 @@ from metricalign.pair_classification import PairClassifier
 OPTIONS = {
     "IteratedMetricLearner": {"n_rounds": 2},
     "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
+    "MetricNeighborsClassifier": {"n_folds": 2, "random_state": 0},
+    "MetricNeighborsRegressor": {"n_folds": 2, "random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
-LINEAR = [
+NAMED = [
     getattr(metricalign, name)(**OPTIONS.get(name, {}))
     for name in metricalign.__all__
     if name != "__version__"
 ]
-EVERY = [*LINEAR, MLkNN(5), PairClassifier()]
+LINEAR = [estimator for estimator in NAMED if isinstance(estimator, MetricLearner)]
+EVERY = [*NAMED, MLkNN(5), PairClassifier()]
 if find_spec("torch") and find_spec("skorch"):
     import torch
 
@@ -49,7 +53,7 @@ def data_of(estimator):
 
 def output(learner, X):
     """What a fitted estimator makes of samples, before any decision."""
-    for name in ("predict_proba", "decision_function", "transform"):
+    for name in ("predict_proba", "decision_function", "transform", "predict"):
         if hasattr(learner, name):
             return getattr(learner, name)(X)
     raise AttributeError(f"{learner} has no output.")

@@ -53,6 +53,15 @@ SEARCH = {
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
 }
+# Nor are SciPy's sparse arrays, one of which the encoder has, and trees.
+ENCODER, TREE = "scipy.sparse._csr.csr_array", "sklearn.tree._tree.Tree"
+BOOSTING = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+PARTS = {
+    "MLkNN": SEARCH,
+    "MetricEnsemble": {ENCODER},
+    "MetricNeighborsClassifier": {ENCODER, TREE},
+    "MetricNeighborsRegressor": {ENCODER, TREE, BOOSTING},
+}
 # Networks are more than skops can save.
 every_saved = pytest.mark.parametrize(
     "estimator",
@@ -67,7 +76,7 @@ def test_skops_files_need_public_types_only(estimator):
     learner = clone(estimator).fit(X, y)
     file = skops.io.dumps(learner)
     types = skops.io.get_untrusted_types(data=file)
-    expected = SEARCH if isinstance(estimator, MLkNN) else set()
+    expected = PARTS.get(type(estimator).__name__, set())
     assert {name for name in types if not is_public(name)} == expected
     with pytest.raises(UntrustedTypesFoundException, match=type(estimator).__name__):
         skops.io.loads(file)

@@ -13,6 +13,7 @@ from metricalign.learners.alignment import (
     RelationAlignmentCV,
 )
 from metricalign.learners.discriminant import DiscriminantAlignment
+from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.learners.iterated import IteratedMetricLearner
 from metricalign.learners.neighborhood import NeighborhoodAlignment
@@ -30,6 +31,7 @@ __all__ = [
     "DoubletSVM",
     "GradientAlignment",
     "IteratedMetricLearner",
+    "MetricEnsemble",
     "MetricLearnerCV",
     "NeighborhoodAlignment",
     "RelationAlignment",

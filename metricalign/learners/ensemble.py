@@ -185,7 +185,8 @@ class MetricEnsemble(EmbeddingLearner):
                 "is None."
             )
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
-        encoding = _dense(encoder.fit(X, sample_weight=sample_weight).transform(X))
+        X = _dense(X)
+        encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
         relation, targets = self._relation_of(y, encoding.shape[0])
         if sample_weight is not None:
@@ -262,9 +263,9 @@ class MetricEnsemble(EmbeddingLearner):
             The images, ``encoder_.transform(X) @ components_.T``.
         """
         check_is_fitted(self)
-        encoding = self.encoder_.transform(X)
+        encoding = self.encoder_.transform(_dense(X))
         validate_data(self, X, reset=False, skip_check_array=True)
-        return _dense(encoding @ self.components_.T.astype(encoding.dtype, copy=False))
+        return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 
     def _differences(self, left, right) -> NDArray:
         return self.transform(left) - self.transform(right)

@@ -1,0 +1,201 @@
+"""Do the neighbours predict better than trees? MetricNeighbors, forests and boosting.
+
+For each data set and method, at its defaults, the error in outer folds that are the same for all:
+Euclid's neighbours with their number chosen in training, scikit-learn's ExtraTrees, RandomForest
+and HistGradientBoosting (of classes and one number), and MetricNeighbors with and without trees.
+Tables go in as they are; forests and Euclid's neighbours get missing values imputed. Printed per
+kind of target: error of each method, geometric means of error over Euclid's and over that of the
+best of the tree methods on the same set, mean rank, and CPU seconds of a fit.
+
+    METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
+        [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
+
+Finished cells are kept in benchmarks/results/neighbors.json and not computed again.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+from compare import (
+    FLOOR,
+    KINDS,
+    LEFT_OUT,
+    N_FOLDS,
+    NEIGHBORS,
+    folds_of,
+    print_row,
+    print_tests,
+    ratios_to_first,
+)
+from scipy import stats
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import label_ranking_average_precision_score, log_loss
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from metricalign.datasets import fetch_dataset, list_datasets
+from metricalign.predictors.metric_neighbors import (
+    MetricNeighborsClassifier,
+    MetricNeighborsRegressor,
+)
+
+RESULTS = Path(__file__).parents[1] / "results" / "neighbors.json"
+TREES = ("ExtraTrees", "RandomForest", "HistGradientBoosting")
+METHODS = ("Euclid", *TREES, "MetricNeighbors", "without trees")
+
+
+def model_of(method, kind):
+    """An estimator at its defaults, or None where it does not take such targets."""
+    is_class = kind in ("single_label", "multi_label")
+    if method == "MetricNeighbors" or method == "without trees":
+        neighbors = MetricNeighborsClassifier if is_class else MetricNeighborsRegressor
+        return neighbors(trees=method == "MetricNeighbors", random_state=0)
+    if method == "Euclid":
+        neighbors = KNeighborsClassifier() if kind == "single_label" else KNeighborsRegressor()
+        search = GridSearchCV(neighbors, {"n_neighbors": NEIGHBORS}, error_score=-np.inf)
+        return make_pipeline(SimpleImputer(), StandardScaler(), search)
+    if method == "HistGradientBoosting":
+        if kind not in ("single_label", "continuous"):
+            return None
+        boosting = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
+        return boosting(random_state=0)
+    forests = {
+        "ExtraTrees": (ExtraTreesRegressor, ExtraTreesClassifier),
+        "RandomForest": (RandomForestRegressor, RandomForestClassifier),
+    }
+    return make_pipeline(SimpleImputer(), forests[method][is_class](random_state=0))
+
+
+def error_of(kind, model, X, y, y_train):
+    """Error on held-out samples, and the log loss for classes."""
+    if kind == "single_label":
+        probabilities = model.predict_proba(X)
+        error = np.mean(model.predict(X) != y)
+        known = np.isin(y, model.classes_)
+        return error, log_loss(y[known], probabilities[known], labels=model.classes_)
+    if kind == "multi_label":
+        scores = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
+        if isinstance(scores, list):  # of forests, one array per label
+            scores = [
+                label[:, -1] if label.shape[1] > 1 else np.full(len(X), classes[0])
+                for label, classes in zip(scores, model[-1].classes_, strict=True)
+            ]
+            scores = np.stack(scores, axis=1)
+        return 1 - label_ranking_average_precision_score(y, scores), np.nan
+    predicted = model.predict(X)
+    if kind == "label_distribution":
+        return np.abs(predicted - y).max(axis=1).mean(), np.nan
+    predicted, y = predicted.reshape(len(X), -1), y.reshape(len(X), -1)
+    variances = y_train.reshape(len(y_train), -1).var(axis=0)
+    return np.sqrt(np.mean((predicted - y) ** 2 / variances)), np.nan
+
+
+def cell(method, name, max_samples, n_folds):
+    """Errors, log losses and seconds of a fit of a method in outer folds of one data set."""
+    warnings.simplefilter("ignore")
+    dataset = fetch_dataset(name)
+    X, y, groups, kind = dataset.data, dataset.target, dataset.get("groups"), dataset.task
+    if len(X) > max_samples:
+        rows = np.random.default_rng(0).permutation(len(X))[:max_samples]
+        X, y = X[rows], y[rows]
+        groups = None if groups is None else groups[rows]
+    if kind == "multi_label":
+        rows = y.any(axis=1)
+        X, y, groups = X[rows], y[rows], None if groups is None else groups[rows]
+    cells = []
+    with threadpool_limits(1):
+        for train, test in folds_of(kind, N_FOLDS, y, groups, 0)[:n_folds]:
+            start = process_time()
+            model = model_of(method, kind).fit(X[train], y[train])
+            seconds = process_time() - start
+            cells.append((*error_of(kind, model, X[test], y[test], y[train]), seconds))
+    errors, losses, seconds = np.transpose(cells).tolist()
+    return {"errors": errors, "losses": losses, "seconds": seconds}
+
+
+def report(kind, names, methods, results, *size):
+    """Print the table of one kind of target."""
+    methods = [method for method in methods if model_of(method, kind) is not None]
+    names = [n for n in names if all(key(m, n, *size) in results for m in methods)]
+    if not names or "Euclid" not in methods:
+        return
+    found = [[results[key(m, n, *size)] for m in methods] for n in names]
+    errors = np.array([[np.mean(c["errors"]) for c in row] for row in found])
+    spread = np.array([[stats.sem(c["errors"]) for c in row] for row in found])
+    seconds = np.array([[np.mean(c["seconds"]) for c in row] for row in found])
+    print(f"\n{kind} ({KINDS[kind]}), {len(names)} sets\n")
+    print("| set | " + " | ".join(methods) + " |")
+    print("| --- |" + " --- |" * len(methods))
+    for name, row in zip(names, errors, strict=True):
+        print_row(name, row, ".4f")
+    print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
+    of_trees = errors[:, [methods.index(m) for m in TREES if m in methods]]
+    if of_trees.shape[1]:
+        ratios = (errors + FLOOR) / (of_trees.min(axis=1, keepdims=True) + FLOOR)
+        print_row("error / best trees'", np.exp(np.log(ratios).mean(axis=0)), ".3f")
+    if kind == "single_label":
+        print_row("log loss", np.mean([[np.mean(c["losses"]) for c in r] for r in found], 0), ".3f")
+    print_row("mean rank", stats.rankdata(errors, axis=1).mean(axis=0), ".2f")
+    worse = np.mean(errors > errors[:, :1] + spread, axis=0)
+    print_row("worse than Euclid by over a standard error", worse, ".0%")
+    print_row("CPU seconds to fit", np.exp(np.log(seconds + 1e-3).mean(axis=0)), ".2f")
+    print_tests(errors)
+
+
+def key(*place):
+    return " ".join(map(str, place))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--max-samples", type=int, default=450)
+    parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
+    arguments = parser.parse_args()
+    folder = os.environ.get("METRICALIGN_DATA")
+    if not folder:
+        parser.error("set METRICALIGN_DATA to the folder of the data sets")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
+    size = arguments.max_samples, arguments.n_folds
+    for kind in arguments.kinds:
+        # The label distributions of yeast carry no signal.
+        names = [n for n in list_datasets(kind) if n in here]
+        names = [n for n in names if n == "yeast_ml" or not n.startswith("yeast")]
+        if arguments.sets:
+            names = [n for n in names if n in arguments.sets]
+        for name in names:
+            for method in arguments.methods:
+                place = key(method, name, *size)
+                if place in results or model_of(method, kind) is None:
+                    continue
+                results[place] = cell(method, name, *size)
+                RESULTS.parent.mkdir(exist_ok=True)
+                temporary = RESULTS.with_suffix(".tmp")
+                temporary.write_text(json.dumps(results))
+                temporary.replace(RESULTS)
+                print(place, file=sys.stderr, flush=True)
+        report(kind, names, arguments.methods, results, *size)
+
+
+if __name__ == "__main__":
+    main()

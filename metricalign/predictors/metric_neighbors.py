@@ -1,0 +1,671 @@
+"""Predictors by the neighbours of a learned metric, whose targets are corrected and vote."""
+
+from __future__ import annotations
+
+import warnings
+from copy import copy
+from itertools import product
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, sparse
+from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
+
+from metricalign._decorators import _fit_context
+from metricalign._estimator import SavedWithVersion
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.learners.components import _dense
+from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.pairs.distinct import order_keys
+from metricalign.pairs.identical import merge_identical_samples
+from metricalign.predictors.regressions import mean_distance, regressions_of
+from metricalign.predictors.search import nearest
+from metricalign.relations import sums_to_one
+
+__all__ = ["MetricNeighborsClassifier", "MetricNeighborsRegressor", "Neighborhood"]
+
+# Votes that are compared: widths in mean distances of the samples, powers of the distance, and
+# shares of the correction. The mean of the best few predicts better than the best.
+_WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
+_POWERS = (1, 2)
+_CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
+_N_VOTES = 3
+# Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
+_FEW_SAMPLES = 2000
+
+
+class Neighborhood(NamedTuple):
+    """Neighbours of samples, and what each has to do with the prediction.
+
+    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
+    per class or label, or the numbers.
+
+    Attributes
+    ----------
+    indices : ndarray of int of shape (n_samples, n_neighbors)
+        Neighbours, as rows of the training samples, the nearest first.
+    distances : ndarray of shape (n_samples, n_neighbors)
+        Their distances.
+    weights : ndarray of shape (n_samples, n_neighbors)
+        Weights of their votes, with sum 1.
+    neighbors_part : ndarray of shape (n_samples, n_columns)
+        Weighted mean of the targets of the neighbours.
+    correction : ndarray of shape (n_samples, n_columns)
+        What is added, because regressions predict other targets for the sample than for its
+        neighbours.
+    """
+
+    indices: NDArray
+    distances: NDArray
+    weights: NDArray
+    neighbors_part: NDArray
+    correction: NDArray
+
+
+class Vote(NamedTuple):
+    """Weights exp(-(distance / width)^power) of the votes, and the share of the correction."""
+
+    width: float
+    power: int
+    correction: float
+
+    def weights(self, distances, sample_weight):
+        exponents = (distances / self.width) ** self.power
+        # Relative to the nearest, so that not all vanish far from all samples.
+        weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
+        return weights / weights.sum(axis=1, keepdims=True)
+
+
+class _MetricNeighbors(SavedWithVersion):
+    """What both predictors have in common; a subclass says what targets are in coordinates."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "trees": ["boolean"],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        metric: Any = "ensemble",
+        *,
+        n_neighbors: int = 100,
+        trees: bool = True,
+        n_folds: int = 5,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ):
+        self.metric = metric
+        self.n_neighbors = n_neighbors
+        self.trees = trees
+        self.n_folds = n_folds
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "votes_")
+
+    def _set_targets(self, y, weight) -> tuple[Any, NDArray, str, bool]:
+        """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the metric, and how the neighbours vote.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. Values may be missing.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        """
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        X = _table(X)
+        table = PiecewiseLinearEncoder(n_bins=1)
+        Z = table.fit(X, sample_weight=sample_weight).transform(X)
+        validate_data(self, X, skip_check_array=True)
+        check_consistent_length(Z, y)
+        weight = _check_sample_weight(sample_weight, Z, dtype=np.float64, ensure_non_negative=True)
+        y, targets, relation, is_class = self._set_targets(y, weight)
+        # The result must not depend on the order of the samples, nor on whether they are repeated.
+        rows, weight = merge_identical_samples(Z, targets, weight)
+        order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
+        rows, weight = rows[order], weight[order] / weight.mean()
+        training = _Training(
+            _safe_indexing(X, rows),
+            _safe_indexing(y, rows),
+            Z[rows],
+            targets[rows],
+            weight,
+            self._resolve_metric(table, relation),
+            table,
+            regressions_of(targets, is_class, self.trees),
+            int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+        )
+        folds = self._folds(training, is_class)
+        parts = Parallel(n_jobs=self.n_jobs)(
+            delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds
+        )
+        everyone = np.arange(len(rows))
+        fitted = training.fit(everyone)
+        self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
+        self._regressions, self.samples_, self._images = fitted.regressions, rows, fitted.images
+        self._weight, self._targets = weight, training.targets
+        self._choose_votes(training, folds, parts)
+        return self
+
+    def _resolve_metric(self, table, relation):
+        """An estimator to fit, or the table of standardised columns, which is fitted."""
+        if isinstance(self.metric, str) and self.metric == "euclidean":
+            return table
+        if isinstance(self.metric, str):
+            return MetricEnsemble(relation=relation, random_state=self.random_state)
+        return self.metric
+
+    def _folds(self, training, is_class) -> list:
+        n_samples = len(training.weight)
+        if n_samples < 4:
+            return []
+        n_folds = min(self.n_folds, n_samples // 2) if n_samples <= _FEW_SAMPLES else 2
+        splitter: Any = KFold(n_folds, shuffle=True, random_state=0)
+        classes = training.targets.argmax(axis=1)
+        if is_class and np.bincount(classes).max() >= n_folds:
+            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+            # Classes of fewer samples than folds cannot be in all of them.
+            few = np.bincount(classes)[classes] < n_folds
+            classes = np.where(few, -1, classes)
+            if 0 < few.sum() < n_folds:
+                classes[few] = np.bincount(classes[~few]).argmax()
+        return list(splitter.split(training.table, classes))
+
+    def _choose_votes(self, training, folds, parts) -> None:
+        """Weights of the regressions, and the votes, by the squared error in held-out folds."""
+        n_samples = len(training.weight)
+        predicted = np.zeros((n_samples, len(self._regressions), training.targets.shape[1]))
+        indices = np.zeros((n_samples, 0), dtype=np.intp)
+        if parts:
+            n_neighbors = min(part.indices.shape[1] for part in parts)
+            indices = np.zeros((n_samples, n_neighbors), dtype=np.intp)
+            distances = np.zeros(indices.shape)
+        for (_, test), part in zip(folds, parts, strict=True):
+            predicted[test] = part.predicted
+            indices[test] = part.indices[:, :n_neighbors]
+            distances[test] = part.distances[:, :n_neighbors]
+        self.regression_weights_ = _simplex_weights(predicted, training.targets, training.weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        if not parts:
+            self.votes_ = [Vote(_WIDTHS[0], _POWERS[0], 0.0)]
+            return
+        errors = {}
+        values = np.hstack([training.targets, self._predicted])
+        for width, power in product(_WIDTHS, _POWERS):
+            weights = Vote(width, power, 0.0).weights(distances, training.weight[indices])
+            vote, expected = np.hsplit(_weighted_means(weights, indices, values), 2)
+            for correction in _CORRECTIONS if self._regressions else (0.0,):
+                guess = self._bounded(vote + correction * (self._predicted - expected))
+                error = training.weight @ np.sum((guess - training.targets) ** 2, axis=1)
+                errors[Vote(float(width), power, correction)] = error
+        self.votes_ = sorted(errors, key=errors.__getitem__)[:_N_VOTES]
+
+    def _bounded(self, targets):
+        """The nearest possible targets, in coordinates."""
+        return targets
+
+    def _coordinates(self, X) -> NDArray:
+        """Prediction in coordinates of the targets."""
+        check_is_fitted(self)
+        neighborhood = self.explain(X)
+        return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
+
+    def explain(self, X: ArrayLike) -> Neighborhood:
+        """Neighbours, their weights, and the two parts of the prediction.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        neighborhood : Neighborhood
+        """
+        check_is_fitted(self)
+        images, table = self._images_of(X)
+        distances, indices = nearest(images, self._images, self.n_neighbors)
+        scaled = distances / self.scale_
+        n_outputs = self._targets.shape[1]
+        predicted = np.zeros((len(images), n_outputs))
+        shares = zip(self._regressions, self.regression_weights_, strict=True)
+        for regression, share in shares:
+            if share > 0:
+                predicted += share * regression.predict(images, table)
+        weights = np.zeros_like(scaled)
+        neighbors_part, correction = np.zeros((2, len(images), n_outputs))
+        values = np.hstack([self._targets, self._predicted])
+        for vote in self.votes_:
+            of_vote = vote.weights(scaled, self._weight[indices])
+            mean, expected = np.hsplit(_weighted_means(of_vote, indices, values), 2)
+            weights += of_vote / len(self.votes_)
+            neighbors_part += mean / len(self.votes_)
+            correction += vote.correction / len(self.votes_) * (predicted - expected)
+        return Neighborhood(self.samples_[indices], distances, weights, neighbors_part, correction)
+
+    def kneighbors(
+        self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
+    ) -> tuple[NDArray, NDArray] | NDArray:
+        """Nearest training samples under the metric.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        n_neighbors : int, default=5
+            How many neighbours. Samples that were repeated in fit count once.
+        return_distance : bool, default=True
+            Whether to return the distances.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_neighbors)
+            Distances, ascending; only if `return_distance`.
+        indices : ndarray of int of shape (n_samples, n_neighbors)
+            Rows of the training samples.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many distinct training samples.
+        """
+        check_is_fitted(self)
+        if not 1 <= n_neighbors <= len(self.samples_):
+            raise ValueError(
+                f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
+                f"training samples; got {n_neighbors}."
+            )
+        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        indices = self.samples_[indices]
+        return (distances, indices) if return_distance else indices
+
+    def _images_of(self, X):
+        """Images under the metric, and standardised columns."""
+        X = _table(X)
+        table = self.table_.transform(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        if self.metric_ is self.table_:
+            return _images(table), table
+        return _images(self.metric_.transform(X)), table
+
+
+class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
+    r"""Classes or label sets, predicted by the neighbours under a learned metric.
+
+    Every neighbour votes with its class, corrected by what regressions predict differently for the
+    sample and for the neighbour:
+
+    .. math::
+        p(x) = \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right), \qquad
+        w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
+
+    with the indicators y_j of the classes. c is a mean of kernel ridge regression under the metric
+    and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
+    for a training sample it is that of models which have not seen it. Its weights, s, p and λ have
+    the least squared error in held-out folds, for which the metric is learned again.
+    :math:`\lambda = 0` is the plain vote. `explain` shows both parts of a prediction.
+
+    Tables go in as they are: with columns of any unit, with categories and missing values.
+
+    Parameters
+    ----------
+    metric : "ensemble", "euclidean" or transformer, default="ensemble"
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
+        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
+        neighbours are those of its images.
+    n_neighbors : int, default=100
+        Neighbours that vote at most. How many count is up to the weights.
+    trees : bool, default=True
+        Whether trees take part in the correction.
+    n_folds : int, default=5
+        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+    n_jobs : int or None, default=None
+        Folds to work on at the same time, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Given to the ensemble and to the trees.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,), or list of arrays
+        The classes; for label sets the values 0 and 1 of each label.
+    metric_ : object
+        The fitted metric: its ``transform`` gives images with Euclid's distance.
+    table_ : PiecewiseLinearEncoder
+        Encoder of the standardised columns that the trees see.
+    scale_ : float
+        Mean distance of the training samples, the unit of the widths.
+    votes_ : list of tuple (width, power, correction)
+        The votes that are averaged: s in units of `scale_`, p and λ.
+    regression_weights_ : ndarray of shape (n_regressions,)
+        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
+        and of boosting.
+    samples_ : ndarray of int
+        Rows of the training samples among which neighbours are searched: those that are distinct.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names that are all strings.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Kartashev, Shlenskii, Kotelnikov, Babenko, TabR: Tabular Deep Learning
+    Meets Nearest Neighbors, ICLR 2024: the label of a neighbour, corrected by the difference.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    >>> model = MetricNeighborsClassifier(random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    """
+
+    classes_: Any
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _set_targets(self, y, weight):
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        if not self._is_multilabel:
+            y = column_or_1d(_dense(y), warn=True)
+            check_classification_targets(y)
+            self.classes_, codes = np.unique(y, return_inverse=True)
+            if len(self.classes_) < 2:
+                raise ValueError(f"y has one class only, {self.classes_[0]!r}; two are needed.")
+            return y, np.eye(len(self.classes_))[codes], "class", True
+        y = _dense(y)
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
+                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
+            )
+        self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
+        return y.astype(int), y.astype(np.float64), "manhattan", False
+
+    def _bounded(self, targets):
+        targets = np.clip(targets, 0, 1)
+        if self._is_multilabel:
+            return targets
+        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Probability of each class, or of each label.
+
+        No probability is zero: the frequency of the class counts as much as one more sample among
+        all of them.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Of the classes, with row sums of 1; for label sets of having each label.
+        """
+        probabilities = self._coordinates(X)
+        share = 1 / (len(self._weight) + 1)
+        frequencies = np.average(self._targets, axis=0, weights=self._weight)
+        return (1 - share) * probabilities + share * frequencies
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """The most probable class, or the labels that are more probable than not.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Classes; of equally probable ones the first. For label sets 0 and 1.
+        """
+        probabilities = self.predict_proba(X)
+        if self._is_multilabel:
+            return (probabilities > 0.5).astype(int)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+
+class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
+    r"""Numbers or distributions, predicted by the neighbours under a learned metric.
+
+    Every neighbour votes with its target, corrected by what regressions predict differently for the
+    sample and for the neighbour:
+
+    .. math::
+        f(x) = \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right), \qquad
+        w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
+
+    c is a mean of kernel ridge regression under the metric and, with ``trees=True``, of extremely
+    randomised trees and gradient boosting (of one number); for a training sample it is that of
+    models which have not seen it. Its weights, s, p and λ have the least squared error in held-out
+    folds, for which the metric is learned again. :math:`\lambda = 0` is the plain vote. `explain`
+    shows both parts of a prediction.
+
+    Several columns that are not negative and have row sums of 1 are distributions, and so are the
+    predictions.
+
+    Tables go in as they are: with columns of any unit, with categories and missing values.
+
+    Parameters
+    ----------
+    metric, n_neighbors, trees, n_folds, n_jobs, random_state
+        See `MetricNeighborsClassifier`.
+
+    Attributes
+    ----------
+    metric_, table_, scale_, votes_, regression_weights_, samples_
+        See `MetricNeighborsClassifier`.
+    n_features_in_, feature_names_in_
+        See `MetricNeighborsClassifier`.
+
+    References
+    ----------
+    See `MetricNeighborsClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsRegressor
+    >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 4))
+    >>> y = np.cos(3 * X[:, 0])
+    >>> model = MetricNeighborsRegressor(trees=False, random_state=0).fit(X[:200], y[:200])
+    >>> bool(model.score(X[200:], y[200:]) > 0.9)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _set_targets(self, y, weight):
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        columns = y.reshape(len(y), -1)
+        self._is_column = y.ndim == 2
+        self._offset: Any = 0.0
+        self._unit: Any = 1.0
+        self._is_distribution = (
+            columns.shape[1] > 1
+            and columns.min() >= 0
+            and bool(sums_to_one(columns).all())
+        )
+        if self._is_distribution:
+            return y, columns, "chebyshev", False
+        self._offset = np.average(columns, axis=0, weights=weight)
+        variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
+        self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
+        targets = (columns - self._offset) / self._unit
+        if columns.shape[1] == 1:
+            return columns[:, 0], targets, "absolute_difference", False
+        return columns, targets, "euclidean", False
+
+    def _bounded(self, targets):
+        if not self._is_distribution:
+            return targets
+        targets = np.maximum(targets, 0)
+        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Predicted numbers or distributions.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        predicted = self._coordinates(X) * self._unit + self._offset
+        return predicted if self._is_column else predicted[:, 0]
+
+
+class _Fitted(NamedTuple):
+    """A metric and regressions, and the images of the samples that they were fitted to."""
+
+    metric: Any
+    images: NDArray
+    scale: float
+    regressions: list[Any]
+
+
+class _Training(NamedTuple):
+    """Distinct samples in an order of their own, and what is fitted to them."""
+
+    X: Any
+    y: Any
+    table: NDArray
+    targets: NDArray
+    weight: NDArray
+    metric: Any
+    euclid: PiecewiseLinearEncoder
+    regressions: list[Any]
+    random_state: int
+
+    def fit(self, rows) -> _Fitted:
+        metric, images = self.euclid, self.table[rows]
+        # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
+        if self.metric is not self.euclid and np.ptp(self.targets[rows], axis=0).any():
+            metric = clone(self.metric)
+            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+            options = {}
+            if has_fit_parameter(metric, "sample_weight"):
+                options["sample_weight"] = self.weight[rows]
+            images = metric.fit(X, y, **options).transform(X)
+        images = _images(images)
+        arguments = images, self.table[rows], self.targets[rows], self.weight[rows]
+        regressions = [copy(r).fit(*arguments, self.random_state) for r in self.regressions]
+        return _Fitted(metric, images, mean_distance(images), regressions)
+
+
+class _HeldOut(NamedTuple):
+    """What the samples of a fold see of those outside it."""
+
+    indices: NDArray
+    distances: NDArray
+    predicted: NDArray
+
+
+def _held_out(training, fold, n_neighbors) -> _HeldOut:
+    train, test = fold
+    with warnings.catch_warnings():
+        # What cannot be learned from a part of the samples is no news.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FitFailedWarning)
+        fitted = training.fit(train)
+    images, table = training.table[test], training.table[test]
+    if fitted.metric is not training.euclid:
+        images = fitted.metric.transform(_safe_indexing(training.X, test))
+    images = _images(images)
+    distances, indices = nearest(images, fitted.images, n_neighbors)
+    predicted = [regression.predict(images, table) for regression in fitted.regressions]
+    return _HeldOut(train[indices], distances / fitted.scale, np.stack(predicted, axis=1))
+
+
+def _simplex_weights(predicted, targets, weight) -> NDArray:
+    """Nonnegative weights with sum 1 whose mean prediction has the least squared error, nearly."""
+    n_regressions = predicted.shape[1]
+    root = np.sqrt(weight)[:, None]
+    columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_regressions)], axis=1)
+    weights, _ = optimize.nnls(columns, (root * targets).ravel())
+    # Without any prediction, of few samples or of constant targets, they do not matter.
+    return weights / weights.sum() if weights.any() else np.full(n_regressions, 1 / n_regressions)
+
+
+def _weighted_means(weights, indices, values) -> NDArray:
+    """Mean over neighbours, without an array of the values of all neighbours."""
+    ends = np.arange(0, weights.size + 1, weights.shape[1])
+    shape = len(weights), len(values)
+    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+
+
+def _table(X) -> Any:
+    """A dense table of which rows can be taken."""
+    X = _dense(X)
+    return X if hasattr(X, "__getitem__") else np.asarray(X)
+
+
+def _images(images) -> NDArray:
+    """Images as the search takes them."""
+    return np.ascontiguousarray(np.asarray(_dense(images)), dtype=np.float32)

@@ -1,0 +1,308 @@
+"""Predictors by neighbours: against scikit-learn's neighbours, formulas and known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from metricalign import (
+    GradientAlignment,
+    MetricEnsemble,
+    MetricNeighborsClassifier,
+    MetricNeighborsRegressor,
+)
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.predictors.metric_neighbors import Vote
+from metricalign.predictors.search import nearest
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    X, y = load_diabetes(return_X_y=True)
+    return X[:200, :6], y[:200]
+
+
+@pytest.fixture(scope="module")
+def classes():
+    X, y = load_wine(return_X_y=True)
+    return X[::2, :6], y[::2]
+
+
+def euclid(predictor, **options):
+    return predictor("euclidean", trees=False, random_state=0, **options)
+
+
+# Search
+
+
+@pytest.mark.parametrize("n_samples", [1, 7, 50, 1000, 5001])
+@pytest.mark.parametrize("n_neighbors", [1, 5, 60])
+def test_search_is_exact(n_samples, n_neighbors):
+    rng = np.random.default_rng(n_samples)
+    # Far from the origin, as float32 squares would lose the differences.
+    samples = (100 + rng.normal(size=(n_samples, 4))).astype(np.float32)
+    queries = (100 + rng.normal(size=(30, 4))).astype(np.float32)
+    number = min(n_neighbors, n_samples)
+    search = NearestNeighbors(n_neighbors=number, algorithm="kd_tree").fit(samples)
+    expected, rows = search.kneighbors(queries)
+    distances, indices = nearest(queries, samples, n_neighbors)
+    np.testing.assert_allclose(distances, expected, rtol=1e-4)
+    assert np.mean(indices == rows) > 0.99
+
+
+def test_search_finds_the_sample_itself():
+    samples = np.random.default_rng(0).normal(size=(3000, 3)).astype(np.float32)
+    distances, indices = nearest(samples, samples, 2)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(3000))
+    np.testing.assert_array_equal(distances[:, 0], 0)
+
+
+def test_search_among_identical_samples():
+    distances, indices = nearest(np.ones((2, 3), np.float32), np.ones((500, 3), np.float32), 4)
+    np.testing.assert_array_equal(distances, 0)
+    assert all(len(set(row)) == 4 for row in indices)
+
+
+# The vote
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_plain_vote_is_that_of_weighted_neighbors(numbers, power):
+    X, y = numbers
+    model = euclid(MetricNeighborsRegressor, n_neighbors=20).fit(X[:150], y[:150])
+    model.votes_ = [Vote(0.3, power, 0.0)]
+    weights = lambda d: np.exp(-((d / (0.3 * model.scale_)) ** power))  # noqa: E731
+    expected = make_pipeline(StandardScaler(), KNeighborsRegressor(20, weights=weights))
+    expected.fit(X[:150], y[:150])
+    np.testing.assert_allclose(model.predict(X[150:]), expected.predict(X[150:]), rtol=1e-4)
+
+
+def test_plain_vote_for_classes(classes):
+    X, y = classes
+    model = euclid(MetricNeighborsClassifier, n_neighbors=10).fit(X[::2], y[::2])
+    model.votes_ = [Vote(1.0, 1, 0.0)]
+    weights = lambda d: np.exp(-d / model.scale_)  # noqa: E731
+    expected = make_pipeline(StandardScaler(), KNeighborsClassifier(10, weights=weights))
+    expected.fit(X[::2], y[::2])
+    n_samples = len(X[::2])
+    frequencies = np.bincount(y[::2]) / n_samples
+    mixed = (n_samples * expected.predict_proba(X) + frequencies) / (n_samples + 1)
+    np.testing.assert_allclose(model.predict_proba(X), mixed, atol=1e-4)
+
+
+def test_width_is_in_mean_distances(numbers):
+    X, y = numbers
+    model = euclid(MetricNeighborsRegressor).fit(X, y)
+    Z = StandardScaler().fit_transform(X)
+    distances = np.linalg.norm(Z[:, None] - Z, axis=2)
+    assert model.scale_ == pytest.approx(distances.sum() / (200 * 199), rel=1e-5)
+
+
+def test_explanation_adds_up(numbers):
+    X, y = numbers
+    model = MetricNeighborsRegressor(random_state=0, n_neighbors=15).fit(X[:150], y[:150])
+    found = model.explain(X[150:])
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1)
+    standardized = (y[:150] - y[:150].mean()) / y[:150].std()
+    votes = np.sum(found.weights * standardized[found.indices], axis=1)
+    np.testing.assert_allclose(found.neighbors_part[:, 0], votes)
+    predicted = (found.neighbors_part + found.correction)[:, 0] * y[:150].std() + y[:150].mean()
+    np.testing.assert_allclose(model.predict(X[150:]), predicted)
+    distances, indices = model.kneighbors(X[150:], n_neighbors=15)
+    np.testing.assert_array_equal(indices, found.indices)
+    np.testing.assert_array_equal(distances, found.distances)
+    images = model.metric_.transform(X)
+    expected = np.linalg.norm(images[150:, None] - images[indices], axis=2)
+    np.testing.assert_allclose(distances, expected, rtol=1e-3)
+
+
+def test_whole_correction_of_a_perfect_regression_is_perfect(numbers):
+    X, y = numbers
+    model = euclid(MetricNeighborsRegressor).fit(X[:150], y[:150])
+
+    class Perfect:
+        def predict(self, images, table):
+            return ((y[150:] - y[:150].mean()) / y[:150].std())[:, None]
+
+    model._regressions, model.regression_weights_ = [Perfect()], np.ones(1)
+    model._predicted = model._targets
+    plain, half, whole = [], [], []
+    for correction, predictions in ((0.0, plain), (0.5, half), (1.0, whole)):
+        model.votes_ = [Vote(0.3, 1, correction)]
+        predictions.append(model.predict(X[150:]))
+    np.testing.assert_allclose(whole[0], y[150:])
+    np.testing.assert_allclose(half[0], (plain[0] + whole[0]) / 2)
+
+
+# Results
+
+
+def test_beats_neighbors_and_trees_where_columns_bend_and_add_up():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(500, 6))
+    y = np.cos(4 * X[:, 0]) + X[:, 1] ** 2 + X[:, 2]
+    model = MetricNeighborsRegressor(trees=False, random_state=0).fit(X[:250], y[:250])
+    plain = KNeighborsRegressor().fit(X[:250], y[:250])
+    assert 1 - model.score(X[250:], y[250:]) < 0.15 * (1 - plain.score(X[250:], y[250:]))
+
+
+def test_noise_is_not_learned():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 5)), rng.normal(size=400)
+    model = MetricNeighborsRegressor(random_state=0).fit(X[:200], y[:200])
+    assert model.score(X[200:], y[200:]) > -0.1
+
+
+def test_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 2))
+    y = (rng.uniform(size=1500) < 1 / (1 + np.exp(-2 * X[:, 0]))).astype(int)
+    model = MetricNeighborsClassifier(random_state=0).fit(X[:500], y[:500])
+    best = LogisticRegression().fit(X[:500], y[:500])
+    losses = [log_loss(y[500:], m.predict_proba(X[500:])) for m in (model, best)]
+    assert losses[0] < losses[1] + 0.05
+
+
+def test_boosting_of_two_classes_is_the_same_for_either_order():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = X[:, 0] * X[:, 1] > 0
+    model = clone(MetricNeighborsClassifier(random_state=0))
+    direct, swapped = (clone(model).fit(X, labels).predict_proba(X) for labels in (y, ~y))
+    np.testing.assert_allclose(direct, swapped[:, ::-1], atol=1e-6)
+
+
+# Targets
+
+
+def test_label_sets():
+    X, y = make_multilabel_classification(200, n_features=6, n_classes=4, random_state=0)
+    model = MetricNeighborsClassifier(random_state=0).fit(X[:120], y[:120])
+    probabilities = model.predict_proba(X[120:])
+    assert probabilities.shape == (80, 4)
+    np.testing.assert_array_equal(model.predict(X[120:]), probabilities > 0.5)
+    most_frequent = y[:120].mean(axis=0) > 0.5
+    assert np.mean(model.predict(X[120:]) != y[120:]) < np.mean(most_frequent != y[120:])
+
+
+def test_distributions_stay_distributions(classes):
+    X, _ = classes
+    scores = np.exp(StandardScaler().fit_transform(X)[:, :3])
+    y = scores / scores.sum(axis=1, keepdims=True)
+    model = MetricNeighborsRegressor(random_state=0).fit(X[::2], y[::2])
+    predicted = model.predict(X[1::2])
+    np.testing.assert_allclose(predicted.sum(axis=1), 1)
+    assert predicted.min() >= 0
+    mean = np.abs(y[1::2] - y[::2].mean(axis=0)).mean()
+    assert np.abs(predicted - y[1::2]).mean() < 0.5 * mean
+
+
+def test_several_numbers_have_their_units(numbers):
+    X, y = numbers
+    both = np.column_stack([y, 1000 * X[:, 0] + 7])
+    model = MetricNeighborsRegressor(trees=False, random_state=0).fit(X, both)
+    other = MetricNeighborsRegressor(trees=False, random_state=0).fit(X, both * [0.01, 10] - 3)
+    expected = model.predict(X) * [0.01, 10] - 3
+    np.testing.assert_allclose(other.predict(X), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_one_column_stays_a_column(numbers):
+    X, y = numbers
+    model = euclid(MetricNeighborsRegressor)
+    flat = clone(model).fit(X, y).predict(X)
+    np.testing.assert_array_equal(clone(model).fit(X, y[:, None]).predict(X), flat[:, None])
+
+
+def test_constant_target_is_predicted():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    np.testing.assert_allclose(MetricNeighborsRegressor().fit(X, np.full(20, 3.0)).predict(X), 3)
+
+
+def test_rare_classes_can_be_predicted():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = np.array(["common"] * 55 + ["rare"] * 3 + ["single", "other"])
+    X[55:58] += 20
+    model = MetricNeighborsClassifier(random_state=0).fit(X, y)
+    assert model.predict([[20.0, 20.0]]) == ["rare"]
+    assert set(model.classes_) == {"common", "rare", "single", "other"}
+
+
+# Tables, weights, conventions
+
+
+def test_table_with_categories_and_missing_values(numbers):
+    X, y = numbers
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    frame["group"] = np.where(frame["c"] > 0, "high", "low")
+    frame.loc[::5, "c"] = np.nan
+    model = MetricNeighborsRegressor(random_state=0).fit(frame[:150], y[:150])
+    assert model.score(frame[150:], y[150:]) > 0
+    assert list(model.feature_names_in_) == [*"abcdef", "group"]
+
+
+def test_weight_two_is_the_sample_twice_and_order_does_not_matter(classes):
+    X, y = classes
+    weight = np.arange(len(X)) % 3
+    order = np.random.default_rng(0).permutation(len(X))
+    weighted = MetricNeighborsClassifier(random_state=0).fit(X, y, sample_weight=weight)
+    rows = np.repeat(np.arange(len(X))[order], weight[order])
+    repeated = MetricNeighborsClassifier(random_state=0).fit(X[rows], y[rows])
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-6)
+
+
+def test_any_metric_goes(numbers):
+    X, y = numbers
+    learner = make_pipeline(PiecewiseLinearEncoder(), GradientAlignment())
+    model = MetricNeighborsRegressor(learner, trees=False, random_state=0).fit(X, y)
+    images = clone(learner).fit(X, y).transform(X)
+    distances = model.kneighbors(X[:5], n_neighbors=3)[0]
+    expected = NearestNeighbors(n_neighbors=3).fit(images).kneighbors(images[:5])[0]
+    np.testing.assert_allclose(distances, expected, atol=1e-4)
+
+
+def test_parameters_of_the_metric_can_be_searched(numbers):
+    X, y = numbers
+    model = MetricNeighborsRegressor(MetricEnsemble([GradientAlignment()]), trees=False, n_folds=2)
+    search = GridSearchCV(model, {"metric__n_components": [1, 3]}, cv=2).fit(X, y)
+    chosen = search.best_params_["metric__n_components"]
+    assert search.best_estimator_.metric_.components_.shape[0] == chosen
+
+
+def test_sample_weight_is_routed(numbers):
+    X, y = numbers
+    weight = np.where(y > np.median(y), 1.0, 0.0)
+    with config_context(enable_metadata_routing=True):
+        model = euclid(MetricNeighborsRegressor).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
+        pipeline.fit(X, y, sample_weight=weight)
+    assert pipeline.predict(X).min() > np.median(y) - 1e-6
+
+
+def test_neighbors_of_training_samples_are_rows_of_the_fit(classes):
+    X, y = classes
+    model = euclid(MetricNeighborsClassifier).fit(X, y)
+    distances, indices = model.kneighbors(X, n_neighbors=2)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(len(X)))
+    np.testing.assert_array_equal(distances[:, 0], 0)
+    np.testing.assert_array_equal(model.kneighbors(X, 2, return_distance=False), indices)
+
+
+def test_errors_say_what_is_wrong(numbers):
+    X, y = numbers
+    with pytest.raises(ValueError, match="one class only"):
+        MetricNeighborsClassifier().fit(X, np.ones(len(X)))
+    with pytest.raises(ValueError, match="labels, 0 or 1"):
+        MetricNeighborsClassifier().fit(X, np.full((len(X), 2), 2))
+    with pytest.raises(ValueError, match="y to be passed"):
+        MetricNeighborsRegressor().fit(X, None)
+    with pytest.raises(ValueError, match="from 1 to 200"):
+        euclid(MetricNeighborsRegressor).fit(X, y).kneighbors(X, n_neighbors=201)
