@@ -376,6 +376,15 @@ def test_linear_metric_of_precomputed_relations(format, numbers):
     )
 
 
+@pytest.mark.parametrize("format", [sparse.csr_array, sparse.coo_array, np.ndarray.tolist])
+def test_linear_metric_of_label_sets(format, classes):
+    X, y = classes
+    labels = (y[:, None] == np.arange(3)).astype(int)
+    expected = HRAML(**SMALL, refine=PSDSVR()).fit(X, labels).transform(X)
+    found = HRAML(**SMALL, refine=PSDSVR()).fit(X, format(labels)).transform(X)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("format", [sparse.csr_array, list])
 def test_linear_metric_of_other_formats(format, classes):
     X, y = classes

@@ -97,6 +97,8 @@ def test_parts_of_the_guide_are_one_short_class_each():
     lengths = {name: length for name, length, _ in parts_of_the_guide()}
     assert len(lengths) == 7
     assert max(lengths.values()) <= 40
+    for name, _, code in parts_of_the_guide():
+        assert re.search(rf"^check_\w+\({name}\(", code, re.MULTILINE), name
 
 
 def test_quantile_loss_of_the_guide_finds_the_quantile():

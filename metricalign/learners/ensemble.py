@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
@@ -27,7 +26,7 @@ from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import distinct_samples
-from metricalign.relations import check_targets
+from metricalign.relations import check_targets, select_targets
 
 __all__ = ["MetricEnsemble"]
 
@@ -197,10 +196,9 @@ class MetricEnsemble(EmbeddingLearner):
         samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
         # Products of the same rows, in the same order, whether or not samples are repeated.
         encoding, weight = encoding[samples.rows], samples.weight
-        if samples.relation.kind == "precomputed":
-            y = np.asarray(y)[np.ix_(samples.rows, samples.rows)]
-        else:
-            y = _safe_indexing(check_targets(y), samples.rows)
+        is_precomputed = samples.relation.kind == "precomputed"
+        y = y if is_precomputed else check_targets(y)
+        y = select_targets(y, samples.rows, is_precomputed=is_precomputed)
         axes = _principal_axes(encoding, weight)
         views = {"encoding": axes}
         if encoder.linear_map_.shape[0] < encoding.shape[1]:

@@ -100,9 +100,9 @@ class RelationAlignment(GeneralAlignment):
         for others.
     relation : str or callable, default="auto"
         How different two targets are: "auto" (see `metricalign.relations`), the name of a
-        relation, a function of two targets, or "precomputed" (y is the n x n matrix of
-        relations; the stored entries of a sparse one are the pairs; cross-validation, which
-        slices y by rows only, cannot be used).
+        relation, an instance of `metricalign.relations.Relation`, a function of two targets, or
+        "precomputed" (y is the n x n matrix of relations; the stored entries of a sparse one are
+        the pairs; cross-validation, which slices y by rows only, cannot be used).
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
         Pairs to fit: "auto" (the nearest of the same and of other classes for classes, the
         nearest otherwise), "nearest", "nearest_class", "random", "all", an object of
