@@ -16,7 +16,6 @@ from metricalign.linear import (
     DoubletSVM,
     RelationAlignment,
 )
-from metricalign.metric_neighbors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.neighborhood import NeighborhoodAlignment
 from metricalign.selection import MetricLearnerCV
 
@@ -36,8 +35,6 @@ __all__ = [
     "IteratedMetricLearner",
     "MetricEnsemble",
     "MetricLearnerCV",
-    "MetricNeighborsClassifier",
-    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 import metricalign
 from metricalign import PSDSVR, NeighborhoodAlignment
 from metricalign.base import MetricLearner
+from metricalign.metric_neighbors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.multilabel import MLkNN
 from metricalign.pair_classification import PairClassifier
 
@@ -16,13 +17,15 @@ from metricalign.pair_classification import PairClassifier
 OPTIONS = {
     "IteratedMetricLearner": {"n_rounds": 2},
     "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
-    "MetricNeighborsClassifier": {"n_folds": 2, "random_state": 0},
-    "MetricNeighborsRegressor": {"n_folds": 2, "random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
 NAMED = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metricalign.__all__]
 LINEAR = [estimator for estimator in NAMED if isinstance(estimator, MetricLearner)]
-EVERY = [*NAMED, MLkNN(5), PairClassifier()]
+PREDICTORS = [
+    neighbors(n_folds=2, random_state=0)
+    for neighbors in (MetricNeighborsClassifier, MetricNeighborsRegressor)
+]
+EVERY = [*NAMED, *PREDICTORS, MLkNN(5), PairClassifier()]
 if find_spec("torch") and find_spec("skorch"):
     import torch
 
