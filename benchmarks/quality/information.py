@@ -329,14 +329,14 @@ def gradient(model, X, classes):
     return torch.autograd.grad(score, X)[0].abs()
 
 
-def integrated_gradients(model, X, classes, n_steps=32):
-    """Along the line from a black image (Sundararajan, Taly, Yan 2017)."""
+def integrated_gradients(model, X, classes, background, n_steps=32):
+    """Along the line from the background (Sundararajan, Taly, Yan 2017)."""
     total = torch.zeros_like(X)
     for step in range(n_steps):
-        point = ((step + 0.5) / n_steps * X).requires_grad_(True)
+        point = torch.lerp(background.expand_as(X), X, (step + 0.5) / n_steps).requires_grad_(True)
         score = model(point).gather(1, classes[:, None]).sum()
         total += torch.autograd.grad(score, point)[0]
-    return (total / n_steps * X).abs()
+    return total / n_steps * (X - background)
 
 
 def grad_cam(model, X, classes, layer=2):
@@ -385,7 +385,7 @@ def attribution(n_runs):
         methods = {
             "random": rng.uniform(size=(len(X_test), 7, 7)),
             "gradient": gradient(model, tensor, classes),
-            "integrated gradients": integrated_gradients(model, tensor, classes),
+            "integrated gradients": integrated_gradients(model, tensor, classes, background),
             "Grad-CAM": grad_cam(model, tensor, classes),
             "total": maps.total,
             "redundant": maps.redundant,
