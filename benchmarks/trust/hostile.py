@@ -38,9 +38,9 @@ PUBLIC = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metric
 VARIANTS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
-    RelationAlignment(regularizer="above_prior", prior="identity"),
+    RelationAlignment(cone="above_prior", prior="identity"),
     *(
-        RelationAlignment(regularizer=regularizer)
+        RelationAlignment(cone=regularizer)
         for regularizer in REGULARIZERS
         if regularizer not in ("symmetric", "above_prior")
     ),
