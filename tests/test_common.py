@@ -38,7 +38,7 @@ from metricalign import (
 )
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
-from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge
+from metricalign.losses import LOSSES, EpsilonInsensitive, Hinge, Logistic
 from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
 from metricalign.pair_classification import PairClassifier
@@ -74,7 +74,7 @@ def has_certificate(estimator):
 
 
 def _name(value):
-    return re.sub(r"\s+", " ", str(value)) if isinstance(value, BaseEstimator) else None
+    return re.sub(r"\s+", " ", str(value)) if isinstance(value, BaseEstimator | str) else None
 
 
 # The diagonal metric of these numbers is next to none.
@@ -82,15 +82,57 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* cannot tell the learned metric from none"),
     pytest.mark.filterwarnings("ignore:MetricLearnerCV keeps Euclid's distance"),
 ]
-every_estimator = pytest.mark.parametrize("estimator", EVERY, ids=_name)
-every_default = pytest.mark.parametrize("estimator", DEFAULTS, ids=_name)
-every_configuration = pytest.mark.parametrize("estimator", CONFIGURATIONS, ids=_name)
-every_certified_default = pytest.mark.parametrize(
-    "estimator", list(filter(has_certificate, DEFAULTS)), ids=_name
+
+
+def has(estimator, *parameters):
+    return set(parameters) <= set(estimator.get_params(deep=False))
+
+
+def has_folds(estimator):
+    """Whether the order and number of the samples decide on folds."""
+    return has(estimator, "cv")
+
+
+def fits_many_times(estimator):
+    return any(has(estimator, name) for name in ("cv", "n_rounds", "candidates", "members"))
+
+
+def takes_classes_only(estimator):
+    """Whether its loss has relations of +1 and -1."""
+    return hasattr(estimator, "_loss") and isinstance(estimator._loss(), Hinge | Logistic)
+
+
+def is_nu(estimator):
+    return getattr(estimator, "nu", None) is not None
+
+
+def suits(estimator, data):
+    if data == "numbers":
+        return not takes_classes_only(estimator)
+    # Two classes make relations of -1 and 1, and half the range as epsilon the best choice.
+    return not is_nu(estimator)
+
+
+def each(estimators, condition=lambda estimator: True):
+    """Parametrise a test by the estimators that meet a condition."""
+    return pytest.mark.parametrize("estimator", list(filter(condition, estimators)), ids=_name)
+
+
+def each_with_data(estimators):
+    """The same by the estimators and the data that suit each."""
+    cases = [(one, data) for one in estimators for data in ("numbers", "classes")]
+    cases = [pytest.param(*case, id="-".join(map(_name, case))) for case in cases if suits(*case)]
+    return pytest.mark.parametrize(("estimator", "data"), cases, indirect=["data"])
+
+
+every_estimator = each(EVERY)
+every_default = each(DEFAULTS)
+every_configuration = each(CONFIGURATIONS)
+every_certified_default = each(DEFAULTS, has_certificate)
+every_certified_without_folds = each(
+    DEFAULTS, lambda one: has_certificate(one) and not has_folds(one)
 )
-every_certified = pytest.mark.parametrize(
-    "estimator", list(filter(has_certificate, CONFIGURATIONS)), ids=_name
-)
+every_certified = each(CONFIGURATIONS, has_certificate)
 
 
 def precise(estimator):
@@ -102,10 +144,6 @@ def precise(estimator):
         return clone(estimator)
     precision = {"tol": 1e-10} if has_certificate(estimator) else {"tol": 1e-12, "max_iter": 3000}
     return clone(estimator).set_params(**precision)
-
-
-def has(estimator, *parameters):
-    return set(parameters) <= set(estimator.get_params(deep=False))
 
 
 def assert_same_metric(learner, expected, factor=1.0, rotation=None):
@@ -149,7 +187,7 @@ def classes():
     return read_only(StandardScaler().fit_transform(X[::3, :6]), y[::3])
 
 
-@pytest.fixture(scope="module", params=["numbers", "classes"])
+@pytest.fixture
 def data(request):
     return request.getfixturevalue(request.param)
 
@@ -162,24 +200,8 @@ def read_only(*arrays):
 
 @pytest.fixture
 def suited(estimator, numbers, classes):
-    """Numbers, but classes for the hinge loss."""
-    return classes if has_hinge(estimator) else numbers
-
-
-def has_hinge(estimator):
-    return isinstance(estimator._loss(), Hinge) if hasattr(estimator, "_loss") else False
-
-
-def is_suited(estimator, y):
-    if y.dtype.kind != "i":
-        return not has_hinge(estimator)
-    # Two classes make relations of -1 and 1, and half the range as epsilon the best choice.
-    return getattr(estimator, "nu", None) is None
-
-
-def has_folds(estimator):
-    """Whether the order and number of the samples decide on folds."""
-    return has(estimator, "cv")
+    """Numbers, but classes where the relations are signs."""
+    return classes if takes_classes_only(estimator) else numbers
 
 
 def with_folds_of(estimator, rows):
@@ -214,6 +236,27 @@ def test_every_public_estimator_is_in_the_list():
     assert {item for item in public if hasattr(item, "fit")} - bases == listed
 
 
+def each_check(estimators):
+    """scikit-learn's checks, those of an estimator that fits many times marked as slow."""
+    mark = parametrize_with_checks(estimators)
+    cases = [
+        pytest.param(
+            *case, marks=[pytest.mark.slow] if fits_many_times(case[0]) or is_nu(case[0]) else []
+        )
+        for case in mark.args[1]
+    ]
+    return pytest.mark.parametrize(mark.args[0], cases, ids=mark.kwargs["ids"])
+
+
+# Other losses and cones take the same way through the conventions.
+CONVENTIONS = [
+    *DEFAULTS,
+    RAMLSVR(nu=0.5),
+    RAMLKRR(penalty="coefficients"),
+    RelationAlignment(regularizer="diagonal"),
+]
+
+
 # Its data are tiny, random or both: few samples of a class, and nothing to learn.
 @pytest.mark.filterwarnings(
     "ignore:n_same=",
@@ -226,7 +269,7 @@ def test_every_public_estimator_is_in_the_list():
     # float32, in which projections on the pair matrices are good to a relative gap of 1e-3.
     "ignore:RAMLNCSVR could make no further progress in float32",
 )
-@parametrize_with_checks(CONFIGURATIONS)
+@each_check(CONVENTIONS)
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
@@ -256,11 +299,9 @@ def test_other_feature_names_are_refused(estimator, suited):
         learner.score(frame[list("bacdef")], y)
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_pickle_and_clone(estimator, data):
-    learner = clone(estimator).fit(*data) if is_suited(estimator, data[1]) else None
-    if learner is None:
-        return
+    learner = clone(estimator).fit(*data)
     copy = pickle.loads(pickle.dumps(learner))
     np.testing.assert_array_equal(copy.transform(data[0]), learner.transform(data[0]))
     assert copy.score(*data) == learner.score(*data)
@@ -282,14 +323,12 @@ def test_fit_again_is_the_same_fit(estimator):
     assert vars(learner).keys() == attributes
 
 
-@every_default
+@each_with_data(DEFAULTS)
 @pytest.mark.filterwarnings("ignore:n_same=")
 def test_search_over_a_pipeline(estimator, data):
     X, y = data
     neighbors = KNeighborsClassifier() if y.dtype.kind == "i" else KNeighborsRegressor()
     steps = [("scale", StandardScaler()), ("metric", clone(estimator)), ("neighbors", neighbors)]
-    if not is_suited(estimator, y):
-        return
     values = {"Cs": [[1e-3], 2], "C": ["scale", 1e-3], "alpha": [0.1, 1.0]}
     grid = {f"metric__{name}": values[name] for name in values if has(estimator, name)}
     grid["neighbors__n_neighbors"] = [3, 5]
@@ -392,14 +431,12 @@ def test_neighbors_of_the_images_are_those_of_the_matrix(estimator, suited):
     np.testing.assert_array_equal(learner.pair_score(pairs), -learner.pair_distance(pairs))
 
 
-@every_estimator
+@each(EVERY, lambda one: not isinstance(one, MLkNN))
 @pytest.mark.parametrize(
     "dtype", ["uint8", "int8", "uint16", "bool", "int64", "float16", "float32", "float64"]
 )
 @pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
 def test_distance_is_the_same_everywhere(estimator, dtype):
-    if isinstance(estimator, MLkNN):
-        return
     values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (40, 5))
     y = (values[:, 0] + values[:, 1] > np.median(values[:, 0] + values[:, 1])).astype(int)
     X = values.astype(dtype)
@@ -437,7 +474,7 @@ def test_far_from_the_origin_nothing_is_lost(estimator, dtype):
     far = near + dtype(1e6)
     np.testing.assert_array_equal(far - dtype(1e6), near)
     y = near[:, 0] + 0.1 * near[:, 1] ** 2 / np.abs(near).max()
-    y = (y > np.median(y)).astype(int) if has_hinge(estimator) else y
+    y = (y > np.median(y)).astype(int) if takes_classes_only(estimator) else y
     learner, moved = clone(estimator).fit(near, y), clone(estimator).fit(far, y)
     expected = learner.get_mahalanobis_matrix()
     difference = np.linalg.norm(moved.get_mahalanobis_matrix() - expected)
@@ -446,11 +483,9 @@ def test_far_from_the_origin_nothing_is_lost(estimator, dtype):
     assert_same_pairs(moved, learner)
 
 
-@every_certified
+@each(CONFIGURATIONS, lambda one: has_certificate(one) and one.get_params().get("prior") is None)
 def test_matrix_is_the_sum_over_the_pairs(estimator, suited):
     X, y = suited
-    if has(estimator, "prior") and estimator.prior is not None:
-        return
     learner = precise(estimator).fit(X, y)
     regularizer = estimator._regularizer()
     operator = PairOperator(X, learner.pairs_, is_diagonal=regularizer.is_diagonal)
@@ -462,21 +497,18 @@ def test_matrix_is_the_sum_over_the_pairs(estimator, suited):
     assert 0 <= learner.dual_gap_ <= learner.tol
 
 
-@every_configuration
+@each(CONFIGURATIONS, lambda one: suits(one, "classes"))
 def test_score_tells_a_metric_from_noise(estimator, classes):
     X, y = classes
-    if not is_suited(estimator, y):
-        return
     score = clone(estimator).fit(X, y).score(X, y)
     shuffled = clone(estimator).fit(X, y).score(X, np.random.default_rng(0).permutation(y))
     assert score > 0.7
     assert abs(shuffled - 0.5) < 0.05
 
 
-@every_certified_default
+# Folds may choose another C for two dimensions.
+@every_certified_without_folds
 def test_n_components_keeps_the_largest(estimator, suited):
-    if has_folds(estimator):  # which may choose another C for two dimensions
-        return
     X, y = suited
     full = clone(estimator).fit(X, y)
     two = clone(estimator).set_params(n_components=2).fit(X, y)
@@ -488,11 +520,9 @@ def test_n_components_keeps_the_largest(estimator, suited):
 # What the input is stored as
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_float32_stays_float32(estimator, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     if has(estimator, "tol"):
         estimator = clone(estimator).set_params(tol=1e-5)
     single = clone(estimator).fit(X.astype(np.float32), y)
@@ -560,10 +590,8 @@ SPARSE_FORMS = {
 }
 
 
-@every_estimator
+@each(EVERY, lambda one: one.__sklearn_tags__().input_tags.sparse)
 def test_form_of_sparse_samples_does_not_matter(estimator):
-    if not estimator.__sklearn_tags__().input_tags.sparse:
-        return
     X, y = data_of(estimator)
     X = np.where(np.abs(X) < 0.5, 0, X)
     expected = clone(estimator).fit(sparse.csr_array(X), y)
@@ -576,11 +604,10 @@ def test_form_of_sparse_samples_does_not_matter(estimator):
         assert expected.score(samples, y) == pytest.approx(score), name
 
 
-@every_estimator
+# No frame has three dimensions.
+@each(EVERY, lambda one: not isinstance(one, PairClassifier))
 def test_frames_are_arrays(estimator):
     X, y = data_of(estimator)
-    if X.ndim == 3:  # which no frame has
-        return
     expected = clone(estimator).fit(X, y)
     for library in map(pytest.importorskip, ("pandas", "polars")):
         frame = library.DataFrame(dict(zip("abcd", X.T, strict=True)))
@@ -666,25 +693,20 @@ def test_arguments_are_not_changed(estimator, classes):
 # Invariances
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_order_of_the_samples_does_not_matter(estimator, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     order = np.random.default_rng(1).permutation(len(y))
     expected = precise(with_folds_of(estimator, np.arange(len(y)))).fit(X, y)
     learner = precise(with_folds_of(estimator, order)).fit(X[order], y[order])
     assert_same_metric(learner, expected)
-    if not has_certificate(learner):  # nor pairs
-        return
-    found = {frozenset(pair) for pair in order[learner.pairs_].tolist()}
-    assert found == {frozenset(pair) for pair in expected.pairs_.tolist()}
+    if has_certificate(learner):
+        found = {frozenset(pair) for pair in order[learner.pairs_].tolist()}
+        assert found == {frozenset(pair) for pair in expected.pairs_.tolist()}
 
 
-@every_certified_default
+@every_certified_without_folds
 def test_order_of_the_pairs_does_not_matter(estimator):
-    if has_folds(estimator):  # whose pairs are chosen in each fold
-        return
     X, y = data_of(estimator)
     pairs = clone(estimator).fit(X, y).pairs_
     rng = np.random.default_rng(0)
@@ -702,11 +724,9 @@ def test_order_of_the_pairs_does_not_matter(estimator):
     assert_same_metric(learner, expected)
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_weight_is_repetition(estimator, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     weight = np.random.default_rng(2).integers(0, 4, len(y))
     rows = np.repeat(np.arange(len(y)), weight)
     repeated = precise(with_folds_of(estimator, rows)).fit(X[rows], y[rows])
@@ -715,11 +735,9 @@ def test_weight_is_repetition(estimator, data):
     assert_same_metric(weighted, repeated)
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_weight_zero_is_absence(estimator, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     weight = np.where(np.arange(len(y)) % 4 == 1, 0.0, 1.0)
     rows = np.flatnonzero(weight)
     absent = precise(estimator).fit(X[rows], y[rows])
@@ -733,12 +751,10 @@ def test_weight_zero_is_absence(estimator, data):
         assert set(weighted.pairs_.ravel()) <= set(np.flatnonzero(weight))
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 @pytest.mark.parametrize("factor", [1000.0, 1e-4])
 def test_unit_of_a_feature_does_not_matter(estimator, factor, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     expected = precise(estimator).fit(X, y)
     learner = precise(estimator).fit(factor * X, y)
     assert_same_metric(learner, expected, factor**2)
@@ -750,34 +766,28 @@ def test_unit_of_a_feature_does_not_matter(estimator, factor, data):
     assert not has(estimator, "tol") or learner.converged_
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 def test_origin_of_the_features_does_not_matter(estimator, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     expected = precise(estimator).fit(X, y)
     learner = precise(estimator).fit(X + 100, y)
     assert_same_metric(learner, expected)
     assert_same_pairs(learner, expected)
 
 
-@every_configuration
+@each(CONFIGURATIONS, lambda one: suits(one, "numbers"))
 @pytest.mark.parametrize(("factor", "offset"), [(1000.0, 0.0), (1e-3, 7.0), (-2.0, -300.0)])
 def test_unit_of_a_number_does_not_matter(estimator, factor, offset, numbers):
     X, y = numbers
-    if not is_suited(estimator, y):
-        return
     expected = precise(estimator).fit(X, y)
     learner = precise(estimator).fit(X, factor * y + offset)
     assert_same_metric(learner, expected)
 
 
-@every_configuration
+@each_with_data(CONFIGURATIONS)
 @pytest.mark.parametrize("repeat", [np.repeat, lambda a, n, axis: np.concatenate([a] * n)])
 def test_number_of_equal_samples_does_not_matter(estimator, repeat, data):
     X, y = data
-    if not is_suited(estimator, y):
-        return
     rows = np.arange(len(y))
     expected = precise(with_folds_of(estimator, rows)).fit(X, y)
     rows = repeat(rows, 3, axis=0)
@@ -802,11 +812,11 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def drawn(estimator, seed):
-    """Few samples, and numbers as targets, but classes for the hinge loss."""
+    """Few samples, and numbers as targets, but classes where the relations are signs."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rng.integers(10, 17), rng.integers(2, 5)))
     y = X[:, 0] + X[:, 1] ** 2
-    return X, (y > np.median(y)).astype(int) if has_hinge(estimator) else y
+    return X, (y > np.median(y)).astype(int) if takes_classes_only(estimator) else y
 
 
 @every_default
@@ -865,13 +875,11 @@ def test_gap_is_a_true_bound(estimator, seed, max_iter):
     assert difference <= learner.metric_error_bound_ + best.metric_error_bound_ + 1e-12
 
 
-@every_certified_default
+@every_certified_without_folds
 @pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
 @settings(max_examples=2, deadline=None)
 @given(seed=seeds, exponents=st.lists(st.floats(-4, 0), min_size=3, max_size=3))
 def test_path_of_regularisation_is_monotone(estimator, seed, exponents):
-    if has_folds(estimator):  # which has no path of its own
-        return
     X, y = drawn(estimator, seed)
     Cs = 10 ** np.sort(exponents)
     path = clone(estimator).set_params(tol=1e-8).fit_path(X, y, Cs)
@@ -915,10 +923,8 @@ def test_relations_are_symmetric_and_smallest_at_equality(kind, seed):
 # Stopping, going on, being watched
 
 
-@every_configuration
+@each(CONFIGURATIONS, lambda one: has(one, "max_iter", "tol"))
 def test_warning_unless_converged(estimator, suited):
-    if not has(estimator, "max_iter", "tol"):
-        return
     X, y = suited
     learner = clone(estimator).set_params(max_iter=1, tol=1e-9)
     with warnings.catch_warnings(record=True) as caught:
@@ -935,10 +941,8 @@ def test_warning_unless_converged(estimator, suited):
         assert learner.n_iter_ == 1
 
 
-@every_default
+@each(DEFAULTS, lambda one: has(one, "warm_start"))
 def test_warm_start_goes_on(estimator, suited):
-    if not has(estimator, "warm_start"):
-        return
     X, y = suited
     cold = clone(estimator).fit(X, y)
     learner = clone(estimator).set_params(warm_start=True).fit(X, y)
@@ -1135,11 +1139,17 @@ BAD_PARAMETERS = [
 ]
 
 
-@every_default
-@pytest.mark.parametrize(("parameter", "value"), BAD_PARAMETERS)
+@pytest.mark.parametrize(
+    ("estimator", "parameter", "value"),
+    [
+        (estimator, *bad)
+        for estimator in DEFAULTS
+        for bad in BAD_PARAMETERS
+        if has(estimator, bad[0])
+    ],
+    ids=_name,
+)
 def test_bad_parameter_is_named(estimator, parameter, value, numbers):
-    if not has(estimator, parameter):
-        return
     learner = clone(estimator).set_params(**{parameter: value})
     with pytest.raises((ValueError, TypeError), match=rf"\b{parameter}\b"):
         learner.fit(*numbers)

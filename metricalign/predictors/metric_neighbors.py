@@ -545,9 +545,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         self._offset: Any = 0.0
         self._unit: Any = 1.0
         self._is_distribution = (
-            columns.shape[1] > 1
-            and columns.min() >= 0
-            and bool(sums_to_one(columns).all())
+            columns.shape[1] > 1 and columns.min() >= 0 and bool(sums_to_one(columns).all())
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
