@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import metricalign
-from metricalign import NCML, PCML, DoubletSVM, RelationAlignment
+from metricalign import NCML, PCML, DoubletSVM, RelationAlignment, RelationAlignmentCV
 from metricalign.learners.neighborhood.candidates import AllSamples
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
@@ -140,6 +141,25 @@ def test_parts_of_the_guide_are_solved_by_every_solver(loss, regularizer, solver
     assert np.linalg.norm(found.matrix_ - expected.matrix_) <= (
         found.metric_error_bound_ + expected.metric_error_bound_
     )
+
+
+def test_parameters_of_the_parts_of_the_guide_are_searched():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X)[::4], y[::4]
+    parts = {
+        "loss": part_of_the_guide("Huber")(),
+        "regularizer": part_of_the_guide("TraceNorm")(0.0),
+        "relation": part_of_the_guide("AroundTheClock")(1000),
+    }
+    grid = {"loss__delta": [20, 50], "regularizer__weight": [0.0, 0.1], "relation__period": [700]}
+    for learner in (
+        RelationAlignment(**parts),
+        RelationAlignmentCV(**parts, Cs=[3e-4, 1e-3], cv=2),
+    ):
+        search = GridSearchCV(learner, grid, cv=2, error_score="raise").fit(X, y)
+        assert len(set(search.cv_results_["mean_test_score"])) == 4
+        assert search.best_estimator_.relation_.function.period == 700
+        assert learner.relation.period == 1000
 
 
 def test_log_loss_of_the_guide_has_its_derivative():
