@@ -35,7 +35,7 @@ ROOMS = {
     "plotting": "pictures",
     "command_line": "`python -m metricalign`",
     "deep": "networks, an extra",
-    "testing": "checks of a loss, a regularizer, a relation",
+    "testing": "checks of every part, and problems with known answers",
 }
 
 

@@ -289,7 +289,7 @@ def test_linear_network_reaches_the_convex_optimum():
     assert network.loss_curve_[-1] == pytest.approx(problem.value, rel=1e-3)
     linear = RelationAlignment(
         loss="squared",
-        regularizer="positive_semidefinite",
+        cone="positive_semidefinite",
         fit_intercept=False,
         C=1e3,
         relation="precomputed",
@@ -374,6 +374,15 @@ def test_linear_metric_of_precomputed_relations(format, numbers):
     np.testing.assert_allclose(
         learner.refined_.get_mahalanobis_matrix(), expected.get_mahalanobis_matrix(), atol=1e-12
     )
+
+
+@pytest.mark.parametrize("format", [sparse.csr_array, sparse.coo_array, np.ndarray.tolist])
+def test_linear_metric_of_label_sets(format, classes):
+    X, y = classes
+    labels = (y[:, None] == np.arange(3)).astype(int)
+    expected = HRAML(**SMALL, refine=PSDSVR()).fit(X, labels).transform(X)
+    found = HRAML(**SMALL, refine=PSDSVR()).fit(X, format(labels)).transform(X)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("format", [sparse.csr_array, list])

@@ -11,10 +11,12 @@ from metricalign.deep.losses import (  # noqa: E402
     LOSSES,
     AlignmentLoss,
     ApproxNDCGLoss,
+    DeepLoss,
     LayeredLoss,
     squared_distances,
 )
 from metricalign.deep.networks import EmbeddingNetwork, MultilayerPerceptron  # noqa: E402
+from metricalign.testing import check_deep_loss  # noqa: E402
 
 
 def random_batch(n_samples=7, n_components=3, seed=0):
@@ -144,3 +146,51 @@ def test_images_of_normalised_layers_have_length_one():
     hidden, embedding = network(torch.eye(4))
     assert hidden.shape == (4, 3)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(4))
+
+
+@pytest.mark.parametrize("loss", [loss() for loss in LOSSES.values()], ids=repr)
+def test_losses_pass_their_check(loss):
+    check_deep_loss(loss)
+
+
+class Wrong(DeepLoss):
+    """A loss with one fault."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def __call__(self, distances, relations):
+        residuals = distances - relations
+        loss = residuals.square().mean()
+        match self.fault:
+            case "shape":
+                return residuals.square()
+            case "type":
+                return float(loss.detach())
+            case "infinite":
+                return loss / 0
+            case "changes":
+                return relations.mul_(2).mean() * loss
+            case "order":
+                return residuals[0].square().sum()
+            case "derivative":
+                return loss.detach() + distances.mean()
+            case "root":
+                return (distances.sqrt().sum() - relations.sum()) ** 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("shape", r"one number, a tensor of shape \(\); got \(8, 8\)"),
+        ("type", "one number, .* got float"),
+        ("infinite", "of all pairs it returns inf"),
+        ("changes", "changes the relations"),
+        ("order", "depends on the order of the samples"),
+        ("derivative", "the derivative is not what finite differences are"),
+        ("root", "the derivative is not finite where distances are zero"),
+    ],
+)
+def test_wrong_loss_is_named(fault, sentence):
+    with pytest.raises(AssertionError, match=rf"Wrong\(fault='{fault}'\): .*{sentence}"):
+        check_deep_loss(Wrong(fault))

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import metricalign
-from metricalign import NCML, PCML, DoubletSVM, RelationAlignment
+from metricalign import NCML, PCML, DoubletSVM, RelationAlignment, RelationAlignmentCV
 from metricalign.learners.neighborhood.candidates import AllSamples
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
@@ -97,6 +98,8 @@ def test_parts_of_the_guide_are_one_short_class_each():
     lengths = {name: length for name, length, _ in parts_of_the_guide()}
     assert len(lengths) == 7
     assert max(lengths.values()) <= 40
+    for name, _, code in parts_of_the_guide():
+        assert re.search(rf"^check_\w+\({name}\(", code, re.MULTILINE), name
 
 
 def test_quantile_loss_of_the_guide_finds_the_quantile():
@@ -130,14 +133,33 @@ def test_parts_of_the_guide_are_solved_by_every_solver(loss, regularizer, solver
         part if isinstance(part, str) else part_of_the_guide(part[0])(part[1])
         for part in (loss, regularizer)
     )
-    learner = RelationAlignment(loss, regularizer=regularizer, solver=solver, tol=1e-5)
+    learner = RelationAlignment(loss, cone=regularizer, solver=solver, tol=1e-5)
     found = learner.set_params(max_iter=5000).fit(X, y)
     assert found.converged_
-    expected = RelationAlignment(loss, regularizer=regularizer, solver="cvxpy", tol=1e-6).fit(X, y)
+    expected = RelationAlignment(loss, cone=regularizer, solver="cvxpy", tol=1e-6).fit(X, y)
     assert found.objective_ == pytest.approx(expected.objective_, rel=2e-5)
     assert np.linalg.norm(found.matrix_ - expected.matrix_) <= (
         found.metric_error_bound_ + expected.metric_error_bound_
     )
+
+
+def test_parameters_of_the_parts_of_the_guide_are_searched():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X)[::4], y[::4]
+    parts = {
+        "loss": part_of_the_guide("Huber")(),
+        "regularizer": part_of_the_guide("TraceNorm")(0.0),
+        "relation": part_of_the_guide("AroundTheClock")(1000),
+    }
+    grid = {"loss__delta": [20, 50], "regularizer__weight": [0.0, 0.1], "relation__period": [700]}
+    for learner in (
+        RelationAlignment(**parts),
+        RelationAlignmentCV(**parts, Cs=[3e-4, 1e-3], cv=2),
+    ):
+        search = GridSearchCV(learner, grid, cv=2, error_score="raise").fit(X, y)
+        assert len(set(search.cv_results_["mean_test_score"])) == 4
+        assert search.best_estimator_.relation_.function.period == 700
+        assert learner.relation.period == 1000
 
 
 def test_log_loss_of_the_guide_has_its_derivative():
@@ -256,7 +278,7 @@ def test_attributes_are_documented(estimator):
         if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
     }
     documented = set(names(sections(estimator)["Attributes"]))
-    if hasattr(learner, "regularizer"):  # which decides on coef_
+    if hasattr(learner, "cone"):  # which decides on coef_
         documented.discard("coef_")
     assert documented == fitted
 

@@ -145,7 +145,7 @@ def test_operators_agree_with_and_without_numba(monkeypatch, dtype):
     results = []
     for kernels in (plain, compiled):
         monkeypatch.setattr(
-            "metricalign.operators.fastest_kernels", lambda kernels=kernels: kernels
+            "metricalign.operators.dense.fastest_kernels", lambda kernels=kernels: kernels
         )
         operator = PairOperator(X, pairs)
         assert operator._kernels is kernels

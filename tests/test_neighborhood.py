@@ -31,6 +31,7 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.neighborhood import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
+    KernelRegression,
     NeighborhoodLoss,
     alignment,
     candidates,
@@ -39,6 +40,7 @@ from metricalign.learners.neighborhood.candidates import AllSamples, NeighborLis
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
 from metricalign.pairs.distinct import check_magnitude, distinct_samples
 from metricalign.relations import resolve_relation
+from metricalign.testing import check_neighborhood_loss
 
 every_loss = pytest.mark.parametrize("loss", NEIGHBORHOOD_LOSSES)
 
@@ -690,7 +692,7 @@ def test_refine_a_diagonal_metric(stored, wide):
     rng = np.random.default_rng(13)
     X = rng.normal(size=(20, 30 if wide else 4))
     y = X[:, 0] + 0.1 * rng.normal(size=20)
-    refine = RelationAlignment(regularizer="diagonal")
+    refine = RelationAlignment(cone="diagonal")
     learner = NeighborhoodAlignment(refine=refine).fit(stored(X), y)
     assert isinstance(learner.components_, np.ndarray)
     assert sparse.issparse(learner.refined_.components_)
@@ -824,6 +826,79 @@ def test_loss_says_what_it_lacks():
 
     with pytest.raises(TypeError, match=r"Half.*value_and_derivative"):
         Half()
+
+
+@pytest.mark.parametrize(
+    "loss", [LogOfRelation(0.7), *(loss() for loss in NEIGHBORHOOD_LOSSES.values())]
+)
+def test_losses_pass_their_check(loss):
+    rng = np.random.default_rng(0)
+    for y in (rng.integers(0, 3, 12), rng.normal(size=12), rng.integers(0, 2, (12, 3))):
+        check_neighborhood_loss(loss, y)
+
+
+class Careless(KernelRegression):
+    """Keeps the targets itself."""
+
+    def for_samples(self, relation, targets, weight):
+        self.made = super().for_samples(relation, targets, weight)
+        return self
+
+    def value_and_derivative(self, probabilities, neighborhoods):
+        return self.made.value_and_derivative(probabilities, neighborhoods)
+
+
+class Changing(KernelRegression):
+    def value_and_derivative(self, probabilities, neighborhoods):
+        probabilities *= 0.5
+        return super().value_and_derivative(probabilities, neighborhoods)
+
+
+class Total(KernelRegression):
+    def value_and_derivative(self, probabilities, neighborhoods):
+        value, derivative = super().value_and_derivative(probabilities, neighborhoods)
+        return value.sum(), derivative
+
+
+class Infinite(KernelRegression):
+    def value_and_derivative(self, probabilities, neighborhoods):
+        value, derivative = super().value_and_derivative(probabilities, neighborhoods)
+        return value, derivative / 0.0
+
+
+class Doubled(KernelRegression):
+    def value_and_derivative(self, probabilities, neighborhoods):
+        value, derivative = super().value_and_derivative(probabilities, neighborhoods)
+        return value, 2 * derivative
+
+
+class Positional(NeighborhoodLoss):
+    """Takes the place of a neighbour for the sample."""
+
+    def for_samples(self, relation, targets, weight):
+        return self
+
+    def value_and_derivative(self, probabilities, neighborhoods):
+        places = np.arange(probabilities.shape[1]) + np.zeros(probabilities.shape)
+        return np.sum(places * probabilities, axis=1), places
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("loss", "sentence"),
+    [
+        (Careless(), "for_samples must return a copy"),
+        (Changing(), "changes the probabilities"),
+        (Total(), "must return arrays of shape"),
+        (Infinite(), "is not finite"),
+        (Doubled(), "the derivative is not that of the value"),
+        (Positional(), "differs between all samples and lists"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value),
+)
+def test_wrong_loss_is_named(loss, sentence):
+    with pytest.raises(AssertionError, match=rf"{type(loss).__name__}\(\): .*{sentence}"):
+        check_neighborhood_loss(loss, np.random.default_rng(0).normal(size=12))
 
 
 # Bad input

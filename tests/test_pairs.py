@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.neighbors import KNeighborsTransformer, NearestNeighbors
 
-from metricalign import pairs as pairs_module
+from metricalign._memory import machine_memory
 from metricalign.neighbors import FaissTransformer
 from metricalign.pairs import (
     AllPairs,
@@ -22,6 +22,8 @@ from metricalign.pairs import (
     RandomPairs,
     UnionPairs,
     check_pairs,
+    drawn,
+    identical,
     resolve_pairs,
 )
 from metricalign.pairs.identical import merge_identical_samples
@@ -271,7 +273,7 @@ def test_identical_samples_are_never_a_pair(strategy):
 def test_hash_collisions_change_nothing(monkeypatch):
     X = np.random.RandomState(0).randint(3, size=(60, 2)).astype(float)
     expected = merge_identical_samples(X, None)
-    monkeypatch.setattr(pairs_module, "_hash_rows", lambda X: np.arange(X.shape[0]) * 0)
+    monkeypatch.setattr(identical, "_hash_rows", lambda X: np.arange(X.shape[0]) * 0)
     for actual, wanted in zip(merge_identical_samples(X, None), expected, strict=True):
         assert_array_equal(actual, wanted)
 
@@ -476,7 +478,7 @@ def test_all_pairs_are_all_pairs():
 
 
 def test_all_pairs_refuse_what_does_not_fit(monkeypatch):
-    monkeypatch.setattr(pairs_module, "machine_memory", lambda: 2.0**20)
+    monkeypatch.setattr(drawn, "machine_memory", lambda: 2.0**20)
     X = np.arange(1000.0)[:, None]
     with pytest.raises(MemoryError, match=r"499,500 pairs of n_samples=1000.*GiB.*RandomPairs"):
         AllPairs().select(X)
@@ -492,13 +494,13 @@ def test_estimated_memory_is_about_what_is_used():
     indices, _ = AllPairs().select(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak == pytest.approx(len(indices) * pairs_module._BYTES_PER_PAIR, rel=0.3)
+    assert peak == pytest.approx(len(indices) * drawn._BYTES_PER_PAIR, rel=0.3)
 
 
 def test_memory_of_an_unknown_system_is_not_limited(monkeypatch):
-    assert pairs_module.machine_memory() > 2**24
+    assert machine_memory() > 2**24
     monkeypatch.delattr(os, "sysconf", raising=False)
-    assert pairs_module.machine_memory() == np.inf
+    assert machine_memory() == np.inf
 
 
 def test_union_adds_weights():

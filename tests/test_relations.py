@@ -30,16 +30,17 @@ from sklearn.datasets import (
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import Interval
 
-import metricalign.relations as relations_module
 from metricalign import PSDSVR
 from metricalign.relations import (
-    PROBABILITY_FLOOR,
     RELATIONS,
     Relation,
     TargetRelation,
+    kinds,
     register_relation,
     resolve_relation,
+    table,
 )
+from metricalign.relations.formulas import PROBABILITY_FLOOR
 
 DISTRIBUTION_RELATIONS = ["chebyshev", "canberra", "clark", "cosine", "intersection"]
 DISTRIBUTION_RELATIONS += ["kullback_leibler", "manhattan", "euclidean"]
@@ -79,7 +80,7 @@ def grades_apart(left, right):
 @pytest.fixture
 def registered(monkeypatch):
     """Names that end with the test."""
-    monkeypatch.setattr(relations_module, "_registered", {})
+    monkeypatch.setattr(table, "_registered", {})
 
 
 @pytest.fixture
@@ -562,7 +563,7 @@ def test_encoded_targets_and_relations_are_float64_unless_classes(name):
 def test_chunks_change_nothing_and_bound_the_rows_at_once(rng, monkeypatch, container):
     y = label_sets(rng)
     expected = evaluate("manhattan", y)
-    monkeypatch.setattr(relations_module, "CHUNK_ENTRIES", 20)
+    monkeypatch.setattr("metricalign.relations.target.CHUNK_ENTRIES", 20)
     relation = resolve_relation("manhattan", container(y))
     rows, manhattan = [], RELATIONS["manhattan"].function
 
@@ -934,12 +935,12 @@ def test_fitted_relation_does_not_change_with_the_one_that_was_given(registered)
 
 
 def test_model_of_a_registered_relation_knows_it_where_the_name_is_unknown(monkeypatch):
-    monkeypatch.setattr(relations_module, "_registered", {})
+    monkeypatch.setattr(table, "_registered", {})
     y = [1.0, 5.0, 23.0]
     register_relation("hours", AroundTheClock(period=10))
     assert resolve_relation("hours", y).name == "hours"
     saved = pickle.dumps(resolve_relation("hours", y))
-    monkeypatch.setattr(relations_module, "_registered", {})
+    monkeypatch.setattr(table, "_registered", {})
     resolved = pickle.loads(saved)
     assert resolved(resolved.encode(y), all_pairs(3)).tolist() == [4, 2, 2]
     with pytest.raises(ValueError, match="relation='hours' is not known"):
@@ -975,7 +976,7 @@ class Nowhere(AroundTheClock):
 def test_what_cannot_be_registered(name, relation, error, message, registered):
     with pytest.raises(error, match=re.escape(message)):
         register_relation(name, relation)
-    assert relations_module._registered == {}
+    assert table._registered == {}
 
 
 def test_relation_of_ones_own_says_what_it_lacks():
@@ -1059,8 +1060,8 @@ def test_rows_of_printed_sums(total):
 @pytest.mark.parametrize("name", ["auto", *RELATIONS])
 def test_type_of_the_targets_does_not_matter(name, dtype, rng):
     entries = RELATIONS[name].domain if name != "auto" else None
-    single = entries in (relations_module.CLASSES, relations_module.NUMBERS)
-    if entries is relations_module.DISTRIBUTIONS:
+    single = entries in (kinds.CLASSES, kinds.NUMBERS)
+    if entries is kinds.DISTRIBUTIONS:
         values = np.eye(3, dtype=int)[rng.integers(0, 3, 40)]
     else:
         values = rng.integers(0, 2, 40 if single else (40, 3))

@@ -93,7 +93,7 @@ REVEALED = [
     "float",
     "numpy.ndarray",
     "metricalign.multilabel.MLkNN",
-    "metricalign.relations.TargetRelation",
+    "metricalign.relations.target.TargetRelation",
     "float",
 ]
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import LinAlgWarning
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
@@ -27,7 +27,7 @@ from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import distinct_samples
-from metricalign.relations import check_targets
+from metricalign.relations import check_targets, select_targets
 
 __all__ = ["MetricEnsemble"]
 
@@ -197,10 +197,9 @@ class MetricEnsemble(EmbeddingLearner):
         samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
         # Products of the same rows, in the same order, whether or not samples are repeated.
         encoding, weight = encoding[samples.rows], samples.weight
-        if samples.relation.kind == "precomputed":
-            y = np.asarray(y)[np.ix_(samples.rows, samples.rows)]
-        else:
-            y = _safe_indexing(check_targets(y), samples.rows)
+        is_precomputed = samples.relation.kind == "precomputed"
+        y = y if is_precomputed else check_targets(y)
+        y = select_targets(y, samples.rows, is_precomputed=is_precomputed)
         axes = _principal_axes(encoding, weight)
         views = {"encoding": axes}
         if encoder.linear_map_.shape[0] < encoding.shape[1]:
@@ -288,7 +287,8 @@ def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
     """The fitted learner, or why it could not be fitted."""
     with warnings.catch_warnings():
         # One that is near zero or has not converged is still worth its place in an average.
-        warnings.simplefilter("ignore", UserWarning)
+        for category in (UserWarning, LinAlgWarning):
+            warnings.simplefilter("ignore", category)
         try:
             return clone(learner).fit(X, y, sample_weight=weight)
         except ValueError as error:

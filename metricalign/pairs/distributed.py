@@ -69,6 +69,8 @@ class DistributedSamples(RemoteSamples):
     >>> import dask.array as da
     >>> import numpy as np
     >>> X = np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]])
+    >>> from metricalign.operators import DistributedPairOperator
+    >>> from metricalign.pairs.distributed import DistributedSamples
     >>> samples = DistributedSamples(da.from_array(X, chunks=2))
     >>> samples.first_identical()
     array([0, 1, 0])

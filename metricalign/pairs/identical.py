@@ -81,7 +81,7 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.pairs import first_identical
+    >>> from metricalign.pairs.identical import first_identical
     >>> first_identical(np.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
     array([0, 1, 0])
     """
@@ -168,7 +168,7 @@ def merge_identical_samples(
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.pairs import merge_identical_samples
+    >>> from metricalign.pairs.identical import merge_identical_samples
     >>> X = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [1.0, 2.0]])
     >>> representatives, weight = merge_identical_samples(X, [0, 0, 0, 1])
     >>> representatives

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from metricalign.pairs.drawn import AllPairs, RandomPairs
 from metricalign.pairs.nearest import NearestClassPairs, NearestPairs
-from metricalign.relations import CLASSES
+from metricalign.relations.kinds import CLASSES
 
 __all__ = ["check_pairs", "resolve_pairs"]
 

@@ -1,6 +1,6 @@
 """The search of the nearest samples, exact far from the origin too."""
 
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,7 +68,7 @@ def centred(
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.pairs import centred
+    >>> from metricalign.pairs.search import centred
     >>> centred(np.array([[7, 1000], [8, 1001], [9, 1003]], dtype=np.uint16))
     array([[-1., -1.],
            [ 0.,  0.],
@@ -214,12 +214,12 @@ class EuclideanSearch(BaseEstimator):
     def __init__(self, n_neighbors: int = 5):
         self.n_neighbors = n_neighbors
 
-    def fit(self, X):
+    def fit(self, X: Samples) -> Self:
         """Keep the samples among which neighbours are sought."""
         self.samples_ = X
         return self
 
-    def transform(self, X) -> sparse.csr_array:
+    def transform(self, X: Samples) -> sparse.csr_array:
         """Graph of the distances to the nearest samples."""
         shape = X.shape[0], self.samples_.shape[0]
         distances, columns = self._by_products(X)

@@ -545,9 +545,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         self._offset: Any = 0.0
         self._unit: Any = 1.0
         self._is_distribution = (
-            columns.shape[1] > 1
-            and columns.min() >= 0
-            and bool(sums_to_one(columns).all())
+            columns.shape[1] > 1 and columns.min() >= 0 and bool(sums_to_one(columns).all())
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
@@ -631,8 +629,8 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
     train, test = fold
     with warnings.catch_warnings():
         # What cannot be learned from a part of the samples is no news.
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", FitFailedWarning)
+        for category in (UserWarning, FitFailedWarning):
+            warnings.simplefilter("ignore", category)
         fitted = training.fit(train)
     images, table = training.table[test], training.table[test]
     if fitted.metric is not training.euclid:

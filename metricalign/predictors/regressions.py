@@ -127,7 +127,7 @@ class Boosting(Regression):
         return np.hstack([predicted, 1 - predicted]) if self.is_indicator_ else predicted
 
 
-def regressions_of(targets, is_class, trees) -> list[Any]:
+def regressions_of(targets: NDArray, is_class: bool, trees: Any) -> list[Any]:
     """Regressions that correct the votes, not fitted."""
     regressions: list[Any] = [KernelRidge(penalty) for penalty in _PENALTIES]
     if trees:
@@ -139,7 +139,7 @@ def regressions_of(targets, is_class, trees) -> list[Any]:
     return regressions
 
 
-def mean_distance(images) -> float:
+def mean_distance(images: NDArray) -> float:
     """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero."""
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
     total = euclidean_distances(some).sum()

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metricalign.relations import resolve_relation
+from metricalign.relations import Relation, resolve_relation
 from metricalign.testing._requirement import require
 
 __all__ = ["check_relation"]
 
 
-def check_relation(relation: str | Callable[[Any, Any], float], y: ArrayLike) -> None:
+def check_relation(relation: str | Relation | Callable[[Any, Any], float], y: ArrayLike) -> None:
     """Check that a relation is one, on given targets.
 
     Parameters
     ----------
-    relation : str or callable
+    relation : str, Relation or callable
         What estimators take; see `metricalign.relations.resolve_relation`.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets that it is made for, ten or more, and at least two different ones.

@@ -52,11 +52,10 @@ class NeighborhoodAlignment(MetricLearner):
 
     Parameters
     ----------
-    loss : {"expected_relation", "kernel_regression"} or NeighborhoodLoss, \
-            default="expected_relation"
-        What a random neighbour costs. With classes the first is the objective of
-        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, the second is that of metric learning
-        for kernel regression (MLKR). One of your own is a
+    loss : str or NeighborhoodLoss, default="expected_relation"
+        What a random neighbour costs. With classes "expected_relation" is the objective of
+        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, and "kernel_regression" is that of
+        metric learning for kernel regression (MLKR). One of your own is an instance of a
         `metricalign.learners.neighborhood.NeighborhoodLoss`.
     alpha : float, default=0.1
         Weight of the penalty on L; does not depend on the units of X and y. From 0.01, for many

@@ -1,0 +1,274 @@
+"""Kinds of targets, and which are accepted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.multiclass import type_of_target
+
+__all__ = []
+
+# Half of the last of three printed decimals, for each entry of a row that sums to 1.
+ROUNDING_OF_SHARES = 5e-4
+
+
+def _is_numeric(y):
+    return y.dtype.kind in "biuf"
+
+
+def _all_integers(y):
+    return _is_numeric(y) and bool(np.all(_entries(y) == np.floor(_entries(y))))
+
+
+def _are_classes(y):
+    return y.ndim == 1 and (not _is_numeric(y) or _all_integers(y))
+
+
+def _are_numbers(y):
+    return y.ndim == 1 and _is_numeric(y)
+
+
+def _are_columns(y):
+    return y.ndim == 2
+
+
+def _are_integer_columns(y):
+    return y.ndim == 2 and _all_integers(y)
+
+
+def _are_label_sets(y):
+    return y.ndim == 2 and bool(np.isin(_entries(y), (0, 1)).all())
+
+
+def _are_non_negative_columns(y):
+    return y.ndim == 2 and bool(np.all(_entries(y) >= 0))
+
+
+def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
+    """Whether each row sums to 1, but for the rounding of its entries to three decimals.
+
+    Parameters
+    ----------
+    y : {ndarray, sparse array} of shape (n_samples, n_outputs)
+        Numbers.
+
+    Returns
+    -------
+    sums_to_one : ndarray of bool of shape (n_samples,)
+    """
+    sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
+    # A thousandth more, for decimals as float32 has them.
+    return abs(sums - 1) <= 1.001 * ROUNDING_OF_SHARES * y.shape[1]
+
+
+def _are_distributions(y):
+    return _are_non_negative_columns(y) and bool(np.all(sums_to_one(y)))
+
+
+def _are_targets(y):
+    return True
+
+
+def _entries(y):
+    return y.data if sparse.issparse(y) else y
+
+
+class _Domain(NamedTuple):
+    contains: Callable[[Any], bool]
+    description: str
+    kinds: tuple[str, ...]  # the last one is for targets that look like another kind
+
+
+_MATRICES = ("multilabel", "distribution", "multioutput")
+
+CLASSES = _Domain(
+    _are_classes, "one column of classes (strings, booleans or integers)", ("binary", "multiclass")
+)
+
+NUMBERS = _Domain(_are_numbers, "one column of numbers", ("continuous",))
+
+COLUMNS = _Domain(_are_columns, "two or more columns of numbers", _MATRICES)
+
+INTEGER_COLUMNS = _Domain(_are_integer_columns, "two or more columns of integers", _MATRICES)
+
+NON_NEGATIVE_COLUMNS = _Domain(
+    _are_non_negative_columns, "two or more columns of non-negative numbers", _MATRICES
+)
+
+LABEL_SETS = _Domain(_are_label_sets, "two or more columns of 0 and 1", ("multilabel",))
+
+DISTRIBUTIONS = _Domain(
+    _are_distributions,
+    "two or more columns of non-negative numbers with row sums of 1",
+    ("distribution",),
+)
+
+TARGETS = _Domain(
+    _are_targets,
+    "one column of classes or numbers, or two or more columns of numbers",
+    ("binary", "multiclass", "continuous", *_MATRICES),
+)
+
+# What `Relation.targets` may be.
+_DOMAINS = {
+    "any": TARGETS,
+    "classes": CLASSES,
+    "numbers": NUMBERS,
+    "columns": COLUMNS,
+    "integer_columns": INTEGER_COLUMNS,
+    "non_negative_columns": NON_NEGATIVE_COLUMNS,
+    "label_sets": LABEL_SETS,
+    "distributions": DISTRIBUTIONS,
+}
+
+_ACCEPTED_TARGETS = (
+    "y may be one column of strings or numbers, several columns of numbers (label sets as 0 "
+    "and 1: see sklearn.preprocessing.MultiLabelBinarizer), dense or sparse, without missing or "
+    "infinite values."
+)
+
+
+def _check_array(y, **options):
+    """Let scikit-learn check an array, and name y in its errors."""
+    try:
+        # Whether all are finite is told from their sum first, which may overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return check_array(y, input_name="y", **options)
+    except (TypeError, ValueError) as error:
+        cause = str(error).rstrip(".")
+        raise ValueError(f"y is not valid: {cause}. {_ACCEPTED_TARGETS}") from error
+
+
+def check_targets(y: Any) -> Any:
+    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1."""
+    y = _check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
+    if sparse.issparse(y):
+        y = sparse.csr_array(y, copy=True)
+        y.eliminate_zeros()
+        if y.shape[1] == 1 or not _are_label_sets(y):
+            y = y.toarray()
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
+    if y.dtype.kind == "O" and all(isinstance(target, str) for target in y.flat):
+        y = y.astype(str)
+    if not (_is_numeric(y) or (y.dtype.kind in "UT" and y.ndim == 1)):
+        found = "objects that are not strings" if y.dtype.kind == "O" else f"{y.dtype} entries"
+        raise ValueError(
+            f"Unknown label type: y has {found} and the shape {y.shape}. {_ACCEPTED_TARGETS}"
+        )
+    return y
+
+
+def _check_n_samples(y, n_samples):
+    if n_samples is not None and y.shape[0] != n_samples:
+        raise ValueError(f"X and y must have as many samples; got {n_samples} and {y.shape[0]}.")
+
+
+def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
+    """Targets of some of the samples, or the relations among them.
+
+    Parameters
+    ----------
+    y : array-like or sparse matrix
+        Targets, encoded or not; the matrix of relations if these are precomputed.
+    rows : ndarray of int
+        Which samples.
+    is_precomputed : bool
+        Whether `y` is the matrix of relations.
+
+    Returns
+    -------
+    targets : array-like or sparse matrix
+        Of the kind of `y`.
+    """
+    if is_precomputed:
+        matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
+        return matrix[rows][:, rows]
+    return _safe_indexing(y, rows)
+
+
+def _check_training_targets(y):
+    n_samples = y.shape[0]
+    if n_samples < 2:
+        raise ValueError(f"y has {n_samples} sample, but a pair needs at least 2 samples.")
+    if sparse.issparse(y):
+        constant = bool(np.isin(y.sum(axis=0), (0, n_samples)).all())
+    else:
+        constant = bool((y == y[0]).all())
+    if constant:
+        target = y[[0]].toarray()[0] if sparse.issparse(y) else y[0]
+        what = "one class only" if y.ndim == 1 else "one target only"
+        # Of many labels a few say what it is.
+        target = repr(target.tolist()) if target.size <= 20 else str(target[:3])[:-1] + " ...]"
+        raise ValueError(
+            f"y is constant, it has {what}, {target}: every pair would have the same "
+            "relation. It must have at least two different targets."
+        )
+
+
+def _describe(y):
+    if not _is_numeric(y):
+        return f"strings and the shape {y.shape}"
+    numbers = "integers" if _all_integers(y) else "numbers"
+    return f"{numbers} from {float(y.min()):g} to {float(y.max()):g} and the shape {y.shape}"
+
+
+def _subtractable(y):
+    """Numbers whose differences do not wrap around, as those of unsigned integers do."""
+    if y.dtype.kind in "bi" or (y.dtype.kind == "u" and y.dtype.itemsize < 8):
+        return y.astype(np.int64)
+    return y.astype(np.float64) if _is_numeric(y) else y
+
+
+def _n_outputs(y):
+    return 1 if y.ndim == 1 else y.shape[1]
+
+
+def _kind_of_targets(y):
+    """Tell the kind of targets from their values, as the table of this module says."""
+    if y.ndim == 2:
+        if _are_label_sets(y):
+            return "multilabel"
+        return "distribution" if _are_distributions(y) else "multioutput"
+    if _are_numbers(y):
+        n_distinct = len(np.unique(y))
+        # Counts, grades and rounded measurements, which type_of_target takes for classes.
+        if n_distinct > 20 and len(y) < 5 * n_distinct:
+            return "continuous"
+    with np.errstate(invalid="ignore"):  # it casts large floats to integers
+        return type_of_target(y, input_name="y")
+
+
+def _warn_of_doubt(y, kind):
+    """Say so where targets of another kind look the same."""
+    if kind in ("binary", "multiclass") and _are_numbers(y) and len(np.unique(y)) > 20:
+        warnings.warn(
+            f"y has {len(np.unique(y))} different integers and is taken as classes. Say "
+            'relation="class" if it is, relation="absolute_difference" if they are numbers.',
+            UserWarning,
+            stacklevel=2,
+        )
+    elif kind == "multioutput" and _are_non_negative_columns(y):
+        sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
+        if sums.min() > 0 and np.ptp(sums) <= 0.03 * sums.mean():
+            warnings.warn(
+                f"The rows of y are nonnegative and sum to between {sums.min():g} and "
+                f"{sums.max():g}, and are taken as several numbers. Divide them by their sums if "
+                'they are label distributions; say relation="euclidean" if they are not.',
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _kind_in_domain(domain, y):
+    """Tell the kind of targets when the relation is given and leaves a choice."""
+    if len(domain.kinds) == 1:
+        return domain.kinds[0]
+    kind = _kind_of_targets(y)
+    return kind if kind in domain.kinds else domain.kinds[-1]

@@ -1,0 +1,194 @@
+"""Which relation targets have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metricalign.relations import table
+from metricalign.relations.kinds import (
+    _DOMAINS,
+    TARGETS,
+    _check_training_targets,
+    _kind_in_domain,
+    _kind_of_targets,
+    _n_outputs,
+    _warn_of_doubt,
+    check_targets,
+)
+from metricalign.relations.precomputed import SYMMETRY_TOLERANCE, _resolve_precomputed
+from metricalign.relations.table import (
+    _AUTOMATIC,
+    RELATIONS,
+    Relation,
+    _check_domain,
+    _checked_relation,
+)
+from metricalign.relations.target import TargetRelation
+
+__all__ = ["is_automatic", "resolve_relation"]
+
+
+def is_automatic(relation: TargetRelation) -> bool:
+    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        The relation.
+
+    Returns
+    -------
+    is_automatic : bool
+    """
+    return relation.function is None and relation.name == _AUTOMATIC.get(relation.kind)
+
+
+def resolve_relation(
+    relation: str | Relation | Callable[[Any, Any], float], y: ArrayLike
+) -> TargetRelation:
+    """Decide on the relation of targets and learn its scale from them.
+
+    The tables of kinds, relations and their formulas are at the top of this module
+    (`metricalign.relations`).
+
+    Parameters
+    ----------
+    relation : str, Relation or callable
+        - ``"auto"``: by the kind of `y`.
+        - a name of `RELATIONS`, or one given by `register_relation`.
+        - an instance of a subclass of `Relation`.
+        - any other callable: ``relation(u, v)`` gets two targets, numbers or strings for one column
+          and 1-D rows for several, and returns one number. It must be symmetric. Much
+          slower than a name or a `Relation`.
+        - ``"precomputed"``: `y` is the matrix of relations, see `PrecomputedRelation`.
+    y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Training targets, at least two different ones.
+
+    Returns
+    -------
+    relation : TargetRelation
+        The relation, which encodes targets and is called on pairs of them.
+
+    Raises
+    ------
+    TypeError
+        If `relation` is not a string or a callable.
+    ValueError
+        If `relation` is not known, does not fit `y` or is not symmetric, or `y` is None, not
+        valid or constant.
+
+    References
+    ----------
+    P. Zhu, R. Qi, Q. Hu, Q. Wang, C. Zhang, L. Yang. "Beyond Similar and Dissimilar
+    Relations: A Kernel Regression Formulation for Metric Learning". IJCAI 2018, for
+    ``class``, ``manhattan``, ``chebyshev`` and ``absolute_difference``.
+
+    X. Geng. "Label Distribution Learning". IEEE Transactions on Knowledge and Data
+    Engineering 28(7), 2016, for the distances of distributions.
+
+    H. Jeffreys. "An Invariant Form for the Prior Probability in Estimation Problems".
+    Proceedings of the Royal Society A 186, 1946, for the symmetric Kullback-Leibler
+    divergence.
+
+    Examples
+    --------
+    >>> from metricalign.relations import resolve_relation
+    >>> y = ["cat", "dog", "cat"]
+    >>> relation = resolve_relation("auto", y)
+    >>> relation
+    TargetRelation(name='class', kind='binary', n_outputs=1)
+    >>> relation(relation.encode(y), [[0, 1], [0, 2]])
+    array([ 1., -1.])
+
+    >>> y = [[0.7, 0.3, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]
+    >>> relation = resolve_relation("auto", y)
+    >>> relation.name
+    'chebyshev'
+    >>> relation(relation.encode(y), [[0, 1], [1, 2]])
+    array([0.5, 0.5])
+    """
+    if isinstance(relation, type) or not (isinstance(relation, str) or callable(relation)):
+        raise TypeError(
+            "relation must be a string, an instance of Relation or another callable, got "
+            f"{relation!r}. {_accepted_relations()}"
+        )
+    name = "callable"
+    if isinstance(relation, str):
+        name, relation = relation, table._registered.get(relation, relation)
+        if isinstance(relation, str) and name not in ("auto", "precomputed", *RELATIONS):
+            raise ValueError(f"relation={name!r} is not known. {_accepted_relations()}")
+    elif isinstance(relation, Relation):
+        name, relation = type(relation).__name__, _checked_relation(relation)
+    if y is None:
+        raise ValueError("A relation of targets requires y to be passed, but the target y is None.")
+    if relation == "precomputed":
+        return _resolve_precomputed(y)
+
+    y = check_targets(y)
+    _check_training_targets(y)
+    if relation == "auto":
+        kind = _kind_of_targets(y)
+        _warn_of_doubt(y, kind)
+        name = _AUTOMATIC[kind]
+    elif isinstance(relation, str):
+        name = relation
+        domain = RELATIONS[name].domain
+        _check_domain(name, domain, y)
+        kind = _kind_in_domain(domain, y)
+    else:
+        domain = _DOMAINS[relation.targets] if isinstance(relation, Relation) else TARGETS
+        _check_domain(name, domain, y)
+        kind = _kind_in_domain(domain, y)
+        resolved = TargetRelation(name, kind, _n_outputs(y), relation)
+        _check_symmetric(resolved, y)
+        return resolved
+    offset, scale = _learn_scale(y, kind, RELATIONS[name].order)
+    return TargetRelation(name, kind, _n_outputs(y), None, offset, scale)
+
+
+def _accepted_relations():
+    names = ", ".join(f'"{name}"' for name in (*RELATIONS, *table._registered))
+    return (
+        'It may be "auto", "precomputed", an instance of Relation, a function of two targets, '
+        f"or one of {names}."
+    )
+
+
+def _learn_scale(y, kind, order):
+    """Return the offset and the scale of the columns, or None twice to take y as it is."""
+    if order is None or kind not in ("continuous", "multioutput"):
+        return None, None
+    y = y.astype(np.float64, order="C")
+    offset = y.min(axis=0)
+    with np.errstate(over="ignore"):
+        spread = np.ptp(y, axis=0)
+    if not np.isfinite(spread).all():
+        raise ValueError("y is not valid: its range overflows float64. Rescale it.")
+    if kind == "continuous":
+        return offset, spread
+    # Of values in [0, 1], so that no square overflows or underflows.
+    varies = spread > 0
+    deviation = spread * ((y - offset) / np.where(varies, spread, 1.0)).std(axis=0)
+    return offset, np.where(varies, deviation, np.inf) * varies.sum() ** (1 / order)
+
+
+def _check_symmetric(relation, y):
+    """Compare both orders on the pairs of a few different targets."""
+    targets = relation.encode(y)
+    _, distinct = np.unique(targets, axis=0, return_index=True)
+    few = distinct[np.linspace(0, len(distinct) - 1, min(5, len(distinct)), dtype=int)]
+    pairs = np.array(list(combinations(few.tolist(), 2)))
+    forward, backward = relation(targets, pairs), relation(targets, pairs[:, ::-1])
+    differs = ~np.isclose(forward, backward, rtol=SYMMETRY_TOLERANCE, atol=1e-12)
+    if differs.any():
+        i, j = pairs[differs][0]
+        raise ValueError(
+            f"relation={relation.function!r} must be symmetric; it returned "
+            f"{forward[differs][0]:g} for {targets[i].tolist()!r} and {targets[j].tolist()!r}, "
+            f"but {backward[differs][0]:g} in the other order."
+        )

@@ -1,0 +1,162 @@
+"""A relation that knows the scale of the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from metricalign.relations.formulas import _all_at_once, _one_by_one
+from metricalign.relations.kinds import (
+    _DOMAINS,
+    CLASSES,
+    TARGETS,
+    _check_n_samples,
+    _entries,
+    _n_outputs,
+    _subtractable,
+    check_targets,
+)
+from metricalign.relations.table import RELATIONS, Relation, _check_domain, _Definition
+
+__all__ = ["TargetRelation"]
+
+CHUNK_ENTRIES = 2**18
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TargetRelation:
+    """A relation of targets, with what it learned from the training targets.
+
+    Made by `resolve_relation`. It encodes targets once, and is then called on pairs of them.
+
+    Attributes
+    ----------
+    name : str
+        A name of `RELATIONS`, one that was registered, that of the class of a `Relation`,
+        ``"callable"`` or ``"precomputed"``.
+    kind : str
+        The kind of targets: ``"binary"``, ``"multiclass"``, ``"continuous"``,
+        ``"multilabel"``, ``"distribution"``, ``"multioutput"`` or ``"precomputed"``.
+    n_outputs : int or None
+        Number of columns of the targets, None when precomputed.
+    function : Relation, callable or None
+        The user's relation, or function of two targets; None for those of this package.
+    offset, scale : float or ndarray of shape (n_outputs,) or None
+        Targets are encoded as ``(y - offset) / scale``; None if taken as they are.
+
+    Examples
+    --------
+    >>> from metricalign.relations import resolve_relation
+    >>> y = [10.0, 12.5, 20.0]
+    >>> relation = resolve_relation("absolute_difference", y)
+    >>> relation
+    TargetRelation(name='absolute_difference', kind='continuous', n_outputs=1)
+    >>> relation(relation.encode(y), [[0, 1], [0, 2]])
+    array([0.25, 1.  ])
+    """
+
+    name: str
+    kind: str
+    n_outputs: int | None = None
+    function: Relation | Callable[[Any, Any], float] | None = None
+    offset: Any = None
+    scale: Any = None
+
+    @property
+    def _definition(self) -> _Definition:
+        # Looked up, not kept, so that a saved model holds no function of this module.
+        if self.function is None:
+            return RELATIONS[self.name]
+        if isinstance(self.function, Relation):
+            return _Definition(
+                partial(_all_at_once, self.function), _DOMAINS[self.function.targets]
+            )
+        return _Definition(partial(_one_by_one, self.function), TARGETS)
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the targets are classes."""
+        return self.kind in CLASSES.kinds
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r}, "
+            f"n_outputs={self.n_outputs})"
+        )
+
+    def encode(self, y: ArrayLike, n_samples: int | None = None) -> NDArray | sparse.csr_array:
+        """Validate targets and bring them to the form that the relation works on.
+
+        Parameters
+        ----------
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+            Targets of any samples, in training or not. Classes may be new, and one sample
+            is enough.
+        n_samples : int or None, default=None
+            How many samples there must be; None for any number.
+
+        Returns
+        -------
+        targets : ndarray of shape (n_samples,) or (n_samples, n_outputs), or csr_array
+            Classes are kept, numbers become float64, scaled as in training; for a callable
+            integers and booleans become int64. Sparse label sets stay sparse where the
+            relation can work on them.
+
+        Raises
+        ------
+        ValueError
+            If `y` is not valid, has another number of samples, or of columns than in training,
+            or has values for which the relation is not defined.
+        """
+        y = check_targets(y)
+        _check_n_samples(y, n_samples)
+        if _n_outputs(y) != self.n_outputs:
+            raise ValueError(
+                f"y must have {self.n_outputs} column(s) as in training, but it has shape "
+                f"{y.shape}."
+            )
+        definition = self._definition
+        _check_domain(self.name, definition.domain, y)
+        keeps_sparse = definition.keeps_sparse and self.scale is None
+        if sparse.issparse(y) and not keeps_sparse:
+            y = y.toarray()
+        if definition.domain is CLASSES:
+            return y
+        if definition.domain is TARGETS:
+            return _subtractable(y)
+        y = y.astype(np.float64) if sparse.issparse(y) else y.astype(np.float64, order="C")
+        return y if self.scale is None else (y - self.offset) / self.scale
+
+    def __call__(self, targets: NDArray | sparse.csr_array, pairs: ArrayLike) -> NDArray:
+        """Compute the relation of each pair.
+
+        Works in chunks: the memory needed beyond the result does not grow with the number
+        of pairs.
+
+        Parameters
+        ----------
+        targets : ndarray or csr_array
+            Targets as returned by `encode`.
+        pairs : array-like of int of shape (n_pairs, 2)
+            Indices of the two samples of each pair.
+
+        Returns
+        -------
+        relations : ndarray of float64 of shape (n_pairs,)
+            How different the two targets of each pair are.
+        """
+        function = self._definition.function
+        pairs = np.asarray(pairs)
+        relations = np.empty(len(pairs))
+        entries_per_row = 1 + _entries(targets).size // targets.shape[0]
+        step = max(1, CHUNK_ENTRIES // entries_per_row)
+        for start in range(0, len(pairs), step):
+            left, right = pairs[start : start + step].T
+            relations[start : start + step] = function(targets[left], targets[right])
+        return relations
