@@ -1,12 +1,12 @@
 """Faults from outside: what was finished stays, what is damaged is refused."""
 
-import importlib
 import os
 import resource
 import stat
 import sys
 from pathlib import Path
 
+import injected
 import numpy as np
 import pytest
 from public_estimators import EVERY, SEARCHES, data_of, output
@@ -20,9 +20,6 @@ from metricalign.__main__ import main
 from metricalign._files import write_whole
 from metricalign.command_line.tables import InputError, read_table, sort_features
 from metricalign.learners.alignment.base import LinearMetricLearner
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
-injected = importlib.import_module("injected")
 
 OPTIONS = {
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},

@@ -466,12 +466,12 @@ def test_metric_above_the_prior_never_shortens_its_distances():
 # Solvers
 
 
-@every_learner
+@pytest.mark.parametrize(
+    "learner", [learner for learner in LEARNERS if "solver" in learner.get_params()], ids=repr
+)
 @pytest.mark.filterwarnings("ignore:.* learned the zero", "ignore:.* cannot tell")
 @pytest.mark.parametrize("solver", ["quasi_newton", "projected_gradient", "cvxpy", "SCS"])
 def test_solvers_agree_within_their_bounds(learner, solver):
-    if "solver" not in learner.get_params():
-        return
     if solver == "SCS":
         solver = partial(cvxpy_reference, conic_solver="SCS")
     X, y = data_of(learner, 24)
@@ -629,11 +629,12 @@ def test_attributes_of_another_setting_do_not_stay():
     assert not hasattr(learner.set_params(loss="squared").fit(X, y), "epsilon_")
 
 
-@each_learner
+# Balanced classes have no metric by nu-SVR.
+@pytest.mark.parametrize(
+    "learner", [learner for learner in ALL if getattr(learner, "nu", None) is None], ids=repr
+)
 def test_refused_fit_leaves_the_last_one_whole(learner):
     X, y = standardised(load_wine, 60)
-    if getattr(learner, "nu", None) is not None:
-        pytest.skip("no metric for balanced classes")
     learner = clone(learner).fit(X, y)
     before = dict(vars(learner))
     for bad_X, bad_y in [(X[:5], y), (0 * X[:, :4], y), (X[:, :4], np.zeros(len(y)))]:

@@ -19,8 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzzing import FUZZED, fuzz
-from hostile import (
+from threadpoolctl import threadpool_limits
+
+# The inputs and the judge are shared with the tests.
+TESTS = str(Path(__file__).parents[2] / "tests")
+sys.path.append(TESTS)
+
+from fuzzing import FUZZED, fuzz  # noqa: E402
+from hostile import (  # noqa: E402
     ESTIMATORS,
     INPUTS,
     LARGE,
@@ -30,8 +36,7 @@ from hostile import (
     WrongAnswerError,
     judge,
 )
-from injected import FAULTS
-from threadpoolctl import threadpool_limits
+from injected import FAULTS  # noqa: E402
 
 PARTS = ["samples", "targets", "large", "faults", "fuzzing"]
 # Seconds for one cell; every moment at which a fit can be interrupted is in one.
@@ -100,7 +105,7 @@ def run(cells: list[partial], limit: float) -> Iterator[Outcome]:
 
 
 # The server that forks imports everything once; it does not inherit sys.path.
-os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), TESTS])
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["hostile", "injected", "fuzzing"])
 
