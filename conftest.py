@@ -18,6 +18,8 @@ def pytest_cmdline_main(config):
     start.
     """
     option = config.option
+    if hasattr(config, "workerinput"):  # in one of these processes
+        return
     is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     is_watched = option.usepdb or option.collectonly
     if is_whole and not is_watched and getattr(option, "numprocesses", 0) is None:
