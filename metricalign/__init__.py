@@ -19,7 +19,6 @@ from metricalign.learners import (
     RelationAlignment,
     RelationAlignmentCV,
 )
-from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 __all__ = [
     "NCML",
@@ -35,8 +34,6 @@ __all__ = [
     "IteratedMetricLearner",
     "MetricEnsemble",
     "MetricLearnerCV",
-    "MetricNeighborsClassifier",
-    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",

@@ -12,13 +12,12 @@ from metricalign.learners.base import MetricLearner
 from metricalign.multilabel import MLkNN
 from metricalign.neighbors import FaissTransformer
 from metricalign.pair_classification import PairClassifier
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 # Few fits where one estimator fits many times.
 OPTIONS = {
     "IteratedMetricLearner": {"n_rounds": 2},
     "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
-    "MetricNeighborsClassifier": {"n_folds": 2, "random_state": 0},
-    "MetricNeighborsRegressor": {"n_folds": 2, "random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
 NAMED = [
@@ -27,7 +26,11 @@ NAMED = [
     if name != "__version__"
 ]
 LINEAR = [estimator for estimator in NAMED if isinstance(estimator, MetricLearner)]
-EVERY = [*NAMED, MLkNN(5), PairClassifier()]
+PREDICTORS = [
+    neighbors(n_folds=2, random_state=0)
+    for neighbors in (MetricNeighborsClassifier, MetricNeighborsRegressor)
+]
+EVERY = [*NAMED, *PREDICTORS, MLkNN(5), PairClassifier()]
 if find_spec("torch") and find_spec("skorch"):
     import torch
 

@@ -55,11 +55,11 @@ CONFIGURATIONS = [
     RAMLKRR(penalty="coefficients"),
     # RAMLNCSVR has the pair matrices, which take longest.
     *(
-        RelationAlignment(regularizer=regularizer)
+        RelationAlignment(cone=regularizer)
         for regularizer in REGULARIZERS
         if regularizer not in ("symmetric", "pair_matrices")
     ),
-    RelationAlignment(regularizer="above_prior", prior="identity"),
+    RelationAlignment(cone="above_prior", prior="identity"),
     *(
         RelationAlignment(loss=loss, **LOSS_OPTIONS.get(loss, {}))
         for loss in LOSSES
@@ -253,7 +253,7 @@ CONVENTIONS = [
     *DEFAULTS,
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
-    RelationAlignment(regularizer="diagonal"),
+    RelationAlignment(cone="diagonal"),
 ]
 
 
@@ -1104,8 +1104,8 @@ BAD_PARAMETERS = [
     ("penalty", "none"),
     ("loss", "hinged"),
     ("loss", 3),
-    ("regularizer", "ice"),
-    ("regularizer", None),
+    ("cone", "ice"),
+    ("cone", None),
     ("relation", "unrelated"),
     ("relation", 3),
     ("relation", "jaccard"),

@@ -49,7 +49,7 @@ def scores_by_hand(X, y, folds, Cs, score=None, **parameters):
 @pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite"])
 def test_scores_are_those_of_separate_fits(regularizer, data):
     X, y = data
-    parameters = {"regularizer": regularizer, "tol": 1e-8}
+    parameters = {"cone": regularizer, "tol": 1e-8}
     learner = RelationAlignmentCV(Cs=CS, cv=3, **parameters).fit(X, y)
     splitter = StratifiedKFold(3) if y.dtype.kind == "i" else KFold(3)
     expected = scores_by_hand(X, y, list(splitter.split(X, y)), CS, **parameters)

@@ -289,7 +289,7 @@ def test_linear_network_reaches_the_convex_optimum():
     assert network.loss_curve_[-1] == pytest.approx(problem.value, rel=1e-3)
     linear = RelationAlignment(
         loss="squared",
-        regularizer="positive_semidefinite",
+        cone="positive_semidefinite",
         fit_intercept=False,
         C=1e3,
         relation="precomputed",

@@ -124,7 +124,7 @@ def test_fit_is_that_in_memory_for_every_chunking(chunks, kind):
         RAMLKRR(),
         RAMLKRR(penalty="coefficients"),
         RAMLNCSVR(tol=1e-2, pairs="random"),
-        RelationAlignment(regularizer="diagonal"),
+        RelationAlignment(cone="diagonal"),
     ],
     ids=repr,
 )
@@ -325,7 +325,7 @@ def refuse(*arguments, **options):
 @pytest.mark.parametrize("regularizer", ["symmetric", "diagonal"])
 def test_transform_is_lazy_and_that_in_memory(chunks, dtype, regularizer):
     X = (100 * samples()).astype(dtype)
-    learner = RelationAlignment(regularizer=regularizer, n_components=2).fit(
+    learner = RelationAlignment(cone=regularizer, n_components=2).fit(
         samples(), targets(X, "classes")
     )
     far = da.from_array(X, chunks)

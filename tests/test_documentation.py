@@ -133,10 +133,10 @@ def test_parts_of_the_guide_are_solved_by_every_solver(loss, regularizer, solver
         part if isinstance(part, str) else part_of_the_guide(part[0])(part[1])
         for part in (loss, regularizer)
     )
-    learner = RelationAlignment(loss, regularizer=regularizer, solver=solver, tol=1e-5)
+    learner = RelationAlignment(loss, cone=regularizer, solver=solver, tol=1e-5)
     found = learner.set_params(max_iter=5000).fit(X, y)
     assert found.converged_
-    expected = RelationAlignment(loss, regularizer=regularizer, solver="cvxpy", tol=1e-6).fit(X, y)
+    expected = RelationAlignment(loss, cone=regularizer, solver="cvxpy", tol=1e-6).fit(X, y)
     assert found.objective_ == pytest.approx(expected.objective_, rel=2e-5)
     assert np.linalg.norm(found.matrix_ - expected.matrix_) <= (
         found.metric_error_bound_ + expected.metric_error_bound_
@@ -278,7 +278,7 @@ def test_attributes_are_documented(estimator):
         if re.fullmatch(r"[a-z]\w*_|n_features_in_", name, re.I)
     }
     documented = set(names(sections(estimator)["Attributes"]))
-    if hasattr(learner, "regularizer"):  # which decides on coef_
+    if hasattr(learner, "cone"):  # which decides on coef_
         documented.discard("coef_")
     assert documented == fitted
 

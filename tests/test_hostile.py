@@ -191,9 +191,9 @@ def test_the_judge_is_not_fooled(monkeypatch):
         RAMLKRR(),
         RAMLKRR(penalty="coefficients"),
         RAMLNCSVR(),
-        RelationAlignment(regularizer="above_prior"),
+        RelationAlignment(cone="above_prior"),
         *(
-            RelationAlignment(regularizer=regularizer, prior="identity")
+            RelationAlignment(cone=regularizer, prior="identity")
             for regularizer in (
                 "symmetric",
                 "positive_semidefinite",
@@ -277,9 +277,9 @@ def test_unit_of_the_weights_does_not_matter(factor):
 def test_matrices_that_do_not_fit_are_refused_before_they_are_made():
     X = sparse.eye_array(1_000_000, format="csr")
     for samples, prior in ((X, None), (X[:5], "identity")):
-        with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*regularizer='diagonal'"):
+        with pytest.raises(MemoryError, match=r"1,000,000 features.*GiB.*cone='diagonal'"):
             PSDSVR(prior=prior).fit(samples, np.arange(samples.shape[0]) / 7)
-    advised = RelationAlignment(regularizer="diagonal", prior="identity")
+    advised = RelationAlignment(cone="diagonal", prior="identity")
     assert advised.fit(X[:30], np.arange(30.0)).converged_
     # The metric of few samples has few factors.
     assert PSDSVR().fit(X[:5], np.arange(5) / 7).components_.shape[0] <= 5

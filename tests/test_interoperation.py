@@ -61,10 +61,10 @@ def labelled():
 def test_frames_in_and_out(wine, frame, column, regularizer):
     X, y = wine
     names = [f"measurement {i}" for i in range(X.shape[1])]
-    learner = RelationAlignment(regularizer=regularizer).set_output(transform="pandas")
+    learner = RelationAlignment(cone=regularizer).set_output(transform="pandas")
     X_frame = frame(X, columns=names) if frame is pd.DataFrame else frame(X, names)
     images = learner.fit(X_frame, column(y)).transform(X_frame)
-    expected = RelationAlignment(regularizer=regularizer).fit(X, y)
+    expected = RelationAlignment(cone=regularizer).fit(X, y)
     assert isinstance(images, pd.DataFrame)
     np.testing.assert_array_equal(images, expected.transform(X))
     assert list(images.columns) == list(expected.get_feature_names_out())
@@ -104,7 +104,7 @@ SAVED = {
     "RelationAlignment": RelationAlignment(prior="identity"),
     "RelationAlignmentCV": RelationAlignmentCV(Cs=2),
     "pipeline": make_pipeline(StandardScaler(), PSDSVR()),
-    "diagonal": RelationAlignment(regularizer="diagonal"),
+    "diagonal": RelationAlignment(cone="diagonal"),
 }
 
 

@@ -131,10 +131,8 @@ def test_cone_without_derivative_says_which_solver_can_use_it():
 
     X, y = standardised(load_iris)
     with pytest.raises(ValueError, match=r"the method derivative .*solver='projected_gradient'"):
-        RelationAlignment(regularizer=Diagonal()).fit(X, y)
-    learner = RelationAlignment(regularizer=Diagonal(), solver="projected_gradient", C=0.01).fit(
-        X, y
-    )
+        RelationAlignment(cone=Diagonal()).fit(X, y)
+    learner = RelationAlignment(cone=Diagonal(), solver="projected_gradient", C=0.01).fit(X, y)
     assert learner.converged_
     assert np.array_equal(learner.matrix_, np.diag(np.diag(learner.matrix_)))
 
@@ -275,7 +273,7 @@ def test_semidefinite_svr_has_three_losses(loss):
     X, y = standardised(load_diabetes, 80)
     learner = PSDSVR(C=0.3, loss=loss, tol=1e-8).fit(X, y)
     regularizer = "positive_semidefinite"
-    expected = RelationAlignment(loss, regularizer=regularizer, C=0.3, tol=1e-8).fit(X, y)
+    expected = RelationAlignment(loss, cone=regularizer, C=0.3, tol=1e-8).fit(X, y)
     np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
     assert hasattr(learner, "epsilon_") == (loss != "squared")
     assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
@@ -346,8 +344,8 @@ LEARNERS = [
     DoubletSVM(C=0.5),
     PCML(C=0.5),
     NCML(C=0.5),
-    RelationAlignment(C=0.5, regularizer="diagonal"),
-    RelationAlignment(C=0.5, regularizer="above_prior", prior="identity"),
+    RelationAlignment(C=0.5, cone="diagonal"),
+    RelationAlignment(C=0.5, cone="above_prior", prior="identity"),
 ]
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=repr)
 
@@ -399,7 +397,7 @@ def test_ridge_on_coefficients_that_is_solved_iteratively_reaches_tol():
 @pytest.mark.filterwarnings("ignore:RelationAlignment")
 def test_absurd_weights_are_fitted_or_refused(loss, regularizer, C):
     X, y = standardised(load_wine)
-    learner = RelationAlignment(loss=loss, regularizer=regularizer, C=C, max_iter=15)
+    learner = RelationAlignment(loss=loss, cone=regularizer, C=C, max_iter=15)
     refusal = None
     try:
         learner.fit(X[::2], y[::2])
@@ -420,7 +418,7 @@ def test_diagonal_metric_makes_no_array_of_squared_features():
     X = sparse.hstack([3.0 * y[:, None], X], format="csr")[:, :n_features]
     pairs = RandomPairs(40).select(X, y, random_state=0).indices
     tracemalloc.start()
-    learner = RelationAlignment(regularizer="diagonal", pairs=pairs, tol=1e-2).fit(X, y)
+    learner = RelationAlignment(cone="diagonal", pairs=pairs, tol=1e-2).fit(X, y)
     images = learner.transform(X[:5])
     names = learner.get_feature_names_out()
     score = learner.score(X, y)
@@ -439,7 +437,7 @@ def test_diagonal_metric_is_the_closed_form():
     X, y = standardised(load_diabetes, 100)
     pairs = NearestPairs().select(X, y).indices
     learner = RelationAlignment(
-        "squared", regularizer="diagonal", C=0.7, pairs=pairs, fit_intercept=False, tol=1e-10
+        "squared", cone="diagonal", C=0.7, pairs=pairs, fit_intercept=False, tol=1e-10
     ).fit(X, y)
     squares = (X[pairs[:, 0]] - X[pairs[:, 1]]) ** 2
     # Nonnegative least squares with the ridge as further rows.
@@ -453,7 +451,7 @@ def test_diagonal_metric_is_the_closed_form():
 
 def test_metric_above_the_prior_never_shortens_its_distances():
     X, y = standardised(load_wine)
-    learner = RelationAlignment(regularizer="above_prior", prior="identity").fit(X, y)
+    learner = RelationAlignment(cone="above_prior", prior="identity").fit(X, y)
     lengths = np.sum((X[learner.pairs_[:, 0]] - X[learner.pairs_[:, 1]]) ** 2, axis=1)
     _, weights = pairs_of(X, y, learner)
     size = np.std(np.repeat(learner.relations_, weights.astype(int)))
@@ -576,8 +574,8 @@ ALL = [
     DoubletSVM(),
     PCML(),
     NCML(),
-    RelationAlignment(regularizer="diagonal"),
-    RelationAlignment(regularizer="above_prior", prior="identity"),
+    RelationAlignment(cone="diagonal"),
+    RelationAlignment(cone="above_prior", prior="identity"),
 ]
 each_learner = pytest.mark.parametrize("learner", ALL, ids=repr)
 
@@ -613,7 +611,7 @@ def test_zero_metric_is_said_beside_a_prior():
     X, y = standardised(load_wine, 60)
     for regularizer in ("pair_matrices", "positive_semidefinite"):
         with pytest.warns(UserWarning, match="learned the zero metric"):
-            RelationAlignment(regularizer=regularizer, prior=-np.eye(13), C=1e-6).fit(X, y)
+            RelationAlignment(cone=regularizer, prior=-np.eye(13), C=1e-6).fit(X, y)
 
 
 def test_zero_metric_that_tol_allows_is_called_that():
@@ -625,8 +623,8 @@ def test_zero_metric_that_tol_allows_is_called_that():
 
 def test_attributes_of_another_setting_do_not_stay():
     X, y = standardised(load_wine, 60)
-    learner = RelationAlignment(regularizer="pair_matrices").fit(X, y)
-    assert not hasattr(learner.set_params(regularizer="symmetric").fit(X, y), "coef_")
+    learner = RelationAlignment(cone="pair_matrices").fit(X, y)
+    assert not hasattr(learner.set_params(cone="symmetric").fit(X, y), "coef_")
     learner = PSDSVR().fit(X, y)
     assert not hasattr(learner.set_params(loss="squared").fit(X, y), "epsilon_")
 
@@ -665,10 +663,10 @@ def test_path_of_one_number_is_refused():
 def test_prior_of_the_diagonal_cone_is_diagonal():
     X, y = standardised(load_iris)
     weights = np.array([1.0, 2.0, 0.5, 3.0])
-    learner = RelationAlignment(regularizer="diagonal", prior=np.diag(weights), C=1e-12).fit(X, y)
+    learner = RelationAlignment(cone="diagonal", prior=np.diag(weights), C=1e-12).fit(X, y)
     np.testing.assert_allclose(learner.matrix_.diagonal(), weights, rtol=1e-6)
     with pytest.raises(ValueError, match="prior must be diagonal"):
-        RelationAlignment(regularizer="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)
+        RelationAlignment(cone="diagonal", prior=np.diag(weights) + 0.1).fit(X, y)
 
 
 def test_weights_of_many_features_keep_those_that_no_pair_speaks_of():
@@ -687,7 +685,7 @@ def test_weights_of_many_features_keep_those_that_no_pair_speaks_of():
         model = KNeighborsClassifier().fit(images[training], topics[training])
         return model.score(images[held_out], topics[held_out])
 
-    advised = RelationAlignment(regularizer="diagonal", prior="identity").fit(
+    advised = RelationAlignment(cone="diagonal", prior="identity").fit(
         X[training], topics[training]
     )
     assert advised.components_.shape == (3000, 3000)

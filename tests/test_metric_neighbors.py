@@ -13,14 +13,13 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, Nearest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metricalign import (
-    GradientAlignment,
-    MetricEnsemble,
+from metricalign import GradientAlignment, MetricEnsemble
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.predictors.metric_neighbors import (
     MetricNeighborsClassifier,
     MetricNeighborsRegressor,
+    Vote,
 )
-from metricalign.features import PiecewiseLinearEncoder
-from metricalign.predictors.metric_neighbors import Vote
 from metricalign.predictors.search import nearest
 
 

@@ -692,7 +692,7 @@ def test_refine_a_diagonal_metric(stored, wide):
     rng = np.random.default_rng(13)
     X = rng.normal(size=(20, 30 if wide else 4))
     y = X[:, 0] + 0.1 * rng.normal(size=20)
-    refine = RelationAlignment(regularizer="diagonal")
+    refine = RelationAlignment(cone="diagonal")
     learner = NeighborhoodAlignment(refine=refine).fit(stored(X), y)
     assert isinstance(learner.components_, np.ndarray)
     assert sparse.issparse(learner.refined_.components_)

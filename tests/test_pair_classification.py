@@ -318,7 +318,7 @@ def test_pairs_of_identical_samples_tell_the_threshold_only(judged):
         RAMLSVR(),
         RAMLKRR(),
         DoubletSVM(),
-        RelationAlignment(regularizer="diagonal", loss="hinge"),
+        RelationAlignment(cone="diagonal", loss="hinge"),
         make_pipeline(StandardScaler(), RAMLNCSVR()),
         RelationAlignmentCV(Cs=2, cv=3),
     ],
@@ -544,7 +544,7 @@ GRADED = [
     RAMLKRR(),
     RAMLPCSVR(),
     RAMLNCSVR(),
-    RelationAlignment(loss="squared", regularizer="positive_semidefinite"),
+    RelationAlignment(loss="squared", cone="positive_semidefinite"),
 ]
 
 

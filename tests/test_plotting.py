@@ -180,9 +180,7 @@ def test_matplotlib_is_not_imported_before_it_is_needed():
 # Distance decomposition
 
 
-@pytest.mark.parametrize(
-    "learner", [RAMLSVR(), PSDSVR(), RelationAlignment(regularizer="diagonal")]
-)
+@pytest.mark.parametrize("learner", [RAMLSVR(), PSDSVR(), RelationAlignment(cone="diagonal")])
 def test_decomposition_is_exact(learner, diabetes):
     learner.fit(diabetes.X, diabetes.y)
     left, right = diabetes.X[3], diabetes.X[40]
@@ -392,7 +390,7 @@ def test_zero_is_at_the_same_height_on_both_axes_of_a_spectrum(eigenvalues):
 
 
 def test_diagonal_matrices_are_drawn_without_their_zeros(diabetes):
-    learner = RelationAlignment(regularizer="diagonal").fit(diabetes.X, diabetes.y)
+    learner = RelationAlignment(cone="diagonal").fit(diabetes.X, diabetes.y)
     diagonal = learner.matrix_.diagonal()
     spectrum = MetricSpectrumDisplay.from_estimator(learner)
     assert np.array_equal(spectrum.eigenvalues, np.sort(diagonal)[::-1])

@@ -130,7 +130,7 @@ class Drawn:
             loss.set_params(epsilon=self.epsilon)
         warm_start = self.kind == "warm start"
         return RelationAlignment(
-            loss, regularizer=self.regularizer, prior=self.prior, warm_start=warm_start, **common
+            loss, cone=self.regularizer, prior=self.prior, warm_start=warm_start, **common
         )
 
     def is_extreme(self) -> bool:

@@ -38,9 +38,9 @@ PUBLIC = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metric
 VARIANTS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
-    RelationAlignment(regularizer="above_prior", prior="identity"),
+    RelationAlignment(cone="above_prior", prior="identity"),
     *(
-        RelationAlignment(regularizer=regularizer)
+        RelationAlignment(cone=regularizer)
         for regularizer in REGULARIZERS
         if regularizer not in ("symmetric", "above_prior")
     ),
@@ -409,7 +409,9 @@ def _check_distance(learner, X, messages):
     size = np.abs(images).max() + distances.max()
     components = _dense(getattr(learner, "components_", np.empty((0, X.shape[1]))))
     if components.size:
-        size += np.linalg.norm(components.astype(float)) * np.abs(X).max()
+        # Those of an ensemble are over the encoding.
+        terms = learner.encoder_.transform(X) if hasattr(learner, "encoder_") else X
+        size += np.linalg.norm(components.astype(float)) * np.abs(terms).max()
     eps = 10 * X.shape[1] * np.finfo(images.dtype).eps
     rounding = max(eps, 1e-5 if not components.size else 0) * size
     _require((np.abs(distances - distances.T) <= rounding).all(), "distance is not symmetric")

@@ -3,9 +3,9 @@
 An estimator of information looks at a matrix of scores: entry (i, j) says how well x_j goes with
 y_i, and the true pairs stand on the diagonal. The scores come from a critic, a small network that
 is trained for the estimator. Each estimator says in `side` what it promises: ``"lower"`` if it is
-at most the information whatever the critic, ``"upper"`` if it is at least the information, and
-``"neither"`` if it promises nothing. A bound is one in expectation: an estimate also varies with
-the samples, by its standard error.
+at most the information, whatever the critic; ``"upper"`` if it is at least the information, for the
+true density; and ``"neither"`` if it promises nothing. A bound is one in expectation: an estimate
+also varies with the samples, by its standard error.
 
 A new estimator is a subclass of `InformationBound` and a line in `BOUNDS`.
 """
@@ -93,6 +93,8 @@ class InformationBound(ABC):
     """Base class of the estimators: what they make of a matrix of scores."""
 
     side: ClassVar[str]
+    #: Whether the side is promised for a trained critic too, or only for the true one.
+    holds_for_any_critic: ClassVar[bool] = True
 
     @abstractmethod
     def contributions(self, scores: Tensor) -> Tensor:
@@ -214,9 +216,9 @@ class VariationalUpperBound(InformationBound):
 
     The mean of s_ii - log(mean over j other than i of exp(s_ij)), where s_ij = log q(y_i | x_j),
     without the pair itself in the mean. It is an upper bound if q is the true density, such as that
-    of a noise that one adds oneself: give it as the critic then. A density that is learned, as
-    it is by default, makes it one as far as the density is true. No upper bound is known that
-    needs samples only.
+    of a noise that one adds oneself: give it as the critic then. With a density that is learned, as
+    it is by default, it falls short by as much as that fits the samples worse than the true one,
+    and is said to bound neither side. No upper bound is known that needs samples only.
 
     References
     ----------
@@ -225,6 +227,7 @@ class VariationalUpperBound(InformationBound):
     """
 
     side = "upper"
+    holds_for_any_critic = False
 
     def contributions(self, scores: Tensor) -> Tensor:
         """Contribution of each pair."""
@@ -356,6 +359,8 @@ class MutualInformation(BaseEstimator):
         The trained critic, on the CPU.
     bound_ : InformationBound
         The estimator.
+    side_ : {"lower", "upper", "neither"}
+        Which side of the information it bounds with this critic.
     n_iter_ : int
         Number of epochs.
     n_features_in_ : int
@@ -462,6 +467,7 @@ class MutualInformation(BaseEstimator):
         order = random_state.permutation(len(X))
         validation, training = order[:n_validation], order[n_validation:]
         self.bound_ = BOUNDS[self.bound]() if isinstance(self.bound, str) else self.bound
+        self.side_ = self.bound_.side
         self._scales = [_location_and_scale(data[training]) for data in (X, Y)]
         with _seeded(random_state, device):
             critic = deepcopy(self.critic)
@@ -471,6 +477,8 @@ class MutualInformation(BaseEstimator):
                 self._scales = [(0.0, 1.0), (0.0, 1.0)]
                 self.critic_, self.n_iter_ = critic, 0
                 return self
+            if not self.bound_.holds_for_any_critic:
+                self.side_ = "neither"
             X, Y = self._scaled(X, Y)
             net = NeuralNet(
                 _Pairs(critic),
@@ -522,7 +530,7 @@ class MutualInformation(BaseEstimator):
         return InformationEstimate(
             float(values.mean()),
             float(values.std(ddof=1) / np.sqrt(len(values))),
-            self.bound_.side,
+            self.side_,
             self.bound_.ceiling(n_pairs),
         )
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import LinAlgWarning
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils._param_validation import HasMethods, Interval
@@ -286,7 +287,8 @@ def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
     """The fitted learner, or why it could not be fitted."""
     with warnings.catch_warnings():
         # One that is near zero or has not converged is still worth its place in an average.
-        warnings.simplefilter("ignore", UserWarning)
+        for category in (UserWarning, LinAlgWarning):
+            warnings.simplefilter("ignore", category)
         try:
             return clone(learner).fit(X, y, sample_weight=weight)
         except ValueError as error:

@@ -125,7 +125,7 @@ class InformationDisplay:
                 values, cmap=_CMAP, vmin=0, vmax=largest, alpha=opacity, extent=place
             )
             self.images_.append(image)
-            axis.set(xticks=[], yticks=[], title=f"{label}: {values.sum():.3g} nats")
+            axis.set(xticks=[], yticks=[], title=label)
         self.figure_.colorbar(image, ax=list(axes), label="nats", shrink=0.8)
         if title:
             axes[0].set_title(f"{title}\n{axes[0].get_title()}")

@@ -629,8 +629,8 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
     train, test = fold
     with warnings.catch_warnings():
         # What cannot be learned from a part of the samples is no news.
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", FitFailedWarning)
+        for category in (UserWarning, FitFailedWarning):
+            warnings.simplefilter("ignore", category)
         fitted = training.fit(train)
     images, table = training.table[test], training.table[test]
     if fitted.metric is not training.euclid:

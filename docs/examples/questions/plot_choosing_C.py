@@ -19,7 +19,7 @@ X = StandardScaler().fit_transform(X)
 # `RelationAlignmentCV` fits a path in every fold and scores its metrics on held-out samples: the
 # share of pairs in the order of their relations.
 
-search = RelationAlignmentCV(regularizer="positive_semidefinite", Cs=9).fit(X, y)
+search = RelationAlignmentCV(cone="positive_semidefinite", Cs=9).fit(X, y)
 figure, axes = plt.subplots(layout="constrained")
 axes.plot(search.Cs_, search.scores_, color="C7", linewidth=0.8)
 axes.plot(

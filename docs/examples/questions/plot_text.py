@@ -39,7 +39,7 @@ texts = [write(topic) for topic in topics]
 train, test, y, y_test = train_test_split(texts, topics, random_state=0)
 
 # %%
-# A weight for each word, ``regularizer="diagonal"``, is learned from the words in which near texts
+# A weight for each word, ``cone="diagonal"``, is learned from the words in which near texts
 # differ.
 # All others would weigh nothing, and most words are such, were it not for ``prior="identity"``,
 # which leaves them their weight. A full metric has too many entries for so many words. It is
@@ -48,7 +48,7 @@ train, test, y, y_test = train_test_split(texts, topics, random_state=0)
 
 models = {
     "Euclid": [],
-    "weights of words": [RelationAlignment(regularizer="diagonal", prior="identity")],
+    "weights of words": [RelationAlignment(cone="diagonal", prior="identity")],
     "SVD": [TruncatedSVD(100, random_state=0)],
     "SVD, PSDSVR": [TruncatedSVD(100, random_state=0), PSDSVR()],
     "DiscriminantAlignment": [DiscriminantAlignment()],

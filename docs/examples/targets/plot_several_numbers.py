@@ -25,7 +25,7 @@ y *= [1, 1000, 0.001]
 # C is chosen inside of the fit, by how well it orders held-out pairs.
 
 X, X_test, y, y_test = train_test_split(X, y, random_state=0)
-learner = RelationAlignmentCV(regularizer="positive_semidefinite", Cs=5, cv=3)
+learner = RelationAlignmentCV(cone="positive_semidefinite", Cs=5, cv=3)
 predicted = {}
 for name, metric in {"scaled Euclid": "passthrough", "RelationAlignmentCV": learner}.items():
     model = make_pipeline(StandardScaler(), metric, KNeighborsRegressor(10)).fit(X, y)

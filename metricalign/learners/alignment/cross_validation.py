@@ -20,6 +20,7 @@ from metricalign.learners.alignment.methods import GeneralAlignment, RelationAli
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
+from metricalign.regularizers import Regularizer
 from metricalign.relations import check_targets, select_targets
 
 __all__ = ["RelationAlignmentCV"]
@@ -37,7 +38,7 @@ class RelationAlignmentCV(GeneralAlignment):
 
     Parameters
     ----------
-    loss, regularizer
+    loss, cone
         See `RelationAlignment`.
     Cs : int or array-like of float, default=10
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
@@ -79,7 +80,7 @@ class RelationAlignmentCV(GeneralAlignment):
     >>> from metricalign import RelationAlignmentCV
     >>> X, y = load_wine(return_X_y=True)
     >>> X = StandardScaler().fit_transform(X)
-    >>> learner = RelationAlignmentCV(regularizer="diagonal", Cs=5).fit(X, y)
+    >>> learner = RelationAlignmentCV(cone="diagonal", Cs=5).fit(X, y)
     >>> learner.scores_.shape
     (5, 5)
     """
@@ -96,7 +97,7 @@ class RelationAlignmentCV(GeneralAlignment):
         self,
         loss: str | Loss = "epsilon_insensitive",
         *,
-        regularizer: Any = "symmetric",
+        cone: str | Regularizer = "symmetric",
         Cs: int | ArrayLike = 10,
         cv: Any = None,
         scoring: Callable | None = None,
@@ -113,7 +114,7 @@ class RelationAlignmentCV(GeneralAlignment):
         verbose: int = 0,
     ):
         self.loss = loss
-        self.regularizer = regularizer
+        self.cone = cone
         self.Cs = Cs
         self.cv = cv
         self.scoring = scoring

@@ -58,18 +58,18 @@ class GeneralAlignment(LinearMetricLearner):
         **LinearMetricLearner._parameter_constraints,
         **_only("fit_intercept", "prior", "solver"),
         "loss": [StrOptions(set(LOSSES)), Loss],
-        "regularizer": [StrOptions(set(REGULARIZERS)), Regularizer],
+        "cone": [StrOptions(set(REGULARIZERS)), Regularizer],
     }
 
     loss: str | Loss
-    regularizer: str | Regularizer
+    cone: str | Regularizer
 
     def _loss(self):
         return LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
 
     def _regularizer(self):
-        regularizer = self.regularizer
-        return REGULARIZERS[regularizer]() if isinstance(regularizer, str) else regularizer
+        cone = self.cone
+        return REGULARIZERS[cone]() if isinstance(cone, str) else cone
 
 
 class RelationAlignment(GeneralAlignment):
@@ -85,7 +85,7 @@ class RelationAlignment(GeneralAlignment):
         "epsilon_insensitive", "squared_epsilon_insensitive", "squared", "one_sided" (without
         intercept), "hinge" and "logistic" (for relations that are +1 or -1), or an object of
         `metricalign.losses`.
-    regularizer : str or Regularizer, default="symmetric"
+    cone : str or Regularizer, default="symmetric"
         Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
         "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
         weight for each feature, in memory that grows with the number of features and not its
@@ -134,13 +134,13 @@ class RelationAlignment(GeneralAlignment):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Linear map: the learned distance is Euclid's after ``X @ components_.T``. A SciPy
-        sparse array for ``regularizer="diagonal"``.
+        sparse array for ``cone="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
         M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
-        array for ``regularizer="diagonal"``. With fewer samples than features it is kept in
+        array for ``cone="diagonal"``. With fewer samples than features it is kept in
         factors and made each time it is asked for.
     coef_ : ndarray of shape (n_pairs,)
-        mu, with M = sum_p mu_p z_p z_p^T; for ``regularizer="pair_matrices"`` only.
+        mu, with M = sum_p mu_p z_p z_p^T; for ``cone="pair_matrices"`` only.
     intercept_ : float
         b.
     C_ : float
@@ -186,7 +186,7 @@ class RelationAlignment(GeneralAlignment):
     >>> from sklearn.datasets import load_diabetes
     >>> from metricalign import RelationAlignment
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> learner = RelationAlignment(regularizer="positive_semidefinite").fit(X, y)
+    >>> learner = RelationAlignment(cone="positive_semidefinite").fit(X, y)
     >>> learner.relation_.name
     'absolute_difference'
     >>> bool(learner.dual_gap_ <= learner.tol)
@@ -202,7 +202,7 @@ class RelationAlignment(GeneralAlignment):
         self,
         loss: str | Loss = "epsilon_insensitive",
         *,
-        regularizer: str | Regularizer = "symmetric",
+        cone: str | Regularizer = "symmetric",
         C: float | Literal["scale"] = "scale",
         relation: Any = "auto",
         pairs: Any = "auto",
@@ -217,7 +217,7 @@ class RelationAlignment(GeneralAlignment):
         verbose: int = 0,
     ):
         self.loss = loss
-        self.regularizer = regularizer
+        self.cone = cone
         self.C = C
         self.relation = relation
         self.pairs = pairs

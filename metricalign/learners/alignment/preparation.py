@@ -307,7 +307,7 @@ def _check_memory(X, is_in_span, has_prior) -> None:
             f"X has {n_samples:,} samples of {n_features:,} features, and the matrices of a fit "
             f"need about {needed / 2**30:,.1f} GiB; this machine has {available / 2**30:,.1f} GiB. "
             "Reduce the features first, with TruncatedSVD, which takes sparse X, or PCA; or learn "
-            "a weight for each, with RelationAlignment(regularizer='diagonal', prior='identity')."
+            "a weight for each, with RelationAlignment(cone='diagonal', prior='identity')."
         )
 
 
