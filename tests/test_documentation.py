@@ -148,10 +148,10 @@ def test_parameters_of_the_parts_of_the_guide_are_searched():
     X, y = StandardScaler().fit_transform(X)[::4], y[::4]
     parts = {
         "loss": part_of_the_guide("Huber")(),
-        "regularizer": part_of_the_guide("TraceNorm")(0.0),
+        "cone": part_of_the_guide("TraceNorm")(0.0),
         "relation": part_of_the_guide("AroundTheClock")(1000),
     }
-    grid = {"loss__delta": [20, 50], "regularizer__weight": [0.0, 0.1], "relation__period": [700]}
+    grid = {"loss__delta": [20, 50], "cone__weight": [0.0, 0.1], "relation__period": [700]}
     for learner in (
         RelationAlignment(**parts),
         RelationAlignmentCV(**parts, Cs=[3e-4, 1e-3], cv=2),

@@ -168,7 +168,7 @@ class RelationAlignmentCV(GeneralAlignment):
             Cs = np.geomspace(*_TOTAL_WEIGHTS, int(self.Cs))
         else:
             Cs = check_path(self.Cs)
-        X = self._validate_samples(X, y)
+        given, X = X, self._validate_samples(X, y)
         check_magnitude(X)
         rows = np.arange(X.shape[0])
         if sample_weight is not None:
@@ -206,7 +206,8 @@ class RelationAlignmentCV(GeneralAlignment):
         mean = scores.mean(axis=1)
         # Of equals the smallest, which is the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
-        preparation = self._prepare(X, y, sample_weight)
+        # As they were given: with the names of their features.
+        preparation = self._prepare(given, y, sample_weight)
         self.scores_, self.Cs_ = scores, self._weights_of_pair(preparation, Cs, are_totals)
         return self._fit_prepared(preparation, float(self.Cs_[best]), None, X, y)
 
