@@ -108,6 +108,7 @@ def test_of_equal_scores_the_smallest_weight_is_chosen(classes):
     assert CS.min() == learner.C_
 
 
+@pytest.mark.slow
 def test_jobs_do_not_change_a_bit(data):
     X, y = data
     one = RelationAlignmentCV(Cs=CS, cv=3, pairs=RandomPairs(150), random_state=0)

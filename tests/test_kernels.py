@@ -195,6 +195,7 @@ def test_numba_is_used_where_it_is_installed():
     assert fastest_kernels() is (plain if compiled is None else compiled)
 
 
+@pytest.mark.slow
 def test_without_numba_metrics_are_learned_all_the_same():
     program = """
 import importlib.util, sys
@@ -209,6 +210,7 @@ assert "numba" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.slow
 def test_numba_is_imported_by_a_fit_alone():
     program = "import sys, metricalign; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

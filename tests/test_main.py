@@ -579,6 +579,7 @@ def test_module_runs_as_a_program(table):
     assert "PSDSVR" in result.stdout
 
 
+@pytest.mark.slow
 def test_import_is_light():
     # pandas is not in the list: scikit-learn imports it where it is installed.
     modules = ("matplotlib", "metricalign.command_line.commands", "metricalign.command_line.tables")
@@ -814,7 +815,7 @@ def run_module(*arguments, buffers=True, **streams):
     return subprocess.run(command, check=False, text=True, env=environment, **streams)
 
 
-@pytest.mark.parametrize("buffers", [True, False])
+@pytest.mark.parametrize("buffers", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_closed_pipe_is_no_error(buffers):
     reading, writing = os.pipe()
     os.close(reading)
@@ -824,7 +825,7 @@ def test_a_closed_pipe_is_no_error(buffers):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-@pytest.mark.parametrize("buffers", [True, False])
+@pytest.mark.parametrize("buffers", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_full_disk_behind_the_output(buffers, table):
     evaluate = ["evaluate", table, "--target", "species", "--folds", "2", "--method", "RAMLKRR"]
     with open("/dev/full", "w") as full:

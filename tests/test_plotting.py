@@ -172,6 +172,7 @@ def test_missing_matplotlib_is_named(display, wine, monkeypatch):
         drawn.plot()
 
 
+@pytest.mark.slow
 def test_matplotlib_is_not_imported_before_it_is_needed():
     code = "import sys, metricalign.plotting; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

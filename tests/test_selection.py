@@ -169,6 +169,7 @@ def test_precomputed_relations(iris):
         search.fit(X, sparse.csr_array(relations))
 
 
+@pytest.mark.slow
 def test_jobs_do_not_change_the_result(iris):
     X, y = iris
     one, two = (MetricLearnerCV(CANDIDATES, cv=3, n_jobs=n).fit(X, y) for n in (1, 2))

@@ -134,6 +134,7 @@ def said(tmp_path_factory):
     ).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_types_that_a_user_sees(said):
     assert [line for line in said if line.startswith("user.py") and ": error: " in line] == []
     revealed = [line.split('"')[1] for line in said if "Revealed type" in line]
