@@ -1,6 +1,6 @@
 """metricalign: learn a distance from any kind of target."""
 
-from metricalign._version import __version__
+from metricalign._version import __version__ as __version__
 from metricalign.learners import (
     NCML,
     PCML,
@@ -37,5 +37,4 @@ __all__ = [
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",
-    "__version__",
 ]

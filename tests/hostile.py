@@ -34,11 +34,7 @@ from metricalign.regularizers import REGULARIZERS
 
 # Fewer fits where one estimator fits many times.
 OPTIONS = {"RelationAlignmentCV": {"Cs": 3, "cv": 3}, "MetricLearnerCV": {"cv": 3}}
-PUBLIC = [
-    getattr(metricalign, name)(**OPTIONS.get(name, {}))
-    for name in metricalign.__all__
-    if name != "__version__"
-]
+PUBLIC = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metricalign.__all__]
 VARIANTS = [
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),

@@ -20,11 +20,7 @@ OPTIONS = {
     "MetricLearnerCV": {"candidates": ["passthrough", PSDSVR(), NeighborhoodAlignment()], "cv": 2},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
-NAMED = [
-    getattr(metricalign, name)(**OPTIONS.get(name, {}))
-    for name in metricalign.__all__
-    if name != "__version__"
-]
+NAMED = [getattr(metricalign, name)(**OPTIONS.get(name, {})) for name in metricalign.__all__]
 LINEAR = [estimator for estimator in NAMED if isinstance(estimator, MetricLearner)]
 PREDICTORS = [
     neighbors(n_folds=2, random_state=0)

@@ -232,8 +232,8 @@ def with_folds_of(estimator, rows):
 def test_every_public_estimator_is_in_the_list():
     public = set()
     for module in pkgutil.walk_packages(metricalign.__path__, "metricalign."):
-        # Encoders and the search inside learn nothing from targets, and have tests of their own. The
-        # lists have a class only where what it needs is installed.
+        # Encoders and the search inside learn nothing from targets, and have tests of their own.
+        # The lists have a class only where what it needs is installed.
         if module.name.startswith(("metricalign.features", "metricalign.pairs")):
             continue
         if module.name == "metricalign.neighbors" and not SEARCHES:

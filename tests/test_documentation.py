@@ -27,7 +27,7 @@ from metricalign.solvers import SOLVERS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
-PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__ if name != "__version__"]
+PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
 

@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in, sum_duplicates
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion
+from metricalign._estimator import SavedWithVersion, keeps_last_fit
 
 __all__ = ["PiecewiseLinearEncoder"]
 
@@ -137,6 +137,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the edges, the categories and the scales.
 

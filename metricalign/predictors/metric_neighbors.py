@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion
+from metricalign._estimator import SavedWithVersion, keeps_last_fit
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
@@ -135,6 +135,7 @@ class _MetricNeighbors(SavedWithVersion):
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the metric, and how the neighbours vote.
 
