@@ -657,3 +657,12 @@ def test_diagonal_projection_takes_sparse_differences():
     for found, expected in [(projection.products(Z), kept), (projection.gram(Z), kept @ kept.T)]:
         assert isinstance(found, np.ndarray)
         assert_allclose(found, expected, atol=1e-14)
+
+
+def test_pair_matrices_of_one_problem_serve_another():
+    X, S = np.random.default_rng(0).normal(size=(6, 3)), np.diag([1.0, 2.0, 3.0])
+    first, second = (PairOperator(X, np.array(p)) for p in ([[0, 1], [2, 3], [4, 5]], [[1, 2]]))
+    used = PairMatrices().for_problem(first, None)
+    used.project(S)
+    expected = PairMatrices().for_problem(second, None).project(S).matrix
+    assert_allclose(used.for_problem(second, None).project(S).matrix, expected)
