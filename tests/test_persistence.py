@@ -14,7 +14,6 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
-import metricalign
 from metricalign import PSDSVR, RelationAlignment
 from metricalign.command_line.tables import InputError, read_table
 from metricalign.datasets import fetch_dataset
@@ -89,11 +88,11 @@ def test_skops_files_need_public_types_only(estimator):
 @every_saved
 def test_every_estimator_of_an_incompatible_release_is_refused(estimator, file_format, monkeypatch):
     learner = clone(estimator).fit(*data_of(estimator))
-    monkeypatch.setattr(metricalign, "__version__", "0.1.3")
+    monkeypatch.setattr("metricalign._estimator.__version__", "0.1.3")
     file, load = saved(learner, file_format)
-    monkeypatch.setattr(metricalign, "__version__", "0.1.0")
+    monkeypatch.setattr("metricalign._estimator.__version__", "0.1.0")
     assert vars(load(file)).keys() == vars(learner).keys()
-    monkeypatch.setattr(metricalign, "__version__", "0.2.0")
+    monkeypatch.setattr("metricalign._estimator.__version__", "0.2.0")
     with pytest.raises(ValueError, match=r"saved by metricalign 0\.1\.3, and metricalign 0\.2\.0"):
         load(file)
 
@@ -105,10 +104,10 @@ def test_a_network_of_an_incompatible_release_is_refused(monkeypatch):
 
     X, y = data_of(HRAML())
     learner = HRAML(max_iter=1, random_state=0).fit(X, y)
-    monkeypatch.setattr(metricalign, "__version__", "0.1.3")
+    monkeypatch.setattr("metricalign._estimator.__version__", "0.1.3")
     file = pickle.dumps(learner)
     np.testing.assert_array_equal(pickle.loads(file).transform(X), learner.transform(X))
-    monkeypatch.setattr(metricalign, "__version__", "0.2.0")
+    monkeypatch.setattr("metricalign._estimator.__version__", "0.2.0")
     with pytest.raises(ValueError, match=r"HRAML was saved by metricalign 0\.1\.3"):
         pickle.loads(file)
 
@@ -219,9 +218,9 @@ MODELS = {
 def test_models_of_incompatible_releases_are_refused(
     name, release, later, file_format, wine, monkeypatch
 ):
-    monkeypatch.setattr(metricalign, "__version__", release)
+    monkeypatch.setattr("metricalign._estimator.__version__", release)
     file, load = saved(MODELS[name](*wine), file_format)
-    monkeypatch.setattr(metricalign, "__version__", later)
+    monkeypatch.setattr("metricalign._estimator.__version__", later)
     said = f"saved by metricalign {release}, and metricalign {later} does not load it"
     with pytest.raises(ValueError, match=said):
         load(file)
@@ -234,10 +233,10 @@ def test_models_of_incompatible_releases_are_refused(
 )
 def test_models_of_compatible_releases_load(release, later, file_format, wine, monkeypatch):
     X, y = wine
-    monkeypatch.setattr(metricalign, "__version__", release)
+    monkeypatch.setattr("metricalign._estimator.__version__", release)
     learner = PSDSVR().fit(X, y)
     file, load = saved(learner, file_format)
-    monkeypatch.setattr(metricalign, "__version__", later)
+    monkeypatch.setattr("metricalign._estimator.__version__", later)
     loaded = load(file)
     np.testing.assert_array_equal(loaded.transform(X), learner.transform(X))
     assert vars(loaded).keys() == vars(learner).keys()
