@@ -9,6 +9,8 @@ from metricalign.regularizers import Shrinkage, SpectralRegularizer
 class TraceNorm(SpectralRegularizer):
     """Positive semidefinite matrices at the price weight * trace: few directions remain."""
 
+    keeps_span = True
+
     def __init__(self, weight=1.0):
         self.weight = weight
 
@@ -29,6 +31,7 @@ class BoundedTrace(SpectralRegularizer):
     """Positive semidefinite matrices of a trace of at most `bound`."""
 
     is_constraint = True
+    keeps_span = True
 
     def __init__(self, bound=1.0):
         self.bound = bound

@@ -1,10 +1,14 @@
+import tracemalloc
+import warnings
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 
-from metricalign import PSDSVR, RAMLSVR
+from metricalign import PSDSVR, RAMLSVR, RelationAlignment
 from metricalign.learners.base import _concordance
 from metricalign.learners.components import components_of
 
@@ -165,3 +169,18 @@ def test_score_of_one_distinct_sample_is_one_half():
     learner = PSDSVR().fit(X, y)
     assert learner.score(X[[0, 0, 0]], y[[0, 0, 0]]) == 0.5
     assert learner.score(X[:3], y[:3], sample_weight=[0, 1, 0]) == 0.5
+
+
+def test_score_of_many_features_takes_little_memory():
+    """The differences of all pairs would be many times the size of the images."""
+    X = np.random.default_rng(0).normal(size=(200, 1000))
+    learner = RelationAlignment(cone="diagonal", prior="identity", max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        learner.fit(X, np.arange(200) % 2)
+    tracemalloc.start()
+    learner.score(X, np.arange(200) % 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    n_pairs = 200 * 199 // 2
+    assert peak < n_pairs * 1000 * 8 / 2

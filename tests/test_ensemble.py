@@ -1,5 +1,7 @@
 """The average of metrics: against the sum of the distances, and what it does with tables."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -182,3 +184,15 @@ def test_sparse_is_as_dense(classes):
 def test_wrong_learners_are_refused(learners, message, numbers):
     with pytest.raises(ValueError, match=message):
         MetricEnsemble(learners).fit(*numbers)
+
+
+def test_very_many_columns_make_no_matrix_over_them():
+    X = np.random.default_rng(0).normal(size=(30, 2000))
+    model = MetricEnsemble(learners=[DiscriminantAlignment()])
+    tracemalloc.start()
+    model.fit(X, np.arange(30) % 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    n_columns = model.components_.shape[1]
+    assert n_columns >= 2000
+    assert peak < 8 * n_columns**2 / 2

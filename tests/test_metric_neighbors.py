@@ -57,6 +57,19 @@ def test_search_is_exact(n_samples, n_neighbors):
     assert np.mean(indices == rows) > 0.99
 
 
+def test_images_of_a_metric_of_ones_own_may_be_far_from_the_origin(classes):
+    """As those of unix seconds are, where single precision cannot tell them apart."""
+    X, y = classes
+    X = np.round(X * 2.0**8) / 2.0**8  # which the offset leaves exact
+    near, far = (
+        MetricNeighborsClassifier(GradientAlignment(), trees=False, random_state=0)
+        .fit(X + offset, y)
+        .predict_proba(X + offset)
+        for offset in (0.0, 2.0**30)
+    )
+    np.testing.assert_allclose(far, near, atol=1e-4)
+
+
 def test_search_finds_the_sample_itself():
     samples = np.random.default_rng(0).normal(size=(3000, 3)).astype(np.float32)
     distances, indices = nearest(samples, samples, 2)

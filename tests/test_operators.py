@@ -1,3 +1,4 @@
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -402,3 +403,13 @@ def test_operator_in_another_precision(to_format, n_pairs, is_diagonal):
         assert_allclose(operator.squared_lengths, lengths, atol=tolerance)
     # What it came from stays as it was.
     assert double.dtype == double.distances(given).dtype == np.float64
+
+
+@each_format
+def test_pickled_operator_maps_as_before(to_format):
+    """Problems go to the workers of joblib with their operators."""
+    X, pairs, M, beta = random_setting(120)
+    operator = PairOperator(to_format(X), pairs).restricted(np.arange(50))
+    copied = pickle.loads(pickle.dumps(operator))
+    assert_array_equal(copied.distances(M), operator.distances(M))
+    assert_array_equal(copied.adjoint(beta[:50]), operator.adjoint(beta[:50]))

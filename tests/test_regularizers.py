@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from priced_regularizers import BoundedTrace, TraceNorm
-from scipy import sparse
+from scipy import linalg, sparse
 
+from metricalign import RelationAlignment
 from metricalign.operators import PairOperator
 from metricalign.regularizers import (
     REGULARIZERS,
@@ -16,6 +17,8 @@ from metricalign.regularizers import (
     PositiveSemidefinite,
     Projection,
     Regularizer,
+    Shrinkage,
+    SpectralRegularizer,
 )
 from metricalign.regularizers.pair_matrices import _block_pivoting, _PairProjection
 
@@ -267,6 +270,29 @@ def test_another_projection_has_to_claim_the_span_itself():
     # A multiple of the identity is no sum of pairs.
     assert PairMatrices.keeps_span
     assert not PairMatrices.keeps_span_of_identity
+
+
+class MinusLogDeterminant(SpectralRegularizer):
+    """-log det M, which moves eigenvalues away from zero."""
+
+    def shrink(self, eigenvalues, step):
+        root = np.sqrt(eigenvalues**2 + 4 * step)
+        positive = 0.5 * (eigenvalues + root)
+        return Shrinkage(positive, positive / root)
+
+    def price(self, eigenvalues):
+        return -np.log(eigenvalues).sum()
+
+
+def test_a_step_that_moves_zero_eigenvalues_sees_all_features():
+    """With fewer samples than features: no difference leads out of the span, but the price does."""
+    X = np.random.default_rng(0).normal(size=(6, 9))
+    learner = RelationAlignment(cone=MinusLogDeterminant(), C=1.0, tol=1e-8)
+    matrix = learner.fit(X, np.arange(6) % 2).matrix_
+    # There the objective is 1/2 mu^2 - log mu, of which the best is 1.
+    outside = linalg.null_space(X - X.mean(axis=0))
+    assert outside.shape[1] == 4
+    assert_allclose(outside.T @ matrix @ outside, np.eye(4), atol=1e-6)
 
 
 @each_with_a_derivative
@@ -631,3 +657,12 @@ def test_diagonal_projection_takes_sparse_differences():
     for found, expected in [(projection.products(Z), kept), (projection.gram(Z), kept @ kept.T)]:
         assert isinstance(found, np.ndarray)
         assert_allclose(found, expected, atol=1e-14)
+
+
+def test_pair_matrices_of_one_problem_serve_another():
+    X, S = np.random.default_rng(0).normal(size=(6, 3)), np.diag([1.0, 2.0, 3.0])
+    first, second = (PairOperator(X, np.array(p)) for p in ([[0, 1], [2, 3], [4, 5]], [[1, 2]]))
+    used = PairMatrices().for_problem(first, None)
+    used.project(S)
+    expected = PairMatrices().for_problem(second, None).project(S).matrix
+    assert_allclose(used.for_problem(second, None).project(S).matrix, expected)

@@ -14,7 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.utils import check_array
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, sum_duplicates
@@ -31,6 +31,9 @@ __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "Metr
 
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
+
+# Entries of the differences that are made at a time.
+_ENTRIES_OF_BATCH = 1_000_000
 
 # Rows of a Dask array that tell where the others are.
 _ROWS_OF_MIDDLE = 1000
@@ -228,7 +231,10 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         used, rows = np.unique(samples[pairs], return_inverse=True)
         left, right = rows.reshape(-1, 2).T
         images = in_memory(images[used])
-        distances = np.linalg.norm(images[left] - images[right], axis=1)
+        distances = np.empty(len(left), images.dtype)
+        for batch in gen_batches(len(left), max(1, _ENTRIES_OF_BATCH // images.shape[1])):
+            differences = images[left[batch]] - images[right[batch]]
+            distances[batch] = np.linalg.norm(differences, axis=1)
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = weight / (weight.max() or 1.0)
         return _concordance(distances, relations, weight[pairs].prod(axis=1))

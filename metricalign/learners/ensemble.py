@@ -200,17 +200,18 @@ class MetricEnsemble(EmbeddingLearner):
         is_precomputed = samples.relation.kind == "precomputed"
         y = y if is_precomputed else check_targets(y)
         y = select_targets(y, samples.rows, is_precomputed=is_precomputed)
-        axes = _principal_axes(encoding, weight)
-        views = {"encoding": axes}
+        share = (weight / weight.sum())[:, None]
+        scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
+        views = {"encoding": _principal_axes(scaled)}
         if encoder.linear_map_.shape[0] < encoding.shape[1]:
-            views["columns"] = _dense(encoder.linear_map_)
+            views["columns"] = encoder.linear_map_
         fits = list(product(views, self._resolve_learners(samples.relation)))
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_or_fail)(learner, encoding @ views[view].T, y, weight)
             for view, learner in fits
         )
-        covariance = np.cov(encoding.T, aweights=weight, ddof=0).reshape((encoding.shape[1],) * 2)
-        average, learners = _average(fits, fitted, views, covariance)
+        scaled = scaled.astype(np.float64, copy=False)
+        linear_map, learners = _average(fits, fitted, views, scaled)
         if not learners:
             warnings.warn(
                 f"{type(self).__name__} keeps Euclid's distance of the standardised columns: no "
@@ -219,8 +220,7 @@ class MetricEnsemble(EmbeddingLearner):
                 stacklevel=level_of_call(),
             )
             linear_map = _dense(encoder.linear_map_)
-            average = linear_map.T @ linear_map
-        components = _principal_components(average, covariance, self.n_components)
+        components = _principal_components(linear_map, scaled, self.n_components)
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
         self.components_ = components.astype(encoding.dtype)
         return self
@@ -295,38 +295,38 @@ def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
             return str(error)
 
 
-def _average(fits, fitted, views, covariance) -> tuple[NDArray, list[tuple[str, MetricLearner]]]:
-    """Sum of the matrices over the encoding, each of mean squared distance 2, and who is in it."""
-    average, learners = np.zeros_like(covariance), []
+def _average(fits, fitted, views, scaled) -> tuple[NDArray, list[tuple[str, MetricLearner]]]:
+    """Linear map of the sum of the metrics, each of mean squared distance 2, and who is in it.
+
+    A map and not a matrix over the encoding, which may have very many columns.
+    """
+    parts, learners = [np.empty((0, scaled.shape[1]))], []
     for (view, learner), result in zip(fits, fitted, strict=True):
         failure, size = result, 0.0
         if not isinstance(result, str):
             components = _dense(result.components_) @ views[view]
-            size = np.sum(components @ covariance * components)
+            size = float(np.sum((scaled @ components.T) ** 2))
             failure = "it learned the zero metric."
         if size > 0:
-            average += components.T @ components / size
+            parts.append(components / np.sqrt(size))
             learners.append((view, result))
         else:
             warnings.warn(
                 f"{learner} is left out: {failure}", FitFailedWarning, stacklevel=level_of_call()
             )
-    return average, learners
+    return np.concatenate(parts), learners
 
 
-def _principal_axes(X, weight) -> NDArray:
+def _principal_axes(scaled) -> NDArray:
     """All axes, or the leading principal ones of many columns, one in each row."""
-    n_features = X.shape[1]
+    n_features = scaled.shape[1]
     if n_features <= _MOST_COLUMNS:
-        return np.eye(n_features, dtype=X.dtype)
-    share = weight / weight.sum()
-    scaled = np.sqrt(share)[:, None] * (X - share @ X)
-    return randomized_svd(scaled, _N_COMPONENTS, random_state=0)[2].astype(X.dtype)
+        return np.eye(n_features, dtype=scaled.dtype)
+    return randomized_svd(scaled, _N_COMPONENTS, random_state=0)[2].astype(scaled.dtype)
 
 
-def _principal_components(matrix, covariance, n_components) -> NDArray:
-    """Components of a metric: the leading principal axes of the images."""
-    values, vectors = np.linalg.eigh(matrix)
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    axes = components_of(root @ covariance @ root, n_components)
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ root
+def _principal_components(linear_map, scaled, n_components) -> NDArray:
+    """Components of the metric of a map: the leading principal axes of its images."""
+    images = scaled @ linear_map.T
+    axes = components_of(images.T @ images, n_components)
+    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map

@@ -12,7 +12,7 @@ take O(n d^2 + P d) time and O(n d + P) memory.
 from __future__ import annotations
 
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,14 @@ class PairOperator:
             > _TOLERATED_CANCELLATION[X.dtype] * np.quantile(positive, 0.01)
         )
         self._rows: NDArray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A module cannot be pickled, and another machine may have another one.
+        return {name: value for name, value in vars(self).items() if name != "_kernels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._kernels = plain if sparse.issparse(self._X) else fastest_kernels()
 
     @property
     def matrix_shape(self) -> tuple[int, ...]:

@@ -192,7 +192,8 @@ class _MetricNeighbors(SavedWithVersion):
         everyone = np.arange(len(rows))
         fitted = training.fit(everyone)
         self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
-        self._regressions, self.samples_, self._images = fitted.regressions, rows, fitted.images
+        self._regressions, self.samples_ = fitted.regressions, rows
+        self._images, self._origin = fitted.images, fitted.origin
         self._weight, self._targets = weight, training.targets
         self._choose_votes(training, folds, parts)
         return self
@@ -335,8 +336,8 @@ class _MetricNeighbors(SavedWithVersion):
         table = self.table_.transform(X)
         validate_data(self, X, reset=False, skip_check_array=True)
         if self.metric_ is self.table_:
-            return _images(table), table
-        return _images(self.metric_.transform(X)), table
+            return _images(table, self._origin), table
+        return _images(self.metric_.transform(X), self._origin), table
 
 
 class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
@@ -584,6 +585,7 @@ class _Fitted(NamedTuple):
     """A metric and regressions, and the images of the samples that they were fitted to."""
 
     metric: Any
+    origin: NDArray
     images: NDArray
     scale: float
     regressions: list[Any]
@@ -612,10 +614,12 @@ class _Training(NamedTuple):
             if has_fit_parameter(metric, "sample_weight"):
                 options["sample_weight"] = self.weight[rows]
             images = metric.fit(X, y, **options).transform(X)
-        images = _images(images)
+        images = np.asarray(_dense(images))
+        origin = images.mean(axis=0, dtype=np.float64)
+        images = _images(images, origin)
         arguments = images, self.table[rows], self.targets[rows], self.weight[rows]
         regressions = [copy(r).fit(*arguments, self.random_state) for r in self.regressions]
-        return _Fitted(metric, images, mean_distance(images), regressions)
+        return _Fitted(metric, origin, images, mean_distance(images), regressions)
 
 
 class _HeldOut(NamedTuple):
@@ -636,7 +640,7 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
     images, table = training.table[test], training.table[test]
     if fitted.metric is not training.euclid:
         images = fitted.metric.transform(_safe_indexing(training.X, test))
-    images = _images(images)
+    images = _images(images, fitted.origin)
     distances, indices = nearest(images, fitted.images, n_neighbors)
     predicted = [regression.predict(images, table) for regression in fitted.regressions]
     return _HeldOut(train[indices], distances / fitted.scale, np.stack(predicted, axis=1))
@@ -665,6 +669,6 @@ def _table(X) -> Any:
     return X if hasattr(X, "__getitem__") else np.asarray(X)
 
 
-def _images(images) -> NDArray:
-    """Images as the search takes them."""
-    return np.ascontiguousarray(np.asarray(_dense(images)), dtype=np.float32)
+def _images(images, origin) -> NDArray:
+    """Images as the search takes them: near the origin, where single precision is enough."""
+    return np.ascontiguousarray(np.asarray(_dense(images)) - origin, dtype=np.float32)

@@ -53,6 +53,7 @@ class PairMatrices(Regularizer):
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone of the pairs of a problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
+        regularizer._coef = None
         # In single precision the residual of a projection would be mostly rounding.
         regularizer._operator = operator.astype(np.float64)
         lengths = regularizer._operator.squared_lengths

@@ -103,8 +103,9 @@ class Regularizer(BaseEstimator):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         # A subclass with a step of its own does not inherit what was said of another step.
+        has_step = not vars(cls).keys().isdisjoint(("project", "shrink"))
         for name in ("keeps_span", "keeps_span_of_identity"):
-            if "project" in vars(cls) and name not in vars(cls):
+            if has_step and name not in vars(cls):
                 setattr(cls, name, False)
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:

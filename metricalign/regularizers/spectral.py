@@ -45,9 +45,11 @@ class SpectralRegularizer(Regularizer):
     A subclass says what happens to the eigenvalues by `shrink`, and what they cost by `price`; all
     that solvers need of matrices follows (Lewis, The convex analysis of unitarily invariant
     matrix functions, J. Convex Anal. 2 (1995); Loewner's formula for the derivative).
-    """
 
-    keeps_span = True
+    Where `shrink` leaves the eigenvalues that are zero at zero, and the others as they would be
+    without these, say ``keeps_span = True``: with fewer samples than features the fit is then in
+    the span of the samples.
+    """
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
         """Proximal step of the eigenvalues, which must not depend on their order.
@@ -99,6 +101,7 @@ class PositiveSemidefinite(SpectralRegularizer):
     """
 
     is_constraint = True
+    keeps_span = True
     keeps_span_of_identity = True
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
