@@ -30,9 +30,9 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
     RelationAlignmentCV,
-    distributed,
 )
 from metricalign.operators import DistributedPairOperator
+from metricalign.operators.distributed import _block
 from metricalign.pairs import (
     AllPairs,
     NearestClassPairs,
@@ -41,7 +41,7 @@ from metricalign.pairs import (
     TransformedPairs,
     UnionPairs,
 )
-from metricalign.pairs.distributed import DistributedSamples
+from metricalign.pairs.distributed import DistributedSamples, _joined
 from metricalign.pairs.identical import first_identical
 from metricalign.solvers import newton
 
@@ -61,7 +61,7 @@ each_chunking = pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 @pytest.fixture(autouse=True)
 def every_chunk_is_a_block(monkeypatch):
     """As if there were as many threads as chunks."""
-    monkeypatch.setattr(distributed, "_n_threads", lambda: 1000)
+    monkeypatch.setattr("metricalign.pairs.distributed._n_threads", lambda: 1000)
 
 
 def samples(n_samples=120, n_features=5, dtype=np.float64, seed=0):
@@ -466,12 +466,12 @@ def test_operators_are_the_explicit_sums(chunks, dtype, is_diagonal):
 
 
 def test_chunks_are_joined_to_one_block_for_each_thread(monkeypatch):
-    monkeypatch.setattr(distributed, "_n_threads", lambda: 3)
+    monkeypatch.setattr("metricalign.pairs.distributed._n_threads", lambda: 3)
     X = da.zeros((100, 4), chunks=((1, 1, 0, 50, 1, 20, 27), (2, 2)))
-    joined = distributed._joined(X)
+    joined = _joined(X)
     assert joined.chunks == ((52, 21, 27), (4,))
     whole = da.zeros((100, 4), chunks=(100, 4))
-    assert distributed._joined(whole).chunks == whole.chunks
+    assert _joined(whole).chunks == whole.chunks
 
 
 def test_an_iteration_moves_no_samples():
@@ -499,7 +499,7 @@ def test_an_iteration_moves_no_samples():
 def test_block_can_be_moved_and_says_its_size():
     serialize = pytest.importorskip("distributed.protocol")
     X, pairs = samples(2000, 20), np.random.default_rng(0).integers(2000, size=(3000, 2))
-    block = distributed._block([X[:1000], X[1000:]], pairs, False)
+    block = _block([X[:1000], X[1000:]], pairs, False)
     assert dask.sizeof.sizeof(block) > X.nbytes
     copy = serialize.deserialize(*serialize.serialize(block, on_error="raise"))
     assert_array_equal(copy.distances(np.eye(20)), block.distances(np.eye(20)))

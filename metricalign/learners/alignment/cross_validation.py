@@ -20,6 +20,7 @@ from metricalign.learners.alignment.methods import GeneralAlignment, RelationAli
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
+from metricalign.pairs.distributed import is_dask_array
 from metricalign.regularizers import Regularizer
 from metricalign.relations import check_targets, select_targets
 
@@ -168,7 +169,9 @@ class RelationAlignmentCV(GeneralAlignment):
             Cs = np.geomspace(*_TOTAL_WEIGHTS, int(self.Cs))
         else:
             Cs = check_path(self.Cs)
+        # A frame has the names of the features; a Dask array is taken into memory.
         given, X = X, self._validate_samples(X, y)
+        given = X if is_dask_array(given) else given
         check_magnitude(X)
         rows = np.arange(X.shape[0])
         if sample_weight is not None:
