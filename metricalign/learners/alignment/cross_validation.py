@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
 
+from metricalign._arrays import is_dask_array
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit
 from metricalign.learners.alignment.base import check_path
@@ -20,7 +21,6 @@ from metricalign.learners.alignment.methods import GeneralAlignment, RelationAli
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
-from metricalign.pairs.distributed import is_dask_array
 from metricalign.regularizers import Regularizer
 from metricalign.relations import check_targets, select_targets
 
