@@ -19,6 +19,7 @@ from metricalign.operators import DistributedPairOperator, PairOperator
 from metricalign.pairs import check_pairs, resolve_pairs
 from metricalign.pairs.distinct import distinct_samples
 from metricalign.pairs.distributed import DistributedSamples
+from metricalign.pairs.identical import first_identical
 from metricalign.regularizers import Regularizer
 from metricalign.relations import PrecomputedRelation, TargetRelation
 from metricalign.solvers import AlignmentProblem
@@ -286,8 +287,7 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
     # Identical samples stay identical, whatever the rounding.
-    _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
-    return np.ascontiguousarray(coordinates.T[first[inverse]]), basis
+    return np.ascontiguousarray(coordinates.T[first_identical(X)]), basis
 
 
 def _check_memory(X, is_in_span, has_prior) -> None:
