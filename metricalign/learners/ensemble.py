@@ -306,6 +306,11 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list[tuple[str, Metr
         if not isinstance(result, str):
             components = _dense(result.components_) @ views[view]
             size = float(np.sum((scaled @ components.T) ** 2))
+            # A metric of directions that the samples do not have has distances of rounding only.
+            rounding = (
+                np.finfo(np.float32).eps * np.linalg.norm(components) * np.linalg.norm(scaled)
+            )
+            size = size if size > rounding**2 else 0.0
             failure = "it learned the zero metric."
         if size > 0:
             parts.append(components / np.sqrt(size))
