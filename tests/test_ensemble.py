@@ -74,7 +74,7 @@ def test_leading_part_has_the_share_of_the_mean_squared_distance(numbers):
 
 def test_units_and_names_of_categories_do_not_matter(numbers):
     X, y = numbers
-    frame = pd.DataFrame(X, columns=list("abcde"))
+    frame = pd.DataFrame(X.copy(), columns=list("abcde"))
     frame["kind"] = np.where(frame["a"] > 0, "high", "low")
     frame.loc[::7, "b"] = np.nan
     other = frame.assign(b=frame["b"] * 1000 + 5, kind=frame["kind"].map({"high": "x", "low": "y"}))

@@ -253,7 +253,7 @@ def test_rare_classes_can_be_predicted():
 
 def test_table_with_categories_and_missing_values(numbers):
     X, y = numbers
-    frame = pd.DataFrame(X, columns=list("abcdef"))
+    frame = pd.DataFrame(X.copy(), columns=list("abcdef"))
     frame["group"] = np.where(frame["c"] > 0, "high", "low")
     frame.loc[::5, "c"] = np.nan
     model = MetricNeighborsRegressor(random_state=0).fit(frame[:150], y[:150])

@@ -32,10 +32,8 @@ class NuAlignmentProblem(AlignmentProblem):
 
     Parameters
     ----------
-    operator, relations, weights, regularizer, fit_intercept, prior, basis
-        See `AlignmentProblem`.
-    loss : EpsilonInsensitive
-        Its epsilon is not used.
+    operator, relations, weights, loss, regularizer, fit_intercept, prior, basis
+        See `AlignmentProblem`; the loss must be epsilon-insensitive, and its epsilon is not used.
     nu : float, default=0.5
         Between 0 and 1.
     """

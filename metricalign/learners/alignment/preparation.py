@@ -158,12 +158,14 @@ def prepare(
         The targets as the relation encodes them.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights.
-    given_relation, pairs, prior, random_state
+    given_relation, pairs
         Parameters of the estimator; see `RelationAlignment`.
     loss : Loss
         Loss, as it was given.
     regularizer : Regularizer
         Which M are allowed, and at what price.
+    prior, random_state
+        Parameters of the estimator; see `RelationAlignment`.
 
     Returns
     -------
