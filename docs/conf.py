@@ -103,6 +103,7 @@ REFERENCES = {
         "pairs": "Pairs",
         "neighbors": "Search of neighbours",
         "losses": "Losses",
+        "learners.neighborhood": "Losses of neighbours",
         "regularizers": "Regularizers",
         "metrics": "Measures and scorers",
         "datasets": "Data sets",

@@ -73,15 +73,15 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
 
     Attributes
     ----------
-    blocks_ : list of slice of length n_features_in_
+    blocks_ : list of slice of length n_features
         Columns of the encoding that each column of X becomes, that of missing values last.
-    edges_ : list of length n_features_in_
+    edges_ : list of length n_features
         Array of the edges of each column of numbers; None for categories.
-    categories_ : list of length n_features_in_
+    categories_ : list of length n_features
         Array of the categories with a column of their own of each column; None for numbers.
-    has_rare_ : ndarray of bool of shape (n_features_in_,)
+    has_rare_ : ndarray of bool of shape (n_features,)
         Whether rare categories have a column, which follows those of the others.
-    has_missing_ : ndarray of bool of shape (n_features_in_,)
+    has_missing_ : ndarray of bool of shape (n_features,)
         Whether missing values have a column, the last one.
     mean_ : ndarray of shape (n_features_out,)
         Means, of the samples in which the column is not missing, before they are subtracted.
@@ -93,7 +93,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         those of the same metric over the encoding.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names that are all strings.
 
     Notes
@@ -233,7 +233,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,) or None, default=None
+        input_features : array-like of str of shape (n_features,) or None, default=None
             Names of the columns of X, if it had none; `feature_names_in_` otherwise.
 
         Returns

@@ -84,7 +84,7 @@ class MetricEnsemble(EmbeddingLearner):
         The relation that was used.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names that are all strings.
 
     Notes

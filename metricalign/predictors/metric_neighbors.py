@@ -394,7 +394,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names that are all strings.
 
     References

@@ -14,8 +14,8 @@ kind                what y looks like                                 relation
                     average fewer than 5 samples a value
 ``"multilabel"``    two or more columns, dense or sparse, all 0 or 1  ``"manhattan"``
 ``"distribution"``  two or more columns of nonnegative numbers, each  ``"chebyshev"``
-                    row with sum 1, not all 0 or 1; the numbers may be
-                    rounded to three decimals
+                    row with sum 1, not all 0 or 1; the numbers may
+                    be rounded to three decimals
 ``"multioutput"``   two or more columns of any other numbers          ``"euclidean"``
 ==================  ================================================  =======================
 
