@@ -40,12 +40,12 @@ _SKETCH_SIZE = 1024
 class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     r"""Encode every column by the pieces of its range, so that a linear metric can bend.
 
-    A column of numbers with the edges :math:`e_0 < \dots < e_k`, quantiles of the data in which a
+    A column of numbers with the edges :math:`e_0 < \ldots < e_k`, quantiles of the data in which a
     frequent value counts as one bin at most, becomes k columns
 
     .. math::
         z_b(x) = \min\Big(\max\Big(\frac{x - e_{b-1}}{e_b - e_{b-1}}, 0\Big), 1\Big),
-        \qquad b = 1, \dots, k,
+        \qquad b = 1, \ldots, k,
 
     the first without its lower and the last without its upper bound. They are centred, and scaled
     together to a total variance of 1. A linear map of them is a curve of x, which bends at the
