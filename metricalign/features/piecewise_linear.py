@@ -44,7 +44,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     frequent value counts as one bin at most, becomes k columns
 
     .. math::
-        z_b(x) = \min\Big(\max\Big(\frac{x - e_{b-1}}{e_b - e_{b-1}}, 0\Big), 1\Big),
+        z_b(x) = \min(\max(\frac{x - e_{b-1}}{e_b - e_{b-1}}, 0), 1),
         \qquad b = 1, \ldots, k,
 
     the first without its lower and the last without its upper bound. They are centred, and scaled
