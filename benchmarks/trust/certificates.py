@@ -275,7 +275,7 @@ class Judge:
             f"{distance:.3e}, bound {bound:.3e}, norm of M {norm(M):.3e}, converged "
             f"{learner.converged_}"
         )
-        if dual - lowest > 1e-13 * abs(lowest) + 0.01 * rounding:
+        if dual - lowest > 1e-9 * abs(lowest) + 0.01 * rounding:
             raise AssertionError(f"the oracle's dual value {dual} is above its primal {lowest}")
         self.are_resolved.append(bool(lowest - dual <= max(0.1 * gap, 1e-9 * abs(lowest))))
         if abs(value - reported) > 1e-12 * size + loose:
