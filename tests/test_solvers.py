@@ -18,6 +18,7 @@ from metricalign.losses import (
     LOSSES,
     EpsilonInsensitive,
     Hinge,
+    Logistic,
     Loss,
     OneSided,
     PiecewiseQuadraticConjugate,
@@ -2286,3 +2287,16 @@ def test_loosely_balanced_coefficients_stay_in_the_box():
                 distances[some], center[some], penalty, start, conjugate, others
             )
             assert found.sum() + others == pytest.approx(0, abs=1e-12 * np.abs(found).sum())
+
+
+@pytest.mark.parametrize("far", [1e2, 5e3, 1e6])
+def test_intercept_is_found_far_in_the_tail_of_a_smooth_loss(far):
+    """Where all coefficients are at their bounds to the last digit, and no slope is left."""
+    Z, t, c = random_differences()
+    t = np.where(t > np.median(t), 1.0, -1.0)
+    problem = simple_problem(Z, t, c, loss=Logistic(), fit_intercept=True)
+    distances = far + np.linspace(0, 1, len(t))
+    for start in (0.0, far, -3 * far):
+        b, beta, _ = problem.balanced(distances, 0.0, 0.0, start)
+        assert abs(beta.sum()) <= 1e-12 * np.abs(beta).sum()
+        assert -far - 60 < b < -far + 60

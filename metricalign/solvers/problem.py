@@ -346,7 +346,7 @@ class AlignmentProblem:
         # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
         below, above = None, None
         reach = self.spread
-        for _ in range(200):
+        for trial in range(200):
             dual_coef, response = conjugate.proximal(distances + intercept, center, penalty)
             excess = float(dual_coef.sum()) + others
             slope = float(response.sum())
@@ -366,8 +366,11 @@ class AlignmentProblem:
             # A root is known from both sides: a step that rounding swallows would not cross it.
             step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
+                # In the tail of a smooth loss Newton's steps are of one length, and hardly cross.
+                if trial >= 20:
+                    step = math.copysign(reach, excess)
                 intercept += min(max(step, -reach), reach)
-                reach *= 2
+                reach = self.spread if trial == 19 else 2 * reach
                 continue
             if above[0] - below[0] <= 2 * resolution:
                 break
