@@ -56,7 +56,7 @@ NO_METRIC: dict[str, Callable[[Drawn], bool]] = {
     "is not below the largest relation": lambda drawn: drawn.loss == "one_sided",
     "every pair has a sample of weight 0": lambda drawn: not np.any(drawn.weights),
     "at least one non-zero number": lambda drawn: not np.any(drawn.sample_weight),
-    "at least two different relations": lambda drawn: np.ptp(drawn.used_relations) == 0,
+    "at least two different relations": lambda drawn: len(set(drawn.used_relations)) < 2,
     "a pair needs at least 2 samples": lambda drawn: np.count_nonzero(drawn.sample_weight) < 2,
 }
 OUT_OF_RANGE = ("the range of",)
