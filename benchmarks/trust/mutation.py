@@ -6,7 +6,7 @@ takes several times the time, is killed. Left out are the texts of errors, argum
 check_finite and what mutmut cannot change: decorated functions (properties) and module-level
 statements. Everything happens in a temporary copy, on one core: a mutant takes about a second.
 
-    pip install "mutmut>=3.8" && python benchmarks/trust/mutation.py --module losses cones
+    pip install "mutmut>=3.8" && python benchmarks/trust/mutation.py --module losses regularizers
 """
 
 import argparse
@@ -42,9 +42,9 @@ OPTIMA = (
 # Files to change, and the tests that have to notice: chosen to take seconds.
 MODULES = {
     "losses": (["losses.py"], ["tests/test_losses.py"]),
-    "cones": (["cones/*.py"], ["tests/test_regularizers.py"]),
+    "regularizers": (["regularizers/*.py"], ["tests/test_regularizers.py"]),
     "operators": (
-        ["operators.py", "kernels/*.py"],
+        ["operators/*.py", "operators/kernels/*.py"],
         ["tests/test_operators.py", "tests/test_kernels.py"],
     ),
     "problem": (
