@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from sklearn.base import (
-    BaseEstimator,
-)
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._version import __version__
 
@@ -78,6 +79,24 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
         return estimator
 
     return fit_copy
+
+
+def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:
+    """Weights of the samples as floats, ones for None.
+
+    Raises
+    ------
+    ValueError
+        If they are not one non-negative number for each sample, or all are zero. Releases of
+        scikit-learn before 1.9 accept zeros only.
+    """
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not np.any(weight):
+        raise ValueError(
+            "sample_weight must have at least one non-zero number; got zeros only, and a sample "
+            "of weight 0 is as good as absent."
+        )
+    return weight
 
 
 def level_of_call() -> int:

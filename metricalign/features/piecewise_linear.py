@@ -18,14 +18,13 @@ from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
-    _check_sample_weight,
     check_is_fitted,
     validate_data,
 )
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in, sum_duplicates
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 
 __all__ = ["PiecewiseLinearEncoder"]
 
@@ -310,14 +309,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         else:
             columns, _ = self._columns_of(X, reset=True)
             n_samples = columns.shape[0] if sparse.issparse(columns) else len(columns[0])
-        weight = _check_sample_weight(
-            sample_weight,
-            np.broadcast_to(0.0, (n_samples, 1)),
-            dtype=np.float64,
-            ensure_non_negative=True,
-        )
-        if not weight.any():
-            raise ValueError("sample_weight must have a positive value; got zeros only.")
+        weight = check_sample_weight(sample_weight, np.broadcast_to(0.0, (n_samples, 1)))
         weight = weight / weight.max()
         if is_dask_array(X):
             return _observe_chunks(X, weight, type(self).__name__)

@@ -15,10 +15,10 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils import check_array, gen_batches
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, sum_duplicates
-from metricalign._estimator import SavedWithVersion
+from metricalign._estimator import SavedWithVersion, check_sample_weight
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs
 from metricalign.pairs.distinct import check_magnitude
@@ -213,7 +213,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         if is_dask_array(X):
             X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = check_sample_weight(sample_weight, X)
         if self.relation_.kind == "precomputed":
             pairs = self.relation_.stored_pairs(targets)
             samples = np.arange(n_samples)
@@ -276,9 +276,7 @@ class MetricLearner(EmbeddingLearner):
         X = self._validate_samples(X, y)
         check_magnitude(X)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = check_sample_weight(sample_weight, X)
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         if sparse.issparse(targets) and relation.kind == "precomputed":
             raise ValueError(

@@ -16,10 +16,10 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.methods import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
@@ -191,9 +191,7 @@ class MetricEnsemble(EmbeddingLearner):
         validate_data(self, X, skip_check_array=True)
         relation, targets = self._relation_of(y, encoding.shape[0])
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, encoding, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = check_sample_weight(sample_weight, encoding)
         samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
         # Products of the same rows, in the same order, whether or not samples are repeated.
         encoding, weight = encoding[samples.rows], samples.weight

@@ -5,15 +5,13 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit
+from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.alignment.methods import PSDSVR
 from metricalign.learners.base import MetricLearner
@@ -101,9 +99,7 @@ class IteratedMetricLearner(MetricLearner):
         """
         X = self._validate_samples(X, y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = check_sample_weight(sample_weight, X)
         learner = self._with_relation(PSDSVR() if self.learner is None else self.learner)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
         pairs = learner.pairs

@@ -19,7 +19,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
     has_fit_parameter,
@@ -27,7 +26,7 @@ from sklearn.utils.validation import (
 )
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
@@ -168,7 +167,7 @@ class _MetricNeighbors(SavedWithVersion):
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
         check_consistent_length(Z, y)
-        weight = _check_sample_weight(sample_weight, Z, dtype=np.float64, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight)

@@ -15,13 +15,13 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
 from metricalign._arrays import in_memory, is_dask_array, stand_in
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
-from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.alignment.preparation import Preparation, prepare
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
@@ -192,9 +192,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             X = self._validate_samples(X, y)
         check_magnitude(X)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = check_sample_weight(sample_weight, X)
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         return prepare(
             X,

@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._arrays import is_dask_array
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit
+from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import check_path
 from metricalign.learners.alignment.methods import GeneralAlignment, RelationAlignment
 from metricalign.learners.folds import folds_among
@@ -175,9 +174,7 @@ class RelationAlignmentCV(GeneralAlignment):
         check_magnitude(X)
         rows = np.arange(X.shape[0])
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = check_sample_weight(sample_weight, X)
             rows = np.flatnonzero(sample_weight)
         relation, _ = self._relation_of(y, X.shape[0], sample_weight)
         if isinstance(self.relation, str) and self.relation == "auto":
