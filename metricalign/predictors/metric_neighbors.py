@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from copy import copy
-from itertools import product
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, sparse
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -32,20 +29,17 @@ from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.distinct import order_keys
 from metricalign.pairs.identical import merge_identical_samples
-from metricalign.predictors.regressions import mean_distance, regressions_of
+from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
 from metricalign.predictors.search import nearest
+from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 from metricalign.relations import sums_to_one
 
 __all__ = ["MetricNeighborsClassifier", "MetricNeighborsRegressor", "Neighborhood"]
 
-# Votes that are compared: widths in mean distances of the samples, powers of the distance, and
-# shares of the correction. The mean of the best few predicts better than the best.
-_WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
-_POWERS = (1, 2)
-_CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
-_N_VOTES = 3
 # Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
 _FEW_SAMPLES = 2000
+# Held-out samples, at most, whose neighbours are looked at to choose the votes.
+_MOST_JUDGED = 4000
 
 
 class Neighborhood(NamedTuple):
@@ -76,20 +70,6 @@ class Neighborhood(NamedTuple):
     correction: NDArray
 
 
-class Vote(NamedTuple):
-    """Weights exp(-(distance / width)^power) of the votes, and the share of the correction."""
-
-    width: float
-    power: int
-    correction: float
-
-    def weights(self, distances, sample_weight):
-        exponents = (distances / self.width) ** self.power
-        # Relative to the nearest, so that not all vanish far from all samples.
-        weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
-        return weights / weights.sum(axis=1, keepdims=True)
-
-
 class _MetricNeighbors(SavedWithVersion):
     """What both predictors have in common; a subclass says what targets are in coordinates."""
 
@@ -108,7 +88,7 @@ class _MetricNeighbors(SavedWithVersion):
         *,
         n_neighbors: int = 100,
         trees: bool = True,
-        n_folds: int = 5,
+        n_folds: int = 3,
         n_jobs: int | None = None,
         random_state: Any = None,
     ):
@@ -135,7 +115,13 @@ class _MetricNeighbors(SavedWithVersion):
 
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
-    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the metric, and how the neighbours vote.
 
         Parameters
@@ -146,6 +132,9 @@ class _MetricNeighbors(SavedWithVersion):
             Their targets.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups, such as the person that a sample is of, which folds do not part: for
+            predictions of samples of other groups.
 
         Returns
         -------
@@ -166,13 +155,14 @@ class _MetricNeighbors(SavedWithVersion):
         table = PiecewiseLinearEncoder(n_bins=1)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
-        check_consistent_length(Z, y)
+        check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight)
         order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
         rows, weight = rows[order], weight[order] / weight.mean()
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         training = _Training(
             _safe_indexing(X, rows),
             _safe_indexing(y, rows),
@@ -181,20 +171,24 @@ class _MetricNeighbors(SavedWithVersion):
             weight,
             self._resolve_metric(table, relation),
             table,
-            regressions_of(targets, is_class, self.trees),
-            int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            random_state,
         )
-        folds = self._folds(training, is_class)
-        parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds
+        groups = None if groups is None else np.asarray(groups)[rows]
+        folds = self._folds(training, is_class, groups)
+        trees = tree_regressions(targets, is_class) if self.trees and folds else []
+        arguments = training.table, training.targets, weight, folds, random_state
+        fitted, *others = Parallel(n_jobs=self.n_jobs)(
+            [
+                delayed(training.fit)(np.arange(len(rows))),
+                *(delayed(tree.fit)(*arguments) for tree in trees),
+                *(delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds),
+            ]
         )
-        everyone = np.arange(len(rows))
-        fitted = training.fit(everyone)
         self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
-        self._regressions, self.samples_ = fitted.regressions, rows
-        self._images, self._origin = fitted.images, fitted.origin
+        self._ridge, self._trees = fitted.ridge, others[: len(trees)]
+        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
-        self._choose_votes(training, folds, parts)
+        self._choose_votes(folds, others[len(trees) :])
         return self
 
     def _resolve_metric(self, table, relation):
@@ -205,50 +199,67 @@ class _MetricNeighbors(SavedWithVersion):
             return MetricEnsemble(relation=relation, random_state=self.random_state)
         return self.metric
 
-    def _folds(self, training, is_class) -> list:
-        n_samples = len(training.weight)
-        if n_samples < 4:
+    def _folds(self, training, is_class, groups) -> list:
+        n_units = len(training.weight) // 2 if groups is None else len(np.unique(groups))
+        n_folds = min(self.n_folds, n_units)
+        if len(training.weight) > _FEW_SAMPLES:
+            n_folds = min(2, n_folds)
+        if n_folds < 2:
             return []
-        n_folds = min(self.n_folds, n_samples // 2) if n_samples <= _FEW_SAMPLES else 2
-        splitter: Any = KFold(n_folds, shuffle=True, random_state=0)
+        options: Any = {"n_splits": n_folds, "shuffle": True, "random_state": 0}
         classes = training.targets.argmax(axis=1)
-        if is_class and np.bincount(classes).max() >= n_folds:
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+        is_stratified = is_class and np.bincount(classes).max() >= n_folds
+        if groups is not None:
+            splitter = (StratifiedGroupKFold if is_stratified else GroupKFold)(**options)
+        else:
+            splitter = (StratifiedKFold if is_stratified else KFold)(**options)
+        if is_stratified:
             # Classes of fewer samples than folds cannot be in all of them.
             few = np.bincount(classes)[classes] < n_folds
             classes = np.where(few, -1, classes)
             if 0 < few.sum() < n_folds:
                 classes[few] = np.bincount(classes[~few]).argmax()
-        return list(splitter.split(training.table, classes))
+        return list(splitter.split(training.table, classes, groups))
 
-    def _choose_votes(self, training, folds, parts) -> None:
+    def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""
-        n_samples = len(training.weight)
-        predicted = np.zeros((n_samples, len(self._regressions), training.targets.shape[1]))
-        indices = np.zeros((n_samples, 0), dtype=np.intp)
-        if parts:
-            n_neighbors = min(part.indices.shape[1] for part in parts)
-            indices = np.zeros((n_samples, n_neighbors), dtype=np.intp)
-            distances = np.zeros(indices.shape)
-        for (_, test), part in zip(folds, parts, strict=True):
-            predicted[test] = part.predicted
-            indices[test] = part.indices[:, :n_neighbors]
-            distances[test] = part.distances[:, :n_neighbors]
-        self.regression_weights_ = _simplex_weights(predicted, training.targets, training.weight)
-        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        n_samples, n_outputs = self._targets.shape
+        self._predicted = np.zeros((n_samples, n_outputs))
+        self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
         if not parts:
-            self.votes_ = [Vote(_WIDTHS[0], _POWERS[0], 0.0)]
             return
-        errors = {}
-        values = np.hstack([training.targets, self._predicted])
-        for width, power in product(_WIDTHS, _POWERS):
-            weights = Vote(width, power, 0.0).weights(distances, training.weight[indices])
-            vote, expected = np.hsplit(_weighted_means(weights, indices, values), 2)
-            for correction in _CORRECTIONS if self._regressions else (0.0,):
-                guess = self._bounded(vote + correction * (self._predicted - expected))
-                error = training.weight @ np.sum((guess - training.targets) ** 2, axis=1)
-                errors[Vote(float(width), power, correction)] = error
-        self.votes_ = sorted(errors, key=errors.__getitem__)[:_N_VOTES]
+        of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
+        for (_, test), part in zip(folds, parts, strict=True):
+            of_ridge[test] = part.predicted
+        predicted = np.stack(
+            [*np.moveaxis(of_ridge, 1, 0), *(tree.held_out_ for tree in self._trees)], axis=1
+        )
+        self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        n_neighbors = min(part.indices.shape[1] for part in parts)
+        self.votes_ = best_votes(
+            np.concatenate([part.distances[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.indices[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.judged for part in parts]),
+            self._targets,
+            self._predicted,
+            self._weight,
+            self._bounded,
+        )
+
+    def _regression(self, images, table) -> NDArray:
+        """The mean of the regressions, in coordinates of the targets."""
+        weights = self.regression_weights_
+        predicted = np.zeros((len(images), self._targets.shape[1]))
+        if not len(weights):
+            return predicted
+        n_ridges = len(weights) - len(self._trees)
+        if weights[:n_ridges].any():
+            predicted += np.einsum("ijk,j->ik", self._ridge.predict(images), weights[:n_ridges])
+        for tree, weight in zip(self._trees, weights[n_ridges:], strict=True):
+            if weight > 0:
+                predicted += weight * tree.predict(table)
+        return predicted
 
     def _bounded(self, targets):
         """The nearest possible targets, in coordinates."""
@@ -276,18 +287,13 @@ class _MetricNeighbors(SavedWithVersion):
         images, table = self._images_of(X)
         distances, indices = nearest(images, self._images, self.n_neighbors)
         scaled = distances / self.scale_
-        n_outputs = self._targets.shape[1]
-        predicted = np.zeros((len(images), n_outputs))
-        shares = zip(self._regressions, self.regression_weights_, strict=True)
-        for regression, share in shares:
-            if share > 0:
-                predicted += share * regression.predict(images, table)
+        predicted = self._regression(images, table)
         weights = np.zeros_like(scaled)
-        neighbors_part, correction = np.zeros((2, len(images), n_outputs))
+        neighbors_part, correction = np.zeros((2, *predicted.shape))
         values = np.hstack([self._targets, self._predicted])
         for vote in self.votes_:
             of_vote = vote.weights(scaled, self._weight[indices])
-            mean, expected = np.hsplit(_weighted_means(of_vote, indices, values), 2)
+            mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
             weights += of_vote / len(self.votes_)
             neighbors_part += mean / len(self.votes_)
             correction += vote.correction / len(self.votes_) * (predicted - expected)
@@ -367,7 +373,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True
         Whether trees take part in the correction.
-    n_folds : int, default=5
+    n_folds : int, default=3
         Folds in which the vote is chosen; two if there are more than 2,000 samples.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
@@ -388,7 +394,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         The votes that are averaged: s in units of `scale_`, p and λ.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression with three penalties, small to large, of the trees
-        and of boosting.
+        and of boosting. Empty if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int
@@ -581,17 +587,17 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
 
 class _Fitted(NamedTuple):
-    """A metric and regressions, and the images of the samples that they were fitted to."""
+    """A metric, the images of the samples that it was fitted to, and their regressions."""
 
     metric: Any
     origin: NDArray
     images: NDArray
     scale: float
-    regressions: list[Any]
+    ridge: KernelRidge
 
 
 class _Training(NamedTuple):
-    """Distinct samples in an order of their own, and what is fitted to them."""
+    """Distinct samples in an order of their own, and the metric that is fitted to them."""
 
     X: Any
     y: Any
@@ -600,7 +606,6 @@ class _Training(NamedTuple):
     weight: NDArray
     metric: Any
     euclid: PiecewiseLinearEncoder
-    regressions: list[Any]
     random_state: int
 
     def fit(self, rows) -> _Fitted:
@@ -616,14 +621,18 @@ class _Training(NamedTuple):
         images = np.asarray(_dense(images))
         origin = images.mean(axis=0, dtype=np.float64)
         images = _images(images, origin)
-        arguments = images, self.table[rows], self.targets[rows], self.weight[rows]
-        regressions = [copy(r).fit(*arguments, self.random_state) for r in self.regressions]
-        return _Fitted(metric, origin, images, mean_distance(images), regressions)
+        ridge = KernelRidge()
+        ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
+        return _Fitted(metric, origin, images, mean_distance(images), ridge)
 
 
 class _HeldOut(NamedTuple):
-    """What the samples of a fold see of those outside it."""
+    """What the samples of a fold see of those outside it.
 
+    Predictions are those of all samples of the fold, neighbours those of the judged ones.
+    """
+
+    judged: NDArray
     indices: NDArray
     distances: NDArray
     predicted: NDArray
@@ -636,30 +645,14 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
         fitted = training.fit(train)
-    images, table = training.table[test], training.table[test]
+    images = training.table[test]
     if fitted.metric is not training.euclid:
         images = fitted.metric.transform(_safe_indexing(training.X, test))
     images = _images(images, fitted.origin)
-    distances, indices = nearest(images, fitted.images, n_neighbors)
-    predicted = [regression.predict(images, table) for regression in fitted.regressions]
-    return _HeldOut(train[indices], distances / fitted.scale, np.stack(predicted, axis=1))
-
-
-def _simplex_weights(predicted, targets, weight) -> NDArray:
-    """Nonnegative weights with sum 1 whose mean prediction has the least squared error, nearly."""
-    n_regressions = predicted.shape[1]
-    root = np.sqrt(weight)[:, None]
-    columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_regressions)], axis=1)
-    weights, _ = optimize.nnls(columns, (root * targets).ravel())
-    # Without any prediction, of few samples or of constant targets, they do not matter.
-    return weights / weights.sum() if weights.any() else np.full(n_regressions, 1 / n_regressions)
-
-
-def _weighted_means(weights, indices, values) -> NDArray:
-    """Mean over neighbours, without an array of the values of all neighbours."""
-    ends = np.arange(0, weights.size + 1, weights.shape[1])
-    shape = len(weights), len(values)
-    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+    judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
+    distances, indices = nearest(images[judged], fitted.images, n_neighbors)
+    predicted = fitted.ridge.predict(images)
+    return _HeldOut(test[judged], train[indices], distances / fitted.scale, predicted)
 
 
 def _table(X) -> Any:
