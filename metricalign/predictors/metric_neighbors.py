@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -27,11 +29,12 @@ from sklearn.utils.validation import (
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
-from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.distinct import order_keys
 from metricalign.pairs.identical import merge_identical_samples
+from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import mean_distance, regressions_of
 from metricalign.predictors.search import nearest
 from metricalign.relations import sums_to_one
@@ -142,8 +145,9 @@ class _MetricNeighbors(SavedWithVersion):
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples. Values may be missing.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets. Classifier: classes, a column for each label, or the set of labels of
+            each sample. Regressor: numbers, or the shares of a distribution.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -156,16 +160,19 @@ class _MetricNeighbors(SavedWithVersion):
         ------
         ValueError
             If an argument is not valid.
+        ImportError
+            If X has dates or free texts, and skrub is not installed.
         """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X = _table(X)
-        table = PiecewiseLinearEncoder(n_bins=1)
+        given = _table(X)
+        columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
+        X = columns.fit(given).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
-        validate_data(self, X, skip_check_array=True)
+        validate_data(self, given, skip_check_array=True)
         check_consistent_length(Z, y)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight)
@@ -173,6 +180,8 @@ class _MetricNeighbors(SavedWithVersion):
         rows, weight = merge_identical_samples(Z, targets, weight)
         order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
         rows, weight = rows[order], weight[order] / weight.mean()
+        # A metric of one's own prepares the columns itself.
+        X = X if isinstance(self.metric, str) else given
         training = _Training(
             _safe_indexing(X, rows),
             _safe_indexing(y, rows),
@@ -190,7 +199,10 @@ class _MetricNeighbors(SavedWithVersion):
         )
         everyone = np.arange(len(rows))
         fitted = training.fit(everyone)
-        self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
+        self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
+        steps = [("columns", columns)] if isinstance(self.metric, str) else []
+        self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
+        self.scale_ = fitted.scale
         self._regressions, self.samples_ = fitted.regressions, rows
         self._images, self._origin = fitted.images, fitted.origin
         self._weight, self._targets = weight, training.targets
@@ -331,11 +343,13 @@ class _MetricNeighbors(SavedWithVersion):
 
     def _images_of(self, X):
         """Images under the metric, and standardised columns."""
-        X = _table(X)
+        given = _table(X)
+        validate_data(self, given, reset=False, skip_check_array=True)
+        X = self.columns_.transform(given)
         table = self.table_.transform(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
         if self.metric_ is self.table_:
             return _images(table, self._origin), table
+        X = X if len(self.pipeline_) > 1 else given
         return _images(self.metric_.transform(X), self._origin), table
 
 
@@ -355,7 +369,9 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     the least squared error in held-out folds, for which the metric is learned again.
     :math:`\lambda = 0` is the plain vote. `explain` shows both parts of a prediction.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
+    categories, booleans and missing values; with dates and free texts if skrub is installed
+    (``pip install "metricalign[table]"``), see `metricalign.features.DateTextEncoder`.
 
     Parameters
     ----------
@@ -378,8 +394,15 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     ----------
     classes_ : ndarray of shape (n_classes,), or list of arrays
         The classes; for label sets the values 0 and 1 of each label.
+    labels_ : ndarray of shape (n_labels,) or None
+        The labels, if y was sets of them or a DataFrame with a column for each.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
     metric_ : object
-        The fitted metric: its ``transform`` gives images with Euclid's distance.
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -422,6 +445,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         return tags
 
     def _set_targets(self, y, weight):
+        y, self.labels_, self._has_sets = label_indicators(y)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
@@ -467,7 +491,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         frequencies = np.average(self._targets, axis=0, weights=self._weight)
         return (1 - share) * probabilities + share * frequencies
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: ArrayLike) -> Any:
         """The most probable class, or the labels that are more probable than not.
 
         Parameters
@@ -477,13 +501,42 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Classes; of equally probable ones the first. For label sets 0 and 1.
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels), or list of tuple
+            Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
+            sample if fit was given these.
         """
         probabilities = self.predict_proba(X)
-        if self._is_multilabel:
-            return (probabilities > 0.5).astype(int)
-        return self.classes_[probabilities.argmax(axis=1)]
+        if not self._is_multilabel:
+            return self.classes_[probabilities.argmax(axis=1)]
+        has_label = probabilities > 0.5
+        if self._has_sets:
+            labels = np.asarray(self.labels_)
+            return [tuple(labels[row]) for row in has_label]
+        return has_label.astype(int)
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: share of the samples whose class, or whole set of labels, is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), or iterable of iterables
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        if self._has_sets:
+            pairs = zip(predicted, y, strict=True)
+            is_right = np.array([set(found) == set(labels) for found, labels in pairs])
+            weight = None if sample_weight is None else np.asarray(sample_weight)
+            return float(np.average(is_right, weights=weight))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
 class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
@@ -505,7 +558,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     Several columns that are not negative and have row sums of 1 are distributions, and so are the
     predictions.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, see `MetricNeighborsClassifier`.
 
     Parameters
     ----------
@@ -514,7 +567,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
     Attributes
     ----------
-    metric_, table_, scale_, votes_, regression_weights_, samples_
+    pipeline_, metric_, columns_, table_, scale_, votes_, regression_weights_, samples_
         See `MetricNeighborsClassifier`.
     n_features_in_, feature_names_in_
         See `MetricNeighborsClassifier`.
