@@ -32,8 +32,7 @@ from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
-from metricalign.pairs.distinct import order_keys
-from metricalign.pairs.identical import merge_identical_samples
+from metricalign.pairs.identical import merge_identical_samples, order_keys
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import mean_distance, regressions_of
 from metricalign.predictors.search import nearest
