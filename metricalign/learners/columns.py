@@ -1,4 +1,4 @@
-"""Distances by column of a person's table: whose difference makes a distance, and how much of it."""
+"""Distances by column of a table: whose difference makes a distance, and how much of it."""
 
 from __future__ import annotations
 
