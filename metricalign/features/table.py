@@ -211,12 +211,16 @@ def _is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
+def is_date(column: Any) -> bool:
+    """Whether a column of a DataFrame has dates or durations by its type."""
+    return str(column.dtype).lower().startswith(_DATES)
+
+
 def _kind(column) -> Literal["date", "text"] | None:
     """What a column has to be encoded as, if it has to be."""
-    dtype = str(column.dtype).lower()
-    if dtype.startswith(_DATES):
+    if is_date(column):
         return "date"
-    if not dtype.startswith(("object", "str")):
+    if not str(column.dtype).lower().startswith(("object", "str")):
         return None
     values = np.asarray(column, dtype=object)
     values = values[~_is_missing(values)]

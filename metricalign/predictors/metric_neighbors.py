@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from copy import copy
 from itertools import product
 from numbers import Integral
@@ -27,12 +28,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from metricalign._arrays import one_sample
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import mean_distance, regressions_of
 from metricalign.predictors.search import nearest
@@ -69,6 +73,10 @@ class Neighborhood(NamedTuple):
     correction : ndarray of shape (n_samples, n_columns)
         What is added, because regressions predict other targets for the sample than for its
         neighbours.
+    predicted : ndarray of shape (n_samples, n_columns)
+        What the regressions predict for the sample.
+    places : ndarray of int of shape (n_samples, n_neighbors)
+        The neighbours among the distinct training samples, `samples_`.
     """
 
     indices: NDArray
@@ -76,6 +84,8 @@ class Neighborhood(NamedTuple):
     weights: NDArray
     neighbors_part: NDArray
     correction: NDArray
+    predicted: NDArray
+    places: NDArray
 
 
 class Vote(NamedTuple):
@@ -133,6 +143,22 @@ class _MetricNeighbors(SavedWithVersion):
 
     def _set_targets(self, y, weight) -> tuple[Any, NDArray, str, bool]:
         """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        raise NotImplementedError
+
+    def _decoded(self, coordinates) -> Any:
+        """Targets of coordinates."""
+        raise NotImplementedError
+
+    def _in_units(self, neighborhood) -> tuple[Any, Any]:
+        """The two parts of the prediction of the first sample, in units of the targets."""
+        raise NotImplementedError
+
+    def _is_other(self, coordinates, before) -> NDArray:
+        """Whether targets clearly differ from the prediction of one sample."""
+        raise NotImplementedError
+
+    def _is_changed(self, after, before, goal) -> NDArray:
+        """Whether predictions have changed from that of a sample towards another one."""
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -205,6 +231,10 @@ class _MetricNeighbors(SavedWithVersion):
         self._regressions, self.samples_ = fitted.regressions, rows
         self._images, self._origin = fitted.images, fitted.origin
         self._weight, self._targets = weight, training.targets
+        self._values = [column[rows] for column in Rows(given).columns]
+        with suppress(TypeError):  # where the metric is no sum over columns
+            importances = column_map(self.pipeline_).importances(given, sample_weight)
+            self.feature_importances_ = importances
         self._choose_votes(training, folds, parts)
         return self
 
@@ -268,10 +298,38 @@ class _MetricNeighbors(SavedWithVersion):
     def _coordinates(self, X) -> NDArray:
         """Prediction in coordinates of the targets."""
         check_is_fitted(self)
-        neighborhood = self.explain(X)
+        neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
-    def explain(self, X: ArrayLike) -> Neighborhood:
+    def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
+        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+
+        For each of them the part of every column of the table in the squared distance; and the
+        fewest columns that would have to change for another prediction. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
+            One sample.
+        n_neighbors : int, default=5
+            How many of the nearest rows to explain.
+
+        Returns
+        -------
+        explanation : Explanation
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns, see `metricalign.learners.columns.column_map`.
+        ValueError
+            If X is not one sample.
+        """
+        check_is_fitted(self)
+        return explanation_of(self, _table(one_sample(X, "X")), n_neighbors)
+
+    def neighborhood(self, X: ArrayLike) -> Neighborhood:
         """Neighbours, their weights, and the two parts of the prediction.
 
         Parameters
@@ -302,7 +360,10 @@ class _MetricNeighbors(SavedWithVersion):
             weights += of_vote / len(self.votes_)
             neighbors_part += mean / len(self.votes_)
             correction += vote.correction / len(self.votes_) * (predicted - expected)
-        return Neighborhood(self.samples_[indices], distances, weights, neighbors_part, correction)
+        rows = self.samples_[indices]
+        return Neighborhood(
+            rows, distances, weights, neighbors_part, correction, predicted, indices
+        )
 
     def kneighbors(
         self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
@@ -366,7 +427,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
     for a training sample it is that of models which have not seen it. Its weights, s, p and λ have
     the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = 0` is the plain vote. `explain` shows both parts of a prediction.
+    :math:`\lambda = 0` is the plain vote. `explain` says which rows and columns made a prediction.
 
     Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
     categories, booleans and missing values; with dates and free texts if skrub is installed
@@ -402,6 +463,10 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         The fitted metric, the last step of the pipeline.
     columns_ : DateTextEncoder
         Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -485,10 +550,12 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Of the classes, with row sums of 1; for label sets of having each label.
         """
-        probabilities = self._coordinates(X)
+        return self._probabilities(self._coordinates(X))
+
+    def _probabilities(self, coordinates):
         share = 1 / (len(self._weight) + 1)
         frequencies = np.average(self._targets, axis=0, weights=self._weight)
-        return (1 - share) * probabilities + share * frequencies
+        return (1 - share) * coordinates + share * frequencies
 
     def predict(self, X: ArrayLike) -> Any:
         """The most probable class, or the labels that are more probable than not.
@@ -504,14 +571,36 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
             Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
             sample if fit was given these.
         """
-        probabilities = self.predict_proba(X)
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        codes = self._codes(coordinates)
         if not self._is_multilabel:
-            return self.classes_[probabilities.argmax(axis=1)]
-        has_label = probabilities > 0.5
+            return self.classes_[codes]
         if self._has_sets:
             labels = np.asarray(self.labels_)
-            return [tuple(labels[row]) for row in has_label]
-        return has_label.astype(int)
+            return [tuple(labels[row > 0]) for row in codes]
+        return codes
+
+    def _codes(self, coordinates):
+        probabilities = self._probabilities(coordinates)
+        if self._is_multilabel:
+            return (probabilities > 0.5).astype(int)
+        return probabilities.argmax(axis=1)
+
+    def _in_units(self, neighborhood):
+        parts = neighborhood.neighbors_part[0], neighborhood.correction[0]
+        if self._is_multilabel:
+            return parts
+        code = self._codes(self._bounded(sum(parts)[None]))[0]
+        return float(parts[0][code]), float(parts[1][code])
+
+    def _is_other(self, coordinates, before):
+        differs = self._codes(coordinates) != self._codes(before)
+        return differs.any(axis=1) if self._is_multilabel else differs
+
+    def _is_changed(self, after, before, goal):
+        return self._is_other(after, before)
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy: share of the samples whose class, or whole set of labels, is predicted.
@@ -552,7 +641,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     randomised trees and gradient boosting (of one number); for a training sample it is that of
     models which have not seen it. Its weights, s, p and λ have the least squared error in held-out
     folds, for which the metric is learned again. :math:`\lambda = 0` is the plain vote. `explain`
-    shows both parts of a prediction.
+    says which rows and columns made a prediction.
 
     Several columns that are not negative and have row sums of 1 are distributions, and so are the
     predictions.
@@ -566,7 +655,8 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
     Attributes
     ----------
-    pipeline_, metric_, columns_, table_, scale_, votes_, regression_weights_, samples_
+    pipeline_, metric_, columns_, feature_importances_, table_, scale_, votes_, \
+    regression_weights_, samples_
         See `MetricNeighborsClassifier`.
     n_features_in_, feature_names_in_
         See `MetricNeighborsClassifier`.
@@ -628,8 +718,30 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        predicted = self._coordinates(X) * self._unit + self._offset
-        return predicted if self._is_column else predicted[:, 0]
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        numbers = coordinates * self._unit + self._offset
+        return numbers if self._is_column else numbers[:, 0]
+
+    def _in_units(self, neighborhood):
+        part = self._decoded(neighborhood.neighbors_part[:1])[0]
+        correction = (neighborhood.correction[:1] * self._unit)[0]
+        return part, correction if self._is_column else correction[0]
+
+    def _spread(self):
+        """Root of the mean squared distance of the targets from their mean."""
+        mean = np.average(self._targets, axis=0, weights=self._weight)
+        squares = np.sum((self._targets - mean) ** 2, axis=1)
+        return np.sqrt(np.average(squares, weights=self._weight))
+
+    def _is_other(self, coordinates, before):
+        return np.linalg.norm(coordinates - before, axis=1) > self._spread()
+
+    def _is_changed(self, after, before, goal):
+        way = goal - before[0]
+        is_far = np.linalg.norm(way) > self._spread() / 2
+        return ((after - before) @ way > way @ way / 2) & is_far
 
 
 class _Fitted(NamedTuple):
