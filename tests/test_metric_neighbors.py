@@ -122,7 +122,7 @@ def test_width_is_in_mean_distances(numbers):
 def test_explanation_adds_up(numbers):
     X, y = numbers
     model = MetricNeighborsRegressor(random_state=0, n_neighbors=15).fit(X[:150], y[:150])
-    found = model.explain(X[150:])
+    found = model.neighborhood(X[150:])
     np.testing.assert_allclose(found.weights.sum(axis=1), 1)
     standardized = (y[:150] - y[:150].mean()) / y[:150].std()
     votes = np.sum(found.weights * standardized[found.indices], axis=1)

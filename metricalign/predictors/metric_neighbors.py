@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,13 +25,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from metricalign._arrays import one_sample
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
-from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
-from metricalign.pairs.distinct import order_keys
-from metricalign.pairs.identical import merge_identical_samples
+from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.predictors.explanation import Explanation, Rows, explanation_of
+from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
 from metricalign.predictors.search import nearest
 from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
@@ -61,6 +67,10 @@ class Neighborhood(NamedTuple):
     correction : ndarray of shape (n_samples, n_columns)
         What is added, because regressions predict other targets for the sample than for its
         neighbours.
+    predicted : ndarray of shape (n_samples, n_columns)
+        What the regressions predict for the sample.
+    places : ndarray of int of shape (n_samples, n_neighbors)
+        The neighbours among the distinct training samples, `samples_`.
     """
 
     indices: NDArray
@@ -68,6 +78,8 @@ class Neighborhood(NamedTuple):
     weights: NDArray
     neighbors_part: NDArray
     correction: NDArray
+    predicted: NDArray
+    places: NDArray
 
 
 class _MetricNeighbors(SavedWithVersion):
@@ -113,6 +125,22 @@ class _MetricNeighbors(SavedWithVersion):
         """Targets, their coordinates, the name of their relation, and whether they are classes."""
         raise NotImplementedError
 
+    def _decoded(self, coordinates) -> Any:
+        """Targets of coordinates."""
+        raise NotImplementedError
+
+    def _in_units(self, neighborhood) -> tuple[Any, Any]:
+        """The two parts of the prediction of the first sample, in units of the targets."""
+        raise NotImplementedError
+
+    def _is_other(self, coordinates, before) -> NDArray:
+        """Whether targets clearly differ from the prediction of one sample."""
+        raise NotImplementedError
+
+    def _is_changed(self, after, before, goal) -> NDArray:
+        """Whether predictions have changed from that of a sample towards another one."""
+        raise NotImplementedError
+
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
     def fit(
@@ -128,8 +156,9 @@ class _MetricNeighbors(SavedWithVersion):
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples. Values may be missing.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets. Classifier: classes, a column for each label, or the set of labels of
+            each sample. Regressor: numbers, or the shares of a distribution.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
         groups : array-like of shape (n_samples,) or None, default=None
@@ -145,16 +174,19 @@ class _MetricNeighbors(SavedWithVersion):
         ------
         ValueError
             If an argument is not valid.
+        ImportError
+            If X has dates or free texts, and skrub is not installed.
         """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X = _table(X)
-        table = PiecewiseLinearEncoder(n_bins=1)
+        given = _table(X)
+        columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
+        X = columns.fit(given).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
-        validate_data(self, X, skip_check_array=True)
+        validate_data(self, given, skip_check_array=True)
         check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight)
@@ -162,6 +194,8 @@ class _MetricNeighbors(SavedWithVersion):
         rows, weight = merge_identical_samples(Z, targets, weight)
         order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
         rows, weight = rows[order], weight[order] / weight.mean()
+        # A metric of one's own prepares the columns itself.
+        X = X if isinstance(self.metric, str) else given
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         training = _Training(
             _safe_indexing(X, rows),
@@ -184,10 +218,16 @@ class _MetricNeighbors(SavedWithVersion):
                 *(delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
-        self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
-        self._ridge, self._trees = fitted.ridge, others[: len(trees)]
+        self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
+        steps = [("columns", columns)] if isinstance(self.metric, str) else []
+        self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
+        self.scale_, self._ridge, self._trees = fitted.scale, fitted.ridge, others[: len(trees)]
         self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
+        self._values = [column[rows] for column in Rows(given).columns]
+        with suppress(TypeError):  # where the metric is no sum over columns
+            importances = column_map(self.pipeline_).importances(given, sample_weight)
+            self.feature_importances_ = importances
         self._choose_votes(folds, others[len(trees) :])
         return self
 
@@ -268,10 +308,38 @@ class _MetricNeighbors(SavedWithVersion):
     def _coordinates(self, X) -> NDArray:
         """Prediction in coordinates of the targets."""
         check_is_fitted(self)
-        neighborhood = self.explain(X)
+        neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
-    def explain(self, X: ArrayLike) -> Neighborhood:
+    def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
+        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+
+        For each of them the part of every column of the table in the squared distance; and the
+        fewest columns that would have to change for another prediction. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
+            One sample.
+        n_neighbors : int, default=5
+            How many of the nearest rows to explain.
+
+        Returns
+        -------
+        explanation : Explanation
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns, see `metricalign.learners.columns.column_map`.
+        ValueError
+            If X is not one sample.
+        """
+        check_is_fitted(self)
+        return explanation_of(self, _table(one_sample(X, "X")), n_neighbors)
+
+    def neighborhood(self, X: ArrayLike) -> Neighborhood:
         """Neighbours, their weights, and the two parts of the prediction.
 
         Parameters
@@ -297,7 +365,10 @@ class _MetricNeighbors(SavedWithVersion):
             weights += of_vote / len(self.votes_)
             neighbors_part += mean / len(self.votes_)
             correction += vote.correction / len(self.votes_) * (predicted - expected)
-        return Neighborhood(self.samples_[indices], distances, weights, neighbors_part, correction)
+        rows = self.samples_[indices]
+        return Neighborhood(
+            rows, distances, weights, neighbors_part, correction, predicted, indices
+        )
 
     def kneighbors(
         self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
@@ -337,11 +408,13 @@ class _MetricNeighbors(SavedWithVersion):
 
     def _images_of(self, X):
         """Images under the metric, and standardised columns."""
-        X = _table(X)
+        given = _table(X)
+        validate_data(self, given, reset=False, skip_check_array=True)
+        X = self.columns_.transform(given)
         table = self.table_.transform(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
         if self.metric_ is self.table_:
             return _images(table, self._origin), table
+        X = X if len(self.pipeline_) > 1 else given
         return _images(self.metric_.transform(X), self._origin), table
 
 
@@ -359,9 +432,11 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
     for a training sample it is that of models which have not seen it. Its weights, s, p and λ have
     the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = 0` is the plain vote. `explain` shows both parts of a prediction.
+    :math:`\lambda = 0` is the plain vote. `explain` says which rows and columns made a prediction.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
+    categories, booleans and missing values; with dates and free texts if skrub is installed
+    (``pip install "metricalign[table]"``), see `metricalign.features.DateTextEncoder`.
 
     Parameters
     ----------
@@ -384,8 +459,19 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     ----------
     classes_ : ndarray of shape (n_classes,), or list of arrays
         The classes; for label sets the values 0 and 1 of each label.
+    labels_ : ndarray of shape (n_labels,) or None
+        The labels, if y was sets of them or a DataFrame with a column for each.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
     metric_ : object
-        The fitted metric: its ``transform`` gives images with Euclid's distance.
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -428,6 +514,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         return tags
 
     def _set_targets(self, y, weight):
+        y, self.labels_, self._has_sets = label_indicators(y)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
@@ -468,12 +555,14 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Of the classes, with row sums of 1; for label sets of having each label.
         """
-        probabilities = self._coordinates(X)
+        return self._probabilities(self._coordinates(X))
+
+    def _probabilities(self, coordinates):
         share = 1 / (len(self._weight) + 1)
         frequencies = np.average(self._targets, axis=0, weights=self._weight)
-        return (1 - share) * probabilities + share * frequencies
+        return (1 - share) * coordinates + share * frequencies
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: ArrayLike) -> Any:
         """The most probable class, or the labels that are more probable than not.
 
         Parameters
@@ -483,13 +572,64 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Classes; of equally probable ones the first. For label sets 0 and 1.
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels), or list of tuple
+            Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
+            sample if fit was given these.
         """
-        probabilities = self.predict_proba(X)
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        codes = self._codes(coordinates)
+        if not self._is_multilabel:
+            return self.classes_[codes]
+        if self._has_sets:
+            labels = np.asarray(self.labels_)
+            return [tuple(labels[row > 0]) for row in codes]
+        return codes
+
+    def _codes(self, coordinates):
+        probabilities = self._probabilities(coordinates)
         if self._is_multilabel:
             return (probabilities > 0.5).astype(int)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return probabilities.argmax(axis=1)
+
+    def _in_units(self, neighborhood):
+        parts = neighborhood.neighbors_part[0], neighborhood.correction[0]
+        if self._is_multilabel:
+            return parts
+        code = self._codes(self._bounded(sum(parts)[None]))[0]
+        return float(parts[0][code]), float(parts[1][code])
+
+    def _is_other(self, coordinates, before):
+        differs = self._codes(coordinates) != self._codes(before)
+        return differs.any(axis=1) if self._is_multilabel else differs
+
+    def _is_changed(self, after, before, goal):
+        return self._is_other(after, before)
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: share of the samples whose class, or whole set of labels, is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), or iterable of iterables
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        if self._has_sets:
+            pairs = zip(predicted, y, strict=True)
+            is_right = np.array([set(found) == set(labels) for found, labels in pairs])
+            weight = None if sample_weight is None else np.asarray(sample_weight)
+            return float(np.average(is_right, weights=weight))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
 class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
@@ -506,12 +646,12 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     randomised trees and gradient boosting (of one number); for a training sample it is that of
     models which have not seen it. Its weights, s, p and λ have the least squared error in held-out
     folds, for which the metric is learned again. :math:`\lambda = 0` is the plain vote. `explain`
-    shows both parts of a prediction.
+    says which rows and columns made a prediction.
 
     Several columns that are not negative and have row sums of 1 are distributions, and so are the
     predictions.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, see `MetricNeighborsClassifier`.
 
     Parameters
     ----------
@@ -520,7 +660,8 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
     Attributes
     ----------
-    metric_, table_, scale_, votes_, regression_weights_, samples_
+    pipeline_, metric_, columns_, feature_importances_, table_, scale_, votes_, \
+    regression_weights_, samples_
         See `MetricNeighborsClassifier`.
     n_features_in_, feature_names_in_
         See `MetricNeighborsClassifier`.
@@ -582,8 +723,30 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        predicted = self._coordinates(X) * self._unit + self._offset
-        return predicted if self._is_column else predicted[:, 0]
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        numbers = coordinates * self._unit + self._offset
+        return numbers if self._is_column else numbers[:, 0]
+
+    def _in_units(self, neighborhood):
+        part = self._decoded(neighborhood.neighbors_part[:1])[0]
+        correction = (neighborhood.correction[:1] * self._unit)[0]
+        return part, correction if self._is_column else correction[0]
+
+    def _spread(self):
+        """Root of the mean squared distance of the targets from their mean."""
+        mean = np.average(self._targets, axis=0, weights=self._weight)
+        squares = np.sum((self._targets - mean) ** 2, axis=1)
+        return np.sqrt(np.average(squares, weights=self._weight))
+
+    def _is_other(self, coordinates, before):
+        return np.linalg.norm(coordinates - before, axis=1) > self._spread()
+
+    def _is_changed(self, after, before, goal):
+        way = goal - before[0]
+        is_far = np.linalg.norm(way) > self._spread() / 2
+        return ((after - before) @ way > way @ way / 2) & is_far
 
 
 class _Fitted(NamedTuple):
