@@ -471,7 +471,10 @@ def test_metadata_routing(judged):
         (lambda pairs, y: (pairs, y[1:]), "inconsistent numbers of samples"),
         (lambda pairs, y: (pairs, y + 1), r"or True and False; got \[0, 2\]"),
         (lambda pairs, y: (pairs, y * 0.5), "Grades.*precomputed"),
-        (lambda pairs, y: (pairs, np.where(y > 0, "same", "different")), r"got \['different', 'same'\]"),
+        (
+            lambda pairs, y: (pairs, np.where(y > 0, "same", "different")),
+            r"got \['different', 'same'\]",
+        ),
         (lambda pairs, y: (pairs, np.where(y > 0, np.nan, -1.0)), "y contains NaN"),
         (lambda pairs, y: (pairs, np.ones(20)), "one class only"),
         (lambda pairs, y: (pairs, y, y > 0), "one class only"),
