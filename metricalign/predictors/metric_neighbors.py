@@ -660,8 +660,9 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
     Attributes
     ----------
-    pipeline_, metric_, columns_, feature_importances_, table_, scale_, votes_, \
-    regression_weights_, samples_
+    pipeline_, metric_, columns_, feature_importances_, table_
+        See `MetricNeighborsClassifier`.
+    scale_, votes_, regression_weights_, samples_
         See `MetricNeighborsClassifier`.
     n_features_in_, feature_names_in_
         See `MetricNeighborsClassifier`.
