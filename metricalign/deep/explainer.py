@@ -25,10 +25,11 @@ from torch.nn.functional import log_softmax
 from torch.utils.data import Dataset, Subset
 
 from metricalign._decorators import _fit_context
-from metricalign.deep.hraml import HRAML, _FiniteLoss, _seeded
+from metricalign.deep.hraml import HRAML, _seeded
 from metricalign.deep.information import (
     InfoNCE,
     _Batches,
+    _FiniteLoss,
     _Samples,
     computing_device,
     perceptron,
@@ -552,7 +553,7 @@ class _Embedding(nn.Module):
         super().__init__()
         self.embedding = learner.module_
         self.register_buffer("offset", torch.as_tensor(learner.offset_, dtype=torch.float32))
-        self.scale = learner.scale_
+        self.register_buffer("scale", torch.as_tensor(learner.scale_, dtype=torch.float32))
 
     def forward(self, X):
         return self.embedding((X - self.offset) / self.scale)[-1]
