@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import first_identical
 from metricalign.pairs.search import (
     _NEIGHBORS_CONSTRAINT,
@@ -45,7 +46,7 @@ def _warn_of_shortages(shortages, neighbors):
 
 
 class NearestPairs(PairStrategy):
-    """Pair each sample with its nearest neighbours, whatever their targets.
+    """Pair samples with their nearest neighbours, whatever their targets.
 
     The choice for label sets, label distributions and numbers [1]_. Samples with features
     identical to a sample's own are never its neighbours and do not use up its places.
@@ -60,7 +61,12 @@ class NearestPairs(PairStrategy):
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
-        neighbours of others. None: scikit-learn's exact Euclidean search.
+        neighbours of others. None: the exact Euclidean search of
+        :class:`~metricalign.pairs.EuclideanSearch`.
+    max_anchors : int or None, default=10000
+        For how many samples neighbours are sought, among all samples. Of more samples so many
+        stand for the rest, spread evenly over the order of their values, each
+        with the weight of those that it stands for. None: for all.
 
     Notes
     -----
@@ -90,35 +96,40 @@ class NearestPairs(PairStrategy):
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
+        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_neighbors: int = 5, neighbors: Any = None):
+    def __init__(
+        self, n_neighbors: int = 5, neighbors: Any = None, max_anchors: int | None = 10_000
+    ):
         self.n_neighbors = n_neighbors
         self.neighbors = neighbors
+        self.max_anchors = max_anchors
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
         n_samples = X.shape[0]
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        anchors, weight = choose_anchors(X, weight, self.max_anchors)
         X = centred(X) if can_be_moved(neighbors) else X
-        samples = np.arange(n_samples)
-        candidates = _first_of_each_row(samples, rows, self.n_neighbors)
+        candidates = _first_of_each_row(np.arange(n_samples), rows, self.n_neighbors)
         anchor, neighbor = _nearest_eligible(
-            X, samples, candidates, self.n_neighbors, neighbors, rows
+            X, anchors, candidates, self.n_neighbors, neighbors, rows
         )
         if anchor.size == 0:
             raise _no_pairs(n_samples)
-        n_found = np.bincount(anchor, minlength=n_samples)
+        n_found = np.bincount(anchor, minlength=n_samples)[anchors]
         shortage = _describe_shortage(
             "n_neighbors", self.n_neighbors, n_found, "other distinct samples"
         )
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages([shortage], neighbors)
-        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+        weight = weight[np.searchsorted(anchors, anchor)]
+        return _merge_directions(anchor, neighbor, weight, n_samples)
 
 
 class NearestClassPairs(PairStrategy):
-    """Pair each sample with the nearest of its own class and of the other classes.
+    """Pair samples with the nearest of their own class and of the other classes.
 
     The choice for class labels [1]_ [2]_. Samples with features identical to a sample's
     own are never its neighbours and do not use up its places.
@@ -137,7 +148,12 @@ class NearestClassPairs(PairStrategy):
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
-        neighbours of others. None: scikit-learn's exact Euclidean search.
+        neighbours of others. None: the exact Euclidean search of
+        :class:`~metricalign.pairs.EuclideanSearch`.
+    max_anchors : int or None, default=10000
+        For how many samples neighbours are sought, among all samples. Of more samples so many
+        stand for the rest, spread evenly over the classes and, within a class, over the
+        order of their values, each with the weight of those that it stands for. None: for all.
 
     Notes
     -----
@@ -174,12 +190,20 @@ class NearestClassPairs(PairStrategy):
         "n_same": [Interval(Integral, 0, None, closed="left")],
         "n_other": [Interval(Integral, 0, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
+        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_same: int = 6, n_other: int = 6, neighbors: Any = None):
+    def __init__(
+        self,
+        n_same: int = 6,
+        n_other: int = 6,
+        neighbors: Any = None,
+        max_anchors: int | None = 10_000,
+    ):
         self.n_same = n_same
         self.n_other = n_other
         self.neighbors = neighbors
+        self.max_anchors = max_anchors
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
         if self.n_same == 0 and self.n_other == 0:
@@ -191,6 +215,7 @@ class NearestClassPairs(PairStrategy):
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
         X = centred(X) if can_be_moved(neighbors) else X
         found, shortages = [], []
         for parameter, wanted, search, available in (
@@ -199,8 +224,8 @@ class NearestClassPairs(PairStrategy):
         ):
             if wanted == 0:
                 continue
-            anchor, neighbor = search(X, classes, wanted, neighbors, rows)
-            n_found = np.bincount(anchor, minlength=n_samples)
+            anchor, neighbor = search(X, classes, wanted, neighbors, rows, anchors)
+            n_found = np.bincount(anchor, minlength=n_samples)[anchors]
             shortages.append(_describe_shortage(parameter, wanted, n_found, available))
             found.append((anchor, neighbor))
         anchor, neighbor = (np.concatenate(ends) for ends in zip(*found, strict=True))
@@ -215,7 +240,8 @@ class NearestClassPairs(PairStrategy):
             )
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages(shortages, neighbors)
-        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+        weight = weight[np.searchsorted(anchors, anchor)]
+        return _merge_directions(anchor, neighbor, weight, n_samples)
 
 
 def _encode_classes(y, n_samples) -> np.ndarray:
