@@ -8,7 +8,8 @@ kind of target: error of each method, geometric means of error over Euclid's and
 best of the tree methods on the same set, mean rank, and CPU seconds of a fit.
 
     METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
-        [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3] [--draw 0]
+        [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
+        [--draw 0]
 
 Finished cells are kept in benchmarks/results/neighbors.json and not computed again.
 """
