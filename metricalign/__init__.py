@@ -1,6 +1,7 @@
 """metricalign: learn a distance from any kind of target."""
 
 from metricalign._version import __version__ as __version__
+from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners import (
     NCML,
     PCML,
@@ -19,6 +20,7 @@ from metricalign.learners import (
     RelationAlignment,
     RelationAlignmentCV,
 )
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 __all__ = [
     "NCML",
@@ -34,7 +36,10 @@ __all__ = [
     "IteratedMetricLearner",
     "MetricEnsemble",
     "MetricLearnerCV",
+    "MetricNeighborsClassifier",
+    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
+    "PiecewiseLinearEncoder",
     "RelationAlignment",
     "RelationAlignmentCV",
 ]

@@ -20,7 +20,7 @@ from metricalign.deep.information import (
     MutualInformation,
     VariationalUpperBound,
 )
-from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
+from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss, SoftNeighborsLoss
 
 __all__ = [
     "HRAML",
@@ -33,5 +33,6 @@ __all__ = [
     "InformationExplainer",
     "InformationExplanation",
     "MutualInformation",
+    "SoftNeighborsLoss",
     "VariationalUpperBound",
 ]

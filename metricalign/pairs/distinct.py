@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from metricalign.pairs.identical import RemoteSamples, merge_identical_samples
+from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_keys
 from metricalign.pairs.search import centred
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
@@ -85,8 +85,7 @@ def distinct_samples(
         targets = relation.encode(kept)
     # M must not depend on the order in which they came.
     X = X[rows]
-    keys = X.order_keys() if isinstance(X, RemoteSamples) else order_keys(X)
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(order_keys(X), kind="stable")
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
 
 
@@ -115,13 +114,6 @@ def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:
 def largest_entry(X: NDArray | sparse.csr_array) -> float:
     """Largest absolute value of an entry."""
     return float(np.abs(X.data if sparse.issparse(X) else X).max(initial=0))
-
-
-def order_keys(X: NDArray | sparse.csr_array) -> NDArray:
-    """Number of each distinct sample that puts them in an order of their own."""
-    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
-    weighted = sparse.csr_array(X).multiply(weights) if sparse.issparse(X) else X * weights
-    return np.asarray(weighted.sum(axis=1)).ravel()
 
 
 def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, NDArray, NDArray]:

@@ -25,8 +25,8 @@ from sklearn.utils import check_array, gen_batches
 
 from metricalign._arrays import _dtype_of
 from metricalign.pairs import EuclideanSearch
-from metricalign.pairs.distinct import largest_entry, order_keys
-from metricalign.pairs.identical import RemoteSamples
+from metricalign.pairs.distinct import largest_entry
+from metricalign.pairs.identical import RemoteSamples, order_keys
 from metricalign.pairs.search import can_be_moved, middle_of, rank_within, search_neighbors
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-__all__ = ["RemoteSamples", "first_identical", "merge_identical_samples"]
+__all__ = ["RemoteSamples", "first_identical", "merge_identical_samples", "order_keys"]
 
 Samples: TypeAlias = np.ndarray | sparse.spmatrix | sparse.sparray
 
@@ -117,6 +117,37 @@ def _hash_rows(X) -> np.ndarray:
         block = np.ascontiguousarray(X[batch] + 0.0)  # the sum turns -0.0 into 0.0
         row_bytes = block.view(np.dtype((np.void, block.itemsize * block.shape[1])))
         keys[batch] = [hash(row) for row in row_bytes.ravel().tolist()]
+    return keys
+
+
+def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Compute a number of each distinct sample that puts them in an order of their own.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+
+    Returns
+    -------
+    keys : ndarray of shape (n_samples,)
+        The same for equal rows, whatever the order of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs.identical import order_keys
+    >>> order_keys(np.array([[0.0, 1.0], [0.0, 0.0]])).round(2)
+    array([1.73, 0.  ])
+    """
+    if isinstance(X, RemoteSamples):
+        return X.order_keys()
+    weights = np.sqrt(np.arange(2, X.shape[1] + 2))
+    if sparse.issparse(X):
+        return np.asarray(sparse.csr_array(X).multiply(weights).sum(axis=1)).ravel()
+    keys = np.empty(X.shape[0])
+    for batch in _batches(X.shape[0], _ROWS_AT_A_TIME):
+        keys[batch] = (X[batch] * weights).sum(axis=1)
     return keys
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import Samples, _canonical, _check_weight, first_identical
 from metricalign.pairs.search import (
     _NEIGHBORS_CONSTRAINT,
@@ -47,7 +48,7 @@ def _warn_of_shortages(shortages, neighbors):
 
 
 class NearestPairs(BaseEstimator):
-    """Pair each sample with its nearest neighbours, whatever their targets.
+    """Pair samples with their nearest neighbours, whatever their targets.
 
     The choice for label sets, label distributions and numbers [1]_. Samples with features
     identical to a sample's own are never its neighbours and do not use up its places.
@@ -62,7 +63,12 @@ class NearestPairs(BaseEstimator):
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
-        neighbours of others. None: scikit-learn's exact Euclidean search.
+        neighbours of others. None: the exact Euclidean search of
+        :class:`~metricalign.pairs.EuclideanSearch`.
+    max_anchors : int or None, default=10000
+        For how many samples neighbours are sought, among all samples. Of more samples so many
+        stand for the rest, spread evenly over the order of their values, each
+        with the weight of those that it stands for. None: for all.
 
     Notes
     -----
@@ -92,11 +98,15 @@ class NearestPairs(BaseEstimator):
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
+        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_neighbors: int = 5, neighbors: Any = None):
+    def __init__(
+        self, n_neighbors: int = 5, neighbors: Any = None, max_anchors: int | None = 10_000
+    ):
         self.n_neighbors = n_neighbors
         self.neighbors = neighbors
+        self.max_anchors = max_anchors
 
     def select(
         self,
@@ -136,25 +146,26 @@ class NearestPairs(BaseEstimator):
         weight = _check_weight(sample_weight, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        anchors, weight = choose_anchors(X, weight, self.max_anchors)
         X = centred(X) if can_be_moved(neighbors) else X
-        samples = np.arange(n_samples)
-        candidates = _first_of_each_row(samples, rows, self.n_neighbors)
+        candidates = _first_of_each_row(np.arange(n_samples), rows, self.n_neighbors)
         anchor, neighbor = _nearest_eligible(
-            X, samples, candidates, self.n_neighbors, neighbors, rows
+            X, anchors, candidates, self.n_neighbors, neighbors, rows
         )
         if anchor.size == 0:
             raise _no_pairs(n_samples)
-        n_found = np.bincount(anchor, minlength=n_samples)
+        n_found = np.bincount(anchor, minlength=n_samples)[anchors]
         shortage = _describe_shortage(
             "n_neighbors", self.n_neighbors, n_found, "other distinct samples"
         )
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages([shortage], neighbors)
-        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+        weight = weight[np.searchsorted(anchors, anchor)]
+        return _merge_directions(anchor, neighbor, weight, n_samples)
 
 
 class NearestClassPairs(BaseEstimator):
-    """Pair each sample with the nearest of its own class and of the other classes.
+    """Pair samples with the nearest of their own class and of the other classes.
 
     The choice for class labels [1]_ [2]_. Samples with features identical to a sample's
     own are never its neighbours and do not use up its places.
@@ -173,7 +184,12 @@ class NearestClassPairs(BaseEstimator):
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
         neighbour or not. It is cloned, fitted to some of the samples and asked for the
-        neighbours of others. None: scikit-learn's exact Euclidean search.
+        neighbours of others. None: the exact Euclidean search of
+        :class:`~metricalign.pairs.EuclideanSearch`.
+    max_anchors : int or None, default=10000
+        For how many samples neighbours are sought, among all samples. Of more samples so many
+        stand for the rest, spread evenly over the classes and, within a class, over the
+        order of their values, each with the weight of those that it stands for. None: for all.
 
     Notes
     -----
@@ -210,12 +226,20 @@ class NearestClassPairs(BaseEstimator):
         "n_same": [Interval(Integral, 0, None, closed="left")],
         "n_other": [Interval(Integral, 0, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
+        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_same: int = 6, n_other: int = 6, neighbors: Any = None):
+    def __init__(
+        self,
+        n_same: int = 6,
+        n_other: int = 6,
+        neighbors: Any = None,
+        max_anchors: int | None = 10_000,
+    ):
         self.n_same = n_same
         self.n_other = n_other
         self.neighbors = neighbors
+        self.max_anchors = max_anchors
 
     def select(
         self,
@@ -260,6 +284,7 @@ class NearestClassPairs(BaseEstimator):
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
+        anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
         X = centred(X) if can_be_moved(neighbors) else X
         found, shortages = [], []
         for parameter, wanted, search, available in (
@@ -268,8 +293,8 @@ class NearestClassPairs(BaseEstimator):
         ):
             if wanted == 0:
                 continue
-            anchor, neighbor = search(X, classes, wanted, neighbors, rows)
-            n_found = np.bincount(anchor, minlength=n_samples)
+            anchor, neighbor = search(X, classes, wanted, neighbors, rows, anchors)
+            n_found = np.bincount(anchor, minlength=n_samples)[anchors]
             shortages.append(_describe_shortage(parameter, wanted, n_found, available))
             found.append((anchor, neighbor))
         anchor, neighbor = (np.concatenate(ends) for ends in zip(*found, strict=True))
@@ -284,7 +309,8 @@ class NearestClassPairs(BaseEstimator):
             )
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages(shortages, neighbors)
-        return _merge_directions(anchor, neighbor, weight[anchor], n_samples)
+        weight = weight[np.searchsorted(anchors, anchor)]
+        return _merge_directions(anchor, neighbor, weight, n_samples)
 
 
 def _encode_classes(y, n_samples) -> np.ndarray:

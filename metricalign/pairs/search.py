@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
 
 from metricalign.pairs.identical import RemoteSamples, Samples, _batches
+from metricalign.pairs.products import nearest_by_products
 
 __all__ = ["EuclideanSearch", "centred"]
 
@@ -21,6 +22,10 @@ _ENTRIES_AT_A_TIME = 2**22
 
 # Up to so many distances, all of them cost less than setting up scikit-learn's search.
 _SMALL_SEARCH = 2**18
+
+# Up to so many features a tree is faster than products: of 10,000 queries among 200,000 normal
+# samples of 6 features it takes 1.1 CPU seconds, products 2.7; of 8 it takes 4.1, products 2.4.
+_FEATURES_OF_TREE = 6
 
 # Products of samples tell a distance, of this share of their length, to four digits.
 _COARSE_DISTANCE = 1.5e-6
@@ -202,8 +207,9 @@ def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.
 class EuclideanSearch(BaseEstimator):
     """The exact search, as a transformer in the manner of KNeighborsTransformer.
 
-    It goes by products of samples, which is fast. Where these are too coarse to tell the
-    neighbours apart, as those of two far groups are, it goes by differences.
+    Of few features it goes by a tree, and of more by products of samples, in single precision
+    where these are proven to tell the neighbours apart, else in double precision. Where that is too
+    coarse as well, as for two far groups, it goes by differences.
 
     Parameters
     ----------
@@ -222,21 +228,37 @@ class EuclideanSearch(BaseEstimator):
     def transform(self, X: Samples) -> sparse.csr_array:
         """Graph of the distances to the nearest samples."""
         shape = X.shape[0], self.samples_.shape[0]
-        distances, columns = self._by_products(X)
-        if not sparse.issparse(X):
-            lengths = np.linalg.norm(X, axis=1)
-            is_coarse = distances.max(axis=1) < _COARSE_DISTANCE * lengths
-            if is_coarse.any():
-                search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="kd_tree")
-                found = search.fit(self.samples_).kneighbors(X[is_coarse])
-                distances[is_coarse], columns[is_coarse] = found
+        if sparse.issparse(X):
+            distances, columns = self._by_double_products(X)
+        elif shape[0] * shape[1] <= _SMALL_SEARCH:
+            distances, columns = self._by_differences_where_coarse(X)
+        elif X.shape[1] <= _FEATURES_OF_TREE:
+            distances, columns = self._by_tree(X)
+        else:
+            distances, columns, is_proven = nearest_by_products(
+                X, self.samples_, self.n_neighbors + 1
+            )
+            if not is_proven.all():
+                others = self._by_differences_where_coarse(X[~is_proven])
+                distances[~is_proven], columns[~is_proven] = others
         ends = np.arange(0, distances.size + 1, distances.shape[1])
         return sparse.csr_array((distances.ravel(), columns.ravel(), ends), shape=shape)
 
-    def _by_products(self, X):
+    def _by_differences_where_coarse(self, X):
+        distances, columns = self._by_double_products(X)
+        is_coarse = distances.max(axis=1) < _COARSE_DISTANCE * np.linalg.norm(X, axis=1)
+        if is_coarse.any():
+            distances[is_coarse], columns[is_coarse] = self._by_tree(X[is_coarse])
+        return distances, columns
+
+    def _by_tree(self, X):
+        search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="kd_tree")
+        return search.fit(self.samples_).kneighbors(X)
+
+    def _by_double_products(self, X):
         if X.shape[0] * self.samples_.shape[0] > _SMALL_SEARCH:
-            search = NearestNeighbors(n_neighbors=self.n_neighbors + 1).fit(self.samples_)
-            return search.kneighbors(X)
+            search = NearestNeighbors(n_neighbors=self.n_neighbors + 1, algorithm="brute")
+            return search.fit(self.samples_).kneighbors(X)
         distances = euclidean_distances(X, self.samples_)
         columns = np.argpartition(distances, self.n_neighbors, axis=1)[:, : self.n_neighbors + 1]
         return np.take_along_axis(distances, columns, axis=1), columns
@@ -270,17 +292,19 @@ def _own_neighbors(neighbors, random_state):
     return neighbors
 
 
-def _nearest_same(X, classes, n_neighbors, neighbors, rows):
+def _nearest_same(X, classes, n_neighbors, neighbors, rows, anchors):
     """Search each class by itself."""
     found = []
     order = np.argsort(classes, kind="stable")
+    is_anchor = _is_among(anchors, classes.size)
     for members in np.split(order, np.cumsum(np.bincount(classes))[:-1]):
+        asked = members[is_anchor[members]]
         candidates = _first_of_each_row(members, rows, n_neighbors)
-        found.append(_nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows))
+        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
-def _nearest_other(X, classes, n_neighbors, neighbors, rows):
+def _nearest_other(X, classes, n_neighbors, neighbors, rows, anchors):
     """Search the samples outside each large class, and all samples for the small classes.
 
     A search among the other classes alone finds the neighbours at once but must be set up
@@ -293,14 +317,18 @@ def _nearest_other(X, classes, n_neighbors, neighbors, rows):
     large = sizes > np.sqrt(n_samples)
     found = []
     for label in np.flatnonzero(large):
-        members = np.flatnonzero(classes == label)
+        asked = anchors[classes[anchors] == label]
         candidates = _first_of_each_row(np.flatnonzero(classes != label), rows, n_neighbors)
-        found.append(_nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows))
+        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
     if not large.all():
-        members = np.flatnonzero(~large[classes])
+        asked = anchors[~large[classes[anchors]]]
         limit = n_neighbors + sizes[~large].max()
         candidates = _first_of_each_row(np.arange(n_samples), rows, limit)
-        found.append(
-            _nearest_eligible(X, members, candidates, n_neighbors, neighbors, rows, classes)
-        )
+        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows, classes))
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
+
+
+def _is_among(samples, n_samples):
+    mask = np.zeros(n_samples, dtype=bool)
+    mask[samples] = True
+    return mask

@@ -202,6 +202,11 @@ def prepare(
     indices, relations, weights = (kept[weights > 0] for kept in (indices, relations, weights))
     if len(indices) == 0:
         raise ValueError("No pair is left: every pair has a sample of weight 0.")
+    # Of many samples only some are in a pair.
+    is_used = np.zeros(len(rows), dtype=bool)
+    is_used[indices] = True
+    used = np.flatnonzero(is_used)
+    rows, indices = rows[used], (np.cumsum(is_used) - 1)[indices]
     X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
     operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
     operator = operator_class(X, indices, is_diagonal=regularizer.is_diagonal)

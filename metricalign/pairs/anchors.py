@@ -1,0 +1,67 @@
+"""Which samples a strategy finds neighbours for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.pairs.identical import Samples, order_keys
+
+__all__ = ["choose_anchors"]
+
+
+def choose_anchors(
+    X: Samples, weight: NDArray, max_anchors: int | None, classes: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Choose at most so many samples that stand for all, in proportion to their weights.
+
+    All samples are put in an order that is that of their values, by classes if these are given.
+    Then every k-th unit of weight is taken. So nothing is drawn at random: equal samples have the
+    same anchors, in whatever order they come, each class has its share, and a sample of weight 2
+    is the same as two.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+    weight : ndarray of shape (n_samples,)
+        Their positive weights.
+    max_anchors : int or None
+        How many at most. None: all.
+    classes : ndarray of int of shape (n_samples,), default=None
+        The class of each sample.
+
+    Returns
+    -------
+    anchors : ndarray of int of shape (n_anchors,)
+        Different samples, in ascending order; all if there are at most `max_anchors`.
+    weight : ndarray of shape (n_anchors,)
+        Their weights, of the same sum as those of all samples.
+
+    References
+    ----------
+    Madow, On the Theory of Systematic Sampling II, Annals of Mathematical Statistics 20 (1949).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs.anchors import choose_anchors
+    >>> X = np.array([[3.0], [0.0], [4.0], [1.0], [2.0], [5.0]])
+    >>> choose_anchors(X, np.ones(6), max_anchors=3)
+    (array([1, 2, 4]), array([2., 2., 2.]))
+    """
+    n_samples = len(weight)
+    if max_anchors is None or n_samples <= max_anchors:
+        return np.arange(n_samples), weight
+    order = np.argsort(order_keys(X), kind="stable")
+    if classes is not None:
+        # In the order in which the classes come, so that their names do not matter.
+        _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)
+        order = order[np.argsort(first[members], kind="stable")]
+    mass = np.cumsum(weight[order])
+    steps = (np.arange(max_anchors) + 0.5) * (mass[-1] / max_anchors)
+    # Rounding may leave the last step beyond the last sample.
+    places = np.minimum(np.searchsorted(mass, steps), n_samples - 1)
+    counts = np.bincount(order[places], minlength=n_samples)
+    anchors = np.flatnonzero(counts)
+    return anchors, counts[anchors] * (mass[-1] / max_anchors)

@@ -1,0 +1,194 @@
+"""The search by products, and anchors: both against plain loops."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from metricalign import PSDSVR
+from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
+from metricalign.pairs.anchors import choose_anchors
+from metricalign.pairs.products import nearest_by_products
+
+
+def true_distances(queries, samples):
+    """Distances of all, in long doubles."""
+    differences = queries[:, None].astype(np.longdouble) - samples.astype(np.longdouble)
+    return np.sqrt(np.sum(differences**2, axis=2)).astype(float)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks so small that a few hundred samples are many of them."""
+    for name, size in {
+        "_QUERIES_OF_BLOCK": 7,
+        "_SAMPLES_OF_BLOCK": 64,
+        "_QUERIES_AT_A_TIME": 40,
+        "_GROUP_SIZE": 4,
+    }.items():
+        monkeypatch.setattr(products, name, size)
+    monkeypatch.setattr(search, "_SMALL_SEARCH", 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_samples", [1, 5, 64, 300])
+@pytest.mark.parametrize("n_features", [1, 8])
+@pytest.mark.parametrize("unit", [1e-30, 1e15])
+def test_products_find_the_nearest(dtype, n_samples, n_features, unit, small_blocks):
+    rng = np.random.default_rng(n_samples + n_features)
+    samples = (unit * rng.standard_normal((n_samples, n_features))).astype(dtype)
+    queries = (unit * rng.standard_normal((90, n_features))).astype(dtype)
+    n_neighbors = min(6, n_samples)
+    distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
+    expected = true_distances(queries, samples)
+    assert_allclose(distances, np.take_along_axis(expected, indices, axis=1), rtol=1e-12)
+    assert_allclose(
+        distances[is_proven], np.sort(expected, axis=1)[is_proven, :n_neighbors], rtol=1e-12
+    )
+    # On a line with hundreds of samples the next ones are too near to be told apart.
+    assert n_features == 1 or is_proven.all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    offset=st.sampled_from([0.0, 3.0, 1e3, 1e6]),
+    step=st.sampled_from([0.0, 0.5, 1e-3]),
+    outlier=st.sampled_from([1.0, 1e4, 1e30]),
+)
+def test_what_is_proven_is_true(seed, offset, step, outlier):
+    # Far origins, ties of a grid, and samples far out, where float32 has few digits or none.
+    rng = np.random.default_rng(seed)
+    samples = rng.standard_normal((200, 3))
+    if step:
+        samples = step * np.round(samples / step)
+    samples[:100] += offset
+    samples[0] *= outlier
+    distances, _, is_proven = nearest_by_products(samples, samples, 5)
+    expected = np.sort(true_distances(samples, samples), axis=1)[:, :5]
+    assert_allclose(distances[is_proven], expected[is_proven], rtol=1e-9, atol=1e-12 * outlier)
+    found = EuclideanSearch(n_neighbors=4).fit(samples).transform(samples).toarray()
+    assert_allclose(np.sort(found, axis=1)[:, -5:], expected, rtol=1e-3, atol=1e-5 * outlier)
+
+
+@pytest.mark.parametrize("n_features", [2, 6, 7, 20])
+def test_search_finds_the_nearest_by_a_tree_and_by_products(n_features, small_blocks):
+    X = np.random.default_rng(0).standard_normal((200, n_features))
+    graph = EuclideanSearch(n_neighbors=4).fit(X).transform(X[:50])
+    assert graph.shape == (50, 200)
+    found = np.sort(graph.data.reshape(50, 5), axis=1)
+    assert_allclose(found, np.sort(true_distances(X[:50], X), axis=1)[:, :5], atol=1e-12)
+
+
+def test_search_falls_back_on_differences_of_two_far_groups(small_blocks):
+    rng = np.random.default_rng(0)
+    X = 1e-3 * rng.standard_normal((200, 8))
+    X[:100] += 1e7
+    assert not nearest_by_products(X, X, 4)[2][:100].any()
+    graph = EuclideanSearch(n_neighbors=3).fit(X).transform(X)
+    found = np.sort(graph.data.reshape(200, 4), axis=1)
+    assert_allclose(found, np.sort(true_distances(X, X), axis=1)[:, :4], rtol=1e-9)
+
+
+def test_keys_are_in_the_order_of_rows_and_values():
+    values = np.float32([-np.inf, -3e38, -1.5, -1e-45, 0.0, 1e-45, 2.0, 3e38, np.inf])
+    row, place = (part.ravel() for part in np.indices((3, len(values))))
+    keys = products._keys(row, values[place])
+    assert np.all(np.diff(keys) > 0)
+    assert_array_equal(products._values(keys), values[place])
+
+
+# Anchors
+
+
+def data(n_samples=400, n_features=3):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, n_features))
+    return X, np.digitize(X[:, 0] ** 2 + 0.3 * X[:, 1], [0.3, 1.5])
+
+
+@pytest.mark.parametrize("strategy", [NearestPairs(4), NearestClassPairs(2, 3)], ids=str)
+def test_anchors_have_the_neighbors_that_they_have_among_all(strategy):
+    X, y = data()
+    some = strategy.set_params(max_anchors=50).select(X, y)
+    everyone = strategy.set_params(max_anchors=None).select(X, y)
+    anchors, weight = choose_anchors(
+        X, np.ones(len(X)), 50, y if isinstance(strategy, NearestClassPairs) else None
+    )
+    assert len(anchors) == 50
+    assert_allclose(weight, len(X) / 50)
+    assert {*map(tuple, some.indices)} <= {*map(tuple, everyone.indices)}
+    assert np.isin(some.indices, anchors).any(axis=1).all()
+    # Each passes its weight to each of its neighbours: nothing is lost.
+    assert_allclose(some.weights.sum(), everyone.weights.sum())
+
+
+@pytest.mark.parametrize("max_anchors", [400, 10_000])
+def test_as_many_anchors_as_samples_change_nothing(max_anchors):
+    X, y = data(400)
+    for strategy in (NearestPairs(4), NearestClassPairs(2, 3)):
+        expected = strategy.set_params(max_anchors=None).select(X, y)
+        found = strategy.set_params(max_anchors=max_anchors).select(X, y)
+        assert_array_equal(found.indices, expected.indices)
+        assert_array_equal(found.weights, expected.weights)
+
+
+def test_classes_have_their_share_of_anchors():
+    X, y = data()
+    anchors, _ = choose_anchors(X, np.ones(len(X)), 60, y)
+    shares = np.bincount(y, minlength=3) * Fraction(60, len(X))
+    assert all(abs(n - share) < 1 for n, share in zip(np.bincount(y[anchors]), shares, strict=True))
+    renamed, _ = choose_anchors(X, np.ones(len(X)), 60, np.array([7, 0, 3])[y])
+    assert_array_equal(renamed, anchors)
+
+
+@pytest.mark.parametrize("has_classes", [False, True])
+def test_anchors_are_the_same_in_any_order(has_classes):
+    X, y = data()
+    weight = np.random.default_rng(1).integers(1, 4, size=len(X)).astype(float)
+    order = np.random.default_rng(2).permutation(len(X))
+    classes = y if has_classes else None
+    anchors, shares = choose_anchors(X, weight, 50, classes)
+    moved, moved_shares = choose_anchors(
+        X[order], weight[order], 50, y[order] if has_classes else None
+    )
+    back = np.argsort(order[moved])
+    assert_array_equal(order[moved][back], anchors)
+    assert_allclose(moved_shares[back], shares)
+
+
+def test_a_heavy_sample_is_an_anchor_as_often_as_it_counts():
+    X = np.arange(10.0)[:, None]
+    weight = np.r_[np.ones(9), 11.0]
+    anchors, shares = choose_anchors(X, weight, 4)
+    # Steps of 5 units of weight, from 2.5 on.
+    assert_array_equal(anchors, [2, 7, 9])
+    assert_array_equal(shares, [5.0, 5.0, 10.0])
+
+
+@pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
+def test_fit_with_anchors_keeps_its_invariances(strategy):
+    X, y = data(200)
+    y = y if strategy is NearestClassPairs else X[:, 0]
+    learner = PSDSVR(pairs=strategy(max_anchors=40), tol=1e-8)
+    expected = learner.fit(X, y).get_mahalanobis_matrix()
+    assert len(np.unique(learner.pairs_)) < len(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    moved = learner.fit(X[order], y[order]).get_mahalanobis_matrix()
+    assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+    counts = np.random.default_rng(1).integers(0, 3, size=len(X))
+    rows = np.repeat(np.arange(len(X)), counts)
+    repeated = learner.fit(X[rows], y[rows]).get_mahalanobis_matrix()
+    weighted = learner.fit(X, y, sample_weight=counts).get_mahalanobis_matrix()
+    assert_allclose(weighted, repeated, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "all"])
+def test_bad_number_of_anchors_is_named(strategy, value):
+    X, y = data(20)
+    with pytest.raises(ValueError, match="'max_anchors' parameter"):
+        strategy(max_anchors=value).select(X, y)
