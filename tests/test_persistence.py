@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from metricalign import PSDSVR, RelationAlignment
-from metricalign.command_line.tables import InputError, read_table
+from metricalign.command_line.reading import InputError
+from metricalign.command_line.tables import read_table
 from metricalign.datasets import fetch_dataset
 from metricalign.datasets.sources import read_mat, read_mulan
 from metricalign.multilabel import MLkNN
