@@ -275,8 +275,8 @@ class SoftNeighborsLoss(DeepLoss):
     def __call__(
         self,
         squared_distances: Tensor,
-        relations: Tensor | None,
-        targets: tuple[Tensor, Tensor] | None = None,
+        relations: Any,
+        targets: Any = None,
     ) -> Tensor:
         """Loss of the rows; see `DeepLoss`.
 
