@@ -137,8 +137,8 @@ default="auto"
         first, is linear and is trained with the others. It starts from the symmetric root of
         c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
         to the number of features. With `warm_start` it is only fitted the first time.
-    loss : {"auto", "alignment", "approx_ndcg", "soft_neighbors"}, DeepLoss or torch.nn.Module, \
-default="auto"
+    loss : {"auto", "alignment", "approx_ndcg", "pairwise_cross_entropy", "rank_n_contrast", \
+"smooth_ap", "soft_neighbors"}, DeepLoss or torch.nn.Module, default="auto"
         Name or instance of a loss, such as ``SoftNeighborsLoss(temperature=0.5)``, or one of your
         own, see ``metricalign.deep.DeepLoss``. A module that is called like one may have weights,
         which are trained with those of the network. ``"auto"`` is ``"soft_neighbors"``, and
