@@ -48,7 +48,7 @@ MODULES = {
         ["tests/test_operators.py", "tests/test_kernels.py"],
     ),
     "problem": (
-        ["solvers/problem.py"],
+        ["solvers/problem.py", "solvers/result.py"],
         solver_tests(
             OPTIMA + "balance or feasible_coefficients or keeps or reweighted or certificate_of or"
             " dual_value_above or both_kinds or one_sided_loss or callback_stops or basis)"

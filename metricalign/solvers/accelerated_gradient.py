@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
+from metricalign.solvers.problem import AlignmentProblem
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["projected_gradient"]
 

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.losses import EpsilonInsensitive
-from metricalign.solvers.problem import AlignmentProblem, PrimalPoint, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, PrimalPoint
+from metricalign.solvers.result import SolverResult
 
 __all__ = ["NuAlignmentProblem", "nu_svr"]
 

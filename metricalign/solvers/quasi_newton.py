@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
+from metricalign.solvers.problem import AlignmentProblem
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["quasi_newton"]
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint
+from metricalign.solvers.result import SolverResult
 from metricalign.solvers.semismooth_newton import LARGEST_SYSTEM
 
 __all__ = ["CoefficientRidgeProblem", "coefficient_ridge"]

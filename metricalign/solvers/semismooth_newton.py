@@ -30,12 +30,8 @@ from sklearn.utils import gen_batches
 
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
-from metricalign.solvers.problem import (
-    AlignmentProblem,
-    OutOfRangeError,
-    SolverResult,
-    needs,
-)
+from metricalign.solvers.problem import AlignmentProblem, OutOfRangeError
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["newton"]
 
