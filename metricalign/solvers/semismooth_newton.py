@@ -41,7 +41,7 @@ LARGEST_SYSTEM = 2000
 _RESIDUAL = 1e-6
 # Most products of pairs that are stored: of more pairs, a sample tells nearly the same system.
 _MOST_PRODUCTS = 20_000_000
-# Steps in which the gap has to fall by a hundredth: at the end of what rounding allows it does not.
+# Steps in which the gap has to fall by a hundredth. If it does not, rounding has stopped it.
 _PATIENCE = 100
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
@@ -160,7 +160,7 @@ class _State:
         return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
 
     def loosen(self):
-        """Move the center to the dual coefficients and pull less; False where nothing moves."""
+        """Move the center to the dual coefficients and pull less; False if nothing moves."""
         is_at_limit = self.rho <= self.smallest_rho
         if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
@@ -172,8 +172,8 @@ class _State:
     def step(self, target):
         """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
 
-        A Newton step of S; where that leaves at once the face of a cone that it was made for, a
-        proximal gradient step of M, which finds the next face.
+        It is a Newton step of S. Where even a short one leaves the face of the cone that it was
+        made for, it is a proximal gradient step of M, which finds the next face.
         """
         start = copy(self)
         self.n_gradient_steps -= 1
@@ -190,7 +190,7 @@ class _State:
         size = line.minimum(min(1.0, 2 * start.step_size))
         if size == 0:
             return False
-        # A step that rounding made short shall not hold up the next one.
+        # A step that is short by rounding must not make the next one short.
         self.step_size = max(size, 1e-6)
         if self.problem.regularizer.is_subspace:
             self.stationary = start.stationary + size * direction
@@ -229,7 +229,7 @@ class _State:
     def _direction(self, target, residual):
         """Newton direction of S."""
         direction = target - self.stationary
-        # Of smaller ones the inverse leaves the range of numbers.
+        # The inverse of a smaller number would overflow.
         free = np.flatnonzero(self.response >= np.finfo(float).tiny)
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
@@ -241,7 +241,7 @@ class _State:
             curvature,
             -operator.distances(residual),
             self.problem.fit_intercept,
-            # A step that is exact for a quadratic loss shall stay so.
+            # For a quadratic loss the step is exact, and single precision would spoil that.
             np.float64 if self.rho == 0 else _precision(operator, curvature),
         )
         return direction - operator.adjoint(change)
@@ -325,8 +325,7 @@ class _Line:
 
     def _point(self, size, intercept, dual_coef, response):
         along = self.moving[2]
-        # Without the curvature Newton's method has bisection left, and what is no number as slope
-        # is taken for too far.
+        # If the curvature overflows, bisection is left. A slope that is NaN counts as too far.
         with np.errstate(over="ignore", invalid="ignore"):
             slope = self.linear + size * self.quadratic - float(dual_coef @ along)
             moved = response * along
@@ -336,12 +335,12 @@ class _Line:
         return _Point(size, intercept, dual_coef, response, slope, float(curvature))
 
     def _leave_out_fixed(self, low, high):
-        """Take pairs that are at the same bound at both ends as staying there."""
+        """Leave out pairs that are at the same bound at both ends: they stay there."""
         conjugate, distances, along, center = self.moving
         moves = (low.response > 0) | (high.response > 0) | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # With an intercept those that move balance the others: at this end they nearly do.
+        # With an intercept, the pairs that move balance the others, as they nearly do here.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
@@ -365,7 +364,7 @@ def _solve_free(
     """
     right, curvature = right.astype(np.float64), curvature.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
-    # Twice, since the products themselves take time.
+    # Twice, since the products take time as well.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
         return _solve_by_products(operator, projection, curvature, right, fit_intercept)
     # In units in which single precision does not leave its range; a power of two rounds nothing.
@@ -376,7 +375,7 @@ def _solve_free(
     differences = operator.differences() * 2.0**-exponent
     gram = projection.gram(differences.astype(precision, copy=False))
     gram[np.diag_indices(n_free)] += np.ldexp(curvature, -4 * exponent)
-    # All in its precision, or the factor would be converted.
+    # Everything in the precision of the factor, which would be converted otherwise.
     solve = partial(linalg.cho_solve, _factorise(gram), check_finite=False)
     if fit_intercept:
         solution, ones = solve(np.column_stack([right, np.ones_like(right)])).astype(np.float64).T
