@@ -219,7 +219,7 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            See `distances`.
+            If a number of it is not finite, so that no projection exists.
         """
         return self._in_range(self.operator.adjoint(dual_coef))
 
@@ -229,13 +229,14 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            If they leave the range of single precision. In double precision that is a step which
-            does not help, and a solver takes a shorter one.
+            If they leave the range of single precision. In double precision they are infinite, so
+            that a step to this matrix does not help.
         """
-        return self._in_range(self.operator.distances(matrix))
+        distances = self.operator.distances(matrix)
+        return distances if self.is_double else self._in_range(distances)
 
     def _in_range(self, numbers):
-        if not self.is_double and not np.all(np.isfinite(numbers)):
+        if not np.all(np.isfinite(numbers)):
             raise OutOfRangeError(OUT_OF_RANGE.format(self.operator.dtype))
         return numbers.astype(np.float64, copy=False)
 

@@ -30,7 +30,7 @@ from sklearn.utils import gen_batches
 
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
-from metricalign.solvers.problem import AlignmentProblem, OutOfRangeError
+from metricalign.solvers.problem import OUT_OF_RANGE, AlignmentProblem, OutOfRangeError
 from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["newton"]
@@ -175,8 +175,8 @@ class _State:
         It is a Newton step of S. Where even a short one leaves the face of the cone that it was
         made for, it is a proximal gradient step of M, which finds the next face.
         """
-        start = copy(self)
         self.n_gradient_steps -= 1
+        start = copy(self)
         if self._newton_step(start, target):
             return True
         if self.problem.regularizer.is_subspace:
@@ -199,32 +199,47 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 7, 0.5)
+        return self._backtrack(start, start.stationary, direction, size, 7, 0.5)
 
     def _gradient_step(self, start, target):
         matrix, regularizer = start.projection.matrix, self.problem.regularizer
         if regularizer.is_constraint:
-            start.stationary = matrix
-            return self._backtrack(start, target - matrix, 1.0, 30, 0.25)
+            return self._backtrack(start, matrix, target - matrix, 1.0, 30, 0.25)
         size = 1.0
         for _ in range(30):
             stationary = matrix + size * (target - matrix)
             moved = regularizer.project(stationary, size).matrix
             # Where a step of size 1 has the same result.
-            self._move(start, moved + (stationary - moved) / size, 0.0, 0.0)
-            if self.value < start.value:
+            if self._move(start, moved + (stationary - moved) / size):
                 return True
             size *= 0.25
         return False
 
-    def _backtrack(self, start, direction, size, n_trials, factor):
+    def _backtrack(self, start, stationary, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
         for _ in range(n_trials):
-            self._move(start, start.stationary, direction, size)
-            if self.value < start.value:
+            if self._move(start, stationary + size * direction):
                 return True
             size *= factor
         return False
+
+    def _move(self, start, stationary):
+        """Move to S, and tell whether Psi falls: not where numbers leave their range."""
+        try:
+            if not np.all(np.isfinite(stationary)):
+                raise OutOfRangeError(OUT_OF_RANGE.format(self.problem.operator.dtype))
+            self.stationary = stationary
+            self.projection = self.problem.regularizer.project(stationary)
+            self.distances = self.problem.distances(self.projection.matrix)
+            self.intercept = start.intercept
+            self.update()
+        except OutOfRangeError:
+            # Double precision is better than shorter steps.
+            if not self.problem.is_double:
+                raise
+            vars(self).update(vars(start))
+            return False
+        return self.value < start.value
 
     def _direction(self, target, residual):
         """Newton direction of S."""
@@ -245,13 +260,6 @@ class _State:
             np.float64 if self.rho == 0 else _precision(operator, curvature),
         )
         return direction - operator.adjoint(change)
-
-    def _move(self, start, stationary, direction, size):
-        self.stationary = stationary + size * direction
-        self.projection = self.problem.regularizer.project(self.stationary)
-        self.distances = self.problem.distances(self.projection.matrix)
-        self.intercept = start.intercept
-        self.update()
 
 
 class _Point(NamedTuple):
