@@ -41,7 +41,7 @@ OPTIMA = (
 )
 # Files to change, and the tests that have to notice: chosen to take seconds.
 MODULES = {
-    "losses": (["losses.py"], ["tests/test_losses.py"]),
+    "losses": (["losses/*.py"], ["tests/test_losses.py"]),
     "regularizers": (["regularizers/*.py"], ["tests/test_regularizers.py"]),
     "operators": (
         ["operators/*.py", "operators/kernels/*.py"],
