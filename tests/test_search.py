@@ -138,7 +138,7 @@ def test_as_many_anchors_as_samples_change_nothing(max_anchors):
 
 def test_classes_have_their_share_of_anchors():
     X, y = data()
-    anchors, weight = choose_anchors(X, np.ones(len(X)), 60, y)
+    anchors, _ = choose_anchors(X, np.ones(len(X)), 60, y)
     shares = np.bincount(y, minlength=3) * Fraction(60, len(X))
     assert all(abs(n - share) < 1 for n, share in zip(np.bincount(y[anchors]), shares, strict=True))
     renamed, _ = choose_anchors(X, np.ones(len(X)), 60, np.array([7, 0, 3])[y])

@@ -46,9 +46,9 @@ def _default_candidates(kind):
         "passthrough",
         *learners,
         *(
-            NeighborhoodAlignment(loss, alpha=alpha, shrinkage=shrinkage)
+            NeighborhoodAlignment(loss, shrinkage=shrinkage, random_state=0)
             for loss in losses
-            for alpha, shrinkage in ((0.1, 1.0), (1.0, 0.5))
+            for shrinkage in (1.0, 0.5)
         ),
     ]
 
@@ -69,7 +69,7 @@ class MetricLearnerCV(MetricLearner):
         What to choose from; ``"passthrough"`` is Euclid's distance of the features as they are.
         Their parameter `relation` is set to that of this estimator. None is Euclid's distance,
         `PSDSVR` fitted once and in several rounds, `DiscriminantAlignment(whitening=0)`, and
-        `NeighborhoodAlignment` with both losses and two penalties.
+        `NeighborhoodAlignment` with two losses and two shrinkages.
     n_best : int, default=3
         How many of the best candidates are averaged, at most.
     n_neighbors : int, default=10

@@ -32,8 +32,8 @@ candidates = {
     "Euclid": "passthrough",
     "PSDSVR": PSDSVR(),
     "four rounds of PSDSVR": IteratedMetricLearner(),
-    "neighbourhoods": NeighborhoodAlignment(),
-    "kernel regression": NeighborhoodAlignment("kernel_regression"),
+    "neighbourhoods": NeighborhoodAlignment(random_state=0),
+    "kernel regression": NeighborhoodAlignment("kernel_regression", random_state=0),
 }
 search = MetricLearnerCV(list(candidates.values()))
 model = make_pipeline(StandardScaler(), search, KNeighborsClassifier()).fit(X, y)
