@@ -1,6 +1,7 @@
 """metricalign: learn a distance from any kind of target."""
 
 from metricalign._version import __version__ as __version__
+from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners import (
     NCML,
     PCML,
@@ -14,11 +15,11 @@ from metricalign.learners import (
     GradientAlignment,
     IteratedMetricLearner,
     MetricEnsemble,
-    MetricLearnerCV,
     NeighborhoodAlignment,
     RelationAlignment,
     RelationAlignmentCV,
 )
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 __all__ = [
     "NCML",
@@ -33,8 +34,10 @@ __all__ = [
     "GradientAlignment",
     "IteratedMetricLearner",
     "MetricEnsemble",
-    "MetricLearnerCV",
+    "MetricNeighborsClassifier",
+    "MetricNeighborsRegressor",
     "NeighborhoodAlignment",
+    "PiecewiseLinearEncoder",
     "RelationAlignment",
     "RelationAlignmentCV",
 ]

@@ -142,3 +142,20 @@ def _mapped(rows, function, ensure_all_finite):
         ensure_all_finite=ensure_all_finite,
     )
     return function(rows)
+
+
+def one_sample(sample: Any, which: str) -> Any:
+    """Return a sample as a table of one row."""
+    if len(np.shape(sample)) == 1:
+        # A row of a pandas table keeps its names.
+        return (
+            sample.to_frame().T.infer_objects()
+            if hasattr(sample, "to_frame")
+            else np.reshape(sample, (1, -1))
+        )
+    if len(np.shape(sample)) != 2 or np.shape(sample)[0] != 1:
+        raise ValueError(
+            f"{which} must be one sample, of shape (n_features,) or (1, n_features); got shape "
+            f"{np.shape(sample)}."
+        )
+    return sample

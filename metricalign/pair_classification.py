@@ -96,7 +96,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
         pairs have other weights than 1, which a learner without weights of pairs refuses.
         `NeighborhoodAlignment`, `DiscriminantAlignment`, `IteratedMetricLearner` and
-        `MetricLearnerCV` need more than the judged pairs, and refuse them. Other transformers
+        `MetricEnsemble` need more than the judged pairs, and refuse them. Other transformers
         learn nothing from the judgments, and only the threshold is calibrated:
         ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
         fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances, so

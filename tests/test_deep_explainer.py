@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 from torch.distributions import Normal, kl_divergence  # noqa: E402
 
 from metricalign.deep import HRAML, InformationExplainer  # noqa: E402
-from metricalign.deep.explainer import _N_BLOCKS, _best_factor  # noqa: E402
+from metricalign.deep.critic import N_BLOCKS, _best_factor  # noqa: E402
 from metricalign.deep.information import InfoNCE  # noqa: E402
 from metricalign.plotting import InformationDisplay  # noqa: E402
 
@@ -336,8 +336,8 @@ def test_information_and_its_error_are_those_of_written_out_sums(of_table):
     references = critic.references.numpy()
     kept = [np.arange(len(references))]
     kept += [
-        np.setdiff1d(kept[0], np.flatnonzero(kept[0] * _N_BLOCKS // len(references) == block))
-        for block in range(_N_BLOCKS)
+        np.setdiff1d(kept[0], np.flatnonzero(kept[0] * N_BLOCKS // len(references) == block))
+        for block in range(N_BLOCKS)
     ]
     for i in range(5):
         for column in range(6):

@@ -18,9 +18,10 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.predictors.metric_neighbors import (
     MetricNeighborsClassifier,
     MetricNeighborsRegressor,
-    Vote,
 )
+from metricalign.predictors.regressions import Boosting, KernelRidge, RandomizedTrees
 from metricalign.predictors.search import nearest
+from metricalign.predictors.votes import Vote, simplex_weights
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_width_is_in_mean_distances(numbers):
 def test_explanation_adds_up(numbers):
     X, y = numbers
     model = MetricNeighborsRegressor(random_state=0, n_neighbors=15).fit(X[:150], y[:150])
-    found = model.explain(X[150:])
+    found = model.neighborhood(X[150:])
     np.testing.assert_allclose(found.weights.sum(axis=1), 1)
     standardized = (y[:150] - y[:150].mean()) / y[:150].std()
     votes = np.sum(found.weights * standardized[found.indices], axis=1)
@@ -141,10 +142,10 @@ def test_whole_correction_of_a_perfect_regression_is_perfect(numbers):
     model = euclid(MetricNeighborsRegressor).fit(X[:150], y[:150])
 
     class Perfect:
-        def predict(self, images, table):
-            return ((y[150:] - y[:150].mean()) / y[:150].std())[:, None]
+        def predict(self, images):
+            return ((y[150:] - y[:150].mean()) / y[:150].std())[:, None, None]
 
-    model._regressions, model.regression_weights_ = [Perfect()], np.ones(1)
+    model._ridge, model.regression_weights_ = Perfect(), np.ones(1)
     model._predicted = model._targets
     plain, half, whole = [], [], []
     for correction, predictions in ((0.0, plain), (0.5, half), (1.0, whole)):
@@ -152,6 +153,72 @@ def test_whole_correction_of_a_perfect_regression_is_perfect(numbers):
         predictions.append(model.predict(X[150:]))
     np.testing.assert_allclose(whole[0], y[150:])
     np.testing.assert_allclose(half[0], (plain[0] + whole[0]) / 2)
+
+
+# The regressions
+
+
+def test_kernel_ridge_is_the_minimum_of_its_objective():
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+    weight = rng.uniform(0.5, 2, size=40)
+    ridge = KernelRidge().fit(images, targets, weight, 0)
+    distances = np.linalg.norm(images[:, None] - images, axis=2)
+    kernel = np.exp(-distances / (2 * distances.sum() / (40 * 39)))
+    centred = targets - np.average(targets, axis=0, weights=weight)
+    np.testing.assert_allclose(
+        ridge.predict(images)[:, 0] - ridge.mean_, kernel @ ridge.coef_[:, 0], atol=1e-5
+    )
+    for number, penalty in enumerate((0.003, 0.03, 0.3)):
+        coef = ridge.coef_[:, number]
+        gradient = kernel @ (weight[:, None] * (kernel @ coef - centred)) + penalty * kernel @ coef
+        np.testing.assert_allclose(gradient, 0, atol=1e-9)
+
+
+def test_kernel_ridge_of_landmarks_is_the_minimum_of_its_objective(monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.regressions._N_LANDMARKS", 10)
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(80, 3)), rng.normal(size=(80, 2))
+    weight = rng.uniform(0.5, 2, size=80)
+    ridge = KernelRidge().fit(images, targets, weight, 0)
+    distances = [
+        np.linalg.norm(z[:, None] - ridge.landmarks_, axis=2) for z in (images, ridge.landmarks_)
+    ]
+    rows, square = (np.exp(-d / ridge.width_) for d in distances)
+    assert square.shape == (10, 10)
+    centred = targets - np.average(targets, axis=0, weights=weight)
+    for number, penalty in enumerate((0.003, 0.03, 0.3)):
+        coef = ridge.coef_[:, number]
+        gradient = rows.T @ (weight[:, None] * (rows @ coef - centred)) + penalty * square @ coef
+        np.testing.assert_allclose(gradient, 0, atol=1e-7)
+
+
+@pytest.mark.parametrize("regression", [RandomizedTrees(1.0), Boosting(is_indicator=False)])
+def test_held_out_predictions_are_of_models_that_have_not_seen_the_sample(regression):
+    rng = np.random.default_rng(0)
+    table, targets, weight = rng.normal(size=(60, 2)), rng.normal(size=(60, 1)), np.ones(60)
+    folds = [
+        (np.r_[20:60], np.r_[:20]),
+        (np.r_[:20, 40:60], np.r_[20:40]),
+        (np.r_[:40], np.r_[40:60]),
+    ]
+    first = regression.fit(table, targets, weight, folds, 0)
+    held_out, predicted = first.held_out_[:20], first.predict(table)
+    mean = np.mean([model.predict(table) for model in first.models_], axis=0)
+    np.testing.assert_allclose(predicted[:, 0], mean)
+    targets[:20] += 100
+    np.testing.assert_array_equal(
+        regression.fit(table, targets, weight, folds, 0).held_out_[:20], held_out
+    )
+    assert regression.predict(table)[:20].mean() > 50
+
+
+def test_weights_of_regressions_find_the_mixture():
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(500, 3, 2))
+    targets = np.einsum("ijk,j->ik", predicted, [0.3, 0.0, 0.7])
+    weights = simplex_weights(predicted, targets, rng.uniform(1, 2, size=500))
+    np.testing.assert_allclose(weights, [0.3, 0.0, 0.7], atol=1e-9)
 
 
 # Results
@@ -297,6 +364,20 @@ def test_sample_weight_is_routed(numbers):
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
         pipeline.fit(X, y, sample_weight=weight)
     assert pipeline.predict(X).min() > np.median(y) - 1e-6
+
+
+def test_folds_do_not_part_groups():
+    # Targets of the groups are noise, which nothing but the other samples of a group tell.
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 10)
+    X = rng.normal(size=(20, 3))[groups] + 0.01 * rng.normal(size=(200, 3))
+    y = rng.normal(size=20)[groups]
+    model = euclid(MetricNeighborsRegressor)
+    widths = [np.mean([v.width for v in model.fit(X, y, groups=g).votes_]) for g in (None, groups)]
+    assert widths[0] < 0.1 < 0.5 < widths[1]
+    with config_context(enable_metadata_routing=True):
+        routed = make_pipeline(model.set_fit_request(groups=True)).fit(X, y, groups=groups)
+    assert routed[-1].votes_ == model.votes_
 
 
 def test_neighbors_of_training_samples_are_rows_of_the_fit(classes):

@@ -392,7 +392,7 @@ def test_operator_in_another_precision(to_format, n_pairs, is_diagonal):
         before = double.n_passes
         distances = operator.distances(given.astype(dtype))
         adjoint = operator.adjoint(beta.astype(dtype))
-        assert double.n_passes == before + 2
+        assert double.n_passes == operator.n_passes == before + 2
         assert operator.dtype == distances.dtype == adjoint.dtype == dtype
         assert operator.squared_lengths.dtype == operator.differences().dtype == dtype
         assert_allclose(distances, explicit_distances(X, pairs, M), atol=tolerance)

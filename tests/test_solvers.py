@@ -31,6 +31,7 @@ from metricalign.solvers import (
     AlignmentProblem,
     CoefficientRidgeProblem,
     NuAlignmentProblem,
+    OutOfRangeError,
     PrimalPoint,
     SolverResult,
     accelerated_gradient,
@@ -1428,6 +1429,23 @@ def test_coefficient_ridge_takes_the_smaller_side(monkeypatch, n_pairs):
     assert sizes == [min(n_pairs, 6)]
 
 
+@pytest.mark.parametrize("n_pairs", [20, 54], ids=["pairs", "products"])
+@pytest.mark.parametrize("C", [1e-4, 1e-10])
+def test_coefficient_ridge_of_pairs_that_are_the_same_is_not_made_of_rounding(n_pairs, C):
+    """K has one eigenvalue, beside which the rounding of the others is larger than sqrt(C)."""
+    rng = np.random.default_rng(0)
+    z, w = 300 * rng.normal(size=8), rng.uniform(0.1, 3, n_pairs)
+    t = 1 + 0.1 * rng.normal(size=n_pairs)
+    problem = simple_problem(np.tile(z, (n_pairs, 1)), t, C * w, loss=Squared())
+    result = coefficient_ridge(ridge_problem(problem, C), tol=1e-6, max_iter=100)
+    # Of the sum s of the coefficients, which are as large as the weights.
+    K = (z @ z) ** 2
+    s = C * K * (w @ t) / (1 / w.sum() + C * w.sum() * K**2)
+    value = 0.5 * s**2 / w.sum() + 0.5 * C * w @ (K * s - t) ** 2
+    assert result.primal == pytest.approx(value, rel=1e-9)
+    assert_allclose(result.dual_coef, s * w / w.sum(), rtol=1e-6)
+
+
 def test_coefficient_ridge_stops_at_max_iter(monkeypatch):
     """Cut short, it is still certified. At 6 products the direct solve ends."""
     Z, t, w = random_differences(40, 3)
@@ -1881,6 +1899,18 @@ def test_balance_beyond_the_range_of_numbers_is_refused():
         problem.balanced(np.full(30, np.inf), 0.0, 1.0, 0.0)
 
 
+@pytest.mark.parametrize("start", [0.0, 1e3])
+@pytest.mark.parametrize("distance", [1e20, 1e70, 1e120])
+def test_balance_of_the_distances_of_a_bad_step(distance, start):
+    """The search does not stop before their size, beside which the relations are nothing."""
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c, loss=Squared(), fit_intercept=True)
+    spread = np.linspace(1, 2, 30)
+    b, beta, _ = problem.balanced(distance * spread, 0.0, 0.0, start * distance)
+    assert b == pytest.approx(-distance * (c @ spread) / c.sum(), rel=1e-12)
+    assert abs(beta.sum()) <= 1e-13 * np.abs(beta).sum()
+
+
 def test_balance_takes_few_steps(monkeypatch):
     """The sum is piecewise linear: Newton steps find the root of a few hundred pairs fast."""
     Z, t, c = random_differences(300)
@@ -2009,6 +2039,86 @@ def test_single_precision_goes_on_in_double_where_rounding_stops_it():
     assert passes == sorted(passes)
     exact = newton(problem_of(case), tol=1e-10, max_iter=500)
     assert np.linalg.norm(result.matrix - exact.matrix) < 1e-4 * np.linalg.norm(exact.matrix)
+
+
+@each_solver
+def test_single_precision_gives_way_to_double_where_numbers_leave_its_range(solver):
+    Z, t, c = random_differences()
+    # Beyond the largest float32, but not its square beyond the largest float64.
+    prior = np.diag([1e39, 2e40, 0.0])
+    single, double = (
+        solve(
+            replace(simple_problem(Z, t, c, dtype=dtype), prior=prior),
+            SOLVERS[solver],
+            tol=1e-3,
+            max_iter=20,
+        )
+        for dtype in (np.float32, np.float64)
+    )
+    assert np.all(np.isfinite(single.matrix))
+    assert single.primal == pytest.approx(double.primal, rel=1e-5)
+
+
+def test_range_that_double_precision_leaves_too_is_told():
+    problem = simple_problem(*random_differences(), dtype=np.float32)
+    seen = []
+
+    def solver(problem, **options):
+        seen.append(problem.operator.dtype)
+        raise OutOfRangeError("Scale X.")
+
+    with pytest.raises(ValueError, match="Scale X"):
+        solve(problem, solver, tol=1e-3, max_iter=9)
+    assert seen == [np.float32, np.float64]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_prior_point_has_the_best_intercept(loss):
+    """By a search of the sum of the losses, which is convex in the intercept."""
+    Z, t, c = random_differences()
+    t = np.sign(t) if loss in CLASSES else t
+    prior, has_intercept = np.diag([1.0, 0.3, -0.2]), loss not in ONE_SIDED
+    parts = LOSSES[loss]().resolved(1.0), "positive_semidefinite", has_intercept, prior
+    point = simple_problem(
+        Z, t, c, **dict(zip(("loss", "regularizer", "fit_intercept", "prior"), parts, strict=True))
+    ).prior_point()
+    allowed = np.diag([1.0, 0.3, 0.0])
+    assert_array_equal(point.matrix, allowed)
+    distances = np.einsum("pi,ij,pj->p", Z, allowed, Z)
+
+    def value(b):
+        return 0.5 * 0.2**2 + c @ FORMULAS[loss].value(distances + b, t, 0.1)
+
+    low, high = (-100.0, 100.0) if has_intercept else (0.0, 0.0)
+    for _ in range(100):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if value(left) < value(right) else (left, high)
+    assert point.value == pytest.approx(value(low), rel=1e-12)
+    assert point.value == pytest.approx(value(point.intercept), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_metric_that_no_bound_tells_from_the_prior_gives_way_to_a_better_prior(dtype):
+    """Both kinds of pairs are along one direction and equally long: no metric tells them apart."""
+    Z = np.outer(np.array([1.0, 1.0, -1.0]), np.array([2600.0, 1300.0]))
+    parts = {"loss": Hinge(), "regularizer": "positive_semidefinite", "fit_intercept": True}
+    problem = simple_problem(Z, [1.0, 1.0, -1.0], 1e-6, dtype=dtype, **parts)
+    # The one pair of the other kind costs its whole weight, twice.
+    assert problem.prior_point().value == pytest.approx(2e-6, rel=1e-12)
+    projection = problem.regularizer.project(1e-9 * np.eye(2))
+    near = problem.primal_point(projection, problem.distances(projection.matrix), 0.999)
+    dual = replace(problem.dual_point(np.array([5e-7, 5e-7, -1e-6])), value=2e-6 - 1e-18)
+    result = SolverResult(near, dual)
+    certify(problem, result)
+    assert not np.any(result.matrix)
+    assert result.gap < 1e-17
+    # One that is better than the prior stays, though the gap is larger than its part.
+    t = np.array([1.0, 1.0, 2.0])
+    problem = simple_problem(Z, t, 1e-15, regularizer="symmetric", loss=Squared())
+    result = newton(problem, tol=1e-3, max_iter=100)
+    result.dual_point = replace(result.dual_point, value=-1.0)
+    certify(problem, result)
+    assert np.any(result.matrix)
 
 
 def test_result_keeps_the_best():

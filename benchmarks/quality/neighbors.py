@@ -9,6 +9,7 @@ best of the tree methods on the same set, mean rank, and CPU seconds of a fit.
 
     METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
         [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
+        [--draw 0]
 
 Finished cells are kept in benchmarks/results/neighbors.json and not computed again.
 """
@@ -107,13 +108,13 @@ def error_of(kind, model, X, y, y_train):
     return np.sqrt(np.mean((predicted - y) ** 2 / variances)), np.nan
 
 
-def cell(method, name, max_samples, n_folds):
+def cell(method, name, max_samples, n_folds, draw):
     """Errors, log losses and seconds of a fit of a method in outer folds of one data set."""
     warnings.simplefilter("ignore")
     dataset = fetch_dataset(name)
     X, y, groups, kind = dataset.data, dataset.target, dataset.get("groups"), dataset.task
     if len(X) > max_samples:
-        rows = np.random.default_rng(0).permutation(len(X))[:max_samples]
+        rows = np.random.default_rng(draw).permutation(len(X))[:max_samples]
         X, y = X[rows], y[rows]
         groups = None if groups is None else groups[rows]
     if kind == "multi_label":
@@ -121,7 +122,7 @@ def cell(method, name, max_samples, n_folds):
         X, y, groups = X[rows], y[rows], None if groups is None else groups[rows]
     cells = []
     with threadpool_limits(1):
-        for train, test in folds_of(kind, N_FOLDS, y, groups, 0)[:n_folds]:
+        for train, test in folds_of(kind, N_FOLDS, y, groups, draw)[:n_folds]:
             start = process_time()
             model = model_of(method, kind).fit(X[train], y[train])
             seconds = process_time() - start
@@ -170,13 +171,14 @@ def main():
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--max-samples", type=int, default=450)
     parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
+    parser.add_argument("--draw", type=int, default=0, help="seed of the samples and the folds")
     arguments = parser.parse_args()
     folder = os.environ.get("METRICALIGN_DATA")
     if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
-    size = arguments.max_samples, arguments.n_folds
+    size = arguments.max_samples, arguments.n_folds, arguments.draw
     for kind in arguments.kinds:
         # The label distributions of yeast carry no signal.
         names = [n for n in list_datasets(kind) if n in here]

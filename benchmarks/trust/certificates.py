@@ -254,11 +254,11 @@ class Judge:
             M,
             (ridge.problem.matrix_unit, ridge.value_unit),
             LONG(0),
-            ridge.values(a)[0],
+            ridge.values(a, M)[0],
             (max(dual, ridge.values(a)[1]), optimum),
             norm(M - ridge.problem.adjoint(best)) - ridge.distance(best),
-            ridge.rounding(a),
-            ridge.rounding(a),
+            ridge.rounding(M),
+            ridge.rounding(M, ridge.problem.reach),
         )
 
     def _compare(self, learner, M, units, floor, value, optimum, distance, rounding, loose):

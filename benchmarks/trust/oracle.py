@@ -617,19 +617,24 @@ class Ridge:
         self.root, self.kernel = root, root[:, None] * kernel * root
         self.target = root * self.problem.relations
 
-    def values(self, a) -> tuple[LONG, LONG]:
-        """Primal value of coefficients, and the dual value of their residual."""
+    def values(self, a, M=None) -> tuple[LONG, LONG]:
+        """Primal value of coefficients, and the dual value of their residual.
+
+        At a matrix M, which rounding may have moved from that of the coefficients, if one is given.
+        """
         h = a / self.root
-        residual = self.target - self.kernel @ h
+        image = self.kernel @ h if M is None else self.root * self.problem.distances(M)
+        residual = self.target - image
         primal = (exact_sum(residual**2) + self.C * exact_sum(h**2)) / 2
         dual = exact_sum(self.target * residual - residual**2 / 2)
         return primal, dual - exact_sum((self.kernel @ residual) ** 2) / (2 * self.C)
 
-    def rounding(self, a) -> LONG:
-        """How much the value changes where float64 rounds predictions."""
-        h = np.abs(a / self.root)
-        error = np.abs(self.target - self.kernel @ (a / self.root))
-        step = 4 * ULP * (np.abs(self.kernel) @ h + np.abs(self.target))
+    def rounding(self, M, lengths=None) -> LONG:
+        """How much the value changes where float64 rounds predictions; see `Problem.rounding`."""
+        lengths = np.abs(self.problem.differences) if lengths is None else lengths
+        size = self.root * np.einsum("pi,ij,pj->p", lengths, np.abs(M), lengths)
+        error = np.abs(self.target - self.root * self.problem.distances(M))
+        step = 4 * ULP * (size + np.abs(self.target))
         return exact_sum(error * step + step**2 / 2)
 
     def distance(self, a) -> LONG:

@@ -71,9 +71,7 @@ GAIN = """\
 gain: how much better than Euclid on the same folds; above 0 is better, for losses too. A gain
 within its +- may be chance; below 0 Euclid is the better choice.\
 """
-OTHER_METHODS = (
-    "Others: --method NAME ...; MetricLearnerCV often has better neighbours but takes longer."
-)
+OTHER_METHODS = "Others: --method NAME ...; MetricEnsemble often has better neighbours."
 # Files, where the output of the program is redirected to them.
 STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
 READ_TABLE = "from metricalign.command_line.tables import read_table"
@@ -149,7 +147,7 @@ def evaluate(options: Namespace) -> None:
             )
             print(_measures_of(task, results))
             print(f"\n{GAIN}")
-            if "MetricLearnerCV" not in options.method:
+            if "MetricEnsemble" not in options.method:
                 print(OTHER_METHODS)
             if options.save:
                 progress(f"learning {method} from all rows")

@@ -1,5 +1,6 @@
-"""Features that bend: columns encoded so that a linear metric is one curve for each of them."""
+"""Tables as features: dates and texts encoded, and columns that bend in a linear metric."""
 
 from metricalign.features.piecewise_linear import PiecewiseLinearEncoder
+from metricalign.features.table import DateTextEncoder
 
-__all__ = ["PiecewiseLinearEncoder"]
+__all__ = ["DateTextEncoder", "PiecewiseLinearEncoder"]

@@ -82,8 +82,8 @@ class PairOperator:
             self._given, self._mean = X, 0.0
         self.n_features = X.shape[1]
         self.is_diagonal = is_diagonal
-        self.n_passes = 0.0
-        self._whole, self._share = self, 1.0
+        # In a list, which copies of the operator have in common.
+        self._n_passes, self._share = [0.0], 1.0
         self._kernels = plain if sparse.issparse(X) else fastest_kernels()
         self._graph = PairGraph(pairs, X.shape[0])
         self.squared_lengths = self._kernels.squared_lengths(X, self._graph)
@@ -117,6 +117,11 @@ class PairOperator:
     def n_pairs(self) -> int:
         """Number of pairs."""
         return len(self._graph.pairs)
+
+    @property
+    def n_passes(self) -> float:
+        """Applications so far; one over a part of the pairs counts as that part."""
+        return self._n_passes[0]
 
     @property
     def resolution(self) -> NDArray:
@@ -213,7 +218,7 @@ class PairOperator:
         -------
         distances : ndarray of shape (n_pairs,)
         """
-        self._whole.n_passes += self._share
+        self._n_passes[0] += self._share
         matrix = matrix.astype(self.dtype, copy=False)
         if self._uses_laplacian:
             mapped = self._times(self._X, matrix, self._scratch())
@@ -236,7 +241,7 @@ class PairOperator:
         -------
         matrix : ndarray of shape (n_features, n_features)
         """
-        self._whole.n_passes += self._share
+        self._n_passes[0] += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
         if self._uses_laplacian:
             # Half of L(beta) X, up to a part that is antisymmetric in the end.

@@ -8,7 +8,8 @@ then go through the earlier steps first, and *before* means Euclid's distance of
 return: the samples as the metric learner gets them. Of a pipeline that goes on after the
 metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
 take every metric learner, those of a matrix the linear ones, and that of the duality gap the convex
-ones. The picture of information takes an explainer of a network.
+ones. The picture of an explanation takes a predictor by neighbours, that of information an
+explainer of a network.
 
 Features are called as in the data that the metric learner was fitted to; in a pipeline, as the
 earlier steps' `get_feature_names_out` says. Where there are no names, they are x0, x1 and so on.
@@ -18,6 +19,7 @@ from metricalign.plotting.convergence import ConvergenceDisplay
 from metricalign.plotting.decomposition import DistanceDecompositionDisplay
 from metricalign.plotting.distance_relation import DistanceRelationDisplay
 from metricalign.plotting.embedding import EmbeddingDisplay
+from metricalign.plotting.explanation import ExplanationDisplay
 from metricalign.plotting.heatmap import MetricHeatmapDisplay
 from metricalign.plotting.information import InformationDisplay
 from metricalign.plotting.spectrum import MetricSpectrumDisplay
@@ -27,6 +29,7 @@ __all__ = [
     "DistanceDecompositionDisplay",
     "DistanceRelationDisplay",
     "EmbeddingDisplay",
+    "ExplanationDisplay",
     "InformationDisplay",
     "MetricHeatmapDisplay",
     "MetricSpectrumDisplay",

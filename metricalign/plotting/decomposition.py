@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metricalign._arrays import one_sample
 from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import (
     NEGATIVE,
@@ -211,7 +212,7 @@ class DistanceDecompositionDisplay:
         learner = metric_learner_of(estimator, MetricLearner)
         euclid = euclidean_learner(learner)
         left, right = (
-            euclid.transform(prepared(estimator, _one_sample(sample, which)))[0]
+            euclid.transform(prepared(estimator, one_sample(sample, which)))[0]
             for sample, which in ((x_left, "x_left"), (x_right, "x_right"))
         )
         difference = left - right
@@ -221,20 +222,3 @@ class DistanceDecompositionDisplay:
             name=type(learner).__name__ if name is None else name,
         )
         return display.plot(max_features=max_features, ax=ax)
-
-
-def _one_sample(sample, which):
-    """Return a sample as a table of one row."""
-    if len(np.shape(sample)) == 1:
-        # A row of a pandas table keeps its names.
-        return (
-            sample.to_frame().T.infer_objects()
-            if hasattr(sample, "to_frame")
-            else np.reshape(sample, (1, -1))
-        )
-    if len(np.shape(sample)) != 2 or np.shape(sample)[0] != 1:
-        raise ValueError(
-            f"{which} must be one sample, of shape (n_features,) or (1, n_features); got shape "
-            f"{np.shape(sample)}."
-        )
-    return sample

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from copy import copy
-from itertools import product
+from contextlib import suppress
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, sparse
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -25,27 +25,27 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from metricalign._arrays import one_sample
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
-from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
-from metricalign.pairs.distinct import order_keys
-from metricalign.pairs.identical import merge_identical_samples
-from metricalign.predictors.regressions import mean_distance, regressions_of
+from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.predictors.explanation import Explanation, Rows, explanation_of
+from metricalign.predictors.labels import label_indicators
+from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
 from metricalign.predictors.search import nearest
+from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 from metricalign.relations import sums_to_one
 
 __all__ = ["MetricNeighborsClassifier", "MetricNeighborsRegressor", "Neighborhood"]
 
-# Votes that are compared: widths in mean distances of the samples, powers of the distance, and
-# shares of the correction. The mean of the best few predicts better than the best.
-_WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
-_POWERS = (1, 2)
-_CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
-_N_VOTES = 3
 # Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
 _FEW_SAMPLES = 2000
+# Held-out samples, at most, whose neighbours are looked at to choose the votes.
+_MOST_JUDGED = 4000
 
 
 class Neighborhood(NamedTuple):
@@ -67,6 +67,10 @@ class Neighborhood(NamedTuple):
     correction : ndarray of shape (n_samples, n_columns)
         What is added, because regressions predict other targets for the sample than for its
         neighbours.
+    predicted : ndarray of shape (n_samples, n_columns)
+        What the regressions predict for the sample.
+    places : ndarray of int of shape (n_samples, n_neighbors)
+        The neighbours among the distinct training samples, `samples_`.
     """
 
     indices: NDArray
@@ -74,20 +78,8 @@ class Neighborhood(NamedTuple):
     weights: NDArray
     neighbors_part: NDArray
     correction: NDArray
-
-
-class Vote(NamedTuple):
-    """Weights exp(-(distance / width)^power) of the votes, and the share of the correction."""
-
-    width: float
-    power: int
-    correction: float
-
-    def weights(self, distances, sample_weight):
-        exponents = (distances / self.width) ** self.power
-        # Relative to the nearest, so that not all vanish far from all samples.
-        weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
-        return weights / weights.sum(axis=1, keepdims=True)
+    predicted: NDArray
+    places: NDArray
 
 
 class _MetricNeighbors(SavedWithVersion):
@@ -108,7 +100,7 @@ class _MetricNeighbors(SavedWithVersion):
         *,
         n_neighbors: int = 100,
         trees: bool = True,
-        n_folds: int = 5,
+        n_folds: int = 3,
         n_jobs: int | None = None,
         random_state: Any = None,
     ):
@@ -133,19 +125,45 @@ class _MetricNeighbors(SavedWithVersion):
         """Targets, their coordinates, the name of their relation, and whether they are classes."""
         raise NotImplementedError
 
+    def _decoded(self, coordinates) -> Any:
+        """Targets of coordinates."""
+        raise NotImplementedError
+
+    def _in_units(self, neighborhood) -> tuple[Any, Any]:
+        """The two parts of the prediction of the first sample, in units of the targets."""
+        raise NotImplementedError
+
+    def _is_other(self, coordinates, before) -> NDArray:
+        """Whether targets clearly differ from the prediction of one sample."""
+        raise NotImplementedError
+
+    def _is_changed(self, after, before, goal) -> NDArray:
+        """Whether predictions have changed from that of a sample towards another one."""
+        raise NotImplementedError
+
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
-    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the metric, and how the neighbours vote.
 
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples. Values may be missing.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets. Classifier: classes, a column for each label, or the set of labels of
+            each sample. Regressor: numbers, or the shares of a distribution.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups, such as the person that a sample is of, which folds do not part: for
+            predictions of samples of other groups.
 
         Returns
         -------
@@ -156,23 +174,29 @@ class _MetricNeighbors(SavedWithVersion):
         ------
         ValueError
             If an argument is not valid.
+        ImportError
+            If X has dates or free texts, and skrub is not installed.
         """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X = _table(X)
-        table = PiecewiseLinearEncoder(n_bins=1)
+        given = _table(X)
+        columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
+        X = columns.fit(given).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
-        validate_data(self, X, skip_check_array=True)
-        check_consistent_length(Z, y)
+        validate_data(self, given, skip_check_array=True)
+        check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight)
         order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
         rows, weight = rows[order], weight[order] / weight.mean()
+        # A metric of one's own prepares the columns itself.
+        X = X if isinstance(self.metric, str) else given
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         training = _Training(
             _safe_indexing(X, rows),
             _safe_indexing(y, rows),
@@ -181,20 +205,30 @@ class _MetricNeighbors(SavedWithVersion):
             weight,
             self._resolve_metric(table, relation),
             table,
-            regressions_of(targets, is_class, self.trees),
-            int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            random_state,
         )
-        folds = self._folds(training, is_class)
-        parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds
+        groups = None if groups is None else np.asarray(groups)[rows]
+        folds = self._folds(training, is_class, groups)
+        trees = tree_regressions(targets, is_class) if self.trees and folds else []
+        arguments = training.table, training.targets, weight, folds, random_state
+        fitted, *others = Parallel(n_jobs=self.n_jobs)(
+            [
+                delayed(training.fit)(np.arange(len(rows))),
+                *(delayed(tree.fit)(*arguments) for tree in trees),
+                *(delayed(_held_out)(training, fold, self.n_neighbors) for fold in folds),
+            ]
         )
-        everyone = np.arange(len(rows))
-        fitted = training.fit(everyone)
-        self.table_, self.metric_, self.scale_ = table, fitted.metric, fitted.scale
-        self._regressions, self.samples_ = fitted.regressions, rows
-        self._images, self._origin = fitted.images, fitted.origin
+        self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
+        steps = [("columns", columns)] if isinstance(self.metric, str) else []
+        self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
+        self.scale_, self._ridge, self._trees = fitted.scale, fitted.ridge, others[: len(trees)]
+        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
-        self._choose_votes(training, folds, parts)
+        self._values = [column[rows] for column in Rows(given).columns]
+        with suppress(TypeError):  # where the metric is no sum over columns
+            importances = column_map(self.pipeline_).importances(given, sample_weight)
+            self.feature_importances_ = importances
+        self._choose_votes(folds, others[len(trees) :])
         return self
 
     def _resolve_metric(self, table, relation):
@@ -205,50 +239,67 @@ class _MetricNeighbors(SavedWithVersion):
             return MetricEnsemble(relation=relation, random_state=self.random_state)
         return self.metric
 
-    def _folds(self, training, is_class) -> list:
-        n_samples = len(training.weight)
-        if n_samples < 4:
+    def _folds(self, training, is_class, groups) -> list:
+        n_units = len(training.weight) // 2 if groups is None else len(np.unique(groups))
+        n_folds = min(self.n_folds, n_units)
+        if len(training.weight) > _FEW_SAMPLES:
+            n_folds = min(2, n_folds)
+        if n_folds < 2:
             return []
-        n_folds = min(self.n_folds, n_samples // 2) if n_samples <= _FEW_SAMPLES else 2
-        splitter: Any = KFold(n_folds, shuffle=True, random_state=0)
+        options: Any = {"n_splits": n_folds, "shuffle": True, "random_state": 0}
         classes = training.targets.argmax(axis=1)
-        if is_class and np.bincount(classes).max() >= n_folds:
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+        is_stratified = is_class and np.bincount(classes).max() >= n_folds
+        if groups is not None:
+            splitter = (StratifiedGroupKFold if is_stratified else GroupKFold)(**options)
+        else:
+            splitter = (StratifiedKFold if is_stratified else KFold)(**options)
+        if is_stratified:
             # Classes of fewer samples than folds cannot be in all of them.
             few = np.bincount(classes)[classes] < n_folds
             classes = np.where(few, -1, classes)
             if 0 < few.sum() < n_folds:
                 classes[few] = np.bincount(classes[~few]).argmax()
-        return list(splitter.split(training.table, classes))
+        return list(splitter.split(training.table, classes, groups))
 
-    def _choose_votes(self, training, folds, parts) -> None:
+    def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""
-        n_samples = len(training.weight)
-        predicted = np.zeros((n_samples, len(self._regressions), training.targets.shape[1]))
-        indices = np.zeros((n_samples, 0), dtype=np.intp)
-        if parts:
-            n_neighbors = min(part.indices.shape[1] for part in parts)
-            indices = np.zeros((n_samples, n_neighbors), dtype=np.intp)
-            distances = np.zeros(indices.shape)
-        for (_, test), part in zip(folds, parts, strict=True):
-            predicted[test] = part.predicted
-            indices[test] = part.indices[:, :n_neighbors]
-            distances[test] = part.distances[:, :n_neighbors]
-        self.regression_weights_ = _simplex_weights(predicted, training.targets, training.weight)
-        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        n_samples, n_outputs = self._targets.shape
+        self._predicted = np.zeros((n_samples, n_outputs))
+        self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
         if not parts:
-            self.votes_ = [Vote(_WIDTHS[0], _POWERS[0], 0.0)]
             return
-        errors = {}
-        values = np.hstack([training.targets, self._predicted])
-        for width, power in product(_WIDTHS, _POWERS):
-            weights = Vote(width, power, 0.0).weights(distances, training.weight[indices])
-            vote, expected = np.hsplit(_weighted_means(weights, indices, values), 2)
-            for correction in _CORRECTIONS if self._regressions else (0.0,):
-                guess = self._bounded(vote + correction * (self._predicted - expected))
-                error = training.weight @ np.sum((guess - training.targets) ** 2, axis=1)
-                errors[Vote(float(width), power, correction)] = error
-        self.votes_ = sorted(errors, key=errors.__getitem__)[:_N_VOTES]
+        of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
+        for (_, test), part in zip(folds, parts, strict=True):
+            of_ridge[test] = part.predicted
+        predicted = np.stack(
+            [*np.moveaxis(of_ridge, 1, 0), *(tree.held_out_ for tree in self._trees)], axis=1
+        )
+        self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        n_neighbors = min(part.indices.shape[1] for part in parts)
+        self.votes_ = best_votes(
+            np.concatenate([part.distances[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.indices[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.judged for part in parts]),
+            self._targets,
+            self._predicted,
+            self._weight,
+            self._bounded,
+        )
+
+    def _regression(self, images, table) -> NDArray:
+        """The mean of the regressions, in coordinates of the targets."""
+        weights = self.regression_weights_
+        predicted = np.zeros((len(images), self._targets.shape[1]))
+        if not len(weights):
+            return predicted
+        n_ridges = len(weights) - len(self._trees)
+        if weights[:n_ridges].any():
+            predicted += np.einsum("ijk,j->ik", self._ridge.predict(images), weights[:n_ridges])
+        for tree, weight in zip(self._trees, weights[n_ridges:], strict=True):
+            if weight > 0:
+                predicted += weight * tree.predict(table)
+        return predicted
 
     def _bounded(self, targets):
         """The nearest possible targets, in coordinates."""
@@ -257,10 +308,38 @@ class _MetricNeighbors(SavedWithVersion):
     def _coordinates(self, X) -> NDArray:
         """Prediction in coordinates of the targets."""
         check_is_fitted(self)
-        neighborhood = self.explain(X)
+        neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
-    def explain(self, X: ArrayLike) -> Neighborhood:
+    def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
+        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+
+        For each of them the part of every column of the table in the squared distance; and the
+        fewest columns that would have to change for another prediction. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
+            One sample.
+        n_neighbors : int, default=5
+            How many of the nearest rows to explain.
+
+        Returns
+        -------
+        explanation : Explanation
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns, see `metricalign.learners.columns.column_map`.
+        ValueError
+            If X is not one sample.
+        """
+        check_is_fitted(self)
+        return explanation_of(self, _table(one_sample(X, "X")), n_neighbors)
+
+    def neighborhood(self, X: ArrayLike) -> Neighborhood:
         """Neighbours, their weights, and the two parts of the prediction.
 
         Parameters
@@ -276,22 +355,20 @@ class _MetricNeighbors(SavedWithVersion):
         images, table = self._images_of(X)
         distances, indices = nearest(images, self._images, self.n_neighbors)
         scaled = distances / self.scale_
-        n_outputs = self._targets.shape[1]
-        predicted = np.zeros((len(images), n_outputs))
-        shares = zip(self._regressions, self.regression_weights_, strict=True)
-        for regression, share in shares:
-            if share > 0:
-                predicted += share * regression.predict(images, table)
+        predicted = self._regression(images, table)
         weights = np.zeros_like(scaled)
-        neighbors_part, correction = np.zeros((2, len(images), n_outputs))
+        neighbors_part, correction = np.zeros((2, *predicted.shape))
         values = np.hstack([self._targets, self._predicted])
         for vote in self.votes_:
             of_vote = vote.weights(scaled, self._weight[indices])
-            mean, expected = np.hsplit(_weighted_means(of_vote, indices, values), 2)
+            mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
             weights += of_vote / len(self.votes_)
             neighbors_part += mean / len(self.votes_)
             correction += vote.correction / len(self.votes_) * (predicted - expected)
-        return Neighborhood(self.samples_[indices], distances, weights, neighbors_part, correction)
+        rows = self.samples_[indices]
+        return Neighborhood(
+            rows, distances, weights, neighbors_part, correction, predicted, indices
+        )
 
     def kneighbors(
         self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
@@ -331,11 +408,13 @@ class _MetricNeighbors(SavedWithVersion):
 
     def _images_of(self, X):
         """Images under the metric, and standardised columns."""
-        X = _table(X)
+        given = _table(X)
+        validate_data(self, given, reset=False, skip_check_array=True)
+        X = self.columns_.transform(given)
         table = self.table_.transform(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
         if self.metric_ is self.table_:
             return _images(table, self._origin), table
+        X = X if len(self.pipeline_) > 1 else given
         return _images(self.metric_.transform(X), self._origin), table
 
 
@@ -353,9 +432,11 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
     for a training sample it is that of models which have not seen it. Its weights, s, p and λ have
     the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = 0` is the plain vote. `explain` shows both parts of a prediction.
+    :math:`\lambda = 0` is the plain vote. `explain` says which rows and columns made a prediction.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
+    categories, booleans and missing values; with dates and free texts if skrub is installed
+    (``pip install "metricalign[table]"``), see `metricalign.features.DateTextEncoder`.
 
     Parameters
     ----------
@@ -367,7 +448,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True
         Whether trees take part in the correction.
-    n_folds : int, default=5
+    n_folds : int, default=3
         Folds in which the vote is chosen; two if there are more than 2,000 samples.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
@@ -378,8 +459,19 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     ----------
     classes_ : ndarray of shape (n_classes,), or list of arrays
         The classes; for label sets the values 0 and 1 of each label.
+    labels_ : ndarray of shape (n_labels,) or None
+        The labels, if y was sets of them or a DataFrame with a column for each.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
     metric_ : object
-        The fitted metric: its ``transform`` gives images with Euclid's distance.
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -388,7 +480,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         The votes that are averaged: s in units of `scale_`, p and λ.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression with three penalties, small to large, of the trees
-        and of boosting.
+        and of boosting. Empty if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int
@@ -405,7 +497,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import train_test_split
-    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsClassifier
+    >>> from metricalign import MetricNeighborsClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0, stratify=y)
     >>> model = MetricNeighborsClassifier(random_state=0).fit(X, y)
@@ -422,6 +514,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         return tags
 
     def _set_targets(self, y, weight):
+        y, self.labels_, self._has_sets = label_indicators(y)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
@@ -462,12 +555,14 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Of the classes, with row sums of 1; for label sets of having each label.
         """
-        probabilities = self._coordinates(X)
+        return self._probabilities(self._coordinates(X))
+
+    def _probabilities(self, coordinates):
         share = 1 / (len(self._weight) + 1)
         frequencies = np.average(self._targets, axis=0, weights=self._weight)
-        return (1 - share) * probabilities + share * frequencies
+        return (1 - share) * coordinates + share * frequencies
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: ArrayLike) -> Any:
         """The most probable class, or the labels that are more probable than not.
 
         Parameters
@@ -477,13 +572,64 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Classes; of equally probable ones the first. For label sets 0 and 1.
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels), or list of tuple
+            Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
+            sample if fit was given these.
         """
-        probabilities = self.predict_proba(X)
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        codes = self._codes(coordinates)
+        if not self._is_multilabel:
+            return self.classes_[codes]
+        if self._has_sets:
+            labels = np.asarray(self.labels_)
+            return [tuple(labels[row > 0]) for row in codes]
+        return codes
+
+    def _codes(self, coordinates):
+        probabilities = self._probabilities(coordinates)
         if self._is_multilabel:
             return (probabilities > 0.5).astype(int)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return probabilities.argmax(axis=1)
+
+    def _in_units(self, neighborhood):
+        parts = neighborhood.neighbors_part[0], neighborhood.correction[0]
+        if self._is_multilabel:
+            return parts
+        code = self._codes(self._bounded(sum(parts)[None]))[0]
+        return float(parts[0][code]), float(parts[1][code])
+
+    def _is_other(self, coordinates, before):
+        differs = self._codes(coordinates) != self._codes(before)
+        return differs.any(axis=1) if self._is_multilabel else differs
+
+    def _is_changed(self, after, before, goal):
+        return self._is_other(after, before)
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: share of the samples whose class, or whole set of labels, is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), or iterable of iterables
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        if self._has_sets:
+            pairs = zip(predicted, y, strict=True)
+            is_right = np.array([set(found) == set(labels) for found, labels in pairs])
+            weight = None if sample_weight is None else np.asarray(sample_weight)
+            return float(np.average(is_right, weights=weight))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
 class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
@@ -500,24 +646,58 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     randomised trees and gradient boosting (of one number); for a training sample it is that of
     models which have not seen it. Its weights, s, p and λ have the least squared error in held-out
     folds, for which the metric is learned again. :math:`\lambda = 0` is the plain vote. `explain`
-    shows both parts of a prediction.
+    says which rows and columns made a prediction.
 
     Several columns that are not negative and have row sums of 1 are distributions, and so are the
     predictions.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables go in as they are, see `MetricNeighborsClassifier`.
 
     Parameters
     ----------
-    metric, n_neighbors, trees, n_folds, n_jobs, random_state
-        See `MetricNeighborsClassifier`.
+    metric : "ensemble", "euclidean" or transformer, default="ensemble"
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
+        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
+        neighbours are those of its images.
+    n_neighbors : int, default=100
+        Neighbours that vote at most. How many count is up to the weights.
+    trees : bool, default=True
+        Whether trees take part in the correction.
+    n_folds : int, default=3
+        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+    n_jobs : int or None, default=None
+        Folds to work on at the same time, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Given to the ensemble and to the trees.
 
     Attributes
     ----------
-    metric_, table_, scale_, votes_, regression_weights_, samples_
-        See `MetricNeighborsClassifier`.
-    n_features_in_, feature_names_in_
-        See `MetricNeighborsClassifier`.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
+    metric_ : object
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
+    table_ : PiecewiseLinearEncoder
+        Encoder of the standardised columns that the trees see.
+    scale_ : float
+        Mean distance of the training samples, the unit of the widths.
+    votes_ : list of tuple (width, power, correction)
+        The votes that are averaged: s in units of `scale_`, p and λ.
+    regression_weights_ : ndarray of shape (n_regressions,)
+        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
+        and of boosting. Empty if there are too few samples for folds.
+    samples_ : ndarray of int
+        Rows of the training samples among which neighbours are searched: those that are distinct.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had names that are all strings.
 
     References
     ----------
@@ -526,7 +706,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsRegressor
+    >>> from metricalign import MetricNeighborsRegressor
     >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 4))
     >>> y = np.cos(3 * X[:, 0])
     >>> model = MetricNeighborsRegressor(trees=False, random_state=0).fit(X[:200], y[:200])
@@ -576,22 +756,44 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        predicted = self._coordinates(X) * self._unit + self._offset
-        return predicted if self._is_column else predicted[:, 0]
+        return self._decoded(self._coordinates(X))
+
+    def _decoded(self, coordinates):
+        numbers = coordinates * self._unit + self._offset
+        return numbers if self._is_column else numbers[:, 0]
+
+    def _in_units(self, neighborhood):
+        part = self._decoded(neighborhood.neighbors_part[:1])[0]
+        correction = (neighborhood.correction[:1] * self._unit)[0]
+        return part, correction if self._is_column else correction[0]
+
+    def _spread(self):
+        """Root of the mean squared distance of the targets from their mean."""
+        mean = np.average(self._targets, axis=0, weights=self._weight)
+        squares = np.sum((self._targets - mean) ** 2, axis=1)
+        return np.sqrt(np.average(squares, weights=self._weight))
+
+    def _is_other(self, coordinates, before):
+        return np.linalg.norm(coordinates - before, axis=1) > self._spread()
+
+    def _is_changed(self, after, before, goal):
+        way = goal - before[0]
+        is_far = np.linalg.norm(way) > self._spread() / 2
+        return ((after - before) @ way > way @ way / 2) & is_far
 
 
 class _Fitted(NamedTuple):
-    """A metric and regressions, and the images of the samples that they were fitted to."""
+    """A metric, the images of the samples that it was fitted to, and their regressions."""
 
     metric: Any
     origin: NDArray
     images: NDArray
     scale: float
-    regressions: list[Any]
+    ridge: KernelRidge
 
 
 class _Training(NamedTuple):
-    """Distinct samples in an order of their own, and what is fitted to them."""
+    """Distinct samples in an order of their own, and the metric that is fitted to them."""
 
     X: Any
     y: Any
@@ -600,7 +802,6 @@ class _Training(NamedTuple):
     weight: NDArray
     metric: Any
     euclid: PiecewiseLinearEncoder
-    regressions: list[Any]
     random_state: int
 
     def fit(self, rows) -> _Fitted:
@@ -616,14 +817,18 @@ class _Training(NamedTuple):
         images = np.asarray(_dense(images))
         origin = images.mean(axis=0, dtype=np.float64)
         images = _images(images, origin)
-        arguments = images, self.table[rows], self.targets[rows], self.weight[rows]
-        regressions = [copy(r).fit(*arguments, self.random_state) for r in self.regressions]
-        return _Fitted(metric, origin, images, mean_distance(images), regressions)
+        ridge = KernelRidge()
+        ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
+        return _Fitted(metric, origin, images, mean_distance(images), ridge)
 
 
 class _HeldOut(NamedTuple):
-    """What the samples of a fold see of those outside it."""
+    """What the samples of a fold see of those outside it.
 
+    Predictions are those of all samples of the fold, neighbours those of the judged ones.
+    """
+
+    judged: NDArray
     indices: NDArray
     distances: NDArray
     predicted: NDArray
@@ -636,30 +841,14 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
         fitted = training.fit(train)
-    images, table = training.table[test], training.table[test]
+    images = training.table[test]
     if fitted.metric is not training.euclid:
         images = fitted.metric.transform(_safe_indexing(training.X, test))
     images = _images(images, fitted.origin)
-    distances, indices = nearest(images, fitted.images, n_neighbors)
-    predicted = [regression.predict(images, table) for regression in fitted.regressions]
-    return _HeldOut(train[indices], distances / fitted.scale, np.stack(predicted, axis=1))
-
-
-def _simplex_weights(predicted, targets, weight) -> NDArray:
-    """Nonnegative weights with sum 1 whose mean prediction has the least squared error, nearly."""
-    n_regressions = predicted.shape[1]
-    root = np.sqrt(weight)[:, None]
-    columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_regressions)], axis=1)
-    weights, _ = optimize.nnls(columns, (root * targets).ravel())
-    # Without any prediction, of few samples or of constant targets, they do not matter.
-    return weights / weights.sum() if weights.any() else np.full(n_regressions, 1 / n_regressions)
-
-
-def _weighted_means(weights, indices, values) -> NDArray:
-    """Mean over neighbours, without an array of the values of all neighbours."""
-    ends = np.arange(0, weights.size + 1, weights.shape[1])
-    shape = len(weights), len(values)
-    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+    judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
+    distances, indices = nearest(images[judged], fitted.images, n_neighbors)
+    predicted = fitted.ridge.predict(images)
+    return _HeldOut(test[judged], train[indices], distances / fitted.scale, predicted)
 
 
 def _table(X) -> Any:

@@ -5,6 +5,7 @@ from metricalign.solvers.nu import NuAlignmentProblem, nu_svr
 from metricalign.solvers.problem import (
     AlignmentProblem,
     DualPoint,
+    OutOfRangeError,
     PrimalPoint,
     SolverResult,
     certify,
@@ -31,6 +32,7 @@ __all__ = [
     "CoefficientRidgeProblem",
     "DualPoint",
     "NuAlignmentProblem",
+    "OutOfRangeError",
     "PrimalPoint",
     "SolverResult",
     "certify",

@@ -27,6 +27,7 @@ from metricalign.regularizers import Projection, Regularizer
 __all__ = [
     "AlignmentProblem",
     "DualPoint",
+    "OutOfRangeError",
     "PrimalPoint",
     "SolverResult",
     "certify",
@@ -35,8 +36,16 @@ __all__ = [
 ]
 
 _EPS = float(np.finfo(np.float64).eps)
+_OUT_OF_RANGE = (
+    "No bounds of the optimum could be computed in {}: weights or distances have left the range of "
+    "numbers. Scale X, or choose a smaller C."
+)
 # Far above this share of the objective at zero, rounding need not be looked at.
 _NEAR_ROUNDING = 1e-6
+
+
+class OutOfRangeError(ValueError):
+    """Numbers have left the range of the type that was computed in."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +215,33 @@ class AlignmentProblem:
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
         """M0 + sum_p beta_p T_p, at which the proximal step minimises the Lagrangian."""
-        return self.prior + self.operator.adjoint(dual_coef)
+        return self.prior + self.combination(dual_coef)
+
+    def combination(self, dual_coef: NDArray) -> NDArray:
+        """Sum of beta_p T_p, as float64 whatever the operator works in.
+
+        Raises
+        ------
+        OutOfRangeError
+            See `distances`.
+        """
+        return self._in_range(self.operator.adjoint(dual_coef))
 
     def distances(self, matrix: NDArray) -> NDArray:
-        """Squared distances of the pairs, as float64 whatever the operator works in."""
-        return self.operator.distances(matrix).astype(np.float64, copy=False)
+        """Squared distances of the pairs, as float64 whatever the operator works in.
+
+        Raises
+        ------
+        OutOfRangeError
+            If they leave the range of single precision. In double precision that is a step which
+            does not help, and a solver takes a shorter one.
+        """
+        return self._in_range(self.operator.distances(matrix))
+
+    def _in_range(self, numbers):
+        if not self.is_double and not np.all(np.isfinite(numbers)):
+            raise OutOfRangeError(_OUT_OF_RANGE.format(self.operator.dtype))
+        return numbers.astype(np.float64, copy=False)
 
     def penalty(self, matrix: NDArray) -> float:
         """Half the squared distance of a matrix to the prior."""
@@ -229,9 +260,18 @@ class AlignmentProblem:
         value += self._weighted_loss(distances + shift)
         return PrimalPoint(projection, distances, intercept, shift, value)
 
+    def prior_point(self) -> PrimalPoint:
+        """The prior, made allowed, with its best intercept: the metric of who learns nothing."""
+        projection = self.projected_prior
+        distances = self.distances(projection.matrix)
+        # Without a pull, the best coefficients of a loss with corners would not be unique.
+        pull = 0.0 if self.conjugate.is_strongly_convex else _EPS * self.spread / self.weights.max()
+        shift = self.balanced(distances, 0.0, pull, 0.0)[0]
+        return self.primal_point(projection, distances, shift)
+
     def dual_point(self, dual_coef: NDArray) -> DualPoint:
         """Dual point of feasible coefficients."""
-        combination = self.operator.adjoint(dual_coef).astype(np.float64, copy=False)
+        combination = self.combination(dual_coef)
         stationary = self.prior + combination
         projection = self.regularizer.project(stationary)
         value = self.smooth_dual(combination, projection) - self.conjugate.value(dual_coef)
@@ -370,14 +410,18 @@ class AlignmentProblem:
                 if trial >= 20:
                     step = math.copysign(reach, excess)
                 intercept += min(max(step, -reach), reach)
-                reach = self.spread if trial == 19 else 2 * reach
+                reach *= 2
+                if trial == 19:
+                    # The intercept makes up for the distances of a bad step, however large.
+                    largest = np.abs(distances + intercept).max()
+                    reach = float(np.clip(largest, self.spread, 1e150))
                 continue
             if above[0] - below[0] <= 2 * resolution:
                 break
             inside = below[0] < intercept + step < above[0]
             intercept = float(intercept + step if inside else 0.5 * (below[0] + above[0]))
         if below is None or above is None:
-            raise ValueError(
+            raise OutOfRangeError(
                 f"No intercept balances the dual coefficients (it reached {intercept:.1e}, their "
                 f"sum {excess:.1e}): distances or weights have left the range of numbers. Scale X, "
                 "or choose a smaller C."
@@ -562,7 +606,8 @@ def solve(
 ) -> SolverResult:
     """Solve a problem and certify the result.
 
-    Where the rounding of single precision keeps a solver from its goal, it goes on in double.
+    Where the rounding of single precision keeps a solver from its goal, it goes on in double; where
+    numbers leave the range of single precision, it starts anew.
 
     Parameters
     ----------
@@ -590,16 +635,25 @@ def solve(
         If the problem lacks a method that the solver needs; and see `certify`.
     """
     _check_needs(problem, solver)
-    options: dict[str, Any] = {"tol": tol, "callback": callback}
-    result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
-    certify(problem, result)
-    is_finished = problem.is_double or result.stopped_by_callback or result.n_iter >= max_iter
+
+    def certified(problem, max_iter, dual_coef):
+        options: dict[str, Any] = {"tol": tol, "callback": callback}
+        result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
+        certify(problem, result)
+        return result
+
+    if problem.is_double:
+        return certified(problem, max_iter, dual_coef)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = certified(problem, max_iter, dual_coef)
+    except OutOfRangeError:
+        return certified(problem.in_double_precision(), max_iter, dual_coef)
+    is_finished = result.stopped_by_callback or result.n_iter >= max_iter
     if is_finished or result.is_solved(problem, tol):
         return result
     double = problem.in_double_precision()
-    n_left = max_iter - result.n_iter
-    further = solver(double, max_iter=n_left, dual_coef=result.dual_coef, **options)
-    certify(double, further)
+    further = certified(double, max_iter - result.n_iter, result.dual_coef)
     further.improve_primal(result.primal_point)
     further.n_iter += result.n_iter
     further.n_passes += result.n_passes
@@ -612,7 +666,8 @@ def solve(
 def certify(problem: AlignmentProblem, result: SolverResult) -> None:
     """Set the bounds of a result for what is returned, with their rounding.
 
-    In double precision and for the samples as they were given, whatever it was found in.
+    In double precision and for the samples as they were given, whatever it was found in. A metric
+    that the bounds cannot tell from the prior gives way to the prior where that is better.
 
     Parameters
     ----------
@@ -628,13 +683,14 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
         rounding, so that one of them is wrong.
     """
     if result.dual_point is None or not math.isfinite(result.primal - result.dual):
-        raise ValueError(
-            f"No bounds of the optimum could be computed in {problem.operator.dtype}: weights or "
-            "distances have left the range of numbers. Scale X, or choose a smaller C."
-        )
+        raise OutOfRangeError(_OUT_OF_RANGE.format(problem.operator.dtype))
     primal, dual = problem.reevaluated(result)
     problem = problem.in_double_precision()
     rounding = problem.rounding(primal, dual)
+    if not problem.tells_from_prior(primal, primal.value - dual.value + rounding):
+        prior = problem.prior_point()
+        if prior.value < primal.value:
+            primal, rounding = prior, problem.rounding(prior, dual)
     excess = dual.value - primal.value
     # The account of rounding is of its size, not a proof.
     if excess > max(100 * rounding, 1e-3 * abs(primal.value)):

@@ -53,14 +53,14 @@ class CoefficientRidgeProblem(AlignmentProblem):
 
     def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
         """Points of the coefficients a: as they stand, and of their residual."""
-        primal_matrix = self.operator.adjoint(coefficients).astype(np.float64, copy=False)
+        primal_matrix = self.combination(coefficients)
         projection = self.regularizer.project(primal_matrix)
         distances = self.distances(primal_matrix)
         residual = self.scale * (self.targets - distances)
         penalty = float(np.sum(coefficients**2 / self.weights))
         value = 0.5 * float(residual @ residual) + 0.5 * self.C * penalty
         primal = PrimalPoint(projection, distances, 0.0, 0.0, value)
-        combination = self.operator.adjoint(self.scale * residual).astype(np.float64, copy=False)
+        combination = self.combination(self.scale * residual)
         image = self.scale * self.distances(combination)
         value = float(self.scale * self.targets @ residual) - 0.5 * float(residual @ residual)
         value -= float(image @ image) / (2 * self.C)
@@ -172,9 +172,18 @@ def _solve_directly(problem, scale, target, C, n_products):
     differences = operator.differences().astype(np.float64)
     projection = problem.regularizer.project(problem.prior)
     if operator.n_pairs <= n_products:
-        gram = scale[:, None] * projection.gram(differences) * scale
-        eigenvalues, vectors = linalg.eigh(gram)
+        eigenvalues, vectors = _eigh(scale[:, None] * projection.gram(differences) * scale)
         return vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
     products = scale[:, None] * projection.products(differences)
-    eigenvalues, vectors = linalg.eigh(products.T @ products)
+    eigenvalues, vectors = _eigh(products.T @ products)
     return products @ (vectors @ ((vectors.T @ (products.T @ target)) / (eigenvalues**2 + C)))
+
+
+def _eigh(gram):
+    """Eigenvalues of a Gram matrix and their vectors, without those that are rounding of zero.
+
+    Where C is smaller than their squares, the solution would be made of them.
+    """
+    eigenvalues, vectors = linalg.eigh(gram)
+    is_kept = eigenvalues > len(gram) * np.finfo(float).eps * eigenvalues[-1]
+    return eigenvalues[is_kept], vectors[:, is_kept]

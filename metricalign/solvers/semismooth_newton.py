@@ -30,7 +30,12 @@ from sklearn.utils import gen_batches
 
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
-from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
+from metricalign.solvers.problem import (
+    AlignmentProblem,
+    OutOfRangeError,
+    SolverResult,
+    needs,
+)
 
 __all__ = ["newton"]
 
@@ -307,7 +312,7 @@ class _Line:
                 break
             share = (size - low.size) / (high.size - low.size)
             last = self._at(size, low.intercept + share * (high.intercept - low.intercept))
-            low, high = (low, last) if last.slope > 0 else (last, high)
+            low, high = (last, high) if last.slope <= 0 else (low, last)
             other = low if last is high else high
             # A coarser search costs more Newton steps than it saves.
             if high.size - low.size <= 1e-6 * low.size or abs(last.slope) <= 1e-6 * steepest:
@@ -324,9 +329,10 @@ class _Line:
 
     def _point(self, size, intercept, dual_coef, response):
         along = self.moving[2]
-        slope = self.linear + size * self.quadratic - float(dual_coef @ along)
-        # Without it Newton's method has bisection left.
+        # Without the curvature Newton's method has bisection left, and what is no number as slope
+        # is taken for too far.
         with np.errstate(over="ignore", invalid="ignore"):
+            slope = self.linear + size * self.quadratic - float(dual_coef @ along)
             moved = response * along
             curvature = self.quadratic + moved @ along
             if self.problem.fit_intercept and (total := response.sum()) > 0:
@@ -406,7 +412,7 @@ def _factorise(matrix):
         except linalg.LinAlgError:
             increase = max(9 * jitter, 50 * np.finfo(matrix.dtype).eps * matrix[diagonal].max())
             if not 0 < increase < np.inf:
-                raise ValueError(
+                raise OutOfRangeError(
                     "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
                 ) from None
             matrix[diagonal] += increase

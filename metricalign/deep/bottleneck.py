@@ -1,0 +1,137 @@
+"""The bottleneck: noise in place of what a decision does not need."""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metricalign.deep.frozen import from_locations, to_locations
+from metricalign.deep.information import perceptron
+
+__all__ = ["Bottleneck", "LocalNetwork"]
+
+# The price starts low, since a bottleneck that has closed opens slowly, and changes by at most a
+# tenth in a step.
+_FIRST_PRICE, _PRICE_RATE = 0.1, 0.1
+
+# What passes grows without bound as the share of the noise falls to zero.
+_LARGEST_SHARE = 0.999
+
+
+class LocalNetwork(nn.Module):
+    """The same small network at all locations, which it tells apart."""
+
+    def __init__(self, n_locations, n_channels, n_hidden, n_outputs):
+        super().__init__()
+        self.first = nn.Linear(n_channels, n_hidden, bias=False)
+        self.place = nn.Parameter(torch.randn(n_locations, n_hidden) / 2)
+        self.rest = nn.Sequential(nn.ReLU(), perceptron([n_hidden, n_hidden, n_outputs]))
+
+    def forward(self, features, places):
+        """Outputs at these places, of shape (n_samples, n_places, n_outputs)."""
+        return self.rest(self.first(features[:, places]) + self.place[places])
+
+
+class Bottleneck(nn.Module):
+    """Noise in place of what the decision does not need.
+
+    Arrays of features have the shape (n_samples, n_locations, n_channels), standardised.
+    """
+
+    basis: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network, statistics, n_hidden):
+        super().__init__()
+        self.network = network
+        self.register_buffer("basis", statistics.basis)
+        self.register_buffer("mean", statistics.mean)
+        self.register_buffer("deviation", statistics.deviation)
+        n_locations, n_channels = statistics.mean.shape
+        self.shares = LocalNetwork(n_locations, n_channels, n_hidden, n_channels)
+        self.price = 1.0
+
+    @torch.no_grad()
+    def weigh(self, batch, keep):
+        """Set how much may be lost of the decision, and the first price.
+
+        Without a decision that is better than a constant one, nothing is to pass.
+        """
+        X, *targets = batch
+        local, Z, output = self.network(X)
+        features = self.standardized(local)
+        noise = self.lost(X, local, torch.randn_like(features), Z, output, *targets)
+        log_p = self.network.log_decision(Z, output)
+        constant = log_p.logsumexp(dim=0) - log(len(X))
+        if targets:
+            own = -log_p.gather(1, targets[0][:, None])[:, 0]
+            shares = torch.bincount(targets[0], minlength=log_p.shape[1]) / len(X)
+            constant = -shares[targets[0]].log()
+        else:
+            own = torch.zeros_like(noise)
+            constant = (log_p.exp() * (log_p - constant)).sum(dim=1)
+        known = min(noise, constant, key=torch.mean) - own
+        error = known.std() / len(X) ** 0.5
+        if known.mean() <= 2 * error:
+            self.price = np.inf
+            return
+        self.allowed = float(own.mean() + (1 - keep) * known.mean())
+        passed = self.passed(features, self.share(features)).sum(dim=1).mean()
+        self.price = float(_FIRST_PRICE * known.mean() / passed)
+
+    def forward(self, batch):
+        """Loss of a batch of samples, with their classes if these are to be decided."""
+        X, *targets = batch
+        with torch.no_grad():
+            local, Z, output = self.network(X)
+            features = self.standardized(local)
+        share = self.share(features)
+        lost = self.lost(X, local, self.noised(features, share), Z, output, *targets).mean()
+        loss = lost + self.price * self.passed(features, share).sum(dim=1).mean()
+        excess = 1 - lost.item() / self.allowed
+        self.price *= np.exp(_PRICE_RATE * np.clip(excess, -1, 1))
+        return loss
+
+    def standardized(self, local):
+        """Local features in the basis, of mean 0 and variance 1."""
+        return standardized(to_locations(local) @ self.basis, self.mean, self.deviation)
+
+    def share(self, features):
+        """Share of the features in what is made of them."""
+        if self.price == np.inf:
+            return torch.zeros_like(features)
+        # Nearly open at first: the decision is there to be kept.
+        return _LARGEST_SHARE * (self.shares(features, slice(None)) + 2).sigmoid()
+
+    def noised(self, features, share):
+        """Features of which only this share is left, the rest is noise."""
+        return share * features + (1 - share) * torch.randn_like(features)
+
+    def passed(self, features, share):
+        """KL(N(share * features, (1 - share)^2) || N(0, 1)) of each location."""
+        noise = 1 - share
+        divergence = (noise.square() + (share * features).square() - 1) / 2 - noise.log()
+        return torch.where(self.deviation > 0, divergence, 0).sum(dim=2)
+
+    def decision(self, X, local, features):
+        """Log probabilities of the decisions from other features."""
+        features = (self.mean + self.deviation * features) @ self.basis.T
+        replacement = from_locations(features, local)
+        _, Z, output = self.network(X, replacement)
+        return self.network.log_decision(Z, output)
+
+    def lost(self, X, local, features, Z, output, targets=None):
+        """What other features lose of the decision of each sample."""
+        log_p = self.decision(X, local, features)
+        if targets is not None:
+            return -log_p.gather(1, targets[:, None])[:, 0]
+        own = self.network.log_decision(Z, output)
+        return (own.exp() * (own - log_p)).sum(dim=1)
+
+
+def standardized(values, mean, deviation):
+    return torch.where(deviation > 0, (values - mean) / deviation, 0)

@@ -1,0 +1,249 @@
+"""A trained network as the explainer sees it: its local features, its Z and its decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from metricalign.deep.hraml import HRAML
+
+__all__ = ["FeatureStatistics", "FrozenNetwork"]
+
+# Samples that are the possible neighbours in a relation, and how many of them are near.
+_N_REFERENCES, _N_NEIGHBORS = 256, 10
+
+
+class FrozenNetwork:
+    """A frozen copy of a model whose local features can be read and replaced, and its decision.
+
+    It is no module, so that it is no part of the modules that use it.
+    """
+
+    head: Callable[[Tensor, Tensor], Tensor]
+
+    def __init__(self, model, layer, representation):
+        if isinstance(model, HRAML):
+            check_is_fitted(model)
+            model = _Embedding(model)
+        self.layer_name = _name_of(model, layer, "layer")
+        self.representation_name = _name_of(model, representation, "representation")
+        self.model = deepcopy(model).eval().requires_grad_(False)
+
+    def to(self, device):
+        """Compute on this device from now on."""
+        self.model.to(device)
+        head: Any = getattr(self, "head", None)
+        if isinstance(head, nn.Module):
+            head.to(device)
+
+    def __call__(self, X, local=None):
+        """Return the local features, Z and the output, from these local features if any."""
+        read: dict[str, list[Any]] = {"layer": [], "representation": []}
+
+        def read_layer(module, inputs, output):
+            read["layer"].append(output)
+            return local
+
+        def read_representation(module, inputs, output):
+            read["representation"].append(output)
+
+        hooks = []
+        if self.layer_name is None:
+            read["layer"].append(X)
+            X = X if local is None else local
+        else:
+            layer = self.model.get_submodule(self.layer_name)
+            hooks.append(layer.register_forward_hook(read_layer))
+        if self.representation_name is not None:
+            module = self.model.get_submodule(self.representation_name)
+            hooks.append(module.register_forward_hook(read_representation))
+        try:
+            output = self.model(X)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if self.representation_name is None:
+            read["representation"].append(output)
+        features, Z = (_only_output(name, outputs) for name, outputs in read.items())
+        if features.ndim not in (2, 3, 4):
+            raise ValueError(
+                "layer must return an array of shape (n_samples, n_channels, height, width), "
+                "(n_samples, length, n_channels) or (n_samples, n_columns); got "
+                f"{tuple(features.shape)}."
+            )
+        return features, Z.flatten(1), output
+
+    def log_decision(self, Z, output):
+        """Log probabilities of the decisions."""
+        return log_softmax(self.head(Z, output), dim=1)
+
+
+class _Embedding(nn.Module):
+    """The images of a fitted HRAML, as a network of samples as they are."""
+
+    def __init__(self, learner):
+        super().__init__()
+        self.embedding = learner.module_
+        self.register_buffer("offset", torch.as_tensor(learner.offset_, dtype=torch.float32))
+        self.scale = learner.scale_
+
+    def forward(self, X):
+        return self.embedding((X - self.offset) / self.scale)[-1]
+
+
+def _name_of(model, place, parameter) -> str | None:
+    if place is None:
+        return None
+    names = {module: name for name, module in model.named_modules()}
+    if callable(place):
+        module = place if isinstance(place, nn.Module) else place(model)
+        if module not in names:
+            raise ValueError(f"{parameter} must be a module of the model; got {module!r}.")
+        return names[module]
+    if place not in names.values():
+        raise ValueError(
+            f"{parameter}={place!r} is no module of the model, which has "
+            f"{', '.join(repr(name) for name in names.values() if name)}."
+        )
+    return place
+
+
+def _only_output(name, outputs) -> Tensor:
+    if len(outputs) != 1 or not isinstance(outputs[0], Tensor):
+        found = f"runs {len(outputs)} times" if len(outputs) != 1 else f"returns {type(outputs[0])}"
+        raise ValueError(
+            f"{name} must be a module that runs once in a forward pass and returns one array; this "
+            f"one {found}. Name another one, such as one inside it."
+        )
+    return outputs[0]
+
+
+def to_locations(local) -> Tensor:
+    """Local features as an array of shape (n_samples, n_locations, n_channels)."""
+    if local.ndim == 4:
+        return local.flatten(2).transpose(1, 2)
+    return local if local.ndim == 3 else local[:, :, None]
+
+
+def from_locations(locations, like) -> Tensor:
+    """Inverse of `to_locations`."""
+    return (locations.transpose(1, 2) if like.ndim == 4 else locations).reshape(like.shape)
+
+
+class FeatureStatistics:
+    """Basis, means and deviations of local features, and Z and output of samples.
+
+    Channels of maps are features by themselves. Those of tokens are not, and a token in which each
+    is drawn by itself is like no token: there the basis is that of the principal components inside
+    a location, the same for all, and the noise, independent in it, stays where tokens are.
+    """
+
+    def __init__(self, network, X, device):
+        sums: Any = 0
+        squares: Any = 0
+        found: list[tuple[Tensor, Tensor]] = []
+        with torch.no_grad():
+            for rows in gen_batches(len(X), 256):
+                local, Z, output = network(X[rows].to(device))
+                features = to_locations(local).double()
+                if not found:
+                    # Any orthogonal basis is allowed, so the first batch is enough for it.
+                    self.basis = torch.eye(features.shape[2]).to(features)
+                    if local.ndim == 3:
+                        self.basis = _principal_components(features)
+                features = features @ self.basis
+                sums = sums + features.sum(dim=0)
+                squares = squares + features.square().sum(dim=0)
+                found.append((Z, output))
+        self.Z, self.output = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.mean = (sums / len(X)).float()
+        variance = squares / len(X) - (sums / len(X)).square()
+        # What is constant up to rounding carries nothing.
+        is_constant = variance < 1e-10 * (squares / len(X)).amax(dim=1, keepdim=True)
+        self.deviation = variance.masked_fill(is_constant, 0).sqrt().float()
+        self.basis = self.basis.float()
+        self.location_shape = tuple(local.shape[2:] if local.ndim == 4 else local.shape[1:2])
+
+
+def _principal_components(features):
+    """Orthogonal basis of the covariance inside the locations."""
+    centred = (features - features.mean(dim=0)).flatten(0, 1)
+    return torch.linalg.eigh(centred.T @ centred).eigenvectors
+
+
+def class_numbers(y, n_samples, head) -> Tensor | None:
+    if y is None:
+        if head == "prototype":
+            raise ValueError("head='prototype' needs y, the classes whose means are prototypes.")
+        return None
+    y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    if y.shape != (n_samples,):
+        raise ValueError(f"y must have a class for each of the {n_samples} samples; got {y.shape}.")
+    if head == "prototype":
+        y = np.unique(y, return_inverse=True)[1]
+    elif not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"y must have the numbers of logits, which are integers; got {y.dtype}.")
+    return torch.from_numpy(np.array(y, dtype=np.int64))
+
+
+def check_class_numbers(targets, n_classes):
+    if targets.min() < 0 or targets.max() >= n_classes:
+        raise ValueError(
+            f"y must have the numbers of the {n_classes} logits, 0 to {n_classes - 1}; got "
+            f"{targets.min()} to {targets.max()}."
+        )
+
+
+def decision_head(head, statistics, targets):
+    """Function of Z and of the output of the network that returns logits of decisions."""
+    Z = statistics.Z
+    if head == "classifier":
+        return _Logits()
+    if head == "prototype":
+        of_class = [Z[targets == number] for number in range(int(targets.max()) + 1)]
+        if min(map(len, of_class)) == 0:
+            raise ValueError(
+                f"Prototypes are the means of {len(Z)} random samples, of which a class has none. "
+                "Give fewer samples of the other classes."
+            )
+        return _Distances(torch.stack([part.mean(dim=0) for part in of_class]), 1.0)
+    if head == "relation":
+        points = Z[:_N_REFERENCES]
+        squared = torch.cdist(points, points).square()
+        near = squared.kthvalue(min(_N_NEIGHBORS + 1, len(points)), dim=1).values.median()
+        return _Distances(points, float(near) or 1.0)
+    return deepcopy(head).requires_grad_(False) if isinstance(head, nn.Module) else head
+
+
+class _Logits(nn.Module):
+    """Logits of a classifier; of a single one, those of no and yes."""
+
+    def forward(self, Z, output):
+        if output.ndim != 2:
+            raise ValueError(
+                "head='classifier' needs a model that returns logits of shape (n_samples, "
+                f"n_classes); got {tuple(output.shape)}."
+            )
+        return output if output.shape[1] > 1 else torch.cat([torch.zeros_like(output), output], 1)
+
+
+class _Distances(nn.Module):
+    """Logits that are negative squared distances of Z to points."""
+
+    points: Tensor
+
+    def __init__(self, points, scale):
+        super().__init__()
+        self.register_buffer("points", points)
+        self.scale = scale
+
+    def forward(self, Z, output):
+        return -torch.cdist(Z, self.points).square() / self.scale

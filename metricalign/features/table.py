@@ -1,0 +1,254 @@
+"""Dates and free texts of a table as numbers, beside the columns that need no preparation."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign.features.piecewise_linear import _is_missing
+
+__all__ = ["DateTextEncoder"]
+
+# Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
+# that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
+_MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
+_DATES = ("date", "timestamp", "timedelta", "duration")
+
+
+class DateTextEncoder(TransformerMixin, SavedWithVersion):
+    """Encode dates and free texts of a DataFrame as numbers; leave the other columns as they are.
+
+    So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
+    Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
+    year, month, day, hour, weekday and the seconds since 1970, a duration its length, and a text
+    30 coordinates in which texts with the same sequences of characters are near. Texts in which
+    skrub finds dates or numbers are taken as these.
+
+    Numbers, booleans, categories and texts of few values need nothing, and then skrub need not be
+    installed. A text is free if it has more than 40 values and most rows have a rare one, shared by
+    fewer than 5 rows or 1 % of them. Arrays have neither dates nor free texts and stay as they are.
+
+    Attributes
+    ----------
+    encoded_columns_ : list of str
+        Names of the columns that are encoded: dates and free texts.
+    vectorizer_ : skrub.TableVectorizer or None
+        What encodes them; None if there are none.
+    blocks_ : list of ndarray of int of length n_features
+        Columns of the result that each column of X becomes.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had names that are all strings.
+
+    Notes
+    -----
+    skrub comes with ``pip install "metricalign[table]"``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from metricalign.features import DateTextEncoder
+    >>> frame = pd.DataFrame({"age": [31, 45, None], "job": ["clerk", None, "smith"]})
+    >>> encoder = DateTextEncoder().fit(frame)
+    >>> encoder.encoded_columns_
+    []
+    >>> encoder.transform(frame) is frame
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @keeps_last_fit
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the dates and the free texts, and learn their encoding.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. Values may be missing.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If two columns have the same name.
+        ImportError
+            If there are dates or free texts, and skrub is not installed.
+        """
+        self.encoded_columns_: list[Any] = []
+        self.vectorizer_: Any = None
+        if not _is_frame(X):
+            self._validated(X, reset=True)
+            self.blocks_ = [np.array([number]) for number in range(self.n_features_in_)]
+            return self
+        for name, number in Counter(X.columns).items():
+            if number > 1:
+                raise ValueError(f"X has two columns named {name!r}. Give each its own name.")
+        validate_data(self, X, skip_check_array=True)
+        kinds = {name: _kind(X[name]) for name in X.columns}
+        self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
+        kept = [name for name, kind in kinds.items() if not kind]
+        places: dict[Any, Any] = {name: [place] for place, name in enumerate(kept)}
+        if self.encoded_columns_:
+            self.vectorizer_ = _vectorizer(kinds)
+            self.vectorizer_.fit(self._to_encode(X))
+            place = len(kept)
+            for name, parts in self.vectorizer_.input_to_outputs_.items():
+                places[name] = range(place, place + len(parts))
+                place += len(parts)
+        self.blocks_ = [np.array(places[name], dtype=int) for name in X.columns]
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Encode dates and free texts.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_features_out)
+            X itself if there is nothing to encode; else a DataFrame as X, in which the encoded
+            columns follow the others.
+        """
+        check_is_fitted(self)
+        if not self.encoded_columns_ and not _is_frame(X):
+            return self._validated(X, reset=False)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        if not self.encoded_columns_:
+            return X
+        if not _is_frame(X):
+            raise TypeError(
+                f"X must be a DataFrame as in fit, with the columns {self.encoded_columns_} of "
+                f"dates or texts; got {type(X).__name__}."
+            )
+        encoded = self.vectorizer_.transform(self._to_encode(X))
+        names = self.get_feature_names_out()[-encoded.shape[1] :]
+        kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
+        parts = {name: encoded[part] for name, part in zip(names, encoded.columns, strict=True)}
+        if hasattr(X, "iloc"):
+            return kept.assign(**{name: part.to_numpy() for name, part in parts.items()})
+        return kept.with_columns(**parts)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
+        """Names of the columns of the result.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features,) or None, default=None
+            Names of the columns of X, if it had none; `feature_names_in_` otherwise.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str of shape (n_features_out,)
+            Such as "born: year" and "review: 7" for encoded columns.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        kept = [name for name in names if name not in self.encoded_columns_]
+        if self.encoded_columns_:
+            for name, parts in self.vectorizer_.input_to_outputs_.items():
+                ends = [str(part)[len(str(name)) + 1 :] for part in parts]
+                kept += [f"{name}: {end}" if end else name for end in ends]
+        return np.asarray(kept, dtype=object)
+
+    @property
+    def _n_features_out(self):
+        return sum(len(block) for block in self.blocks_)
+
+    def _validated(self, X, reset):
+        # Of a list of numbers and strings NumPy would make strings.
+        is_array = hasattr(X, "shape")
+        has_objects = not is_array and np.asarray(X).dtype.kind in "OSTU"
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=True,
+            dtype=object if has_objects else None,
+            ensure_all_finite=False,
+        )
+
+    def _to_encode(self, X):
+        columns = X[self.encoded_columns_]
+        if not hasattr(columns, "iloc"):
+            return columns
+        # skrub takes dates of Python, which are objects to pandas, for texts.
+        dates = {n: columns[n] for n in columns.columns if columns[n].dtype == object}
+        texts = {
+            name: [
+                value.isoformat() if isinstance(value, datetime.date) else value for value in column
+            ]
+            for name, column in dates.items()
+        }
+        return columns.assign(**texts)
+
+
+def _is_frame(X):
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def is_date(column: Any) -> bool:
+    """Whether a column of a DataFrame has dates or durations by its type."""
+    return str(column.dtype).lower().startswith(_DATES)
+
+
+def _kind(column) -> Literal["date", "text"] | None:
+    """What a column has to be encoded as, if it has to be."""
+    if is_date(column):
+        return "date"
+    if not str(column.dtype).lower().startswith(("object", "str")):
+        return None
+    values = np.asarray(column, dtype=object)
+    values = values[~_is_missing(values)]
+    if len(values) and all(isinstance(value, datetime.date) for value in values):
+        return "date"
+    if not all(isinstance(value, str) for value in values):
+        return None
+    counts = np.array(list(Counter(values).values()))
+    limit = max(_RARE_SHARE * len(values), _RARE_COUNT)
+    is_free = len(counts) > _MOST_CATEGORIES and 2 * counts[counts < limit].sum() > len(values)
+    return "text" if is_free else None
+
+
+def _vectorizer(kinds):
+    try:
+        from skrub import DatetimeEncoder, StringEncoder, TableVectorizer
+    except ImportError as error:
+        name, kind = next((name, kind) for name, kind in kinds.items() if kind)
+        what, advice = {
+            "date": ("dates", "numbers, such as the year"),
+            "text": ("free text", "a category, of which the frequent values count"),
+        }[kind]
+        raise ImportError(
+            f"Column {name!r} of X has {what}, for which skrub is needed: "
+            f'pip install "metricalign[table]". Or leave the column out, or make it {advice}.'
+        ) from error
+    return TableVectorizer(
+        cardinality_threshold=0,  # every text here is a free one
+        high_cardinality=StringEncoder(random_state=0),
+        datetime=DatetimeEncoder(add_weekday=True),
+    )

@@ -1,0 +1,144 @@
+"""Nearest training rows of a sample, and which columns keep them apart."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metricalign.plotting.drawing import COLORS, check_matplotlib, one_axes, shortened
+from metricalign.predictors.explanation import Explanation
+
+__all__ = ["ExplanationDisplay"]
+
+_OTHERS = "#cccccc"
+
+
+class ExplanationDisplay:
+    """Nearest training rows of a sample, and the part of each column in their distances.
+
+    A bar for each of the nearest rows, the nearest on top. Its length is the squared distance, cut
+    into the parts of the columns of the table. What is left of zero brings the two nearer: a column
+    that makes up for the difference in others.
+
+    It is recommended to use `from_estimator`. The parameter is stored as an attribute.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What ``explain`` of a predictor by neighbours returns.
+
+    Attributes
+    ----------
+    columns_ : ndarray of int
+        The columns that have a colour of their own, those with the largest shares.
+    bars_ : list of matplotlib BarContainer
+        Their parts, and the sum of those of the others, positive and negative.
+    ax_ : matplotlib Axes
+        Where they are drawn.
+    figure_ : matplotlib Figure
+        The figure of `ax_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from metricalign.plotting import ExplanationDisplay
+    >>> from metricalign.predictors import MetricNeighborsClassifier
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = MetricNeighborsClassifier(trees=False, random_state=0).fit(X[1:], y[1:])
+    >>> display = ExplanationDisplay.from_estimator(model, X.iloc[[0]])
+    >>> len(display.explanation.rows)
+    5
+    """
+
+    def __init__(self, *, explanation: Explanation):
+        self.explanation = explanation
+
+    def plot(self, *, max_columns: int = 5, ax: Any = None) -> Self:
+        """Draw the bars.
+
+        Parameters
+        ----------
+        max_columns : int, default=5
+            Of more columns, those with the largest shares have a colour each, up to ten.
+        ax : matplotlib Axes or None, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+        """
+        check_matplotlib(f"{type(self).__name__}.plot")
+        found = self.explanation
+        order = found.order()
+        self.columns_ = shown = order[: min(max_columns, len(COLORS))]
+        self.ax_ = ax = one_axes(ax, (8.4, 1.9 + 0.42 * len(found.rows)))
+        self.figure_ = ax.figure
+        parts = [found.contributions[:, column] for column in shown]
+        labels = shortened(found.columns[shown])
+        others = found.contributions[:, order[len(shown) :]]
+        colors = list(COLORS[: len(shown)])
+        if others.shape[1]:
+            parts += [np.maximum(others, 0).sum(axis=1), np.minimum(others, 0).sum(axis=1)]
+            labels += [f"{others.shape[1]} other{'s' if others.shape[1] > 1 else ''}", "_others"]
+            colors += [_OTHERS, _OTHERS]
+        places = np.arange(len(found.rows))
+        ends = np.zeros((2, len(places)))  # of the bars to the right and to the left
+        self.bars_ = []
+        for part, label, color in zip(parts, labels, colors, strict=True):
+            side = (part < 0).astype(int)
+            start = ends[side, places]
+            self.bars_.append(ax.barh(places, part, 0.7, start, color=color, label=label))
+            ends[side, places] += part
+        ax.axvline(0, color="black", linewidth=0.8)
+        texts = [f"row {row}: {found.text_of_target(n)}" for n, row in enumerate(found.rows)]
+        ax.set_yticks(places, texts)
+        ax.set_ylim(len(places) - 0.5, -0.5)
+        ax.set(
+            xlabel="part in the squared distance",
+            title=f"nearest rows; prediction {found.text_of_prediction()}",
+        )
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        n_neighbors: int = 5,
+        max_columns: int = 5,
+        ax: Any = None,
+    ) -> Self:
+        """Explain the neighbours of a sample, and draw them.
+
+        Parameters
+        ----------
+        estimator : MetricNeighborsClassifier or MetricNeighborsRegressor
+            Fitted predictor.
+        X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
+            One sample.
+        n_neighbors : int, default=5
+            How many of the nearest rows.
+        max_columns : int, default=5
+            Of more columns, those with the largest shares have a colour each, up to ten.
+        ax : matplotlib Axes or None, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns.
+        ValueError
+            If X is not one sample.
+        """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
+        display = cls(explanation=estimator.explain(X, n_neighbors))
+        return display.plot(max_columns=max_columns, ax=ax)

@@ -1,0 +1,378 @@
+"""Why these neighbours, and what would have to change for another prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.table import is_date
+from metricalign.learners.columns import column_map
+
+__all__ = ["Change", "Explanation"]
+
+# Rows with another target, the nearest first, to which a sample is compared: the one that takes the
+# fewest changes counts, as the nearest may be an exception among its neighbours.
+_N_OTHERS = 5
+_LINE_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would have to change for another prediction.
+
+    If the sample had the values of a training row in these columns, and kept its own in all
+    others, the prediction would be another one. No column can be left out.
+
+    Attributes
+    ----------
+    row : int
+        The training row: the one that takes the fewest columns, of the five nearest rows with
+        another class or set of labels, or a number that is a standard deviation off.
+    columns : list of str
+        The columns, the ones with the largest part in the distance first.
+    before, after : list
+        Values of the sample and of the training row.
+    prediction : object
+        The prediction after the change. Of numbers it is more than half way to the prediction for
+        the row, which is at least half a standard deviation away.
+    """
+
+    row: int
+    columns: list[str]
+    before: list[Any]
+    after: list[Any]
+    prediction: Any
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Nearest training rows of a sample, and why they are near.
+
+    Printed it is a text, in a notebook a table;
+    `metricalign.plotting.ExplanationDisplay` draws it.
+
+    Attributes
+    ----------
+    prediction : object
+        Class, number, numbers, or labels of the sample.
+    is_class : bool
+        Whether it is a class, or labels.
+    neighbors_part : float or ndarray of shape (n_outputs,)
+        What the neighbours' votes say: of a class its probability.
+    correction : float or ndarray of shape (n_outputs,)
+        What the regressions add.
+    rows : ndarray of int of shape (n_neighbors,)
+        Nearest training rows.
+    targets : ndarray of shape (n_neighbors,) or (n_neighbors, n_outputs), or list of tuple
+        Their targets.
+    distances : ndarray of shape (n_neighbors,)
+        Their distances.
+    weights : ndarray of shape (n_neighbors,)
+        Weights of their votes. Of all neighbours that vote the sum is 1.
+    predicted_differences : ndarray of shape (n_neighbors,)
+        How differently the regressions, trees among them, predict the targets of the sample and of
+        the neighbour: the norm, for numbers in standard deviations.
+    columns : ndarray of str of shape (n_columns,)
+        Columns of the table.
+    values : list of length n_columns
+        Values of the sample.
+    neighbor_values : list of ndarray of shape (n_neighbors,)
+        Values of the neighbours, for each column.
+    contributions : ndarray of shape (n_neighbors, n_columns)
+        Part of each column in the squared distance, see
+        `metricalign.learners.columns.ColumnMap.contributions`; the row sums are ``distances**2``. A
+        negative one brings the two nearer, as it makes up for other columns.
+    change : Change or None
+        What would have to change for another prediction; None if there is no other target, or if
+        the prediction stays the same whatever is changed.
+    """
+
+    prediction: Any
+    is_class: bool
+    neighbors_part: Any
+    correction: Any
+    rows: NDArray
+    targets: Any
+    distances: NDArray
+    weights: NDArray
+    predicted_differences: NDArray
+    columns: NDArray
+    values: list[Any]
+    neighbor_values: list[NDArray]
+    contributions: NDArray
+    change: Change | None
+
+    def shares(self) -> NDArray:
+        """Contributions as shares of the squared distance; zeros at distance zero.
+
+        Returns
+        -------
+        shares : ndarray of shape (n_neighbors, n_columns)
+        """
+        squared = self.contributions.sum(axis=1, keepdims=True)
+        return np.divide(
+            self.contributions, squared, out=np.zeros_like(self.contributions), where=squared > 0
+        )
+
+    def order(self) -> NDArray:
+        """Columns by their mean absolute share, the largest first.
+
+        Returns
+        -------
+        columns : ndarray of int of shape (n_columns,)
+        """
+        return np.argsort(-np.abs(self.shares()).mean(axis=0), kind="stable")
+
+    def text_of_prediction(self) -> str:
+        """The prediction in short.
+
+        Returns
+        -------
+        text : str
+        """
+        return _text(self.prediction)
+
+    def text_of_target(self, place: int) -> str:
+        """The target of one of the nearest rows in short.
+
+        Parameters
+        ----------
+        place : int
+            Its place in `rows`.
+
+        Returns
+        -------
+        text : str
+        """
+        return _cut(_text(self.targets[place]), 30)
+
+    def __str__(self) -> str:
+        lines = [f"Prediction: {_text(self.prediction)}", *self._parts(), ""]
+        lines.append(f"{'row':>8} {'distance':>9} {'vote':>5}  target")
+        for place, row in enumerate(self.rows):
+            vote = f"{self.weights[place]:.0%}"
+            target = self.text_of_target(place)
+            lines.append(f"{row:>8} {self.distances[place]:>9.3g} {vote:>5}  {target}")
+            lines.append(f"{'':>8} {self._because(place)}")
+        lines += ["", *self._change_lines()]
+        return "\n".join(line.rstrip() for line in lines)
+
+    __repr__ = __str__
+
+    def _parts(self):
+        if np.ndim(self.neighbors_part):
+            return []
+        what = "probability " if self.is_class else ""
+        return [f"  {what}{self.neighbors_part:.3g} by votes, {self.correction:+.3g} by correction"]
+
+    def _because(self, place):
+        shares = self.shares()[place]
+        text = ""
+        for column in np.argsort(-np.abs(shares), kind="stable"):
+            part = f"{', ' if text else 'apart by '}{self.columns[column]} {shares[column]:.0%}"
+            if not round(shares[column], 2) or len(text + part) > _LINE_LENGTH - 9:
+                break
+            text += part
+        return text or "no column makes a difference"
+
+    def _change_lines(self):
+        if self.change is None:
+            return ["No change of columns to those of a row with another target changes it."]
+        change = self.change
+        lines = [
+            f"It would be {_text(change.prediction)} with these values of row {change.row}:",
+        ]
+        for column, before, after in zip(change.columns, change.before, change.after, strict=True):
+            lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")
+        return [_cut(line, _LINE_LENGTH) for line in lines]
+
+    def _repr_html_(self) -> str:
+        shown = self.order()[:6]
+        shares = self.shares()
+        head = ["row", "distance", "vote", "target", *self.columns[shown]]
+        own = ["this one", "", "", _text(self.prediction)]
+        own += [_text(self.values[column]) for column in shown]
+        rows = [own]
+        for place, row in enumerate(self.rows):
+            cells = [str(row), f"{self.distances[place]:.3g}", f"{self.weights[place]:.0%}"]
+            cells.append(self.text_of_target(place))
+            for column in shown:
+                value = _text(self.neighbor_values[column][place])
+                cells.append(f"{value} ({shares[place, column]:.0%})")
+            rows.append(cells)
+        lines = ["".join(f"<th>{escape(str(name))}</th>" for name in head)]
+        lines += ["".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in rows]
+        table = "".join(f"<tr>{line}</tr>" for line in lines)
+        change = "<br>".join(escape(line) for line in self._change_lines())
+        note = "In brackets: share of the squared distance."
+        return f"<table>{table}</table><p>{note}</p><p>{change}</p>"
+
+
+def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
+    """Explain the prediction of one sample by a predictor that is fitted."""
+    neighborhood = predictor.neighborhood(X)
+    shown = slice(min(n_neighbors, neighborhood.indices.shape[1]))
+    places = neighborhood.places[0, shown]
+    table = Rows(X)
+    metric = column_map(predictor.pipeline_)
+    neighbors = [column[places] for column in predictor._values]
+    contributions = metric.contributions(X, table.like(neighbors))
+    part, correction = predictor._in_units(neighborhood)
+    # Images are kept in single precision; these distances are those that the contributions give.
+    distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
+    expected = predictor._predicted[places] - neighborhood.predicted[0]
+    return Explanation(
+        prediction=predictor.predict(X)[0],
+        is_class=is_classifier(predictor),
+        neighbors_part=part,
+        correction=correction,
+        rows=predictor.samples_[places],
+        targets=predictor._decoded(predictor._targets[places]),
+        distances=distances,
+        weights=neighborhood.weights[0, shown],
+        predicted_differences=np.linalg.norm(expected, axis=1),
+        columns=metric.names,
+        values=[column[0] for column in table.columns],
+        neighbor_values=neighbors,
+        contributions=contributions,
+        change=_change(predictor, X, metric, table),
+    )
+
+
+class Rows:
+    """Columns of a table as arrays, of which tables of the same kind can be made."""
+
+    def __init__(self, X: Any):
+        self.X = X
+        self.is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+        if self.is_frame:
+            columns = [_as_array(X[name]) for name in X.columns]
+        else:
+            columns = list(np.asarray(X).T)
+        self.columns = [_without_pandas(column) for column in columns]
+
+    def like(self, columns: list[NDArray]) -> Any:
+        """A table of other rows, given by their columns."""
+        if not self.is_frame:
+            return np.stack(columns, axis=1)
+        return type(self.X)(
+            {
+                name: column.tolist() if column.dtype == object else column
+                for name, column in zip(self.X.columns, columns, strict=True)
+            }
+        )
+
+
+def _as_array(column):
+    # Dates of polars 1.0 and NumPy 2 crash the interpreter as an array.
+    if is_date(column) and not hasattr(column, "iloc"):
+        return np.array([*column.to_list(), None], dtype=object)[:-1]
+    return np.asarray(column)
+
+
+def _without_pandas(column):
+    """A column in which what is missing is None or NaN: other kinds belong to a library."""
+    if column.dtype != object:
+        return column
+    return np.where(_is_missing(column), None, column)
+
+
+def _change(predictor, X, metric, table) -> Change | None:
+    """The fewest columns to change, towards one of the nearest rows with another target."""
+    before = predictor._coordinates(X)
+    found, fewest = None, len(table.columns) + 1
+    for place in _nearest_others(predictor, X, before):
+        row = [column[[place]] for column in predictor._values]
+        parts = metric.contributions(X, table.like(row))[0]
+        differs = [not _same(*pair) for pair in zip(table.columns, row, strict=True)]
+        order = [column for column in np.argsort(-parts, kind="stable") if differs[column]]
+        mixture = _Mixture(predictor, table, row, before)
+        chosen = mixture.fewest_columns(order, fewest - 1)
+        if chosen:
+            found, fewest = (place, row, mixture, chosen), len(chosen)
+    if found is None:
+        return None
+    place, row, mixture, chosen = found
+    after = predictor.predict(mixture.of(np.isin(np.arange(len(row)), chosen)[None]))[0]
+    return Change(
+        row=int(predictor.samples_[place]),
+        columns=[str(metric.names[column]) for column in chosen],
+        before=[table.columns[column][0] for column in chosen],
+        after=[row[column][0] for column in chosen],
+        prediction=after,
+    )
+
+
+def _nearest_others(predictor, X, before):
+    """Training rows with another target, the nearest first."""
+    places = np.flatnonzero(predictor._is_other(predictor._targets, before))
+    images = predictor._images_of(X)[0]
+    distances = np.linalg.norm(predictor._images[places] - images[0], axis=1)
+    return places[np.argsort(distances, kind="stable")][:_N_OTHERS]
+
+
+class _Mixture:
+    """Samples that have some values of one row and the others of another row."""
+
+    def __init__(self, predictor, table, row, before):
+        self.predictor, self.table, self.row, self.before = predictor, table, row, before
+        self.goal = predictor._coordinates(self.of(np.ones((1, len(row)), dtype=bool)))[0]
+
+    def of(self, masks):
+        """A sample for each mask, which says what it has of the other row."""
+        pairs = zip(self.table.columns, self.row, masks.T, strict=True)
+        return self.table.like([np.concatenate([a, b])[mask.astype(int)] for a, b, mask in pairs])
+
+    def is_changed(self, masks):
+        """Whether the prediction is another one for each mask."""
+        after = self.predictor._coordinates(self.of(masks))
+        return self.predictor._is_changed(after, self.before, self.goal)
+
+    def fewest_columns(self, order, most):
+        """Columns that suffice, at most so many, and none of which can be left out."""
+        masks = np.zeros((min(most, len(order)), len(self.row)), dtype=bool)
+        for number, column in enumerate(order[:most]):
+            masks[number:, column] = True
+        if len(masks) == 0:
+            return []
+        enough = np.flatnonzero(self.is_changed(masks))
+        if len(enough) == 0:
+            return []
+        chosen = order[: enough[0] + 1]
+        while len(chosen) > 1:
+            masks = np.zeros((len(chosen), len(self.row)), dtype=bool)
+            masks[:, chosen] = ~np.eye(len(chosen), dtype=bool)
+            needless = np.flatnonzero(self.is_changed(masks))
+            if len(needless) == 0:
+                break
+            del chosen[needless[-1]]
+        return chosen
+
+
+def _same(left, right):
+    """Whether two arrays of one value have the same, or are both missing it."""
+    left, right = left[0], right[0]
+    return bool(left == right) or (left != left and right != right)
+
+
+def _text(value):
+    if value is None or (isinstance(value, Real) and value != value):
+        return "missing"
+    if isinstance(value, np.ndarray):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, tuple):
+        return "{" + ", ".join(map(_text, value)) + "}"
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _cut(line, length):
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -1,0 +1,73 @@
+"""Sets of labels as people have them: lists or sets for each sample, or a table of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import MultiLabelBinarizer
+
+__all__ = ["label_indicators"]
+
+
+def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
+    """Turn sets of labels into columns of 0 and 1; leave other targets as they are.
+
+    Parameters
+    ----------
+    y : iterable of iterables, DataFrame, array-like
+        Lists or sets of labels, one for each sample, or a DataFrame with a column for each label.
+
+    Returns
+    -------
+    y : ndarray of int of shape (n_samples, n_labels), or as given
+        Whether a sample has a label.
+    labels : ndarray of shape (n_labels,) or None
+        The labels; None if they have no names.
+    are_sets : bool
+        Whether y had sets, and not a column for each label.
+
+    Raises
+    ------
+    ValueError
+        If labels of y cannot be put in order, such as numbers and strings.
+    """
+    if hasattr(y, "columns") and hasattr(y, "dtypes"):
+        if len(y.columns) > 1:
+            return y, np.asarray(y.columns, dtype=object), False
+        return np.asarray(y)[:, 0], None, False
+    if not _has_sets(y):
+        return y, None, False
+    binarizer = MultiLabelBinarizer()
+    try:
+        indicators = binarizer.fit_transform([list(labels) for labels in y])
+    except TypeError as error:
+        raise ValueError(
+            "The labels of y must be all strings or all numbers, and no set may be missing: a "
+            "sample without labels has an empty one."
+        ) from error
+    if len(binarizer.classes_) < 2:
+        raise ValueError(
+            f"y has {len(binarizer.classes_)} different labels in its sets; two are needed."
+        )
+    return indicators, binarizer.classes_, True
+
+
+def _has_sets(y):
+    """Whether y has a set of labels for each sample, and is no table of numbers."""
+    if not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
+        return False
+    if getattr(getattr(y, "dtype", None), "kind", "O") != "O":
+        return False
+    samples = list(y)
+    if not any(isinstance(sample, (set, frozenset, list, tuple)) for sample in samples):
+        # polars gives the lists of a column as series of its own.
+        return len(samples) > 0 and type(samples[0]) is type(y) and not isinstance(y, str)
+    if hasattr(y, "dtype") or any(isinstance(sample, (set, frozenset)) for sample in samples):
+        return True
+    # A list of lists is a table, unless these have strings or are of different lengths.
+    lengths = {len(sample) for sample in samples if hasattr(sample, "__len__")}
+    has_strings = any(isinstance(label, str) for sample in samples for label in sample)
+    return has_strings or len(lengths) > 1

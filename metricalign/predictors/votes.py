@@ -1,0 +1,132 @@
+"""How neighbours vote: weights that fall with distance, chosen by held-out samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, sparse
+
+__all__ = ["NEAREST", "Vote", "best_votes", "simplex_weights", "weighted_means"]
+
+# Votes that are compared: widths in mean distances of the samples, powers of the distance, and
+# shares of the correction. The mean of the best few predicts better than the best.
+_WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
+_POWERS = (1, 2)
+_CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
+_N_VOTES = 3
+
+
+class Vote(NamedTuple):
+    """Weights exp(-(distance / width)^power) of the votes, and the share of the correction."""
+
+    width: float
+    power: int
+    correction: float
+
+    def weights(self, distances: NDArray, sample_weight: NDArray) -> NDArray:
+        """Weights of neighbours, with row sums of 1.
+
+        Parameters
+        ----------
+        distances, sample_weight : ndarray of shape (n_samples, n_neighbors)
+            Distances of the neighbours in the unit of the width, and how often each counts.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_samples, n_neighbors)
+        """
+        exponents = (distances / self.width) ** self.power
+        # Relative to the nearest, so that not all vanish far from all samples.
+        weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
+        return weights / weights.sum(axis=1, keepdims=True)
+
+
+# Where there are no held-out samples.
+NEAREST = Vote(_WIDTHS[0], _POWERS[0], 0.0)
+
+
+def best_votes(
+    distances: NDArray,
+    indices: NDArray,
+    rows: NDArray,
+    targets: NDArray,
+    predicted: NDArray,
+    weight: NDArray,
+    bounded: Callable[[NDArray], NDArray],
+) -> list[Vote]:
+    """The votes with the least squared error on held-out samples, the best first.
+
+    Parameters
+    ----------
+    distances, indices : ndarray of shape (n_rows, n_neighbors)
+        Neighbours of the held-out samples: distances in mean distances, and rows of the targets.
+    rows : ndarray of int of shape (n_rows,)
+        The held-out samples, as rows of the targets.
+    targets, predicted : ndarray of shape (n_samples, n_outputs)
+        Coordinates of all targets, and what the regressions predict for held-out samples.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    bounded : callable
+        Gives the nearest possible targets.
+
+    Returns
+    -------
+    votes : list of Vote
+    """
+    values = np.hstack([targets, predicted])
+    errors = {}
+    for width, power in product(_WIDTHS, _POWERS):
+        weights = Vote(width, power, 0.0).weights(distances, weight[indices])
+        mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
+        for correction in _CORRECTIONS:
+            guess = bounded(mean + correction * (predicted[rows] - expected))
+            error = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
+            errors[Vote(float(width), power, correction)] = error
+    return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
+
+
+def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> NDArray:
+    """Nonnegative weights with sum 1 whose mean prediction has the least squared error, nearly.
+
+    Parameters
+    ----------
+    predicted : ndarray of shape (n_samples, n_predictions, n_outputs)
+        Predictions.
+    targets : ndarray of shape (n_samples, n_outputs)
+        What was to be predicted.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_predictions,)
+    """
+    n_predictions = predicted.shape[1]
+    root = np.sqrt(weight)[:, None]
+    columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_predictions)], axis=1)
+    weights, _ = optimize.nnls(columns, (root * targets).ravel())
+    # Without any prediction, of few samples or of constant targets, they do not matter.
+    return weights / weights.sum() if weights.any() else np.full(n_predictions, 1 / n_predictions)
+
+
+def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArray:
+    """Means over neighbours, without an array of the values of all neighbours.
+
+    Parameters
+    ----------
+    weights, indices : ndarray of shape (n_samples, n_neighbors)
+        Weights of the neighbours, and their rows of the values.
+    values : ndarray of shape (n_values, n_columns)
+        Values.
+
+    Returns
+    -------
+    means : ndarray of shape (n_samples, n_columns)
+    """
+    ends = np.arange(0, weights.size + 1, weights.shape[1])
+    shape = len(weights), len(values)
+    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values

@@ -1,0 +1,201 @@
+"""Explanations of predictions: sums, changes that are tried, and text that is readable."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.decomposition import KernelPCA
+
+from metricalign.learners.columns import column_map
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
+
+OPTIONS = {"n_folds": 2, "random_state": 0}
+
+
+def frame(n_samples=150):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "size": rng.normal(10, 3, n_samples),
+            "colour": rng.choice(["red", "blue", "green"], n_samples),
+            "noise": rng.normal(size=n_samples),
+            "rooms": pd.array(rng.integers(1, 6, n_samples), dtype="Int64"),
+        }
+    )
+    X.loc[::11, ["noise", "rooms"]] = None
+    return X
+
+
+def tables():
+    X = frame()
+    large = (X["size"] > 10).to_numpy()
+    red = (X["colour"] == "red").to_numpy()
+    classes = np.where(large & ~red, "dear", "cheap")
+    yield "classes", MetricNeighborsClassifier(trees=False, **OPTIONS), X, classes
+    price = X["size"].to_numpy() + 4 * red
+    yield "number", MetricNeighborsRegressor(trees=False, **OPTIONS), X, price
+    pairs = zip(large, red, strict=True)
+    sets = [{n for n, has in zip(("large", "red"), pair, strict=True) if has} for pair in pairs]
+    yield "label sets", MetricNeighborsClassifier(trees=False, **OPTIONS), X, sets
+    numbers, target = load_diabetes(return_X_y=True)
+    both = np.column_stack([target, target**2])
+    yield "several numbers", MetricNeighborsRegressor(**OPTIONS), numbers[:150, :6], both[:150]
+    shares = np.stack([large, red, np.ones(len(X))], axis=1) + 0.2
+    shares /= shares.sum(axis=1, keepdims=True)
+    yield "distribution", MetricNeighborsRegressor(trees=False, **OPTIONS), X, shares
+    yield "Euclid", MetricNeighborsClassifier("euclidean", trees=False, **OPTIONS), X, classes
+
+
+@pytest.fixture(scope="module", params=list(tables()), ids=lambda case: case[0])
+def case(request):
+    """A fitted predictor, samples that it has not seen, and those that it has."""
+    _, model, X, y = request.param
+    train = slice(20, None)
+    model = clone(model).fit(X[train], y[train])
+    return model, X[:20], X[train], y[train]
+
+
+def test_contributions_add_up_to_the_distances(case):
+    model, X_new, X, y = case
+    for row in (0, 7):
+        found = model.explain(X_new[row : row + 1], n_neighbors=4)
+        distances, indices = model.kneighbors(X_new[row : row + 1], n_neighbors=4)
+        np.testing.assert_array_equal(found.rows, indices[0])
+        assert_allclose(found.distances, distances[0], rtol=1e-4, atol=1e-4)
+        assert_allclose(found.contributions.sum(axis=1), found.distances**2, atol=1e-12)
+        columns = column_map(model.pipeline_)
+        rows = X.iloc[indices[0]] if hasattr(X, "iloc") else X[indices[0]]
+        expected = columns.contributions(X_new[row : row + 1], rows)
+        assert_allclose(found.contributions, expected, atol=1e-10)
+        assert_allclose(found.shares().sum(axis=1), 1)
+        for place, target in zip(found.rows, found.targets, strict=True):
+            given = y[place]
+            assert set(target) == given if isinstance(given, set) else np.all(target == given)
+
+
+def test_values_are_those_of_the_table(case):
+    model, X_new, X, _ = case
+    found = model.explain(X_new[3:4])
+    for j, name in enumerate(found.columns):
+        column = X[name].iloc if hasattr(X, "iloc") else X[:, j]
+        for place, row in enumerate(found.rows):
+            value, given = found.neighbor_values[j][place], column[row]
+            assert (pd.isna(value) and pd.isna(given)) or value == given
+
+
+def test_change_is_enough_and_no_column_of_it_is_needless(case):
+    model, X_new, X, _ = case
+    n_found = 0
+    for row in range(6):
+        sample = X_new[row : row + 1]
+        change = model.explain(sample).change
+        if change is None:
+            continue
+        n_found += 1
+        before = model._coordinates(sample)
+
+        def predicted(columns, sample=sample, change=change):
+            values = dict(zip(change.columns, change.after, strict=True))
+            if isinstance(sample, pd.DataFrame):
+                return sample.assign(**{name: [values[name]] for name in columns})
+            mixed = sample.copy()
+            for name in columns:
+                mixed[0, int(name[1:])] = values[name]
+            return mixed
+
+        other = X.iloc[[change.row]] if hasattr(X, "iloc") else X[[change.row]]
+        goal = model._coordinates(other)[0]
+
+        def is_changed(columns, before=before, goal=goal, predicted=predicted):
+            after = model._coordinates(predicted(columns))
+            return bool(np.all(model._is_changed(after, before, goal)))
+
+        assert is_changed(change.columns)
+        after = model.predict(predicted(change.columns))[0]
+        assert np.all(after == change.prediction)
+        for column in change.columns:
+            rest = [name for name in change.columns if name != column]
+            assert not rest or not is_changed(rest)
+    assert n_found
+
+
+def test_text_is_readable_and_fits_eighty_columns(case):
+    model, X_new, *_ = case
+    found = model.explain(X_new[1:2])
+    text = str(found)
+    assert max(map(len, text.splitlines())) <= 80
+    for row in found.rows:
+        assert f" {row} " in text
+    assert text == repr(found)
+    html = found._repr_html_()
+    assert html.count("<tr>") == 2 + len(found.rows)
+
+
+def test_one_class_by_one_column():
+    """Only the size makes a class, so it is all of the distance that counts and of the change."""
+    X = frame(200)
+    y = np.where(X["size"] > 10, "large", "small")
+    model = MetricNeighborsClassifier(trees=False, **OPTIONS).fit(X, y)
+    assert model.feature_importances_[0] > 0.8
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    sample = X.iloc[[np.argmax(X["size"])]]
+    change = model.explain(sample).change
+    assert change.columns == ["size"]
+    assert change.before == [sample["size"].iloc[0]]
+    assert change.after[0] <= 10
+    assert change.prediction == "small"
+    assert "size" in str(model.explain(sample)).splitlines()[-1]
+
+
+def test_importances_are_those_of_the_pipeline_and_the_weights():
+    X = frame()
+    y, weight = X["size"].to_numpy(), np.arange(len(X)) % 3
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X, y, sample_weight=weight)
+    rows = np.repeat(np.arange(len(X)), weight)
+    expected = column_map(model.pipeline_).importances(X.iloc[rows])
+    assert_allclose(model.feature_importances_, expected, atol=1e-10)
+
+
+def test_a_sample_in_every_form_and_a_saved_model():
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    X = X.iloc[:150, :5]
+    model = MetricNeighborsClassifier("euclidean", trees=False, **OPTIONS).fit(X[1:], y[1:150])
+    text = str(model.explain(X.iloc[[0]]))
+    assert str(model.explain(X.iloc[0])) == text
+    assert str(pickle.loads(pickle.dumps(model)).explain(X.iloc[0])) == text
+    polars = pytest.importorskip("polars")
+    assert str(model.explain(polars.from_pandas(X[:1]))) == text
+    from_array = clone(model).fit(X[1:].to_numpy(), y[1:150])
+    renamed = str(from_array.explain(X.iloc[0].to_numpy()))
+    for number, name in enumerate(X.columns):
+        renamed = renamed.replace(f"x{number} ", f"{name} ").replace(f"x{number}:", f"{name}:")
+    assert renamed.splitlines()[:4] == text.splitlines()[:4]
+    with pytest.raises(ValueError, match="one sample"):
+        model.explain(X[:2])
+
+
+def test_dates_and_texts_are_explained():
+    pytest.importorskip("skrub")
+    X = frame()
+    X["sold"] = pd.date_range("2024-01-01", periods=len(X), freq="5D", tz="Europe/Berlin")
+    X["note"] = [f"thought {number}" for number in range(len(X))]
+    X.loc[3, ["sold", "note"]] = None
+    y = X["sold"].dt.month.fillna(1).to_numpy() > 6
+    model = MetricNeighborsClassifier(trees=False, **OPTIONS).fit(X[10:], y[10:])
+    for row in (3, 5):
+        found = model.explain(X.iloc[[row]])
+        assert list(found.columns) == list(X.columns)
+        distances = model.kneighbors(X.iloc[[row]])[0][0]
+        assert_allclose(found.distances, distances, rtol=1e-3, atol=1e-3)
+
+
+def test_a_metric_that_is_no_sum_over_columns_has_no_explanation():
+    X, y = load_diabetes(return_X_y=True)
+    model = MetricNeighborsRegressor(KernelPCA(2), trees=False, **OPTIONS).fit(X[:80], y[:80])
+    assert not hasattr(model, "feature_importances_")
+    with pytest.raises(TypeError, match="sum over columns"):
+        model.explain(X[:1])

@@ -1,0 +1,307 @@
+"""Tables as people have them: dates and texts, and targets as sets, tables and distributions."""
+
+import datetime
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
+
+N_SAMPLES = 160
+WORDS = {"coffee": ["roast", "bean", "espresso"], "tea": ["leaf", "green", "oolong"]}
+
+
+def simple_table(n_samples=N_SAMPLES):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(10, 3, n_samples),
+            "colour": rng.choice(["red", "blue", "green"], n_samples),
+            "grade": pd.Categorical(rng.choice(["low", "high"], n_samples), ["low", "high"]),
+            "open": rng.random(n_samples) < 0.5,
+            "rooms": pd.array(rng.integers(1, 5, n_samples), dtype="Int64"),
+        }
+    )
+    for place, name in enumerate(table.columns):
+        if name != "open":
+            table.loc[place::17, name] = None
+    return table
+
+
+def messy_table(n_samples=N_SAMPLES):
+    """With dates in three forms, a duration and a text, of which the text and a date matter."""
+    rng = np.random.default_rng(1)
+    table = simple_table(n_samples)
+    subjects = rng.choice(list(WORDS), n_samples)
+    days = rng.integers(0, 700, n_samples)
+    start = datetime.datetime(2024, 1, 1)
+    table["sold"] = [start + datetime.timedelta(days=int(day), hours=3) for day in days]
+    table["review"] = [
+        " ".join(rng.choice(WORDS[subject], 4)) + f" {number}"
+        for number, subject in enumerate(subjects)
+    ]
+    table["delivery"] = pd.to_timedelta(rng.integers(1, 90, n_samples), unit="h")
+    table["built"] = [datetime.date(2000, 1, 1) + datetime.timedelta(int(d)) for d in days[::-1]]
+    table["seen"] = table["sold"].dt.strftime("%Y-%m-%d")
+    table.loc[::13, ["sold", "review", "delivery", "built", "seen"]] = None
+    return table, subjects, table["sold"].fillna(start).dt.month.to_numpy()
+
+
+def in_library(table, library):
+    if library == "pandas":
+        return table
+    return pytest.importorskip("polars").from_pandas(table)
+
+
+# Dates and texts
+
+
+@parametrize_with_checks([DateTextEncoder()])
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_without_dates_and_texts_needs_nothing(library, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "skrub", None)
+    table = in_library(simple_table(), library)
+    encoder = DateTextEncoder().fit(table)
+    assert encoder.transform(table) is table
+    assert encoder.vectorizer_ is None
+    assert list(encoder.get_feature_names_out()) == list(table.columns)
+    y = np.where(simple_table()["size"].fillna(10) > 10, "large", "small")
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(table, y)
+    assert model.score(table, y) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        (pd.date_range("2024-01-01", periods=60), "dates"),
+        ([datetime.date(2024, 1, 1)] * 30 + [None] * 30, "dates"),
+        (pd.to_timedelta(np.arange(60), unit="h"), "dates"),
+        ([f"thought {number}" for number in range(60)], "free text"),
+    ],
+    ids=["datetime", "date", "duration", "text"],
+)
+def test_what_needs_skrub_says_so(column, what, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "skrub", None)
+    table = pd.DataFrame({"size": np.arange(60.0), "note": column})
+    with pytest.raises(ImportError, match=rf"'note' of X has {what}.*metricalign\[table\]"):
+        MetricNeighborsClassifier().fit(table, np.arange(60) % 2)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [f"value {number % 40}" for number in range(80)],  # few values
+        ["usual"] * 41 + [f"rare {number}" for number in range(39)],  # most have one
+        [f"city {number % 50}" for number in range(250)],  # each shared by five rows
+        pd.Categorical([f"thought {number}" for number in range(80)]),  # a category by its type
+        [number if number % 2 else None for number in range(80)],  # objects, but numbers
+    ],
+    ids=["few", "mostly one", "shared", "category", "numbers"],
+)
+def test_what_is_no_free_text_stays(column):
+    table = pd.DataFrame({"size": np.arange(float(len(column))), "city": column})
+    assert DateTextEncoder().fit(table).encoded_columns_ == []
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_dates_and_texts_become_numbers_beside_the_other_columns(library):
+    pytest.importorskip("skrub")
+    table, *_ = messy_table()
+    given = in_library(table, library)
+    encoder = DateTextEncoder().fit(given)
+    assert encoder.encoded_columns_ == ["sold", "review", "delivery", "built", "seen"]
+    encoded = encoder.transform(given)
+    assert type(encoded) is type(given)
+    names = list(encoder.get_feature_names_out())
+    assert names == list(encoded.columns)
+    assert sorted(np.concatenate(encoder.blocks_)) == list(range(encoded.shape[1]))
+    blocks = dict(zip(table.columns, encoder.blocks_, strict=True))
+    for name, block in blocks.items():
+        assert all(names[place].split(": ")[0] == name for place in block)
+    assert len(blocks["review"]) == 30
+    year, weekday = np.asarray(encoded["sold: year"]), np.asarray(encoded["sold: weekday"])
+    known = table["sold"].notna().to_numpy()
+    np.testing.assert_array_equal(year[known], table["sold"].dt.year[known])
+    np.testing.assert_array_equal(weekday[known], table["sold"].dt.day_of_week[known] + 1)
+    assert np.isnan(year[~known].astype(float)).all()
+    lengths = np.asarray(encoded["delivery"], dtype=float)[known]
+    units = lengths / table["delivery"][known].dt.total_seconds()  # which differ by skrub's release
+    np.testing.assert_allclose(units, units.iloc[0], rtol=1e-6)
+    months = [None if pd.isna(day) else day.month for day in table["built"]]
+    np.testing.assert_array_equal(
+        np.asarray(encoded["built: month"])[known], np.array(months, dtype=object)[known]
+    )
+    for name in ("size", "colour", "grade", "open", "rooms"):
+        assert list(encoded[name]) == list(given[name]) or encoded[name].equals(given[name])
+    assert PiecewiseLinearEncoder().fit_transform(encoded).shape[0] == N_SAMPLES
+
+
+def test_rows_that_fit_has_not_seen_are_encoded_by_themselves():
+    pytest.importorskip("skrub")
+    table, *_ = messy_table()
+    encoder = DateTextEncoder().fit(table[:120])
+    rest = encoder.transform(table[120:])
+    pd.testing.assert_frame_equal(rest[5:6], encoder.transform(table[125:126]))
+    loaded = pickle.loads(pickle.dumps(encoder))
+    pd.testing.assert_frame_equal(loaded.transform(table[120:]), rest)
+
+
+def test_two_columns_of_one_name_are_refused():
+    table = pd.DataFrame(np.zeros((5, 2)), columns=["a", "a"])
+    with pytest.raises(ValueError, match="two columns named 'a'"):
+        DateTextEncoder().fit(table)
+
+
+def test_an_array_in_place_of_a_table_with_dates_is_refused():
+    pytest.importorskip("skrub")
+    table, *_ = messy_table()
+    encoder = DateTextEncoder().fit(table)
+    with (
+        pytest.warns(UserWarning, match="feature names"),
+        pytest.raises(TypeError, match="DataFrame as in fit"),
+    ):
+        encoder.transform(table.to_numpy())
+
+
+# Three lines
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_three_lines_on_a_messy_table(library):
+    pytest.importorskip("skrub")
+    table, subjects, months = messy_table()
+    table = in_library(table, library)
+    train, test = np.arange(N_SAMPLES) % 4 != 0, np.arange(N_SAMPLES) % 4 == 0
+    known = test & (np.arange(N_SAMPLES) % 13 != 0)
+    rows = table.filter if library == "polars" else table.__getitem__
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0)
+    model.fit(rows(train), subjects[train])
+    assert model.score(rows(known), subjects[known]) > 0.9
+    regressor = MetricNeighborsRegressor(trees=False, n_folds=2, random_state=0)
+    regressor.fit(rows(train), months[train])
+    assert regressor.score(rows(known), months[known]) > 0.9
+    # One pipeline from the table to what neighbours are searched among.
+    images = model.pipeline_.transform(table)
+    distances, indices = model.kneighbors(rows(known), n_neighbors=3)
+    places = np.flatnonzero(train)[indices]
+    expected = np.linalg.norm(images[known][:, None] - images[places], axis=2)
+    np.testing.assert_allclose(distances, expected, rtol=1e-3, atol=1e-4)
+    loaded = pickle.loads(pickle.dumps(model.pipeline_))
+    np.testing.assert_array_equal(loaded.transform(table), images)
+
+
+def test_a_metric_of_ones_own_gets_the_table_as_it_is():
+    table = simple_table()
+
+    class Sizes(PiecewiseLinearEncoder):
+        def fit(self, X, y=None, sample_weight=None):
+            assert list(X.columns) == list(table.columns)
+            return super().fit(X[["size"]], sample_weight=sample_weight)
+
+        def transform(self, X):
+            return super().transform(X[["size"]])
+
+    y = table["size"].fillna(10) > 10
+    model = MetricNeighborsClassifier(Sizes(), trees=False, n_folds=2).fit(table, y)
+    assert len(model.pipeline_) == 1
+    assert model.score(table, y) > 0.9
+
+
+# Targets
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    return X, X > 0.3
+
+
+LABELS = np.array(["action", "comedy", "drama"], dtype=object)
+
+
+def sets_of(indicators, make):
+    return [make(LABELS[row].tolist()) for row in indicators]
+
+
+@pytest.mark.parametrize("kind", ["sets", "lists", "series", "array", "polars"])
+def test_sets_of_labels_are_the_columns_of_labels(kind, labelled):
+    X, indicators = labelled
+    y = sets_of(indicators, set if kind == "sets" else list)
+    if kind == "series":
+        y = pd.Series(y, index=range(7, 127))
+    elif kind == "array":
+        y = np.array([*y, None], dtype=object)[:-1]
+    elif kind == "polars":
+        y = pytest.importorskip("polars").Series(y)
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0)
+    expected = clone(model).fit(X, indicators.astype(int))
+    found = clone(model).fit(X, y)
+    assert list(found.labels_) == list(LABELS)
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+    assert found.predict(X) == sets_of(expected.predict(X).astype(bool), tuple)
+    assert found.score(X, y) == expected.score(X, indicators.astype(int))
+    assert () in found.predict(X)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_a_table_of_labels(library, dtype, labelled):
+    X, indicators = labelled
+    y = in_library(pd.DataFrame(indicators.astype(dtype), columns=list(LABELS)), library)
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(X, y)
+    assert list(model.labels_) == list(LABELS)
+    expected = clone(model).fit(X, indicators.astype(int)).predict(X)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert model.score(X, y) == np.mean((expected == indicators).all(axis=1))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_of_one_column_is_the_column(library, labelled):
+    X, indicators = labelled
+    y = np.where(indicators[:, 0], "yes", "no")
+    frame = in_library(pd.DataFrame({"answer": y}), library)
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0)
+    expected = clone(model).fit(X, y).predict(X)
+    for given in (frame, frame["answer"]):
+        np.testing.assert_array_equal(clone(model).fit(X, given).predict(X), expected)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_of_distributions(library, labelled):
+    X, _ = labelled
+    shares = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+    y = in_library(pd.DataFrame(shares, columns=list(LABELS)), library)
+    model = MetricNeighborsRegressor(trees=False, n_folds=2, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X).sum(axis=1), 1)
+
+
+def test_lists_of_numbers_are_a_table_and_sets_of_numbers_are_sets(labelled):
+    X, indicators = labelled
+    model = MetricNeighborsClassifier("euclidean", trees=False, n_folds=2)
+    table = indicators.astype(int).tolist()
+    assert clone(model).fit(X, table).predict(X).shape == (120, 3)
+    years = [{1990 + place for place in np.flatnonzero(row)} for row in indicators]
+    assert list(clone(model).fit(X, years).labels_) == [1990, 1991, 1992]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([{"a", 1}, {"b"}], "all strings or all numbers"),
+        ([{"a"}, None], "no set may be missing"),
+        ([{"a"}, set()], "two are needed"),
+    ],
+)
+def test_sets_that_cannot_be_used_are_refused(y, message, labelled):
+    with pytest.raises(ValueError, match=message):
+        MetricNeighborsClassifier().fit(labelled[0], y * 60)
