@@ -62,7 +62,11 @@ what to install:
   pip install "metricalign[save]"     for --save FILE.skops
 """
 
-PREDICT = "Predict"
+PREDICT = """\
+Predict with a model that `evaluate --save` has written. The table needs the columns that
+the model was learned from, in any order; what is written otherwise there is said. The
+predictions are printed as CSV, or written with --out.
+"""
 _NO_LIMIT = float("inf")
 
 
