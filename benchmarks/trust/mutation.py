@@ -51,7 +51,8 @@ MODULES = {
         ["solvers/problem.py", "solvers/result.py"],
         solver_tests(
             OPTIMA + "balance or feasible_coefficients or keeps or reweighted or certificate_of or"
-            " dual_value_above or both_kinds or one_sided_loss or callback_stops or basis)"
+            " dual_value_above or both_kinds or one_sided_loss or callback_stops or basis or"
+            " lacks_a_method or prior_point or gives_way or leaves_too)"
         ),
     ),
     "newton": (
