@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_keys
 from metricalign.pairs.search import centred
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
@@ -17,6 +18,7 @@ __all__ = [
     "DistinctSamples",
     "check_magnitude",
     "distinct_samples",
+    "representative_samples",
     "shrunk_coordinates",
 ]
 
@@ -87,6 +89,34 @@ def distinct_samples(
     X = X[rows]
     order = np.argsort(order_keys(X), kind="stable")
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
+
+
+def representative_samples(
+    samples: DistinctSamples, X: Any, max_samples: int | None
+) -> DistinctSamples:
+    """Take at most so many samples for all, spread evenly over classes and values.
+
+    Parameters
+    ----------
+    samples : DistinctSamples
+        The samples.
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        What their rows are of.
+    max_samples : int or None
+        How many at most. None: all.
+
+    Returns
+    -------
+    samples : DistinctSamples
+        Some of them, in the same order, of the same sum of weights.
+    """
+    if max_samples is None or len(samples.rows) <= max_samples:
+        return samples
+    relation, targets = samples.relation, samples.targets
+    classes = np.ravel(targets) if relation.is_of_classes else None
+    chosen, weight = choose_anchors(X[samples.rows], samples.weight, max_samples, classes)
+    targets = select_targets(targets, chosen, is_precomputed=relation.kind == "precomputed")
+    return DistinctSamples(samples.rows[chosen], weight, relation, targets)
 
 
 def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:

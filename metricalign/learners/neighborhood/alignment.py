@@ -20,9 +20,12 @@ from metricalign.learners.components import components_of
 from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
 from metricalign.learners.neighborhood.search import NeighborhoodSearch
-from metricalign.pairs.anchors import choose_anchors
-from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
-from metricalign.relations import is_automatic, select_targets
+from metricalign.pairs.distinct import (
+    distinct_samples,
+    representative_samples,
+    shrunk_coordinates,
+)
+from metricalign.relations import is_automatic
 
 __all__ = ["NeighborhoodAlignment"]
 
@@ -212,11 +215,7 @@ class NeighborhoodAlignment(MetricLearner):
                 f"Samples that differ in X or y, without those of weight 0: {len(samples.rows)}. "
                 "At least 3 are needed: of two, each is the other's neighbour whatever the metric."
             )
-        relation, targets = samples.relation, samples.targets
-        classes = np.ravel(targets) if relation.is_of_classes else None
-        chosen, weight = choose_anchors(X[samples.rows], samples.weight, self.max_samples, classes)
-        rows = samples.rows[chosen]
-        targets = select_targets(targets, chosen, is_precomputed=relation.kind == "precomputed")
+        rows, weight, relation, targets = representative_samples(samples, X, self.max_samples)
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = weight / weight.max()
         coordinates, basis, inverse = shrunk_coordinates(X[rows], weight, self.shrinkage)
