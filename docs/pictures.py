@@ -11,9 +11,8 @@ import matplotlib
 from sklearn.datasets import load_breast_cancer, make_friedman1
 from sklearn.model_selection import train_test_split
 
-from metricalign import MetricEnsemble
+from metricalign import MetricEnsemble, MetricNeighborsClassifier
 from metricalign.plotting import CurvesDisplay, DistanceRelationDisplay, ExplanationDisplay
-from metricalign.predictors import MetricNeighborsClassifier
 
 FOLDER = Path(__file__).parent / "static"
 

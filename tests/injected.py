@@ -25,7 +25,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
 
-from metricalign import PSDSVR, RAMLSVR, MetricLearnerCV, RelationAlignmentCV
+from metricalign import PSDSVR, RAMLSVR, MetricEnsemble, RelationAlignmentCV
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.tables import read_table
 from metricalign.datasets import loading
@@ -155,10 +155,7 @@ def kill_workers() -> int:
     dying = Dying(parent=os.getpid())
     cases = [
         (GridSearchCV(dying, {"C": [1.0, 2.0]}, cv=2, n_jobs=2), {"estimator": PSDSVR()}),
-        (
-            MetricLearnerCV([PSDSVR(), dying], cv=2, n_jobs=2),
-            {"candidates": [PSDSVR(), "passthrough"]},
-        ),
+        (MetricEnsemble([PSDSVR(), dying], n_jobs=2), {"learners": [PSDSVR()]}),
         (RelationAlignmentCV(Cs=2, cv=2, n_jobs=2, scoring=die), {"scoring": None}),
     ]
     for search, repair in cases:

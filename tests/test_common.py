@@ -80,7 +80,6 @@ def _name(value):
 # The diagonal metric of these numbers is next to none.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.* cannot tell the learned metric from none"),
-    pytest.mark.filterwarnings("ignore:MetricLearnerCV keeps Euclid's distance"),
 ]
 
 

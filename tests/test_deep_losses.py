@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import ndcg_score
+from scipy.special import logsumexp, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss, ndcg_score
 from sklearn.neighbors import KNeighborsRegressor
 
 torch = pytest.importorskip("torch")
@@ -14,6 +16,9 @@ from metricalign.deep.losses import (  # noqa: E402
     ApproxNDCGLoss,
     DeepLoss,
     LayeredLoss,
+    PairwiseCrossEntropyLoss,
+    RankNContrastLoss,
+    SmoothAPLoss,
     SoftNeighborsLoss,
     squared_distances,
 )
@@ -102,6 +107,103 @@ def test_approximate_ndcg_is_the_formula():
     assert ApproxNDCGLoss(tau)(torch.tensor(distances), relations).item() == pytest.approx(
         np.mean(losses)
     )
+
+
+def class_batch(n_samples=12, seed=0):
+    """Images, classes, and relations that are those of classes."""
+    images, _ = random_batch(n_samples, seed=seed)
+    y = np.random.default_rng(seed).integers(0, 3, n_samples)
+    return images, y, torch.tensor((y[:, None] != y).astype(float))
+
+
+@pytest.mark.parametrize("is_of_classes", [True, False])
+@pytest.mark.parametrize("temperature", [2.0, 0.3])
+def test_rank_n_contrast_is_the_formula(temperature, is_of_classes):
+    images, relations = random_batch(9)
+    if is_of_classes:  # many ties
+        relations = class_batch(9)[2]
+    g, losses = relations.numpy(), []
+    s = -np.linalg.norm(images[:, None] - images, axis=2) / temperature
+    for i in range(9):
+        for j in range(9):
+            beyond = [k for k in range(9) if k != i and g[i, k] >= g[i, j]]
+            if j != i:
+                losses.append(np.log(np.exp(s[i, beyond]).sum()) - s[i, j])
+    loss = RankNContrastLoss(temperature)(squared_distances(images), relations)
+    assert loss.item() == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_rank_n_contrast_vanishes_where_the_order_is_right():
+    """In the limit, and only there: by distances that are the relations, or are not."""
+    rng = np.random.default_rng(0)
+    images, y = torch.tensor(rng.normal(size=(10, 1))), rng.normal(size=10)
+    ordered = torch.cdist(images, images)
+    other = torch.tensor(np.abs(y[:, None] - y))
+    loss = RankNContrastLoss(1e-3)
+    assert loss(ordered**2, ordered).item() < 1e-3
+    assert loss(ordered**2, other).item() > 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_smooth_average_precision_tends_to_average_precision(seed):
+    images, y, relations = class_batch(14, seed=seed)
+    distances = squared_distances(images)
+    losses = []
+    for i in range(14):
+        others = np.arange(14) != i
+        if (y[others] == y[i]).any():
+            score = average_precision_score(y[others] == y[i], -distances[i, others])
+            losses.append(1 - score)
+        else:
+            losses.append(0.0)
+    found = [SmoothAPLoss(tau)(distances, relations).item() for tau in (1.0, 1e-6)]
+    assert found[1] == pytest.approx(np.mean(losses), abs=1e-6)
+    assert abs(found[0] - np.mean(losses)) > 0.01
+
+
+def test_smooth_average_precision_is_the_formula():
+    images, relations = random_batch(6)
+    tau, distances, w = 0.7, squared_distances(images).numpy(), 1 - relations.numpy()
+    losses = []
+    for i in range(6):
+        others = [j for j in range(6) if j != i]
+        total = 0.0
+        for j in others:
+            before = {
+                k: 1 / (1 + np.exp((distances[i, k] - distances[i, j]) / tau))
+                for k in others
+                if k != j
+            }
+            relevant = w[i, j] + sum(w[i, k] * share for k, share in before.items())
+            total += w[i, j] * relevant / (1 + sum(before.values()))
+        losses.append(1 - total / w[i, others].sum())
+    loss = SmoothAPLoss(tau)(torch.tensor(distances), relations)
+    assert loss.item() == pytest.approx(np.mean(losses))
+
+
+@pytest.mark.parametrize("penalty", [1.0, 0.1])
+def test_pairwise_cross_entropy_is_that_of_a_linear_classifier(penalty):
+    """Of the classifier of class sums, by scikit-learn; and no less than that of the best one."""
+    images, y, relations = class_batch(15)
+    z = images.numpy() - images.numpy().mean(axis=0)
+    weights = np.array([z[y == k].sum(axis=0) for k in range(3)]) / (penalty * len(y))
+    expected = log_loss(y, softmax(z @ weights.T, axis=1))
+    found = PairwiseCrossEntropyLoss(penalty)(squared_distances(images), relations).item()
+    assert found == pytest.approx(expected)
+    best = LogisticRegression(C=1e6, fit_intercept=False, max_iter=1000).fit(z, y)
+    assert log_loss(y, best.predict_proba(z)) < found
+    # Any cross-entropy is at least the least first part plus its own second part.
+    theta = np.random.default_rng(0).normal(size=(3, z.shape[1]))
+    square = penalty / 2 * np.sum(theta**2)
+    second = np.mean(logsumexp(z @ theta.T, axis=1)) - square
+    same = y[:, None] == y
+    first = -np.sum((z @ z.T)[same]) / (2 * penalty * len(y) ** 2)
+    assert log_loss(y, softmax(z @ theta.T, axis=1)) >= first + second
+
+
+def test_pairwise_cross_entropy_needs_classes():
+    with pytest.raises(ValueError, match="needs classes, which y does not have"):
+        PairwiseCrossEntropyLoss().for_relation(resolve_relation("auto", [0.5, 1.5, 2.0]))
 
 
 def test_query_without_gain_has_no_loss():

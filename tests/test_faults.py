@@ -15,18 +15,19 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import metricalign
-from metricalign import NeighborhoodAlignment, RelationAlignmentCV
+from metricalign import RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign._files import write_whole
 from metricalign.command_line.columns import Reading
 from metricalign.command_line.reading import InputError, read_contents
 from metricalign.command_line.tables import read_table, sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.base import EmbeddingLearner
 
-OPTIONS = {
-    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
-    "MetricLearnerCV": {"candidates": [NeighborhoodAlignment()], "cv": 2},
-}
+OPTIONS = {"RelationAlignmentCV": {"Cs": 2, "cv": 2}}
+LEARNERS = [
+    name for name in metricalign.__all__ if issubclass(getattr(metricalign, name), EmbeddingLearner)
+]
 
 
 def interrupt(*targets):
@@ -62,7 +63,7 @@ def interrupted_fit(estimator, X, y, line):
 @pytest.mark.filterwarnings("ignore:HRAML was interrupted")
 # What few epochs, rounds and samples lead to.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore:n_same=", "ignore:MetricLearnerCV keeps Euclid's distance")
+@pytest.mark.filterwarnings("ignore:n_same=")
 @pytest.mark.parametrize("is_refit", [False, True], ids=["first fit", "second fit"])
 @pytest.mark.parametrize(
     "estimator", [*EVERY, *SEARCHES], ids=lambda estimator: type(estimator).__name__
@@ -98,7 +99,7 @@ def values(result):
     return result.data if sparse.issparse(result) else result
 
 
-@pytest.mark.parametrize("name", metricalign.__all__)
+@pytest.mark.parametrize("name", LEARNERS)
 def test_an_interrupt_before_the_first_step_leaves_the_last_fit(name):
     X = np.random.default_rng(0).normal(size=(40, 4))
     y = (X[:, 0] > 0).astype(int)

@@ -25,7 +25,6 @@ from metricalign import (
     RAMLKRR,
     RAMLSVR,
     IteratedMetricLearner,
-    MetricLearnerCV,
     NeighborhoodAlignment,
     RelationAlignment,
 )
@@ -406,7 +405,6 @@ def test_diagonal_matrices_are_drawn_without_their_zeros(diabetes):
     [
         NeighborhoodAlignment(n_components=3),
         IteratedMetricLearner(),
-        MetricLearnerCV(["passthrough", PSDSVR()], cv=2),
     ],
 )
 def test_learners_without_a_solved_matrix_are_drawn_by_that_of_their_distance(learner, diabetes):

@@ -63,7 +63,7 @@ def test_public_functions_are_annotated(name):
 
 USER = """
 from sklearn.datasets import load_wine
-from metricalign import PSDSVR, MetricLearnerCV, RelationAlignment
+from metricalign import PSDSVR, MetricEnsemble, RelationAlignment
 from metricalign.losses import EpsilonInsensitive
 from metricalign.metrics import chebyshev_loss
 from metricalign.multilabel import MLkNN
@@ -72,7 +72,7 @@ from metricalign.relations import resolve_relation
 
 X, y = load_wine(return_X_y=True)
 reveal_type(PSDSVR().fit(X, y))
-reveal_type(MetricLearnerCV().fit(X, y))
+reveal_type(MetricEnsemble().fit(X, y))
 reveal_type(RelationAlignment(loss=EpsilonInsensitive(epsilon=0.1)).fit_path(X, y, [1.0]))
 reveal_type(PSDSVR().fit(X, y).transform(X))
 reveal_type(PSDSVR().fit(X, y).score(X, y))
@@ -85,7 +85,7 @@ reveal_type(chebyshev_loss([[0.5, 0.5]], [[0.2, 0.8]]))
 """
 REVEALED = [
     "metricalign.learners.alignment.methods.PSDSVR",
-    "metricalign.learners.selection.MetricLearnerCV",
+    "metricalign.learners.ensemble.MetricEnsemble",
     "list[metricalign.learners.alignment.methods.RelationAlignment]",
     "numpy.ndarray",
     "float",

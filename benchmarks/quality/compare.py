@@ -9,7 +9,7 @@ difference of Nemenyi's, and seconds to fit; then the ranks over all sets. A fig
 over Euclid's goes to benchmarks/results/compare.png.
 
     METRICALIGN_DATA=folder python benchmarks/quality/compare.py [--sets glass sonar]
-        [--methods Euclid NCA MetricLearnerCV] [--max-samples 600] [--repeats 1] [--n-jobs 2]
+        [--methods Euclid NCA MetricEnsemble] [--max-samples 600] [--repeats 1] [--n-jobs 2]
 
 Finished cells are kept in benchmarks/results/compare.json and not computed again; --fresh does.
 """
@@ -42,7 +42,7 @@ from metricalign import (
     RAMLSVR,
     DiscriminantAlignment,
     IteratedMetricLearner,
-    MetricLearnerCV,
+    MetricEnsemble,
     NeighborhoodAlignment,
 )
 from metricalign.datasets import fetch_dataset, list_datasets
@@ -100,8 +100,8 @@ def candidates(method, kind):
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
     if method == "NeighborhoodAlignment":
         return [NeighborhoodAlignment(relation=_relation(kind), random_state=0)]
-    if method == "MetricLearnerCV":
-        return [MetricLearnerCV(relation=_relation(kind), random_state=0)]
+    if method == "MetricEnsemble":
+        return [MetricEnsemble(relation=_relation(kind), random_state=0)]
     return []
 
 
@@ -120,7 +120,7 @@ METHODS = (
     "IteratedMetricLearner",
     "DiscriminantAlignment",
     "NeighborhoodAlignment",
-    "MetricLearnerCV",
+    "MetricEnsemble",
 )
 
 
@@ -181,9 +181,6 @@ def errors_of(kind, train, y_train, test, y_test):
 
 def images_of(transformer, X_train, y_train, X_test, groups=None):
     """Fit scaling and metric to the training part, and map both parts."""
-    if isinstance(transformer, MetricLearnerCV) and groups is not None:
-        inner = list(GroupKFold(5).split(X_train, y_train, groups))
-        transformer = clone(transformer).set_params(cv=inner)
     if isinstance(transformer, PLSRegression):
         number = min(transformer.n_components, *X_train.shape)
         transformer = clone(transformer).set_params(n_components=number)

@@ -23,7 +23,7 @@ from metricalign import (
     RAMLSVR,
     DiscriminantAlignment,
     IteratedMetricLearner,
-    MetricLearnerCV,
+    MetricEnsemble,
     NeighborhoodAlignment,
 )
 
@@ -35,7 +35,7 @@ METHODS = {
     "IteratedMetricLearner": IteratedMetricLearner(),
     "DiscriminantAlignment": DiscriminantAlignment(),
     "NeighborhoodAlignment": NeighborhoodAlignment(random_state=0),
-    "MetricLearnerCV": MetricLearnerCV(random_state=0),
+    "MetricEnsemble": MetricEnsemble(random_state=0),
 }
 
 

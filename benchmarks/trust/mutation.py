@@ -41,14 +41,14 @@ OPTIMA = (
 )
 # Files to change, and the tests that have to notice: chosen to take seconds.
 MODULES = {
-    "losses": (["losses.py"], ["tests/test_losses.py"]),
+    "losses": (["losses/*.py"], ["tests/test_losses.py"]),
     "regularizers": (["regularizers/*.py"], ["tests/test_regularizers.py"]),
     "operators": (
         ["operators/*.py", "operators/kernels/*.py"],
         ["tests/test_operators.py", "tests/test_kernels.py"],
     ),
     "problem": (
-        ["solvers/problem.py"],
+        ["solvers/problem.py", "solvers/result.py"],
         solver_tests(
             OPTIMA + "balance or feasible_coefficients or keeps or reweighted or certificate_of or"
             " dual_value_above or both_kinds or one_sided_loss or callback_stops or basis)"

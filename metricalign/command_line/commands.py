@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -95,7 +95,8 @@ def evaluate(options: Namespace) -> None:
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
     with Progress(options.verbose) as progress:
-        contents, features, target, task = _read_task(options, n_folds)
+        read = _read_task(options, n_folds)
+        task = read.task
         check_methods(task, methods)
         check_folds(task, n_folds)
         everything = task
@@ -125,21 +126,20 @@ def evaluate(options: Namespace) -> None:
                 print(wrap(line, "  ", ""))
             print(wrap(verdict(task, results)))
             method = options.methods[0] if options.methods else best_of(task, results).label
-            model = None
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
                 with _noted(method):
-                    model = learn(learned, method, options.seed, contents, target.columns)
+                    model = learn(learned, method, options.seed, read.contents, read.target.columns)
                 progress.clear()
-            if options.save:
-                _save(options, model)
-            if options.report:
-                shown = model if model.has_neighbors else None
-                made = list(_report(options, contents, features, target, everything))
-                report = Report(task, results, shown, learned, made, warned)
-                write_file(options.report, lambda file: write_report(report, file))
-                print(f"\nReport: {options.report}")
+                if options.save:
+                    _save(options, model)
+                if options.report:
+                    made = list(_report(options, read))
+                    shown = model if model.has_neighbors else None
+                    report = Report(task, results, shown, learned, made, warned)
+                    write_file(options.report, partial(write_report, report))
+                    print(f"\nReport: {options.report}")
             if options.plot:
                 _draw(options, task, results, progress)
             if not options.save:
@@ -204,7 +204,16 @@ def _marks(given, option):
     return marks
 
 
-def _read_task(options, n_folds) -> tuple[Contents, Features, Target, Task]:
+class ReadTask(NamedTuple):
+    """A table that was read, its features and target, and the task that they make."""
+
+    contents: Contents
+    features: Features
+    target: Target
+    task: Task
+
+
+def _read_task(options, n_folds) -> ReadTask:
     """Read the table, and say what is made of it."""
     contents = read_contents(
         options.table, options.delimiter, options.encoding, options.header, options.target
@@ -246,9 +255,10 @@ def _read_task(options, n_folds) -> tuple[Contents, Features, Target, Task]:
         candidates=candidates,
         **of_role,
     )
-    for line in _report(options, contents, features, target, task):
+    read = ReadTask(contents, features, target, task)
+    for line in _report(options, read):
         print(line)
-    return contents, features, target, task
+    return read
 
 
 def _match_targets(options, contents):
@@ -296,8 +306,9 @@ KIND_NAMES = {
 }
 
 
-def _report(options, contents, features: Features, target: Target, task: Task) -> Iterator[str]:
+def _report(options, read: ReadTask) -> Iterator[str]:
     """Lines that say how the table was understood."""
+    contents, features, target, task = read
     kinds = [form.kind for form in features.formats.values()]
     types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,19 +14,19 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from metricalign.deep.batches import AlignmentData
 from metricalign.features import PiecewiseLinearEncoder
 
 __all__ = [
     "EMBEDDINGS",
-    "ColumnPieces",
+    "Embedding",
     "NormalScores",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
+    "column_pieces",
 ]
 
-# Samples from which the pieces of the columns are learned, and pieces of normal scores.
-_N_ROWS, _N_SCORES = 20_000, 100
+# Pieces of normal scores.
+_N_SCORES = 100
 
 # Standard deviation of frequencies at the start: of .044, .2 and .5 best on california_housing.
 _FREQUENCY_SCALE = 0.2
@@ -54,15 +55,18 @@ class NormalScores(nn.Module):
 
     def __init__(self, edges: Sequence[NDArray | None], shares: Sequence[NDArray | None]):
         super().__init__()
-        known = [number for number, ends in enumerate(edges) if ends is not None]
-        n_edges = max((len(edges[number]) for number in known), default=2)
+        numbers = [number for number, ends in enumerate(edges) if ends is not None]
+        known: list[Any] = [ends for ends in edges if ends is not None]
+        n_edges = max(map(len, known), default=2)
         # Columns of fewer edges repeat the last one, before which no piece begins.
-        padded = np.array([_padded(edges[number], n_edges) for number in known])
-        scores = np.array([_padded(norm.ppf(shares[number]), n_edges) for number in known])
-        self.register_buffer("numbers", torch.tensor(known, dtype=torch.long))
+        padded = np.array([_padded(ends, n_edges) for ends in known])
+        scores = np.array(
+            [_padded(norm.ppf(share), n_edges) for share in shares if share is not None]
+        )
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long))
         self.register_buffer("edges", torch.tensor(padded.reshape(-1, n_edges)).float())
         self.register_buffer("scores", torch.tensor(scores.reshape(-1, n_edges)).float())
-        n_pieces = [len(edges[number]) - 1 for number in known]
+        n_pieces = [len(ends) - 1 for ends in known]
         self.register_buffer("n_pieces", torch.tensor(n_pieces, dtype=torch.long)[:, None])
 
     def forward(self, X: Tensor) -> Tensor:
@@ -93,6 +97,12 @@ class PiecewiseLinearEmbedding(nn.Module):
     Y. Gorishniy, I. Rubachev, A. Babenko. "On Embeddings for Numerical Features in Tabular Deep
     Learning". NeurIPS 2022, section 3.2.
     """
+
+    columns: Tensor
+    starts: Tensor
+    widths: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, edges: Sequence[NDArray | None]):
         super().__init__()
@@ -157,6 +167,9 @@ class PeriodicEmbedding(nn.Module):
     Neighbors", ICLR 2024, by the same and others.
     """
 
+    numbers: Tensor
+    others: Tensor
+
     def __init__(
         self,
         n_features: int,
@@ -191,73 +204,83 @@ class PeriodicEmbedding(nn.Module):
         return torch.cat([embedded, X[:, self.others]], dim=1)
 
 
-class ColumnPieces:
-    """Pieces of the columns of numbers of the samples that a network gets.
+class Embedding(NamedTuple):
+    """How an embedding is made.
+
+    Attributes
+    ----------
+    n_bins : int or "auto"
+        Pieces of a column, as `PiecewiseLinearEncoder` takes them.
+    build : callable
+        Takes the edges of the columns and the shares of smaller samples, and returns the module
+        and the number of its outputs.
+    """
+
+    n_bins: int | Literal["auto"]
+    build: Callable[[Sequence[NDArray | None], Sequence[NDArray | None]], tuple[nn.Module, int]]
+
+
+def column_pieces(
+    columns: NDArray, n_bins: int | Literal["auto"]
+) -> tuple[list[NDArray | None], list[NDArray | None]]:
+    """Edges of the pieces of columns of numbers, and the shares of smaller samples.
 
     Parameters
     ----------
-    data : AlignmentData
-        The samples.
-    numbers : ndarray of int
-        Columns that are numbers.
-    random_state : RandomState
-        Draws the samples that are looked at.
+    columns : ndarray of shape (n_samples, n_columns)
+        The columns.
+    n_bins : int or "auto"
+        Pieces of a column; fewer if values repeat.
+
+    Returns
+    -------
+    edges : list of ndarray of shape (n_edges,) or None
+        Ascending edges; None for a column that does not vary.
+    shares : list of ndarray of shape (n_edges,) or None
+        Share of the samples that are smaller than each edge, plus half of those equal to it.
     """
-
-    def __init__(self, data: AlignmentData, numbers: NDArray, random_state: np.random.RandomState):
-        n_samples, self.n_features = data.X.shape
-        self.numbers = numbers
-        rows = np.sort(random_state.permutation(n_samples)[:_N_ROWS])
-        self.columns = data.samples(rows).cpu().numpy()[:, numbers].astype(np.float64)
-
-    def edges(self, n_bins: int | str) -> list[NDArray | None]:
-        """Edges of each feature; None for those that do not vary or are no numbers."""
-        encoder = PiecewiseLinearEncoder(n_bins=n_bins).fit(self.columns)
-        edges: list[NDArray | None] = [None] * self.n_features
-        for number, ends in zip(self.numbers, encoder.edges_, strict=True):
-            edges[number] = ends if len(ends) > 1 else None
-        return edges
-
-    def shares(self, edges: Sequence[NDArray | None]) -> list[NDArray | None]:
-        """Share of the samples that are smaller than each edge, plus half of those equal to it."""
-        shares: list[NDArray | None] = [None] * self.n_features
-        n_samples = len(self.columns)
-        for number, column in zip(self.numbers, np.sort(self.columns, axis=0).T, strict=True):
-            ends = edges[number]
-            if ends is not None:
-                smaller = np.searchsorted(column, ends, side="left")
-                no_larger = np.searchsorted(column, ends, side="right")
-                share = (smaller + no_larger) / (2 * n_samples)
-                shares[number] = np.clip(share, 0.5 / n_samples, 1 - 0.5 / n_samples)
-        return shares
+    encoder = PiecewiseLinearEncoder(n_bins=n_bins).fit(columns)
+    edges = [ends if len(ends) > 1 else None for ends in encoder.edges_]
+    shares: list[NDArray | None] = []
+    n_samples = len(columns)
+    for ends, column in zip(edges, np.sort(columns, axis=0).T, strict=True):
+        if ends is None:
+            shares.append(None)
+            continue
+        n_smaller = np.searchsorted(column, ends, side="left")
+        n_no_larger = np.searchsorted(column, ends, side="right")
+        share = (n_smaller + n_no_larger) / (2 * n_samples)
+        shares.append(np.clip(share, 0.5 / n_samples, 1 - 0.5 / n_samples))
+    return edges, shares
 
 
-def _normal_scores(pieces) -> tuple[nn.Module, int]:
-    edges = pieces.edges(_N_SCORES)
-    return NormalScores(edges, pieces.shares(edges)), pieces.n_features
+def _normal_scores(edges, shares) -> tuple[nn.Module, int]:
+    return NormalScores(edges, shares), len(edges)
 
 
-def _periodic(pieces, is_shared) -> tuple[nn.Module, int]:
-    scores, n_features = _normal_scores(pieces)
-    numbers = scores.numbers.tolist()
+def _periodic(edges, shares, is_shared) -> tuple[nn.Module, int]:
+    scores = NormalScores(edges, shares)
     waves = PeriodicEmbedding(
-        n_features, numbers, frequency_scale=_FREQUENCY_SCALE, is_shared=is_shared
+        len(edges),
+        scores.numbers.tolist(),
+        frequency_scale=_FREQUENCY_SCALE,
+        is_shared=is_shared,
     )
     return nn.Sequential(scores, waves), waves.n_outputs
 
 
-def _piecewise_linear(pieces) -> tuple[nn.Module, int]:
-    embedding = PiecewiseLinearEmbedding(pieces.edges("auto"))
+def _piecewise_linear(edges, shares) -> tuple[nn.Module, int]:
+    embedding = PiecewiseLinearEmbedding(edges)
     return embedding, embedding.n_outputs
 
 
-EMBEDDINGS: dict[str, Callable[[ColumnPieces], tuple[nn.Module, int]]] = {
-    "normal_scores": _normal_scores,
-    "piecewise_linear": _piecewise_linear,
-    "plr": partial(_periodic, is_shared=False),
-    "plr_lite": partial(_periodic, is_shared=True),
+EMBEDDINGS: dict[str, Embedding] = {
+    "normal_scores": Embedding(_N_SCORES, _normal_scores),
+    "piecewise_linear": Embedding("auto", _piecewise_linear),
+    "plr": Embedding(_N_SCORES, partial(_periodic, is_shared=False)),
+    "plr_lite": Embedding(_N_SCORES, partial(_periodic, is_shared=True)),
 }
-"""What makes an embedding, and the number of its outputs, by name."""
+"""The embeddings by name."""
 
 
 def _padded(values, n_values) -> NDArray:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from tempfile import TemporaryFile
 from threading import RLock
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -33,15 +33,10 @@ from metricalign.deep.batches import (
     StrongPairs,
     read_batch,
 )
-from metricalign.deep.embeddings import EMBEDDINGS, ColumnPieces
+from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
 from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
-from metricalign.deep.networks import (
-    ACTIVATIONS,
-    EmbeddingNetwork,
-    MultilayerPerceptron,
-    NetworkEnsemble,
-    TableNetwork,
-)
+from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
 from metricalign.deep.training import OPTIMIZERS, Training, TrainingRecord
 from metricalign.deep.validation import Split, pairs_among, validation_error
 from metricalign.features import PiecewiseLinearEncoder
@@ -71,21 +66,14 @@ _ROWS_AT_A_TIME = 4096
 # Pairs from which the range of the relations is learned.
 _N_PAIRS_OF_RANGE = 100_000
 
-# Hidden units of a residual block.
-_N_UNITS_OF_BLOCK = 256
+# Samples from which the pieces of the columns are learned.
+_N_ROWS_OF_PIECES = 20_000
 
 # Residual blocks of "auto", and columns of numbers up to which these are embedded.
 _N_BLOCKS, _MOST_EMBEDDED = 2, 100
 
 # Steps of "auto", and the epochs and batches that they are made of.
 _N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
-
-
-class Architecture(NamedTuple):
-    """Parts of a network: the name of the embedding of numbers, and the residual blocks."""
-
-    embedding: str | None
-    n_blocks: int
 
 
 class HRAML(EmbeddingLearner):
@@ -149,8 +137,8 @@ default="auto"
         first, is linear and is trained with the others. It starts from the symmetric root of
         c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
         to the number of features. With `warm_start` it is only fitted the first time.
-    loss : {"auto", "alignment", "approx_ndcg", "soft_neighbors"}, DeepLoss or torch.nn.Module, \
-default="auto"
+    loss : {"auto", "alignment", "approx_ndcg", "pairwise_cross_entropy", "rank_n_contrast", \
+"smooth_ap", "soft_neighbors"}, DeepLoss or torch.nn.Module, default="auto"
         Name or instance of a loss, such as ``SoftNeighborsLoss(temperature=0.5)``, or one of your
         own, see ``metricalign.deep.DeepLoss``. A module that is called like one may have weights,
         which are trained with those of the network. ``"auto"`` is ``"soft_neighbors"``, and
@@ -218,8 +206,9 @@ default="auto"
     ----------
     module_ : EmbeddingNetwork or NetworkEnsemble
         The network, or the networks, on the CPU.
-    architecture_ : tuple (embedding, n_blocks)
-        What was chosen.
+    blueprint_ : Blueprint or None
+        What the networks are made of: its ``embedding`` and ``n_blocks`` were chosen. None with
+        `module`.
     table_ : PiecewiseLinearEncoder or None
         Encoder of a table with categories or missing values.
     offset_, scale_ : ndarray of shape (n_features,), float
@@ -273,8 +262,12 @@ default="auto"
     (500, 64)
     """
 
+    blueprint_: Blueprint | None
+    module_: nn.Module
     offset_: NDArray | float
+    refined_: Any
     scale_: NDArray | float
+    table_: PiecewiseLinearEncoder | None
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like"],
@@ -436,29 +429,35 @@ default="auto"
         numbers = _numbers_of(X, table)
         architectures = self._architectures(X, numbers)
         if starts_warm:
-            architectures, offset, scale = [self.architecture_], self.offset_, self.scale_
+            offset, scale = self.offset_, self.scale_
         elif self.module is not None or table is not None:
             offset, scale = 0.0, 1.0
         else:
-            offset, scale = _location_and_scale(X, is_embedded=architectures[0].embedding)
+            offset, scale = _location_and_scale(X, is_embedded=architectures[0][0])
         range_ = _range(relation, targets, rows)
         data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
-        pieces = None
-        if any(architecture.embedding for architecture in architectures) and not starts_warm:
-            pieces = ColumnPieces(data, numbers, random_state)
+        blueprints: list[Blueprint | None]
+        if starts_warm:
+            blueprints = [self.blueprint_]
+        elif self.module is not None:
+            blueprints = [None]
+        else:
+            blueprints = [
+                self._blueprint(data, architecture, numbers, random_state)
+                for architecture in architectures
+            ]
         batches = self._batches(data, loss, rows)
         training = self._training(len(rows), device)
         refined: list[Any] = [self.refined_ if starts_warm else None]
 
-        def train(architecture, split, n_epochs=None, network=None):
-            start = None
-            if self.refine is not None and network is None:
-                refined[0], start = self._start(X, y, targets, np.sort(split.training), scale)
+        def train(blueprint, split, n_epochs=None, network: Any = None):
             if network is None:
-                network = self._network(X.shape[1], architecture, pieces, start)
-            error = None
-            if len(split.validation):
-                error = validation_error(data, loss, split)
+                network = self._network(X.shape[1], blueprint)
+                if self.refine is not None:
+                    learner, start = self._start(X, y, targets, np.sort(split.training), scale)
+                    refined[0] = learner
+                    network.module[0].weight.data = start
+            error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,
                 LayeredLoss(deepcopy(loss), self.layer_weights),
@@ -472,14 +471,16 @@ default="auto"
             if starts_warm:
                 networks = deepcopy(self.module_)
                 networks = getattr(networks, "networks", [networks])
-                records = [
-                    train(self.architecture_, split, network=network)
-                    for network, split in zip(networks, splits, strict=False)
-                ]
+                blueprint, records = (
+                    blueprints[0],
+                    [
+                        train(blueprints[0], split, network=network)
+                        for network, split in zip(networks, splits, strict=False)
+                    ],
+                )
             else:
-                architecture, records = _train_all(train, architectures, splits, self.refit)
-                self.architecture_ = architecture
-        self.table_, self.refined_ = table, refined[0]
+                blueprint, records = _train_all(train, blueprints, splits, self.refit)
+        self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
         self.offset_, self.scale_ = offset, scale
         self.relation_, self.relation_range_ = relation, range_
         self._store(records)
@@ -509,6 +510,19 @@ default="auto"
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+
+    def __getstate__(self):
+        """State whose networks are arrays, unless they are the user's, so that skops saves it."""
+        state = super().__getstate__()
+        if getattr(self, "blueprint_", None) is not None:
+            arrays = self.module_.state_dict()
+            state["module_"] = {name: array.numpy() for name, array in arrays.items()}
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if getattr(self, "blueprint_", None) is not None:
+            self.module_ = _network_of(self.blueprint_, self.module_)
 
     def _report(self, line):
         print(f"[{type(self).__name__}] {line}", flush=True)
@@ -635,13 +649,14 @@ default="auto"
             matrix += refined.get_mahalanobis_matrix() * (len(matrix) * scale**2 / variance)
         # The symmetric root, the only one that does not turn with rounding.
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-        return refined, (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
+        start = (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
+        return refined, torch.from_numpy(start.astype(np.float32))
 
-    def _architectures(self, X, numbers) -> list[Architecture]:
-        """What networks may be made of, the first one without validation."""
+    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
+        """Embeddings and blocks that networks may have, the first ones without validation."""
         embedding, n_blocks = self.embedding, self.n_blocks
         if self.module is not None:
-            return [Architecture(None, 0)]
+            return [(None, 0)]
         can_embed = len(numbers) > 0 and self.refine is None and not sparse.issparse(X)
         if embedding not in ("auto", None) and not can_embed:
             raise ValueError(
@@ -651,43 +666,58 @@ default="auto"
         if not can_embed or len(numbers) > _MOST_EMBEDDED:
             embedding = None if embedding == "auto" else embedding
         if embedding == "auto" and isinstance(n_blocks, str):
-            return [Architecture("plr_lite", 0), Architecture(None, _N_BLOCKS)]
+            return [("plr_lite", 0), (None, _N_BLOCKS)]
         if embedding == "auto":
-            return [Architecture(None if n_blocks else "plr_lite", int(n_blocks))]
+            return [(None if n_blocks else "plr_lite", int(n_blocks))]
         if isinstance(n_blocks, str):
-            return [Architecture(embedding, 0), Architecture(embedding, _N_BLOCKS)]
-        return [Architecture(embedding, n_blocks)]
+            return [(embedding, 0), (embedding, _N_BLOCKS)]
+        return [(embedding, n_blocks)]
 
-    def _network(self, n_features, architecture, pieces, start) -> nn.Module:
-        if self.module is not None:
-            module = deepcopy(self.module)
-        else:
-            embedding: Any = nn.Identity()
-            n_inputs = n_features
-            if architecture.embedding is not None:
-                embedding, n_inputs = EMBEDDINGS[architecture.embedding](pieces)
-            sizes = (n_inputs, *self.hidden_layer_sizes, self.n_components)
-            if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-                raise ValueError(
-                    "hidden_layer_sizes must be positive integers, the number of units of each "
-                    f"hidden layer; got {self.hidden_layer_sizes!r}."
-                )
-            perceptron = MultilayerPerceptron(sizes, self.activation)
-            n_blocks, n_units = architecture.n_blocks, _N_UNITS_OF_BLOCK
-            module = TableNetwork(
-                embedding, perceptron, self.n_components, n_blocks, n_units, self.dropout
+    def _blueprint(self, data, architecture, numbers, random_state) -> Blueprint:
+        n_samples, n_inputs = data.X.shape
+        embedding, n_blocks = architecture
+        edges: list[NDArray | None] = []
+        shares: list[NDArray | None] = []
+        if embedding is not None:
+            rows = np.sort(random_state.permutation(n_samples)[:_N_ROWS_OF_PIECES])
+            columns = data.samples(rows).cpu().numpy()[:, numbers].astype(np.float64)
+            edges, shares = [None] * n_inputs, [None] * n_inputs
+            pieces = column_pieces(columns, EMBEDDINGS[embedding].n_bins)
+            for number, ends, share in zip(numbers, *pieces, strict=True):
+                edges[number], shares[number] = ends, share
+        sizes = tuple(self.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be positive integers, the number of units of each hidden "
+                f"layer; got {self.hidden_layer_sizes!r}."
             )
-        if start is not None:
-            first = nn.Linear(n_features, n_features, bias=False)
-            first.weight.data = torch.from_numpy(start.astype(np.float32))
-            module = nn.Sequential(first, module)
+        return Blueprint(
+            n_inputs,
+            embedding,
+            edges,
+            shares,
+            sizes,
+            self.n_components,
+            self.activation,
+            n_blocks,
+            self.dropout,
+            self.normalize,
+            self.refine is not None,
+        )
+
+    def _network(self, n_inputs, blueprint) -> EmbeddingNetwork:
+        if blueprint is not None:
+            return blueprint.build()
+        module: Any = deepcopy(self.module)
+        if self.refine is not None:
+            module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
         return EmbeddingNetwork(module, self.normalize)
 
     def _validate_samples(self, X, table=None, reset=True, **options):
         if table is not None:
-            X = table.transform(X)
-            # After it, which tells what is wrong with X.
-            return X
+            encoded = table.transform(X)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return encoded
         if is_dask_array(X):
             # An array of its shape stands for X; the entries are checked as they are computed.
             options |= {"dtype": None, "ensure_all_finite": False}
@@ -769,29 +799,41 @@ default="auto"
         return partial(GivenPairs, batch_size=batch_size, pairs=pairs)
 
 
-def _train_all(train, architectures, splits, refit) -> tuple[Architecture, list[TrainingRecord]]:
-    """The architecture of the least validation error, and its networks."""
+def _train_all(train, blueprints, splits, refit) -> tuple[Blueprint | None, list[TrainingRecord]]:
+    """The blueprint of the least validation error, and its networks."""
     validates = len(splits[0].validation) > 0
-    tried = architectures if validates else architectures[:1]
+    tried = blueprints if validates else blueprints[:1]
     firsts = []
-    for architecture in tried:
-        firsts.append(train(architecture, splits[0]))
+    for blueprint in tried:
+        firsts.append(train(blueprint, splits[0]))
         if firsts[-1].is_interrupted:
             break
     best = min(range(len(firsts)), key=lambda k: min(firsts[k].errors, default=np.inf))
-    architecture, records = tried[best], [firsts[best]]
+    blueprint, records = tried[best], [firsts[best]]
     if firsts[-1].is_interrupted:
-        return architecture, records
+        return blueprint, records
     n_epochs = None
     if refit and validates:
         n_epochs, records = records[0].n_best, []
         everyone = np.concatenate(splits[0])
         splits = [Split(everyone, everyone[:0])] * len(splits)
     for split in splits[len(records) :]:
-        records.append(train(architecture, split, n_epochs))
+        records.append(train(blueprint, split, n_epochs))
         if records[-1].is_interrupted:
             break
-    return architecture, records
+    return blueprint, records
+
+
+def _network_of(blueprint, arrays) -> nn.Module:
+    """A network, or several, with the given weights."""
+    # Names of the weights of several begin with "networks" and the number of the network.
+    numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
+    # The random weights, which are replaced, leave the generator as it is.
+    with _GENERATOR_LOCK, torch.random.fork_rng([]):
+        networks = [blueprint.build() for _ in numbers or {""}]
+    network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return network.eval()
 
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:

@@ -109,7 +109,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.features import PiecewiseLinearEncoder
+    >>> from metricalign import PiecewiseLinearEncoder
     >>> X = np.array([[17.0], [20], [23], [40], [67], [np.nan]])
     >>> encoder = PiecewiseLinearEncoder(n_bins=2).fit(X)
     >>> list(encoder.get_feature_names_out(["age"]))

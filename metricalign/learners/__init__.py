@@ -17,7 +17,6 @@ from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.learners.iterated import IteratedMetricLearner
 from metricalign.learners.neighborhood import NeighborhoodAlignment
-from metricalign.learners.selection import MetricLearnerCV
 
 __all__ = [
     "NCML",
@@ -32,7 +31,6 @@ __all__ = [
     "GradientAlignment",
     "IteratedMetricLearner",
     "MetricEnsemble",
-    "MetricLearnerCV",
     "NeighborhoodAlignment",
     "RelationAlignment",
     "RelationAlignmentCV",

@@ -98,7 +98,7 @@ class MetricEnsemble(EmbeddingLearner):
     >>> from sklearn.model_selection import cross_val_score
     >>> from sklearn.neighbors import KNeighborsClassifier
     >>> from sklearn.pipeline import make_pipeline
-    >>> from metricalign.learners.ensemble import MetricEnsemble
+    >>> from metricalign import MetricEnsemble
     >>> X, y = load_wine(return_X_y=True)
     >>> model = make_pipeline(MetricEnsemble(random_state=0), KNeighborsClassifier())
     >>> bool(cross_val_score(model, X, y).mean() > 0.97)

@@ -17,7 +17,7 @@ _N_FOLDS = 5
 
 
 def folds_among(
-    rows: NDArray, n_samples: int, cv: Any, classes: NDArray | None, *, is_shuffled: bool = False
+    rows: NDArray, n_samples: int, cv: Any, classes: NDArray | None
 ) -> list[tuple[NDArray, NDArray]]:
     """Folds of some of the samples, as if there were no others.
 
@@ -33,8 +33,6 @@ def folds_among(
     classes : ndarray of shape (n_samples,) or None
         Classes of all samples, which each fold is to have in the same shares; not where no class
         has a sample for each fold.
-    is_shuffled : bool, default=False
-        Whether the folds of ``cv=None`` are random, always the same ones.
 
     Returns
     -------
@@ -56,11 +54,11 @@ def folds_among(
     if hasattr(cv, "split"):
         splits = list(cv.split(np.empty((len(rows), 1)), classes))
     else:
-        splits = _splits(len(rows), cv, classes, is_shuffled and cv is None)
+        splits = _splits(len(rows), cv, classes)
     return [(rows[train], rows[test]) for train, test in splits]
 
 
-def _splits(n_rows, n_folds, classes, is_shuffled):
+def _splits(n_rows, n_folds, classes):
     """Folds of the same shares of each class, unless no class has a sample for each."""
     counts = np.array([n_rows]) if classes is None else np.unique(classes, return_counts=True)[1]
     is_default = n_folds is None
@@ -69,8 +67,7 @@ def _splits(n_rows, n_folds, classes, is_shuffled):
         limit = min(counts[counts > 1].min(initial=n_rows), n_rows // 2)
         n_folds = int(np.clip(limit, 2, _N_FOLDS))
     is_stratified = classes is not None and counts.max() >= n_folds
-    options = {"shuffle": True, "random_state": 0} if is_shuffled else {}
-    splitter = (StratifiedKFold if is_stratified else KFold)(n_folds, **options)
+    splitter = (StratifiedKFold if is_stratified else KFold)(n_folds)
     with warnings.catch_warnings():
         if is_default:
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)

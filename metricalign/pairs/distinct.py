@@ -1,4 +1,4 @@
-"""Samples as every metric learner takes them: checked, distinct, in an order of their own."""
+"""Samples as every metric learner takes them: checked, without repetitions, sorted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def distinct_samples(
     sample_weight: NDArray | None,
     definition: Any,
 ) -> DistinctSamples:
-    """Take identical samples as one of greater weight, in an order that is that of their values.
+    """Merge identical samples into one of greater weight, and sort the samples by their values.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def distinct_samples(
         kept = check_targets(y)[rows]
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
-    # M must not depend on the order in which they came.
+    # The metric must not depend on the order of the rows.
     X = X[rows]
     order = np.argsort(order_keys(X), kind="stable")
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
@@ -142,7 +142,7 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     ValueError
         If all samples are identical, or too close for their type.
     """
-    # Not told from the variance, which rounding keeps from being 0.
+    # The variance would not do: rounding keeps it above 0.
     extent = float((X.max(axis=0) - X.min(axis=0)).max())
     if extent == 0:
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
@@ -152,12 +152,12 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
             f"{X.dtype}. Scale X, for example with StandardScaler."
         )
     if not sparse.issparse(X):
-        # Far from the origin the mean would be rounded as coarsely as X is.
+        # Far from the origin the mean would be as coarse as X.
         X = centred(X)
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
     if X.shape[0] < X.shape[1]:
-        # A difference of samples has no other part, so nothing is lost.
+        # Differences of samples lie in this span, so nothing is lost.
         X = (X.toarray() if sparse.issparse(X) else X) - mean
         _, lengths, basis = linalg.svd(X, full_matrices=False)
         basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]

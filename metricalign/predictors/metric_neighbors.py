@@ -497,7 +497,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import train_test_split
-    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsClassifier
+    >>> from metricalign import MetricNeighborsClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0, stratify=y)
     >>> model = MetricNeighborsClassifier(random_state=0).fit(X, y)
@@ -655,16 +655,49 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
 
     Parameters
     ----------
-    metric, n_neighbors, trees, n_folds, n_jobs, random_state
-        See `MetricNeighborsClassifier`.
+    metric : "ensemble", "euclidean" or transformer, default="ensemble"
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
+        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
+        neighbours are those of its images.
+    n_neighbors : int, default=100
+        Neighbours that vote at most. How many count is up to the weights.
+    trees : bool, default=True
+        Whether trees take part in the correction.
+    n_folds : int, default=3
+        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+    n_jobs : int or None, default=None
+        Folds to work on at the same time, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Given to the ensemble and to the trees.
 
     Attributes
     ----------
-    pipeline_, metric_, columns_, feature_importances_, table_, scale_, votes_, \
-    regression_weights_, samples_
-        See `MetricNeighborsClassifier`.
-    n_features_in_, feature_names_in_
-        See `MetricNeighborsClassifier`.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
+    metric_ : object
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
+    table_ : PiecewiseLinearEncoder
+        Encoder of the standardised columns that the trees see.
+    scale_ : float
+        Mean distance of the training samples, the unit of the widths.
+    votes_ : list of tuple (width, power, correction)
+        The votes that are averaged: s in units of `scale_`, p and λ.
+    regression_weights_ : ndarray of shape (n_regressions,)
+        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
+        and of boosting. Empty if there are too few samples for folds.
+    samples_ : ndarray of int
+        Rows of the training samples among which neighbours are searched: those that are distinct.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had names that are all strings.
 
     References
     ----------
@@ -673,7 +706,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     Examples
     --------
     >>> import numpy as np
-    >>> from metricalign.predictors.metric_neighbors import MetricNeighborsRegressor
+    >>> from metricalign import MetricNeighborsRegressor
     >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 4))
     >>> y = np.cos(3 * X[:, 0])
     >>> model = MetricNeighborsRegressor(trees=False, random_state=0).fit(X[:200], y[:200])
