@@ -1,6 +1,7 @@
 """What evaluate says and saves, and what predict makes of it."""
 
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -24,8 +25,12 @@ FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
 
 
 @pytest.fixture
-def cars(tmp_path):
+def cars():
     """A table with a number that depends on numbers and a category."""
+    return table_of_cars()
+
+
+def table_of_cars():
     rng = np.random.default_rng(0)
     power, weight = rng.uniform(40, 200, 90), rng.uniform(700, 2400, 90)
     make = rng.choice(["audi", "fiat", "volvo"], 90)
@@ -78,7 +83,7 @@ EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
             [0.81, 0.80, 0.80, 0.82, 0.80],
             EUCLID,
             "Nothing is clearly better than Euclid here: PSDSVR gains 0.002 (better in 2 of 5 "
-            "folds), which may be chance. Boosted trees gain nothing either",
+            "folds), which may be chance. More rows would tell.",
         ),
         ([0.70] * 5, EUCLID, "Nothing is better than Euclid here: Euclid 0.804, the next best is"),
     ],
@@ -181,7 +186,14 @@ def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
     output, _ = run(capsys, "evaluate", path, "--target", "ill", *FAST)
     assert re.search(r"method +balanced accuracy", output)
     assert "Nearly all rows are of one class" in output
-    assert "never predicts 'yes'" in output
+
+
+def test_classes_that_are_never_predicted_are_named():
+    result = result_of("PSDSVR", EUCLID)
+    result.predicted = {0}
+    assert messages.never_predicted(task_of(), result) == "PSDSVR never predicts '1'"
+    result.predicted = {0, 1}
+    assert messages.never_predicted(task_of(), result) is None
 
 
 # Time
@@ -208,6 +220,7 @@ def test_longer_comparisons_are_estimated_longer():
     assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(few, ["MetricNeighbors"], 5)
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_process_gives(cars, monkeypatch):
     from metricalign.command_line import evaluation
 
@@ -220,16 +233,67 @@ def test_processes_give_what_one_process_gives(cars, monkeypatch):
         np.testing.assert_allclose(one.values["R2"], other.values["R2"], rtol=1e-9)
 
 
+# The page
+
+
+class Page(HTMLParser):
+    """Tags that are open, addresses that are named, and circles that are drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.n_circles = [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        self.n_circles += tag == "circle"
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_of_everything(cars, tmp_path, capsys):
+    cars["<b>"] = cars["power"] ** 2
+    path = write(cars.assign(make=cars["make"].replace("fiat", "<i>")), tmp_path)
+    page = tmp_path / "page.html"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees", "--report", page]
+    output, _ = run(capsys, "evaluate", path, "--target", "make", *options)
+    text = page.read_text()
+    parsed = Page()
+    parsed.feed(text)
+    assert parsed.open == []
+    # Nothing is fetched: pictures are within, and names of columns are no tags.
+    assert all(address.startswith("data:image/png;base64,") for address in parsed.addresses)
+    assert "http" not in text
+    assert "<b>" not in text
+    assert parsed.n_circles == 90
+    for part in ("MetricNeighbors-no-trees", "Columns that make the distance", "Prediction:"):
+        assert part in text
+    assert f"Report: {page}" in output
+    _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
+    assert "this would replace" in error
+
+
+def test_a_page_without_a_distance(cars, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    options = ["--folds", "2", "--methods", "BoostedTrees", "--report", page]
+    run(capsys, "evaluate", write(cars, tmp_path), "--target", "price", *options)
+    assert "BoostedTrees" in page.read_text()
+    assert "Columns that make the distance" not in page.read_text()
+
+
 # Predictions
 
 
-@pytest.fixture
-def model(cars, tmp_path, capsys):
-    """A model of a table in German marks, its path, and the frame."""
-    path = write(cars, tmp_path, sep=";", decimal=",")
-    saved = tmp_path / "cars.joblib"
-    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees", "--save", saved]
-    run(capsys, "evaluate", path, "--target", "price", *options)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of a table in German marks."""
+    folder = tmp_path_factory.mktemp("model")
+    path = write(table_of_cars(), folder, sep=";", decimal=",")
+    saved = folder / "cars.joblib"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees", "--save", str(saved)]
+    assert main(["evaluate", str(path), "--target", "price", *options]) == 0
     return saved
 
 
@@ -262,12 +326,8 @@ def test_a_model_takes_frames_of_pandas_and_polars(model, cars):
     loaded = load_model(model)
     predicted = loaded.predict(frame)
     assert np.isfinite(predicted).all()
-    other = polars.DataFrame(
-        {name: frame[name].tolist() for name in ("weight", "make")}
-    ).with_columns(polars.Series("power", [None if pd.isna(v) else v for v in frame["power"]]))
-    other = other.with_columns(
-        polars.Series("make", [None if pd.isna(v) else v for v in frame["make"]])
-    )
+    lists = {name: [None if pd.isna(v) else v for v in frame[name]] for name in frame}
+    other = polars.DataFrame(lists).select("make", "weight", "power")
     np.testing.assert_allclose(loaded.predict(other), predicted)
 
 
@@ -282,7 +342,9 @@ def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
 
 
 def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
-    cars["tags"] = np.where(cars["power"] > 120, "fast, dear", "cheap")
+    cars["tags"] = np.where(
+        cars["power"] > 150, "fast, dear", np.where(cars["power"] > 100, "fast", "cheap, fast")
+    )
     for target, names in (("make", ["audi", "fiat", "volvo"]), ("tags", ["cheap", "dear", "fast"])):
         path = write(cars, tmp_path)
         saved = tmp_path / "model.joblib"
@@ -293,8 +355,8 @@ def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
         columns = [f"probability {name}" for name in names]
         assert list(result)[2:5] == columns
         assert result[columns].to_numpy().min() >= 0
-    assert set(result["prediction"]) <= {"cheap", "dear, fast"}
-    assert (result["target 1"] == result["prediction"]).mean() > 0.9
+    assert set(result["prediction"]) <= {"cheap, fast", "fast", "dear, fast"}
+    assert (result["target 1"] == result["prediction"]).mean() > 0.8
 
 
 @pytest.mark.parametrize(
@@ -305,15 +367,13 @@ def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
             "the table has no column 'power', which the model needs",
         ),
         (lambda f: f.assign(power="strong"), "'power' has a number in each row of the table that"),
-        (lambda f: f.assign(power="1.234"), "'1.234' can be 1.234 or 1234"),
     ],
 )
 def test_tables_that_the_model_cannot_use(change, message, model, cars, tmp_path, capsys):
     path = tmp_path / "new.csv"
     change(cars.drop(columns="price")).to_csv(path, index=False)
     _, error = run(capsys, "predict", model, path, status=2)
-    if "1.234" not in message:
-        assert message in error
+    assert message in error
 
 
 def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, capsys):

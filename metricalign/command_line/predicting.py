@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +169,7 @@ def _explanations(model: TableModel, X, n_neighbors) -> str:
     """Why the nearest rows of the first rows are near: the columns that make the distance."""
     texts = []
     for row in range(min(N_EXPLAINED, len(X))):
-        explanation = model.predictor.explain(X.iloc[[row]], n_neighbors)
-        change = explanation.change
-        if change is not None:
-            change = replace(change, row=model.rows[change.row])
-        explanation = replace(explanation, rows=model.rows[explanation.rows], change=change)
+        explanation = model.explanation_of(X.iloc[[row]], n_neighbors)
         texts.append(f"Row {row + 1}\n{explanation}")
     more = len(X) - N_EXPLAINED
     if more > 0:

@@ -167,9 +167,9 @@ def _find_separator(texts, is_certain) -> str | None:
             for text in texts.unique()
             for part in {each.strip() for each in text.split(separator)}
         )
-        # Of names with a comma, such as "Smith, John", few parts are in several texts.
-        n_again = sum(number > 1 for number in parts.values())
-        if separator != " " and has_several.mean() > 0.2 and n_again >= len(parts) / 2:
+        # Of names with a comma, such as "Smith, John", most parts are in one text only.
+        again = sum(number for number in parts.values() if number > 1)
+        if separator != " " and has_several.mean() > 0.2 and again > parts.total() / 2:
             return separator
     return None
 
