@@ -174,6 +174,22 @@ def test_all_panels_have_the_same_scale_and_the_values_are_inside(table, model):
         assert curve.heights[:, 0].max() < high
 
 
+def test_legend_of_one_curve_is_inside_the_figure(table, model):
+    X, _ = table
+    display = CurvesDisplay.from_estimator(model, X, columns=["size"])
+    display.plot()
+    if not display.figure_.legends:  # its second axis has too little to be drawn
+        display.curves[0] = display.curves[0]._replace(shares=np.array([0.8, 0.2]))
+        display.plot()
+    display.figure_.canvas.draw()
+    (legend,) = display.figure_.legends
+    frame, figure = legend.get_window_extent(), display.figure_.bbox
+    assert figure.x0 <= frame.x0
+    assert frame.x1 <= figure.x1
+    for axis in display.axes_:
+        assert frame.y1 <= axis.get_window_extent().y0
+
+
 def test_dates_are_points_over_time(table):
     pytest.importorskip("skrub")
     X, y = table

@@ -106,7 +106,7 @@ default="auto"
           have the ranks of the numbers), then waves of trained frequencies, a linear layer and
           ReLU. The layer of ``"plr_lite"`` is one for all columns.
         - ``"piecewise_linear"``: the pieces of their range, as
-          `metricalign.features.PiecewiseLinearEncoder` has them.
+          `metricalign.PiecewiseLinearEncoder` has them.
         - ``"normal_scores"``: these alone.
         - None: nothing.
         - ``"auto"``: see `n_blocks`. None for sparse samples, more than 100 columns, `refine`

@@ -132,7 +132,9 @@ class CurvesDisplay:
                 axes[0].plot([], [], color=color, linewidth=width)[0] for color, width in _LINES
             ]
             names = ["along the first axis of the curve", "along the second"]
-            self.figure_.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+            n_columns = min(2, len(axes))
+            place = {"loc": "outside lower center", "ncols": n_columns, "frameon": False}
+            self.figure_.legend(handles, names, **place)
         return self
 
     def _axes(self, ax):
