@@ -457,7 +457,8 @@ default="auto"
                 if self.refine is not None:
                     learner, start = self._start(X, y, targets, np.sort(split.training), scale)
                     refined[0] = learner
-                    network.module[0].weight.data = start
+                    layers: Any = network.module
+                    layers[0].weight.data = start
             error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,
