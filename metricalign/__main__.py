@@ -29,31 +29,36 @@ __all__ = ["main"]
 DESCRIPTION = """\
 Learn a distance from any kind of target, and see what it is worth.
 
-  python -m metricalign                              a tour on real data, half a minute
+  python -m metricalign                              a tour on real data
   python -m metricalign evaluate TABLE --target ...  the same for your own table
+  python -m metricalign predict MODEL TABLE          with a model that it has kept
 """
 
 EVALUATE = """\
-Cross-validate nearest neighbours on a table: under Euclid's distance of the standardised
-features, and under distances that are learned from the target.
+Cross-validate nearest neighbours on a table, under Euclid's distance of the
+standardised columns and under distances that are learned from the target, and
+boosted trees; and say in one sentence what to use.
 
-Text is one-hot encoded, missing values are imputed, and columns that cannot help (constant,
-empty, like an identifier) are left out; what was done is printed.
+Delimiter, names, marks of numbers, dates and the kind of target are found out,
+columns that cannot help (constant, empty, like an identifier, repeated) are left
+out, and what was made of the table is printed. Where a number has two readings,
+nothing is read before you say which.
 """
 
 EXAMPLES = """\
-kinds of target, and their measures, the one that chooses the number of neighbours first:
-  class           classes                               accuracy, balanced accuracy, macro F1
-  number          one number                            R2, RMSE, mean absolute error
-  labels          label sets, columns of 0 and 1        average precision, ranking loss,
-                                                        one-error, coverage, Hamming loss
-  distribution    columns of shares with row sums of 1  Chebyshev, Clark, Canberra, Kullback-
-                                                        Leibler, cosine, intersection
-  numbers         several numbers                       mean R2, mean of RMSE / deviation
+kinds of target, and their measures, the main one first:
+  class         classes                accuracy, balanced accuracy, macro F1
+  number        one number             R2, RMSE, mean absolute error
+  labels        label sets: "a, b" in  average precision, ranking loss, one-error,
+                a column, or columns   coverage, Hamming loss
+                of 0 and 1
+  distribution  columns of shares      Chebyshev, Clark, Canberra, Kullback-
+                with row sums of 1     Leibler, cosine, intersection
+  numbers       several numbers        mean R2, mean of RMSE / deviation
 
 examples:
-  metricalign evaluate wine.csv --target quality --kind number --plot pictures
-  metricalign evaluate scenes.csv --target "label_*" --method RAMLSVR RAMLKRR
+  metricalign evaluate wine.csv --target quality --kind number --report wine.html
+  metricalign evaluate scenes.csv --target "label_*" --methods RAMLSVR RAMLKRR
   metricalign evaluate prices.csv --target price --drop id --save prices.joblib
 
 what to install:
@@ -62,7 +67,12 @@ what to install:
   pip install "metricalign[save]"     for --save FILE.skops
 """
 
-PREDICT = "Predict"
+PREDICT = """\
+Predict with a model that `evaluate --save` has written. The table needs the columns
+that the model was learned from, in any order; what differs in it is said. The
+predictions are printed as CSV, or written with --out. A .joblib file can run code
+when it is read: take your own only.
+"""
 _NO_LIMIT = float("inf")
 
 
@@ -210,6 +220,9 @@ def _add_evaluate(commands):
         metavar="FILE",
         help="learn the best method, or the one of --methods, from all rows and keep the model, "
         "with joblib, or with skops in a .skops file",
+    )
+    output.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write everything into one page"
     )
     _add_plot(
         output,

@@ -59,7 +59,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
 from metricalign.learners.alignment.methods import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance
 from metricalign.pairs import PairSelection
@@ -239,7 +239,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             If an argument is not valid, or the judgments are all the same or cancel out.
         """
         settings = self._calibration()
-        pairs = _check_pairs(pairs)
+        pairs = check_sample_pairs(pairs)
         classes, y, weights = _check_judgments(pairs, y, sample_weight)
         samples, relations, judged = _precomputed_relations(pairs, y, weights)
         metric = PSDSVR() if self.metric is None else clone(self.metric)
@@ -337,7 +337,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             Distances, not squared.
         """
         check_is_fitted(self)
-        pairs = _check_pairs(pairs, self.n_features_in_)
+        pairs = check_sample_pairs(pairs, self.n_features_in_)
         return _pair_distance(self.metric_, pairs)
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
@@ -516,17 +516,6 @@ class JudgedPairs(BaseEstimator):
                 "search has metric__C."
             )
         return PairSelection(self.indices, self.weights)
-
-
-def _check_pairs(pairs, n_features=None):
-    pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
-    if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
-        raise ValueError(
-            f"pairs must have shape (n_pairs, 2, {n_features or 'n_features'}), the two samples of "
-            f"each pair; got {pairs.shape}. X[indices] makes them from samples X and indices of "
-            "shape (n_pairs, 2)."
-        )
-    return pairs
 
 
 def _pair_distance(metric, pairs):

@@ -794,6 +794,19 @@ def test_validation_samples_do_not_train(numbers):
     assert not np.array_equal(other.validation_errors_, learner.validation_errors_)
 
 
+def test_validation_error_of_classes_is_the_share_of_wrong_neighbors(classes):
+    X, y = classes
+    learner = HRAML(**SMALL).fit(X, y)
+    validation = np.random.RandomState(0).permutation(len(y))[:18]
+    images = learner.transform(X)
+    wrong = []
+    for i in validation:
+        weights = np.exp(-np.linalg.norm(images - images[i], axis=1))
+        weights[i] = 0
+        wrong.append(weights[y != y[i]].sum() / weights.sum())
+    assert min(learner.validation_errors_) == pytest.approx(np.mean(wrong), rel=1e-3)
+
+
 @pytest.mark.parametrize("loss", ["soft_neighbors", "alignment"])
 def test_validation_error_is_that_of_neighbors(loss, numbers):
     X, y = numbers

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import metricalign
 from metricalign import NCML, PCML, DoubletSVM, RelationAlignment, RelationAlignmentCV
-from metricalign.learners.neighborhood.candidates import AllSamples
+from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
@@ -175,19 +175,21 @@ def test_parameters_of_the_parts_of_the_guide_are_searched():
         assert learner.relation.period == 1000
 
 
-def test_log_loss_of_the_guide_has_its_derivative():
+def test_focal_loss_of_the_guide_has_its_derivative():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 8)
     relation = resolve_relation("class", y)
-    loss = part_of_the_guide("LogLoss")()
+    loss = part_of_the_guide("FocalLoss")()
     made = loss.for_samples(relation, relation.encode(y), np.ones(8))
     probabilities = rng.dirichlet(np.ones(8), 8)
-    value, derivative = made.value_and_derivative(probabilities, AllSamples(8))
-    expected = [-np.log(sum(probabilities[i][y == y[i]]) + 1e-7) for i in range(8)]
+    everyone = Neighborhoods(np.arange(8), np.arange(8))
+    value, derivative = made.value_and_derivative(probabilities, everyone)
+    right = np.array([sum(probabilities[i][y == y[i]]) for i in range(8)])
+    expected = -((1 - right) ** 2) * np.log(right + 1e-7)
     np.testing.assert_allclose(value, expected)
     step = 1e-6 * rng.normal(size=(8, 8))
     above, below = (
-        made.value_and_derivative(probabilities + sign * step, AllSamples(8))[0] for sign in (1, -1)
+        made.value_and_derivative(probabilities + sign * step, everyone)[0] for sign in (1, -1)
     )
     np.testing.assert_allclose(np.sum(derivative * step, axis=1), (above - below) / 2, rtol=1e-6)
 

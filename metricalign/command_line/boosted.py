@@ -13,6 +13,8 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
+from metricalign.features import DateTextEncoder
+
 __all__ = ["BoostedTrees"]
 
 # Of HistGradientBoosting: as many values has a column for it.
@@ -31,6 +33,8 @@ class BoostedTrees(BaseEstimator):
 
     Attributes
     ----------
+    texts_ : DateTextEncoder
+        Encodes free texts.
     model_ : Pipeline
         Codes of the categories, and the trees.
     """
@@ -54,6 +58,8 @@ class BoostedTrees(BaseEstimator):
         self : object
             The fitted estimator.
         """
+        self.texts_ = DateTextEncoder().fit(X)
+        X = self.texts_.transform(X)
         names = getattr(X, "columns", ())  # an array has numbers only
         is_category = [X[name].dtype.kind not in "fiub" for name in names]
         categories = np.flatnonzero(is_category).tolist()
@@ -93,7 +99,7 @@ class BoostedTrees(BaseEstimator):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        predicted = self.model_.predict(X)
+        predicted = self.model_.predict(self.texts_.transform(X))
         if self.kind == "labels":
             return (predicted > 0.5).astype(int)
         if self.kind == "distribution":
@@ -113,6 +119,7 @@ class BoostedTrees(BaseEstimator):
         -------
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
         """
+        X = self.texts_.transform(X)
         if self.kind == "class":
             return self.model_.predict_proba(X)
         return np.clip(self.model_.predict(X), 0, 1)

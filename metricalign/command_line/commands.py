@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -52,6 +52,7 @@ from metricalign.command_line.reading import (
     read_contents,
     shorten,
 )
+from metricalign.command_line.report import Report, write_report
 from metricalign.command_line.tables import (
     GROUPS,
     Features,
@@ -94,7 +95,8 @@ def evaluate(options: Namespace) -> None:
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
     with Progress(options.verbose) as progress:
-        contents, task, target = _read_task(options, n_folds)
+        read = _read_task(options, n_folds)
+        task = read.task
         check_methods(task, methods)
         check_folds(task, n_folds)
         everything = task
@@ -118,18 +120,26 @@ def evaluate(options: Namespace) -> None:
             if TREES in methods:
                 print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
             print()
-            for line in _warnings_of(everything, task, results):
-                print(wrap(f"Warning: {line}", "  ", ""))
-            for line in notes_of(notes):
-                print(wrap(f"Note: {line}", "  ", ""))
+            warned = [f"Warning: {line}." for line in _warnings_of(everything, task, results)]
+            warned += [f"Note: {line}" for line in notes_of(notes)]
+            for line in warned:
+                print(wrap(line, "  ", ""))
             print(wrap(verdict(task, results)))
             method = options.methods[0] if options.methods else best_of(task, results).label
-            if options.save:
-                progress(f"learning {method} from all rows")
+            if options.save or options.report:
+                learned = everything if options.save else task
+                progress(f"learning {method}")
                 with _noted(method):
-                    model = learn(everything, method, options.seed, contents, target.columns)
+                    model = learn(learned, method, options.seed, read.contents, read.target.columns)
                 progress.clear()
-                _save(options, model)
+                if options.save:
+                    _save(options, model)
+                if options.report:
+                    made = list(_report(options, read))
+                    shown = model if model.has_neighbors else None
+                    report = Report(task, results, shown, learned, made, warned)
+                    write_file(options.report, partial(write_report, report))
+                    print(f"\nReport: {options.report}")
             if options.plot:
                 _draw(options, task, results, progress)
             if not options.save:
@@ -155,6 +165,10 @@ def _check_outputs(options):
     """Fail before the work and not after it."""
     if options.plot:
         check_plot(options.plot, PICTURES, [Path(options.table), options.save])
+    if options.report:
+        check_output(
+            options.report, f"--report {options.report}", [Path(options.table), options.save]
+        )
     if options.save:
         check_output(options.save, f"--save {options.save}", [Path(options.table)])
         if options.methods and len(options.methods) > 1:
@@ -190,7 +204,16 @@ def _marks(given, option):
     return marks
 
 
-def _read_task(options, n_folds) -> tuple[Contents, Task, Target]:
+class ReadTask(NamedTuple):
+    """A table that was read, its features and target, and the task that they make."""
+
+    contents: Contents
+    features: Features
+    target: Target
+    task: Task
+
+
+def _read_task(options, n_folds) -> ReadTask:
     """Read the table, and say what is made of it."""
     contents = read_contents(
         options.table, options.delimiter, options.encoding, options.header, options.target
@@ -232,9 +255,10 @@ def _read_task(options, n_folds) -> tuple[Contents, Task, Target]:
         candidates=candidates,
         **of_role,
     )
-    for line in _report(options, contents, features, target, task):
+    read = ReadTask(contents, features, target, task)
+    for line in _report(options, read):
         print(line)
-    return contents, task, target
+    return read
 
 
 def _match_targets(options, contents):
@@ -282,8 +306,9 @@ KIND_NAMES = {
 }
 
 
-def _report(options, contents, features: Features, target: Target, task: Task) -> Iterator[str]:
+def _report(options, read: ReadTask) -> Iterator[str]:
     """Lines that say how the table was understood."""
+    contents, features, target, task = read
     kinds = [form.kind for form in features.formats.values()]
     types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")
@@ -352,12 +377,12 @@ def _warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterato
         yield (
             f"a {measure.name} of {value:.3f} is too good to be true. Does a column tell the "
             "target? "
-            + (f"{shorten(telling)} does alone; try --drop." if telling else "See what was used.")
+            + (f"{shorten(telling)} does alone; try --drop" if telling else "See what was used")
         )
     if task.groups is None and task.time is None:
         yield from _groups_of(everything)
     if never := never_predicted(task, best):
-        yield f"{never}."
+        yield never
 
 
 def _telling_columns(task):
@@ -417,7 +442,7 @@ def _groups_of(task: Task) -> Iterator[str]:
             yield (
                 f"{name!r} looks like the identifier of groups of about "
                 f"{len(values) / n_groups:.0f} rows. Rows of one group are in both parts of a "
-                f"fold, so the scores may be too good: --groups {name} keeps them together."
+                f"fold, so the scores may be too good: --groups {name} keeps them together"
             )
 
 

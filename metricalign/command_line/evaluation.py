@@ -30,7 +30,7 @@ import metricalign
 from metricalign.command_line.boosted import BoostedTrees
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.reading import InputError
-from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import EmbeddingLearner
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.metrics import SCORERS
@@ -344,11 +344,9 @@ def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline
         Not fitted.
     """
     # The ensemble standardises by itself, and encodes.
-    steps = (
-        []
-        if isinstance(learner, MetricEnsemble)
-        else [("columns", PiecewiseLinearEncoder(n_bins=1))]
-    )
+    steps: list[tuple[str, Any]] = [("texts", DateTextEncoder())]
+    if not isinstance(learner, MetricEnsemble):
+        steps.append(("columns", PiecewiseLinearEncoder(n_bins=1)))
     if learner is not None:
         learner = clone(learner).set_params(relation=task.rules.relation)
         if "random_state" in learner.get_params():
@@ -381,12 +379,18 @@ def fit_method(task: Task, method: str, seed: int, shares: bool = False) -> Any:
     if method.startswith("MetricNeighbors"):
         is_class = task.kind in ("class", "labels")
         predictor = MetricNeighborsClassifier if is_class else MetricNeighborsRegressor
-        ensemble = _SharedEnsemble(relation=task.rules.relation, random_state=seed)
+        # What "ensemble" is, but for the sharing.
+        ensemble = Pipeline(
+            [
+                ("texts", DateTextEncoder()),
+                ("metric", _SharedEnsemble(relation=task.rules.relation, random_state=seed)),
+            ]
+        )
         return predictor(
             ensemble if shares else "ensemble",
             trees=not method.endswith("no-trees"),
             random_state=seed,
-        ).fit(task.X, task.y)
+        ).fit(task.X, task.y, groups=task.groups)
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
     n_neighbors = _choose_neighbors(task, learner, seed)
     images = learner.fit_transform(task.X, task.y)

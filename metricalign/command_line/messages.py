@@ -192,7 +192,7 @@ def verdict(task: Task, results: list[Result]) -> str:
         )
     else:
         text = f"Nothing is better than Euclid here: {was}, the next best is {best.label}, {score}."
-    why = _why(task, measure, results, trees)
+    why = "More rows would tell." if _mean(gains) > 0 else _why(task, measure, results, trees)
     return f"{text} {why} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
 
 

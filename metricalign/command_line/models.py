@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import Task, fit_method
 from metricalign.command_line.reading import Contents, InputError
+from metricalign.predictors.explanation import Explanation
 
 __all__ = ["TableModel", "learn", "load_model", "save_model"]
 
@@ -106,12 +107,25 @@ class TableModel:
         """Whether it predicts by neighbours."""
         return hasattr(self.predictor, "kneighbors") or isinstance(self.predictor, Pipeline)
 
+    def images_of(self, X: Any) -> NDArray:
+        """Images under the metric, of transformed rows."""
+        if isinstance(self.predictor, Pipeline):
+            return self.predictor[:-1].transform(X)
+        return self.predictor.pipeline_.transform(X)
+
+    def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
+        """Why the nearest rows of one transformed row are near, by their numbers in the table."""
+        explanation = self.predictor.explain(X, n_neighbors)
+        change = explanation.change
+        if change is not None:
+            change = replace(change, row=self.rows[change.row])
+        return replace(explanation, rows=self.rows[explanation.rows], change=change)
+
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Distances and places in `y` of the nearest rows, of transformed ones."""
         n_neighbors = min(n_neighbors, len(np.unique(self.rows)))
         if isinstance(self.predictor, Pipeline):
-            images = self.predictor[:-1].transform(X)
-            return self.predictor[-1].kneighbors(images, n_neighbors)
+            return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
 

@@ -23,8 +23,8 @@ from metricalign.command_line.reading import (
 
 __all__ = ["predict"]
 
-# Rows that are explained, and columns that are named.
-N_EXPLAINED, N_COLUMNS = 5, 4
+# Rows that are explained.
+N_EXPLAINED = 5
 
 
 def predict(options: Namespace) -> None:
@@ -47,6 +47,11 @@ def predict(options: Namespace) -> None:
     model = load_model(options.model)
     if (options.neighbors or options.explain) and not model.has_neighbors:
         raise InputError(f"{model.method} predicts without neighbours; see evaluate --methods.")
+    if options.explain and not hasattr(model.predictor, "explain"):
+        raise InputError(
+            f"{model.method} does not explain; a model of evaluate ... --methods MetricNeighbors "
+            "does."
+        )
     wanted = model.table_columns if model.has_names else ()
     contents = read_contents(
         options.table, options.delimiter, options.encoding, options.header, wanted
@@ -64,7 +69,7 @@ def predict(options: Namespace) -> None:
     elif not options.explain:
         result.to_csv(sys.stdout, index=False)
     if options.explain:
-        print(_explanations(model, X, result, options.neighbors or 3))
+        print(_explanations(model, X, options.neighbors or 3))
 
 
 def _named(contents: Contents, model: TableModel, path) -> Any:
@@ -160,30 +165,13 @@ def _targets_of(model, places):
     return [" ".join(f"{value:.6g}" for value in row) for row in y]
 
 
-def _explanations(model: TableModel, X, result, n_neighbors) -> str:
+def _explanations(model: TableModel, X, n_neighbors) -> str:
     """Why the nearest rows of the first rows are near: the columns that make the distance."""
-    distances, places = model.neighbors_of(X, n_neighbors)
-    lines = []
+    texts = []
     for row in range(min(N_EXPLAINED, len(X))):
-        lines.append(wrap(f"row {row + 1}: {_prediction_of(result, row)}", "  ", ""))
-        for distance, place in zip(distances[row], places[row], strict=True):
-            target = _targets_of(model, [place])[0]
-            lines.append(f"  training row {model.rows[place]}: {target}, distance {distance:.4g}")
-            shares = model.shares_of_distance(X.iloc[[row]], place)
-            if shares is not None and shares.sum() > 0:
-                order = np.argsort(-shares)[:N_COLUMNS]
-                names = [
-                    f"{X.columns[each]} {shares[each] / shares.sum():.0%}"
-                    for each in order
-                    if shares[each] > 0
-                ]
-                lines.append(wrap(", ".join(names), "      ", "    it is made of "))
+        explanation = model.explanation_of(X.iloc[[row]], n_neighbors)
+        texts.append(f"Row {row + 1}\n{explanation}")
     more = len(X) - N_EXPLAINED
     if more > 0:
-        lines.append(f"and {counted(more, 'row')} more")
-    return "\n".join(lines)
-
-
-def _prediction_of(result, row):
-    names = [name for name in result.columns if name.startswith("prediction")]
-    return ", ".join(str(result[name].iloc[row]) for name in names)
+        texts.append(f"and {counted(more, 'row')} more; rows are those of the training table")
+    return "\n\n".join(texts)

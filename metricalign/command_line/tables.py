@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ OF_GROUPS = re.compile(
 )
 # Fewer values are categories whatever their name is.
 FEWEST_GROUPS = 10
+# Texts of more words on average are no names but free text.
+FEWEST_WORDS = 3
 #: Why a column that identifies groups of rows is left out.
 GROUPS = "like an identifier, by its name"
 
@@ -271,8 +274,13 @@ def _reason_against(column, name, keeps_all):
     if keeps_all or kind in ("date", "time"):
         return None
     is_named = _is_name(OF_GROUPS, name) and n_distinct > FEWEST_GROUPS
-    if kind == "text" and (is_named or n_distinct > max(len(present) / 2, 3)):
-        return GROUPS if is_named else "like an identifier, text with another value in most rows"
+    if kind == "text" and is_named:
+        return GROUPS
+    if kind == "text" and n_distinct > max(len(present) / 2, 3):
+        if np.mean([len(text.split()) for text in present]) < FEWEST_WORDS:
+            return "like an identifier, text with another value in most rows"
+        if importlib.util.find_spec("skrub") is None:
+            return 'free text, which needs skrub: pip install "metricalign[table]"'
     if kind == "number" and (present == np.floor(present)).all():
         if n_distinct == len(column.values) and (_is_counter(present) or _is_name(OF_ROWS, name)):
             return "like an identifier, another value in each row"

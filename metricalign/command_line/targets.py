@@ -162,10 +162,14 @@ def _find_separator(texts, is_certain) -> str | None:
             continue
         if is_certain:
             return separator
-        n_texts = texts.nunique()
-        parts = Counter(part.strip() for text in texts for part in text.split(separator))
-        # Of names with a comma, such as "Smith, John", hardly one part is in several rows.
-        if separator != " " and has_several.mean() > 0.2 and len(parts) <= n_texts / 2:
+        parts = Counter(
+            part
+            for text in texts.unique()
+            for part in {each.strip() for each in text.split(separator)}
+        )
+        # Of names with a comma, such as "Smith, John", most parts are in one text only.
+        again = sum(number for number in parts.values() if number > 1)
+        if separator != " " and has_several.mean() > 0.2 and again > parts.total() / 2:
             return separator
     return None
 
@@ -190,7 +194,7 @@ def _read_one(table, name, kind, reading) -> Target:
             kind = "class" if is_integer and few else "number"
             if is_integer and kind == "class" and n_distinct > 2:
                 doubt = "for a number give --kind number"
-            elif is_integer and n_distinct <= len(y) / 2:
+            elif is_integer and kind == "number" and n_distinct <= len(y) / 2:
                 doubt = f"for {n_distinct} classes give --kind class"
         return Target(y, kind, [name], is_present, doubt=doubt)
     if form == "text":

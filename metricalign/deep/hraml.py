@@ -223,8 +223,9 @@ default="auto"
         Mean loss in each epoch, of the first network.
     validation_errors_ : ndarray of shape (n_iter,)
         Error on the validation part after each epoch, of the first network: the loss, if it is one
-        of soft neighbours, else the mean relation to the 5 nearest samples, or, where only some
-        pairs have a relation, the share of them in the wrong order. Only with `early_stopping`.
+        of soft neighbours (the share of wrong neighbours in place of the log loss), else the mean
+        relation to the 5 nearest samples, or, where only some pairs have a relation, the share of
+        them in the wrong order. Only with `early_stopping`.
     n_iter_ : int
         Number of epochs of the first network.
     n_features_in_ : int
@@ -456,7 +457,8 @@ default="auto"
                 if self.refine is not None:
                     learner, start = self._start(X, y, targets, np.sort(split.training), scale)
                     refined[0] = learner
-                    network.module[0].weight.data = start
+                    layers: Any = network.module
+                    layers[0].weight.data = start
             error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,

@@ -275,6 +275,16 @@ class SoftNeighborsLoss(DeepLoss):
         """Whether it averages targets."""
         return self.error == "squared"
 
+    def for_validation(self) -> Self:
+        """Copy whose value on held-out samples says when to stop training.
+
+        For classes the expected relation, which is the share of wrong neighbours: the log loss
+        grows with how sure the neighbours are long before more of them are wrong.
+        """
+        loss = copy(self)
+        loss.error = "relation" if self.error == "log" else self.error
+        return loss
+
     def __call__(
         self,
         squared_distances: Tensor,

@@ -14,7 +14,7 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from metricalign.deep.batches import AlignmentData
-from metricalign.deep.losses import squared_distances
+from metricalign.deep.losses import SoftNeighborsLoss, squared_distances
 from metricalign.learners.base import _concordance
 from metricalign.pairs import RandomPairs
 from metricalign.relations import PrecomputedRelation, TargetRelation
@@ -28,7 +28,7 @@ _ROWS_AT_A_TIME = 4096
 # where relations cannot be computed on the device.
 _N_VALIDATION, _N_COMPARED, _N_PAIRS = 1000, 10_000, 100_000
 
-# Nearest neighbours whose relation is the error of losses without candidates.
+# Nearest neighbours whose relation is the error of other losses than soft neighbours.
 _N_NEIGHBORS = 5
 
 
@@ -60,9 +60,9 @@ def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[
     Returns
     -------
     error : callable
-        Maps a network to the loss, if that takes candidates, which are the samples to train on;
-        else to the mean relation of the 5 nearest samples; and where only some pairs have a
-        relation, to the share of pairs of these in the wrong order.
+        Maps a network to the loss, if it is one of soft neighbours (the share of wrong neighbours
+        in place of the log loss); else to the mean relation of the 5 nearest samples; and where
+        only some pairs have a relation, to the share of pairs of these in the wrong order.
     """
     if data.relation.kind == "precomputed" and sparse.issparse(data.targets):
         pairs = pairs_among(split.validation, data.relation, data.targets, _N_PAIRS)
@@ -74,10 +74,8 @@ def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[
         n_compared = min(n_compared, _N_PAIRS // n_rows)
     rows = np.concatenate([split.validation[:n_rows], split.training[:n_compared]])
     batch = data.batch(rows, n_rows)
-    takes_candidates = getattr(loss, "takes_candidates", False)
-    return partial(
-        _held_out_error, batch=batch, n_rows=n_rows, loss=loss if takes_candidates else None
-    )
+    loss = loss.for_validation() if isinstance(loss, SoftNeighborsLoss) else None
+    return partial(_held_out_error, batch=batch, n_rows=n_rows, loss=loss)
 
 
 def _held_out_error(network, batch, n_rows, loss) -> float:

@@ -150,12 +150,12 @@ class PiecewiseQuadraticConjugate(Conjugate):
         pull += self.target
         pull -= prediction
         if self.kink:
-            # soft thresholding, as the distance to the tube
+            # Soft thresholding: what is inside of the tube becomes 0.
             inside = np.minimum(pull, self.kink)
             pull -= np.maximum(inside, -self.kink, out=inside)
         softness = self.curvature + penalty
         pull /= softness
-        # Two calls where np.clip would take longer for its arguments than for the pairs.
+        # Faster than np.clip, which takes longer to look at its arguments than at the pairs.
         dual_coef = np.minimum(pull, self.upper)
         dual_coef = np.maximum(dual_coef, self.lower, out=dual_coef)
         is_free = dual_coef == pull

@@ -96,5 +96,5 @@ def _largest_eigenvalue(operator, is_centered):
         if estimate <= 1.0003 * largest:
             break
         largest = max(largest, estimate)
-    # Power iteration comes from below.
+    # Power iteration approaches the eigenvalue from below.
     return 1.05 * largest if largest > 0 else 1.0

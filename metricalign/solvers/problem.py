@@ -219,7 +219,7 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            See `distances`.
+            If a number of it is not finite, so that no projection exists.
         """
         return self._in_range(self.operator.adjoint(dual_coef))
 
@@ -229,13 +229,14 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            If they leave the range of single precision. In double precision that is a step which
-            does not help, and a solver takes a shorter one.
+            If they leave the range of single precision. In double precision they are infinite, so
+            that a step to this matrix does not help.
         """
-        return self._in_range(self.operator.distances(matrix))
+        distances = self.operator.distances(matrix)
+        return distances if self.is_double else self._in_range(distances)
 
     def _in_range(self, numbers):
-        if not self.is_double and not np.all(np.isfinite(numbers)):
+        if not np.all(np.isfinite(numbers)):
             raise OutOfRangeError(OUT_OF_RANGE.format(self.operator.dtype))
         return numbers.astype(np.float64, copy=False)
 
@@ -250,14 +251,14 @@ class AlignmentProblem:
     def primal_point(self, projection: Projection, distances: NDArray, shift: float) -> PrimalPoint:
         """Primal point of an allowed matrix whose distances are known, and of b - offset."""
         intercept = shift + self.offset
-        # What rounding leaves of it.
+        # The same as the intercept that is returned, which has been rounded.
         shift = intercept - self.offset
         value = self.penalty(projection.matrix) + projection.value
         value += self._weighted_loss(distances + shift)
         return PrimalPoint(projection, distances, intercept, shift, value)
 
     def prior_point(self) -> PrimalPoint:
-        """The prior, made allowed, with its best intercept: the metric of who learns nothing."""
+        """The projected prior with its best intercept: what it is like to learn nothing."""
         projection = self.projected_prior
         distances = self.distances(projection.matrix)
         # Without a pull, the best coefficients of a loss with corners would not be unique.
@@ -282,7 +283,7 @@ class AlignmentProblem:
         return float(self.weights @ self.loss.value(predictions, self.targets))
 
     def _loss_rounding(self, predictions, errors) -> float:
-        """How much the weighted loss may change if each prediction is off by its error."""
+        """Change of the weighted loss, at most, if each prediction is off by its error."""
         at, above, below = (
             self.loss.value(predictions + shift, self.targets) for shift in (0.0, errors, -errors)
         )
@@ -291,9 +292,9 @@ class AlignmentProblem:
     def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
         """Bound on the rounding error of the difference of two values.
 
-        It follows from the sizes of what was added, to first order and with the square of what
-        the eigenvalues may be off: of the distances by the operator's own account, of the sums
-        with the root of the number of terms.
+        It is made of the rounding of the distances, which the operator knows; of that of sums, in
+        proportion to the root of the number of terms; and of that of the eigenvalues, with its
+        square. Else it is of first order.
         """
         unit = _EPS * (8 + math.sqrt(self.operator.n_pairs))
         matrix_unit = _EPS * (8 + math.sqrt(self.operator.n_features))
@@ -334,8 +335,8 @@ class AlignmentProblem:
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
-        # A pull so strong that nothing else counts: beta is of the size of the weights, times
-        # that of the errors if the loss is quadratic.
+        # So strong that nothing else counts beside it. Coefficients are about as large as the
+        # weights, times the errors if the loss is quadratic.
         unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
         stiffness = 1e10 * unit / self.weights.mean()
         return self.balanced(np.zeros_like(self.targets), dual_coef, stiffness, 0.0)[1]
@@ -388,7 +389,7 @@ class AlignmentProblem:
             slope = float(response.sum())
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
-                    # A slope of almost nothing must not carry the intercept away.
+                    # Where the slope is nearly zero a linear step would be far too long.
                     shift = math.copysign(min(abs(excess) / slope, self.spread), excess)
                     dual_coef = np.clip(dual_coef - response * shift, *conjugate.bounds)
                     intercept += shift
@@ -399,16 +400,16 @@ class AlignmentProblem:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * math.ulp(max(abs(intercept), self.spread))
             step = abs(excess) / slope if slope > 0 else math.inf
-            # A root is known from both sides: a step that rounding swallows would not cross it.
+            # A step must be long enough to cross the root, which is bracketed from both sides.
             step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
-                # In the tail of a smooth loss Newton's steps are of one length, and hardly cross.
+                # In the tail of a smooth loss Newton's steps are too short to cross the root.
                 if trial >= 20:
                     step = math.copysign(reach, excess)
                 intercept += min(max(step, -reach), reach)
                 reach *= 2
                 if trial == 19:
-                    # The intercept makes up for the distances of a bad step, however large.
+                    # After a bad step the distances, and so the intercept, may be very large.
                     largest = np.abs(distances + intercept).max()
                     reach = float(np.clip(largest, self.spread, 1e150))
                 continue
@@ -422,7 +423,7 @@ class AlignmentProblem:
                 f"sum {excess:.1e}): distances or weights have left the range of numbers. Scale X, "
                 "or choose a smaller C."
             )
-        # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
+        # The root is between two neighbouring numbers: mix the coefficients of both.
         share = below[1] / (below[1] - above[1])
         return intercept, (1 - share) * below[2] + share * above[2], response
 

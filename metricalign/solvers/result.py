@@ -21,7 +21,7 @@ from metricalign.solvers.problem import (
 
 __all__ = ["SolverResult", "certify", "needs", "solve"]
 
-# Far above this share of the objective at zero, rounding need not be looked at.
+# While the gap is above this share of the objective at zero, rounding is not computed.
 _NEAR_ROUNDING = 1e-6
 
 
@@ -280,7 +280,7 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
         if prior.value < primal.value:
             primal, rounding = prior, problem.rounding(prior, dual)
     excess = dual.value - primal.value
-    # The account of rounding is of its size, not a proof.
+    # The bound on rounding is an estimate, so it gets a margin.
     if excess > max(100 * rounding, 1e-3 * abs(primal.value)):
         raise ValueError(
             f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
