@@ -96,6 +96,8 @@ REFERENCES = {
         "learners": "Metric learners",
         "features": "Features that bend",
         "predictors": "Predictions by neighbours",
+        "predictors.explanation": "Explanations",
+        "learners.columns": "Distances by column",
         "multilabel": "Label sets",
         "pair_classification": "Pair classification",
         "deep": "Deep metrics",

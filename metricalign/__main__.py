@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from argparse import (
     ArgumentParser,
     ArgumentTypeError,
+    BooleanOptionalAction,
     Namespace,
     RawDescriptionHelpFormatter,
 )
@@ -15,40 +17,48 @@ from contextlib import suppress
 from pathlib import Path
 
 from metricalign import __version__
-from metricalign.command_line.commands import evaluate, tour
-from metricalign.command_line.evaluation import KINDS, METHODS, METHODS_OF_CLASSES
-from metricalign.command_line.tables import InputError
+from metricalign.command_line.commands import evaluate
+from metricalign.command_line.evaluation import DEFAULT_METHODS, LEARNERS_OF_CLASSES, METHODS
+from metricalign.command_line.predicting import predict
+from metricalign.command_line.reading import InputError
+from metricalign.command_line.targets import KINDS
+from metricalign.command_line.tour import tour
 
 __all__ = ["main"]
 
 DESCRIPTION = """\
 Learn a distance from any kind of target, and see what it is worth.
 
-  python -m metricalign                              a tour on real data, half a minute
+  python -m metricalign                              a tour on real data
   python -m metricalign evaluate TABLE --target ...  the same for your own table
+  python -m metricalign predict MODEL TABLE          with a model that it has kept
 """
 
 EVALUATE = """\
-Cross-validate nearest neighbours on a table: under Euclid's distance of the standardised
-features, and under distances that are learned from the target.
+Cross-validate nearest neighbours on a table, under Euclid's distance of the
+standardised columns and under distances that are learned from the target, and
+boosted trees; and say in one sentence what to use.
 
-Text is one-hot encoded, missing values are imputed, and columns that cannot help (constant,
-empty, like an identifier) are left out; what was done is printed.
+Delimiter, names, marks of numbers, dates and the kind of target are found out,
+columns that cannot help (constant, empty, like an identifier, repeated) are left
+out, and what was made of the table is printed. Where a number has two readings,
+nothing is read before you say which.
 """
 
 EXAMPLES = """\
-kinds of target, and their measures, the one that chooses the number of neighbours first:
-  class           classes                               accuracy, balanced accuracy, macro F1
-  number          one number                            R2, RMSE, mean absolute error
-  labels          label sets, columns of 0 and 1        average precision, ranking loss,
-                                                        one-error, coverage, Hamming loss
-  distribution    columns of shares with row sums of 1  Chebyshev, Clark, Canberra, Kullback-
-                                                        Leibler, cosine, intersection
-  numbers         several numbers                       mean R2, mean of RMSE / deviation
+kinds of target, and their measures, the main one first:
+  class         classes                accuracy, balanced accuracy, macro F1
+  number        one number             R2, RMSE, mean absolute error
+  labels        label sets: "a, b" in  average precision, ranking loss, one-error,
+                a column, or columns   coverage, Hamming loss
+                of 0 and 1
+  distribution  columns of shares      Chebyshev, Clark, Canberra, Kullback-
+                with row sums of 1     Leibler, cosine, intersection
+  numbers       several numbers        mean R2, mean of RMSE / deviation
 
 examples:
-  metricalign evaluate wine.csv --target quality --kind number --plot pictures
-  metricalign evaluate scenes.csv --target "label_*" --method RAMLSVR RAMLKRR
+  metricalign evaluate wine.csv --target quality --kind number --report wine.html
+  metricalign evaluate scenes.csv --target "label_*" --methods RAMLSVR RAMLKRR
   metricalign evaluate prices.csv --target price --drop id --save prices.joblib
 
 what to install:
@@ -57,6 +67,12 @@ what to install:
   pip install "metricalign[save]"     for --save FILE.skops
 """
 
+PREDICT = """\
+Predict with a model that `evaluate --save` has written. The table needs the columns
+that the model was learned from, in any order; what differs in it is said. The
+predictions are printed as CSV, or written with --out. A .joblib file can run code
+when it is read: take your own only.
+"""
 _NO_LIMIT = float("inf")
 
 
@@ -115,7 +131,10 @@ def _status_of(arguments):
 
 
 def _complain(text):
-    print(f"metricalign: {text}", file=sys.stderr, flush=True)
+    lines = textwrap.fill(
+        f"metricalign: {text}", 80, break_long_words=False, break_on_hyphens=False
+    )
+    print(lines, file=sys.stderr, flush=True)
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -123,7 +142,7 @@ def _parse(arguments: list[str]) -> Namespace:
     tops = ("-h", "--help", "--version")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in tops):
         arguments = ["tour", *arguments]
-    if arguments[0] not in ("tour", "evaluate") and os.path.isfile(arguments[0]):
+    if arguments[0] not in ("tour", "evaluate", "predict") and os.path.isfile(arguments[0]):
         raise InputError(
             f"{arguments[0]!r} is not a command; did you mean: evaluate {arguments[0]} --target ..."
         )
@@ -145,6 +164,7 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_tour(commands)
     _add_evaluate(commands)
+    _add_predict(commands)
     return parser
 
 
@@ -165,38 +185,103 @@ def _add_evaluate(commands):
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=evaluate)
-    parser.add_argument("table", metavar="TABLE", help="CSV or Parquet file with column names")
+    parser.add_argument("table", metavar="TABLE", help="CSV or Parquet file")
     add = parser.add_argument
     names = {"metavar": "COLUMN", "nargs": "+", "action": "extend"}
     add("--target", required=True, help='what to predict; "label_*" matches several', **names)
     add("--kind", choices=KINDS, help="kind of the target (default: found out from its values)")
+    add("--separator", metavar="TEXT", help="between the labels of a set (default: found out)")
     add(
-        "--method",
+        "--methods",
         nargs="+",
         type=_method,
-        default=["PSDSVR"],
-        help=f"metric learners to compare: {', '.join(METHODS)} (default: PSDSVR); "
-        f"{', '.join(METHODS_OF_CLASSES)} learn from classes only",
+        help=f"what to compare with Euclid (default: {' '.join(DEFAULT_METHODS)}); "
+        f"{' '.join(each for each in METHODS if each not in DEFAULT_METHODS)}; "
+        f"{' '.join(LEARNERS_OF_CLASSES)} learn from classes only",
         metavar="NAME",
     )
-    add("--folds", type=_integer(2), default=5, metavar="N", help="folds (default: 5)")
-    add(
-        "--seed",
-        type=_integer(0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="seed of the folds (default: 0)",
-    )
+    add("--fast", action="store_true", help="fewer rows, folds and methods")
+    add("--rows", type=_integer(20), metavar="N", help="compare so many rows (default: 3000)")
+    add("--folds", type=_integer(2), metavar="N", help="folds (default: 5, 3 with --fast)")
+    add("--groups", metavar="COLUMN", help="keep rows with the same value in one part of a fold")
+    add("--time", metavar="COLUMN", help="predict later rows from earlier ones")
+    add("--seed", type=_integer(0, 2**32 - 1), default=0, metavar="N", help="seed (default: 0)")
 
     columns = parser.add_argument_group("features")
     add = columns.add_argument
     add("--features", default=[], help="use these columns only, whatever they look like", **names)
     add("--drop", default=[], help="leave these columns out", **names)
+    _add_reading(parser)
 
-    reading = parser.add_argument_group("reading a CSV file")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="learn the best method, or the one of --methods, from all rows and keep the model, "
+        "with joblib, or with skops in a .skops file",
+    )
+    output.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write everything into one page"
+    )
+    _add_plot(
+        output,
+        "draw the best metric learner, learned from half of the rows: held-out rows before and "
+        "after, and what the distance is made of",
+    )
+    _add_verbose(output)
+
+
+def _add_predict(commands):
+    parser = commands.add_parser(
+        "predict",
+        usage="metricalign predict MODEL TABLE [options]",
+        help="predict with a model that evaluate --save has written",
+        description=PREDICT,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=predict)
+    add = parser.add_argument
+    add("model", metavar="MODEL", type=Path, help="file that evaluate --save has written")
+    add("table", metavar="TABLE", help="CSV or Parquet file with the columns of the training table")
+    add("--out", type=Path, metavar="FILE", help="write the predictions into this CSV file")
+    add(
+        "--neighbors",
+        type=_integer(1),
+        metavar="K",
+        help="the K nearest training rows of each row, with their distances and targets",
+    )
+    add(
+        "--explain",
+        action="store_true",
+        help="print for the first rows why their nearest rows are near, by column",
+    )
+    _add_reading(parser)
+
+
+def _add_reading(parser):
+    reading = parser.add_argument_group("reading the table")
     add = reading.add_argument
     add("--delimiter", type=_character, metavar="CHAR", help="between fields (default: found out)")
-    add("--decimal", type=_character, default=".", metavar="CHAR", help="decimal point")
+    add(
+        "--header",
+        action=BooleanOptionalAction,
+        help="whether the first line has names (default: found out)",
+    )
+    for name, what in (("decimal", "decimal mark"), ("thousands", "thousands mark")):
+        add(
+            f"--{name}",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="MARK",
+            help=f"{what} of numbers, or COLUMN=MARK for one column (default: found out)",
+        )
+    add(
+        "--dates",
+        choices=("day-first", "month-first"),
+        help="what 01/02/2024 is (default: found out)",
+    )
     add("--encoding", metavar="NAME", help="such as cp1252 or latin-1 (default: utf-8)")
     add(
         "--missing",
@@ -206,20 +291,6 @@ def _add_evaluate(commands):
         metavar="TEXT",
         help="more texts for a missing value, besides empty fields, NA, NaN, null and ?",
     )
-
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--save",
-        type=Path,
-        metavar="FILE",
-        help="learn from all rows and keep the model, with joblib, or with skops in a .skops file",
-    )
-    _add_plot(
-        output,
-        "draw the first method, learned from half of the rows: held-out rows before and after, and "
-        "what the distance is made of",
-    )
-    _add_verbose(output)
 
 
 def _add_plot(parser, text):

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._version import __version__
@@ -79,6 +80,24 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
         return estimator
 
     return fit_copy
+
+
+def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArray[np.floating]:
+    """Pairs of samples as one array, of shape (n_pairs, 2, n_features).
+
+    Raises
+    ------
+    ValueError
+        If they are of another shape, or not all finite numbers.
+    """
+    pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
+    if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
+        raise ValueError(
+            f"pairs must have shape (n_pairs, 2, {n_features or 'n_features'}), the two samples of "
+            f"each pair; got {pairs.shape}. X[indices] makes them from samples X and indices of "
+            "shape (n_pairs, 2)."
+        )
+    return pairs
 
 
 def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import optimize, sparse, special
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -59,13 +59,15 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
 from metricalign.learners.alignment.methods import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance
 from metricalign.pairs import PairSelection
 from metricalign.pairs.identical import first_identical
 
 __all__ = ["PairClassifier"]
+
+Strategy = Literal["accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"]
 
 
 def _metric_has(name):
@@ -83,7 +85,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     """Tells pairs of the same from pairs of different samples, by a metric learned from pairs.
 
     A pair is called the same, +1, if its learned distance is at most `threshold_`, and
-    different, -1, otherwise. `fit` learns the metric from judged pairs, and then calibrates the
+    different, -1, otherwise. Judgments may be 0 and 1 or False and True as well, and then so are
+    the answers. `fit` learns the metric from judged pairs, and then calibrates the
     threshold on them. The metric has seen these pairs, and separates them better than new ones:
     call `calibrate_threshold` with pairs that were held out, or let
     :class:`sklearn.model_selection.TunedThresholdClassifierCV` hold them out, with
@@ -101,13 +104,16 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
         fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances, so
         that what was fitted is what the threshold cuts.
-    strategy : {"accuracy", "f_beta", "max_tpr", "max_tnr"}, default="accuracy"
+    strategy : {"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"}, \
+            default="accuracy"
         What the threshold maximises, over all ways to cut the distances: the share of correct
-        answers; the F-score with `beta`; the true positive rate, the share of the pairs +1
+        answers; the F-score with `beta`; with "equal_error_rate" minus the larger of both error
+        rates, which are then equal or nearly so; the true positive rate, the share of the pairs +1
         that are called so, while the true negative rate is at least `min_rate`; or the true
         negative rate, while the true positive rate is at least `min_rate`.
     min_rate : float or None, default=None
-        Least value of the other rate, from 0 to 1; "max_tpr" and "max_tnr" need it.
+        Least value of the other rate, from 0 to 1; "max_tpr" and "max_tnr" need it. A false-accept
+        rate of at most one in a thousand is ``strategy="max_tpr", min_rate=0.999``.
     beta : float, default=1.0
         Weight of recall against precision in "f_beta", above 0.
 
@@ -121,8 +127,11 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Largest distance that is called the same. As calibrated it lies halfway between the
         largest distance called the same and the smallest called different; it is minus or
         plus infinity if no pair, or every pair, is called the same.
+    calibration_ : tuple of float
+        Slope and intercept of the log-odds of a pair being the same, as a function of its distance.
+        Fitted with the threshold, by Platt's method; the slope is at most zero.
     classes_ : ndarray of shape (2,)
-        -1 and +1.
+        The judgment "different" and the judgment "the same": -1 and +1, 0 and 1, or False and True.
     n_features_in_ : int
         Number of features.
 
@@ -145,6 +154,9 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
     References
     ----------
+    J. Platt. "Probabilistic Outputs for Support Vector Machines and Comparisons to Regularized
+    Likelihood Methods". Advances in Large Margin Classifiers, 1999.
+
     W. de Vazelhes, C. Carey, Y. Tang, N. Vauquier, A. Bellet. "metric-learn: Metric Learning
     Algorithms in Python". Journal of Machine Learning Research 21, 2020.
 
@@ -170,7 +182,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [None, HasMethods(["fit", "transform"])],
-        "strategy": [StrOptions({"accuracy", "f_beta", "max_tpr", "max_tnr"})],
+        "strategy": [StrOptions({"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"})],
         "min_rate": [None, Interval(Real, 0, 1, closed="both")],
         "beta": [Interval(Real, 0, None, closed="neither")],
     }
@@ -178,6 +190,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     # Pairs take the place of X, which is no metadata either.
     __metadata_request__fit: ClassVar[dict] = {"pairs": UNUSED}
     __metadata_request__predict: ClassVar[dict] = {"pairs": UNUSED}
+    __metadata_request__predict_proba: ClassVar[dict] = {"pairs": UNUSED}
     __metadata_request__decision_function: ClassVar[dict] = {"pairs": UNUSED}
     __metadata_request__score: ClassVar[dict] = {"pairs": UNUSED}
 
@@ -185,7 +198,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         self,
         metric: Any = None,
         *,
-        strategy: Literal["accuracy", "f_beta", "max_tpr", "max_tnr"] = "accuracy",
+        strategy: Strategy = "accuracy",
         min_rate: float | None = None,
         beta: float = 1.0,
     ):
@@ -211,7 +224,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         pairs : array-like of shape (n_pairs, 2, n_features)
             The two samples of each pair.
         y : array-like of shape (n_pairs,)
-            Judgments: +1 for the same, -1 for different.
+            Judgments: +1, 1 or True for the same, -1, 0 or False for different.
         sample_weight : array-like of shape (n_pairs,) or None, default=None
             Weight 2 is the same as having the pair twice, weight 0 as not having it.
 
@@ -226,8 +239,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             If an argument is not valid, or the judgments are all the same or cancel out.
         """
         settings = self._calibration()
-        pairs = _check_pairs(pairs)
-        y, weights = _check_judgments(pairs, y, sample_weight)
+        pairs = check_sample_pairs(pairs)
+        classes, y, weights = _check_judgments(pairs, y, sample_weight)
         samples, relations, judged = _precomputed_relations(pairs, y, weights)
         metric = PSDSVR() if self.metric is None else clone(self.metric)
         for name in metric.get_params():
@@ -239,27 +252,31 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
                     metric.set_params(**{f"{step}{separator}pairs": judged})
         self.metric_ = metric.fit(samples, relations)
         self.n_features_in_ = pairs.shape[2]
-        self.classes_ = np.array([-1, 1])
-        self.threshold_ = _best_threshold(self.pair_distance(pairs), y, weights, **settings)
+        self.classes_ = classes
+        self._calibrate(self.pair_distance(pairs), y, weights, settings)
         return self
+
+    def _calibrate(self, distances, y, weights, settings):
+        self.threshold_ = _best_threshold(distances, y, weights, **settings)
+        self.calibration_ = _log_odds(distances, y, weights)
 
     def calibrate_threshold(
         self,
         pairs_valid: ArrayLike,
         y_valid: ArrayLike,
-        strategy: Literal["accuracy", "f_beta", "max_tpr", "max_tnr"] | None = None,
+        strategy: Strategy | None = None,
         min_rate: float | None = None,
         beta: float | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Set the threshold that is best for judged pairs, and leave the metric as it is.
+        """Set the threshold and the probabilities by judged pairs; leave the metric as it is.
 
         Parameters
         ----------
         pairs_valid : array-like of shape (n_pairs, 2, n_features)
             The two samples of each pair; better not pairs that the metric was fitted to.
         y_valid : array-like of shape (n_pairs,)
-            Judgments: +1 for the same, -1 for different.
+            Judgments: +1, 1 or True for the same, -1, 0 or False for different.
         strategy, min_rate, beta
             As of the class; None for those of this classifier.
         sample_weight : array-like of shape (n_pairs,) or None, default=None
@@ -278,8 +295,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         check_is_fitted(self)
         settings = self._calibration(strategy=strategy, min_rate=min_rate, beta=beta)
         distances = self.pair_distance(pairs_valid)
-        y_valid, weights = _check_judgments(distances, y_valid, sample_weight)
-        self.threshold_ = _best_threshold(distances, y_valid, weights, **settings)
+        _, y_valid, weights = _check_judgments(distances, y_valid, sample_weight)
+        self._calibrate(distances, y_valid, weights, settings)
         return self
 
     def set_threshold(self, threshold: float) -> Self:
@@ -320,7 +337,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             Distances, not squared.
         """
         check_is_fitted(self)
-        pairs = _check_pairs(pairs, self.n_features_in_)
+        pairs = check_sample_pairs(pairs, self.n_features_in_)
         return _pair_distance(self.metric_, pairs)
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
@@ -365,10 +382,33 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
         Returns
         -------
-        y : ndarray of int of shape (n_pairs,)
-            +1 where the distance is at most `threshold_`, -1 elsewhere.
+        y : ndarray of shape (n_pairs,)
+            The same, ``classes_[1]``, where the distance is at most `threshold_`; elsewhere
+            different, ``classes_[0]``.
         """
-        return np.where(self.pair_distance(pairs) <= self.threshold_, 1, -1)
+        distances = self.pair_distance(pairs)
+        return self.classes_[(distances <= self.threshold_).astype(int)]
+
+    def predict_proba(self, pairs: ArrayLike) -> NDArray:
+        """Probability of each judgment, as calibrated together with the threshold.
+
+        `predict` cuts distances at the threshold, whatever the probability there: the strategy says
+        what an error of either kind costs.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features)
+            The two samples of each pair.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_pairs, 2)
+            Of being different and of being the same, among pairs like those of the calibration.
+        """
+        distances = self.pair_distance(pairs)
+        slope, intercept = self.calibration_
+        same = special.expit(slope * distances + intercept)
+        return np.stack([1 - same, same], axis=1)
 
     def score(
         self, pairs: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -382,7 +422,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         pairs : array-like of shape (n_pairs, 2, n_features)
             The two samples of each pair.
         y : array-like of shape (n_pairs,)
-            Judgments: +1 for the same, -1 for different.
+            Judgments: +1, 1 or True for the same, -1, 0 or False for different.
         sample_weight : array-like of shape (n_pairs,) or None, default=None
             Weights of the pairs.
 
@@ -392,7 +432,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             Between 0 and 1.
         """
         scores = self.decision_function(pairs)
-        y, weights = _check_judgments(scores, y, sample_weight)
+        _, y, weights = _check_judgments(scores, y, sample_weight)
         return float(roc_auc_score(y, scores, sample_weight=weights))
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -478,17 +518,6 @@ class JudgedPairs(BaseEstimator):
         return PairSelection(self.indices, self.weights)
 
 
-def _check_pairs(pairs, n_features=None):
-    pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
-    if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
-        raise ValueError(
-            f"pairs must have shape (n_pairs, 2, {n_features or 'n_features'}), the two samples of "
-            f"each pair; got {pairs.shape}. X[indices] makes them from samples X and indices of "
-            "shape (n_pairs, 2)."
-        )
-    return pairs
-
-
 def _pair_distance(metric, pairs):
     """Distance of each pair after any transformer, exactly as a metric learner has it."""
     if isinstance(metric, FrozenEstimator):
@@ -505,18 +534,21 @@ def _pair_distance(metric, pairs):
 
 
 def _check_judgments(pairs, y, sample_weight):
-    """Return judgments of pairs, checked, and their weights."""
+    """Both kinds of judgment, those of the pairs as -1 and +1, and the weights of the pairs."""
     if y is None:
         raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
     y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
     check_consistent_length(pairs, y)
-    is_valid = np.isin(y, (-1, 1))
+    different = -1 if np.isin(y, (-1, 1)).all() else 0
+    is_valid = np.isin(y, (different, 1))
     if not is_valid.all():
         raise ValueError(
-            "y must hold the judgments +1, the same, and -1, different; got "
-            f"{y[~is_valid][0].tolist()!r}. Grades are learned from with "
+            "y must hold the judgments +1, the same, and -1, different, or 1 and 0, or True and "
+            f"False; got {np.unique(y)[:5].tolist()}. Grades are learned from with "
             'relation="precomputed", see metricalign.pair_classification.'
         )
+    classes = np.array([False, True]) if y.dtype == bool else np.array([different, 1])
+    y = np.where(y == 1, 1, -1)
     weights = _check_sample_weight(sample_weight, pairs, dtype=np.float64, ensure_non_negative=True)
     found = np.unique(y[weights > 0])
     if len(found) < 2:
@@ -524,7 +556,7 @@ def _check_judgments(pairs, y, sample_weight):
             f"y must hold both judgments, +1 and -1, with positive weight; got one class only, "
             f"{found.tolist()}."
         )
-    return y.astype(int), weights
+    return classes, y, weights
 
 
 def _precomputed_relations(pairs, y, weights):
@@ -569,6 +601,9 @@ def _best_threshold(distances, y, weights, strategy, min_rate, beta):
     elif strategy == "f_beta":
         right = (1 + beta**2) * true_positive
         values = right / (right + beta**2 * false_negative + false_positive)
+    elif strategy == "equal_error_rate":
+        rates = false_negative / true_positive[-1], false_positive / true_negative[0]
+        values = -np.maximum(*rates)
     else:
         rates = true_positive / true_positive[-1], true_negative / true_negative[0]
         value, other = rates if strategy == "max_tpr" else rates[::-1]
@@ -578,3 +613,29 @@ def _best_threshold(distances, y, weights, strategy, min_rate, beta):
     middle = lower / 2 + upper / 2
     # Halfway between neighbouring floats there is none.
     return float(lower if middle == upper < np.inf else middle)
+
+
+def _log_odds(distances, y, weights) -> tuple[float, float]:
+    """Slope and intercept of the log-odds of the same, by Platt's method: a logistic regression.
+
+    Targets are a little inside 0 and 1, so that pairs which a distance separates have no
+    probability of 0 or 1.
+    """
+    is_same = y > 0
+    n_same, n_different = weights[is_same].sum(), weights[~is_same].sum()
+    targets = np.where(is_same, (n_same + 1) / (n_same + 2), 1 / (n_different + 2))
+    center = np.average(distances, weights=weights)
+    scale = center or 1.0
+    scaled = (distances - center) / scale
+
+    def loss(parameters):
+        odds = parameters[0] * scaled + parameters[1]
+        errors = weights * (special.expit(odds) - targets)
+        value = weights @ (np.logaddexp(0, odds) - targets * odds)
+        return value, np.array([errors @ scaled, errors.sum()])
+
+    start = [0.0, np.log((n_same + 1) / (n_different + 1))]
+    # The farther, the less alike: at most a slope of zero, where the distance says nothing.
+    bounds = [(None, 0.0), (None, None)]
+    slope, intercept = optimize.minimize(loss, start, jac=True, bounds=bounds, tol=1e-12).x
+    return float(slope / scale), float(intercept - slope * center / scale)

@@ -33,10 +33,23 @@ from metricalign.deep.batches import (  # noqa: E402
     GivenPairs,
     StrongPairs,
 )
-from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss  # noqa: E402
+from metricalign.deep.losses import (  # noqa: E402
+    AlignmentLoss,
+    ApproxNDCGLoss,
+    DeepLoss,
+    SoftNeighborsLoss,
+)
 from metricalign.relations import resolve_relation  # noqa: E402
 
-SMALL = {"hidden_layer_sizes": (16,), "n_components": 4, "max_iter": 5, "random_state": 0}
+SMALL = {
+    "hidden_layer_sizes": (16,),
+    "n_components": 4,
+    "embedding": None,
+    "n_blocks": 0,
+    "n_ensemble": 1,
+    "max_iter": 5,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,7 +88,10 @@ def learner(classes):
 
 @pytest.mark.filterwarnings("ignore:PSDSVR")  # to which random targets are a puzzle
 @parametrize_with_checks(
-    [HRAML(max_iter=3), HRAML(max_iter=3, loss="approx_ndcg", refine=PSDSVR())]
+    [
+        HRAML(n_ensemble=2, max_iter=3),
+        HRAML(n_ensemble=1, max_iter=3, loss="approx_ndcg", refine=PSDSVR()),
+    ]
 )
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
@@ -242,9 +258,10 @@ def test_relations_of_opposite_sign_are_scaled(classes):
 def test_precomputed_relations(numbers):
     X, y = numbers
     matrix = np.abs(y[:, None] - y)
-    expected = HRAML(**SMALL).fit(X, y)
+    loss = AlignmentLoss()
+    expected = HRAML(**SMALL, loss=loss).fit(X, y)
     # The range is learned from the training part either way.
-    dense = HRAML(**SMALL, relation="precomputed").fit(X, matrix)
+    dense = HRAML(**SMALL, loss=loss, relation="precomputed").fit(X, matrix)
     np.testing.assert_allclose(dense.transform(X), expected.transform(X), atol=0.05)
     stored = sparse.coo_array(np.triu(matrix) * (np.arange(len(y)) % 2))
     learner = HRAML(**SMALL, relation="precomputed").fit(X, stored)
@@ -266,7 +283,10 @@ def test_linear_network_reaches_the_convex_optimum():
     network = HRAML(
         hidden_layer_sizes=(),
         n_components=3,
-        normalize=False,
+        embedding=None,
+        n_blocks=0,
+        n_ensemble=1,
+        loss="alignment",
         relation="precomputed",
         pairs=pairs,
         batch_size=len(pairs),
@@ -305,14 +325,13 @@ def test_network_learns_what_no_linear_map_can():
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(600, 4))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
-    network = HRAML(random_state=0, max_iter=60).fit(X[:400], y[:400])
+    network = HRAML(n_blocks=1, n_ensemble=1, random_state=0, max_iter=30).fit(X[:400], y[:400])
     linear = RelationAlignment().fit(X[:400], y[:400])
     error = {}
     for metric in (network, linear):
         knn = KNeighborsClassifier().fit(metric.transform(X[:400]), y[:400])
         error[metric] = 1 - knn.score(metric.transform(X[400:]), y[400:])
-    assert network.score(X[400:], y[400:]) > 0.9 > 0.6 > linear.score(X[400:], y[400:])
-    assert error[network] < error[linear]
+    assert error[network] < 0.07 < 0.09 < error[linear]
 
 
 # The start from a linear metric
@@ -427,7 +446,17 @@ def test_linear_metric_helps_to_find_the_plane():
     X = rng.uniform(-1, 1, size=(700, 10))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     alone, started = (
-        HRAML(refine=refine, max_iter=30, random_state=0)
+        HRAML(
+            (100, 100),
+            n_blocks=0,
+            n_ensemble=1,
+            refine=refine,
+            loss="alignment",
+            learning_rate=1e-3,
+            batch_size=64,
+            max_iter=30,
+            random_state=0,
+        )
         .fit(X[:400], y[:400])
         .score(X[400:], y[400:])
         for refine in (None, PSDSVR())
@@ -438,22 +467,24 @@ def test_linear_metric_helps_to_find_the_plane():
 # Batches
 
 
-def make_data(X, y, rows=None):
-    relation = resolve_relation("auto", y)
-    rows = np.arange(len(X)) if rows is None else rows
-    smallest = -1.0 if relation.name == "class" else 0.0
-    return AlignmentData(X, rows, 0.0, 1.0, relation, relation.encode(y), smallest, 1.0)
+def make_data(X, y, relation="auto", loss=None):
+    relation = resolve_relation(relation, y)
+    targets = relation.encode(y)
+    pairs = np.argwhere(np.ones((len(X), len(X))))
+    relations = relation(targets, pairs)
+    loss = loss and loss.for_relation(relation)
+    return AlignmentData(X, 0.0, 1.0, relation, targets, relations.min(), relations.max(), loss)
 
 
 def test_all_pairs_of_batches(numbers):
     y = numbers[1]
     rows = np.arange(5, 105)
-    data = make_data(np.arange(len(y), dtype=float)[:, None], y, rows)
-    batches = list(AllPairsOfBatch(data, 16, np.random.RandomState(0)))
-    seen = np.concatenate([samples.numpy().ravel() for samples, _ in batches]).astype(int)
+    data = make_data(np.arange(len(y), dtype=float)[:, None], y)
+    batches = list(AllPairsOfBatch(data, rows, 16, np.random.RandomState(0)))
+    seen = np.concatenate([batch.samples.numpy().ravel() for batch in batches]).astype(int)
     np.testing.assert_array_equal(np.sort(seen), rows)
-    assert all(len(samples) >= 2 for samples, _ in batches)
-    for samples, relations in batches:
+    assert all(len(batch.samples) >= 2 for batch in batches)
+    for samples, relations, _ in batches:
         targets = y[samples.numpy().ravel().astype(int)]
         expected = np.abs(targets[:, None] - targets) / np.ptp(y)
         np.testing.assert_allclose(relations, expected, atol=1e-6)
@@ -463,10 +494,10 @@ def test_partners_are_drawn_by_strength():
     y = np.array([0.0, 0.1, 0.4, 1.0])
     data = make_data(np.arange(4.0)[:, None], y)
     counts = np.zeros((2, 4, 4))
-    batches = StrongPairs(data, 8, np.random.RandomState(0))
+    batches = StrongPairs(data, np.arange(4), 8, np.random.RandomState(0))
     n_epochs = 500
     for _ in range(n_epochs):
-        for samples, relations in batches:
+        for samples, relations, _ in batches:
             left, right = samples.numpy().ravel().astype(int).reshape(2, -1)
             np.testing.assert_allclose(relations, np.abs(y[left] - y[right]), atol=1e-6)
             # similar partners first
@@ -481,7 +512,7 @@ def test_partners_are_drawn_by_strength():
 def test_no_partner_of_the_same_class():
     y = np.array(["a", "b", "b", "b"])
     data = make_data(np.arange(4.0)[:, None], y)
-    (samples, relations), *_ = StrongPairs(data, 8, np.random.RandomState(0))
+    (samples, relations, _), *_ = StrongPairs(data, np.arange(4), 8, np.random.RandomState(0))
     left, right = samples.numpy().ravel().astype(int).reshape(2, -1)
     # The only one of its class has no similar partner.
     assert np.sum(left == 0) == 1
@@ -489,12 +520,80 @@ def test_no_partner_of_the_same_class():
 
 
 def test_given_pairs_are_used_once_an_epoch():
-    pairs = np.array([[0, 1], [2, 3], [1, 3], [0, 1]])
-    data = make_data(np.arange(4.0)[:, None], np.array([0.0, 0.1, 0.4, 1.0]))
-    batches = list(GivenPairs(data, 3, np.random.RandomState(0), pairs))
-    assert [len(relations) for _, relations in batches] == [3, 1]
-    seen = np.concatenate([samples.numpy().reshape(2, -1).T for samples, _ in batches])
-    np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(pairs, axis=0))
+    pairs = np.array([[0, 1], [2, 3], [1, 3], [0, 1], [1, 4]])
+    data = make_data(np.arange(5.0)[:, None], np.array([0.0, 0.1, 0.4, 1.0, 0.5]))
+    batches = list(GivenPairs(data, np.arange(4), 3, np.random.RandomState(0), pairs))
+    assert [len(batch.relations) for batch in batches] == [3, 1]
+    seen = np.concatenate([batch.samples.numpy().reshape(2, -1).T for batch in batches])
+    np.testing.assert_array_equal(np.sort(seen, axis=0), np.sort(pairs[:4], axis=0))
+
+
+def test_candidates_are_other_samples(numbers):
+    y = numbers[1]
+    rows = np.arange(5, 105)
+    data = make_data(np.arange(len(y), dtype=float)[:, None], y)
+    batches = AllPairsOfBatch(data, rows, 16, np.random.RandomState(0), n_candidates=40)
+    counts, n_epochs = np.zeros((len(y), len(y))), 60
+    for _ in range(n_epochs):
+        for samples, relations, _ in batches:
+            numbers_of = samples.numpy().ravel().astype(int)
+            n_rows = len(relations)
+            assert relations.shape == (n_rows, len(samples)) == (n_rows, n_rows + 40)
+            assert len(set(numbers_of)) == len(numbers_of)
+            expected = np.abs(y[numbers_of[:n_rows], None] - y[numbers_of]) / np.ptp(y)
+            np.testing.assert_allclose(relations, expected, atol=1e-6)
+            counts[np.ix_(numbers_of[:n_rows], numbers_of)] += 1
+    # Each is in one batch an epoch, and there with 15 or so and 40 others of 99.
+    seen = counts[np.ix_(rows, rows)]
+    np.testing.assert_array_equal(np.diag(seen), n_epochs)
+    others = seen[~np.eye(100, dtype=bool)] / n_epochs
+    assert others.mean() == pytest.approx(54.6 / 99, abs=0.01)
+    assert others.min() > 0.25
+    assert counts.sum() == seen.sum()
+
+
+def test_candidates_are_at_most_all_others(numbers):
+    data = make_data(*numbers)
+    rows = np.arange(50)
+    for batch in AllPairsOfBatch(data, rows, 16, np.random.RandomState(0), n_candidates=1000):
+        assert len(batch.samples) == 50
+    (batch,) = AllPairsOfBatch(data, rows, 64, np.random.RandomState(0), n_candidates=1000)
+    assert batch.relations.shape == (50, 50)
+
+
+TARGETS = {
+    "class": ["a", "b", "c"] * 4,
+    "zero_one": [0, 1, 2] * 4,
+    "absolute_difference": np.linspace(0, 3, 12) ** 2,
+    "manhattan": np.eye(3, dtype=int)[[0, 1, 2] * 4],
+    "euclidean": np.random.default_rng(0).normal(size=(12, 2)),
+    "chebyshev": np.random.default_rng(0).dirichlet(np.ones(3), 12),
+    "jaccard": np.random.default_rng(0).integers(0, 2, (12, 4)),
+    "precomputed": np.abs(np.arange(12.0)[:, None] - np.arange(12.0)),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_relations_on_the_device_are_those_of_pairs(name):
+    y = TARGETS[name]
+    data = make_data(np.arange(12.0)[:, None], y, relation=name)
+    assert data.is_slow == (name == "jaccard")
+    rows = np.array([3, 1, 8, 2, 5])
+    batch = data.batch(rows, 3)
+    np.testing.assert_array_equal(batch.samples.numpy().ravel(), rows)
+    pairs = np.array([[(i, j) for j in rows] for i in rows[:3]])
+    expected = data.pair_relations(pairs)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(batch.relations, expected, atol=1e-6)
+
+
+def test_targets_that_are_averaged_vary_by_one():
+    y = TARGETS["euclidean"] * [1.0, 100.0] + 7
+    data = make_data(np.arange(12.0)[:, None], y, loss=SoftNeighborsLoss())
+    of_rows, of_samples = data.batch(np.arange(12), 5).targets
+    torch.testing.assert_close(of_rows, of_samples[:5])
+    np.testing.assert_allclose(of_samples.mean(axis=0), 0, atol=1e-6)
+    assert float(of_samples.square().sum(axis=1).mean()) == pytest.approx(1)
 
 
 class Chunked:
@@ -522,6 +621,7 @@ class Chunked:
 @pytest.fixture
 def small_reads(monkeypatch):
     monkeypatch.setattr("metricalign.deep.hraml._ROWS_AT_A_TIME", 32)
+    monkeypatch.setattr("metricalign.deep.batches._ROWS_AT_A_TIME", 32)
 
 
 @pytest.mark.usefixtures("small_reads")
@@ -675,8 +775,8 @@ def test_best_weights_come_back(numbers):
         **SMALL | {"max_iter": 200}, n_iter_no_change=5, learning_rate=0.01, schedule=None
     )
     learner.fit(X, y)
-    best = int(learner.validation_scores_.argmax())
-    assert learner.n_iter_ == len(learner.loss_curve_) == len(learner.validation_scores_)
+    best = int(learner.validation_errors_.argmin())
+    assert learner.n_iter_ == len(learner.loss_curve_) == len(learner.validation_errors_)
     assert best + 6 == learner.n_iter_ < 200
     shorter = clone(learner).set_params(max_iter=best + 1).fit(X, y)
     np.testing.assert_array_equal(shorter.transform(X), learner.transform(X))
@@ -691,16 +791,49 @@ def test_validation_samples_do_not_train(numbers):
     changed[validation] = changed[validation][::-1]
     other = HRAML(**SMALL, validation_fraction=0.3).fit(X, changed)
     np.testing.assert_array_equal(other.loss_curve_, learner.loss_curve_)
-    assert not np.array_equal(other.validation_scores_, learner.validation_scores_)
-    assert max(learner.validation_scores_) == pytest.approx(
-        learner.score(X[validation], y[validation]), abs=1e-4
-    )
+    assert not np.array_equal(other.validation_errors_, learner.validation_errors_)
+
+
+def test_validation_error_of_classes_is_the_share_of_wrong_neighbors(classes):
+    X, y = classes
+    learner = HRAML(**SMALL).fit(X, y)
+    validation = np.random.RandomState(0).permutation(len(y))[:18]
+    images = learner.transform(X)
+    wrong = []
+    for i in validation:
+        weights = np.exp(-np.linalg.norm(images - images[i], axis=1))
+        weights[i] = 0
+        wrong.append(weights[y != y[i]].sum() / weights.sum())
+    assert min(learner.validation_errors_) == pytest.approx(np.mean(wrong), rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["soft_neighbors", "alignment"])
+def test_validation_error_is_that_of_neighbors(loss, numbers):
+    X, y = numbers
+    learner = HRAML(**SMALL, loss=loss, validation_fraction=0.3).fit(X, y)
+    validation = np.random.RandomState(0).permutation(len(y))[: int(np.ceil(0.3 * len(y)))]
+    images = learner.transform(X)
+    errors = []
+    for i in validation:
+        distances = np.linalg.norm(images - images[i], axis=1)
+        distances[i] = np.inf
+        if loss == "alignment":
+            nearest = np.argsort(distances)[:5]
+            training = np.delete(np.arange(len(y)), validation)
+            smallest, largest = learner.relation_range_
+            assert (smallest, largest) == (0.0, np.ptp(y[training]) / np.ptp(y))
+            relations = np.abs(y[nearest] - y[i]) / np.ptp(y) / largest
+            errors.append(np.clip(relations, 0, 1).mean())
+        else:
+            weights = np.exp(-distances) / np.exp(-distances).sum()
+            errors.append((weights @ y - y[i]) ** 2 / y.var())
+    assert min(learner.validation_errors_) == pytest.approx(np.mean(errors), rel=1e-4)
 
 
 def test_without_early_stopping_every_epoch_counts(numbers):
     learner = HRAML(**SMALL, early_stopping=False).fit(*numbers)
     assert learner.n_iter_ == 5
-    assert not hasattr(learner, "validation_scores_")
+    assert not hasattr(learner, "validation_errors_")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -739,7 +872,7 @@ def test_warm_start_goes_on(classes):
 
 def test_several_layers_are_aligned(classes):
     X, y = classes
-    options = SMALL | {"hidden_layer_sizes": (16, 8)}
+    options = SMALL | {"hidden_layer_sizes": (16, 8), "loss": "alignment", "max_iter": 30}
     only_last = HRAML(**options, layer_weights=(0, 0, 1)).fit(X, y)
     expected = HRAML(**options).fit(X, y)
     np.testing.assert_array_equal(only_last.transform(X), expected.transform(X))
@@ -772,11 +905,11 @@ def test_module_of_the_user(normalize, classes):
     np.testing.assert_array_equal(clone(learner).fit(X, y).transform(X), images)
 
 
-def test_verbose_shows_loss_and_validation_score(classes, capsys):
-    HRAML(**SMALL, verbose=1).fit(*classes)
+def test_verbose_shows_loss_and_validation_error(classes, capsys):
+    learner = HRAML(**SMALL, verbose=1).fit(*classes)
     lines = capsys.readouterr().out.splitlines()
-    assert {"epoch", "train_loss", "valid_score"} <= set(lines[0].split())
-    assert len([line for line in lines if line.split()[0].isdigit()]) == 5
+    loss, error = learner.loss_curve_[4], learner.validation_errors_[4]
+    assert lines[4:] == [f"[HRAML] epoch 5: loss {loss:.6g}, validation error {error:.6g}"]
     HRAML(**SMALL).fit(*classes)
     assert capsys.readouterr().out == ""
 
@@ -801,7 +934,7 @@ def test_interrupt_leaves_the_epochs_that_are_whole(classes):
     learner = HRAML(**SMALL, batch_size=64, pairs="batch", loss=Failing(7, KeyboardInterrupt()))
     with pytest.warns(UserWarning, match="HRAML was interrupted in epoch 3"):
         learner.fit(X, y)
-    assert learner.n_iter_ == len(learner.validation_scores_) == 2
+    assert learner.n_iter_ == len(learner.validation_errors_) == 2
     assert np.isfinite(learner.transform(X)).all()
     assert np.isfinite(learner.score(X, y))
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import metricalign
 from metricalign import NCML, PCML, DoubletSVM, RelationAlignment, RelationAlignmentCV
-from metricalign.learners.neighborhood.candidates import AllSamples
+from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
@@ -35,6 +35,12 @@ def blocks(language, text=README):
     """Code blocks of a page, README.md if not another one, by the line they start in."""
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return {text[: match.start()].count("\n") + 1: match[1] for match in found}
+
+
+def is_present(name):
+    """Whether a package that code of the guide needs is installed."""
+    packages = ("torch", "skorch") if name == "metricalign.deep" else (name,)
+    return all(find_spec(package) for package in packages)
 
 
 def sections(item):
@@ -59,10 +65,17 @@ def test_code_of_the_readme_runs(line, capsys):
     assert bool(printed) == ("print(" in blocks("python")[line])
 
 
+def test_readme_begins_with_what_it_prints(capsys):
+    code, printed = (next(iter(blocks(language).values())) for language in ("python", "text"))
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_code_of_the_guide_runs(page, capsys):
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
-        if "metricalign.deep" in code and not (find_spec("torch") and find_spec("skorch")):
+        needed = [n for n in ("metricalign.deep", "skl2onnx", "onnxruntime") if n in code]
+        if not all(map(is_present, needed)):
             continue  # conftest.py says what an extra that is missing leaves out
         exec(compile(code, f"{page.name}, line {line}", "exec"), {})
         assert capsys.readouterr().out
@@ -162,19 +175,21 @@ def test_parameters_of_the_parts_of_the_guide_are_searched():
         assert learner.relation.period == 1000
 
 
-def test_log_loss_of_the_guide_has_its_derivative():
+def test_focal_loss_of_the_guide_has_its_derivative():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 8)
     relation = resolve_relation("class", y)
-    loss = part_of_the_guide("LogLoss")()
+    loss = part_of_the_guide("FocalLoss")()
     made = loss.for_samples(relation, relation.encode(y), np.ones(8))
     probabilities = rng.dirichlet(np.ones(8), 8)
-    value, derivative = made.value_and_derivative(probabilities, AllSamples(8))
-    expected = [-np.log(sum(probabilities[i][y == y[i]]) + 1e-7) for i in range(8)]
+    everyone = Neighborhoods(np.arange(8), np.arange(8))
+    value, derivative = made.value_and_derivative(probabilities, everyone)
+    right = np.array([sum(probabilities[i][y == y[i]]) for i in range(8)])
+    expected = -((1 - right) ** 2) * np.log(right + 1e-7)
     np.testing.assert_allclose(value, expected)
     step = 1e-6 * rng.normal(size=(8, 8))
     above, below = (
-        made.value_and_derivative(probabilities + sign * step, AllSamples(8))[0] for sign in (1, -1)
+        made.value_and_derivative(probabilities + sign * step, everyone)[0] for sign in (1, -1)
     )
     np.testing.assert_allclose(np.sum(derivative * step, axis=1), (above - below) / 2, rtol=1e-6)
 

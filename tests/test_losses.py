@@ -324,3 +324,17 @@ def test_one_sided_advice_is_one_that_helps(largest, advice):
     with pytest.raises(ValueError, match=r"epsilon=0\.3 is not below") as error:
         make_loss("one_sided").conjugate(np.array([-1.0, largest]), np.ones(2))
     assert str(error.value).endswith(advice)
+
+
+@each_loss
+def test_restricted_conjugate_is_that_of_the_pairs(name):
+    prediction, target, weight, center, penalty = random_setting(name, 12)
+    some = np.array([7, 0, 3])
+    restricted = make_loss(name).conjugate(target, weight).restricted(some)
+    expected = make_loss(name).conjugate(target[some], weight[some])
+    assert restricted.is_strongly_convex == expected.is_strongly_convex
+    assert_array_equal(restricted.bounds, expected.bounds)
+    arguments = prediction[some], center[some], penalty[some]
+    found, wanted = restricted.proximal(*arguments), expected.proximal(*arguments)
+    assert_array_equal(found, wanted)
+    assert restricted.value(found[0]) == expected.value(wanted[0])

@@ -7,9 +7,7 @@ import re
 import subprocess
 import sys
 import time
-import warnings
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -25,17 +23,18 @@ import metricalign
 import metricalign.__main__ as main_module
 from metricalign import PSDSVR
 from metricalign.__main__ import main
-from metricalign.command_line import commands, evaluation, figures
+from metricalign.command_line import commands, evaluation, figures, messages
+from metricalign.command_line import tour as tour_module
 from metricalign.command_line.evaluation import (
-    KINDS,
-    METHODS,
-    METHODS_OF_CLASSES,
+    LEARNERS,
+    LEARNERS_OF_CLASSES,
+    RULES,
     Result,
     Task,
     compare,
     learner_of,
 )
-from metricalign.command_line.tables import match_columns, preparation_of, read_table, sort_features
+from metricalign.command_line.tables import match_columns, read_table
 from metricalign.learners.base import EmbeddingLearner
 
 pd = pytest.importorskip("pandas")
@@ -99,7 +98,17 @@ def error_of(capsys, *arguments):
     assert main([str(argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error
-    return error
+    assert (
+        max(map(len, error.splitlines())) <= 80
+        or "usage" in error
+        or max(map(len, error.split())) > 60
+    )
+    return one_line(error)
+
+
+def one_line(text):
+    """A text without the breaks that make it fit."""
+    return " ".join(text.split())
 
 
 @pytest.fixture
@@ -108,7 +117,7 @@ def reads_only(monkeypatch):
 
     def compare(task, *arguments, **options):
         values = {measure.name: np.ones(2) for measure in task.rules.measures}
-        return [Result("Euclid", values, np.ones(2), [3, 5])]
+        return [Result("Euclid", values, np.ones(2))], []
 
     monkeypatch.setattr(commands, "compare", compare)
 
@@ -119,16 +128,16 @@ def reads_only(monkeypatch):
 @pytest.mark.parametrize("kind", TARGETS)
 def test_evaluate_finds_out_the_kind(kind, table, monkeypatch, capsys):
     monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
-    arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2"]
+    methods = ["PSDSVR", "BoostedTrees"]
+    arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2", "--methods", *methods]
     assert main(["evaluate", table, *arguments]) == 0
     output = capsys.readouterr()
     assert f"--kind {kind}" in output.out
-    assert all(f"\n{name} " in output.out for name in ("Euclid", "PSDSVR"))
-    assert "--method NAME" in output.out
-    assert all(measure.name in output.out for measure in KINDS[kind].measures)
-    _, _, tables = output.out.partition("Nearest neighbours")
-    assert max(map(len, tables.splitlines())) <= 100
-    assert all(line.startswith("note: n_same=") for line in output.err.splitlines())
+    assert all(f"\n{name} " in output.out for name in ("Euclid", *methods))
+    assert all(measure.name in output.out for measure in RULES[kind].measures)
+    _, _, tables = output.out.partition("Mean +-")
+    assert max(map(len, tables.splitlines())) <= 80
+    assert output.err == ""
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -136,10 +145,10 @@ def test_measures_are_those_of_cross_validation(kind, frame):
     y = targets_of(kind, frame)
     X = frame[["length", "width", "noise"]].to_numpy()
     # A single number of neighbours is left to choose from.
-    task = Task("table", X[:40], y[:40], kind, StandardScaler())
+    task = Task("table", X[:40], y[:40], kind)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "NEIGHBORS", (3,))
-        (result,) = compare(task, [], n_folds=4, seed=1)
+        (result,), _ = compare(task, [], n_folds=4, seed=1)
     splitter = (StratifiedKFold if kind == "class" else KFold)(4, shuffle=True, random_state=1)
     for fold, (train, test) in enumerate(splitter.split(task.X, task.y if y.ndim == 1 else None)):
         scaler = StandardScaler().fit(task.X[train])
@@ -184,19 +193,19 @@ def expected_measures(kind, voted, true):
 
 
 def test_table_of_measures():
-    task = Task("table", np.zeros((4, 2)), np.eye(4, 2), "distribution", StandardScaler())
+    task = Task("table", np.zeros((4, 2)), np.eye(4, 2), "distribution")
     names = [measure.name for measure in task.rules.measures]
     results = [
-        Result(label, {name: np.array(values) for name in names}, np.ones(2), [3])
+        Result(label, {name: np.array(values) for name in names}, np.ones(2))
         for label, values in (("Euclid", [0.5, 0.7]), ("PSDSVR", [0.3, 0.4]))
     ]
-    table = commands._measures_of(task, results)
+    table = messages.measures_of(task, results)
     first, *others = table.split("\n\n")
     assert others
-    assert max(map(len, table.splitlines())) <= 90
+    assert max(map(len, table.splitlines())) <= 80
     # A loss went down by 0.25, with deviation 0.05 * sqrt(2).
-    assert "PSDSVR    0.350 +- 0.071   +0.250 +- 0.071" in first
-    assert "Euclid    0.600 +- 0.141 " in first
+    assert re.search(r"PSDSVR +0\.350 \+- 0\.071 +\+0\.250 \+- 0\.071 +2 of 2", first)
+    assert re.search(r"Euclid +0\.600 \+- 0\.141 ", first)
     for block in (first, *others):
         names, better, *_ = block.splitlines()
         for measure in task.rules.measures:
@@ -217,7 +226,7 @@ def test_table_of_measures():
 )
 def test_decimals(values, text):
     values = np.array(values)
-    assert commands._mean_and_deviation(values, commands._decimals([values])) == text
+    assert messages._mean_and_deviation(values, messages.decimals_of([values])) == text
 
 
 @pytest.mark.parametrize("kind", ["number", "numbers"])
@@ -237,31 +246,31 @@ def test_evaluate_compares_several_methods_on_parquet(frame, tmp_path, capsys):
     path = tmp_path / "table.parquet"
     frame.to_parquet(path)
     methods = ["RAMLSVR", "NeighborhoodAlignment"]
-    arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--method", *methods]
+    arguments = ["--target", "weight", "--drop", "share_*", "--folds", "2", "--methods", *methods]
     assert main(["evaluate", str(path), *arguments]) == 0
     output = capsys.readouterr().out
     assert all(f"\n{name} " in output for name in methods)
-    assert "'day' (neither numbers nor text" in output
-    assert "imputed: 35 missing values" in output
+    assert "'day' (constant)" in output
+    assert "missing: 35 values" in output
 
 
 def test_methods_are_the_public_metric_learners():
     learners = [getattr(metricalign, name) for name in metricalign.__all__]
-    assert list(METHODS) == [
+    assert list(LEARNERS) == [
         item.__name__
         for item in learners
         if isinstance(item, type) and issubclass(item, EmbeddingLearner)
     ]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LEARNERS)
 def test_methods_of_classes_are_those_that_cannot_learn_from_numbers(name, frame):
     X = frame[["length", "width", "noise"]].to_numpy()
-    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
-    learner = learner_of(task, METHODS[name], 0)
+    task = Task("table", X, frame["weight"].to_numpy(), "number")
+    learner = learner_of(task, LEARNERS[name], 0)
     if "metric__cv" in learner.get_params():
         learner.set_params(metric__cv=2)
-    if name in METHODS_OF_CLASSES:
+    if name in LEARNERS_OF_CLASSES:
         with pytest.raises(ValueError, match="relations"):
             learner.fit(task.X, task.y)
     else:
@@ -271,29 +280,30 @@ def test_methods_of_classes_are_those_that_cannot_learn_from_numbers(name, frame
 def test_names_of_methods_ignore_case():
     arguments = ["evaluate", "table.csv", "--target", "weight"]
     for name in ("psdsvr", "PSDSVR", "PsdSvr"):
-        assert main_module._parse([*arguments, "--method", name]).method == ["PSDSVR"]
+        assert main_module._parse([*arguments, "--methods", name]).methods == ["PSDSVR"]
 
 
 def test_methods_of_classes_are_for_classes(table, reads_only, capsys):
-    arguments = ["evaluate", table, *FEATURES, "--method", "ncml", "doubletsvm", "ramlsvr"]
+    arguments = ["evaluate", table, *FEATURES, "--methods", "ncml", "doubletsvm", "ramlsvr"]
     assert main([*arguments, "--target", "species"]) == 0
     capsys.readouterr()
     error = error_of(capsys, *arguments, "--target", "weight")
-    assert "--method NCML DoubletSVM: learns from classes only" in error
+    assert "--methods NCML DoubletSVM: learns from classes only" in error
     assert "--kind number" in error
     advised = error[error.index("The methods for it are") :]
     assert "RAMLSVR" in advised
-    assert not any(name in advised for name in METHODS_OF_CLASSES)
+    assert not any(name in advised for name in LEARNERS_OF_CLASSES)
 
 
 def test_rare_classes(frame, tmp_path, capsys):
     frame.loc[[7, 23], "species"] = 5, 6
     path = tmp_path / "table.csv"
     frame.to_csv(path, index=False)
-    assert main(["evaluate", str(path), "--target", "species", *FEATURES, "--folds", "2"]) == 0
+    arguments = ["--target", "species", *FEATURES, "--folds", "2", "--methods", "PSDSVR"]
+    assert main(["evaluate", str(path), *arguments]) == 0
     output = capsys.readouterr()
     assert "5 classes, the largest has" in output.out
-    assert all(line.startswith("note: n_same=") for line in output.err.splitlines())
+    assert "PSDSVR never predicts '5', '6'." in output.out
 
 
 @pytest.mark.filterwarnings("ignore:n_same=")
@@ -301,7 +311,7 @@ def test_pictures_of_rare_classes(frame):
     pytest.importorskip("matplotlib")
     frame.loc[[7, 23], "species"] = 5, 6
     X, y = frame[["length", "width", "noise"]], frame["species"].to_numpy()
-    task = Task("table", X, y, "class", StandardScaler())
+    task = Task("table", X, y, "class")
     assert len(dict(figures.draw(task, "PSDSVR"))) == len(OF_CONVEX)
 
 
@@ -320,17 +330,16 @@ def test_evaluate_says_what_it_makes_of_a_messy_table(frame, tmp_path, capsys):
     frame.loc[20, "town"] = "Rom"
     path = tmp_path / "messy.csv"
     frame.to_csv(path, index=False, sep=";", encoding="utf-8-sig")
-    arguments = ["--target", "species", "--drop", "is_*", "--folds", "3"]
+    arguments = ["--target", "species", "--drop", "is_*", "--folds", "3", "--methods", "PSDSVR"]
     assert main(["evaluate", str(path), *arguments]) == 0
-    output = capsys.readouterr().out
+    output = one_line(capsys.readouterr().out)
     assert "'customer_id', 'row' (like an identifier" in output
     assert "'empty' (no values)" in output
     assert "'constant' (constant)" in output
     assert "'name' (like an identifier" in output
     assert "--missing 'many'" in output
     assert "dropped: 2 rows" in output
-    assert "imputed: 9 missing values" in output
-    assert "1 of true or false" in output
+    assert "missing: 9 values" in output
 
 
 def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
@@ -342,17 +351,20 @@ def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
     wanted = ["evaluate", path, "--target", "Ziel"]
     assert "--encoding cp1252" in error_of(capsys, *wanted)
     wanted += ["--encoding", "cp1252"]
-    assert "--decimal ," in error_of(capsys, *wanted)
-    assert main([*wanted, "--decimal", ",", "--missing", "unbekannt"]) == 0
+    assert main(wanted) == 0
+    output = one_line(capsys.readouterr().out)
+    assert "--missing 'unbekannt'" in output
+    assert main([*wanted, "--missing", "unbekannt"]) == 0
     assert "2 features: 2 of numbers" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_scores(frame):
     X = frame[["length", "width", "noise"]].to_numpy()
-    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
+    task = Task("table", X, frame["weight"].to_numpy(), "number")
 
     def scores(seed):
-        return [result.values["R2"].tolist() for result in compare(task, ["RAMLSVR"], 2, seed)]
+        results, _ = compare(task, ["RAMLSVR"], 2, seed)
+        return [result.values["R2"].tolist() for result in results]
 
     assert scores(1) == scores(1)
     assert scores(1) != scores(2)
@@ -366,30 +378,45 @@ def test_the_saved_model_predicts_as_it_did(
     if name == "model.skops":
         pytest.importorskip("skops")
     kept = []
-    refit = commands.refit
+    learn = commands.learn
 
     def keep(*arguments):
-        kept.append(refit(*arguments))
+        kept.append(learn(*arguments))
         return kept[0]
 
-    monkeypatch.setattr(commands, "refit", keep)
+    monkeypatch.setattr(commands, "learn", keep)
     path = tmp_path / name
     arguments = ["--target", *TARGETS[kind], *FEATURES, "--save", str(path)]
-    assert main(["evaluate", table, *arguments]) == 0
+    assert main(["evaluate", table, *arguments, "--methods", "PSDSVR"]) == 0
     # What is printed is how to load it.
-    _, _, printed = capsys.readouterr().out.partition("Model, learned from all rows: ")
-    *code, last = [line.strip() for line in printed.splitlines()[1:]]
-    space = {}
-    exec("\n".join(code), space)
+    _, _, printed = capsys.readouterr().out.partition("or, for a DataFrame")
+    imported, last = [line.strip() for line in printed.splitlines()[1:] if line.strip()]
+    space = {"table": pd.read_csv(table)}
+    exec(imported, space)
     predicted = eval(last, space)
-    np.testing.assert_array_equal(predicted, kept[0][0].predict(read_table(table)))
+    np.testing.assert_array_equal(predicted, kept[0].predict(read_table(table)))
     assert os.listdir(tmp_path).count(name) == 1
     assert not list(tmp_path.glob(".*.part"))
 
 
 def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):
     path = tmp_path / "model.joblib"
-    assert main(["evaluate", table, "--target", "species", *FEATURES, "--save", str(path)]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                table,
+                "--target",
+                "species",
+                *FEATURES,
+                "--save",
+                str(path),
+                "--methods",
+                "PSDSVR",
+            ]
+        )
+        == 0
+    )
     new = frame.loc[:2, ["noise", "town", "width", "length"]]
     new.loc[0, "town"], new.loc[1, "town"], new.loc[2, "noise"] = "Rom", None, np.nan
     assert joblib.load(path).predict(new).shape == (3,)
@@ -415,7 +442,7 @@ def test_names_of_pictures():
 def test_plot(method, names, table, tmp_path, reads_only, capsys):
     pytest.importorskip("matplotlib")
     folder = tmp_path / "pictures"
-    arguments = ["--target", "species", *FEATURES, "--method", method, "--plot", str(folder)]
+    arguments = ["--target", "species", *FEATURES, "--methods", method, "--plot", str(folder)]
     assert main(["evaluate", table, *arguments]) == 0
     assert {path.name for path in folder.iterdir()} == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
@@ -450,7 +477,7 @@ def test_pictures_show_rows_that_were_not_learned_from(frame, monkeypatch):
     monkeypatch.setattr(Pipeline, "fit", fit)
     monkeypatch.setattr(figures.EmbeddingDisplay, "from_estimator", draw)
     X = frame[["length", "width", "noise"]]
-    task = Task("table", X, frame["weight"].to_numpy(), "number", StandardScaler())
+    task = Task("table", X, frame["weight"].to_numpy(), "number")
     next(figures.draw(task, "PSDSVR"))
     assert len(seen["fitted"]) == len(seen["drawn"]) == 30
     assert seen["fitted"].isdisjoint(seen["drawn"])
@@ -459,19 +486,18 @@ def test_pictures_show_rows_that_were_not_learned_from(frame, monkeypatch):
 def test_pictures_name_features_and_the_nearest_neighbour(frame):
     pytest.importorskip("matplotlib")
     X = frame[["length", "width", "town"]].assign(is__odd=frame["noise"])
-    preparation = preparation_of(sort_features(X))
-    task = Task("table", X, frame["weight"].to_numpy(), "number", preparation)
+    task = Task("table", X, frame["weight"].to_numpy(), "number")
     pictures = dict(figures.draw(task, "PSDSVR"))
     left, _ = pictures["heatmap"].axes
     names = [label.get_text() for label in left.get_yticklabels()]
-    assert names == ["length", "width", "is__odd", "town_Bonn", "town_Ulm"]
+    assert names == ["length", "width", "town: Bonn", "town: Ulm", "is__odd"]
     title = pictures["decomposition"].axes[0].get_title()
     row, nearest, distance = re.match(
         r"row (\d+) and its nearest, (\d+): squared distance (.*)", title
     ).groups()
     train, held_out = figures._halves(task, 0)
     assert int(row) - 1 == held_out[0]
-    learner = learner_of(task, METHODS["PSDSVR"], 0).fit(X.iloc[train], task.y[train])
+    learner = learner_of(task, LEARNERS["PSDSVR"], 0).fit(X.iloc[train], task.y[train])
     squared = cdist(
         learner.transform(X.iloc[held_out[:1]]), learner.transform(X.iloc[train]), "sqeuclidean"
     )[0]
@@ -504,13 +530,12 @@ def test_a_picture_that_fails_leaves_the_old_one(
 
 @pytest.fixture
 def quick_tour(monkeypatch, tmp_path):
-    """The tour on a few rows of its data."""
-    tasks = commands._tour_tasks()
-    for task in tasks:
-        task.X, task.y = task.X[::6], task.y[::6]
-    monkeypatch.setattr(commands, "_tour_tasks", lambda: tasks)
+    """The tour on a few rows of its data, with a method that is fast."""
+    tasks = [evaluation.sample(task, 40, 0) for task in tour_module.tour_tasks()]
+    monkeypatch.setattr(tour_module, "tour_tasks", lambda: tasks)
     monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
-    monkeypatch.setattr(commands, "compare", partial(compare, n_folds=2))
+    monkeypatch.setattr(tour_module, "METHOD", "PSDSVR")
+    monkeypatch.setattr(evaluation, "WORTH_PROCESSES", np.inf)
     monkeypatch.chdir(tmp_path)
 
 
@@ -518,16 +543,16 @@ def test_tour(quick_tour, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["--plot", "pictures"]) == 0
     output = capsys.readouterr()
-    for word in ("wine", "diabetes", "cell nuclei", "RAMLSVR", "PSDSVR", "+-"):
+    for word in ("digits", "diabetes", "clock", "nuclei", "PSDSVR", "evaluate"):
         assert word in output.out
-    assert max(map(len, output.out.splitlines())) <= 100
-    assert "Pictures of RAMLSVR in pictures:\n  metricalign-tour.png" in output.out
+    assert max(map(len, output.out.splitlines())) <= 80
+    assert "Pictures of DiscriminantAlignment in pictures:\n  metricalign-tour.png" in output.out
     picture = tmp_path / "pictures" / "metricalign-tour.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "\r" not in output.out + output.err
 
 
-def test_tour_without_matplotlib(quick_tour, reads_only, tmp_path, monkeypatch):
+def test_tour_without_matplotlib(quick_tour, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([]) == 0
     assert not list(tmp_path.iterdir())
@@ -544,26 +569,27 @@ def test_plot_without_matplotlib(arguments, tmp_path, monkeypatch, capsys):
 
 def test_progress_is_for_terminals_and_logs(table, tmp_path, monkeypatch, capsys):
     arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
+    arguments += ["--methods", "PSDSVR"]
     assert main([*arguments, "--verbose"]) == 0
     output = capsys.readouterr()
-    assert "table: PSDSVR, fold 2 of 2\n" in output.err
+    assert "table: fold 2 of 2, PSDSVR\n" in output.err
     assert "\r" not in output.err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(arguments) == 0
     output = capsys.readouterr()
-    assert "\rtable: PSDSVR, fold 2 of 2" in output.err
+    assert "\rtable: fold 2 of 2, PSDSVR" in output.err
     assert output.err.endswith(" \r")
     assert "\r" not in output.out
 
 
 def test_warnings_become_notes(table, monkeypatch, capsys):
-    monkeypatch.setitem(METHODS, "PSDSVR", PSDSVR(max_iter=3, tol=1e-9))
-    assert main(["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]) == 0
-    error = capsys.readouterr().err
-    assert error.startswith("note: PSDSVR used max_iter=3")
-    assert error.count("\n") == 1
-    assert "(8 times)" in error
-    assert warnings.showwarning.__module__ != "metricalign.command_line.commands"
+    monkeypatch.setitem(LEARNERS, "PSDSVR", PSDSVR(max_iter=3, tol=1e-9))
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
+    assert main([*arguments, "--methods", "PSDSVR"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    notes = [line for line in output.out.splitlines() if line.startswith("Note")]
+    assert notes == ["Note: PSDSVR: it was stopped before it was finished in 8 of 8 fits"]
 
 
 def run_python(*arguments):
@@ -572,10 +598,9 @@ def run_python(*arguments):
 
 def test_module_runs_as_a_program(table):
     arguments = ["evaluate", table, "--target", "species", *FEATURES, "--folds", "2"]
-    result = run_python("-m", "metricalign", *arguments)
+    result = run_python("-m", "metricalign", *arguments, "--methods", "PSDSVR")
     assert result.returncode == 0
-    # The classes of a fold have fewer members than the default neighbours.
-    assert all(line.startswith("note: n_same=") for line in result.stderr.splitlines())
+    assert result.stderr == ""
     assert result.stdout.isascii()
     assert "PSDSVR" in result.stdout
 
@@ -614,7 +639,7 @@ def test_file_is_missing(table, tmp_path, capsys):
     [
         ("", "is empty"),
         ("a,b\n", "no rows"),
-        ("1,2\n3,4\n", "expected column names"),
+        ("1,2\n3,4\n", "its columns are called 1 to 2. The last one is --target 2"),
         ("a,b,a\n1,2,3\n", "several columns of the name 'a'"),
         ("a,b\n1,2\n1,2,3\n", "line 3: 3 fields"),
         ("a,b\n1,2\n\n1\n", "line 4: 1 field,"),
@@ -666,13 +691,13 @@ def test_unknown_columns(table, capsys):
         (["--target", "weight", "--folds", "two"], "'two': expected an integer"),
         (["--target", "weight", "--folds", "31"], "too few rows with a target for 31 folds: 60,"),
         (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
-        (["--target", "weight", "--method", "ramlsv"], "'ramlsv' is not one of NCML"),
+        (["--target", "weight", "--methods", "ramlsv"], "'ramlsv' is not one of MetricNeighbors,"),
         (["--target", "weight", "--delimiter", "::"], "expected one character"),
         (["--target", "weight", "--save", "none/model"], "there is no folder none"),
         (["--target", "weight", "--save", "."], "this is a folder"),
         (["--target", "weight", "--plot", "table.csv"], "this is a file"),
         (["--target", "weight", "--plot", "none/pictures"], "there is no folder none"),
-        (["--target", "weight", "--save", "m", "--method", "ramlsvr", "ramlkrr"], "one --method"),
+        (["--target", "weight", "--save", "m", "--methods", "ramlsvr", "ramlkrr"], "give one of"),
         ([], "--target"),
     ],
 )
@@ -689,23 +714,14 @@ def test_a_table_without_a_command(table, capsys):
     assert f"did you mean: evaluate {table} --target ..." in error_of(capsys, table)
 
 
-def test_decimal_commas_in_some_columns(frame, tmp_path, reads_only, capsys):
-    frame["code"] = np.where(frame["length"] > 0, "1,2 m", "3 m")
+def test_decimal_commas_are_read_and_said(frame, tmp_path, reads_only, capsys):
+    frame["code"] = np.where(frame["length"] > 0, "1,2 m", "3 x")
     path = tmp_path / "table.csv"
-    # The few different lengths could be categories.
-    frame.round({"length": 0, "weight": 1}).to_csv(path, index=False, sep=";", decimal=",")
-    wanted = ["evaluate", path, "--target", "species"]
-    message = "numbers with a decimal comma in columns 'length', 'width', 'noise', 'weight'"
-    assert message in error_of(capsys, *wanted)
-    assert "in column 'weight'; give --decimal ," in error_of(
-        capsys, *wanted, "--features", "weight", "is_*"
-    )
-    assert "in column 'weight'" in error_of(
-        capsys, "evaluate", path, "--target", "weight", "--features", "is_*"
-    )
-    for options in (["--features", "is_*", "town"], ["--decimal", ",", "--drop", "share_*"]):
-        assert main([*map(str, wanted), *options]) == 0
-    assert "of numbers, 2 of categories" in capsys.readouterr().out
+    frame.to_csv(path, index=False, sep=";", decimal=",")
+    assert main(["evaluate", str(path), "--target", "species", "--drop", "is_*"]) == 0
+    output = one_line(capsys.readouterr().out)
+    assert "10 features: 8 of numbers, 2 of categories" in output
+    assert "as decimal mark ','" in output
 
 
 def test_one_is_not_plural(frame, tmp_path, reads_only, capsys):
@@ -713,10 +729,10 @@ def test_one_is_not_plural(frame, tmp_path, reads_only, capsys):
     frame.loc[3, "weight"], frame.loc[4, "length"] = np.nan, np.nan
     frame.to_csv(path, index=False)
     assert main(["evaluate", str(path), "--target", "weight", "--features", "length"]) == 0
-    output = capsys.readouterr().out
+    output = one_line(capsys.readouterr().out)
     assert "59 rows, 1 feature:" in output
     assert "dropped: 1 row without" in output
-    assert "imputed: 1 missing value," in output
+    assert "missing: 1 value," in output
 
 
 @pytest.mark.parametrize(
@@ -962,7 +978,7 @@ def test_a_table_from_a_pipe(table, tmp_path, reads_only, capsys):
     time.sleep(0.1)
     assert main(arguments) == 0
     writing.join()
-    assert f"{pipe}: 60 rows" in capsys.readouterr().out
+    assert "pipe: 60 rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null"])
@@ -1012,9 +1028,7 @@ CELLS = {
     "list": [[1.0], [2.0, 3.0]],
     "list of text": [["a"], []],
     "structure": [{"a": 1}, {"a": 2}],
-    "date": [DAY, DAY + datetime.timedelta(days=1)],
     "time": [datetime.time(1), datetime.time(2)],
-    "moment": [datetime.datetime(2020, 1, 1), datetime.datetime(9999, 1, 1)],
     "duration": [datetime.timedelta(1), datetime.timedelta(2)],
 }
 
@@ -1038,8 +1052,10 @@ def parquet(frame, tmp_path):
 def test_columns_that_are_neither_numbers_nor_text(values, parquet, reads_only, capsys):
     path = parquet(values)
     assert main(["evaluate", path, "--target", "weight"]) == 0
-    assert "left out: 'odd' (neither numbers nor text" in capsys.readouterr().out
+    assert "left out: 'odd' (neither numbers, dates nor text" in capsys.readouterr().out
     for targets in (["odd"], ["odd", "weight"]):
+        if isinstance(values[0], list) and len(targets) == 1:
+            continue  # lists are label sets
         error = error_of(capsys, "evaluate", path, "--target", *targets)
         assert re.search("target column 'odd' (has neither numbers nor text|is not numeric)", error)
 

@@ -11,7 +11,8 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import accuracy_score, get_scorer, roc_auc_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, get_scorer, roc_auc_score, roc_curve
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
@@ -468,10 +469,12 @@ def test_metadata_routing(judged):
         (lambda pairs, y: (pairs[:0], y[:0]), "0 sample"),
         (lambda pairs, y: (pairs, None), "requires y"),
         (lambda pairs, y: (pairs, y[1:]), "inconsistent numbers of samples"),
-        (lambda pairs, y: (pairs, (y + 1) // 2), r"\+1, the same, and -1, different; got 0"),
-        (lambda pairs, y: (pairs, y > 0), "got False"),
+        (lambda pairs, y: (pairs, y + 1), r"or True and False; got \[0, 2\]"),
         (lambda pairs, y: (pairs, y * 0.5), "Grades.*precomputed"),
-        (lambda pairs, y: (pairs, np.where(y > 0, "same", "different")), "got '(same|different)'"),
+        (
+            lambda pairs, y: (pairs, np.where(y > 0, "same", "different")),
+            r"got \['different', 'same'\]",
+        ),
         (lambda pairs, y: (pairs, np.where(y > 0, np.nan, -1.0)), "y contains NaN"),
         (lambda pairs, y: (pairs, np.ones(20)), "one class only"),
         (lambda pairs, y: (pairs, y, y > 0), "one class only"),
@@ -526,6 +529,7 @@ def test_errors_after_fit(fitted, judged):
             fitted.set_threshold(threshold)
     for call in (
         lambda new: new.predict(pairs),
+        lambda new: new.predict_proba(pairs),
         lambda new: new.transform(pairs[:, 0]),
         lambda new: new.set_threshold(1.0),
         lambda new: new.calibrate_threshold(pairs, y),
@@ -627,3 +631,85 @@ def test_far_from_the_origin_the_verdicts_are_the_same(metric):
     np.testing.assert_array_equal(found.pair_distance(pairs), last.pair_distance(pairs))
     frozen = PairClassifier(FrozenEstimator(found.metric_)).fit(pairs, judgments)
     np.testing.assert_array_equal(frozen.pair_distance(pairs), last.pair_distance(pairs))
+
+
+# Judgments in every form, probabilities and the equal error rate
+
+
+@pytest.mark.parametrize("different", [-1, 0, False], ids=["signs", "0 and 1", "booleans"])
+def test_judgments_in_every_form(different, judged):
+    pairs, y, _ = judged
+    same = type(different)(1)
+    given = np.where(y > 0, same, different)
+    expected = PairClassifier().fit(pairs, y)
+    found = PairClassifier().fit(pairs, given)
+    assert found.threshold_ == expected.threshold_
+    assert found.classes_.tolist() == [different, same]
+    np.testing.assert_array_equal(
+        found.predict(pairs), np.where(expected.predict(pairs) > 0, same, different)
+    )
+    assert found.predict(pairs).dtype == given.dtype
+    assert found.score(pairs, given) == expected.score(pairs, y) == found.score(pairs, y)
+
+
+def test_equal_error_rate_is_where_both_curves_cross():
+    rng = np.random.default_rng(0)
+    distances = np.concatenate([rng.normal(1, 0.3, 400), rng.normal(2, 0.5, 300)])
+    pairs = np.zeros((700, 2, 1))
+    pairs[:, 1, 0] = distances
+    y = np.repeat([1, -1], [400, 300])
+    model = PairClassifier(StandardScaler(with_mean=False, with_std=False))
+    model.set_params(strategy="equal_error_rate").fit(pairs, y)
+    answers = model.predict(pairs)
+    false_reject, false_accept = np.mean(answers[:400] < 0), np.mean(answers[400:] > 0)
+    false_accepts, true_accepts, _ = roc_curve(y, -distances)
+    expected = np.maximum(false_accepts, 1 - true_accepts).min()
+    assert max(false_reject, false_accept) == pytest.approx(expected)
+    assert abs(false_reject - false_accept) < 1 / 300 + 1 / 400
+
+
+def test_probabilities_are_those_of_a_logistic_regression_and_calibrated():
+    rng = np.random.default_rng(0)
+    distances = rng.uniform(0, 4, 4000)
+    truth = 1 / (1 + np.exp(3 * distances - 5))
+    y = np.where(rng.uniform(size=4000) < truth, 1, -1)
+    pairs = np.zeros((4000, 2, 1))
+    pairs[:, 1, 0] = distances
+    model = PairClassifier(StandardScaler(with_mean=False, with_std=False)).fit(pairs, y)
+    probabilities = model.predict_proba(pairs)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities[:, 1], truth, atol=0.05)
+    logistic = LogisticRegression(C=1e6).fit(distances[:, None], y)
+    expected = logistic.predict_proba(distances[:, None])
+    # Platt's targets are inside 0 and 1 by one in the number of pairs.
+    np.testing.assert_allclose(probabilities, expected, atol=2e-3)
+    assert model.calibration_ == pytest.approx((-3, 5), rel=0.1)
+
+
+def test_separated_pairs_have_no_certain_probability():
+    pairs = np.zeros((40, 2, 1))
+    pairs[:, 1, 0] = np.repeat([1.0, 2.0], 20) + np.tile(np.linspace(0, 0.1, 20), 2)
+    y = np.repeat([True, False], 20)
+    model = PairClassifier(StandardScaler(with_mean=False, with_std=False)).fit(pairs, y)
+    same = model.predict_proba(pairs)[:, 1]
+    assert 0.9 < same[:20].min() <= same[:20].max() < 1
+    assert 0 < same[20:].min() <= same[20:].max() < 0.1
+
+
+def test_a_distance_the_wrong_way_round_says_nothing():
+    pairs = np.zeros((60, 2, 1))
+    pairs[:, 1, 0] = np.linspace(1, 2, 60)
+    y = np.where(np.arange(60) < 20, -1, 1)
+    model = PairClassifier(StandardScaler(with_mean=False, with_std=False)).fit(pairs, y)
+    assert model.calibration_[0] == 0
+    np.testing.assert_allclose(model.predict_proba(pairs)[:, 1], 2 / 3, atol=0.02)
+
+
+def test_weight_two_is_the_pair_twice_in_probabilities(judged):
+    pairs, y, _ = judged
+    weights = np.arange(len(y)) % 3
+    weighted = PairClassifier(StandardScaler()).fit(pairs, y)
+    repeated = clone(weighted).fit(pairs, y)
+    weighted.calibrate_threshold(pairs, y, sample_weight=weights)
+    repeated.calibrate_threshold(np.repeat(pairs, weights, axis=0), np.repeat(y, weights))
+    assert weighted.calibration_ == pytest.approx(repeated.calibration_, rel=1e-4)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
-from metricalign import PSDSVR
+from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.products import nearest_by_products
@@ -192,3 +193,54 @@ def test_bad_number_of_anchors_is_named(strategy, value):
     X, y = data(20)
     with pytest.raises(ValueError, match="'max_anchors' parameter"):
         strategy(max_anchors=value).select(X, y)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        GradientAlignment(max_samples=80, n_rounds=1, random_state=0),
+        MetricEnsemble([GradientAlignment(n_rounds=1)], max_samples=80, random_state=0),
+    ],
+    ids=["gradient", "ensemble"],
+)
+@pytest.mark.parametrize("is_class", [False, True])
+def test_some_samples_stand_for_all(learner, is_class):
+    X, y = data(240)
+    y = y if is_class else X[:, 0] ** 2
+    weight = np.random.default_rng(3).integers(0, 3, size=len(y))
+    expected = learner.fit(X, y, sample_weight=weight).get_mahalanobis_matrix()
+    order = np.random.default_rng(2).permutation(len(y))
+    moved = learner.fit(X[order], y[order], sample_weight=weight[order]).get_mahalanobis_matrix()
+    assert_allclose(moved, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+    rows = np.repeat(np.arange(len(y)), weight)
+    repeated = learner.fit(X[rows], y[rows]).get_mahalanobis_matrix()
+    assert_allclose(repeated, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+    # Of others it is another metric, but not a very different one.
+    everyone = clone(learner).set_params(max_samples=None).fit(X, y, sample_weight=weight)
+    everyone = everyone.get_mahalanobis_matrix()
+    if everyone.shape == expected.shape:
+        cosine = np.sum(everyone * expected) / np.linalg.norm(everyone) / np.linalg.norm(expected)
+        assert 0.7 < cosine < 1 - 1e-6
+
+
+def test_some_samples_of_a_frame_stand_for_all():
+    pd = pytest.importorskip("pandas")
+    X, y = data(200)
+    colour = np.array(["red", "green", "blue"])[y]
+    frame = pd.DataFrame({"a": X[:, 0], "colour": colour, "b": X[:, 1]})
+    frame.loc[3, "a"] = np.nan
+    learner = MetricEnsemble([GradientAlignment(n_rounds=1)], max_samples=70, random_state=0)
+    learner.fit(frame, y)
+    assert list(learner.feature_names_in_) == ["a", "colour", "b"]
+    images = learner.transform(frame)
+    distances = np.linalg.norm(images[:, None] - images, axis=2)
+    # The colour is the class.
+    assert distances[y[:, None] != y].mean() > 2 * distances[y[:, None] == y].mean()
+
+
+def test_relations_of_some_samples_stand_for_all():
+    X, _ = data(150)
+    relations = np.abs(X[:, :1] - X[:, 0])
+    learner = GradientAlignment(relation="precomputed", max_samples=60, random_state=0)
+    matrix = learner.fit(X, relations).get_mahalanobis_matrix()
+    assert matrix[0, 0] > 0.9 * np.trace(matrix)

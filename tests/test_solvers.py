@@ -1446,6 +1446,44 @@ def test_coefficient_ridge_of_pairs_that_are_the_same_is_not_made_of_rounding(n_
     assert_allclose(result.dual_coef, s * w / w.sum(), rtol=1e-6)
 
 
+def ridge_formulas(Z, t, c, C, a):
+    """Primal value of a, dual value of its residual, in long double, and the size of the terms."""
+    Z, t, c, a = (np.asarray(values, dtype=np.longdouble) for values in (Z, t, c, a))
+    G = np.sqrt(c)[:, None] * (Z @ Z.T) ** 2 * np.sqrt(c)
+    u, h = np.sqrt(c) * t, a / np.sqrt(c)
+    v = u - G @ h
+    image = np.sum((G @ v) ** 2) / (2 * C)
+    primal = (v @ v + C * (h @ h)) / 2
+    return primal, u @ v - v @ v / 2 - image, primal + np.abs(u) @ np.abs(v) + image
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
+def test_values_of_coefficient_ridge_and_their_rounding(size):
+    """The bound on the rounding is one, and less than a thousand roundings of the largest term."""
+    Z, t, w = random_differences(40, 3)
+    C, a = 10.0, size * np.random.default_rng(5).normal(size=40)
+    problem = ridge_problem(simple_problem(Z, t, C * w, loss=Squared()), C)
+    primal, dual = problem.points(a)
+    exact_primal, exact_dual, largest = ridge_formulas(Z, t, C * w, C, a)
+    rounding = problem.rounding(primal, dual)
+    assert abs(primal.value - exact_primal) + abs(dual.value - exact_dual) <= rounding
+    assert rounding <= 1e3 * np.finfo(float).eps * largest
+    assert primal.value == pytest.approx(float(exact_primal), rel=1e-12)
+    G = np.sqrt(C * w)[:, None] * (Z @ Z.T) ** 2 * np.sqrt(C * w)
+    h, u = a / np.sqrt(C * w), np.sqrt(C * w) * t
+    found = ridge._bounds(lambda vector: G @ vector, u, C, h)
+    assert found == pytest.approx((float(exact_primal), float(exact_dual)), rel=1e-9)
+
+
+def test_reweighted_coefficient_ridge_is_that_of_other_weights():
+    Z, t, w = random_differences(20, 3)
+    found = ridge_problem(simple_problem(Z, t, 2.0 * w, loss=Squared()), 2.0).reweighted(5.0)
+    expected = ridge_problem(simple_problem(Z, t, 10.0 * w, loss=Squared()), 10.0)
+    results = (coefficient_ridge(each, tol=1e-9, max_iter=9) for each in (found, expected))
+    first, second = (result.dual_coef for result in results)
+    assert_allclose(first, second, rtol=1e-9)
+
+
 def test_coefficient_ridge_stops_at_max_iter(monkeypatch):
     """Cut short, it is still certified. At 6 products the direct solve ends."""
     Z, t, w = random_differences(40, 3)

@@ -3,7 +3,7 @@
 Each problem of `drawn.py` is fitted by the public estimators; what they report is checked against
 the values, bounds and optima of `oracle.py`, in long double.
 
-    python benchmarks/trust/certificates.py [--problems 5000] [--seed 0] [--seconds 900]
+    python benchmarks/trust/certificates.py [--problems 5000] [--seed 0] [--seconds 900] [--jobs 2]
     python benchmarks/trust/certificates.py --only 17       # one problem, with its numbers
     python benchmarks/trust/certificates.py --write         # the table of docs/trust.md
 
@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 from drawn import KINDS, Drawn, draw
+from joblib import Parallel, delayed
 from oracle import LONG, ULP, Optimum, Problem, Ridge, interior_point, norm
 from scipy import sparse
 from sklearn.base import clone
@@ -275,8 +276,14 @@ class Judge:
             f"{distance:.3e}, bound {bound:.3e}, norm of M {norm(M):.3e}, converged "
             f"{learner.converged_}"
         )
-        if dual - lowest > 1e-9 * abs(lowest) + 0.01 * rounding:
-            raise AssertionError(f"the oracle's dual value {dual} is above its primal {lowest}")
+        # What its own bounds cross by the oracle is off by.
+        crossing = max(dual - lowest, LONG(0))
+        if crossing > 1e-6 * abs(lowest) + 0.01 * rounding:
+            raise AssertionError(
+                f"Seed {self.drawn.seed}: the oracle's dual value {dual} is above its primal value "
+                f"{lowest}."
+            )
+        rounding += crossing
         self.are_resolved.append(bool(lowest - dual <= max(0.1 * gap, 1e-9 * abs(lowest))))
         if abs(value - reported) > 1e-12 * size + loose:
             words = f"{reported:.12g}, is {value:.12g}, off {abs(value - reported) / size:.1e}"
@@ -383,11 +390,16 @@ def write(text: str) -> None:
     PAGE.write_text(before + START + text + END + after, encoding="utf-8")
 
 
+def _judged(seed: int, kind: str | None) -> Judge:
+    return Judge(draw(seed, kind))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0, help="of the first problem")
     parser.add_argument("--seconds", type=float, default=np.inf, help="stop after this time")
+    parser.add_argument("--jobs", type=int, default=1, help="problems that are tried at once")
     parser.add_argument("--kind", choices=KINDS, help="only problems of this kind")
     parser.add_argument("--only", type=int, metavar="SEED", help="one problem, with its numbers")
     parser.add_argument("--write", action="store_true", help="the table into docs/trust.md")
@@ -396,15 +408,20 @@ def main() -> int:
         return int(bool(Judge(draw(arguments.only, arguments.kind), talks=True).violations))
     judged: list[Judge] = []
     start = time.monotonic()
+    tasks = (
+        delayed(_judged)(seed, arguments.kind)
+        for seed in range(arguments.seed, arguments.seed + arguments.problems)
+        if time.monotonic() - start < arguments.seconds
+    )
     try:
-        for seed in range(arguments.seed, arguments.seed + arguments.problems):
-            if time.monotonic() - start > arguments.seconds:
-                break
-            judged.append(Judge(draw(seed, arguments.kind)))
-            for kind, words in judged[-1].violations:
-                print(f"{seed}: {kind}: {words}", file=sys.stderr, flush=True)
+        for judge in Parallel(arguments.jobs, return_as="generator", batch_size=1)(tasks):
+            judged.append(judge)
+            for kind, words in judge.violations:
+                print(f"{judge.drawn.seed}: {kind}: {words}", file=sys.stderr, flush=True)
+            if len(judged) % 100 == 0:
+                print(f"{len(judged)} problems", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print(f"stopped at seed {seed}", file=sys.stderr)
+        print(f"stopped after {len(judged)} problems", file=sys.stderr)
     text = table(judged)
     print(text)
     print(f"{len(judged)} problems in {time.monotonic() - start:.0f} s")

@@ -17,15 +17,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from metricalign import PSDSVR, RAMLSVR
-from metricalign.command_line.evaluation import check_kind, kind_of
-from metricalign.command_line.tables import (
-    InputError,
-    check_decimal,
-    preparation_of,
-    read_table,
-    sort_features,
-    target_values,
-)
+from metricalign.command_line.columns import Reading, TableColumns
+from metricalign.command_line.reading import InputError, read_contents
+from metricalign.command_line.tables import sort_features, typed
+from metricalign.command_line.targets import read_target
+from metricalign.features import PiecewiseLinearEncoder
 
 # Tables
 
@@ -64,18 +60,17 @@ def use_table(content: bytes, suffix: str, encoding: str | None) -> None:
         with NamedTemporaryFile(suffix=suffix) as file:
             file.write(content)
             file.flush()
-            table = read_table(file.name, encoding=encoding)
+            table = read_contents(file.name, encoding=encoding).table
         if len(table) == 0 or not table.columns.is_unique:
             raise WrongAnswerError(f"{len(table)} rows, columns {list(table.columns)}")
         target, *names = list(table.columns)
-        check_decimal(table)
-        table = table[table[target].notna()]
-        if not names or len(table) < 2:
+        is_present = read_target(table, [target], None, None, Reading()).is_present
+        if not names or is_present.sum() < 2:
             return
-        features = sort_features(table[names])
-        y = target_values(table, [target])
-        check_kind(kind_of(y), y, [target])
-        X = preparation_of(features).fit_transform(table[features.names])
+        features = sort_features(typed(table, names, Reading()))
+        columns = TableColumns(features.formats)
+        X = columns.fit(table).transform(table)[is_present]
+        X = PiecewiseLinearEncoder(n_bins=1).fit_transform(X)
     except InputError:
         return
     if not np.isfinite(X).all():

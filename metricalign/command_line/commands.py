@@ -1,119 +1,78 @@
-"""What the command line does: the tour, and the evaluation of a person's own table."""
+"""What the command line does: the tour, the evaluation of a person's own table, predictions."""
 
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
-import re
-import shutil
-import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from sklearn.preprocessing import StandardScaler
 
 from metricalign._files import check_destination, is_same_file, write_whole
+from metricalign.command_line.columns import Column, Reading, TableColumns
 from metricalign.command_line.evaluation import (
-    METHODS,
+    DEFAULT_METHODS,
+    LEARNERS,
+    Note,
     Result,
     Task,
     check_folds,
-    check_kind,
     check_methods,
     check_rows,
     compare,
-    kind_of,
+    estimated_seconds,
     one_thread_if_small,
-    refit,
+    sample,
 )
-from metricalign.command_line.figures import NEEDS, PICTURES, draw, draw_embeddings
-from metricalign.command_line.tables import (
-    Features,
+from metricalign.command_line.figures import NEEDS, PICTURES, draw
+from metricalign.command_line.messages import (
+    GAIN,
+    TREES,
+    Progress,
+    best_of,
+    duration,
+    measures_of,
+    never_predicted,
+    notes_of,
+    verdict,
+    wrap,
+)
+from metricalign.command_line.models import TableModel, learn, save_model
+from metricalign.command_line.reading import (
+    Contents,
     InputError,
-    check_decimal,
     counted,
-    match_columns,
-    preparation_of,
-    read_table,
+    read_contents,
     shorten,
-    sort_features,
-    target_values,
 )
+from metricalign.command_line.report import Report, write_report
+from metricalign.command_line.tables import (
+    GROUPS,
+    Features,
+    match_columns,
+    sort_features,
+    typed,
+)
+from metricalign.command_line.targets import Target, read_target
 from metricalign.plotting.drawing import check_matplotlib
 
-__all__ = ["evaluate", "tour"]
+__all__ = ["evaluate"]
 
-TOUR_PICTURE = "metricalign-tour"
-TOUR_METHODS = ("RAMLSVR", "PSDSVR")
-WIDTH = 90
-TOUR = """\
-Nearest neighbours under Euclid's distance of the standardised features, and under distances
-that are learned from the target:
-
-  wine         13 measures of a wine; the target is a class: which of three growers made it
-  diabetes     10 measures of a patient; the target is a number: the disease a year later
-  cell nuclei  20 measures of an image; the targets are 10 numbers: the worst of its nuclei
-
-Mean +- standard deviation over 5 folds. All is learned from the training rows of a fold, the
-number of neighbours k too; fit is the time to learn the distance.
-"""
-GAIN = """\
-gain: how much better than Euclid on the same folds; above 0 is better, for losses too. A gain
-within its +- may be chance; below 0 Euclid is the better choice.\
-"""
-OTHER_METHODS = "Others: --method NAME ...; MetricEnsemble often has better neighbours."
 # Files, where the output of the program is redirected to them.
 STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
-READ_TABLE = "from metricalign.command_line.tables import read_table"
-
-
-# The tour
-
-
-def tour(options: Namespace) -> None:
-    """Compare Euclid with learned distances on data that scikit-learn brings along.
-
-    Parameters
-    ----------
-    options : Namespace
-        `plot` and `verbose`.
-    """
-    if options.plot:
-        _check_plot(options.plot, [TOUR_PICTURE])
-    print(TOUR)
-    tasks = _tour_tasks()
-    with _notes(), Progress(options.verbose) as progress, one_thread_if_small(tasks[0]):
-        results = [compare(task, TOUR_METHODS, progress=progress) for task in tasks]
-        progress.clear()
-        print(_table_of(tasks, results))
-        print(f"\n{GAIN}\n\nThe same for a table of your own, and a picture of the tour:\n")
-        print("    python -m metricalign evaluate TABLE.csv --target COLUMN")
-        print("    python -m metricalign --plot FOLDER\n")
-        if options.plot:
-            progress("drawing")
-            figure = draw_embeddings(tasks, TOUR_METHODS[0])
-            _write_pictures(options.plot, TOUR_METHODS[0], [(TOUR_PICTURE, figure)], progress)
-
-
-def _tour_tasks():
-    wine, diabetes, nuclei = load_wine(), load_diabetes(), load_breast_cancer()
-    # Ten measures of cell nuclei, of each the mean, its standard error and the worst.
-    mean_and_error, worst = nuclei.data[:, :20], nuclei.data[:, 20:]
-    return [
-        Task("wine", wine.data, wine.target, "class", StandardScaler()),
-        Task("diabetes", diabetes.data, diabetes.target, "number", StandardScaler()),
-        Task("cell nuclei", mean_and_error, worst, "numbers", StandardScaler()),
-    ]
+# Rows that are compared by default: on two cores 30 columns then take under a minute.
+MOST_ROWS, MOST_ROWS_FAST = 3000, 1000
+FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", "BoostedTrees")
+FOLDS, FOLDS_FAST = 5, 3
+# A comparison that takes longer is announced.
+WORTH_SAYING = 2.0
 
 
 # A person's own table
@@ -133,278 +92,386 @@ def evaluate(options: Namespace) -> None:
         If the table or an option cannot be used.
     """
     _check_outputs(options)
-    method = options.method[0]
-    with _notes(), Progress(options.verbose) as progress:
-        task = _read_task(options)
-        check_methods(task, options.method)
-        check_folds(task, options.folds)
-        with _errors_of_the_library(), one_thread_if_small(task):
-            results = compare(task, options.method, options.folds, options.seed, progress)
-            progress.clear()
-            print(
-                f"\nNearest neighbours: mean +- standard deviation over {options.folds} folds. All "
-                "is learned from\nthe training rows of a fold, the number of neighbours k too.\n"
+    methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
+    n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
+    with Progress(options.verbose) as progress:
+        read = _read_task(options, n_folds)
+        task = read.task
+        check_methods(task, methods)
+        check_folds(task, n_folds)
+        everything = task
+        n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
+        task = sample(task, n_rows, options.seed)
+        if len(task.y) < len(everything.y):
+            _say(
+                f"{len(task.y):,} of the {len(everything.y):,} rows are compared, drawn at random "
+                "(--rows N for more)",
+                "Sample: ",
             )
-            print(_measures_of(task, results))
-            print(f"\n{GAIN}")
-            if "MetricEnsemble" not in options.method:
-                print(OTHER_METHODS)
-            if options.save:
-                progress(f"learning {method} from all rows")
-                model, _ = refit(task, METHODS[method], options.seed)
+        check_folds(task, n_folds)
+        seconds = estimated_seconds(task, ["Euclid", *methods], n_folds)
+        if seconds > WORTH_SAYING:
+            n_cores = min(joblib.cpu_count(), n_folds)
+            _say(f"about {duration(seconds / n_cores)}; --fast is shorter", "Time: ")
+        with _errors_of_the_library(), one_thread_if_small(task):
+            results, notes = compare(task, methods, n_folds, options.seed, progress)
+            progress.clear()
+            print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results)}\n\n{wrap(GAIN)}")
+            if TREES in methods:
+                print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
+            print()
+            warned = [f"Warning: {line}." for line in _warnings_of(everything, task, results)]
+            warned += [f"Note: {line}" for line in notes_of(notes)]
+            for line in warned:
+                print(wrap(line, "  ", ""))
+            print(wrap(verdict(task, results)))
+            method = options.methods[0] if options.methods else best_of(task, results).label
+            if options.save or options.report:
+                learned = everything if options.save else task
+                progress(f"learning {method}")
+                with _noted(method):
+                    model = learn(learned, method, options.seed, read.contents, read.target.columns)
                 progress.clear()
-                _save(options, model)
+                if options.save:
+                    _save(options, model)
+                if options.report:
+                    made = list(_report(options, read))
+                    shown = model if model.has_neighbors else None
+                    report = Report(task, results, shown, learned, made, warned)
+                    write_file(options.report, partial(write_report, report))
+                    print(f"\nReport: {options.report}")
             if options.plot:
-                print()
-                progress(f"drawing {method}")
-                pictures = draw(task, method, options.seed)
-                names = _write_pictures(options.plot, method, pictures, progress)
-                for name, need in NEEDS.items():
-                    if name not in names:
-                        print(f"  no {name}.png: {method} has no {need}")
+                _draw(options, task, results, progress)
+            if not options.save:
+                print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
+
+
+def _how(task, n_folds):
+    how = f"Mean +- standard deviation over {n_folds} folds"
+    if task.time is not None:
+        how += ", each predicted from the rows before it"
+    if task.groups is not None:
+        how += "; no group is in both parts of a fold"
+    if task.is_imbalanced:
+        how += ". Nearly all rows are of one class, so balanced accuracy comes first"
+    return f"{how}. All is learned from the training rows of a fold."
+
+
+def _say(text, first=""):
+    print(wrap(text, "  ", first))
 
 
 def _check_outputs(options):
     """Fail before the work and not after it."""
     if options.plot:
-        _check_plot(options.plot, PICTURES, [Path(options.table), options.save])
+        check_plot(options.plot, PICTURES, [Path(options.table), options.save])
+    if options.report:
+        check_output(
+            options.report, f"--report {options.report}", [Path(options.table), options.save]
+        )
     if options.save:
-        _check_output(options.save, f"--save {options.save}", [Path(options.table)])
-        if len(options.method) > 1:
-            raise InputError("--save keeps one model; give one --method.")
+        check_output(options.save, f"--save {options.save}", [Path(options.table)])
+        if options.methods and len(options.methods) > 1:
+            raise InputError("--save keeps one model; give one of --methods, or none.")
         if options.save.suffix == ".skops" and importlib.util.find_spec("skops") is None:
             raise InputError(
                 '--save FILE.skops needs skops: pip install "metricalign[save]"; .joblib does not.'
             )
 
 
-def _read_task(options) -> Task:
-    """Read the table, and say what is made of it."""
-    table = read_table(
-        options.table, options.delimiter, options.encoding, options.decimal, options.missing
+# The table
+
+
+def reading_of(options: Namespace) -> Reading:
+    """What was said of the values of a table."""
+    return Reading(
+        _marks(options.decimal, "--decimal"),
+        _marks(options.thousands, "--thousands"),
+        options.dates,
+        frozenset(options.missing),
     )
+
+
+def _marks(given, option):
+    """Marks by column, of "" for all others."""
+    marks = {}
+    for text in given:
+        name, equals, mark = text.rpartition("=")
+        mark = {"space": " ", "none": ""}.get(mark, mark)
+        if len(mark) > 1 or (mark and mark not in ".,' "):
+            raise InputError(f"{option} {text}: expected one of . , ' space or COLUMN=MARK.")
+        marks[name if equals else ""] = mark
+    return marks
+
+
+class ReadTask(NamedTuple):
+    """A table that was read, its features and target, and the task that they make."""
+
+    contents: Contents
+    features: Features
+    target: Target
+    task: Task
+
+
+def _read_task(options, n_folds) -> ReadTask:
+    """Read the table, and say what is made of it."""
+    contents = read_contents(
+        options.table, options.delimiter, options.encoding, options.header, options.target
+    )
+    table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
-    targets = match_columns(options.target, columns, "--target")
+    targets = _match_targets(options, contents)
     dropped = match_columns(options.drop, columns, "--drop")
     asked = match_columns(options.features, columns, "--features")
-    names = [name for name in asked or columns if name not in {*targets, *dropped}]
-    check_decimal(table[[*targets, *names]], options.decimal)
-    has_target = table[targets].notna().all(axis=1)
-    if not has_target.any():
-        raise InputError(
-            f"no row has a value in all columns of --target ({shorten(targets)}); choose others."
-        )
-    check_rows(int(has_target.sum()), options.folds)
-    features = sort_features(table[names], bool(asked), options.decimal)
-    table = table[has_target]
-    y = target_values(table, targets)
-    kind = options.kind or kind_of(y)
-    y = check_kind(kind, y, targets)
-    task = Task(Path(options.table).stem, table[features.names], y, kind, preparation_of(features))
-    for line in _report(options, features, int((~has_target).sum()), task, targets):
+    roles = {}
+    for option in ("groups", "time"):
+        name = getattr(options, option)
+        if name is not None:
+            (roles[option],) = match_columns([name], columns, f"--{option}")
+    if len(roles) == 2:
+        raise InputError("--groups and --time cannot be had together; choose one.")
+    unused = {*targets, *dropped, *roles.values()}
+    names = [name for name in asked or columns if name not in unused]
+    target = read_target(table, targets, options.kind, options.separator, reading)
+    check_rows(len(target.y), n_folds)
+    # An identifier is told by all rows.
+    features = sort_features(typed(table, names, reading), bool(asked))
+    for column in features.columns.values():
+        column.values = column.values[target.is_present]
+    table = table[target.is_present]
+    transformer = TableColumns(features.formats)
+    frame = _frame(features)
+    X = transformer.fit(frame).transform(frame)
+    of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}
+    candidates = {} if roles or asked else _candidates(table, features, target, reading)
+    task = Task(
+        Path(options.table).stem,
+        X,
+        target.y,
+        target.kind,
+        target.names,
+        rows=np.flatnonzero(target.is_present) + 1,
+        columns=transformer,
+        candidates=candidates,
+        **of_role,
+    )
+    read = ReadTask(contents, features, target, task)
+    for line in _report(options, read):
         print(line)
-    return task
+    return read
 
 
-def _report(options, features: Features, n_dropped, task: Task, targets) -> Iterator[str]:
-    types = [
-        f"{len(names)} of {what}"
-        for what, names in [
-            ("numbers", features.numbers),
-            ("categories", features.categories),
-            ("true or false", features.flags),
-        ]
-        if names
-    ]
-    n_features = counted(len(features.names), "feature")
-    yield f"{options.table}: {len(task.y)} rows, {n_features}: {', '.join(types)}"
+def _match_targets(options, contents):
+    columns = list(contents.table.columns)
+    try:
+        return match_columns(options.target, columns, "--target")
+    except InputError as error:
+        if contents.has_names:
+            raise
+        first = [str(value) for value in contents.table.iloc[0]]
+        raise InputError(
+            f"{options.table} has no line of names (it starts with {', '.join(first[:4])}, ...); "
+            f"its columns are called 1 to {len(columns)}. The last one is --target {columns[-1]} "
+            f"(it starts with {first[-1]!r}). {error}"
+        ) from None
+
+
+def _frame(features: Features) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({name: column.values for name, column in features.columns.items()})
+
+
+def _role(table, name, option, reading):
+    """Values of a column by which folds are made."""
+    column = typed(table, [name], reading)[name]
+    values = column.values
+    if option == "groups":
+        return np.array([str(value) for value in values])
+    if column.format.kind not in ("number", "date"):
+        raise InputError(
+            f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
+        )
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
+    if missing.any():
+        raise InputError(f"--time {name}: {counted(int(missing.sum()), 'row')} have no time.")
+    return values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
+
+
+KIND_NAMES = {
+    "number": "of numbers",
+    "text": "of categories",
+    "date": "of dates",
+    "time": "of times",
+}
+
+
+def _report(options, read: ReadTask) -> Iterator[str]:
+    """Lines that say how the table was understood."""
+    contents, features, target, task = read
+    kinds = [form.kind for form in features.formats.values()]
+    types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
+    n_features = counted(len(kinds), "feature")
+    name = Path(options.table).name
+    yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
+    for note in contents.notes:
+        yield wrap(note, "    ", "  read: ")
+    for text, names in read_as(features.columns).items():
+        yield wrap(f"{shorten(names)} {text}", "    ", "  read: ")
     for reason, names in features.left_out.items():
-        yield f"  left out: {shorten(names)} ({reason})"
+        yield wrap(f"{shorten(names)} ({reason})", "    ", "  left out: ")
     if features.left_out:
-        yield "            --features COLUMN ... chooses the features yourself"
+        yield "    --features COLUMN ... chooses the features yourself"
+    n_dropped = len(target.is_present) - len(task.y)
     if n_dropped:
         yield f"  dropped: {counted(n_dropped, 'row')} without a target"
     if features.n_missing:
-        yield (
-            f"  imputed: {counted(features.n_missing, 'missing value')}, with the median or the "
-            "most frequent category of the training rows"
-        )
-    yield f"Target: {shorten(targets)}, {_describe_target(task)}"
+        yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
+    yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
     if not options.kind:
-        yield f"  found out from the values: the same as --kind {task.kind}{_other_kind(task)}"
+        doubt = f"; {target.doubt}" if target.doubt else ""
+        yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
 
 
-def _describe_target(task):
-    if task.kind != "class":
-        return _short_target(task)
-    counts = np.unique(task.y, return_counts=True)[1]
-    smallest = f", the smallest has {counted(counts.min(), 'row')}" if counts.min() < 10 else ""
-    return f"{len(counts)} classes, the largest has {counts.max() / len(task.y):.0%}{smallest}"
+def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:
+    """Names of columns by what is unusual about how they were read."""
+    found: dict[str, list[str]] = {}
+    for name, column in columns.items():
+        text = column.format.describe()
+        if text:
+            found.setdefault(f"as {text}, such as {column.example!r}", []).append(name)
+    return found
 
 
-def _other_kind(task):
-    if task.kind == "class" and task.y.dtype.kind in "iu":
-        return "; for a number give --kind number"
-    if task.kind == "number" and len(np.unique(task.y)) <= len(task.y) / 2:
-        return "; for classes give --kind class"
-    if task.kind in ("labels", "distribution"):
-        return "; for plain numbers give --kind numbers"
-    return ""
+def describe_target(task: Task) -> str:
+    """The target in a few words."""
+    if task.kind == "number":
+        return "a number"
+    if task.kind == "class":
+        counts = np.unique(task.y, return_counts=True)[1]
+        smallest = f", the smallest has {counted(counts.min(), 'row')}" if counts.min() < 10 else ""
+        return f"{len(counts)} classes, the largest has {counts.max() / len(task.y):.0%}{smallest}"
+    noun = {"labels": "labels", "distribution": "shares", "numbers": "numbers"}[task.kind]
+    text = f"{task.y.shape[1]} {noun}"
+    if task.kind == "labels":
+        n_empty = int((task.y.sum(axis=1) == 0).sum())
+        text += f", {task.y.sum(axis=1).mean():.1f} in a row"
+        text += f", none in {counted(n_empty, 'row')}" if n_empty else ""
+    return text
+
+
+# Warnings
+
+# Scores that are too good to be true.
+PERFECT = 0.9995
+# Words of a measure whose largest value is 1.
+BOUNDED = ("accuracy", "balanced accuracy", "R2", "mean R2", "average precision")
+
+
+def _warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator[str]:
+    measure, *_ = task.measures
+    best = best_of(task, results)
+    value = np.nanmean(best.values[measure.name])
+    if measure.name in BOUNDED and value > PERFECT:
+        telling = _telling_columns(task)
+        yield (
+            f"a {measure.name} of {value:.3f} is too good to be true. Does a column tell the "
+            "target? "
+            + (f"{shorten(telling)} does alone; try --drop" if telling else "See what was used")
+        )
+    if task.groups is None and task.time is None:
+        yield from _groups_of(everything)
+    if never := never_predicted(task, best):
+        yield never
+
+
+def _telling_columns(task):
+    """Columns of which each value goes with one target."""
+    y = task.y if task.y.ndim == 1 else np.unique(task.y, axis=0, return_inverse=True)[1]
+    telling = []
+    for name in task.X.columns:
+        values = task.X[name].astype(object).where(task.X[name].notna(), None)
+        pairs = set(zip(values.tolist(), y.tolist(), strict=True))
+        n_values = len({value for value, _ in pairs})
+        if len(pairs) == n_values < len(y) / 2:
+            telling.append(name)
+    return telling
+
+
+# Groups are many, of about the same size, and of a like target.
+FEWEST_GROUPS, MOST_UNEQUAL, MOST_UNLIKE = 10, 0.5, 0.3
+
+
+def _candidates(table, features: Features, target: Target, reading) -> dict[str, Any]:
+    """Columns that may identify groups of rows, by their name or by their values."""
+    named = [name for name in features.left_out.get(GROUPS, []) if name in table.columns]
+    found = {name: column.values for name, column in typed(table, named, reading).items()}
+    for name, column in features.columns.items():
+        if column.format.kind in ("text", "number") and _are_groups(column.values, target):
+            found[name] = column.values
+    return {name: np.array([str(value) for value in values]) for name, values in found.items()}
+
+
+def _are_groups(values, target):
+    import pandas as pd
+
+    codes, unique = pd.factorize(values)
+    counts = np.bincount(codes[codes >= 0])
+    n_rows = len(codes)
+    if not FEWEST_GROUPS <= len(unique) <= n_rows / 3 or (codes < 0).any():
+        return False
+    if values.dtype.kind == "f" and not (values == np.floor(values)).all():
+        return False
+    if counts.std() > MOST_UNEQUAL * counts.mean():
+        return False
+    y = target.y if target.kind != "class" else np.unique(target.y, return_inverse=True)[1]
+    y = y.reshape(n_rows, -1).astype(np.float64)
+    if target.kind == "class":
+        y = np.eye(int(y.max()) + 1)[y[:, 0].astype(int)]
+    means = np.array([np.bincount(codes, column) for column in y.T]).T / counts[:, None]
+    # Of groups of unrelated targets, a share of one over their size of the variance is between.
+    within = ((y - means[codes]) ** 2).sum() / (1 - len(unique) / n_rows)
+    return within < MOST_UNLIKE * ((y - y.mean(axis=0)) ** 2).sum()
+
+
+def _groups_of(task: Task) -> Iterator[str]:
+    """Say which columns seem to identify groups, whose rows should be kept together."""
+    for name, values in task.candidates.items():
+        n_groups = len(np.unique(values))
+        if n_groups <= len(values) / 2:
+            yield (
+                f"{name!r} looks like the identifier of groups of about "
+                f"{len(values) / n_groups:.0f} rows. Rows of one group are in both parts of a "
+                f"fold, so the scores may be too good: --groups {name} keeps them together"
+            )
 
 
 # Output
 
 
-def _short_target(task: Task) -> str:
-    if task.kind == "number":
-        return "a number"
-    if task.kind == "class":
-        return f"{len(np.unique(task.y))} classes"
-    noun = {"labels": "labels", "distribution": "shares", "numbers": "numbers"}[task.kind]
-    return f"{task.y.shape[1]} {noun}"
-
-
-def _table_of(tasks: list[Task], results: list[list[Result]]) -> str:
-    """Lay out the main measure of several tasks."""
-    rows: list[tuple[str, ...]] = [
-        ("data", "target", "distance", "measure", "gain on Euclid", "k", "fit")
-    ]
-    for task, of_task in zip(tasks, results, strict=True):
-        head = (task.name, f"{_short_target(task)}: {task.rules.measures[0].name}")
-        for row in zip(*_main_columns(task, of_task), strict=True):
-            rows.append((*head, *row))
-            head = ("", "")
-    return _layout(rows)
-
-
-def _measures_of(task: Task, results: list[Result]) -> str:
-    """Lay out all measures of a task, a row for each distance, side by side as far as they fit."""
-    main, *others = task.rules.measures
-    names, means, gains, neighbors, seconds = _main_columns(task, results)
-    columns = [
-        _headed(main, means),
-        ["gain on Euclid", "above 0 is better", *gains],
-        ["k", "", *neighbors],
-        ["fit", "", *seconds],
-        *(_headed(measure, _means(measure, results)) for measure in others),
-    ]
-    blocks = []
-    names = ["distance", "", *names]
-    while columns:
-        block = [names]
-        while columns and (len(block) == 1 or sum(map(_width, [*block, columns[0]])) - 2 <= WIDTH):
-            block.append(columns.pop(0))
-        blocks.append(_layout(list(zip(*block, strict=True)), n_headings=2))
-    return "\n\n".join(blocks)
-
-
-def _headed(measure, cells):
-    return [measure.name, "lower is better" if measure.is_loss else "higher is better", *cells]
-
-
-def _main_columns(task, results):
-    """Names of the distances, the main measure, its gain on Euclid, neighbours and seconds."""
-    measure, *_ = task.rules.measures
-    values = [result.values[measure.name] for result in results]
-    decimals = _decimals(values)
-    gains = [measure.sign * (each - values[0]) for each in values[1:]]
-    return (
-        [result.label for result in results],
-        _means(measure, results),
-        ["", *(_mean_and_deviation(gain, decimals, "+") for gain in gains)],
-        [_span(result.n_neighbors) for result in results],
-        [f"{result.seconds.mean():.2f} s" for result in results],
-    )
-
-
-def _means(measure, results):
-    values = [result.values[measure.name] for result in results]
-    return [_mean_and_deviation(each, _decimals(values)) for each in values]
-
-
-def _decimals(values: list[NDArray]) -> int:
-    """Decimals that show three or four digits of the largest mean."""
-    largest = max(abs(each.mean()) for each in values)
-    exponent = math.floor(math.log10(largest)) if largest else 0
-    return 2 - exponent if exponent < 0 else max(0, 3 - exponent)
-
-
-def _mean_and_deviation(values: NDArray, decimals: int, sign: str = "") -> str:
-    return f"{values.mean():{sign}.{decimals}f} +- {values.std(ddof=1):.{decimals}f}"
-
-
-def _width(column):
-    return max(map(len, column)) + 2
-
-
-def _layout(rows: list[tuple[str, ...]], n_headings: int = 1) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    lines.insert(n_headings, "-" * max(map(len, lines)))
-    return "\n".join(lines)
-
-
-def _span(numbers):
-    return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}-{max(numbers)}"
-
-
-class Progress:
-    """A line on a terminal that is overwritten, or lines of a log if they are asked for."""
-
-    def __init__(self, verbose: bool = False):
-        self._stream = sys.stderr
-        self._overwrites = self._stream.isatty() and not verbose
-        self._logs = verbose
-        self._length = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.clear()
-
-    def __call__(self, text: str) -> None:
-        """Say what is going on."""
-        if self._logs:
-            print(text, file=self._stream, flush=True)
-        elif self._overwrites:
-            text = text[: shutil.get_terminal_size().columns - 1]
-            self._stream.write("\r" + text.ljust(self._length))
-            self._stream.flush()
-            self._length = len(text)
-
-    def clear(self) -> None:
-        """Empty the line, before anything else is printed."""
-        if self._length:
-            self._stream.write("\r" + " " * self._length + "\r")
-            self._stream.flush()
-            self._length = 0
+def _draw(options, task, results, progress):
+    measured = [result for result in results if result.label in LEARNERS]
+    asked = [name for name in options.methods or () if name in LEARNERS]
+    method = best_of(task, [results[0], *measured]).label if measured else (*asked, "PSDSVR")[0]
+    print()
+    progress(f"drawing {method}")
+    with _noted(method):
+        pictures = draw(task, method, options.seed)
+        names = write_pictures(options.plot, method, pictures, progress)
+    for name, need in NEEDS.items():
+        if name not in names:
+            print(f"  no {name}.png: {method} has no {need}")
 
 
 @contextmanager
-def _notes():
-    """Show each warning once, in one line, at the end."""
-    notes: dict[str, list[str]] = {}
-
-    def collect(message, *args, **kwargs):
-        text = " ".join(str(message).split())
-        # The same warning of another fold differs in its numbers only.
-        notes.setdefault(re.sub(r"[\d.]+", "#", text), []).append(text)
-
-    with warnings.catch_warnings():
+def _noted(method):
+    """Say at the end what a fit to all rows has warned of."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        # Said already, by the size of the smallest class.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        warnings.showwarning = collect
-        try:
-            yield
-        finally:
-            for texts in notes.values():
-                times = f" ({len(texts)} times)" if len(texts) > 1 else ""
-                print(f"note: {texts[0]}{times}", file=sys.stderr)
+        yield
+    texts = {str(each.message) for each in caught if issubclass(each.category, UserWarning)}
+    for line in notes_of([Note(method, text, 1) for text in sorted(texts)]):
+        print(wrap(f"Note: {line.removesuffix(' in 1 of 1 fits')}", "  ", ""))
 
 
 @contextmanager
@@ -421,7 +488,7 @@ def _errors_of_the_library():
 # Files
 
 
-def _write(path, write):
+def write_file(path: Path, write: Any) -> None:
     """Write a file as a whole."""
     try:
         write_whole(path, write)
@@ -430,7 +497,7 @@ def _write(path, write):
         raise InputError(f"{path} could not be written: {error.strerror or error}.{old}") from error
 
 
-def _check_output(path, option, others=()):
+def check_output(path: Path, option: str, others: Sequence[Any] = ()) -> None:
     """Check that a file can be written, and would not take the place of others."""
     for other in (*others, *STREAMS):
         if other is not None and is_same_file(path, other):
@@ -441,25 +508,28 @@ def _check_output(path, option, others=()):
         raise InputError(f"{option}: {error.strerror}.") from error
 
 
-def _check_plot(folder, pictures, others=()):
+def check_plot(folder: Path, pictures: Sequence[str], others: Sequence[Any] = ()) -> None:
+    """Check that pictures can be drawn, and written into a folder."""
     option = f"--plot {folder}"
     if folder.is_dir():
         if not os.access(folder, os.W_OK):
             raise InputError(f"{option}: no permission to write in this folder.")
         for name in pictures:
             path = folder / f"{name}.png"
-            _check_output(path, f"--plot {path}", others)
+            check_output(path, f"--plot {path}", others)
     elif folder.exists():
         raise InputError(f"{option}: this is a file; expected a folder.")
     else:
-        _check_output(folder, option, others)
+        check_output(folder, option, others)
     try:
         check_matplotlib("--plot")
     except ImportError as error:
         raise InputError(f"{error}.") from error
 
 
-def _write_pictures(folder, method, pictures, progress):
+def write_pictures(
+    folder: Path, method: str, pictures: Iterable[tuple[str, Any]], progress: Progress
+) -> list[str]:
     """Write pictures of a method into a folder, made if there is none, and return their names."""
     names = []
     for name, figure in pictures:
@@ -470,38 +540,21 @@ def _write_pictures(folder, method, pictures, progress):
             Path(os.path.realpath(folder)).mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"--plot {folder}: {error.strerror}.") from error
-        _write(folder / f"{name}.png", partial(figure.savefig, dpi=120))
+        write_file(folder / f"{name}.png", partial(figure.savefig, dpi=120))
     progress.clear()
-    print(f"Pictures of {method} in {folder}:\n  {'  '.join(f'{name}.png' for name in names)}")
+    print(f"Pictures of {method} in {folder}:")
+    print(wrap("  ".join(f"{name}.png" for name in names), "  "))
     return names
 
 
-def _save(options, model):
+def _save(options, model: TableModel):
     path = options.save
-    if path.suffix == ".skops":
-        import skops.io
-
-        _write(path, lambda file: skops.io.dump(model, file))
-        lines = [
-            "import skops.io",
-            READ_TABLE,
-            "",
-            f"types = skops.io.get_untrusted_types(file={str(path)!r})",
-            'known = ("metricalign.", "sklearn.", "scipy.sparse.", "numpy.dtype")',
-            "assert all(name.startswith(known) for name in types), types",
-            f"model = skops.io.load({str(path)!r}, trusted=types)",
-        ]
-    else:
-        _write(path, lambda file: joblib.dump(model, file))
-        lines = ["import joblib", READ_TABLE, "", f"model = joblib.load({str(path)!r})"]
-    lines.append(f"model.predict(read_table({_reading_arguments(options)}))")
-    print(f"\nModel, learned from all rows: {path}\n")
-    print("\n".join(f"    {line}".rstrip() for line in lines))
-
-
-def _reading_arguments(options):
-    """Write down how the table was read, so that others can be read alike."""
-    given = {name: getattr(options, name) for name in ("delimiter", "encoding", "missing")}
-    given["decimal"] = options.decimal if options.decimal != "." else None
-    keywords = [f"{name}={value!r}" for name, value in given.items() if value]
-    return ", ".join([repr(str(options.table)), *keywords])
+    is_skops = path.suffix == ".skops"
+    write_file(path, lambda file: save_model(model, file, is_skops))
+    text = str(path)
+    quoted = f'"{text}"' if " " in text else text
+    print(f"\n{model.method}, learned from all {len(model.y):,} rows: {path}\n")
+    print(f"    metricalign predict {quoted} TABLE.csv --neighbors 3\n")
+    print("or, for a DataFrame of pandas or polars:\n")
+    print("    from metricalign.command_line.models import load_model\n")
+    print(f"    load_model({text!r}).predict(table)")

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 
-from metricalign.command_line.evaluation import METHODS, Task, learner_of, take
+from metricalign.command_line.evaluation import LEARNERS, Task, learner_of, take
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import MetricLearner
 from metricalign.plotting import (
@@ -50,7 +50,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     task : Task
         What to predict.
     method : str
-        A name of `METHODS`, fitted to a random half of the rows; the others are drawn.
+        A name of `LEARNERS`, fitted to a random half of the rows; the others are drawn.
     seed : int, default=0
         Seed of the halves and of the method.
 
@@ -97,7 +97,7 @@ def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
     tasks : list of Task
         What to predict.
     method : str
-        A name of `METHODS`, fitted to a random half of the rows; the others are drawn.
+        A name of `LEARNERS`, fitted to a random half of the rows; the others are drawn.
     seed : int, default=0
         Seed of the halves and of the method.
 
@@ -136,7 +136,7 @@ def _halves(task, seed) -> tuple[NDArray, NDArray]:
 
 
 def _fitted(task, method, seed, train) -> Pipeline:
-    return learner_of(task, METHODS[method], seed).fit(take(task.X, train), task.y[train])
+    return learner_of(task, LEARNERS[method], seed).fit(take(task.X, train), task.y[train])
 
 
 def _decomposition(task, learner, train, row):
@@ -160,5 +160,5 @@ def _decomposition(task, learner, train, row):
 
 
 def _feature_names(learner):
-    """Names of the features without those of the transformers that they went through."""
-    return [name.split("__", 1)[-1] for name in feature_names_of(learner)]
+    """Names of the standardised columns."""
+    return list(feature_names_of(learner))

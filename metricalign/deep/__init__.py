@@ -20,7 +20,15 @@ from metricalign.deep.information import (
     MutualInformation,
     VariationalUpperBound,
 )
-from metricalign.deep.losses import AlignmentLoss, ApproxNDCGLoss, DeepLoss
+from metricalign.deep.losses import (
+    AlignmentLoss,
+    ApproxNDCGLoss,
+    DeepLoss,
+    PairwiseCrossEntropyLoss,
+    RankNContrastLoss,
+    SmoothAPLoss,
+    SoftNeighborsLoss,
+)
 
 __all__ = [
     "HRAML",
@@ -33,5 +41,9 @@ __all__ = [
     "InformationExplainer",
     "InformationExplanation",
     "MutualInformation",
+    "PairwiseCrossEntropyLoss",
+    "RankNContrastLoss",
+    "SmoothAPLoss",
+    "SoftNeighborsLoss",
     "VariationalUpperBound",
 ]

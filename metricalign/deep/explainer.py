@@ -32,8 +32,8 @@ from metricalign.deep.frozen import (
     class_numbers,
     decision_head,
 )
-from metricalign.deep.hraml import HRAML, _FiniteLoss, _seeded
-from metricalign.deep.information import _Batches, _Samples, computing_device
+from metricalign.deep.hraml import HRAML, _seeded
+from metricalign.deep.information import _Batches, _FiniteLoss, _Samples, computing_device
 
 __all__ = ["InformationExplainer", "InformationExplanation"]
 

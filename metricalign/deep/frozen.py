@@ -93,7 +93,7 @@ class _Embedding(nn.Module):
         super().__init__()
         self.embedding = learner.module_
         self.register_buffer("offset", torch.as_tensor(learner.offset_, dtype=torch.float32))
-        self.scale = learner.scale_
+        self.register_buffer("scale", torch.as_tensor(learner.scale_, dtype=torch.float32))
 
     def forward(self, X):
         return self.embedding((X - self.offset) / self.scale)[-1]

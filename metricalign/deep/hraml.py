@@ -21,8 +21,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in
@@ -35,12 +33,17 @@ from metricalign.deep.batches import (
     StrongPairs,
     read_batch,
 )
+from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
 from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
-from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, MultilayerPerceptron
-from metricalign.learners.base import EmbeddingLearner, _concordance
-from metricalign.pairs import RandomPairs, check_pairs
+from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
+from metricalign.deep.training import OPTIMIZERS, Training, TrainingRecord
+from metricalign.deep.validation import Split, pairs_among, validation_error
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features.piecewise_linear import _is_categorical
+from metricalign.learners.base import EmbeddingLearner
+from metricalign.pairs import check_pairs
 from metricalign.relations import (
-    PrecomputedRelation,
     Relation,
     TargetRelation,
     check_targets,
@@ -49,8 +52,6 @@ from metricalign.relations import (
 )
 
 __all__ = ["HRAML"]
-
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 # torch has one generator for all threads: a network is made and trained by one of them at a time.
 _GENERATOR_LOCK = RLock()
@@ -62,41 +63,73 @@ _WEIGHT_OF_EUCLID = 0.1
 # Rows that are read and mapped at a time outside training.
 _ROWS_AT_A_TIME = 4096
 
-# Pairs from which the range of the relations is learned, and whose order is the validation score.
-_N_PAIRS_OF_RANGE, _N_PAIRS_OF_VALIDATION = 100_000, 10_000
+# Pairs from which the range of the relations is learned.
+_N_PAIRS_OF_RANGE = 100_000
+
+# Samples from which the pieces of the columns are learned.
+_N_ROWS_OF_PIECES = 20_000
+
+# Residual blocks of "auto", and columns of numbers up to which these are embedded.
+_N_BLOCKS, _MOST_EMBEDDED = 2, 100
+
+# Steps of "auto", and the epochs and batches that they are made of.
+_N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
 
 
 class HRAML(EmbeddingLearner):
     """Hierarchical relationship alignment metric learning: a network in place of a linear map.
 
-    Trains a network f so that the squared distances of the images of two samples align with the
-    relation of their targets: the mean over the pairs of
-
-        1/4 (||f(x_i) - f(x_j)||^2 - g_ij)^2,   g_ij = 4 (t_ij - smallest) / (largest - smallest)
-
-    where t is the relation, `smallest` its value for targets that are the same, and `largest` the
-    largest one of the training targets (of 100,000 pairs of them). Relations of -1 and 1 for
-    classes so become 0 and 4. Squared distances from 0 to 4 are those of points on the unit
-    sphere, where the images of a normalised embedding are; any other embedding reaches them too.
+    Trains a network so that the neighbours of its images have similar targets, by a loss of the
+    distances and the relations of the targets: soft neighbours by default, see
+    `metricalign.deep.SoftNeighborsLoss`. That of the paper, `metricalign.deep.AlignmentLoss`, is
+    ``HRAML((100, 100), loss="alignment", embedding=None, n_blocks=0)``. Relations t enter as
+    (t - smallest) / (largest - smallest), where `smallest` is that of targets that are the same,
+    and `largest` the largest one of the training targets (of 100,000 pairs of them).
 
     It has the interface of the linear metrics, so that one is swapped for the other in a
-    pipeline. Scale the features, for example with StandardScaler: the network itself only centres
-    them and divides all by one number, the root of their mean variance. It trains in float32.
+    pipeline. It trains in float32. Tables go in as they are, with categories and missing values,
+    and with columns of any unit where numbers are embedded. Without an embedding scale the
+    features, for example with StandardScaler: then the network only centres them and divides all
+    by one number, the root of their mean variance.
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(100, 100)
-        Number of units of each hidden layer; () for a linear map.
-    n_components : int, default=32
-        Dimension of the embedding.
+    hidden_layer_sizes : sequence of int, default=()
+        Number of units of each hidden layer; () for a linear map. The paper has two of 100.
+    n_components : int, default=64
+        Dimension of the images of a network.
+    embedding : {"auto", "plr", "plr_lite", "piecewise_linear", "normal_scores"} or None, \
+default="auto"
+        What becomes of numbers before the first layer:
+
+        - ``"plr"``, ``"plr_lite"``: normal scores (the quantiles of a normal distribution that
+          have the ranks of the numbers), then waves of trained frequencies, a linear layer and
+          ReLU. The layer of ``"plr_lite"`` is one for all columns.
+        - ``"piecewise_linear"``: the pieces of their range, as
+          `metricalign.PiecewiseLinearEncoder` has them.
+        - ``"normal_scores"``: these alone.
+        - None: nothing.
+        - ``"auto"``: see `n_blocks`. None for sparse samples, more than 100 columns, `refine`
+          and `module`.
+    n_blocks : int or "auto", default="auto"
+        Residual blocks after the linear map: batch normalisation, 256 hidden units, ReLU. Without
+        hidden layers and blocks, a network with an embedding adds up one curve for each column;
+        with them columns act together. ``"auto"`` trains one network with ``"plr_lite"`` and no
+        block and one with two blocks on the standardised columns, and goes on with that of the
+        smaller validation error; without `early_stopping` it takes the first.
+    dropout : float, default=0.0
+        Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
         Activation of the hidden layers. The paper has tanh.
     normalize : bool, default=False
         Whether images, and the outputs of the hidden layers that are aligned, have length 1.
     module : torch.nn.Module or None, default=None
-        A network of your own in place of `hidden_layer_sizes`, `n_components` and `activation`.
-        It gets samples as they are, in float32, and returns their images, or a list of the
-        outputs of several layers, the images last. A copy of it is trained, from its weights.
+        A network of your own in place of the parameters above. It gets samples as they are, in
+        float32, and returns their images, or a list of the outputs of several layers, the images
+        last. A copy of it is trained, from its weights.
+    n_ensemble : int, default=4
+        Networks, which differ in their start and in what they are validated on. Their squared
+        distances are averaged: their images are beside each other.
     refine : metric learner or None, default=None
         Linear metric learner that the network starts from, such as ``PSDSVR()``. It is fitted to
         the samples to train on, which must fit into memory, with the relation of this estimator
@@ -104,11 +137,12 @@ class HRAML(EmbeddingLearner):
         first, is linear and is trained with the others. It starts from the symmetric root of
         c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
         to the number of features. With `warm_start` it is only fitted the first time.
-    loss : {"alignment", "approx_ndcg"}, DeepLoss or torch.nn.Module, default="alignment"
-        The loss above; the ranking loss ``metricalign.deep.ApproxNDCGLoss``; an instance such as
-        ``AlignmentLoss(largest_distance=2.0)``, or one of your own, see
-        ``metricalign.deep.DeepLoss``. A module that is called like one may have weights, which
-        are trained with those of the network.
+    loss : {"auto", "alignment", "approx_ndcg", "pairwise_cross_entropy", "rank_n_contrast", \
+"smooth_ap", "soft_neighbors"}, DeepLoss or torch.nn.Module, default="auto"
+        Name or instance of a loss, such as ``SoftNeighborsLoss(temperature=0.5)``, or one of your
+        own, see ``metricalign.deep.DeepLoss``. A module that is called like one may have weights,
+        which are trained with those of the network. ``"auto"`` is ``"soft_neighbors"``, and
+        ``"alignment"`` where only some pairs have a relation or count.
     layer_weights : sequence of float or None, default=None
         Weights of the loss of each layer, the embedding last: relations are aligned in all layers
         with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
@@ -116,66 +150,84 @@ class HRAML(EmbeddingLearner):
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
-        - ``"batch"``: all pairs inside a batch.
+        - ``"batch"``: all pairs inside a batch, and with candidates for losses that take them.
         - ``"strength"``: each sample with a similar and a different partner, drawn in each epoch
-          with probabilities proportional to 4 - g and to g. The paper samples by the strength of
+          with probabilities proportional to 1 - g and to g. The paper samples by the strength of
           the relation too; this is our reading of how.
         - an array: these pairs of samples, as far as both are in the training part.
-        - ``"auto"``: ``"strength"`` for classes, since few pairs of many classes are of the same
-          one, and ``"batch"`` otherwise and for losses that rank; for a sparse matrix of relations
-          the pairs that it stores.
-    optimizer : {"adam", "adamw", "sgd"}, default="adam"
+        - ``"auto"``: ``"batch"`` for losses that compare all pairs, and for targets that are no
+          classes; ``"strength"`` for classes, since few pairs of many classes are of the same one;
+          for a sparse matrix of relations the pairs that it stores.
+    n_candidates : int, default=2048
+        Other samples, drawn anew for each batch, which a loss of soft neighbours compares it with.
+    optimizer : {"adam", "adamw", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.001
+    learning_rate : float, default=0.01
         Initial step length.
     momentum : float, default=0.9
         Momentum of ``"sgd"``.
-    weight_decay : float, default=1e-4
+    weight_decay : float, default=2e-4
         Weight of the squared weights of the network, as the optimizer understands it.
     schedule : {"cosine", "plateau"} or None, default="cosine"
         Lower the learning rate along a cosine that is zero after `max_iter` epochs, or to a tenth
         when the training loss has not improved for `n_iter_no_change` // 4 epochs, or never.
-    batch_size : int, default=64
-        Samples, or pairs, in a batch.
-    max_iter : int, default=200
-        Largest number of epochs.
+    averaging : float, default=0.0
+        Decay, in each step, of a running mean of the weights that takes their place; 0 for none.
+        Useful without a schedule, such as 0.99.
+    batch_size : int or "auto", default="auto"
+        Samples, or pairs, in a batch. ``"auto"`` is a sixteenth of the samples to train on, from
+        32 to 256.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. ``"auto"`` is what makes 600 steps, from 20 to 100.
     early_stopping : bool, default=True
-        Whether to set a part of the training data aside, to stop when the `score` on it no longer
-        improves, and to restore the weights that were best.
+        Whether to set a part of the training data aside for each network, to stop when the error
+        there no longer falls, and to restore the weights that were best.
     validation_fraction : float, default=0.1
         Size of that part, at least 2 samples.
     n_iter_no_change : int, default=20
         Epochs without improvement after which to stop.
+    refit : bool, default=False
+        Whether to train all networks again, on all samples, for the number of epochs that was
+        best. Otherwise each network lacks the part that it was validated on.
+    mixed_precision : bool, default=False
+        Whether the networks compute in bfloat16 where that is safe, in training: for GPUs.
     device : str or torch.device, default="auto"
         Where to compute; ``"auto"`` is a GPU if there is one. The fitted network is kept on the
         CPU, so that a pickle opens on every machine.
     warm_start : bool, default=False
-        Whether `fit` goes on from the network of the last fit, whose shape it keeps.
+        Whether `fit` goes on from the networks of the last fit, whose shape it keeps.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, batches and the validation part. The global generators of
         PyTorch are left as they are.
     verbose : int, default=0
-        Whether to print the loss and the validation score of each epoch.
+        Whether to print the loss and the validation error of each epoch.
 
     Attributes
     ----------
-    module_ : EmbeddingNetwork
-        The network, on the CPU.
+    module_ : EmbeddingNetwork or NetworkEnsemble
+        The network, or the networks, on the CPU.
+    blueprint_ : Blueprint or None
+        What the networks are made of: its ``embedding`` and ``n_blocks`` were chosen. None with
+        `module`.
+    table_ : PiecewiseLinearEncoder or None
+        Encoder of a table with categories or missing values.
     offset_, scale_ : ndarray of shape (n_features,), float
         The network gets ``(X - offset_) / scale_``.
     refined_ : estimator or None
-        The fitted learner that the network started from.
+        The fitted learner that the network, the last of several, started from.
     relation_ : TargetRelation
         Relation of the targets.
     relation_range_ : tuple of float
         `smallest` and `largest` above.
     loss_curve_ : ndarray of shape (n_iter,)
-        Mean loss in each epoch.
-    validation_scores_ : ndarray of shape (n_iter,)
-        `score` on the validation part (of at most 10,000 pairs) after each epoch. Only with
-        `early_stopping`.
+        Mean loss in each epoch, of the first network.
+    validation_errors_ : ndarray of shape (n_iter,)
+        Error on the validation part after each epoch, of the first network: the loss, if it is one
+        of soft neighbours (the share of wrong neighbours in place of the log loss), else the mean
+        relation to the 5 nearest samples, or, where only some pairs have a relation, the share of
+        them in the wrong order. Only with `early_stopping`.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs of the first network.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -187,45 +239,66 @@ class HRAML(EmbeddingLearner):
 
     L. Gu. "Representation Learning by Ranking across multiple tasks". arXiv 2103.15093, 2021.
 
+    H.-J. Ye, H.-H. Yin, D.-C. Zhan, W.-L. Chao. "Revisiting Nearest Neighbor for Tabular Data: A
+    Deep Tabular Baseline Two Decades Later". ICLR 2025, for soft neighbours.
+
+    Y. Gorishniy, I. Rubachev, A. Babenko. "On Embeddings for Numerical Features in Tabular Deep
+    Learning". NeurIPS 2022, for embeddings.
+
     Examples
     --------
     Two classes that no linear map can bring apart:
 
     >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
     >>> from metricalign.deep import HRAML
     >>> X = np.random.default_rng(0).uniform(-1, 1, size=(500, 4))
     >>> y = X[:, 0] * X[:, 1] > 0
-    >>> learner = HRAML(max_iter=60, random_state=0).fit(X[:400], y[:400])
-    >>> bool(learner.score(X[400:], y[400:]) > 0.8)
+    >>> learner = HRAML(n_blocks=1, n_ensemble=1, max_iter=20, random_state=0)
+    >>> model = make_pipeline(learner, KNeighborsClassifier()).fit(X[:400], y[:400])
+    >>> bool(model.score(X[400:], y[400:]) > 0.85)
     True
     >>> learner.transform(X).shape
-    (500, 32)
+    (500, 64)
     """
 
+    blueprint_: Blueprint | None
+    module_: nn.Module
     offset_: NDArray | float
-    scale_: float
+    refined_: Any
+    scale_: NDArray | float
+    table_: PiecewiseLinearEncoder | None
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like"],
         "n_components": [Interval(Integral, 1, None, closed="left")],
+        "embedding": [None, StrOptions({"auto", *EMBEDDINGS})],
+        "n_blocks": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "normalize": ["boolean"],
         "module": [None, nn.Module],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
-        "loss": [StrOptions(set(LOSSES)), DeepLoss, nn.Module],
+        "loss": [StrOptions({"auto", *LOSSES}), DeepLoss, nn.Module],
         "layer_weights": [None, "array-like"],
         "relation": [str, callable],
         "pairs": [StrOptions({"auto", "batch", "strength"}), "array-like"],
-        "optimizer": [StrOptions(set(_OPTIMIZERS))],
+        "n_candidates": [Interval(Integral, 0, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [None, StrOptions({"cosine", "plateau"})],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "averaging": [Interval(Real, 0, 1, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "refit": ["boolean"],
+        "mixed_precision": ["boolean"],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -234,27 +307,35 @@ class HRAML(EmbeddingLearner):
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (100, 100),
-        n_components: int = 32,
+        hidden_layer_sizes: Sequence[int] = (),
+        n_components: int = 64,
         *,
+        embedding: str | None = "auto",
+        n_blocks: int | str = "auto",
+        dropout: float = 0.0,
         activation: str = "relu",
         normalize: bool = False,
         module: nn.Module | None = None,
+        n_ensemble: int = 4,
         refine: Any = None,
-        loss: str | DeepLoss | nn.Module = "alignment",
+        loss: str | DeepLoss | nn.Module = "auto",
         layer_weights: Sequence[float] | None = None,
         relation: str | Relation | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
-        optimizer: str = "adam",
-        learning_rate: float = 1e-3,
+        n_candidates: int = 2048,
+        optimizer: str = "adamw",
+        learning_rate: float = 0.01,
         momentum: float = 0.9,
-        weight_decay: float = 1e-4,
+        weight_decay: float = 2e-4,
         schedule: str | None = "cosine",
-        batch_size: int = 64,
-        max_iter: int = 200,
+        averaging: float = 0.0,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
+        refit: bool = False,
+        mixed_precision: bool = False,
         device: str | torch.device = "auto",
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -262,24 +343,32 @@ class HRAML(EmbeddingLearner):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.n_components = n_components
+        self.embedding = embedding
+        self.n_blocks = n_blocks
+        self.dropout = dropout
         self.activation = activation
         self.normalize = normalize
         self.module = module
+        self.n_ensemble = n_ensemble
         self.refine = refine
         self.loss = loss
         self.layer_weights = layer_weights
         self.relation = relation
         self.pairs = pairs
+        self.n_candidates = n_candidates
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.averaging = averaging
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.refit = refit
+        self.mixed_precision = mixed_precision
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state
@@ -288,6 +377,8 @@ class HRAML(EmbeddingLearner):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         tags.target_tags.required = True
         tags.target_tags.two_d_labels = True
         tags.target_tags.multi_output = True
@@ -301,9 +392,10 @@ class HRAML(EmbeddingLearner):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Memory-mapped arrays are read in batches. A Dask array is computed once, chunk
-            by chunk, into a temporary file that is read in batches.
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples, in memory with categories or missing values. Memory-mapped arrays are read in
+            batches. A Dask array is computed once, chunk by chunk, into a temporary file that is
+            read in batches.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -325,113 +417,142 @@ class HRAML(EmbeddingLearner):
                 "is None."
             )
         starts_warm = self.warm_start and hasattr(self, "module_")
-        device, loss = self._device(), self._loss()
-        X = self._validate_samples(X, reset=not starts_warm, ensure_min_samples=2)
+        device = self._device()
+        table = self.table_ if starts_warm else _table_of(X)
+        X = self._validate_samples(X, table, reset=not starts_warm, ensure_min_samples=2)
         y = in_memory(y)
         relation = resolve_relation(self.relation, y)
         targets = relation.encode(y, X.shape[0])
         random_state = check_random_state(self.random_state)
-        training, validation = self._split(X.shape[0], random_state)
+        splits = self._splits(X.shape[0], random_state)
+        rows = splits[0].training
+        loss = self._loss(relation, targets)
+        numbers = _numbers_of(X, table)
+        architectures = self._architectures(X, numbers)
         if starts_warm:
             offset, scale = self.offset_, self.scale_
+        elif self.module is not None or table is not None:
+            offset, scale = 0.0, 1.0
         else:
-            offset, scale = (0.0, 1.0) if self.module is not None else _location_and_scale(X)
-        range_ = _range(relation, targets, training)
-        data = AlignmentData(X, training, offset, scale, relation, targets, *range_)
-        batches = partial(self._batches(data, loss), random_state=random_state)
-        callbacks = self._callbacks(data, validation)
-        optimizer_options = {"optimizer__weight_decay": self.weight_decay}
-        if self.optimizer == "sgd":
-            optimizer_options["optimizer__momentum"] = self.momentum
-        refined = start = None
+            offset, scale = _location_and_scale(X, is_embedded=architectures[0][0])
+        range_ = _range(relation, targets, rows)
+        data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
+        blueprints: list[Blueprint | None]
         if starts_warm:
-            refined = self.refined_
-        elif self.refine is not None:
-            refined, start = self._start(X, y, targets, np.sort(training), scale)
+            blueprints = [self.blueprint_]
+        elif self.module is not None:
+            blueprints = [None]
+        else:
+            blueprints = [
+                self._blueprint(data, architecture, numbers, random_state)
+                for architecture in architectures
+            ]
+        batches = self._batches(data, loss, rows)
+        training = self._training(len(rows), device)
+        refined: list[Any] = [self.refined_ if starts_warm else None]
+
+        def train(blueprint, split, n_epochs=None, network: Any = None):
+            if network is None:
+                network = self._network(X.shape[1], blueprint)
+                if self.refine is not None:
+                    learner, start = self._start(X, y, targets, np.sort(split.training), scale)
+                    refined[0] = learner
+                    layers: Any = network.module
+                    layers[0].weight.data = start
+            error = validation_error(data, loss, split) if len(split.validation) else None
+            return training.run(
+                network,
+                LayeredLoss(deepcopy(loss), self.layer_weights),
+                batches(data, split.training, random_state=random_state),
+                error,
+                n_epochs,
+                self._report if self.verbose else None,
+            )
+
         with _seeded(random_state, device):
-            net = NeuralNet(
-                deepcopy(self.module_) if starts_warm else self._network(X.shape[1], start),
-                criterion=LayeredLoss(loss, self.layer_weights),
-                optimizer=_OPTIMIZERS[self.optimizer],
-                lr=self.learning_rate,
-                **optimizer_options,
-                iterator_train=batches,
-                batch_size=self.batch_size,
-                max_epochs=self.max_iter,
-                train_split=None,
-                callbacks=callbacks,
-                device=device,
-                verbose=self.verbose,
-            ).fit(data)
+            if starts_warm:
+                networks = deepcopy(self.module_)
+                networks = getattr(networks, "networks", [networks])
+                blueprint, records = (
+                    blueprints[0],
+                    [
+                        train(blueprints[0], split, network=network)
+                        for network, split in zip(networks, splits, strict=False)
+                    ],
+                )
+            else:
+                blueprint, records = _train_all(train, blueprints, splits, self.refit)
+        self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
         self.offset_, self.scale_ = offset, scale
-        self.refined_: Any = refined
         self.relation_, self.relation_range_ = relation, range_
-        self._store(net)
+        self._store(records)
         return self
 
-    def _callbacks(self, data, validation):
-        """What is done after each epoch."""
-        callbacks = [_WholeEpoch(self._whole_epochs), _FiniteLoss()]
-        patience = self.n_iter_no_change
-        if self.early_stopping:
-            pairs = _pairs_among(validation, data.relation, data.targets, _N_PAIRS_OF_VALIDATION)
-            callbacks += [
-                _ValidationScore(data, pairs),
-                EarlyStopping(
-                    "valid_score", patience=patience, lower_is_better=False, load_best=True
-                ),
-            ]
-        if self.schedule == "cosine":
-            callbacks.append(LRScheduler("CosineAnnealingLR", T_max=self.max_iter))
-        elif self.schedule == "plateau":
-            callbacks.append(
-                LRScheduler("ReduceLROnPlateau", monitor="train_loss", patience=patience // 4)
-            )
-        return callbacks
-
-    def _store(self, net):
+    def _store(self, records):
         """Set the attributes that training sets."""
+        networks = [record.network for record in records]
+        network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
         # On the CPU, so that a pickle opens on every machine.
-        self.module_ = net.module_.to("cpu").eval()
+        self.module_ = network.to("cpu").eval()
+        first = next(iter(self.module_.parameters()), torch.zeros(1))
+        n_inputs = self.n_features_in_ if self.table_ is None else len(self.table_.scale_)
         with torch.no_grad():
-            self._n_features_out = self.module_(torch.zeros(1, self.n_features_in_))[-1].shape[1]
-        epochs = self._whole_epochs(net)
-        self.n_iter_ = len(epochs)
-        self.loss_curve_ = np.array([epoch["train_loss"] for epoch in epochs])
-        stopped_early = False
-        if self.early_stopping:
-            self.validation_scores_ = np.array([epoch["valid_score"] for epoch in epochs])
-            stopped_early = dict(net.callbacks_)["EarlyStopping"].misses_ >= self.n_iter_no_change
-        if self.n_iter_ < self.max_iter and not stopped_early:
+            samples = torch.zeros(1, n_inputs, dtype=first.dtype)
+            self._n_features_out = self.module_(samples)[-1].shape[1]
+        self.n_iter_ = len(records[0].losses)
+        self.loss_curve_ = np.array(records[0].losses)
+        if records[0].errors:
+            self.validation_errors_ = np.array(records[0].errors)
+        interrupted = [record for record in records if record.is_interrupted]
+        if interrupted:
             warnings.warn(
-                f"{type(self).__name__} was interrupted in epoch {self.n_iter_ + 1} of "
-                f"{self.max_iter}. It is fitted, with the best weights so far.",
+                f"{type(self).__name__} was interrupted in epoch {len(interrupted[0].losses) + 1} "
+                f"of network {len(records)} of {self.n_ensemble}. It is fitted, with the best "
+                "weights so far.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
 
-    def _whole_epochs(self, net) -> list[dict]:
-        """Records of the epochs; one that was interrupted lacks the last of what is recorded."""
-        last = "valid_score" if self.early_stopping else "train_loss"
-        return [epoch for epoch in net.history if last in epoch]
+    def __getstate__(self):
+        """State whose networks are arrays, unless they are the user's, so that skops saves it."""
+        state = super().__getstate__()
+        if getattr(self, "blueprint_", None) is not None:
+            arrays = self.module_.state_dict()
+            state["module_"] = {name: array.numpy() for name, array in arrays.items()}
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if getattr(self, "blueprint_", None) is not None:
+            self.module_ = _network_of(self.blueprint_, self.module_)
+
+    def _report(self, line):
+        print(f"[{type(self).__name__}] {line}", flush=True)
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Map samples so that Euclid's distance of the images is the learned distance.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples. Memory-mapped arrays are read in batches; of a Dask array nothing is computed
             yet.
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, n_components)
+        X_new : ndarray of shape (n_samples, n_components * n_ensemble)
             The images: computed in float32 for samples in float32, else in float64. A Dask array
             if X is one.
         """
         check_is_fitted(self)
-        images = partial(
+        if is_dask_array(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return map_rows(self._map(), X, self._n_features_out)
+        return self._map()(self._validate_samples(X, self.table_, reset=False))
+
+    def _map(self) -> Callable[[Any], NDArray]:
+        """What maps samples, or encoded ones of a table."""
+        return partial(
             _images,
             module=self.module_,
             offset=self.offset_,
@@ -439,10 +560,33 @@ class HRAML(EmbeddingLearner):
             n_components=self._n_features_out,
             device=self._device(),
         )
-        if is_dask_array(X):
-            validate_data(self, X, reset=False, skip_check_array=True)
-            return map_rows(images, X, self._n_features_out)
-        return images(self._validate_samples(X, reset=False))
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """How well the learned distances order pairs of samples by their relation.
+
+        See `EmbeddingLearner.score`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            A pair counts with the product of the weights of its samples.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1; 0.5 for distances that ignore the relation.
+        """
+        check_is_fitted(self)
+        if self.table_ is not None:
+            X = self._validate_samples(X, self.table_, reset=False)
+        return super().score(X, y, sample_weight)
+
+    def _images_to_compare(self, X):
+        return super()._images_to_compare(X) if self.table_ is None else self._map()(X)
 
     def _differences(self, left, right):
         return self.transform(left) - self.transform(right)
@@ -459,11 +603,40 @@ class HRAML(EmbeddingLearner):
             ) from error
         return device
 
-    def _loss(self) -> DeepLoss | nn.Module:
-        loss = LOSSES[self.loss]() if isinstance(self.loss, str) else deepcopy(self.loss)
+    def _loss(self, relation, targets) -> DeepLoss | nn.Module:
+        loss: Any = self.loss
+        if isinstance(loss, str) and loss == "auto":
+            is_stored = relation.kind == "precomputed" and sparse.issparse(targets)
+            names_pairs = not isinstance(self.pairs, str) or self.pairs == "strength"
+            loss = "alignment" if is_stored or names_pairs else "soft_neighbors"
+        loss = LOSSES[loss]() if isinstance(loss, str) else deepcopy(loss)
         if isinstance(loss, DeepLoss):
             loss._validate_params()
+            loss = loss.for_relation(relation)
         return loss
+
+    def _training(self, n_rows, device) -> Training:
+        batch_size, n_epochs = self._batch_size(n_rows), self.max_iter
+        if isinstance(n_epochs, str):
+            n_batches = int(np.ceil(n_rows / batch_size))
+            n_epochs = int(np.clip(np.ceil(_N_STEPS / n_batches), *_EPOCHS))
+        return Training(
+            self.optimizer,
+            self.learning_rate,
+            self.momentum,
+            self.weight_decay,
+            self.schedule,
+            self.averaging,
+            n_epochs,
+            self.n_iter_no_change,
+            device,
+            self.mixed_precision,
+        )
+
+    def _batch_size(self, n_rows) -> int:
+        if isinstance(self.batch_size, str):
+            return int(np.clip(n_rows // 16, *_BATCH_SIZES))
+        return self.batch_size
 
     def _start(self, X, y, targets, rows, scale):
         """A linear metric learned from the samples to train on, and the layer that starts there."""
@@ -478,26 +651,75 @@ class HRAML(EmbeddingLearner):
             matrix += refined.get_mahalanobis_matrix() * (len(matrix) * scale**2 / variance)
         # The symmetric root, the only one that does not turn with rounding.
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-        return refined, (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
+        start = (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
+        return refined, torch.from_numpy(start.astype(np.float32))
 
-    def _network(self, n_features, start) -> nn.Module:
+    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
+        """Embeddings and blocks that networks may have, the first ones without validation."""
+        embedding, n_blocks = self.embedding, self.n_blocks
         if self.module is not None:
-            module = deepcopy(self.module)
-        else:
-            sizes = (n_features, *self.hidden_layer_sizes, self.n_components)
-            if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-                raise ValueError(
-                    "hidden_layer_sizes must be positive integers, the number of units of each "
-                    f"hidden layer; got {self.hidden_layer_sizes!r}."
-                )
-            module = MultilayerPerceptron(sizes, self.activation)
-        if start is not None:
-            first = nn.Linear(n_features, n_features, bias=False)
-            first.weight.data = torch.from_numpy(start.astype(np.float32))
-            module = nn.Sequential(first, module)
+            return [(None, 0)]
+        can_embed = len(numbers) > 0 and self.refine is None and not sparse.issparse(X)
+        if embedding not in ("auto", None) and not can_embed:
+            raise ValueError(
+                f"embedding={embedding!r} needs dense samples with columns of numbers, as they are "
+                "without refine. Use embedding=None."
+            )
+        if not can_embed or len(numbers) > _MOST_EMBEDDED:
+            embedding = None if embedding == "auto" else embedding
+        if embedding == "auto" and isinstance(n_blocks, str):
+            return [("plr_lite", 0), (None, _N_BLOCKS)]
+        if embedding == "auto":
+            return [(None if n_blocks else "plr_lite", int(n_blocks))]
+        if isinstance(n_blocks, str):
+            return [(embedding, 0), (embedding, _N_BLOCKS)]
+        return [(embedding, n_blocks)]
+
+    def _blueprint(self, data, architecture, numbers, random_state) -> Blueprint:
+        n_samples, n_inputs = data.X.shape
+        embedding, n_blocks = architecture
+        edges: list[NDArray | None] = []
+        shares: list[NDArray | None] = []
+        if embedding is not None:
+            rows = np.sort(random_state.permutation(n_samples)[:_N_ROWS_OF_PIECES])
+            columns = data.samples(rows).cpu().numpy()[:, numbers].astype(np.float64)
+            edges, shares = [None] * n_inputs, [None] * n_inputs
+            pieces = column_pieces(columns, EMBEDDINGS[embedding].n_bins)
+            for number, ends, share in zip(numbers, *pieces, strict=True):
+                edges[number], shares[number] = ends, share
+        sizes = tuple(self.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be positive integers, the number of units of each hidden "
+                f"layer; got {self.hidden_layer_sizes!r}."
+            )
+        return Blueprint(
+            n_inputs,
+            embedding,
+            edges,
+            shares,
+            sizes,
+            self.n_components,
+            self.activation,
+            n_blocks,
+            self.dropout,
+            self.normalize,
+            self.refine is not None,
+        )
+
+    def _network(self, n_inputs, blueprint) -> EmbeddingNetwork:
+        if blueprint is not None:
+            return blueprint.build()
+        module: Any = deepcopy(self.module)
+        if self.refine is not None:
+            module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
         return EmbeddingNetwork(module, self.normalize)
 
-    def _validate_samples(self, X, reset=True, **options):
+    def _validate_samples(self, X, table=None, reset=True, **options):
+        if table is not None:
+            encoded = table.transform(X)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return encoded
         if is_dask_array(X):
             # An array of its shape stands for X; the entries are checked as they are computed.
             options |= {"dtype": None, "ensure_all_finite": False}
@@ -518,23 +740,25 @@ class HRAML(EmbeddingLearner):
         validate_data(self, X, reset=reset, skip_check_array=True)
         return X
 
-    def _split(self, n_samples, random_state):
-        """Samples to train on, and those to validate on."""
+    def _splits(self, n_samples, random_state) -> list[Split]:
+        """For each network the samples to train on, and those to validate on."""
         order = random_state.permutation(n_samples)
         if not self.early_stopping:
-            return order, order[:0]
+            return [Split(order, order[:0])] * self.n_ensemble
         n_validation = max(2, int(np.ceil(self.validation_fraction * n_samples)))
         if n_samples - n_validation < 2:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of n_samples={n_samples} leaves "
                 "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
             )
-        return order[n_validation:], order[:n_validation]
+        turned = (np.roll(order, -k * n_validation) for k in range(self.n_ensemble))
+        return [Split(order[n_validation:], order[:n_validation]) for order in turned]
 
-    def _batches(self, data, loss):
+    def _batches(self, data, loss, rows):
         """What makes the batches of an epoch."""
         is_stored = data.relation.kind == "precomputed" and sparse.issparse(data.targets)
         needs_all_pairs = getattr(loss, "needs_all_pairs", False)
+        batch_size = self._batch_size(len(rows))
         pairs = self.pairs
         if isinstance(pairs, str) and pairs == "auto":
             if is_stored:
@@ -554,15 +778,18 @@ class HRAML(EmbeddingLearner):
                     f"pairs={pairs!r} needs the relation of every pair, but the sparse y has only "
                     "those that it stores. Use pairs='auto'."
                 )
-            return {"batch": AllPairsOfBatch, "strength": StrongPairs}[pairs]
+            if pairs == "strength":
+                return partial(StrongPairs, batch_size=batch_size)
+            n_candidates = self.n_candidates if getattr(loss, "takes_candidates", False) else 0
+            return partial(AllPairsOfBatch, batch_size=batch_size, n_candidates=n_candidates)
         pairs = check_pairs(pairs, data.X.shape[0])
-        pairs = pairs[np.isin(pairs, data.rows).all(axis=1)]
-        if len(pairs) == 0:
+        known = pairs[np.isin(pairs, rows).all(axis=1)]
+        if len(known) == 0:
             raise ValueError(
                 "No pair has both samples in the part of the data to train on. Decrease "
                 "validation_fraction, or set early_stopping=False."
             )
-        batches = (pairs[rows] for rows in gen_batches(len(pairs), _ROWS_AT_A_TIME))
+        batches = (known[rows] for rows in gen_batches(len(known), _ROWS_AT_A_TIME))
         if not any(
             np.any(read_batch(data.X, batch[:, 0]) != read_batch(data.X, batch[:, 1]))
             for batch in batches
@@ -571,74 +798,49 @@ class HRAML(EmbeddingLearner):
                 "pairs: both samples of every pair have the same features, so no distance can be "
                 "learned. Give pairs of samples that differ."
             )
-        return partial(GivenPairs, pairs=pairs)
+        return partial(GivenPairs, batch_size=batch_size, pairs=pairs)
 
 
-class _WholeEpoch(Callback):
-    """Pass on an interrupt of the first epoch, which skorch takes for the end of training."""
-
-    def __init__(self, whole_epochs):
-        self.whole_epochs = whole_epochs
-
-    def on_train_end(self, net, **kwargs):
-        if not self.whole_epochs(net):
-            raise KeyboardInterrupt
-
-
-class _FiniteLoss(Callback):
-    """Stop with an error when training diverges."""
-
-    def on_epoch_end(self, net, **kwargs):
-        if not np.isfinite(net.history[-1, "train_loss"]):
-            raise ValueError(
-                f"The loss is {net.history[-1, 'train_loss']} after {len(net.history)} epochs. "
-                "Decrease learning_rate, or scale X."
-            )
-
-
-class _ValidationScore(Callback):
-    """Record how well the embedding orders pairs that it was not trained on."""
-
-    def __init__(self, data, pairs):
-        self.data = data
-        self.pairs = pairs
-
-    def initialize(self):
-        self.samples_, self.positions_ = np.unique(self.pairs, return_inverse=True)
-        self.relations_ = self.data.relations(self.pairs).round(12)
-        return self
-
-    def on_epoch_end(self, net, **kwargs):
-        batches = gen_batches(len(self.samples_), _ROWS_AT_A_TIME)
-        net.module_.eval()
-        with torch.no_grad():
-            images = torch.cat(
-                [net.infer(self.data.samples(self.samples_[rows]))[-1] for rows in batches]
-            )
-        left, right = images[self.positions_.reshape(-1, 2)].unbind(1)
-        distances = (left - right).norm(dim=1).cpu().numpy()
-        score = _concordance(distances, self.relations_, np.ones(len(distances)))
-        net.history.record("valid_score", score)
+def _train_all(train, blueprints, splits, refit) -> tuple[Blueprint | None, list[TrainingRecord]]:
+    """The blueprint of the least validation error, and its networks."""
+    validates = len(splits[0].validation) > 0
+    tried = blueprints if validates else blueprints[:1]
+    firsts = []
+    for blueprint in tried:
+        firsts.append(train(blueprint, splits[0]))
+        if firsts[-1].is_interrupted:
+            break
+    best = min(range(len(firsts)), key=lambda k: min(firsts[k].errors, default=np.inf))
+    blueprint, records = tried[best], [firsts[best]]
+    if firsts[-1].is_interrupted:
+        return blueprint, records
+    n_epochs = None
+    if refit and validates:
+        n_epochs, records = records[0].n_best, []
+        everyone = np.concatenate(splits[0])
+        splits = [Split(everyone, everyone[:0])] * len(splits)
+    for split in splits[len(records) :]:
+        records.append(train(blueprint, split, n_epochs))
+        if records[-1].is_interrupted:
+            break
+    return blueprint, records
 
 
-def _pairs_among(rows, relation: TargetRelation, targets, n_pairs) -> NDArray:
-    """At most so many random pairs of the given samples whose relation is known."""
-    if isinstance(relation, PrecomputedRelation):
-        pairs = relation.stored_pairs(targets)
-        pairs = pairs[np.isin(pairs, rows).all(axis=1)]
-        if len(pairs) == 0:
-            raise ValueError(
-                "y stores no relation of two samples of the same part of the data. Set "
-                "early_stopping=False, or change validation_fraction."
-            )
-        return np.random.RandomState(0).permutation(pairs)[:n_pairs]
-    positions = np.arange(len(rows), dtype=np.float64)[:, None]
-    return rows[RandomPairs(n_pairs).select(positions, random_state=0).indices]
+def _network_of(blueprint, arrays) -> nn.Module:
+    """A network, or several, with the given weights."""
+    # Names of the weights of several begin with "networks" and the number of the network.
+    numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
+    # The random weights, which are replaced, leave the generator as it is.
+    with _GENERATOR_LOCK, torch.random.fork_rng([]):
+        networks = [blueprint.build() for _ in numbers or {""}]
+    network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return network.eval()
 
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
     """Relation of targets that are the same, and of those that differ most."""
-    pairs = _pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
+    pairs = pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
     relations = relation(targets, pairs)
     smallest, largest = relations.min(), relations.max()
     if relation.kind != "precomputed":
@@ -649,6 +851,29 @@ def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
             "Use more samples, or set early_stopping=False."
         )
     return float(smallest), float(largest)
+
+
+def _table_of(X) -> PiecewiseLinearEncoder | None:
+    """Fitted encoder of samples with categories or missing values."""
+    is_read_in_parts = is_dask_array(X) or hasattr(type(X), "chunks") or isinstance(X, np.memmap)
+    if sparse.issparse(X) or is_read_in_parts:
+        return None
+    is_table = hasattr(X, "columns") and any(_is_categorical(dtype) for dtype in X.dtypes)
+    if not is_table:
+        array = np.asarray(X)
+        is_table = array.dtype.kind in "OSTU"
+        is_table |= array.dtype.kind == "f" and bool(np.isnan(array).any())
+    return PiecewiseLinearEncoder(n_bins=1).fit(X) if is_table else None
+
+
+def _numbers_of(X, table) -> NDArray:
+    """Columns of what the network gets that are numbers, no indicators."""
+    if table is None:
+        return np.arange(X.shape[1])
+    blocks = zip(table.blocks_, table.edges_, strict=True)
+    return np.array(
+        [block.start for block, edges in blocks if edges is not None and len(edges) > 1], dtype=int
+    )
 
 
 def _on_disk(X, estimator) -> np.memmap:
@@ -676,8 +901,8 @@ def _images(X, module, offset, scale, n_components, device) -> NDArray:
     return images
 
 
-def _location_and_scale(X) -> tuple[NDArray, float]:
-    """Mean of the samples, and root of the mean variance of the features."""
+def _location_and_scale(X, is_embedded) -> tuple[NDArray, NDArray | float]:
+    """Mean of the samples, and the root of the mean variance, or of each one, of the features."""
     scaler = StandardScaler()
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
@@ -689,7 +914,7 @@ def _location_and_scale(X) -> tuple[NDArray, float]:
             if scale == 0
             else "X has entries so large that their squares overflow. Scale X."
         )
-    return scaler.mean_, scale
+    return scaler.mean_, scaler.scale_ if is_embedded else scale
 
 
 @contextmanager

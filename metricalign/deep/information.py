@@ -30,14 +30,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from sklearn.utils.validation import validate_data as validate
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.utils.data import Dataset
 
 from metricalign._decorators import _fit_context
-from metricalign.deep.hraml import _FiniteLoss, _seeded
+from metricalign.deep.hraml import _seeded
 
 __all__ = [
     "BOUNDS",
@@ -652,3 +652,14 @@ def computing_device(device: str | torch.device) -> torch.device:
             f"device={device!r} cannot be used: {error}. Use 'auto' or 'cpu'."
         ) from error
     return found
+
+
+class _FiniteLoss(Callback):
+    """Stop with an error when training diverges."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if not np.isfinite(net.history[-1, "train_loss"]):
+            raise ValueError(
+                f"The loss is {net.history[-1, 'train_loss']} after {len(net.history)} epochs. "
+                "Decrease learning_rate, or scale X."
+            )

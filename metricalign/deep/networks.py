@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-__all__ = ["ACTIVATIONS", "EmbeddingNetwork", "MultilayerPerceptron"]
+__all__ = [
+    "ACTIVATIONS",
+    "EmbeddingNetwork",
+    "MultilayerPerceptron",
+    "NetworkEnsemble",
+    "ResidualBlock",
+    "TableNetwork",
+]
 
 #: The activations known by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -20,6 +28,34 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
+
+
+class ResidualBlock(nn.Module):
+    """A batch plus what a layer of hidden units makes of it, normalised over the batch.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of columns of the batch.
+    n_hidden : int
+        Number of hidden units.
+    dropout : float
+        Share of the hidden units that are dropped in training.
+    """
+
+    def __init__(self, n_units: int, n_hidden: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(n_units),
+            nn.Linear(n_units, n_hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(n_hidden, n_units),
+        )
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Output of the shape of the input."""
+        return X + self.layers(X)
 
 
 class MultilayerPerceptron(nn.Module):
@@ -47,6 +83,50 @@ class MultilayerPerceptron(nn.Module):
         return [*outputs, self.layers[-1](X)]
 
 
+class TableNetwork(nn.Module):
+    """Embedded columns, a multilayer perceptron, and residual blocks.
+
+    Parameters
+    ----------
+    embedding : torch.nn.Module
+        What becomes of the columns.
+    perceptron : MultilayerPerceptron
+        Takes the embedded columns.
+    n_components : int
+        Number of outputs of the perceptron.
+    n_blocks : int
+        Number of residual blocks. With any, the images are normalised over the batch.
+    n_hidden : int
+        Hidden units of a block.
+    dropout : float
+        Share of them that are dropped in training.
+    """
+
+    def __init__(
+        self,
+        embedding: nn.Module,
+        perceptron: MultilayerPerceptron,
+        n_components: int,
+        n_blocks: int,
+        n_hidden: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.embedding = embedding
+        self.perceptron = perceptron
+        blocks: list[nn.Module] = [
+            ResidualBlock(n_components, n_hidden, dropout) for _ in range(n_blocks)
+        ]
+        if blocks:
+            blocks.append(nn.BatchNorm1d(n_components))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, X: Tensor) -> list[Tensor]:
+        """Outputs of the hidden layers of the perceptron and, last, the images."""
+        *hidden, X = self.perceptron(self.embedding(X))
+        return [*hidden, self.blocks(X)]
+
+
 class EmbeddingNetwork(nn.Module):
     """A network as a list of layers, the embedding last, each normalised if wanted.
 
@@ -68,3 +148,22 @@ class EmbeddingNetwork(nn.Module):
         layers = self.module(X)
         layers = [layers] if isinstance(layers, Tensor) else list(layers)
         return [normalize(layer) for layer in layers] if self.normalize else layers
+
+
+class NetworkEnsemble(nn.Module):
+    """Several networks, whose squared distances are averaged: their layers beside each other.
+
+    Parameters
+    ----------
+    networks : sequence of torch.nn.Module
+        Each returns a list of layers, the embedding last.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, X: Tensor) -> list[Tensor]:
+        """Outputs of the layers, the embedding last."""
+        layers = zip(*(network(X) for network in self.networks), strict=True)
+        return [torch.cat(layer, dim=1) / len(self.networks) ** 0.5 for layer in layers]

@@ -14,11 +14,11 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows, sum_duplicates
-from metricalign._estimator import SavedWithVersion, check_sample_weight
+from metricalign._estimator import SavedWithVersion, check_sample_pairs, check_sample_weight
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs
 from metricalign.pairs.distinct import check_magnitude
@@ -131,14 +131,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             Distances, not squared.
         """
         check_is_fitted(self)
-        pairs = check_array(
-            pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs"
-        )
-        if pairs.ndim != 3 or pairs.shape[1:] != (2, self.n_features_in_):
-            raise ValueError(
-                f"pairs must have shape (n_pairs, 2, {self.n_features_in_}), the two samples of "
-                f"each pair; got {pairs.shape}."
-            )
+        pairs = check_sample_pairs(pairs, self.n_features_in_)
         return np.linalg.norm(self._differences(pairs[:, 0], pairs[:, 1]), axis=1)
 
     def _differences(self, left, right) -> NDArray:

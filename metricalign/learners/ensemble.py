@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgWarning
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
@@ -26,7 +27,7 @@ from metricalign.learners.base import EmbeddingLearner, MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
-from metricalign.pairs.distinct import distinct_samples
+from metricalign.pairs.distinct import distinct_samples, representative_samples
 from metricalign.relations import check_targets, select_targets
 
 __all__ = ["MetricEnsemble"]
@@ -67,6 +68,9 @@ class MetricEnsemble(EmbeddingLearner):
         of the mean squared distance (between 0 and 1), or all.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
+    max_samples : int or None, default=20000
+        Of more samples so many are taken, spread evenly over classes and values, each with the
+        weight of those that it stands for: time and memory do not grow any more. None: all.
     n_jobs : int or None, default=None
         Fits to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -116,6 +120,7 @@ class MetricEnsemble(EmbeddingLearner):
             None,
         ],
         "relation": [str, callable],
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -127,6 +132,7 @@ class MetricEnsemble(EmbeddingLearner):
         encoder: PiecewiseLinearEncoder | None = None,
         n_components: int | float | None = 0.999,
         relation: Any = "auto",
+        max_samples: int | None = 20_000,
         n_jobs: int | None = None,
         random_state: Any = None,
     ):
@@ -134,6 +140,7 @@ class MetricEnsemble(EmbeddingLearner):
         self.encoder = encoder
         self.n_components = n_components
         self.relation = relation
+        self.max_samples = max_samples
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -189,6 +196,8 @@ class MetricEnsemble(EmbeddingLearner):
             )
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
         X = _dense(X)
+        if self.max_samples is not None and _num_samples(X) > self.max_samples:
+            X, y, sample_weight = self._represent(X, y, sample_weight)
         encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
         relation, targets = self._relation_of(y, encoding.shape[0])
@@ -229,6 +238,19 @@ class MetricEnsemble(EmbeddingLearner):
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
         self.components_ = components.astype(encoding.dtype)
         return self
+
+    def _represent(self, X, y, sample_weight) -> tuple[Any, Any, NDArray]:
+        """Some samples for all, spread evenly over classes and the standardised columns."""
+        table = PiecewiseLinearEncoder(n_bins=1).fit(X, sample_weight=sample_weight).transform(X)
+        weight = check_sample_weight(sample_weight, table)
+        relation, targets = self._relation_of(y, len(table), weight)
+        samples = distinct_samples(table, y, relation, targets, weight, self.relation)
+        rows, weight, _, _ = representative_samples(samples, table, self.max_samples)
+        is_precomputed = relation.kind == "precomputed"
+        y = select_targets(
+            y if is_precomputed else check_targets(y), rows, is_precomputed=is_precomputed
+        )
+        return _safe_indexing(X, rows), y, weight
 
     def _resolve_learners(self, relation) -> list[MetricLearner]:
         learners = self.learners

@@ -18,7 +18,11 @@ from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.learners.coordinates import target_coordinates
-from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
+from metricalign.pairs.distinct import (
+    distinct_samples,
+    representative_samples,
+    shrunk_coordinates,
+)
 from metricalign.pairs.identical import first_identical
 
 __all__ = ["GradientAlignment"]
@@ -72,6 +76,9 @@ class GradientAlignment(MetricLearner):
     n_landmarks : int or None, default=1000
         The regression is a sum of the kernels of so many samples, drawn at random, and is fitted to
         all: time grows with the number of samples times its square. None: of all samples.
+    max_samples : int or None, default=20000
+        Of more samples so many are taken, spread evenly over classes and values, each with the
+        weight of those that it stands for: time does not grow any more. None: all.
     random_state : int, RandomState instance or None, default=None
         Draws the landmarks, the samples whose gradients are averaged if they are many, and random
         projections of targets with more than 32 columns.
@@ -116,6 +123,7 @@ class GradientAlignment(MetricLearner):
             None,
         ],
         "n_landmarks": [Interval(Integral, 2, None, closed="left"), None],
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "random_state": ["random_state"],
     }
 
@@ -128,6 +136,7 @@ class GradientAlignment(MetricLearner):
         relation: Any = "auto",
         n_components: int | float | None = None,
         n_landmarks: int | None = 1000,
+        max_samples: int | None = 20_000,
         random_state: Any = None,
     ):
         self.n_rounds = n_rounds
@@ -136,6 +145,7 @@ class GradientAlignment(MetricLearner):
         self.relation = relation
         self.n_components = n_components
         self.n_landmarks = n_landmarks
+        self.max_samples = max_samples
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -169,11 +179,11 @@ class GradientAlignment(MetricLearner):
         """
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
-        X_distinct = X[samples.rows]
         # Repeating all samples shall not change the weight of the penalty.
-        n_distinct = len(np.unique(first_identical(X_distinct)))
+        n_distinct = len(np.unique(first_identical(X[samples.rows])))
+        samples = representative_samples(samples, X, self.max_samples)
         weight = samples.weight / samples.weight.sum() * n_distinct
-        coordinates, basis, _ = shrunk_coordinates(X_distinct, weight, self.shrinkage)
+        coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
         if sparse.issparse(coordinates):
             coordinates = coordinates.toarray()
         coordinates = coordinates.astype(np.float64)

@@ -22,8 +22,9 @@ from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 
 __all__ = ["PairOperator"]
 
-# What the Laplacian may lose beside the differences themselves; in float32 more than half of the
-# digits, since with fewer ordinary data would take the slower way.
+# The Laplacian adds products of samples, which cancel where samples are larger than their
+# differences. If their squares are so many times larger, the differences are taken, which takes
+# longer. The limit for float32 costs more than half of the digits; ordinary data would exceed less.
 _TOLERATED_CANCELLATION = {np.dtype(np.float32): 1e4, np.dtype(np.float64): 1e6}
 
 
@@ -82,7 +83,7 @@ class PairOperator:
             self._given, self._mean = X, 0.0
         self.n_features = X.shape[1]
         self.is_diagonal = is_diagonal
-        # In a list, which copies of the operator have in common.
+        # A list, so that copies of the operator count together.
         self._n_passes, self._share = [0.0], 1.0
         self._kernels = plain if sparse.issparse(X) else fastest_kernels()
         self._graph = PairGraph(pairs, X.shape[0])
@@ -125,9 +126,9 @@ class PairOperator:
 
     @property
     def resolution(self) -> NDArray:
-        """Rounding error of the distances of a matrix over its Frobenius norm.
+        """Rounding error of each distance, divided by the Frobenius norm of the matrix.
 
-        That of the coefficients of `adjoint` in its result is the same.
+        In `adjoint` each coefficient adds the same error, times its size.
 
         Returns
         -------
@@ -176,7 +177,7 @@ class PairOperator:
         return operator
 
     def restricted(self, subset: NDArray) -> Self:
-        """Operator over some of the pairs, whose applications count here in their share.
+        """Operator over some of the pairs, whose applications count here as their share of all.
 
         Parameters
         ----------
@@ -244,7 +245,7 @@ class PairOperator:
         self._n_passes[0] += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
         if self._uses_laplacian:
-            # Half of L(beta) X, up to a part that is antisymmetric in the end.
+            # Half of L(beta) X, up to a part whose product with X^T is antisymmetric.
             degrees = (0.5 * self._graph.degrees(dual_coef)).astype(self.dtype)
             rows = self._kernels.weighted_rows(
                 self._X, degrees, dual_coef, self._graph, self._scratch()

@@ -31,7 +31,7 @@ _MATRICES_OF_SUM = 8
 
 
 class DistributedPairOperator:
-    """What `metricalign.operators.PairOperator` is, for samples that stay with the workers.
+    """A `metricalign.operators.PairOperator` for samples that stay with the workers.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class DistributedPairOperator:
         self.dtype = samples.dtype
         self.is_diagonal = is_diagonal
         self.pairs = pairs
-        # In a list, which copies of the operator have in common.
+        # A list, so that copies of the operator count together.
         self._n_passes, self._share = [0.0], 1.0
         self._members, rows, local = zip(*samples.blocks_of(pairs), strict=True)
         make = delayed(_block)

@@ -15,7 +15,7 @@ def choose_anchors(
 ) -> tuple[NDArray, NDArray]:
     """Choose at most so many samples that stand for all, in proportion to their weights.
 
-    All samples are put in an order that is that of their values, by classes if these are given.
+    The samples are sorted by their values, class by class if classes are given.
     Then every k-th unit of weight is taken. So nothing is drawn at random: equal samples have the
     same anchors, in whatever order they come, each class has its share, and a sample of weight 2
     is the same as two.

@@ -1,4 +1,4 @@
-"""Samples as every metric learner takes them: checked, distinct, in an order of their own."""
+"""Samples as every metric learner takes them: checked, without repetitions, sorted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_keys
 from metricalign.pairs.search import centred
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
@@ -17,6 +18,7 @@ __all__ = [
     "DistinctSamples",
     "check_magnitude",
     "distinct_samples",
+    "representative_samples",
     "shrunk_coordinates",
 ]
 
@@ -50,7 +52,7 @@ def distinct_samples(
     sample_weight: NDArray | None,
     definition: Any,
 ) -> DistinctSamples:
-    """Take identical samples as one of greater weight, in an order that is that of their values.
+    """Merge identical samples into one of greater weight, and sort the samples by their values.
 
     Parameters
     ----------
@@ -83,10 +85,38 @@ def distinct_samples(
         kept = check_targets(y)[rows]
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
-    # M must not depend on the order in which they came.
+    # The metric must not depend on the order of the rows.
     X = X[rows]
     order = np.argsort(order_keys(X), kind="stable")
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
+
+
+def representative_samples(
+    samples: DistinctSamples, X: Any, max_samples: int | None
+) -> DistinctSamples:
+    """Take at most so many samples for all, spread evenly over classes and values.
+
+    Parameters
+    ----------
+    samples : DistinctSamples
+        The samples.
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        What their rows are of.
+    max_samples : int or None
+        How many at most. None: all.
+
+    Returns
+    -------
+    samples : DistinctSamples
+        Some of them, in the same order, of the same sum of weights.
+    """
+    if max_samples is None or len(samples.rows) <= max_samples:
+        return samples
+    relation, targets = samples.relation, samples.targets
+    classes = np.ravel(targets) if relation.is_of_classes else None
+    chosen, weight = choose_anchors(X[samples.rows], samples.weight, max_samples, classes)
+    targets = select_targets(targets, chosen, is_precomputed=relation.kind == "precomputed")
+    return DistinctSamples(samples.rows[chosen], weight, relation, targets)
 
 
 def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:
@@ -142,7 +172,7 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     ValueError
         If all samples are identical, or too close for their type.
     """
-    # Not told from the variance, which rounding keeps from being 0.
+    # The variance would not do: rounding keeps it above 0.
     extent = float((X.max(axis=0) - X.min(axis=0)).max())
     if extent == 0:
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
@@ -152,12 +182,12 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
             f"{X.dtype}. Scale X, for example with StandardScaler."
         )
     if not sparse.issparse(X):
-        # Far from the origin the mean would be rounded as coarsely as X is.
+        # Far from the origin the mean would be as coarse as X.
         X = centred(X)
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
     if X.shape[0] < X.shape[1]:
-        # A difference of samples has no other part, so nothing is lost.
+        # Differences of samples lie in this span, so nothing is lost.
         X = (X.toarray() if sparse.issparse(X) else X) - mean
         _, lengths, basis = linalg.svd(X, full_matrices=False)
         basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]

@@ -169,7 +169,7 @@ class DistributedSamples(RemoteSamples):
         take = delayed(_taken)
         pairs = self._rows[pairs]
         n_rows = self._starts[-1]
-        # The sample of more pairs is copied to others, not they to it: that makes fewer copies.
+        # A sample with many pairs goes to the blocks of the others, which makes fewer copies.
         order = np.argsort(np.bincount(pairs.ravel(), minlength=n_rows), kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(n_rows)
@@ -215,7 +215,7 @@ class _BlockwiseSearch(BaseEstimator):
         found = []
         for number, part in enumerate(parts):
             nearest: Any = None
-            # One after another, for each block from another one on: a worker holds two at a time.
+            # One after another, and each block begins with another one: a worker holds two.
             for candidates in (*self.parts_[number:], *self.parts_[:number]):
                 nearest = search(nearest, *part, *candidates, self.neighbors, self.n_neighbors)
             found.append(nearest)
@@ -225,7 +225,7 @@ class _BlockwiseSearch(BaseEstimator):
 
 
 def _joined(X):
-    """Chunks along the rows only, and together as many as there are threads to work on them."""
+    """Chunk along the rows only, into as many chunks as there are threads."""
     ends = np.cumsum(X.chunks[0])
     wanted = np.linspace(0, ends[-1], _n_threads() + 1)[1:]
     ends = np.unique(ends[np.searchsorted(ends, wanted - 0.5)])

@@ -3,15 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from metricalign._memory import machine_memory
-from metricalign.pairs.identical import Samples, _canonical, _check_weight, first_identical
-from metricalign.pairs.search import RandomState
+from metricalign.pairs.identical import first_identical
 from metricalign.pairs.selection import PairSelection, _no_pairs, _split_key
+from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["AllPairs", "RandomPairs"]
 
@@ -52,7 +50,7 @@ class _DistinctPairs:
         return PairSelection(indices, weight[indices[:, 0]] * weight[indices[:, 1]])
 
 
-class RandomPairs(BaseEstimator):
+class RandomPairs(PairStrategy):
     """Pick different pairs of samples at random, all equally likely.
 
     Samples with identical features are not a pair. The memory goes with the number of
@@ -85,42 +83,8 @@ class RandomPairs(BaseEstimator):
     def __init__(self, n_pairs: int | None = None):
         self.n_pairs = n_pairs
 
-    def select(
-        self,
-        X: Samples,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        random_state: RandomState = None,
-    ) -> PairSelection:
-        """Choose the pairs.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples.
-        y : Ignored
-            The targets do not matter here.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Positive weights. None: each sample has weight 1.
-        random_state : int, RandomState instance or None, default=None
-            Determines the pairs.
-
-        Returns
-        -------
-        selection : PairSelection
-            The pairs ``indices`` and their ``weights``.
-
-        Raises
-        ------
-        MemoryError
-            If the machine does not have the memory that the pairs need.
-        ValueError
-            If a parameter is not valid, or no two samples have different features.
-        """
-        self._validate_params()
-        X = _canonical(X)
+    def _select(self, X, y, weight, random_state) -> PairSelection:
         n_samples = X.shape[0]
-        weight = _check_weight(sample_weight, n_samples)
         pairs = _DistinctPairs(X)
         wanted = _RANDOM_PAIRS_PER_SAMPLE * n_samples if self.n_pairs is None else self.n_pairs
         _check_memory(min(wanted, pairs.n_pairs), n_samples)
@@ -146,7 +110,7 @@ def _distinct_integers(
     return random_state.permutation(numbers)[:n_wanted]
 
 
-class AllPairs(BaseEstimator):
+class AllPairs(PairStrategy):
     """Take every pair of samples.
 
     Samples with identical features are not a pair. For small data only: n samples have
@@ -171,41 +135,7 @@ class AllPairs(BaseEstimator):
 
     _parameter_constraints: dict = {}  # noqa: RUF012, scikit-learn's own form
 
-    def select(
-        self,
-        X: Samples,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        random_state: RandomState = None,
-    ) -> PairSelection:
-        """List the pairs.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples.
-        y : Ignored
-            The targets do not matter here.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Positive weights. None: each sample has weight 1.
-        random_state : Ignored
-            Nothing is random here.
-
-        Returns
-        -------
-        selection : PairSelection
-            The pairs ``indices`` and their ``weights``.
-
-        Raises
-        ------
-        MemoryError
-            If the machine does not have the memory that the pairs need.
-        ValueError
-            If no two samples have different features.
-        """
-        self._validate_params()
-        X = _canonical(X)
-        weight = _check_weight(sample_weight, X.shape[0])
+    def _select(self, X, y, weight, random_state) -> PairSelection:
         pairs = _DistinctPairs(X)
         _check_memory(pairs.n_pairs, X.shape[0])
         return pairs.select(np.arange(pairs.n_pairs), weight)

@@ -1,4 +1,4 @@
-"""Samples that are identical, and samples that are elsewhere."""
+"""Which samples are identical, whether they are in this process or on other machines."""
 
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
@@ -48,7 +48,7 @@ class RemoteSamples(ABC):
 
     @abstractmethod
     def neighbor_search(self, neighbors: Any) -> Any:
-        """Make a transformer of such samples to their neighbours from one of arrays, or None."""
+        """Turn a neighbour search of arrays, or None, into one of samples of this kind."""
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -121,7 +121,7 @@ def _hash_rows(X) -> np.ndarray:
 
 
 def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
-    """Compute a number of each distinct sample that puts them in an order of their own.
+    """Compute a number for each sample, by which samples are sorted whatever order they came in.
 
     Parameters
     ----------

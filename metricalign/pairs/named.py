@@ -57,7 +57,7 @@ def resolve_pairs(pairs: Any, kind: str) -> Any:
         pairs = "nearest_class" if kind in _CLASS_KINDS else "nearest"
     if isinstance(pairs, str) and pairs in _STRATEGIES:
         strategy = _STRATEGIES[pairs]()
-        # Nobody asked for its numbers, so none is missed.
+        # Only who chose the number of neighbours is warned that there are fewer.
         strategy._is_asked_for = False
         return strategy
     raise ValueError(

@@ -5,15 +5,12 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from metricalign.pairs.anchors import choose_anchors
-from metricalign.pairs.identical import Samples, _canonical, _check_weight, first_identical
+from metricalign.pairs.identical import first_identical
 from metricalign.pairs.search import (
     _NEIGHBORS_CONSTRAINT,
-    RandomState,
     _first_of_each_row,
     _nearest_eligible,
     _nearest_other,
@@ -23,6 +20,7 @@ from metricalign.pairs.search import (
     centred,
 )
 from metricalign.pairs.selection import PairSelection, _merge_directions, _no_pairs
+from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["NearestClassPairs", "NearestPairs"]
 
@@ -44,10 +42,10 @@ def _warn_of_shortages(shortages, neighbors):
         advice = "All that were found are used; ask for fewer or give more samples."
         if neighbors is not None:
             advice += " An approximate search can also miss samples that exist."
-        warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=3)
+        warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=4)
 
 
-class NearestPairs(BaseEstimator):
+class NearestPairs(PairStrategy):
     """Pair samples with their nearest neighbours, whatever their targets.
 
     The choice for label sets, label distributions and numbers [1]_. Samples with features
@@ -108,42 +106,8 @@ class NearestPairs(BaseEstimator):
         self.neighbors = neighbors
         self.max_anchors = max_anchors
 
-    def select(
-        self,
-        X: Samples,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        random_state: RandomState = None,
-    ) -> PairSelection:
-        """Choose the pairs.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples.
-        y : Ignored
-            The targets do not matter here.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Positive weights. None: each sample has weight 1.
-        random_state : int, RandomState instance or None, default=None
-            Seeds `neighbors` if it is random and not seeded itself.
-
-        Returns
-        -------
-        selection : PairSelection
-            The pairs ``indices`` and their ``weights``.
-
-        Raises
-        ------
-        MemoryError
-            If the machine does not have the memory that the pairs need.
-        ValueError
-            If a parameter is not valid, or no two samples have different features.
-        """
-        self._validate_params()
-        X = _canonical(X)
+    def _select(self, X, y, weight, random_state) -> PairSelection:
         n_samples = X.shape[0]
-        weight = _check_weight(sample_weight, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors)
@@ -164,7 +128,7 @@ class NearestPairs(BaseEstimator):
         return _merge_directions(anchor, neighbor, weight, n_samples)
 
 
-class NearestClassPairs(BaseEstimator):
+class NearestClassPairs(PairStrategy):
     """Pair samples with the nearest of their own class and of the other classes.
 
     The choice for class labels [1]_ [2]_. Samples with features identical to a sample's
@@ -241,46 +205,13 @@ class NearestClassPairs(BaseEstimator):
         self.neighbors = neighbors
         self.max_anchors = max_anchors
 
-    def select(
-        self,
-        X: Samples,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        random_state: RandomState = None,
-    ) -> PairSelection:
-        """Choose the pairs.
-
-        Parameters
-        ----------
-        X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples.
-        y : array-like of shape (n_samples,)
-            The class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Positive weights. None: each sample has weight 1.
-        random_state : int, RandomState instance or None, default=None
-            Seeds `neighbors` if it is random and not seeded itself.
-
-        Returns
-        -------
-        selection : PairSelection
-            The pairs ``indices`` and their ``weights``.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is not valid, `y` does not hold one class label per sample, or no
-            pair fits.
-        """
-        self._validate_params()
+    def _select(self, X, y, weight, random_state) -> PairSelection:
         if self.n_same == 0 and self.n_other == 0:
             raise ValueError(
                 "The 'n_same' and 'n_other' parameters of NearestClassPairs are both 0, which "
                 "leaves no pairs: at least one must be positive."
             )
-        X = _canonical(X)
         n_samples = X.shape[0]
-        weight = _check_weight(sample_weight, n_samples)
         classes = _encode_classes(y, n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)

@@ -16,6 +16,7 @@ earlier steps' `get_feature_names_out` says. Where there are no names, they are 
 """
 
 from metricalign.plotting.convergence import ConvergenceDisplay
+from metricalign.plotting.curves import CurvesDisplay
 from metricalign.plotting.decomposition import DistanceDecompositionDisplay
 from metricalign.plotting.distance_relation import DistanceRelationDisplay
 from metricalign.plotting.embedding import EmbeddingDisplay
@@ -26,6 +27,7 @@ from metricalign.plotting.spectrum import MetricSpectrumDisplay
 
 __all__ = [
     "ConvergenceDisplay",
+    "CurvesDisplay",
     "DistanceDecompositionDisplay",
     "DistanceRelationDisplay",
     "EmbeddingDisplay",

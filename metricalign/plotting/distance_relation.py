@@ -147,6 +147,7 @@ class DistanceRelationDisplay:
 
     def _draw_hexagons(self, axes, distances):
         from matplotlib.colors import LogNorm
+        from matplotlib.patheffects import withStroke
 
         self.hexbins_ = [
             axis.hexbin(self.relations, distance, gridsize=30, mincnt=1, cmap="Blues", linewidths=0)
@@ -161,10 +162,18 @@ class DistanceRelationDisplay:
         self.lines_ = []
         for axis, distance in zip(axes, distances, strict=True):
             medians = [np.median(distance[group]) for group in groups]
-            self.lines_ += axis.plot(
-                places, medians, color=COLORS[6], marker="o", label="median", zorder=3
+            self.lines_ += axis.plot(places, medians, color=COLORS[6], marker="o", zorder=3)
+            # Beside its line, as a legend would cover pairs.
+            axis.annotate(
+                "median",
+                (places[-1], medians[-1]),
+                (0, 9),
+                textcoords="offset points",
+                ha="center",
+                weight="bold",
+                color=COLORS[6],
+                path_effects=[withStroke(linewidth=3, foreground="white")],
             )
-            axis.legend(loc="upper left")
         self.figure_.colorbar(self.hexbins_[1], ax=list(axes), label="pairs")
 
     @classmethod

@@ -47,7 +47,7 @@ class PairMatrices(Regularizer):
 
     is_constraint = True
     keeps_span = True
-    # Of the last projection in the cone of these pairs.
+    # Coefficients of the last projection, from which the next one starts.
     _coef: NDArray | None = None
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:

@@ -38,7 +38,7 @@ class Symmetric(Regularizer):
 
 
 class _Identity(Projection):
-    """A matrix that is allowed already, with all its neighbours."""
+    """The projection that changes nothing."""
 
     def derivative(self, direction: NDArray) -> NDArray:
         return direction

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 __all__ = []
 
-# Half of the last of three printed decimals, for each entry of a row that sums to 1.
+# Numbers printed with three decimals are off by half of the last one at most.
 ROUNDING_OF_SHARES = 5e-4
 
 
@@ -63,7 +63,7 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     sums_to_one : ndarray of bool of shape (n_samples,)
     """
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
-    # A thousandth more, for decimals as float32 has them.
+    # A thousandth more, since float32 rounds the decimals too.
     return abs(sums - 1) <= 1.001 * ROUNDING_OF_SHARES * y.shape[1]
 
 
@@ -82,7 +82,7 @@ def _entries(y):
 class _Domain(NamedTuple):
     contains: Callable[[Any], bool]
     description: str
-    kinds: tuple[str, ...]  # the last one is for targets that look like another kind
+    kinds: tuple[str, ...]  # the last one is taken if the targets look like another kind
 
 
 _MATRICES = ("multilabel", "distribution", "multioutput")
@@ -137,7 +137,7 @@ _ACCEPTED_TARGETS = (
 def _check_array(y, **options):
     """Let scikit-learn check an array, and name y in its errors."""
     try:
-        # Whether all are finite is told from their sum first, which may overflow.
+        # scikit-learn looks at the sum of all entries first, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             return check_array(y, input_name="y", **options)
     except (TypeError, ValueError) as error:
@@ -204,7 +204,7 @@ def _check_training_targets(y):
     if constant:
         target = y[[0]].toarray()[0] if sparse.issparse(y) else y[0]
         what = "one class only" if y.ndim == 1 else "one target only"
-        # Of many labels a few say what it is.
+        # Of many labels the first few are enough to recognise the target.
         target = repr(target.tolist()) if target.size <= 20 else str(target[:3])[:-1] + " ...]"
         raise ValueError(
             f"y is constant, it has {what}, {target}: every pair would have the same "
@@ -246,7 +246,7 @@ def _kind_of_targets(y):
 
 
 def _warn_of_doubt(y, kind):
-    """Say so where targets of another kind look the same."""
+    """Warn where the targets may as well be of another kind."""
     if kind in ("binary", "multiclass") and _are_numbers(y) and len(np.unique(y)) > 20:
         warnings.warn(
             f"y has {len(np.unique(y))} different integers and is taken as classes. Say "

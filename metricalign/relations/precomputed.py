@@ -18,9 +18,9 @@ class PrecomputedRelation(TargetRelation):
     """The relation of a pair is an entry of a matrix that stands in for the targets.
 
     Made by ``resolve_relation("precomputed", y)``, where `y` is symmetric, of shape
-    (n_samples, n_samples), and its diagonal is ignored. The pairs that have a relation are
-    all of a dense matrix, and of a sparse one those that it stores, zeros included. A sparse
-    matrix may store a pair once, in either triangle.
+    (n_samples, n_samples), and its diagonal is ignored. In a dense matrix every pair has a
+    relation. In a sparse matrix only the stored pairs have one, zeros included; a pair may be
+    stored once, in either triangle.
 
     Examples
     --------

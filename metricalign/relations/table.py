@@ -1,4 +1,4 @@
-"""The relations by name, those of one's own among them."""
+"""The relations by name, and the base class of new ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _AUTOMATIC = {
 
 
 class Relation(BaseEstimator, ABC):
-    """What a relation of one's own has to offer: how different two targets are.
+    """Base class of new relations, which say how different two targets are.
 
     A new relation is a subclass that is called with the targets of many pairs at once. Its
     instances stand wherever the name of a relation does, in every estimator; `register_relation`

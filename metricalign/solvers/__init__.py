@@ -7,13 +7,10 @@ from metricalign.solvers.problem import (
     DualPoint,
     OutOfRangeError,
     PrimalPoint,
-    SolverResult,
-    certify,
-    needs,
-    solve,
 )
 from metricalign.solvers.quasi_newton import quasi_newton
 from metricalign.solvers.reference import cvxpy_reference
+from metricalign.solvers.result import SolverResult, certify, needs, solve
 from metricalign.solvers.ridge import CoefficientRidgeProblem, coefficient_ridge
 from metricalign.solvers.semismooth_newton import newton
 

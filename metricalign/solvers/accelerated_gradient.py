@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
+from metricalign.solvers.problem import AlignmentProblem
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["projected_gradient"]
 
@@ -95,5 +96,5 @@ def _largest_eigenvalue(operator, is_centered):
         if estimate <= 1.0003 * largest:
             break
         largest = max(largest, estimate)
-    # Power iteration comes from below.
+    # Power iteration approaches the eigenvalue from below.
     return 1.05 * largest if largest > 0 else 1.0

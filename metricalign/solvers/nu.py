@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.losses import EpsilonInsensitive
-from metricalign.solvers.problem import AlignmentProblem, PrimalPoint, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, PrimalPoint
+from metricalign.solvers.result import SolverResult
 
 __all__ = ["NuAlignmentProblem", "nu_svr"]
 
@@ -41,7 +42,7 @@ class NuAlignmentProblem(AlignmentProblem):
     nu: float = 0.5
 
     def __post_init__(self):
-        # The conjugate of this problem is that of epsilon = 0, within the budget.
+        # Of the dual problem, which has epsilon = 0 and a budget for the coefficients.
         object.__setattr__(self, "loss", EpsilonInsensitive(0.0))
         super().__post_init__()
 
@@ -85,7 +86,7 @@ class NuAlignmentProblem(AlignmentProblem):
         return self.budget * epsilon + float(self.weights @ losses)
 
     def _loss_rounding(self, predictions, errors) -> float:
-        # The loss grows with every error, and with all of them most.
+        # The loss grows with each error, so it is largest where all grow.
         worse = predictions + np.copysign(errors, predictions - self.targets)
         return self._weighted_loss(worse) - self._weighted_loss(predictions)
 

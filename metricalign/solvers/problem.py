@@ -1,4 +1,4 @@
-"""The problem that every solver solves, and what it returns.
+"""The problem that every solver solves.
 
     min over M, b   1/2 norm(M - M0)^2 + R(M) + sum_p weight_p loss(<M, T_p> + b, t_p)
 
@@ -12,10 +12,9 @@ intercept b. At the optimum M = P. Where R is a cone, the first terms of the dua
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +23,21 @@ from metricalign.losses import Conjugate, Loss
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection, Regularizer
 
+if TYPE_CHECKING:
+    from metricalign.solvers.result import SolverResult
+
 __all__ = [
     "AlignmentProblem",
     "DualPoint",
     "OutOfRangeError",
     "PrimalPoint",
-    "SolverResult",
-    "certify",
-    "needs",
-    "solve",
 ]
 
 _EPS = float(np.finfo(np.float64).eps)
-_OUT_OF_RANGE = (
+OUT_OF_RANGE = (
     "No bounds of the optimum could be computed in {}: weights or distances have left the range of "
     "numbers. Scale X, or choose a smaller C."
 )
-# Far above this share of the objective at zero, rounding need not be looked at.
-_NEAR_ROUNDING = 1e-6
 
 
 class OutOfRangeError(ValueError):
@@ -223,7 +219,7 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            See `distances`.
+            If a number of it is not finite, so that no projection exists.
         """
         return self._in_range(self.operator.adjoint(dual_coef))
 
@@ -233,14 +229,15 @@ class AlignmentProblem:
         Raises
         ------
         OutOfRangeError
-            If they leave the range of single precision. In double precision that is a step which
-            does not help, and a solver takes a shorter one.
+            If they leave the range of single precision. In double precision they are infinite, so
+            that a step to this matrix does not help.
         """
-        return self._in_range(self.operator.distances(matrix))
+        distances = self.operator.distances(matrix)
+        return distances if self.is_double else self._in_range(distances)
 
     def _in_range(self, numbers):
-        if not self.is_double and not np.all(np.isfinite(numbers)):
-            raise OutOfRangeError(_OUT_OF_RANGE.format(self.operator.dtype))
+        if not np.all(np.isfinite(numbers)):
+            raise OutOfRangeError(OUT_OF_RANGE.format(self.operator.dtype))
         return numbers.astype(np.float64, copy=False)
 
     def penalty(self, matrix: NDArray) -> float:
@@ -254,14 +251,14 @@ class AlignmentProblem:
     def primal_point(self, projection: Projection, distances: NDArray, shift: float) -> PrimalPoint:
         """Primal point of an allowed matrix whose distances are known, and of b - offset."""
         intercept = shift + self.offset
-        # What rounding leaves of it.
+        # The same as the intercept that is returned, which has been rounded.
         shift = intercept - self.offset
         value = self.penalty(projection.matrix) + projection.value
         value += self._weighted_loss(distances + shift)
         return PrimalPoint(projection, distances, intercept, shift, value)
 
     def prior_point(self) -> PrimalPoint:
-        """The prior, made allowed, with its best intercept: the metric of who learns nothing."""
+        """The projected prior with its best intercept: what it is like to learn nothing."""
         projection = self.projected_prior
         distances = self.distances(projection.matrix)
         # Without a pull, the best coefficients of a loss with corners would not be unique.
@@ -286,7 +283,7 @@ class AlignmentProblem:
         return float(self.weights @ self.loss.value(predictions, self.targets))
 
     def _loss_rounding(self, predictions, errors) -> float:
-        """How much the weighted loss may change if each prediction is off by its error."""
+        """Change of the weighted loss, at most, if each prediction is off by its error."""
         at, above, below = (
             self.loss.value(predictions + shift, self.targets) for shift in (0.0, errors, -errors)
         )
@@ -295,9 +292,9 @@ class AlignmentProblem:
     def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
         """Bound on the rounding error of the difference of two values.
 
-        It follows from the sizes of what was added, to first order and with the square of what
-        the eigenvalues may be off: of the distances by the operator's own account, of the sums
-        with the root of the number of terms.
+        It is made of the rounding of the distances, which the operator knows; of that of sums, in
+        proportion to the root of the number of terms; and of that of the eigenvalues, with its
+        square. Else it is of first order.
         """
         unit = _EPS * (8 + math.sqrt(self.operator.n_pairs))
         matrix_unit = _EPS * (8 + math.sqrt(self.operator.n_features))
@@ -338,8 +335,8 @@ class AlignmentProblem:
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
-        # A pull so strong that nothing else counts: beta is of the size of the weights, times
-        # that of the errors if the loss is quadratic.
+        # So strong that nothing else counts beside it. Coefficients are about as large as the
+        # weights, times the errors if the loss is quadratic.
         unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
         stiffness = 1e10 * unit / self.weights.mean()
         return self.balanced(np.zeros_like(self.targets), dual_coef, stiffness, 0.0)[1]
@@ -392,7 +389,7 @@ class AlignmentProblem:
             slope = float(response.sum())
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
-                    # A slope of almost nothing must not carry the intercept away.
+                    # Where the slope is nearly zero a linear step would be far too long.
                     shift = math.copysign(min(abs(excess) / slope, self.spread), excess)
                     dual_coef = np.clip(dual_coef - response * shift, *conjugate.bounds)
                     intercept += shift
@@ -403,16 +400,16 @@ class AlignmentProblem:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * math.ulp(max(abs(intercept), self.spread))
             step = abs(excess) / slope if slope > 0 else math.inf
-            # A root is known from both sides: a step that rounding swallows would not cross it.
+            # A step must be long enough to cross the root, which is bracketed from both sides.
             step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
-                # In the tail of a smooth loss Newton's steps are of one length, and hardly cross.
+                # In the tail of a smooth loss Newton's steps are too short to cross the root.
                 if trial >= 20:
                     step = math.copysign(reach, excess)
                 intercept += min(max(step, -reach), reach)
                 reach *= 2
                 if trial == 19:
-                    # The intercept makes up for the distances of a bad step, however large.
+                    # After a bad step the distances, and so the intercept, may be very large.
                     largest = np.abs(distances + intercept).max()
                     reach = float(np.clip(largest, self.spread, 1e150))
                 continue
@@ -426,7 +423,7 @@ class AlignmentProblem:
                 f"sum {excess:.1e}): distances or weights have left the range of numbers. Scale X, "
                 "or choose a smaller C."
             )
-        # Between neighbouring numbers: the mixture of both sides has sum zero to rounding.
+        # The root is between two neighbouring numbers: mix the coefficients of both.
         share = below[1] / (below[1] - above[1])
         return intercept, (1 - share) * below[2] + share * above[2], response
 
@@ -435,269 +432,3 @@ def _half_squared_norm(matrix) -> float:
     """Half the squared Frobenius norm, summed in float64 whatever the matrix is in."""
     entries = matrix.ravel()
     return 0.5 * float(np.einsum("i,i->", entries, entries, dtype=np.float64))
-
-
-@dataclass
-class SolverResult:
-    """What a solve returns: the best metric and the best bound seen.
-
-    Attributes
-    ----------
-    primal_point : PrimalPoint
-        The one of the smallest value.
-    dual_point : DualPoint or None
-        The one of the largest value.
-    n_iter : int
-        Iterations.
-    n_passes : float
-        Operator applications.
-    history : list of (n_passes, primal, dual)
-        After each iteration.
-    stopped_by_callback : bool
-        Whether a callback asked to stop.
-    rounding : float
-        Bound on the rounding error of the gap, which no gap is below; 0 where it was not looked
-        at yet.
-    floor : float
-        Objective below which a gap is not judged by the objective: it has been rounded away.
-    """
-
-    primal_point: PrimalPoint
-    dual_point: DualPoint | None = None
-    n_iter: int = 0
-    n_passes: float = 0.0
-    history: list[tuple[float, float, float]] = field(default_factory=list)
-    stopped_by_callback: bool = False
-    rounding: float = 0.0
-    floor: float = np.finfo(float).tiny
-
-    @property
-    def projection(self) -> Projection:
-        """The one that found M of the best primal value."""
-        return self.primal_point.projection
-
-    @property
-    def matrix(self) -> NDArray:
-        """M of the best primal value."""
-        return self.primal_point.matrix
-
-    @property
-    def intercept(self) -> float:
-        """The b of the best primal value."""
-        return self.primal_point.intercept
-
-    @property
-    def dual_coef(self) -> NDArray | None:
-        """Feasible beta of the best dual value."""
-        return None if self.dual_point is None else self.dual_point.dual_coef
-
-    @property
-    def primal(self) -> float:
-        """Best primal value, which the optimum is not above."""
-        return self.primal_point.value
-
-    @property
-    def dual(self) -> float:
-        """Best dual value, which the optimum is not below."""
-        return -math.inf if self.dual_point is None else self.dual_point.value
-
-    @property
-    def gap(self) -> float:
-        """Absolute duality gap, or its rounding: a bound on primal minus optimum."""
-        return max(self.primal - self.dual, self.rounding)
-
-    @property
-    def relative_gap(self) -> float:
-        """Duality gap over the primal value."""
-        return self.gap / max(abs(self.primal), self.floor)
-
-    def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
-        """Whether the relative gap is `tol` or less, and tells M from the prior.
-
-        Where M is so near to the prior that the gap does not, a hundredth of `tol` is asked for.
-        """
-        if not self.relative_gap <= tol:
-            return False
-        is_told = problem.tells_from_prior(self.primal_point, self.gap)
-        return is_told or self.relative_gap <= tol / 100
-
-    def improve_primal(self, point: PrimalPoint) -> None:
-        """Keep a metric if it is the best so far."""
-        if point.value < self.primal:
-            self.primal_point = point
-
-    def improve_dual(self, point: DualPoint) -> None:
-        """Keep dual coefficients if their bound is the best so far."""
-        if point.value > self.dual:
-            self.dual_point = point
-
-    def record(
-        self, problem: AlignmentProblem, tol: float, callback: Callable | None = None
-    ) -> bool:
-        """Close an iteration: count, remember the gap and tell the callback.
-
-        Returns
-        -------
-        stops : bool
-            Whether the result is solved, rounding hides whether it is, or the callback says so.
-        """
-        self.n_iter += 1
-        self.n_passes = problem.n_passes
-        self.history.append((self.n_passes, self.primal, self.dual))
-        self.floor = problem.floor
-        self.rounding = 0.0
-        if self.dual_point is not None and self.gap <= _NEAR_ROUNDING * problem.size:
-            self.rounding = problem.rounding(self.primal_point, self.dual_point)
-        self.stopped_by_callback = bool(callback is not None and callback(self))
-        is_at_rounding = self.gap <= self.rounding
-        return self.stopped_by_callback or is_at_rounding or self.is_solved(problem, tol)
-
-
-def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> Callable:
-    """Say which methods a solver needs of a conjugate and of a projection.
-
-    Parameters
-    ----------
-    conjugate, projection : sequence of str
-        Names of methods; see `metricalign.losses.Conjugate` and
-        `metricalign.regularizers.Projection`.
-
-    Returns
-    -------
-    decorator : callable
-        Marks a solver; `solve` refuses a problem that lacks one of them.
-    """
-
-    def mark(solver):
-        solver.needs = {"conjugate": conjugate, "projection": projection}
-        return solver
-
-    return mark
-
-
-def _check_needs(problem, solver):
-    """Refuse a problem that lacks what a solver needs, before any work."""
-    wanted = getattr(solver, "needs", {})
-    parts = {
-        "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
-        "projection": (
-            problem.projected_prior,
-            f"the projection of {problem.regularizer!r}",
-        ),
-    }
-    for name, (part, described) in parts.items():
-        for method in wanted.get(name, ()):
-            if not hasattr(part, method):
-                raise ValueError(
-                    f"solver={solver.__name__!r} needs the method {method} of {described}, and "
-                    f"{type(part).__name__} has none. Add it, or use "
-                    "solver='projected_gradient', which needs least."
-                )
-
-
-def solve(
-    problem: AlignmentProblem,
-    solver: Callable[..., SolverResult],
-    *,
-    tol: float,
-    max_iter: int,
-    dual_coef: NDArray | None = None,
-    callback: Callable[[SolverResult], bool] | None = None,
-) -> SolverResult:
-    """Solve a problem and certify the result.
-
-    Where the rounding of single precision keeps a solver from its goal, it goes on in double; where
-    numbers leave the range of single precision, it starts anew.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        What to solve.
-    solver : callable
-        A function like those of `metricalign.solvers`.
-    tol : float
-        Relative duality gap to reach; see `SolverResult.is_solved`.
-    max_iter : int
-        Iterations at most.
-    dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
-    callback : callable or None, default=None
-        Called with the result so far after each iteration; a true answer stops.
-
-    Returns
-    -------
-    result : SolverResult
-        Its bounds are those of `certify`.
-
-    Raises
-    ------
-    ValueError
-        If the problem lacks a method that the solver needs; and see `certify`.
-    """
-    _check_needs(problem, solver)
-
-    def certified(problem, max_iter, dual_coef):
-        options: dict[str, Any] = {"tol": tol, "callback": callback}
-        result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
-        certify(problem, result)
-        return result
-
-    if problem.is_double:
-        return certified(problem, max_iter, dual_coef)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            result = certified(problem, max_iter, dual_coef)
-    except OutOfRangeError:
-        return certified(problem.in_double_precision(), max_iter, dual_coef)
-    is_finished = result.stopped_by_callback or result.n_iter >= max_iter
-    if is_finished or result.is_solved(problem, tol):
-        return result
-    double = problem.in_double_precision()
-    further = certified(double, max_iter - result.n_iter, result.dual_coef)
-    further.improve_primal(result.primal_point)
-    further.n_iter += result.n_iter
-    further.n_passes += result.n_passes
-    further.history = result.history + [
-        (result.n_passes + passes, primal, dual) for passes, primal, dual in further.history
-    ]
-    return further
-
-
-def certify(problem: AlignmentProblem, result: SolverResult) -> None:
-    """Set the bounds of a result for what is returned, with their rounding.
-
-    In double precision and for the samples as they were given, whatever it was found in. A metric
-    that the bounds cannot tell from the prior gives way to the prior where that is better.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        What was solved.
-    result : SolverResult
-        What a solver returned; its points and its rounding are set.
-
-    Raises
-    ------
-    ValueError
-        If numbers left their range, or the dual value is above the primal value by more than
-        rounding, so that one of them is wrong.
-    """
-    if result.dual_point is None or not math.isfinite(result.primal - result.dual):
-        raise OutOfRangeError(_OUT_OF_RANGE.format(problem.operator.dtype))
-    primal, dual = problem.reevaluated(result)
-    problem = problem.in_double_precision()
-    rounding = problem.rounding(primal, dual)
-    if not problem.tells_from_prior(primal, primal.value - dual.value + rounding):
-        prior = problem.prior_point()
-        if prior.value < primal.value:
-            primal, rounding = prior, problem.rounding(prior, dual)
-    excess = dual.value - primal.value
-    # The account of rounding is of its size, not a proof.
-    if excess > max(100 * rounding, 1e-3 * abs(primal.value)):
-        raise ValueError(
-            f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
-            f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
-            f"projection of {problem.regularizer!r}, do not belong together."
-        )
-    result.primal_point, result.dual_point = primal, dual
-    result.rounding = max(rounding, excess)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, minimize
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult, needs
+from metricalign.solvers.problem import AlignmentProblem
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["quasi_newton"]
 
@@ -62,7 +63,7 @@ def quasi_newton(
         np.concatenate([np.maximum(lower, 0), np.maximum(-upper, 0)]),
         np.concatenate([np.maximum(upper, 0), np.maximum(-lower, 0)]),
     )
-    # Of the size of the curvature of the dual along the sum of the coefficients.
+    # About the curvature of the dual along the sum of the coefficients.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
     start = problem.projected_prior
     result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))
@@ -118,7 +119,7 @@ def quasi_newton(
         )
         parts = outcome.x
         if result.n_iter == before:
-            # No step was to be made: L-BFGS-B then does not call back.
+            # L-BFGS-B does not call back where it makes no step.
             lagrangian(parts)
             with suppress(StopIteration):
                 record(parts)

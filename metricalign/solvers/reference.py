@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.solvers.problem import AlignmentProblem, SolverResult
+from metricalign.solvers.problem import AlignmentProblem
+from metricalign.solvers.result import SolverResult
 
 __all__ = ["cvxpy_reference"]
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint, SolverResult
+from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint
+from metricalign.solvers.result import SolverResult
 from metricalign.solvers.semismooth_newton import LARGEST_SYSTEM
 
 __all__ = ["CoefficientRidgeProblem", "coefficient_ridge"]
@@ -48,7 +49,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
         return np.sqrt(self.weights)
 
     def tells_from_prior(self, point: PrimalPoint, gap: float) -> bool:
-        """True: the norm of the metric is no term of the objective."""
+        """True, since the objective does not measure the distance to a prior."""
         return True
 
     def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
@@ -182,7 +183,7 @@ def _solve_directly(problem, scale, target, C, n_products):
 def _eigh(gram):
     """Eigenvalues of a Gram matrix and their vectors, without those that are rounding of zero.
 
-    Where C is smaller than their squares, the solution would be made of them.
+    If C is small, the solution would be made of these: it divides by them.
     """
     eigenvalues, vectors = linalg.eigh(gram)
     is_kept = eigenvalues > len(gram) * np.finfo(float).eps * eigenvalues[-1]

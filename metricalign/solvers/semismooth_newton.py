@@ -30,12 +30,8 @@ from sklearn.utils import gen_batches
 
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
-from metricalign.solvers.problem import (
-    AlignmentProblem,
-    OutOfRangeError,
-    SolverResult,
-    needs,
-)
+from metricalign.solvers.problem import OUT_OF_RANGE, AlignmentProblem, OutOfRangeError
+from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["newton"]
 
@@ -45,7 +41,7 @@ LARGEST_SYSTEM = 2000
 _RESIDUAL = 1e-6
 # Most products of pairs that are stored: of more pairs, a sample tells nearly the same system.
 _MOST_PRODUCTS = 20_000_000
-# Steps in which the gap has to fall by a hundredth: at the end of what rounding allows it does not.
+# Steps in which the gap has to fall by a hundredth. If it does not, rounding has stopped it.
 _PATIENCE = 100
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well.
 _N_GRADIENT_STEPS = 3
@@ -164,7 +160,7 @@ class _State:
         return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
 
     def loosen(self):
-        """Move the center to the dual coefficients and pull less; False where nothing moves."""
+        """Move the center to the dual coefficients and pull less; False if nothing moves."""
         is_at_limit = self.rho <= self.smallest_rho
         if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
@@ -176,11 +172,11 @@ class _State:
     def step(self, target):
         """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
 
-        A Newton step of S; where that leaves at once the face of a cone that it was made for, a
-        proximal gradient step of M, which finds the next face.
+        It is a Newton step of S. Where even a short one leaves the face of the cone that it was
+        made for, it is a proximal gradient step of M, which finds the next face.
         """
-        start = copy(self)
         self.n_gradient_steps -= 1
+        start = copy(self)
         if self._newton_step(start, target):
             return True
         if self.problem.regularizer.is_subspace:
@@ -194,7 +190,7 @@ class _State:
         size = line.minimum(min(1.0, 2 * start.step_size))
         if size == 0:
             return False
-        # A step that rounding made short shall not hold up the next one.
+        # A step that is short by rounding must not make the next one short.
         self.step_size = max(size, 1e-6)
         if self.problem.regularizer.is_subspace:
             self.stationary = start.stationary + size * direction
@@ -203,37 +199,52 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, direction, size, 7, 0.5)
+        return self._backtrack(start, start.stationary, direction, size, 7, 0.5)
 
     def _gradient_step(self, start, target):
         matrix, regularizer = start.projection.matrix, self.problem.regularizer
         if regularizer.is_constraint:
-            start.stationary = matrix
-            return self._backtrack(start, target - matrix, 1.0, 30, 0.25)
+            return self._backtrack(start, matrix, target - matrix, 1.0, 30, 0.25)
         size = 1.0
         for _ in range(30):
             stationary = matrix + size * (target - matrix)
             moved = regularizer.project(stationary, size).matrix
             # Where a step of size 1 has the same result.
-            self._move(start, moved + (stationary - moved) / size, 0.0, 0.0)
-            if self.value < start.value:
+            if self._move(start, moved + (stationary - moved) / size):
                 return True
             size *= 0.25
         return False
 
-    def _backtrack(self, start, direction, size, n_trials, factor):
+    def _backtrack(self, start, stationary, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
         for _ in range(n_trials):
-            self._move(start, start.stationary, direction, size)
-            if self.value < start.value:
+            if self._move(start, stationary + size * direction):
                 return True
             size *= factor
         return False
 
+    def _move(self, start, stationary):
+        """Move to S, and tell whether Psi falls: not where numbers leave their range."""
+        try:
+            if not np.all(np.isfinite(stationary)):
+                raise OutOfRangeError(OUT_OF_RANGE.format(self.problem.operator.dtype))
+            self.stationary = stationary
+            self.projection = self.problem.regularizer.project(stationary)
+            self.distances = self.problem.distances(self.projection.matrix)
+            self.intercept = start.intercept
+            self.update()
+        except OutOfRangeError:
+            # Double precision is better than shorter steps.
+            if not self.problem.is_double:
+                raise
+            vars(self).update(vars(start))
+            return False
+        return self.value < start.value
+
     def _direction(self, target, residual):
         """Newton direction of S."""
         direction = target - self.stationary
-        # Of smaller ones the inverse leaves the range of numbers.
+        # The inverse of a smaller number would overflow.
         free = np.flatnonzero(self.response >= np.finfo(float).tiny)
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
@@ -245,17 +256,10 @@ class _State:
             curvature,
             -operator.distances(residual),
             self.problem.fit_intercept,
-            # A step that is exact for a quadratic loss shall stay so.
+            # For a quadratic loss the step is exact, and single precision would spoil that.
             np.float64 if self.rho == 0 else _precision(operator, curvature),
         )
         return direction - operator.adjoint(change)
-
-    def _move(self, start, stationary, direction, size):
-        self.stationary = stationary + size * direction
-        self.projection = self.problem.regularizer.project(self.stationary)
-        self.distances = self.problem.distances(self.projection.matrix)
-        self.intercept = start.intercept
-        self.update()
 
 
 class _Point(NamedTuple):
@@ -329,8 +333,7 @@ class _Line:
 
     def _point(self, size, intercept, dual_coef, response):
         along = self.moving[2]
-        # Without the curvature Newton's method has bisection left, and what is no number as slope
-        # is taken for too far.
+        # If the curvature overflows, bisection is left. A slope that is NaN counts as too far.
         with np.errstate(over="ignore", invalid="ignore"):
             slope = self.linear + size * self.quadratic - float(dual_coef @ along)
             moved = response * along
@@ -340,12 +343,12 @@ class _Line:
         return _Point(size, intercept, dual_coef, response, slope, float(curvature))
 
     def _leave_out_fixed(self, low, high):
-        """Take pairs that are at the same bound at both ends as staying there."""
+        """Leave out pairs that are at the same bound at both ends: they stay there."""
         conjugate, distances, along, center = self.moving
         moves = (low.response > 0) | (high.response > 0) | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # With an intercept those that move balance the others: at this end they nearly do.
+        # With an intercept, the pairs that move balance the others, as they nearly do here.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),
@@ -369,7 +372,7 @@ def _solve_free(
     """
     right, curvature = right.astype(np.float64), curvature.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
-    # Twice, since the products themselves take time.
+    # Twice, since the products take time as well.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
         return _solve_by_products(operator, projection, curvature, right, fit_intercept)
     # In units in which single precision does not leave its range; a power of two rounds nothing.
@@ -380,7 +383,7 @@ def _solve_free(
     differences = operator.differences() * 2.0**-exponent
     gram = projection.gram(differences.astype(precision, copy=False))
     gram[np.diag_indices(n_free)] += np.ldexp(curvature, -4 * exponent)
-    # All in its precision, or the factor would be converted.
+    # Everything in the precision of the factor, which would be converted otherwise.
     solve = partial(linalg.cho_solve, _factorise(gram), check_finite=False)
     if fit_intercept:
         solution, ones = solve(np.column_stack([right, np.ones_like(right)])).astype(np.float64).T

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from metricalign.learners.neighborhood import NeighborhoodLoss
-from metricalign.learners.neighborhood.candidates import AllSamples, NeighborLists
+from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.relations import resolve_relation
 from metricalign.testing._requirement import DIFFERENCE_ERROR, STEP, require
 
@@ -55,14 +55,15 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
         vars(loss).keys() == known.keys() and repr(loss) == name,
         f"{name}: for_samples must return a copy and leave the loss as it is; it changes it.",
     )
-    others = np.array([np.delete(np.arange(n_samples), i) for i in range(n_samples)])
-    among_others = rng.dirichlet(np.ones(n_samples - 1), n_samples)
-    among_all = np.zeros((n_samples, n_samples))
-    np.put_along_axis(among_all, others, among_others, axis=1)
+    everyone, some = np.arange(n_samples), rng.permutation(n_samples)[: n_samples // 2]
+    among_all = rng.dirichlet(np.ones(n_samples), n_samples)
+    np.fill_diagonal(among_all, 0)
+    among_all /= among_all.sum(axis=1, keepdims=True)
+    order = rng.permutation(n_samples)
     values = []
     for neighborhoods, p in (
-        (AllSamples(n_samples), among_all),
-        (NeighborLists(others), among_others),
+        (Neighborhoods(everyone, everyone), among_all),
+        (Neighborhoods(some, order), among_all[np.ix_(some, order)]),
     ):
         given = p.copy()
         value, derivative = made.value_and_derivative(p, neighborhoods)
@@ -71,8 +72,8 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
             f"{name}: value_and_derivative changes the probabilities that it is given.",
         )
         require(
-            np.shape(value) == (n_samples,) and np.shape(derivative) == p.shape,
-            f"{name}: value_and_derivative must return arrays of shape {(n_samples,)} and "
+            np.shape(value) == p.shape[:1] and np.shape(derivative) == p.shape,
+            f"{name}: value_and_derivative must return arrays of shape {p.shape[:1]} and "
             f"{p.shape}; the shapes are {np.shape(value)} and {np.shape(derivative)}.",
         )
         require(
@@ -92,7 +93,7 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
         )
         values.append(value)
     require(
-        np.allclose(*values),
-        f"{name}: the value of the same neighbours differs between all samples and lists of them; "
+        np.allclose(values[0][some], values[1]),
+        f"{name}: the value of the same neighbours differs between all samples and some of them; "
         "use the methods of neighborhoods, which know which sample each neighbour is.",
     )

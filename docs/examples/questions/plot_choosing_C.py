@@ -28,7 +28,7 @@ axes.plot(
 axes.axvline(search.C_, color="C1", label="chosen")
 axes.axvline(PSDSVR().fit(X, y).C_, color="black", linestyle="dashed", label='C="scale"')
 axes.set(xscale="log", xlabel="C, weight of one pair", ylabel="share of pairs in the right order")
-axes.legend()
+figure.legend(loc="outside lower center", ncols=3)
 
 # %%
 # Any other estimator gives its fitted learners along a path.

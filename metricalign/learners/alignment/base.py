@@ -1,4 +1,4 @@
-"""What fitting a linear metric takes: relation, pairs and scale in, a matrix and its bound out."""
+"""How a linear metric is fitted: from samples and targets to a matrix and its error bound."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path"]
 
-# Up to so many features, which an encoder makes of a table, threads do not pay: on busy cores they
-# mostly wait for each other (156 features: 9 CPU seconds in place of .2).
+# Up to so many features, threads do not pay: on busy cores they mostly wait for each other (with
+# 156 features, as an encoder makes of a table, 9 CPU seconds in place of .2).
 _FEATURES_OF_ONE_THREAD = 200
 
 
-# What the parameters may be that some methods have and others have not.
+# Constraints of the parameters that only some of the methods have.
 CONSTRAINTS: dict[str, list[Any]] = {
     "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
     "fit_intercept": ["boolean"],
@@ -184,7 +184,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _prepare(self, X, y, sample_weight) -> Preparation:
         if is_dask_array(X):
-            # An array of its shape stands for X here; the entries are checked where they are.
+            # Here an array of the same shape stands for X. Workers check the entries themselves.
             self._validate_samples(stand_in(X), y, dtype=None, ensure_all_finite=False)
             X = DistributedSamples(X, estimator_name=type(self).__name__)
             y, sample_weight = in_memory(y), in_memory(sample_weight)
@@ -233,7 +233,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                     callback=callback,
                 )
             except KeyboardInterrupt:
-                # Nothing that was finished is lost: the estimator is fitted, with its gap.
+                # Keep what was reached: the estimator is fitted, and its gap says how well.
                 if latest is not None and latest.dual_point is not None:
                     certify(problem, latest)
                     self._store(preparation, C, problem, latest)
@@ -258,7 +258,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return context
 
     def _report(self, preparation, C, problem, result, context, X, y) -> bool:
-        """Tell who asked for it how far the solver is, and say whether to stop."""
+        """Report how far the solver is, if asked for, and say whether to stop."""
         if self.verbose:
             print(
                 f"[{type(self).__name__}] iteration {result.n_iter}: objective "
@@ -317,7 +317,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return problem.loss
 
     def _store(self, preparation, C, problem, result):
-        # Those that not every fit sets.
+        # Not every fit sets these.
         for name in ("coef_", "epsilon_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(self._fitted(preparation, C, problem, result))
@@ -400,7 +400,7 @@ def check_path(Cs: ArrayLike) -> NDArray:
 def _threads_for(n_features):
     """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
     if n_features > _FEATURES_OF_ONE_THREAD or current_thread() is not main_thread():
-        # The limit is the process's: fits that overlap would lift each other's.
+        # The limit holds for the whole process: fits in other threads would undo it.
         return nullcontext()
     return _threadpools().limit(limits=1, user_api="blas")
 
@@ -409,7 +409,7 @@ def _threads_for(n_features):
 def _threadpools() -> ThreadpoolController:
     """The thread pools of this process; finding them takes as long as a small fit.
 
-    Those of libraries that are loaded later are missing, which no solver calls.
+    Libraries that are loaded later are missing, but no solver calls them.
     """
     return ThreadpoolController()
 

@@ -168,7 +168,7 @@ class RelationAlignmentCV(GeneralAlignment):
             Cs = np.geomspace(*_TOTAL_WEIGHTS, int(self.Cs))
         else:
             Cs = check_path(self.Cs)
-        # A frame has the names of the features; a Dask array is taken into memory.
+        # A frame is kept for its column names; a Dask array is taken into memory.
         given, X = X, self._validate_samples(X, y)
         given = X if is_dask_array(given) else given
         check_magnitude(X)
@@ -178,7 +178,7 @@ class RelationAlignmentCV(GeneralAlignment):
             rows = np.flatnonzero(sample_weight)
         relation, _ = self._relation_of(y, X.shape[0], sample_weight)
         if isinstance(self.relation, str) and self.relation == "auto":
-            # What the targets are is seen from all of them: few numbers may look like classes.
+            # The relation follows from all targets: a few numbers may look like classes.
             learner.set_params(relation=relation.name)
         if relation.kind == "precomputed":
             y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
@@ -204,9 +204,9 @@ class RelationAlignmentCV(GeneralAlignment):
                 "Cs); it must return finite numbers."
             )
         mean = scores.mean(axis=1)
-        # Of equals the smallest, which is the smoothest metric.
+        # Of equally good C the smallest, which has the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
-        # As they were given: with the names of their features.
+        # The samples as they were given, with the names of their features.
         preparation = self._prepare(given, y, sample_weight)
         self.scores_, self.Cs_ = scores, self._weights_of_pair(preparation, Cs, are_totals)
         return self._fit_prepared(preparation, float(self.Cs_[best]), None, X, y)

@@ -1,4 +1,8 @@
-"""Estimators: one general class, and one thin named class per method."""
+"""One general estimator, and one class per method of the papers.
+
+The module is long because each class spells out its parameters and documents them, so that
+``help`` of it is complete.
+"""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from metricalign.solvers import AlignmentProblem
 
 __all__ = ["Preparation", "prepare"]
 
-# C summed over the pairs, in units in which the mean squared difference of the features of a
-# pair is 1: benchmarks/quality/defaults.py shows what else does.
+# C summed over the pairs, for samples whose pairs have a mean squared difference of 1.
+# benchmarks/quality/defaults.py compares other values.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# Matrices that are alive at once, as tracemalloc measured it: while a problem is solved, with the
-# components, and with a prior.
+# Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
+# the components, and more with a prior.
 _MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
 # In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
 _ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
@@ -39,7 +39,7 @@ _ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What is known before C is: everything of a problem but the weight of a pair.
+    """Everything of a problem but C, the weight of a pair.
 
     Attributes
     ----------
@@ -227,7 +227,7 @@ def prepare(
         coordinates, basis = _in_span(X)
         operator = PairOperator(coordinates, indices, dtype=X.dtype)
     if isinstance(prior, str):
-        # Of the samples as they were given.
+        # The lengths of the samples as they were given, in double precision.
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
         diagonal = np.full(operator.n_features, size)
@@ -247,7 +247,7 @@ def prepare(
 
 
 def _given_pairs(pairs, relation, targets, n_samples):
-    """Pairs that are not to be chosen: an array of them, or the stored relations."""
+    """Pairs that are given, as an array or as stored relations, or None if they are chosen."""
     if not isinstance(pairs, str) and not hasattr(pairs, "select"):
         return check_pairs(pairs, n_samples)
     if isinstance(relation, PrecomputedRelation) and isinstance(pairs, str) and pairs == "auto":

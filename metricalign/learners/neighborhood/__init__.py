@@ -10,6 +10,7 @@ from metricalign.learners.neighborhood.losses import (
     NEIGHBORHOOD_LOSSES,
     ExpectedRelation,
     KernelRegression,
+    LogLoss,
     NeighborhoodLoss,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "NEIGHBORHOOD_LOSSES",
     "ExpectedRelation",
     "KernelRegression",
+    "LogLoss",
     "NeighborhoodAlignment",
     "NeighborhoodLoss",
 ]

@@ -9,100 +9,98 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.neighborhood.candidates import AllSamples, Neighborhoods, NeighborLists
+from metricalign.learners.components import components_of
 from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
-from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
+from metricalign.learners.neighborhood.search import NeighborhoodSearch
+from metricalign.pairs.distinct import (
+    distinct_samples,
+    representative_samples,
+    shrunk_coordinates,
+)
+from metricalign.relations import is_automatic
 
 __all__ = ["NeighborhoodAlignment"]
-
-# Up to so many samples all can be neighbours of each other, by default.
-_LARGEST_COMPLETE = 1000
-_N_NEIGHBORS = 100
-# Iterations between two searches for the neighbours of the lists.
-_ITERATIONS_OF_LISTS = 20
-# Root mean squared lengths of the images that the start is chosen from.
-_LENGTHS = np.geomspace(0.1, 8.0, 9)
 
 
 class NeighborhoodAlignment(MetricLearner):
     r"""Linear map under which random neighbours have similar targets.
 
-    Neighbourhood components analysis for every kind of target: of all maps L it seeks the one
-    whose random neighbours are related best,
+    Neighbourhood components analysis for every kind of target: of all maps L it seeks one whose
+    random neighbours are related best,
 
     .. math::
-        \min_L \frac{1}{n} \sum_i \ell_i(p_i) + \frac{\alpha}{n} \operatorname{tr}(L S L^T),
-        \qquad p_{ij} \propto \exp(-\|L (x_i - x_j)\|^2),
+        \min_L \frac{1}{n} \sum_i \ell_i(p_i), \qquad p_{ij} \propto \exp(-\|L (x_i - x_j)\|),
 
-    where :math:`\ell_i = \sum_j p_{ij} g(y_i, y_j)` is the expected relation, or
-    :math:`\|y_i - \sum_j p_{ij} y_j\|^2` the error of kernel regression. The samples are scaled
-    so that their total variance is 1, and S is the identity, or their shrunk covariance. The
-    problem is not convex: what is found depends on where the search starts, and there is no
-    certificate. Solved by L-BFGS.
+    where :math:`\ell_i` is minus the logarithm of the probability of a neighbour of the same class,
+    the error :math:`\|y_i - \sum_j p_{ij} y_j\|^2` of kernel regression, or the expected relation
+    :math:`\sum_j p_{ij} g(y_i, y_j)`. The problem is not convex, and its minimum is not what
+    predicts best. So the search goes by small steps, each with a random half of the candidates, and
+    ends when the loss of held-out samples does not fall any more. The metrics of several searches
+    with other held-out samples are averaged, each scaled to the same mean squared distance.
 
     Parameters
     ----------
-    loss : str or NeighborhoodLoss, default="expected_relation"
-        What a random neighbour costs. With classes "expected_relation" is the objective of
-        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, and "kernel_regression" is that of
-        metric learning for kernel regression (MLKR). One of your own is an instance of a
+    loss : str or NeighborhoodLoss, default="auto"
+        What a random neighbour costs: "log" (classes only), "kernel_regression" or
+        "expected_relation". With classes the last is that of
+        `sklearn.neighbors.NeighborhoodComponentsAnalysis`. "auto" is the first for classes, and
+        the second for other targets, with the relation of ``relation="auto"``; with another
+        relation it is the third. One of your own is an instance of a
         `metricalign.learners.neighborhood.NeighborhoodLoss`.
-    alpha : float, default=0.1
-        Weight of the penalty on L; does not depend on the units of X and y. From 0.01, for many
-        samples, to 1 or 3, for few.
+    n_starts : int, default=3
+        Searches whose metrics are averaged.
+    learning_rate : float, default=0.2
+        Length of the first step, over that of L.
     shrinkage : float, default=1.0
-        S is the covariance of the samples, shrunk toward the multiple of the identity with the same
-        trace: 1 is the identity, which penalises the weight of features, and values near 0 penalise
-        the spread of the images, so that correlated features cost no more. The search from Euclid's
-        distance starts at the root of the inverse of S. Sparse X becomes dense if this is below 1,
-        or if X has fewer samples than features.
+        The search from Euclid's distance starts at samples that are whitened by their covariance,
+        shrunk toward the multiple of the identity with the same trace; 1 only scales them. Sparse X
+        becomes dense if this is below 1, or if X has fewer samples than features.
     refine : metric learner or None, default=None
-        Estimator whose solution the search starts from, such as ``PSDSVR()``; it is fitted to the
+        Estimator whose solution the searches start from, such as ``PSDSVR()``; it is fitted to the
         same samples, with the relation of this estimator if its own is "auto", and its
         certificate is in `refined_`. The result has no higher rank. None starts from Euclid's
         distance.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int or None, default=None
-        Largest number of rows of L; None for as many as there are features. The search keeps 40
-        copies of L: with thousands of features set it, or reduce them first.
-    n_neighbors : int or None, default=None
-        How many samples can be the neighbour of each: the nearest under the current map, sought
-        again every 20 iterations, and as many random ones. None for all others up to 1,000
-        samples, 100 above. An iteration takes time proportional to n_samples * n_neighbors *
-        n_components.
-    max_iter : int, default=100
-        Largest number of iterations.
+        Largest number of rows of L; None for as many as there are features.
+    validation_fraction : float, default=0.2
+        Share of the samples that each search holds out.
+    n_iter_no_change : int, default=20
+        A search stops when the loss of the held-out samples has not fallen in so many iterations.
     tol : float, default=1e-4
-        Stops when an iteration lowers the objective by less than that; 1 is about the loss of
-        neighbours drawn at random.
+        By which share the loss must fall to count.
+    max_iter : int, default=500
+        Largest number of iterations of a search: passes over the samples that are not held out.
+    max_samples : int or None, default=10000
+        Of more samples so many are taken, spread evenly over classes and values, each with the
+        weight of those that it stands for: time does not grow any more. None: all.
     random_state : int, RandomState instance or None, default=None
-        Draws the random neighbours.
+        Draws the held-out samples and the candidates.
     verbose : int, default=0
-        Whether to print the progress of each iteration.
+        Whether to print the loss of the held-out samples after each iteration.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        The map L, in the units of X.
+        The linear map of the metric, in the units of X.
     objective_ : float
-        Objective at the solution; 1 is about that of neighbours drawn at random.
+        Mean over the searches of the loss of their held-out samples; 1 is about that of
+        neighbours drawn at random.
     n_iter_ : int
-        Iterations.
+        Iterations of the longest search.
     converged_ : bool
-        Whether an iteration lowered the objective by less than `tol`, or none could.
+        Whether all searches stopped before `max_iter`.
     refined_ : estimator or None
-        The fitted learner that the search started from.
+        The fitted learner that the searches started from.
     relation_ : TargetRelation
         The relation that was used.
     n_features_in_ : int
@@ -114,6 +112,8 @@ class NeighborhoodAlignment(MetricLearner):
     ----------
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
     Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
+    Ye, Yin, Zhan, Chao, Revisiting Nearest Neighbor for Tabular Data, ICLR 2025: distances that are
+    not squared, random candidates.
 
     Examples
     --------
@@ -130,44 +130,52 @@ class NeighborhoodAlignment(MetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "loss": [StrOptions(set(NEIGHBORHOOD_LOSSES)), NeighborhoodLoss],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "loss": [StrOptions({"auto", *NEIGHBORHOOD_LOSSES}), NeighborhoodLoss],
+        "n_starts": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
         "relation": [str, callable],
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
-        # With one only, nothing depends on the map.
-        "n_neighbors": [None, Interval(Integral, 2, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": [None, Interval(Integral, 3, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
     def __init__(
         self,
-        loss: str | NeighborhoodLoss = "expected_relation",
+        loss: str | NeighborhoodLoss = "auto",
         *,
-        alpha: float = 0.1,
+        n_starts: int = 3,
+        learning_rate: float = 0.2,
         shrinkage: float = 1.0,
         refine: Any = None,
         relation: Any = "auto",
         n_components: int | None = None,
-        n_neighbors: int | None = None,
-        max_iter: int = 100,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 20,
         tol: float = 1e-4,
+        max_iter: int = 500,
+        max_samples: int | None = 10_000,
         random_state: Any = None,
         verbose: int = 0,
     ):
         self.loss = loss
-        self.alpha = alpha
+        self.n_starts = n_starts
+        self.learning_rate = learning_rate
         self.shrinkage = shrinkage
         self.refine = refine
         self.relation = relation
         self.n_components = n_components
-        self.n_neighbors = n_neighbors
-        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.max_iter = max_iter
+        self.max_samples = max_samples
         self.random_state = random_state
         self.verbose = verbose
 
@@ -200,8 +208,6 @@ class NeighborhoodAlignment(MetricLearner):
         ConvergenceWarning
             If `max_iter` was reached.
         """
-        loss = NEIGHBORHOOD_LOSSES[self.loss]() if isinstance(self.loss, str) else self.loss
-        loss._validate_params()
         X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         if len(samples.rows) < 3:
@@ -209,10 +215,11 @@ class NeighborhoodAlignment(MetricLearner):
                 f"Samples that differ in X or y, without those of weight 0: {len(samples.rows)}. "
                 "At least 3 are needed: of two, each is the other's neighbour whatever the metric."
             )
+        rows, weight, relation, targets = representative_samples(samples, X, self.max_samples)
         # Only their ratios count, and products of them must not leave the range of numbers.
-        weight = samples.weight / samples.weight.max()
-        coordinates, basis, inverse = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
-        loss = loss.for_samples(samples.relation, samples.targets, weight)
+        weight = weight / weight.max()
+        coordinates, basis, inverse = shrunk_coordinates(X[rows], weight, self.shrinkage)
+        loss = self._resolve_loss(relation).for_samples(relation, targets, weight)
         refined = None
         if self.refine is not None:
             refined = self._with_relation(self.refine)
@@ -225,109 +232,84 @@ class NeighborhoodAlignment(MetricLearner):
         start[
             :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
         ] = 0
-        objective = NeighborhoodObjective(coordinates, loss, weight, self.alpha)
-        start = _leading(np.asarray(start, dtype=X.dtype), objective, self.n_components)
-        known = {"relation_": samples.relation, "refined_": refined}
-        self._minimize(objective, start, basis, known)
+        objective = NeighborhoodObjective(coordinates, loss, weight)
+        start = np.asarray(start, dtype=X.dtype)
+        if self.n_components is not None and self.n_components < len(start):
+            start = _principal_images(start, objective, self.n_components)
+        searches: list[NeighborhoodSearch] = []
+        try:
+            self._search(objective, start, searches)
+        finally:
+            # What is reached is kept even where that is interrupted.
+            if searches and np.isfinite([search.value for search in searches]).all():
+                self.relation_, self.refined_ = relation, refined
+                self._store(searches, objective, basis)
         if not self.converged_:
             warnings.warn(
-                f"{type(self).__name__} stopped after {self.n_iter_} iterations (max_iter="
-                f"{self.max_iter}), the last of which lowered the objective by more than tol="
-                f"{self.tol:.1e}. Increase max_iter or tol.",
+                f"{type(self).__name__} stopped a search after max_iter={self.max_iter} "
+                "iterations, while the loss of the held-out samples still fell. Increase max_iter, "
+                "learning_rate or tol.",
                 ConvergenceWarning,
                 stacklevel=level_of_call(),
             )
         return self
 
-    def _neighborhoods(self, images, random_state) -> Neighborhoods:
-        n_others = len(images) - 1
-        n_neighbors = self.n_neighbors
-        if n_neighbors is None:
-            n_neighbors = n_others if n_others < _LARGEST_COMPLETE else _N_NEIGHBORS
-        if n_neighbors >= n_others:
-            return AllSamples(len(images))
-        n_random = n_neighbors // 2
-        search = NearestNeighbors(n_neighbors=n_neighbors - n_random).fit(images)
-        nearest = search.kneighbors(return_distance=False)
-        steps = random_state.randint(1, n_others + 1, size=(len(images), n_random))
-        others = (np.arange(len(images))[:, None] + steps) % len(images)
-        return NeighborLists(np.hstack([nearest, others]))
+    def _resolve_loss(self, relation) -> NeighborhoodLoss:
+        if isinstance(self.loss, NeighborhoodLoss):
+            self.loss._validate_params()
+            return self.loss
+        name = self.loss
+        if name == "auto":
+            name = "expected_relation"
+            if is_automatic(relation):
+                name = "log" if relation.is_of_classes else "kernel_regression"
+        return NEIGHBORHOOD_LOSSES[name]()
 
-    def _minimize(self, objective, components, basis, known):
-        """Minimise from a start, and keep what is reached even where that is interrupted."""
-        X = objective.X
+    def _search(self, objective, start, searches) -> None:
         random_state = check_random_state(self.random_state)
-        images = objective.images(components)
-        objective.neighborhoods = self._neighborhoods(images, random_state)
-        length = np.sqrt(objective.share @ np.sum(images**2, axis=1))
-        factors = _LENGTHS / length
-        values = objective.values(components, factors)
-        components = X.dtype.type(factors[np.argmin(values)]) * components
-        shape, n_iter, value = components.shape, 0, min(values)
-
-        def function(vector):
-            value, gradient = objective.value_and_gradient(vector.reshape(shape).astype(X.dtype))
-            return value, gradient.ravel().astype(np.float64)
-
-        def callback(intermediate_result):
-            nonlocal components, n_iter, value
-            # A copy, since the search goes on in the same array; in one step, which is whole.
-            components, n_iter, value = (
-                intermediate_result.x.reshape(shape).copy(),
-                n_iter + 1,
-                float(intermediate_result.fun),
+        for number in range(self.n_starts):
+            search = NeighborhoodSearch(
+                objective, start, self.learning_rate, self.validation_fraction, random_state
             )
-            if self.verbose:
-                print(
-                    f"[{type(self).__name__}] iteration {n_iter}: objective {value:.6g}",
-                    flush=True,
+            searches.append(search)
+            if not np.isfinite(search.value):
+                raise ValueError(
+                    f"The loss of the held-out samples is {search.value}, so that it cannot say "
+                    "when to stop. Check y, relation and loss."
                 )
-
-        is_complete = isinstance(objective.neighborhoods, AllSamples)
-        converged = False
-        try:
-            while n_iter < self.max_iter and not converged:
-                if n_iter:
-                    objective.neighborhoods = self._neighborhoods(
-                        objective.images(components), random_state
+            for n_iter in range(1, self.max_iter + 1):
+                search.iterate(self.tol)
+                if self.verbose:
+                    print(
+                        f"[{type(self).__name__}] search {number + 1}, iteration {n_iter}: loss of "
+                        f"held-out samples {search.value:.6g}",
+                        flush=True,
                     )
-                left = self.max_iter - n_iter
-                result = minimize(
-                    function,
-                    components.ravel().astype(np.float64),
-                    jac=True,
-                    method="L-BFGS-B",
-                    callback=callback,
-                    options={
-                        "maxiter": left if is_complete else min(left, _ITERATIONS_OF_LISTS),
-                        "maxcor": 20,
-                        "ftol": self.tol,
-                        "gtol": 0.0,
-                    },
-                )
-                value = float(result.fun)
-                # 1 is the number of iterations; 2, that no step lowers it in this precision.
-                converged = result.status != 1
-        finally:
-            if np.isfinite(value):
-                self.__dict__.update(
-                    known,
-                    components_=components.astype(X.dtype) @ basis,
-                    objective_=value,
-                    n_iter_=n_iter,
-                    converged_=converged,
-                )
-        if not np.isfinite(value):
-            raise ValueError(
-                f"The objective is {value}: alpha={self.alpha} leads beyond the range of "
-                f"{X.dtype}. Decrease alpha."
-            )
+                if search.converged(self.n_iter_no_change):
+                    break
+
+    def _store(self, searches, objective, basis) -> None:
+        """Average the metrics, each scaled to the same mean squared distance."""
+        maps = []
+        for search in searches:
+            images = objective.images(search.components)
+            size = float(np.average(np.sum(images**2, axis=1), weights=objective.weight))
+            maps.append(search.components / np.sqrt(size))
+        mean = np.concatenate(maps) / np.sqrt(len(maps))
+        n_rows = len(maps[0])
+        if n_rows < mean.shape[1]:
+            components = _principal_images(mean, objective, n_rows)
+        else:
+            components = components_of(mean.T @ mean)
+        self.components_ = components.astype(objective.X.dtype) @ basis
+        self.objective_ = float(np.mean([search.value for search in searches]))
+        self.n_iter_ = max(search.n_iter for search in searches)
+        self.converged_ = all(search.converged(self.n_iter_no_change) for search in searches)
 
 
-def _leading(components, objective, n_components) -> NDArray:
+def _principal_images(components, objective, n_components) -> NDArray:
     """Directions of the largest variance of the images, at most so many."""
-    if n_components is None or n_components >= len(components):
-        return components
     images = objective.images(components)
-    _, vectors = np.linalg.eigh(images.T @ (objective.share[:, None] * images))
+    share = objective.weight / objective.weight.sum()
+    _, vectors = np.linalg.eigh(images.T @ (share[:, None] * images))
     return vectors[:, ::-1][:, :n_components].T @ components

@@ -16,10 +16,20 @@ from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
 from metricalign.relations import TargetRelation
 
-__all__ = ["NEIGHBORHOOD_LOSSES", "ExpectedRelation", "KernelRegression", "NeighborhoodLoss"]
+__all__ = [
+    "NEIGHBORHOOD_LOSSES",
+    "ExpectedRelation",
+    "KernelRegression",
+    "LogLoss",
+    "NeighborhoodLoss",
+]
 
 # Pairs that say how large the relations are.
 _PAIRS_FOR_SCALE = 100_000
+# So that a sample without candidates of its class has a loss.
+_LEAST_PROBABILITY = 1e-7
+# Up to so many samples all relations are kept.
+_SAMPLES_OF_MATRIX = 2000
 
 
 class NeighborhoodLoss(BaseEstimator, ABC):
@@ -63,19 +73,57 @@ class NeighborhoodLoss(BaseEstimator, ABC):
 
         Parameters
         ----------
-        probabilities : ndarray of shape (n_samples, n_neighbors)
-            Of each neighbour of each sample; rows sum to 1.
+        probabilities : ndarray of shape (n_rows, n_candidates)
+            Of each neighbour of each sample that is looked at; rows sum to 1.
         neighborhoods : Neighborhoods
-            Which sample each of them is.
+            Which samples they are.
 
         Returns
         -------
-        losses : ndarray of shape (n_samples,)
-            0 for a sample whose neighbours all have its target; about 1 on average for
-            neighbours that are drawn at random.
-        derivative : ndarray of shape (n_samples, n_neighbors)
+        losses : ndarray of shape (n_rows,)
+            0 for a sample whose neighbours all have its target.
+        derivative : ndarray of shape (n_rows, n_candidates)
             Of the loss of sample i with respect to p_ij.
         """
+
+
+class LogLoss(NeighborhoodLoss):
+    """Minus the logarithm of the probability of a neighbour of the same class, for classes.
+
+    Divided by the same for neighbours drawn at random.
+
+    References
+    ----------
+    Ye, Yin, Zhan, Chao, Revisiting Nearest Neighbor for Tabular Data, ICLR 2025.
+    """
+
+    def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
+        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
+        if not relation.is_of_classes:
+            raise ValueError(
+                f"loss='log' needs targets that are classes; these are {relation.kind}. Use "
+                "loss='kernel_regression' or 'expected_relation'."
+            )
+        loss = copy(self)
+        loss._classes = np.unique(np.ravel(targets), return_inverse=True)[1]
+        shares = np.bincount(loss._classes, weight) / weight.sum()
+        loss._scale = -float(shares @ np.log(shares))
+        if len(shares) == 1:
+            raise ValueError(
+                "All samples are of one class, so no metric can be learned from them. Check y."
+            )
+        return loss
+
+    def value_and_derivative(
+        self, probabilities: NDArray, neighborhoods: Neighborhoods
+    ) -> tuple[NDArray, NDArray]:
+        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
+        classes = neighborhoods.of_samples(self._classes)
+        is_same = classes[:, None] == neighborhoods.of_neighbors(self._classes)
+        is_same = is_same.astype(probabilities.dtype)
+        right = np.einsum("ij,ij->i", probabilities, is_same) + _LEAST_PROBABILITY
+        derivative = is_same * (-1 / (self._scale * right)).astype(is_same.dtype)[:, None]
+        return -np.log(right) / self._scale, derivative
 
 
 class ExpectedRelation(NeighborhoodLoss):
@@ -90,7 +138,7 @@ class ExpectedRelation(NeighborhoodLoss):
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
     """
 
-    _relations: tuple[Neighborhoods, NDArray] | None
+    _matrix: NDArray | None
 
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
         """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
@@ -113,7 +161,7 @@ class ExpectedRelation(NeighborhoodLoss):
         loss = copy(self)
         loss._relation, loss._targets = relation, targets
         loss._smallest, loss._scale = smallest, scale
-        loss._relations = None
+        loss._matrix = None
         return loss
 
     def value_and_derivative(
@@ -124,12 +172,17 @@ class ExpectedRelation(NeighborhoodLoss):
         return np.einsum("ij,ij->i", probabilities, relations), relations
 
     def _relations_of(self, neighborhoods, dtype):
-        # Neighbours change rarely, probabilities in every step.
-        if self._relations is None or self._relations[0] is not neighborhoods:
+        n_samples = self._targets.shape[0]
+        if n_samples > _SAMPLES_OF_MATRIX:
             values = neighborhoods.relations(self._relation, self._targets)
-            values = ((values - self._smallest) / self._scale).astype(dtype)
-            self._relations = neighborhoods, values
-        return self._relations[1]
+            return ((values - self._smallest) / self._scale).astype(dtype)
+        if self._matrix is None:
+            # Once for all steps.
+            everyone = np.arange(n_samples)
+            values = Neighborhoods(everyone, everyone).relations(self._relation, self._targets)
+            self._matrix = (values - self._smallest) / self._scale
+        rows = self._matrix[neighborhoods.samples]
+        return rows[:, neighborhoods.candidates].astype(dtype, copy=False)
 
 
 class KernelRegression(NeighborhoodLoss):
@@ -165,12 +218,14 @@ class KernelRegression(NeighborhoodLoss):
     ) -> tuple[NDArray, NDArray]:
         """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         targets = self._targets.astype(probabilities.dtype, copy=False)
-        residuals = neighborhoods.average(probabilities, targets) - targets
+        residuals = neighborhoods.average(probabilities, targets)
+        residuals -= neighborhoods.of_samples(targets)
         losses = np.einsum("ij,ij->i", residuals, residuals)
         return losses, 2 * neighborhoods.products(residuals, targets)
 
 
 NEIGHBORHOOD_LOSSES: dict[str, type[NeighborhoodLoss]] = {
+    "log": LogLoss,
     "expected_relation": ExpectedRelation,
     "kernel_regression": KernelRegression,
 }

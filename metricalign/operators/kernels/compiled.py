@@ -23,7 +23,7 @@ __all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
 # Multiplications below which threads cost more than they save.
 _WORK_OF_A_THREAD = 2**25
 
-# Sums in the order that vector registers like; NaN and infinity keep their meaning.
+# Sums may be reordered for vector registers; NaN and infinity keep their meaning.
 _jit = partial(numba.njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -66,7 +66,7 @@ def _over_rows(kernel, graph, X, *arrays):
         _openmp_effective_n_threads(), 1 + (n_samples + n_pairs) * n_features // _WORK_OF_A_THREAD
     )
     if threading.current_thread() is not threading.main_thread():
-        # Those who started it, Dask or joblib, have shared the cores out.
+        # Dask or joblib started this thread, and have shared the cores out already.
         n_threads = 1
     arguments = (graph.first, graph.second, graph.order, X, *arrays)
     if n_threads == 1:

@@ -30,7 +30,7 @@ class PairGraph:
         self.pairs = pairs
         self._n_samples = n_samples
 
-    # The grouping is made when it is first needed: of few pairs the differences are taken instead.
+    # The pairs are grouped at the first use: an operator of few pairs takes the differences.
 
     @property
     def _index(self):
@@ -41,7 +41,7 @@ class PairGraph:
     @cached_property
     def order(self) -> NDArray:
         """Pairs by their first sample, then by their second."""
-        # One number for both sorts several times faster than two; equal pairs in any order.
+        # Sorting one number a pair is several times faster than two. Equal pairs may swap.
         number = self.pairs[:, 0].astype(np.int64) * self._n_samples + self.pairs[:, 1]
         return np.argsort(number).astype(self._index)
 

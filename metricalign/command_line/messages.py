@@ -1,0 +1,310 @@
+"""What the command line says: results, verdict, notes and progress, in 80 columns."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.command_line.evaluation import (
+    Measure,
+    Note,
+    Result,
+    Task,
+    largest_share,
+)
+from metricalign.command_line.reading import shorten
+
+__all__ = ["GAIN", "WIDTH", "Progress", "duration", "measures_of", "notes_of", "verdict", "wrap"]
+
+WIDTH = 80
+GAIN = (
+    "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
+    "better in: the folds in which it is."
+)
+# Of the results of that many folds, or all of fewer, one or none may be worse in a clear gain.
+MANY_FOLDS = 5
+TREES = "BoostedTrees"
+
+
+def wrap(text: str, indent: str = "", first: str | None = None) -> str:
+    """Break a text into lines that fit."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time in words, roughly."""
+    if seconds < 1.5:
+        return "a second"
+    if seconds < 90:
+        step = 1 if seconds < 10 else 5
+        return f"{step * round(seconds / step)} seconds"
+    return f"{round(seconds / 60)} minutes"
+
+
+# Results
+
+
+def measures_of(task: Task, results: list[Result]) -> str:
+    """Lay out all measures of a task, a row for each method, side by side as far as they fit."""
+    main, *others = task.measures
+    columns = [
+        _headed(main, means(main, results)),
+        ["gain on Euclid", "above 0 is better", *_gains(main, results)],
+        ["better in", "folds", *_wins(main, results)],
+        ["fit", "", *(f"{result.seconds.mean():.2f} s" for result in results)],
+        *(_headed(measure, means(measure, results)) for measure in others),
+    ]
+    names = ["method", "", *(result.label for result in results)]
+    blocks = []
+    while columns:
+        block = [names]
+        while columns and (len(block) == 1 or sum(map(_width, [*block, columns[0]])) - 2 <= WIDTH):
+            block.append(columns.pop(0))
+        blocks.append(layout(list(zip(*block, strict=True)), n_headings=2))
+    return "\n\n".join(blocks)
+
+
+def _headed(measure, cells):
+    return [measure.name, "lower is better" if measure.is_loss else "higher is better", *cells]
+
+
+def means(measure: Measure, results: list[Result]) -> list[str]:
+    """Mean and deviation of a measure, in so many decimals as all need."""
+    values = [result.values[measure.name] for result in results]
+    return [_mean_and_deviation(each, decimals_of(values)) for each in values]
+
+
+def gains_of(measure: Measure, results: list[Result], result: Result) -> NDArray:
+    """How much better than the first result in each fold."""
+    return measure.sign * (result.values[measure.name] - results[0].values[measure.name])
+
+
+def _gains(measure, results):
+    decimals = decimals_of([result.values[measure.name] for result in results])
+    return [
+        "",
+        *(
+            _mean_and_deviation(gains_of(measure, results, each), decimals, "+")
+            for each in results[1:]
+        ),
+    ]
+
+
+def _wins(measure, results):
+    gains = [gains_of(measure, results, each) for each in results[1:]]
+    return ["", *(f"{(each > 0).sum()} of {len(each)}" for each in gains)]
+
+
+def decimals_of(values: Sequence[NDArray]) -> int:
+    """Decimals that show three or four digits of the largest mean."""
+    largest = max((abs(_mean(each)) for each in values if not np.isnan(each).all()), default=0)
+    exponent = math.floor(math.log10(largest)) if largest else 0
+    return 2 - exponent if exponent < 0 else max(0, 3 - exponent)
+
+
+def _mean(values):
+    """Mean of the folds in which there was something to measure."""
+    present = values[~np.isnan(values)]
+    return present.mean() if len(present) else np.nan
+
+
+def _mean_and_deviation(values, decimals, sign=""):
+    present = values[~np.isnan(values)]
+    if len(present) == 0:
+        return "failed"
+    deviation = present.std(ddof=1) if len(present) > 1 else 0.0
+    return f"{present.mean():{sign}.{decimals}f} +- {deviation:.{decimals}f}"
+
+
+def _width(column):
+    return max(map(len, column)) + 2
+
+
+def layout(rows: list[tuple[str, ...]], n_headings: int = 1) -> str:
+    """Columns of text under a line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines.insert(n_headings, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+# The verdict
+
+
+def best_of(task: Task, results: list[Result]) -> Result:
+    """The best method besides boosted trees, which have no distance; Euclid if it is alone."""
+    measure = task.measures[0]
+    candidates = [result for result in results[1:] if result.label != TREES] or results[:1]
+    scores = [measure.sign * _mean(each.values[measure.name]) for each in candidates]
+    return candidates[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
+
+
+def is_clear(gains: NDArray) -> bool:
+    """Whether a gain is none of chance: in nearly every fold, and twice its standard error."""
+    gains = gains[~np.isnan(gains)]
+    if len(gains) < 2 or gains.mean() <= 0:
+        return False
+    n_wins = (gains > 0).sum()
+    needed = len(gains) - (len(gains) >= MANY_FOLDS)
+    return bool(n_wins >= needed and gains.mean() > 2 * gains.std(ddof=1) / math.sqrt(len(gains)))
+
+
+def verdict(task: Task, results: list[Result]) -> str:
+    """What to use, in one plain sentence or two."""
+    measure = task.measures[0]
+    if len(results) == 1:
+        return "Only Euclid's distance was tried; --methods names others."
+    best = best_of(task, results)
+    euclid, gains = results[0].values[measure.name], gains_of(measure, results, best)
+    decimals = decimals_of([result.values[measure.name] for result in results])
+    wins = f"better in {(gains > 0).sum()} of {len(gains)} folds"
+    trees = next((result for result in results if result.label == TREES), None)
+    score = f"{measure.name} {_mean(best.values[measure.name]):.{decimals}f}"
+    was = f"Euclid {_mean(euclid):.{decimals}f}"
+    if best is results[0]:
+        return _beside_trees(measure, results, best, trees, decimals) or f"Euclid: {score}."
+    if is_clear(gains):
+        change = "less" if measure.is_loss else "more"
+        text = (
+            f"Use {best.label}: {score} where {was}, {abs(_mean(gains)):.{decimals}f} {change}, "
+            f"{wins}."
+        )
+        return f"{text} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
+    if _mean(gains) > 0:
+        text = (
+            f"Nothing is clearly better than Euclid here: {best.label} gains "
+            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance."
+        )
+    else:
+        text = f"Nothing is better than Euclid here: {was}, the next best is {best.label}, {score}."
+    why = "More rows would tell." if _mean(gains) > 0 else _why(task, measure, results, trees)
+    return f"{text} {why} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
+
+
+def _beside_trees(measure, results, best, trees, decimals):
+    """How the best stands beside boosted trees."""
+    if trees is None or np.isnan(trees.values[measure.name]).all():
+        return ""
+    gains = measure.sign * (best.values[measure.name] - trees.values[measure.name])
+    score = f"{_mean(trees.values[measure.name]):.{decimals}f}"
+    n_better = f"{(gains > 0).sum()} of {len(gains)} folds"
+    if is_clear(gains):
+        return f"Boosted trees have {score}, worse in {n_better}."
+    if is_clear(-gains):
+        return f"Boosted trees predict better, {score}, but have no distance and no neighbours."
+    return f"Boosted trees have {score}, about the same."
+
+
+def _why(task, measure, results, trees):
+    """Why nothing may be better than Euclid."""
+    euclid = _mean(results[0].values[measure.name])
+    if measure.name in ("accuracy", "balanced accuracy", "R2", "mean R2") and euclid > 0.98:
+        return "Euclid leaves little to gain."
+    said_nothing = "The columns say little about the target, so no distance can say much."
+    if measure.name in ("R2", "mean R2") and euclid < 0.05:
+        return said_nothing
+    if measure.name == "accuracy" and euclid <= largest_share(task.y) + 0.01:
+        return said_nothing
+    if len(task.y) < 200:
+        return f"With {len(task.y)} rows, folds differ more than methods do."
+    if trees is not None and not is_clear(gains_of(measure, results, trees)):
+        return "Boosted trees gain nothing either: the columns may not hold more."
+    return "The columns may all matter alike, near by as well as far away."
+
+
+# Notes
+
+# What a warning of the library means to a person; None for what is said elsewhere.
+MEANINGS = (
+    (r"The least populated class|y_pred contains classes not in y_true", None),
+    (r"Number of classes in training fold|Only one class is present", None),
+    (r"learned the zero metric|cannot tell the learned metric|learned only the distance|"
+     r"keeps Euclid's distance", "nothing was learned"),
+    (r"relative duality gap|stopped after \d+ iterations", "it was stopped before it was finished"),
+    (r"is left out:", "a part of it could not be learned and was left out"),
+    (r"but only .* for .* samples", "classes have fewer rows than pairs were asked for"),
+    (r"^error: .*one class only", "the rows to learn from had one class only"),
+    (r"^error: (.*?)\.?$", r"it failed (\1)"),
+    (r"found unknown categories", None),
+)  # fmt: skip
+
+
+def notes_of(notes: list[Note]) -> list[str]:
+    """Say each kind of note once for each method, and in how many of its fits."""
+    found: dict[tuple[str, str], list[Note]] = {}
+    for note in notes:
+        meaning = _meaning(note.text)
+        if meaning is not None:
+            found.setdefault((note.method, meaning), []).append(note)
+    # Two warnings of one fit may mean the same.
+    return [
+        f"{method}: {meaning} in {min(len(alike), alike[0].n_fits)} of {alike[0].n_fits} fits"
+        for (method, meaning), alike in found.items()
+    ]
+
+
+def _meaning(text):
+    for pattern, meaning in MEANINGS:
+        match = re.search(pattern, text)
+        if match is not None:
+            return None if meaning is None else match.expand(meaning)
+    return re.sub(r"\d+\.\d+", "#", text)
+
+
+def never_predicted(task: Task, result: Result) -> str | None:
+    """Name the classes that a method has predicted for no row."""
+    if task.kind != "class":
+        return None
+    left = [str(label) for label in np.unique(task.y).tolist() if label not in result.predicted]
+    return f"{result.label} never predicts {shorten(left, 5)}" if left else None
+
+
+# Progress
+
+
+class Progress:
+    """A line on a terminal that is overwritten, or lines of a log if they are asked for."""
+
+    def __init__(self, verbose: bool = False):
+        self._stream = sys.stderr
+        self._overwrites = self._stream.isatty() and not verbose
+        self._logs = verbose
+        self._length = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear()
+
+    def __call__(self, text: str) -> None:
+        """Say what is going on."""
+        if self._logs:
+            print(text, file=self._stream, flush=True)
+        elif self._overwrites:
+            text = text[: shutil.get_terminal_size().columns - 1]
+            self._stream.write("\r" + text.ljust(self._length))
+            self._stream.flush()
+            self._length = len(text)
+
+    def clear(self) -> None:
+        """Empty the line, before anything else is printed."""
+        if self._length:
+            self._stream.write("\r" + " " * self._length + "\r")
+            self._stream.flush()
+            self._length = 0

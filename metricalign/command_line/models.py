@@ -1,0 +1,224 @@
+"""What --save keeps: a predictor, and how tables are read for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.evaluation import Task, fit_method
+from metricalign.command_line.reading import Contents, InputError
+from metricalign.predictors.explanation import Explanation
+
+__all__ = ["TableModel", "learn", "load_model", "save_model"]
+
+# What a model in a .skops file may be made of.
+KNOWN_TYPES = ("metricalign.", "sklearn.", "scipy.", "numpy.", "builtins.")
+
+
+@dataclass
+class TableModel:
+    """A predictor for tables like the one that it was learned from.
+
+    Attributes
+    ----------
+    columns : TableColumns
+        Turns a table into numbers and categories.
+    predictor : estimator
+        Fitted to these.
+    method, kind : str
+        What it is, and the kind of the target.
+    targets, names : list of str
+        Columns of the target in the table, and names of the predictions.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets that were learned from.
+    rows : ndarray of int of shape (n_rows,)
+        Their rows in the table, from 1.
+    table_columns : list of str
+        All columns of the table.
+    delimiter : str
+        Of the file, empty for Parquet.
+    has_names : bool
+        Whether the file had a line of names.
+    """
+
+    columns: TableColumns
+    predictor: Any
+    method: str
+    kind: str
+    targets: list[str]
+    names: list[str]
+    y: NDArray
+    rows: NDArray
+    table_columns: list[str]
+    delimiter: str
+    has_names: bool
+
+    def predict(self, table: Any) -> NDArray:
+        """Predict the target of each row of a DataFrame of pandas or polars.
+
+        Parameters
+        ----------
+        table : DataFrame
+            With the columns that were learned from, as texts or typed.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        """
+        return self.predictor.predict(self.columns.transform(table))
+
+    def predict_proba(self, table: Any) -> NDArray:
+        """Probability of each class, or of each label, in the order of `classes` or `names`.
+
+        Parameters
+        ----------
+        table : DataFrame
+            As in `predict`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_rows, n_classes) or (n_rows, n_labels)
+        """
+        return self.probabilities_of(self.columns.transform(table))
+
+    def probabilities_of(self, X: Any) -> NDArray:
+        """Probabilities for rows that `columns` has transformed."""
+        probabilities = self.predictor.predict_proba(X)
+        if isinstance(probabilities, list):
+            return np.column_stack([_second(each) for each in probabilities])
+        return probabilities
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the columns of `predict_proba`."""
+        if self.kind != "class":
+            return self.names
+        return [str(label) for label in self.predictor.classes_]
+
+    @property
+    def has_neighbors(self) -> bool:
+        """Whether it predicts by neighbours."""
+        return hasattr(self.predictor, "kneighbors") or isinstance(self.predictor, Pipeline)
+
+    def images_of(self, X: Any) -> NDArray:
+        """Images under the metric, of transformed rows."""
+        if isinstance(self.predictor, Pipeline):
+            return self.predictor[:-1].transform(X)
+        return self.predictor.pipeline_.transform(X)
+
+    def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
+        """Why the nearest rows of one transformed row are near, by their numbers in the table."""
+        explanation = self.predictor.explain(X, n_neighbors)
+        change = explanation.change
+        if change is not None:
+            change = replace(change, row=self.rows[change.row])
+        return replace(explanation, rows=self.rows[explanation.rows], change=change)
+
+    def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
+        """Distances and places in `y` of the nearest rows, of transformed ones."""
+        n_neighbors = min(n_neighbors, len(np.unique(self.rows)))
+        if isinstance(self.predictor, Pipeline):
+            return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
+        n_neighbors = min(n_neighbors, len(self.predictor.samples_))
+        return self.predictor.kneighbors(X, n_neighbors)
+
+
+def _second(probabilities):
+    """Probability of 1; a label that no row or every row has, has one column."""
+    return probabilities[:, -1]
+
+
+def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
+    """Learn a model from all rows of a task.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict, with `columns` and `rows`.
+    method : str
+        A method of `metricalign.command_line.evaluation`.
+    seed : int
+        Seed of what is drawn at random.
+    contents : Contents
+        The table that the task is made of.
+    targets : list of str
+        Its target columns.
+
+    Returns
+    -------
+    model : TableModel
+    """
+    assert task.columns is not None
+    assert task.rows is not None
+    return TableModel(
+        task.columns,
+        fit_method(task, method, seed),
+        method,
+        task.kind,
+        targets,
+        task.names,
+        task.y,
+        task.rows,
+        [str(name) for name in contents.table.columns],
+        contents.delimiter,
+        contents.has_names,
+    )
+
+
+def save_model(model: TableModel, file: Any, is_skops: bool) -> None:
+    """Write a model into an open file."""
+    if is_skops:
+        import skops.io
+
+        skops.io.dump(model, file)
+    else:
+        joblib.dump(model, file)
+
+
+def load_model(path: str | Path) -> TableModel:
+    """Read a model that --save has written.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .joblib or a .skops file. The former can run code when it is read: load your own only.
+
+    Returns
+    -------
+    model : TableModel
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no model {path}; evaluate ... --save {path} writes one.")
+    try:
+        if path.suffix == ".skops":
+            import skops.io
+
+            types = skops.io.get_untrusted_types(file=path)
+            foreign = [name for name in types if not name.startswith(KNOWN_TYPES)]
+            if foreign:
+                raise InputError(f"{path} has objects that are not trusted: {', '.join(foreign)}.")
+            model = skops.io.load(path, trusted=types)
+        else:
+            model = joblib.load(path)
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(f"{path} needs {error.name}, which is not installed.") from error
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(f"{path} is no model that --save has written: {error}") from error
+    if not isinstance(model, TableModel):
+        raise InputError(f"{path} is no model that evaluate --save has written.")
+    return model

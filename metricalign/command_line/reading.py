@@ -1,0 +1,364 @@
+"""A file as a table of texts: encoding, delimiter, quotes, and whether it has a line of names."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metricalign._files import read_regular
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["MISSING", "Contents", "InputError", "counted", "read_contents", "shorten", "suggestion"]
+
+# A line that a rarer mark splits is split by it; commas are in numbers and texts too.
+DELIMITERS = "\t;|, "
+PARQUET_SUFFIXES = (".parquet", ".pq")
+#: Texts of a missing value: those of pandas, and the question mark of many public tables.
+MISSING = frozenset(
+    (
+        *("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
+        *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    )
+)
+NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
+N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
+
+
+class InputError(ValueError):
+    """What a person gave cannot be used; the message says why and what to do."""
+
+
+@dataclass
+class Contents:
+    """What is in a file.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Texts of a CSV file, stripped; what Parquet has.
+    delimiter : str
+        Between the fields of a CSV file; empty for Parquet.
+    has_names : bool
+        Whether the first line has the names of the columns. Otherwise they are 1, 2 and so on.
+    notes : list of str
+        What a person should know of how it was read.
+    """
+
+    table: DataFrame
+    delimiter: str = ""
+    has_names: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def read_contents(
+    path: str | Path,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    has_names: bool | None = None,
+    wanted: Sequence[str] = (),
+) -> Contents:
+    """Read a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
+    delimiter : str or None, default=None
+        What separates the fields of a CSV file; None finds out.
+    encoding : str or None, default=None
+        Encoding of a CSV file; None is UTF-8.
+    has_names : bool or None, default=None
+        Whether the first line of a CSV file has the names of the columns; None finds out.
+    wanted : sequence of str, default=()
+        Names of columns that the file should have: a first line with one of them has names.
+
+    Returns
+    -------
+    contents : Contents
+        A table of unique names and at least one row, and how it was read.
+
+    Raises
+    ------
+    InputError
+        If it is not such a table, or pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise InputError('reading a table needs pandas: pip install "metricalign[table]"') from None
+    path = Path(path)
+    data = _read_bytes(path)
+    if path.suffix.lower() in PARQUET_SUFFIXES or data[:4] == b"PAR1":
+        contents = Contents(_read_parquet(pd, path, data))
+    else:
+        contents = _read_csv(pd, path, _decode(path, data, encoding), delimiter, has_names, wanted)
+    if len(contents.table) == 0:
+        raise InputError(f"{path} has column names but no rows.")
+    return contents
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things, one or several."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shorten(names: Sequence[str], n_shown: int = 8) -> str:
+    """Join names, and say how many are not shown."""
+    shown = ", ".join(repr(str(name)) for name in names[:n_shown])
+    return shown if len(names) <= n_shown else f"{shown} and {len(names) - n_shown} more"
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Say which of the names may have been meant, if any."""
+    lower = {other.lower(): other for other in names}
+    close = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=3)]
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+# Files
+
+
+def _read_bytes(path):
+    try:
+        # A pipe of the shell, such as /dev/stdin, has a table in it too.
+        return _read_pipe(path) if path.is_fifo() else read_regular(path)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}.{_similar_file(path)}") from None
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is larger than the memory"
+        raise InputError(f"{path} cannot be read: {reason}.") from error
+
+
+def _read_pipe(path):
+    """Read what somebody writes to a pipe, but do not wait for somebody to come."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        start = file.read(1)
+        if start == b"":
+            raise OSError("this is a pipe that nobody writes to")
+        os.set_blocking(file.fileno(), True)
+        return (start or b"") + file.readall()
+
+
+def _similar_file(path):
+    try:
+        folder = path.parent if path.parent.is_dir() else Path()
+        names = [file.name for file in folder.iterdir() if file.is_file()]
+    except OSError:
+        names = []
+    return suggestion(path.name, names) or " Check the name and the folder."
+
+
+def _read_parquet(pd, path, data):
+    try:
+        from pyarrow.parquet import read_schema
+
+        _check_names(path, read_schema(io.BytesIO(data)).names)
+        table = pd.read_parquet(io.BytesIO(data))
+    except InputError:
+        raise
+    except ImportError:
+        raise InputError(
+            'reading Parquet needs pyarrow: pip install "metricalign[table]"'
+        ) from None
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(f"{path} is not a Parquet file: {' '.join(str(error).split())}") from error
+    return table.rename(columns=str).reset_index(drop=True)
+
+
+def _decode(path, data, encoding):
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding is None:
+        encoding = "utf-16"
+    try:
+        text = data.decode(encoding or "utf-8-sig")
+    except LookupError:
+        raise InputError(
+            f"--encoding {encoding} is not known; utf-8, latin-1, cp1252 and utf-16 are common."
+        ) from None
+    except UnicodeError as error:
+        if b"\0" in data[:4096]:
+            raise _not_text(path) from None
+        line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
+        raise InputError(
+            f"{path} is not valid {encoding or 'UTF-8'}, first in line {line}. Give its encoding, "
+            "for example --encoding cp1252 or --encoding latin-1."
+        ) from None
+    if "\0" in text:
+        raise _not_text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
+    return text
+
+
+def _not_text(path):
+    return InputError(
+        f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as CSV, "
+        "a compressed file must be unpacked first."
+    )
+
+
+# CSV
+
+
+def _read_csv(pd, path, text, delimiter, has_names, wanted):
+    delimiter, quote = _find_layout(text, delimiter)
+    rows, lines = _split(path, text, delimiter, quote)
+    notes = []
+    if quote == "'":
+        notes.append("single quotes are taken for quotes")
+    if has_names is None:
+        has_names = _has_names(path, rows, wanted)
+    if has_names:
+        names, rows, lines = rows[0], rows[1:], lines[1:]
+        _check_names(path, names)
+        if rows and all(len(row) == len(names) + 1 for row in rows):
+            if all(row[-1] == "" for row in rows):
+                rows = [row[:-1] for row in rows]  # a delimiter at the end of each line
+            else:
+                names = ["", *names]  # as R writes them: names of the rows, which have no name
+        names = [name or f"column {number}" for number, name in enumerate(names, 1)]
+        is_repeated = [row == names for row in rows]
+        if any(is_repeated):
+            notes.append(f"{counted(sum(is_repeated), 'repeated line')} of names left out")
+            rows = [row for row, is_names in zip(rows, is_repeated, strict=True) if not is_names]
+            lines = [line for line, skip in zip(lines, is_repeated, strict=True) if not skip]
+    else:
+        names = [str(number) for number in range(1, len(rows[0]) + 1)]
+        notes.append(
+            f"no line of names: the columns are called 1 to {len(names)} (--header if the first "
+            "line has names)"
+        )
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(names):
+            raise InputError(
+                f"{path}, line {line}: {counted(len(row), 'field')}, but {len(names)} "
+                f"{'column names' if has_names else 'in the first line'}. Mend the line, or give "
+                f"--delimiter (used here: {delimiter!r})."
+            )
+    return Contents(pd.DataFrame(rows, columns=names, dtype=object), delimiter, has_names, notes)
+
+
+def _find_layout(text, delimiter):
+    """Delimiter and quote with which the first lines have the same number of fields, above one."""
+    lines = [line for line in text[:65536].splitlines()[: 2 * N_SAMPLED_LINES] if line.strip()]
+    lines = lines[:N_SAMPLED_LINES]
+    has_single_quotes = any(re.search(r"(^|[,;\t| ])'[^']*'([,;\t| ]|$)", line) for line in lines)
+
+    def quality(layout):
+        mark, quote = layout
+        try:
+            rows = csv.reader(_prepared(lines, mark), **_dialect(mark, quote), strict=quote == "'")
+            widths = [len(row) for row in rows if row]
+        except csv.Error:
+            return (0, 0)
+        if not widths or max(widths) == 1:
+            return (0, 0)
+        # The first line may have one field less, see _read_csv.
+        alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
+        # A blank is in texts as well.
+        return (alike == len(widths), 0 if mark == " " else widths.count(widths[0]))
+
+    marks = delimiter or DELIMITERS
+    quotes = "'\"" if has_single_quotes else '"'
+    return max(((mark, quote) for quote in quotes for mark in marks), key=quality)
+
+
+def _prepared(lines, delimiter):
+    """Lines as the csv module takes them: runs of blanks count as one delimiter."""
+    return (line.strip().replace("\t", " ") for line in lines) if delimiter == " " else lines
+
+
+def _dialect(delimiter, quote):
+    return {"delimiter": delimiter, "quotechar": quote, "skipinitialspace": True}
+
+
+def _split(path, text, delimiter, quote):
+    """Rows of stripped fields, and the lines at which they end."""
+    lines = io.StringIO(text, newline="")
+    if delimiter == " ":
+        lines = [f"{line}\n" for line in _prepared(text.splitlines(), delimiter)]
+    reader = csv.reader(lines, **_dialect(delimiter, quote), strict=True)
+    rows, ends, line = [], [], 1
+    try:
+        for row in reader:
+            line = reader.line_num
+            fields = [value.strip() for value in row]
+            if any(fields) or len(fields) > 1:
+                rows.append(fields)
+                ends.append(line)
+    except csv.Error as error:
+        if "field limit" in str(error):
+            raise InputError(
+                f"{path}, after line {line}: a field of more than {csv.field_size_limit():,} "
+                "characters, which is not read. Leave out its column, or close the quote that "
+                "makes one field of many lines."
+            ) from None
+        raise InputError(
+            f"{path}, after line {line}: {error}. Most often a quote is opened and never closed."
+        ) from None
+    return rows, ends
+
+
+def _has_names(path, rows, wanted):
+    """Whether the first row has names: by how it differs from the values below it."""
+    first = rows[0]
+    if set(first) & set(wanted) or len(rows) == 1:
+        return True
+    # Of files that were joined, the line of names comes again.
+    sampled = [row for row in islice(rows, 1, N_SAMPLED_ROWS) if row != first]
+    for_names: list[int] = []
+    against: list[int] = []
+    for number, name in enumerate(first):
+        below = [row[number] for row in sampled if number < len(row)]
+        below = [value for value in below if value not in MISSING]
+        if not below or name in MISSING:
+            continue
+        if all(NUMERIC.fullmatch(value) for value in below):
+            (against if NUMERIC.fullmatch(name) else for_names).append(number)
+        elif name in below:
+            against.append(number)
+    if for_names and against:
+        raise InputError(
+            f"{path}: the first line ({', '.join(first[:6])}) may be names (column "
+            f"{for_names[0] + 1} has numbers below it) or values (column {against[0] + 1} has the "
+            "like below it). Say which: --header or --no-header."
+        )
+    return not against
+
+
+def _check_names(path, names):
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{path} has several columns of the name {twice[0]!r}; names must be unique."
+        )
+
+
+# Columns of Parquet
+
+
+def as_numpy(column: Any) -> Any:
+    """Turn pandas' own types, whose missing value is pd.NA, into those of NumPy."""
+    from pandas.api import types
+
+    if column.dtype == object and all(isinstance(value, Decimal) for value in column.dropna()):
+        return column.astype(np.float64)
+    if not types.is_extension_array_dtype(column) or types.is_string_dtype(column):
+        return column
+    if types.is_bool_dtype(column) and not column.hasnans:
+        return column.astype(bool)
+    if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
+        return column.astype(np.float64)
+    return column.astype(object).where(column.notna(), np.nan)

@@ -1,0 +1,362 @@
+"""What is to be predicted: the kind of a target, found out or given, and its values."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.command_line.columns import Reading
+from metricalign.command_line.reading import MISSING, InputError, shorten
+from metricalign.command_line.tables import typed
+from metricalign.relations import resolve_relation, sums_to_one
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["KINDS", "Target", "check_kind", "read_target"]
+
+#: What a target can be.
+KINDS = ("class", "number", "labels", "distribution", "numbers")
+# More different integers are a number unless somebody says otherwise.
+MOST_CLASSES = 20
+SEPARATORS = (",", ";", "|", "/", " ")
+BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+# The library's names of the kinds of several columns.
+_DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutput": "numbers"}
+
+
+@dataclass
+class Target:
+    """What is to be predicted of the rows that have it.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Classes as integers or texts, numbers, or columns of them.
+    kind : str
+        One of `KINDS`.
+    names : list of str
+        Names of the columns of y: of the target, of the labels.
+    is_present : ndarray of bool of shape (n_rows_of_the_table,)
+        Which rows of the table have a target.
+    columns : list of str
+        Columns of the table that it is made of.
+    doubt : str
+        How to have another reading, if another is possible.
+    """
+
+    y: NDArray
+    kind: str
+    names: list[str]
+    is_present: NDArray
+    columns: list[str] = field(default_factory=list)
+    doubt: str = ""
+
+
+def read_target(
+    table: DataFrame,
+    columns: list[str],
+    kind: str | None,
+    separator: str | None,
+    reading: Reading,
+) -> Target:
+    """Read what is to be predicted.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Texts, or the columns of a Parquet file.
+    columns : list of str
+        Target columns.
+    kind : str or None
+        One of `KINDS`; None finds out.
+    separator : str or None
+        Between the labels of a set that is written as a text.
+    reading : Reading
+        What the person says of the values.
+
+    Returns
+    -------
+    target : Target
+
+    Raises
+    ------
+    InputError
+        If the values are of no kind, or not of the one that is given.
+    """
+    if len(columns) == 1:
+        sets = _read_sets(table[columns[0]], columns[0], kind, separator)
+        target = sets or _read_one(table, columns[0], kind, reading)
+    elif separator is not None:
+        raise InputError("--separator is for one column of --target, with a set in each row.")
+    else:
+        target = _read_several(table, columns, kind, reading)
+    if len(target.y) == 0:
+        raise InputError(
+            f"no row has a value in all columns of --target ({shorten(columns)}); choose others."
+        )
+    target.columns = columns
+    target.y = check_kind(target.kind, target.y, target.names)
+    return target
+
+
+def _read_sets(column, name, kind, separator) -> Target | None:
+    """Label sets: lists of Parquet, or texts with a separator."""
+    is_missing = column.isna().to_numpy() if column.dtype != object else None
+    if is_missing is None:
+        is_missing = np.array([_is_none(value) for value in column])
+    values = column[~is_missing]
+    doubt = ""
+    if len(values) and all(isinstance(v, list | tuple | set | np.ndarray) for v in values):
+        if kind not in (None, "labels"):
+            raise InputError(f"--kind {kind}: target column {name!r} has lists, which are labels.")
+        sets = [{str(label) for label in value} for value in values]
+    else:
+        if kind not in (None, "labels"):
+            if separator is not None:
+                raise InputError(f"--separator is for --kind labels, not --kind {kind}.")
+            return None
+        if not all(isinstance(value, str) for value in values):
+            return None
+        is_missing |= column.isin(MISSING - {""}).to_numpy()
+        texts = column[~is_missing].str.strip()
+        if separator is None:
+            separator = _find_separator(texts, is_certain=kind == "labels")
+            doubt = f"for a class of each text give --kind class (separator: {separator!r})"
+        if separator is None:
+            if kind == "labels":
+                raise InputError(
+                    "--kind labels needs two or more columns in --target, or one with a set in "
+                    f"each row: found no separator in {name!r} (it has "
+                    f"{reprlib.repr(next(iter(texts), ''))}). Give --separator."
+                )
+            return None
+        parts = [re.split(re.escape(separator), text) for text in texts]
+        sets = [{part.strip() for part in each} - {""} for each in parts]
+    names = sorted(set().union(*sets))
+    if len(names) < 2:
+        raise InputError(f"target column {name!r} has {len(names)} different labels; 2 are needed.")
+    places = {label: number for number, label in enumerate(names)}
+    y = np.zeros((len(sets), len(names)), dtype=np.intp)
+    for row, labels in enumerate(sets):
+        y[row, [places[label] for label in labels]] = 1
+    return Target(y, "labels", names, ~is_missing, doubt=doubt)
+
+
+def _is_none(value):
+    return value is None or value is np.nan or (isinstance(value, float) and np.isnan(value))
+
+
+def _find_separator(texts, is_certain) -> str | None:
+    """The separator whose parts come again in other rows, in many combinations."""
+    for separator in SEPARATORS:
+        has_several = texts.str.contains(separator, regex=False)
+        if not has_several.any():
+            continue
+        if is_certain:
+            return separator
+        parts = Counter(
+            part
+            for text in texts.unique()
+            for part in {each.strip() for each in text.split(separator)}
+        )
+        # Of names with a comma, such as "Smith, John", most parts are in one text only.
+        again = sum(number for number in parts.values() if number > 1)
+        if separator != " " and has_several.mean() > 0.2 and again > parts.total() / 2:
+            return separator
+    return None
+
+
+def _read_one(table, name, kind, reading) -> Target:
+    column = typed(table, [name], reading)[name]
+    values, form = column.values, column.format.kind
+    if form == "number":
+        is_present = ~np.isnan(values)
+        y = values[is_present]
+        if not np.isfinite(y).all():
+            raise InputError(
+                f"target column {name!r} has infinite values; replace them, or choose another "
+                "--target."
+            )
+        is_integer = len(y) > 0 and (y == np.floor(y)).all() and abs(y).max() < 2**53
+        y = y.astype(np.int64) if is_integer else y
+        n_distinct = len(np.unique(y))
+        doubt = ""
+        if kind is None:
+            few = n_distinct <= min(MOST_CLASSES, len(y) / 2)
+            kind = "class" if is_integer and few else "number"
+            if is_integer and kind == "class" and n_distinct > 2:
+                doubt = "for a number give --kind number"
+            elif is_integer and kind == "number" and n_distinct <= len(y) / 2:
+                doubt = f"for {n_distinct} classes give --kind class"
+        return Target(y, kind, [name], is_present, doubt=doubt)
+    if form == "text":
+        is_present = np.array([value is not None for value in values], dtype=bool)
+        if column.odd is not None and kind in (None, "number"):
+            raise InputError(
+                f"target column {name!r} has numbers, but for texts such as {column.odd!r}. Give "
+                f"--missing {column.odd!r} if it stands for a missing value, --kind class if not."
+            )
+        return Target(values[is_present].astype(str), kind or "class", [name], is_present)
+    first = next((value for value in values if not _is_none(value)), None)
+    raise InputError(
+        f"target column {name!r} has neither numbers nor text (it has {reprlib.repr(first)}); turn "
+        "dates and times into numbers, or choose another --target."
+    )
+
+
+def _read_several(table, names, kind, reading) -> Target:
+    columns = []
+    for name, column in typed(table, names, reading).items():
+        values: Any = column.values
+        if column.format.kind == "text":
+            lower = ["" if value is None else value.lower() for value in values]
+            if {*lower} - {""} <= BOOLEANS.keys():
+                values = np.array([BOOLEANS.get(value, np.nan) for value in lower])
+        if values.dtype.kind != "f":
+            first = next(value for value in values if not _is_none(value))
+            raise InputError(
+                f"target column {name!r} is not numeric (it has {reprlib.repr(first)}); several "
+                "columns of --target must all be numbers, for label sets 0 and 1."
+            )
+        if np.isinf(values).any():
+            raise InputError(
+                f"target column {name!r} has infinite values; replace them, or choose another "
+                "--target."
+            )
+        columns.append(values)
+    y = np.column_stack(columns)
+    is_present = ~np.isnan(y).any(axis=1)
+    y = y[is_present]
+    if len(y) and (y == np.floor(y)).all():
+        y = y.astype(np.intp)
+    doubt = ""
+    if kind is None and len(y):
+        kind = _kind_of_several(y)
+        doubt = "" if kind == "numbers" else "for plain numbers give --kind numbers"
+    return Target(y, kind or "numbers", names, is_present, doubt=doubt)
+
+
+def _kind_of_several(y):
+    try:
+        return _DETECTED[resolve_relation("auto", y).kind]
+    except ValueError as error:
+        raise InputError(_of_constant_target(y) or str(error)) from error
+
+
+# Checks
+
+
+def check_kind(kind: str, y: NDArray, names: Sequence[str]) -> NDArray:
+    """Check that targets are of a kind, and bring them to its form.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets.
+    names : sequence of str
+        Their columns.
+
+    Returns
+    -------
+    y : ndarray
+        Targets; numbers that are taken as classes but are not integers become strings.
+
+    Raises
+    ------
+    InputError
+        If they are not of the kind.
+    """
+    if constant := _of_constant_target(y):
+        raise InputError(constant)
+    wants_several = kind not in ("class", "number")
+    if wants_several != (y.ndim == 2):
+        raise InputError(
+            f"--kind {kind} needs {'two or more columns' if wants_several else 'one column'} in "
+            f"--target; got {len(names)} ({', '.join(names)})."
+        )
+    return _CHECKS[kind](y, names)
+
+
+def _of_constant_target(y):
+    if (y == y[0]).all():
+        return (
+            f"the target has the same value in all {len(y)} rows ({y[0].tolist()!r}); at least 2 "
+            "different ones are needed. Choose another --target."
+        )
+    return None
+
+
+def _check_classes(y, names):
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) > len(y) / 2:
+        advice = "Is it an identifier? Choose another --target."
+        if y.dtype.kind in "iuf":
+            advice += " Numbers can be predicted with --kind number."
+        raise InputError(
+            f"target column {names[0]!r} has {len(classes)} different values in {len(y)} rows, too "
+            f"many to be classes. {advice}"
+        )
+    if counts.max() < 2 or (counts > 1).sum() < 2:
+        raise InputError(
+            f"fewer than 2 classes of the target column {names[0]!r} have more than one row; "
+            "nothing can be learned. Choose another --target."
+        )
+    return y.astype(str) if y.dtype.kind == "f" else y
+
+
+def _check_number(y, names):
+    if y.dtype.kind not in "iuf":
+        raise InputError(
+            f"--kind number: target column {names[0]!r} is not numeric (it has "
+            f"{str(y[0])!r}). Use --kind class, or see --missing and --decimal."
+        )
+    return y.astype(np.float64)
+
+
+def _check_labels(y, names):
+    for name, column in zip(names, y.T, strict=True):
+        if not np.isin(column, (0, 1)).all():
+            odd = column[~np.isin(column, (0, 1))][0]
+            raise InputError(
+                f"--kind labels: column {name!r} must be 0 or 1, it has {odd:g}. For plain numbers "
+                "give --kind numbers."
+            )
+    return y.astype(np.intp)
+
+
+def _check_distribution(y, names):
+    sums = y.sum(axis=1)
+    wrong = np.flatnonzero(~sums_to_one(y) | (y < 0).any(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"--kind distribution: the {len(names)} targets of a row must be at least 0 and sum to "
+            f"1; those of row {wrong[0] + 1} are {np.array2string(y[wrong[0]], precision=4)}, with "
+            f"sum {sums[wrong[0]]:g}. For plain numbers give --kind numbers."
+        )
+    return y.astype(np.float64)
+
+
+def _check_numbers(y, names):
+    for name, column in zip(names, y.T, strict=True):
+        if np.ptp(column) == 0:
+            raise InputError(f"target column {name!r} is constant; leave it out of --target.")
+    return y.astype(np.float64)
+
+
+_CHECKS = {
+    "class": _check_classes,
+    "number": _check_number,
+    "labels": _check_labels,
+    "distribution": _check_distribution,
+    "numbers": _check_numbers,
+}

@@ -1,0 +1,196 @@
+"""Training of a network: steps, learning rates, averaged weights, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from metricalign.deep.batches import Batch
+
+__all__ = ["OPTIMIZERS", "Training", "TrainingRecord"]
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+"""The optimizers by name."""
+
+
+class TrainingRecord(NamedTuple):
+    """What came of training.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The network with its best weights.
+    losses : list of float
+        Mean loss of each epoch.
+    errors : list of float
+        Validation error after each epoch; empty without validation.
+    n_best : int
+        Epochs after which the weights were best; all without validation.
+    is_interrupted : bool
+        Whether the user stopped it.
+    """
+
+    network: nn.Module
+    losses: list[float]
+    errors: list[float]
+    n_best: int
+    is_interrupted: bool
+
+
+class Training(NamedTuple):
+    """How a network is trained.
+
+    Attributes
+    ----------
+    optimizer : str
+        A name of `OPTIMIZERS`.
+    learning_rate, momentum, weight_decay : float
+        As the optimizer understands them; momentum is only for "sgd".
+    schedule : {"cosine", "plateau"} or None
+        Lower the learning rate along a cosine that is zero after `n_epochs` epochs, or to a tenth
+        when the loss has not improved for a quarter of `patience` epochs, or never.
+    averaging : float
+        Decay, in each step, of the running mean of the weights that is the result; 0 for the
+        weights themselves.
+    n_epochs : int
+        Largest number of epochs.
+    patience : int
+        Epochs without a smaller validation error after which to stop.
+    device : torch.device
+        Where to compute.
+    mixed_precision : bool
+        Whether the network computes in bfloat16 where that is safe.
+    """
+
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    schedule: str | None
+    averaging: float
+    n_epochs: int
+    patience: int
+    device: torch.device
+    mixed_precision: bool
+
+    def run(
+        self,
+        network: nn.Module,
+        criterion: nn.Module,
+        batches: Iterable[Batch],
+        validation_error: Callable[[nn.Module], float] | None = None,
+        n_epochs: int | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> TrainingRecord:
+        """Train a network, in place.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            Returns a list of layers.
+        criterion : torch.nn.Module
+            Loss of the layers, the relations and the targets of a batch. Its weights are trained
+            too.
+        batches : iterable of Batch
+            The batches of an epoch, on the device.
+        validation_error : callable or None, default=None
+            Error of a network. None: train all epochs.
+        n_epochs : int or None, default=None
+            Epochs after which to stop, on the schedule of all. None: all.
+        report : callable or None, default=None
+            Called with a line of text after each epoch.
+
+        Returns
+        -------
+        record : TrainingRecord
+
+        Raises
+        ------
+        ValueError
+            If the loss becomes infinite or NaN.
+        KeyboardInterrupt
+            If the user stops it in the first epoch.
+        """
+        network, criterion = network.to(self.device), criterion.to(self.device)
+        optimizer, scheduler = self._optimizer(network, criterion)
+        averaged: Any = network
+        if self.averaging:
+            averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.averaging))
+        losses: list[float] = []
+        errors: list[float] = []
+        n_best, is_interrupted, best = 0, False, {}
+        try:
+            for epoch in range(1, (n_epochs or self.n_epochs) + 1):
+                loss = self._epoch(network, criterion, batches, optimizer, averaged)
+                if not np.isfinite(loss):
+                    raise ValueError(
+                        f"The loss is {loss} after {epoch} epochs. Decrease learning_rate, or "
+                        "scale X."
+                    )
+                line = f"epoch {epoch}: loss {loss:.6g}"
+                if validation_error is not None:
+                    averaged.eval()
+                    with torch.no_grad():
+                        error = validation_error(averaged)
+                    line += f", validation error {error:.6g}"
+                    errors.append(error)
+                losses.append(loss)
+                if validation_error is None or error < min(errors[:-1], default=np.inf):
+                    n_best = epoch
+                if n_best == epoch and validation_error is not None:
+                    best = deepcopy(averaged.state_dict())
+                if report is not None:
+                    report(line)
+                if epoch - n_best >= self.patience:
+                    break
+                if scheduler is not None:
+                    scheduler.step(*([loss] if self.schedule == "plateau" else []))
+        except KeyboardInterrupt:
+            if not losses:
+                raise
+            is_interrupted = True
+        if best:
+            averaged.load_state_dict(best)
+        network = averaged.module if self.averaging else network
+        return TrainingRecord(network.eval(), losses, errors, n_best, is_interrupted)
+
+    def _optimizer(self, network, criterion):
+        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            options["momentum"] = self.momentum
+        optimizer: Any = OPTIMIZERS[self.optimizer]
+        optimizer = optimizer([*network.parameters(), *criterion.parameters()], **options)
+        if self.schedule == "cosine":
+            return optimizer, CosineAnnealingLR(optimizer, T_max=self.n_epochs)
+        if self.schedule == "plateau":
+            return optimizer, ReduceLROnPlateau(optimizer, patience=self.patience // 4)
+        return optimizer, None
+
+    def _epoch(self, network, criterion, batches, optimizer, averaged) -> float:
+        """Mean loss of the batches."""
+        network.train()
+        # The sum stays on the device, so that no step waits for the one before.
+        total, n_batches = torch.zeros((), device=self.device), 0
+        for batch in batches:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+                layers = network(batch.samples)
+            loss = criterion([layer.float() for layer in layers], batch.relations, batch.targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if averaged is not network:
+                averaged.update_parameters(network)
+            total += loss.detach()
+            n_batches += 1
+        return float(total) / max(n_batches, 1)

@@ -1,0 +1,41 @@
+"""What measures ask of their arguments, and the mean over samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_sample_weight
+
+__all__: list[str] = []
+
+
+def _check_label_scores(y_true, y_score):
+    true = check_array(y_true, input_name="y_true", accept_sparse="csr", ensure_min_features=2)
+    if sparse.issparse(true):
+        true = true.toarray()
+    if not np.isin(true, (0, 1)).all():
+        raise ValueError("y_true must be label sets, columns of 0 and 1.")
+    scores = check_array(y_score, input_name="y_score", dtype=[np.float64, np.float32])
+    _check_same_shape(true, scores, "y_score")
+    return true.astype(bool), scores
+
+
+def _check_same_shape(true, predicted, name):
+    if true.shape != predicted.shape:
+        raise ValueError(
+            f"y_true and {name} must have the same shape, got {true.shape} and {predicted.shape}."
+        )
+
+
+def _check_weights(sample_weight, values):
+    weights = _check_sample_weight(sample_weight, values, dtype=np.float64)
+    if weights.min() < 0 or weights.sum() <= 0:
+        raise ValueError("sample_weight must be non-negative, and not all 0.")
+    return weights
+
+
+def _weighted_mean(values, sample_weight) -> float:
+    if sample_weight is None:
+        return float(values.mean())
+    return float(np.average(values, weights=_check_weights(sample_weight, values)))

@@ -1,0 +1,256 @@
+"""Measures of the neighbours that a learned metric finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+from sklearn.metrics import ndcg_score
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_sample_weight
+
+from metricalign.metrics.checks import _check_weights, _weighted_mean
+from metricalign.relations import TargetRelation, resolve_relation
+
+__all__ = [
+    "mean_average_precision_score",
+    "neighbors_ndcg_score",
+    "pairwise_relations",
+    "precision_at_k_score",
+]
+
+
+def pairwise_relations(y: Any, relation: str | Callable | TargetRelation = "auto") -> NDArray:
+    """Relations of all pairs of samples, as the measures of a metric take them.
+
+    Parameters
+    ----------
+    y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    relation : str, callable or TargetRelation, default="auto"
+        A relation of `metricalign.relations`, or one fitted to other targets: the
+        ``relation_`` of a learner.
+
+    Returns
+    -------
+    relations : ndarray of shape (n_samples, n_samples)
+        How different two targets are, symmetric.
+
+    Examples
+    --------
+    >>> from metricalign.metrics import pairwise_relations
+    >>> pairwise_relations(["cat", "dog", "cat"])
+    array([[-1.,  1., -1.],
+           [ 1., -1.,  1.],
+           [-1.,  1., -1.]])
+    """
+    if not isinstance(relation, TargetRelation):
+        relation = resolve_relation(relation, y)
+    targets = relation.encode(y)
+    others = np.arange(targets.shape[0])
+    return np.array(
+        [relation(targets, np.column_stack([np.full_like(others, i), others])) for i in others]
+    )
+
+
+def precision_at_k_score(
+    X: ArrayLike,
+    relations: ArrayLike,
+    *,
+    k: int = 5,
+    threshold: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Share of the k nearest neighbours of a sample that are related to it.
+
+    Each sample is a query to all others, by Euclid's distance. Of neighbours at the same
+    distance, of which only some are among the k, the expected number counts that a random
+    choice has.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_components)
+        Transformed samples.
+    relations : array-like of shape (n_samples, n_samples)
+        How different the targets of two samples are; the diagonal is ignored.
+    k : int, default=5
+        Number of neighbours, less than n_samples.
+    threshold : float, default=0.0
+        Samples are related when their relation is at most this: the same class, or equal
+        targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the queries in the mean.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1, the best.
+
+    References
+    ----------
+    C. D. Manning, P. Raghavan, H. Schuetze. "Introduction to Information Retrieval".
+    Cambridge University Press, 2008, section 8.4.
+
+    Examples
+    --------
+    >>> from metricalign.metrics import pairwise_relations, precision_at_k_score
+    >>> relations = pairwise_relations(["a", "a", "b", "b"])
+    >>> precision_at_k_score([[0.0], [1.0], [2.5], [3.6]], relations, k=1)
+    1.0
+    """
+    distances, relations = _check_retrieval(X, relations)
+    if not isinstance(k, Integral) or not 1 <= k <= distances.shape[1]:
+        raise ValueError(
+            f"k must be an integer from 1 to n_samples - 1 = {distances.shape[1]}, got {k!r}."
+        )
+    related = relations <= _check_threshold(threshold)
+    last = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
+    nearer, tied = distances < last, distances == last
+    share = (tied & related).sum(axis=1) / tied.sum(axis=1)
+    found = (nearer & related).sum(axis=1) + (k - nearer.sum(axis=1)) * share
+    return _weighted_mean(found / k, sample_weight)
+
+
+def mean_average_precision_score(
+    X: ArrayLike,
+    relations: ArrayLike,
+    *,
+    threshold: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Mean over the samples of the average precision of all others, nearest first.
+
+    Average precision is the mean, over the samples related to the query, of the share of
+    related samples among those that are not farther: ties count together, as in
+    :func:`sklearn.metrics.label_ranking_average_precision_score`. Queries to which none is
+    related are left out.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_components)
+        Transformed samples.
+    relations : array-like of shape (n_samples, n_samples)
+        How different the targets of two samples are; the diagonal is ignored.
+    threshold : float, default=0.0
+        Samples are related when their relation is at most this: the same class, or equal
+        targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the queries in the mean.
+
+    Returns
+    -------
+    score : float
+        From above 0 to 1, the best.
+
+    References
+    ----------
+    C. D. Manning, P. Raghavan, H. Schuetze. "Introduction to Information Retrieval".
+    Cambridge University Press, 2008, section 8.4.
+
+    Examples
+    --------
+    >>> from metricalign.metrics import mean_average_precision_score, pairwise_relations
+    >>> relations = pairwise_relations(["a", "b", "a"])
+    >>> mean_average_precision_score([[0.0], [1.0], [3.0]], relations)
+    0.5
+    """
+    distances, relations = _check_retrieval(X, relations)
+    related = relations <= _check_threshold(threshold)
+    asked = related.any(axis=1)
+    if not asked.any():
+        raise ValueError(
+            f"No two samples are related: every relation is above threshold={threshold:g}."
+        )
+    precisions = np.empty(asked.sum())
+    for row, (distance, is_related) in enumerate(
+        zip(distances[asked], related[asked], strict=True)
+    ):
+        everyone, hits = np.sort(distance), np.sort(distance[is_related])
+        precisions[row] = np.mean(
+            np.searchsorted(hits, hits, side="right")
+            / np.searchsorted(everyone, hits, side="right")
+        )
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, distances)[asked]
+    return _weighted_mean(precisions, sample_weight)
+
+
+def neighbors_ndcg_score(
+    X: ArrayLike,
+    relations: ArrayLike,
+    *,
+    k: int | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Normalized discounted cumulative gain of the neighbours under graded relations.
+
+    Each sample is a query to all others, by Euclid's distance. The gain of finding another at
+    rank r is (largest relation - relation) / log2(r + 1), summed over the k nearest, as a
+    share of that of the best order. Ties share the mean of their gains, as in
+    :func:`sklearn.metrics.ndcg_score`, which this is. A query whose relations are all the
+    largest has nothing to gain and counts 0.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_components)
+        Transformed samples, at least three.
+    relations : array-like of shape (n_samples, n_samples)
+        How different the targets of two samples are; the diagonal is ignored.
+    k : int, default=None
+        Number of neighbours; all if None.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the queries in the mean.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1, the best.
+
+    References
+    ----------
+    K. Jaervelin, J. Kekaelaeinen. "Cumulated Gain-based Evaluation of IR Techniques". ACM
+    Transactions on Information Systems 20(4), 2002.
+
+    Examples
+    --------
+    >>> from metricalign.metrics import neighbors_ndcg_score, pairwise_relations
+    >>> relations = pairwise_relations([0.0, 0.1, 0.5, 2.5])
+    >>> neighbors_ndcg_score([[0.0], [1.0], [5.0], [25.0]], relations)
+    1.0
+    """
+    distances, differences = _check_retrieval(X, relations)
+    if len(distances) < 3:
+        raise ValueError(f"A ranking needs at least 3 samples, got {len(distances)}.")
+    if sample_weight is not None:
+        sample_weight = _check_weights(sample_weight, distances)
+    gains = differences.max() - differences
+    return float(ndcg_score(gains, -distances, k=k, sample_weight=sample_weight))
+
+
+def _check_retrieval(X, relations):
+    """Return distances and relations of each sample to the others, the diagonal left out."""
+    X = check_array(X, input_name="X", dtype=np.float64, ensure_min_samples=2)
+    relations = check_array(
+        relations, input_name="relations", dtype=np.float64, ensure_all_finite=False
+    )
+    n_samples = len(X)
+    if relations.shape != (n_samples, n_samples):
+        raise ValueError(
+            f"relations must be of shape (n_samples, n_samples) = {(n_samples, n_samples)}, got "
+            f"{relations.shape}."
+        )
+    others = ~np.eye(n_samples, dtype=bool)
+    relations = relations[others].reshape(n_samples, n_samples - 1)
+    if not np.isfinite(relations).all():
+        raise ValueError("relations has a NaN or infinite entry off its diagonal.")
+    return cdist(X, X)[others].reshape(n_samples, n_samples - 1), relations
+
+
+def _check_threshold(threshold):
+    if not isinstance(threshold, Real) or np.isnan(float(threshold)):
+        raise ValueError(f"threshold must be a number, got {threshold!r}.")
+    return threshold

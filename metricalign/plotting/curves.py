@@ -1,0 +1,366 @@
+"""Where along each column distances grow: the curves of a metric over encoded columns."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metricalign.learners.columns import column_map
+from metricalign.plotting.drawing import COLORS, check_matplotlib, shortened
+from metricalign.predictors.explanation import Rows
+
+__all__ = ["ColumnCurve", "CurvesDisplay"]
+
+_MOST_CATEGORIES = 10
+_DENSITY, _MISSING = "#d9dde2", COLORS[2]
+_LINES = ((COLORS[0], 2.5), (COLORS[1], 1.5))
+# A second axis that has less of the variance is left out.
+_LEAST_SHARE = 0.1
+# Shares of the samples below and above what is drawn of a column of numbers: tails are long.
+_TAIL = 0.005
+
+
+class ColumnCurve(NamedTuple):
+    """Curve of one column.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    importance : float
+        Its share in the squared distances, see
+        `metricalign.learners.columns.ColumnMap.importances`.
+    values : ndarray of shape (n_values,)
+        Values in ascending order, dates or numbers; categories by their height.
+    heights : ndarray of shape (n_values, 2)
+        Heights of each along the first two principal axes of the curve.
+    counts : ndarray of int of shape (n_values,)
+        Samples that have it.
+    heights_of_missing : ndarray of shape (2,) or None
+        Heights of a missing value; None if none is missing.
+    shares : ndarray of shape (2,)
+        Share of either axis in the variance of the column's images.
+    """
+
+    name: str
+    importance: float
+    values: NDArray
+    heights: NDArray
+    counts: NDArray
+    heights_of_missing: NDArray | None
+    shares: NDArray
+
+
+class CurvesDisplay:
+    """Curve of each column: how far apart two samples are that differ in this column only.
+
+    A metric over encoded columns is a sum of curves :math:`f_j(x_j)`, one for each column. Drawn is
+    the height of the curve along its first principal axis, and along its second where that has more
+    than a tenth of its variance: two samples that differ in this column only are at least as far
+    apart as their heights differ, and the squares of both differences add up. Where a curve is
+    steep, distances grow fast; where it is flat, all values are alike. All panels have the same
+    unit, that of the distance. In grey, how many samples have such a value; the title has the
+    share of the column in all squared distances.
+
+    It is recommended to use `from_estimator`. The parameter is stored as an attribute.
+
+    Parameters
+    ----------
+    curves : list of ColumnCurve
+        What is drawn, a panel for each.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes of shape (n_curves,)
+        Where the panels are drawn.
+    figure_ : matplotlib Figure
+        The figure of `axes_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from metricalign import MetricEnsemble
+    >>> from metricalign.plotting import CurvesDisplay
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> learner = MetricEnsemble(random_state=0).fit(X, y)
+    >>> display = CurvesDisplay.from_estimator(learner, X, columns=["alcohol", "proline"])
+    >>> [curve.name for curve in display.curves]
+    ['alcohol', 'proline']
+    """
+
+    def __init__(self, *, curves: list[ColumnCurve]):
+        self.curves = curves
+
+    def plot(self, *, ax: Any = None) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, array-like of them or None, default=None
+            Where to draw, one for each curve. None makes a new figure.
+
+        Returns
+        -------
+        display : CurvesDisplay
+
+        Raises
+        ------
+        ValueError
+            If `ax` is not one for each curve.
+        """
+        check_matplotlib(f"{type(self).__name__}.plot")
+        self.axes_ = axes = self._axes(ax)
+        self.figure_ = axes[0].figure
+        heights = np.concatenate([_drawn_heights(curve).ravel() for curve in self.curves])
+        low, extent = heights.min(), np.ptp(heights) or 1.0
+        for curve, axis in zip(self.curves, axes, strict=True):
+            # Room for the density below the curve.
+            axis.set_ylim(low - 0.35 * extent, low + 1.06 * extent)
+            if curve.values.dtype.kind in "OSU":
+                _draw_categories(axis, curve)
+            else:
+                _draw_numbers(axis, curve)
+            title = f"{shortened(np.array([curve.name]))[0]}: {curve.importance:.0%}"
+            axis.set_title(title, fontsize=11)
+            axis.spines[["top", "right"]].set_visible(False)
+        if ax is None and any(curve.shares[1] >= _LEAST_SHARE for curve in self.curves):
+            handles = [
+                axes[0].plot([], [], color=color, linewidth=width)[0] for color, width in _LINES
+            ]
+            names = ["along the first axis of the curve", "along the second"]
+            n_columns = min(2, len(axes))
+            place = {"loc": "outside lower center", "ncols": n_columns, "frameon": False}
+            self.figure_.legend(handles, names, **place)
+        return self
+
+    def _axes(self, ax):
+        n_curves = len(self.curves)
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            n_columns = min(3, n_curves)
+            n_rows = -(-n_curves // n_columns)
+            size = (3.4 * n_columns + 0.4, 2.7 * n_rows + 0.2)
+            figure = plt.figure(figsize=size, layout="constrained")
+            axes = figure.subplots(n_rows, n_columns, squeeze=False)
+            for axis in axes.ravel()[n_curves:]:
+                axis.remove()
+            for row in axes:
+                row[0].set_ylabel("height, in distances")
+            return axes.ravel()[:n_curves]
+        axes = np.asarray(ax, dtype=object).ravel()
+        if len(axes) != n_curves:
+            raise ValueError(f"ax must be {n_curves} axes, one for each curve; got {len(axes)}.")
+        return axes
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        columns: ArrayLike | None = None,
+        max_columns: int = 6,
+        ax: Any = None,
+    ) -> Self:
+        """Draw the curves of a fitted metric along the values of samples.
+
+        Parameters
+        ----------
+        estimator : MetricNeighbors predictor, MetricEnsemble, linear metric learner or Pipeline
+            Fitted, see `metricalign.learners.columns.column_map`.
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Samples, best those of the fit: the curves bend at some of their values.
+        columns : array-like of str or int, or None, default=None
+            Names or places of the columns to draw. None takes the most important ones.
+        max_columns : int, default=6
+            How many of these.
+        ax : matplotlib Axes, array-like of them or None, default=None
+            Where to draw, one for each curve. None makes a new figure.
+
+        Returns
+        -------
+        display : CurvesDisplay
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns.
+        ValueError
+            If there is no such column, it has free texts, or `ax` is not one for each curve.
+        """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
+        metric = column_map(getattr(estimator, "pipeline_", estimator))
+        importances = metric.importances(X)
+        values = Rows(X).columns
+        has_curve = [_has_order(column) for column in values]
+        if columns is None:
+            order = np.argsort(-importances, kind="stable")
+            chosen = [j for j in order if has_curve[j] and len(metric.blocks[j])][:max_columns]
+        else:
+            chosen = [_place(column, metric.names) for column in np.atleast_1d(columns)]
+            for j in chosen:
+                if not has_curve[j]:
+                    raise ValueError(
+                        f"Column {metric.names[j]!r} has more than {_MOST_CATEGORIES * 4} texts, "
+                        "which have no order to draw a curve along."
+                    )
+        encoding = metric.encode(X)
+        curves = []
+        for j in chosen:
+            block = metric.blocks[j]
+            images = encoding[:, block] @ metric.components[:, block].T
+            curves.append(_curve(str(metric.names[j]), importances[j], values[j], images))
+        return cls(curves=curves).plot(ax=ax)
+
+
+def _has_order(values):
+    """Whether a column has numbers, dates, or few categories."""
+    if values.dtype != object:
+        return True
+    present = [value for value in values if value is not None]
+    is_text = any(isinstance(value, str) for value in present)
+    return not is_text or len(set(present)) <= 4 * _MOST_CATEGORIES
+
+
+def _place(column, names):
+    if isinstance(column, str | np.str_):
+        if column not in list(names):
+            raise ValueError(f"X has no column {str(column)!r}; its columns are {list(names)}.")
+        return list(names).index(column)
+    if not 0 <= column < len(names):
+        raise ValueError(f"X has columns 0 to {len(names) - 1}; got {column}.")
+    return int(column)
+
+
+def _curve(name, importance, values, images) -> ColumnCurve:
+    centred = images - images.mean(axis=0)
+    # A metric of one component has one axis only.
+    centred = np.pad(centred, [(0, 0), (0, max(0, 2 - centred.shape[1]))])
+    eigenvalues, axes = np.linalg.eigh(centred.T @ centred)
+    heights = centred @ axes[:, :-3:-1]
+    shares = eigenvalues[:-3:-1] / max(eigenvalues.sum(), np.finfo(float).tiny)
+    if values.dtype == object:
+        missing = np.array([value is None or value != value for value in values])
+    else:
+        missing = values != values
+    present, heights_present = values[~missing], heights[~missing]
+    is_category = present.dtype == object and any(isinstance(v, str) for v in present)
+    if present.dtype == object and not is_category:
+        present = _numbers_or_dates(present)
+    elif present.dtype.kind == "m":
+        present = present / np.timedelta64(1, "s")
+    if is_category or present.dtype.kind == "b":
+        counts = Counter(present.tolist())
+        distinct = np.array([str(value) for value in counts], dtype=object)
+        first = {str(v): h for v, h in zip(present, heights_present, strict=True)}
+        found = np.array([first[value] for value in distinct])
+        numbers = np.array(list(counts.values()))
+        order = np.argsort(found[:, 0], kind="stable")
+        distinct, found, numbers = distinct[order], found[order], numbers[order]
+    else:
+        distinct, place, numbers = np.unique(present, return_index=True, return_counts=True)
+        found = heights_present[place]
+        # Upwards to the right.
+        signs = np.where(found[-1] < found[0], -1.0, 1.0)
+        found, heights = found * signs, heights * signs
+    of_missing = heights[missing][0] if missing.any() else None
+    return ColumnCurve(name, float(importance), distinct, found, numbers, of_missing, shares)
+
+
+def _numbers_or_dates(values):
+    if isinstance(values[0], datetime.date):
+        return np.array([np.datetime64(_without_zone(value), "us") for value in values])
+    if isinstance(values[0], datetime.timedelta):
+        return np.array([value.total_seconds() for value in values])
+    return values.astype(np.float64)
+
+
+def _without_zone(date):
+    return date.replace(tzinfo=None) if isinstance(date, datetime.datetime) else date
+
+
+def _shown(curve):
+    """The values that are drawn: the most frequent categories, numbers without their tails."""
+    if curve.values.dtype.kind in "OSU":
+        return np.sort(np.argsort(-curve.counts, kind="stable")[:_MOST_CATEGORIES])
+    total = np.cumsum(curve.counts) / curve.counts.sum()
+    first, last = np.searchsorted(total, [_TAIL, 1 - _TAIL])
+    return np.arange(first, min(last, len(total) - 1) + 1)
+
+
+def _drawn_lines(curve):
+    """Heights along the axes that are drawn, and the style of each."""
+    has_second = curve.shares[1] >= _LEAST_SHARE
+    return list(zip(curve.heights.T, _LINES[: 1 + has_second], strict=False))
+
+
+def _drawn_heights(curve):
+    shown = _shown(curve)
+    heights = [line[shown] for line, _ in _drawn_lines(curve)]
+    if curve.heights_of_missing is not None:
+        heights.append(curve.heights_of_missing[:1])
+    return np.concatenate(heights)
+
+
+def _draw_numbers(axis, curve):
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+    is_date = curve.values.dtype.kind == "M"
+    values = date2num(curve.values) if is_date else np.asarray(curve.values, dtype=float)
+    shown = _shown(curve)
+    low, high = values[shown][[0, -1]]
+    width = high - low or 1.0
+    axis.set_xlim(low - 0.03 * width, high + 0.03 * width)
+    density = axis.twinx()
+    heights = density.hist(values[shown], 30, weights=curve.counts[shown], color=_DENSITY)[0]
+    _below(axis, density, heights)
+    # The parts of a date, such as its weekday, are no line.
+    marker = "." if is_date else "o" if len(values) <= _MOST_CATEGORIES else ""
+    for heights, (color, line_width) in _drawn_lines(curve):
+        style = {"linestyle": "" if is_date else "-", "marker": marker, "color": color}
+        axis.plot(values, heights, linewidth=line_width, **style)
+    if is_date:
+        locator = AutoDateLocator(maxticks=6)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    if curve.heights_of_missing is not None:
+        # Beside the values, as it has no place among them.
+        place, height = high + 0.14 * width, curve.heights_of_missing[0]
+        axis.plot([place], [height], "x", color=_MISSING, markeredgewidth=2)
+        position = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center"}
+        axis.annotate("missing", (place, height), **position, color=_MISSING, fontsize=9)
+        axis.set_xlim(right=high + 0.3 * width)
+
+
+def _draw_categories(axis, curve):
+    shown = _shown(curve)
+    names, counts = list(curve.values[shown]), curve.counts[shown]
+    places = np.arange(len(names))
+    density = axis.twinx()
+    density.bar(places, counts, 0.7, color=_DENSITY)
+    _below(axis, density, counts)
+    for heights, (color, width) in reversed(_drawn_lines(curve)):
+        axis.hlines(heights[shown], places - 0.35, places + 0.35, color=color, linewidth=width)
+    if curve.heights_of_missing is not None:
+        place = len(names)
+        axis.plot([place], [curve.heights_of_missing[0]], "x", color=_MISSING, markeredgewidth=2)
+        names, places = [*names, "missing"], np.append(places, place)
+    axis.set_xlim(-0.6, len(names) - 0.4)
+    labels = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+    rotation = 0 if sum(map(len, labels)) <= 26 else 40
+    alignment = "center" if rotation == 0 else "right"
+    axis.set_xticks(places, labels, rotation=rotation, ha=alignment, fontsize=9)
+
+
+def _below(axis, density, heights):
+    """Put the density behind the curve, in the lowest quarter of the panel."""
+    density.set_ylim(0, 4.4 * max(np.max(heights), 1))
+    density.set_yticks([])
+    density.spines[["top", "right", "left"]].set_visible(False)
+    axis.set_zorder(density.get_zorder() + 1)
+    axis.patch.set_visible(False)

@@ -1,0 +1,291 @@
+"""What a solver returns, what it needs, and the bounds that are set in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.regularizers import Projection
+from metricalign.solvers.problem import (
+    OUT_OF_RANGE,
+    AlignmentProblem,
+    DualPoint,
+    OutOfRangeError,
+    PrimalPoint,
+)
+
+__all__ = ["SolverResult", "certify", "needs", "solve"]
+
+# While the gap is above this share of the objective at zero, rounding is not computed.
+_NEAR_ROUNDING = 1e-6
+
+
+@dataclass
+class SolverResult:
+    """What a solve returns: the best metric and the best bound seen.
+
+    Attributes
+    ----------
+    primal_point : PrimalPoint
+        The one of the smallest value.
+    dual_point : DualPoint or None
+        The one of the largest value.
+    n_iter : int
+        Iterations.
+    n_passes : float
+        Operator applications.
+    history : list of (n_passes, primal, dual)
+        After each iteration.
+    stopped_by_callback : bool
+        Whether a callback asked to stop.
+    rounding : float
+        Bound on the rounding error of the gap, which no gap is below; 0 where it was not looked
+        at yet.
+    floor : float
+        Objective below which a gap is not judged by the objective: it has been rounded away.
+    """
+
+    primal_point: PrimalPoint
+    dual_point: DualPoint | None = None
+    n_iter: int = 0
+    n_passes: float = 0.0
+    history: list[tuple[float, float, float]] = field(default_factory=list)
+    stopped_by_callback: bool = False
+    rounding: float = 0.0
+    floor: float = np.finfo(float).tiny
+
+    @property
+    def projection(self) -> Projection:
+        """The one that found M of the best primal value."""
+        return self.primal_point.projection
+
+    @property
+    def matrix(self) -> NDArray:
+        """M of the best primal value."""
+        return self.primal_point.matrix
+
+    @property
+    def intercept(self) -> float:
+        """The b of the best primal value."""
+        return self.primal_point.intercept
+
+    @property
+    def dual_coef(self) -> NDArray | None:
+        """Feasible beta of the best dual value."""
+        return None if self.dual_point is None else self.dual_point.dual_coef
+
+    @property
+    def primal(self) -> float:
+        """Best primal value, which the optimum is not above."""
+        return self.primal_point.value
+
+    @property
+    def dual(self) -> float:
+        """Best dual value, which the optimum is not below."""
+        return -math.inf if self.dual_point is None else self.dual_point.value
+
+    @property
+    def gap(self) -> float:
+        """Absolute duality gap, or its rounding: a bound on primal minus optimum."""
+        return max(self.primal - self.dual, self.rounding)
+
+    @property
+    def relative_gap(self) -> float:
+        """Duality gap over the primal value."""
+        return self.gap / max(abs(self.primal), self.floor)
+
+    def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
+        """Whether the relative gap is `tol` or less, and tells M from the prior.
+
+        Where M is so near to the prior that the gap does not, a hundredth of `tol` is asked for.
+        """
+        if not self.relative_gap <= tol:
+            return False
+        is_told = problem.tells_from_prior(self.primal_point, self.gap)
+        return is_told or self.relative_gap <= tol / 100
+
+    def improve_primal(self, point: PrimalPoint) -> None:
+        """Keep a metric if it is the best so far."""
+        if point.value < self.primal:
+            self.primal_point = point
+
+    def improve_dual(self, point: DualPoint) -> None:
+        """Keep dual coefficients if their bound is the best so far."""
+        if point.value > self.dual:
+            self.dual_point = point
+
+    def record(
+        self, problem: AlignmentProblem, tol: float, callback: Callable | None = None
+    ) -> bool:
+        """Close an iteration: count, remember the gap and tell the callback.
+
+        Returns
+        -------
+        stops : bool
+            Whether the result is solved, rounding hides whether it is, or the callback says so.
+        """
+        self.n_iter += 1
+        self.n_passes = problem.n_passes
+        self.history.append((self.n_passes, self.primal, self.dual))
+        self.floor = problem.floor
+        self.rounding = 0.0
+        if self.dual_point is not None and self.gap <= _NEAR_ROUNDING * problem.size:
+            self.rounding = problem.rounding(self.primal_point, self.dual_point)
+        self.stopped_by_callback = bool(callback is not None and callback(self))
+        is_at_rounding = self.gap <= self.rounding
+        return self.stopped_by_callback or is_at_rounding or self.is_solved(problem, tol)
+
+
+def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> Callable:
+    """Say which methods a solver needs of a conjugate and of a projection.
+
+    Parameters
+    ----------
+    conjugate, projection : sequence of str
+        Names of methods; see `metricalign.losses.Conjugate` and
+        `metricalign.regularizers.Projection`.
+
+    Returns
+    -------
+    decorator : callable
+        Marks a solver; `solve` refuses a problem that lacks one of them.
+    """
+
+    def mark(solver):
+        solver.needs = {"conjugate": conjugate, "projection": projection}
+        return solver
+
+    return mark
+
+
+def _check_needs(problem, solver):
+    """Refuse a problem that lacks what a solver needs, before any work."""
+    wanted = getattr(solver, "needs", {})
+    parts = {
+        "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
+        "projection": (
+            problem.projected_prior,
+            f"the projection of {problem.regularizer!r}",
+        ),
+    }
+    for name, (part, described) in parts.items():
+        for method in wanted.get(name, ()):
+            if not hasattr(part, method):
+                raise ValueError(
+                    f"solver={solver.__name__!r} needs the method {method} of {described}, and "
+                    f"{type(part).__name__} has none. Add it, or use "
+                    "solver='projected_gradient', which needs least."
+                )
+
+
+def solve(
+    problem: AlignmentProblem,
+    solver: Callable[..., SolverResult],
+    *,
+    tol: float,
+    max_iter: int,
+    dual_coef: NDArray | None = None,
+    callback: Callable[[SolverResult], bool] | None = None,
+) -> SolverResult:
+    """Solve a problem and certify the result.
+
+    Where the rounding of single precision keeps a solver from its goal, it goes on in double; where
+    numbers leave the range of single precision, it starts anew.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve.
+    solver : callable
+        A function like those of `metricalign.solvers`.
+    tol : float
+        Relative duality gap to reach; see `SolverResult.is_solved`.
+    max_iter : int
+        Iterations at most.
+    dual_coef : ndarray of shape (n_pairs,) or None, default=None
+        Where to start; zero if None.
+    callback : callable or None, default=None
+        Called with the result so far after each iteration; a true answer stops.
+
+    Returns
+    -------
+    result : SolverResult
+        Its bounds are those of `certify`.
+
+    Raises
+    ------
+    ValueError
+        If the problem lacks a method that the solver needs; and see `certify`.
+    """
+    _check_needs(problem, solver)
+
+    def certified(problem, max_iter, dual_coef):
+        options: dict[str, Any] = {"tol": tol, "callback": callback}
+        result = solver(problem, max_iter=max_iter, dual_coef=dual_coef, **options)
+        certify(problem, result)
+        return result
+
+    if problem.is_double:
+        return certified(problem, max_iter, dual_coef)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = certified(problem, max_iter, dual_coef)
+    except OutOfRangeError:
+        return certified(problem.in_double_precision(), max_iter, dual_coef)
+    is_finished = result.stopped_by_callback or result.n_iter >= max_iter
+    if is_finished or result.is_solved(problem, tol):
+        return result
+    double = problem.in_double_precision()
+    further = certified(double, max_iter - result.n_iter, result.dual_coef)
+    further.improve_primal(result.primal_point)
+    further.n_iter += result.n_iter
+    further.n_passes += result.n_passes
+    further.history = result.history + [
+        (result.n_passes + passes, primal, dual) for passes, primal, dual in further.history
+    ]
+    return further
+
+
+def certify(problem: AlignmentProblem, result: SolverResult) -> None:
+    """Set the bounds of a result for what is returned, with their rounding.
+
+    In double precision and for the samples as they were given, whatever it was found in. A metric
+    that the bounds cannot tell from the prior gives way to the prior where that is better.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What was solved.
+    result : SolverResult
+        What a solver returned; its points and its rounding are set.
+
+    Raises
+    ------
+    ValueError
+        If numbers left their range, or the dual value is above the primal value by more than
+        rounding, so that one of them is wrong.
+    """
+    if result.dual_point is None or not math.isfinite(result.primal - result.dual):
+        raise OutOfRangeError(OUT_OF_RANGE.format(problem.operator.dtype))
+    primal, dual = problem.reevaluated(result)
+    problem = problem.in_double_precision()
+    rounding = problem.rounding(primal, dual)
+    if not problem.tells_from_prior(primal, primal.value - dual.value + rounding):
+        prior = problem.prior_point()
+        if prior.value < primal.value:
+            primal, rounding = prior, problem.rounding(prior, dual)
+    excess = dual.value - primal.value
+    # The bound on rounding is an estimate, so it gets a margin.
+    if excess > max(100 * rounding, 1e-3 * abs(primal.value)):
+        raise ValueError(
+            f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
+            f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
+            f"projection of {problem.regularizer!r}, do not belong together."
+        )
+    result.primal_point, result.dual_point = primal, dual
+    result.rounding = max(rounding, excess)

@@ -1,0 +1,407 @@
+"""Networks of tables: embeddings, categories and missing values, files without pickle."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_wine
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("skorch")
+pd = pytest.importorskip("pandas")
+
+from torch import nn  # noqa: E402
+
+from metricalign.deep import HRAML  # noqa: E402
+from metricalign.deep.embeddings import (  # noqa: E402
+    EMBEDDINGS,
+    NormalScores,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    column_pieces,
+)
+from metricalign.deep.networks import NetworkEnsemble, ResidualBlock  # noqa: E402
+from metricalign.features import PiecewiseLinearEncoder  # noqa: E402
+from metricalign.predictors import MetricNeighborsClassifier  # noqa: E402
+
+SMALL = {"n_components": 4, "n_ensemble": 1, "max_iter": 5, "random_state": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def classes():
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    for array in (X, y):
+        array.flags.writeable = False
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def table(classes):
+    """A number with missing values, a category with missing ones, a number, a class of it."""
+    X, y = classes
+    frame = pd.DataFrame(
+        {
+            "color": X[:, 0],
+            "sort": np.where(X[:, 6] > 0, "red", "white"),
+            "hue": 1e6 * X[:, 9],
+            "many": pd.Categorical(np.round(X[:, 5]).astype(int)),
+        }
+    )
+    frame.loc[::9, "color"] = np.nan
+    frame.loc[::11, "sort"] = None
+    return frame, y
+
+
+# Embeddings
+
+
+def test_normal_scores_are_those_of_ranks():
+    """With as many edges as values they are those of scikit-learn's quantile transformer."""
+    rng = np.random.default_rng(0)
+    columns = np.column_stack(
+        [rng.lognormal(size=80), rng.integers(0, 4, 80), rng.uniform(size=80)]
+    )
+    X = torch.tensor(columns)
+    scores = NormalScores(*column_pieces(columns, 1000)).double()(X).numpy()
+    # Scikit-learn gives the ends of the ranks to 0 and 1, we to half a sample less.
+    transformer = QuantileTransformer(n_quantiles=80, output_distribution="normal")
+    expected = transformer.fit_transform(columns)
+    is_inner = np.abs(expected) < 1
+    np.testing.assert_allclose(scores[is_inner], expected[is_inner], atol=0.06)
+    for column, score in zip(columns.T, scores.T, strict=True):
+        order = np.argsort(column)
+        assert (np.diff(score[order]) >= 0).all()
+        assert abs(score.mean()) < 0.02
+    assert scores[:, 0].std() == pytest.approx(1, abs=0.05)
+
+
+def test_normal_scores_are_linear_beyond_the_ends():
+    columns = np.array([[0.0], [1.0], [3.0], [4.0]])
+    scores = NormalScores(*column_pieces(columns, 10)).double()
+    x = torch.tensor([[4.0], [5.0], [6.0], [-1.0], [0.0], [1.0]], dtype=torch.float64)
+    y = scores(x).ravel()
+    torch.testing.assert_close(y[2] - y[1], y[1] - y[0])
+    torch.testing.assert_close(y[4] - y[3], y[5] - y[4])
+    assert torch.autograd.gradcheck(scores, torch.tensor([[0.5], [9.0]]).double().requires_grad_())
+
+
+def test_columns_that_are_no_numbers_stay():
+    columns = np.random.default_rng(0).normal(size=(20, 2))
+    edges, shares = column_pieces(columns, 4)
+    X = torch.tensor(np.insert(columns, 1, np.arange(20) % 2, axis=1)).float()
+    with_other = ([edges[0], None, edges[1]], [shares[0], None, shares[1]])
+    scores = NormalScores(*with_other)
+    torch.testing.assert_close(scores(X)[:, 1], X[:, 1])
+    torch.testing.assert_close(scores(X)[:, [0, 2]], NormalScores(edges, shares)(X[:, [0, 2]]))
+    pieces = PiecewiseLinearEmbedding(with_other[0])(X)
+    torch.testing.assert_close(pieces[:, 4], X[:, 1])
+    waves = PeriodicEmbedding(3, [0, 2], n_frequencies=2, n_units=5)
+    assert waves(X).shape == (20, waves.n_outputs) == (20, 11)
+    torch.testing.assert_close(waves(X)[:, -1], X[:, 1])
+    # Nothing to embed leaves all as it is.
+    nothing = [None, None, None]
+    torch.testing.assert_close(NormalScores(nothing, nothing)(X), X)
+
+
+def test_pieces_are_those_of_the_encoder():
+    rng = np.random.default_rng(0)
+    columns = np.column_stack([rng.lognormal(size=50), rng.integers(0, 3, 50)])
+    encoder = PiecewiseLinearEncoder(n_bins=5).fit(columns[:40])
+    embedding = PiecewiseLinearEmbedding(column_pieces(columns[:40], 5)[0]).double()
+    X = np.vstack([columns, [[-9.0, 7.0], [99.0, -1.0]]])
+    pieces = embedding(torch.tensor(X)).numpy()
+    np.testing.assert_allclose(
+        (pieces - encoder.mean_) * encoder.scale_, encoder.transform(X), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_waves_are_the_formula(is_shared):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        embedding = PeriodicEmbedding(2, [0, 1], n_frequencies=3, n_units=4, is_shared=is_shared)
+        X = torch.randn(5, 2)
+    frequencies, weight, bias = (
+        p.detach().numpy() for p in (embedding.frequencies, embedding.weight, embedding.bias)
+    )
+    expected = np.empty((5, 2, 4))
+    for i, x in enumerate(X.numpy()):
+        for j in range(2):
+            angles = 2 * np.pi * frequencies[j] * x[j]
+            layer = 0 if is_shared else j
+            units = np.hstack([np.cos(angles), np.sin(angles)]) @ weight[layer] + bias[layer, 0]
+            expected[i, j] = np.maximum(units, 0)
+    found = embedding(X).detach().numpy()
+    np.testing.assert_allclose(found, expected.reshape(5, 8), atol=1e-5)
+
+
+def test_block_adds_to_what_it_gets():
+    block = ResidualBlock(3, 8, dropout=0.5).eval()
+    X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    nn.init.zeros_(block.layers[-1].weight)
+    nn.init.constant_(block.layers[-1].bias, 2.0)
+    torch.testing.assert_close(block(X), X + 2)
+
+
+def test_distances_of_several_networks_are_averaged():
+    networks = [nn.Linear(4, 3), nn.Linear(4, 3)]
+    X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+
+    class Layers(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, X):
+            return [X, self.network(X)]
+
+    images = NetworkEnsemble([Layers(network) for network in networks])(X)[-1]
+    squares = [torch.cdist(n(X), n(X)) ** 2 for n in networks]
+    torch.testing.assert_close(
+        torch.cdist(images, images) ** 2, sum(squares) / 2, atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("n_blocks", [0, 1])
+def test_every_embedding_learns(embedding, n_blocks, classes):
+    X, y = classes
+    options = SMALL | {"max_iter": 15, "n_components": 16}
+    learner = HRAML(**options, embedding=embedding, n_blocks=n_blocks).fit(X[::2], y[::2])
+    knn = KNeighborsClassifier().fit(learner.transform(X[::2]), y[::2])
+    assert knn.score(learner.transform(X[1::2]), y[1::2]) > 0.9
+    assert learner.blueprint_.embedding == embedding
+    assert learner.blueprint_.n_blocks == n_blocks
+
+
+@pytest.mark.parametrize("embedding", ["plr_lite", "piecewise_linear"])
+def test_network_without_blocks_adds_up_curves(embedding, classes):
+    """f(x) + f(x') is the same if the two exchange columns."""
+    X, y = classes
+    transform = HRAML(**SMALL, embedding=embedding, n_blocks=0).fit(X, y).transform
+    left, right = X[:10].copy(), X[50:60].copy()
+    expected = transform(left) + transform(right)
+    left[:, :5], right[:, :5] = X[50:60, :5], X[:10, :5]
+    np.testing.assert_allclose(transform(left) + transform(right), expected, atol=1e-5)
+
+
+def test_units_of_embedded_columns_do_not_matter(classes):
+    X, y = classes
+    units = 2.0 ** np.arange(13)
+    learner = HRAML(**SMALL)
+    expected = clone(learner).fit(X, y).transform(X)
+    np.testing.assert_allclose(learner.fit(X * units, y).transform(X * units), expected, atol=1e-4)
+
+
+# What is chosen
+
+
+def curves(n_samples):
+    X = np.random.default_rng(0).uniform(-3, 3, size=(n_samples, 4))
+    return X, np.sin(9 * X[:, 0]) + np.sin(9 * X[:, 1])
+
+
+def test_network_with_the_smaller_validation_error_is_taken(capsys):
+    X, y = curves(600)
+    learner = HRAML(n_ensemble=2, max_iter=12, random_state=0, verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    errors = np.array([float(line.split()[-1]) for line in lines]).reshape(3, 12)
+    tried = errors.min(axis=1)[:2]
+    chosen = [("plr_lite", 0), (None, 2)][tried.argmin()]
+    assert (learner.blueprint_.embedding, learner.blueprint_.n_blocks) == chosen
+    assert learner.validation_errors_.min() == pytest.approx(tried.min(), rel=1e-4)
+    assert learner.transform(X).shape == (600, 128)
+
+
+def test_without_validation_the_first_one_is_taken(classes):
+    learner = HRAML(**SMALL, early_stopping=False).fit(*classes)
+    assert (learner.blueprint_.embedding, learner.blueprint_.n_blocks) == ("plr_lite", 0)
+
+
+@pytest.mark.parametrize("options", [{"refine": "PSDSVR"}, {"sparse": True}])
+def test_what_cannot_be_embedded_is_told(options, classes):
+    from scipy import sparse
+
+    from metricalign import PSDSVR
+
+    X, y = classes
+    learner = HRAML(**SMALL)
+    if "refine" in options:
+        learner.set_params(refine=PSDSVR())
+    else:
+        X = sparse.csr_array(X)
+    assert clone(learner).fit(X, y).blueprint_.embedding is None
+    with pytest.raises(ValueError, match="embedding='plr' needs dense samples with columns of num"):
+        learner.set_params(embedding="plr").fit(X, y)
+
+
+def test_networks_are_validated_on_different_samples(classes):
+    X, y = classes
+    seen = []
+
+    class Watching(nn.Module):
+        """Remembers what it is trained on."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(13, 3)
+
+        def forward(self, X):
+            if self.training:
+                seen.append(X.clone())
+            return self.layer(X)
+
+    HRAML(module=Watching(), n_ensemble=3, max_iter=1, random_state=0).fit(X, y)
+    n_batches = len(seen) // 3
+    trained = [
+        np.unique(torch.cat(seen[k * n_batches : (k + 1) * n_batches]).numpy(), axis=0)
+        for k in range(3)
+    ]
+    left_out = [
+        {tuple(x) for x in X.astype(np.float32)} - {tuple(x) for x in rows} for rows in trained
+    ]
+    assert [len(rows) for rows in left_out] == [18, 18, 18]
+    assert not left_out[0] & left_out[1]
+    assert not left_out[1] & left_out[2]
+
+
+def test_refit_trains_on_all_samples_for_the_best_number_of_epochs(classes):
+    X, y = classes
+    options = SMALL | {"max_iter": 8, "embedding": None, "n_blocks": 0}
+    first = HRAML(**options).fit(X, y)
+    learner = HRAML(**options, refit=True).fit(X, y)
+    assert learner.n_iter_ == first.validation_errors_.argmin() + 1
+    # What the first one was validated on counts now.
+    changed = y.copy()
+    validation = np.random.RandomState(0).permutation(len(y))[:18]
+    changed[validation] = changed[validation][::-1]
+    other = HRAML(**options, refit=True).fit(X, changed)
+    assert not np.array_equal(other.loss_curve_, learner.loss_curve_)
+
+
+def test_averaged_weights_change_less(classes):
+    X, y = classes
+    options = SMALL | {"embedding": None, "n_blocks": 0, "early_stopping": False}
+
+    def weight(**changed):
+        learner = HRAML(**options | changed, schedule=None).fit(X, y)
+        return learner.module_.module.perceptron.layers[0].weight.detach().numpy()
+
+    path = [weight(max_iter=k, averaging=0.0, batch_size=256) for k in range(1, 4)]
+    # The first mean is the first weights.
+    mean = path[0]
+    for step in path[1:]:
+        mean = 0.7 * mean + 0.3 * step
+    np.testing.assert_allclose(weight(max_iter=3, averaging=0.7, batch_size=256), mean, atol=1e-6)
+
+
+def test_mixed_precision_is_nearly_the_same(classes):
+    X, y = classes
+    exact = HRAML(**SMALL, embedding=None, n_blocks=0).fit(X, y)
+    mixed = clone(exact).set_params(mixed_precision=True).fit(X, y)
+    assert not np.array_equal(mixed.loss_curve_, exact.loss_curve_)
+    np.testing.assert_allclose(mixed.loss_curve_, exact.loss_curve_, rtol=0.05)
+
+
+# Tables as they are
+
+
+def test_categories_and_missing_values(table):
+    frame, y = table
+    learner = HRAML(**SMALL | {"max_iter": 30}).fit(frame[::2], y[::2])
+    knn = KNeighborsClassifier().fit(learner.transform(frame[::2]), y[::2])
+    assert knn.score(learner.transform(frame[1::2]), y[1::2]) > 0.8
+    assert list(learner.feature_names_in_) == list(frame.columns)
+    assert learner.n_features_in_ == 4
+    assert 0.5 < learner.score(frame, y) <= 1
+    # Numbers are waves, indicators are as they are.
+    n_embedded = sum(edges is not None for edges in learner.blueprint_.edges)
+    assert n_embedded in (0, 2)
+    # What was not seen is rare or missing, no error.
+    new = frame.iloc[:3].copy()
+    new["sort"] = "green"
+    assert np.isfinite(learner.transform(new)).all()
+    with pytest.raises(ValueError, match="feature names"):
+        learner.transform(frame[frame.columns[::-1]])
+
+
+def test_missing_numbers_of_an_array(classes):
+    X, y = classes
+    X = X.copy()
+    X[::5, 2] = np.nan
+    learner = HRAML(**SMALL).fit(X, y)
+    images = learner.transform(X)
+    assert np.isfinite(images).all()
+    # Where the others are known it is the missing one that counts.
+    assert np.ptp(images[::5], axis=0).max() > 0
+
+
+def test_frame_of_numbers_is_an_array(classes):
+    X, y = classes
+    learner = HRAML(**SMALL)
+    expected = clone(learner).fit(X, y).transform(X)
+    frame = pd.DataFrame(X, columns=[f"x{k}" for k in range(13)])
+    assert learner.fit(frame, y).table_ is None
+    # Columns of a frame lie elsewhere in memory.
+    np.testing.assert_allclose(learner.transform(frame), expected, atol=1e-5)
+
+
+# Files, and predictors
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_ensemble": 2},
+        {"embedding": None, "hidden_layer_sizes": (8,)},
+        {"embedding": "plr"},
+        {"embedding": "piecewise_linear", "normalize": True},
+        {"table": True},
+    ],
+    ids=str,
+)
+def test_files_need_no_pickle(options, classes, table):
+    skops = pytest.importorskip("skops.io")
+    X, y = table if options.pop("table", False) else classes
+    learner = HRAML(**SMALL | {"max_iter": 2} | options).fit(X, y)
+    file = skops.dumps(learner)
+    types = skops.get_untrusted_types(data=file)
+    assert all(name.startswith("metricalign.") or "csr_array" in name for name in types)
+    before = torch.get_rng_state()
+    loaded = skops.loads(file, trusted=types)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(loaded.transform(X), learner.transform(X))
+    # Its parameters may change after the fit.
+    learner.set_params(n_components=9, embedding=None)
+    copy = pickle.loads(pickle.dumps(learner))
+    np.testing.assert_array_equal(copy.transform(X), loaded.transform(X))
+
+
+def test_networks_of_the_user_are_pickled(classes):
+    X, y = classes
+    learner = HRAML(**SMALL, module=nn.Linear(13, 3)).fit(X, y)
+    assert learner.blueprint_ is None
+    copy = pickle.loads(pickle.dumps(learner))
+    np.testing.assert_array_equal(copy.transform(X), learner.transform(X))
+
+
+def test_metric_of_a_predictor(table):
+    frame, y = table
+    metric = HRAML(**SMALL | {"max_iter": 20}, relation="class")
+    model = MetricNeighborsClassifier(metric, trees=False, n_folds=2, random_state=0)
+    model.fit(frame[::2], y[::2])
+    assert model.score(frame[1::2], y[1::2]) > 0.85
+    assert isinstance(model.metric_, HRAML)
+    assert not hasattr(metric, "module_")

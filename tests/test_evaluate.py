@@ -1,0 +1,387 @@
+"""What evaluate says and saves, and what predict makes of it."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+
+from metricalign.__main__ import main  # noqa: E402
+from metricalign.command_line import messages  # noqa: E402
+from metricalign.command_line.evaluation import (  # noqa: E402
+    Note,
+    Result,
+    Task,
+    _splits,
+    compare,
+    estimated_seconds,
+    sample,
+)
+from metricalign.command_line.models import load_model  # noqa: E402
+
+FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
+
+
+@pytest.fixture
+def cars():
+    """A table with a number that depends on numbers and a category."""
+    return table_of_cars()
+
+
+def table_of_cars():
+    rng = np.random.default_rng(0)
+    power, weight = rng.uniform(40, 200, 90), rng.uniform(700, 2400, 90)
+    make = rng.choice(["audi", "fiat", "volvo"], 90)
+    price = np.round(90 * power + 3000 * (make == "audi") + 100 * rng.normal(size=90))
+    frame = pd.DataFrame({"power": power.round(1), "weight": weight.round(1), "make": make})
+    return frame.assign(price=price + 0.5)
+
+
+def run(capsys, *arguments, status=0):
+    assert main([str(argument) for argument in arguments]) == status
+    output = capsys.readouterr()
+    return " ".join(output.out.split()), " ".join(output.err.split())
+
+
+def write(frame, tmp_path, **options):
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False, **options)
+    return path
+
+
+# The verdict
+
+
+def result_of(label, values, measure="accuracy"):
+    return Result(label, {measure: np.array(values, dtype=float)}, np.ones(len(values)))
+
+
+def task_of(n_rows=400, kind="class"):
+    return Task("table", np.zeros((n_rows, 2)), np.arange(n_rows) % 2, kind)
+
+
+EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
+
+
+@pytest.mark.parametrize(
+    ("best", "trees", "sentence"),
+    [
+        (
+            [0.90, 0.91, 0.89, 0.92, 0.91],
+            [0.85, 0.86, 0.84, 0.87, 0.85],
+            "Use PSDSVR: accuracy 0.906 where Euclid 0.804, 0.102 more, better in 5 of 5 folds. "
+            "Boosted trees have 0.854, worse in 5 of 5 folds.",
+        ),
+        (
+            [0.90, 0.91, 0.89, 0.92, 0.91],
+            [0.95, 0.96, 0.94, 0.97, 0.95],
+            "Boosted trees predict better, 0.954, but have no distance and no neighbours.",
+        ),
+        (
+            [0.81, 0.80, 0.80, 0.82, 0.80],
+            EUCLID,
+            "Nothing is clearly better than Euclid here: PSDSVR gains 0.002 (better in 2 of 5 "
+            "folds), which may be chance. More rows would tell.",
+        ),
+        ([0.70] * 5, EUCLID, "Nothing is better than Euclid here: Euclid 0.804, the next best is"),
+    ],
+)
+def test_verdict(best, trees, sentence):
+    results = [
+        result_of("Euclid", EUCLID),
+        result_of("PSDSVR", best),
+        result_of("BoostedTrees", trees),
+    ]
+    assert sentence in messages.verdict(task_of(), results)
+
+
+def test_a_gain_in_most_folds_only_is_not_clear():
+    assert messages.is_clear(np.array([0.1, 0.1, 0.2, 0.1, -0.01]))
+    assert not messages.is_clear(np.array([0.1, 0.1, 0.2, -0.01, -0.01]))
+    assert not messages.is_clear(np.array([0.1, 0.1, -0.01]))
+    assert not messages.is_clear(np.array([1.0, 0.0001, 0.0001, 0.0001, 0.0001]))
+
+
+def test_notes_are_counted_in_words_of_a_person():
+    notes = [
+        *(Note("PSDSVR", f"PSDSVR learned the zero metric, since {i}", 15) for i in range(7)),
+        *(
+            Note("PSDSVR", f"PSDSVR cannot tell the learned metric from none: {i}", 15)
+            for i in "ab"
+        ),
+        Note("RAMLSVR", "error: The two samples of every pair are identical in X.", 5),
+        Note("Euclid", "The least populated class in y has only 1 member", 15),
+    ]
+    assert messages.notes_of(notes) == [
+        "PSDSVR: nothing was learned in 9 of 15 fits",
+        "RAMLSVR: it failed (The two samples of every pair are identical in X) in 1 of 5 fits",
+    ]
+
+
+# Folds that do not leak
+
+
+def test_groups_stay_together_and_time_goes_on():
+    rng = np.random.default_rng(0)
+    task = task_of(60)
+    task.groups = rng.integers(12, size=60)
+    for train, test in _splits(task, 3, 0):
+        assert not set(task.groups[train]) & set(task.groups[test])
+        assert len(train) + len(test) == 60
+    task.groups, task.time = None, rng.permutation(60)
+    for train, test in _splits(task, 3, 0):
+        assert task.time[train].max() < task.time[test].min()
+
+
+def test_groups_and_time_of_a_table(cars, tmp_path, capsys):
+    cars["day"] = pd.date_range("2020-01-01", periods=90).strftime("%d.%m.%Y")
+    path = write(cars.assign(plant=np.arange(90) // 6), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--time", "day")
+    assert "each predicted from the rows before it" in output
+    output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--groups", "plant")
+    assert "no group is in both parts of a fold" in output
+    both = ["--groups", "plant", "--time", "day"]
+    _, error = run(capsys, "evaluate", path, "--target", "price", *both, status=2)
+    assert "--groups and --time cannot be had together" in error
+
+
+def test_groups_are_warned_of(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    plant = np.repeat(np.arange(15), 8)
+    y = rng.normal(size=15)[plant] + 0.01 * rng.normal(size=120)
+    table = pd.DataFrame({"x": rng.normal(size=120), "patient_id": 1000 + 7 * plant, "y": y})
+    for name in ("patient_id", "cell"):
+        path = write(table.rename(columns={"patient_id": name}), tmp_path)
+        output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+        assert f"'{name}' looks like the identifier of groups of about 8 rows" in output
+        assert f"--groups {name}" in output
+    path = write(
+        table.assign(patient_id=rng.permutation(table["patient_id"])).rename(
+            columns={"patient_id": "cell"}
+        ),
+        tmp_path,
+    )
+    output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+    assert "looks like the identifier" not in output
+
+
+def test_a_column_that_tells_the_target_is_named(cars, tmp_path, capsys):
+    dear = np.where(cars["power"] > 120, "yes", "no")
+    path = write(cars.assign(dear=dear, code=np.where(dear == "yes", "A7", "B9")), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "dear", *FAST)
+    assert "accuracy of 1.000 is too good to be true" in output
+    assert "'code' does alone; try --drop" in output
+
+
+def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 2))
+    rare = np.zeros(150, dtype=int)
+    rare[:8] = 1
+    path = write(
+        pd.DataFrame(x, columns=["a", "b"]).assign(ill=np.where(rare, "yes", "no")), tmp_path
+    )
+    output, _ = run(capsys, "evaluate", path, "--target", "ill", *FAST)
+    assert re.search(r"method +balanced accuracy", output)
+    assert "Nearly all rows are of one class" in output
+
+
+def test_classes_that_are_never_predicted_are_named():
+    result = result_of("PSDSVR", EUCLID)
+    result.predicted = {0}
+    assert messages.never_predicted(task_of(), result) == "PSDSVR never predicts '1'"
+    result.predicted = {0, 1}
+    assert messages.never_predicted(task_of(), result) is None
+
+
+# Time
+
+
+def test_many_rows_are_sampled_and_said(cars, tmp_path, capsys):
+    path = write(pd.concat([cars] * 2).reset_index(drop=True), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--rows", "60")
+    assert "Sample: 60 of the 180 rows are compared" in output
+
+
+def test_samples_keep_their_rows():
+    task = task_of(100)
+    task.rows, task.X = np.arange(100), np.arange(200).reshape(100, 2)
+    part = sample(task, 30, 0)
+    np.testing.assert_array_equal(part.X[:, 0], 2 * part.rows)
+    np.testing.assert_array_equal(part.y, part.rows % 2)
+    assert sample(task, 100, 0) is task
+
+
+def test_longer_comparisons_are_estimated_longer():
+    few, many = task_of(500), task_of(5000)
+    assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(many, ["Euclid"], 5)
+    assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(few, ["MetricNeighbors"], 5)
+
+
+@pytest.mark.slow
+def test_processes_give_what_one_process_gives(cars, monkeypatch):
+    from metricalign.command_line import evaluation
+
+    task = Task("cars", cars[["power", "weight", "make"]], cars["price"].to_numpy(), "number")
+    here, _ = compare(task, ["DiscriminantAlignment"], 2)
+    monkeypatch.setattr(evaluation, "WORTH_PROCESSES", 0.0)
+    monkeypatch.setattr(evaluation.joblib, "cpu_count", lambda: 2)
+    there, _ = compare(task, ["DiscriminantAlignment"], 2)
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(one.values["R2"], other.values["R2"], rtol=1e-9)
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """Tags that are open, addresses that are named, and circles that are drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.n_circles = [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        self.n_circles += tag == "circle"
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_of_everything(cars, tmp_path, capsys):
+    cars["<b>"] = cars["power"] ** 2
+    path = write(cars.assign(make=cars["make"].replace("fiat", "<i>")), tmp_path)
+    page = tmp_path / "page.html"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees", "--report", page]
+    output, _ = run(capsys, "evaluate", path, "--target", "make", *options)
+    text = page.read_text()
+    parsed = Page()
+    parsed.feed(text)
+    assert parsed.open == []
+    # Nothing is fetched: pictures are within, and names of columns are no tags.
+    assert all(address.startswith("data:image/png;base64,") for address in parsed.addresses)
+    assert "http" not in text
+    assert "<b>" not in text
+    assert parsed.n_circles == 90
+    for part in ("MetricNeighbors-no-trees", "Columns that make the distance", "Prediction:"):
+        assert part in text
+    assert f"Report: {page}" in output
+    _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
+    assert "this would replace" in error
+
+
+def test_a_page_without_a_distance(cars, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    options = ["--folds", "2", "--methods", "BoostedTrees", "--report", page]
+    run(capsys, "evaluate", write(cars, tmp_path), "--target", "price", *options)
+    assert "BoostedTrees" in page.read_text()
+    assert "Columns that make the distance" not in page.read_text()
+
+
+# Predictions
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of a table in German marks."""
+    folder = tmp_path_factory.mktemp("model")
+    path = write(table_of_cars(), folder, sep=";", decimal=",")
+    saved = folder / "cars.joblib"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees", "--save", str(saved)]
+    assert main(["evaluate", str(path), "--target", "price", *options]) == 0
+    return saved
+
+
+def test_predictions_of_a_table_that_is_written_otherwise(model, cars, tmp_path, capsys):
+    new = cars.drop(columns="price")[["make", "power", "weight"]].assign(colour="red")
+    path = tmp_path / "new.csv"
+    new.to_csv(path, index=False)
+    out = tmp_path / "out.csv"
+    _, notes = run(capsys, "predict", model, path, "--neighbors", "2", "--out", out)
+    assert "the delimiter is ','; it was ';' in the training table" in notes
+    assert "'power' is read as plain numbers" in notes
+    assert "it was decimal mark ','" in notes
+    assert "'colour': not in the training table, not used" in notes
+    result = pd.read_csv(out)
+    assert list(result) == [
+        *("row", "prediction", "neighbor 1", "distance 1", "target 1"),
+        *("neighbor 2", "distance 2", "target 2"),
+    ]
+    # The nearest training row of a training row is itself.
+    np.testing.assert_array_equal(result["neighbor 1"], result["row"])
+    np.testing.assert_allclose(result["distance 1"], 0, atol=1e-3)
+    np.testing.assert_allclose(result["target 1"], cars["price"])
+    np.testing.assert_allclose(result["prediction"], load_model(model).predict(new))
+
+
+def test_a_model_takes_frames_of_pandas_and_polars(model, cars):
+    polars = pytest.importorskip("polars")
+    frame = cars.convert_dtypes()
+    frame.loc[3, "power"], frame.loc[4, "make"] = pd.NA, pd.NA
+    loaded = load_model(model)
+    predicted = loaded.predict(frame)
+    assert np.isfinite(predicted).all()
+    lists = {name: [None if pd.isna(v) else v for v in frame[name]] for name in frame}
+    other = polars.DataFrame(lists).select("make", "weight", "power")
+    np.testing.assert_allclose(loaded.predict(other), predicted)
+
+
+def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
+    path = tmp_path / "new.csv"
+    cars[7:9].drop(columns="price").to_csv(path, index=False, sep=";", decimal=",")
+    output, notes = run(capsys, "predict", model, path, "--explain", "--neighbors", "2")
+    assert notes == ""
+    # The eighth row of the training table is the nearest of itself.
+    assert re.search(r"Row 1 Prediction: .* 8 0 ", output)
+    assert "power" in output
+
+
+def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
+    cars["tags"] = np.where(
+        cars["power"] > 150, "fast, dear", np.where(cars["power"] > 100, "fast", "cheap, fast")
+    )
+    for target, names in (("make", ["audi", "fiat", "volvo"]), ("tags", ["cheap", "dear", "fast"])):
+        path = write(cars, tmp_path)
+        saved = tmp_path / "model.joblib"
+        run(capsys, "evaluate", path, "--target", target, *FAST, "--save", saved)
+        out = tmp_path / "out.csv"
+        run(capsys, "predict", saved, path, "--out", out, "--neighbors", "1")
+        result = pd.read_csv(out)
+        columns = [f"probability {name}" for name in names]
+        assert list(result)[2:5] == columns
+        assert result[columns].to_numpy().min() >= 0
+    assert set(result["prediction"]) <= {"cheap, fast", "fast", "dear, fast"}
+    assert (result["target 1"] == result["prediction"]).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda f: f.drop(columns="power"),
+            "the table has no column 'power', which the model needs",
+        ),
+        (lambda f: f.assign(power="strong"), "'power' has a number in each row of the table that"),
+    ],
+)
+def test_tables_that_the_model_cannot_use(change, message, model, cars, tmp_path, capsys):
+    path = tmp_path / "new.csv"
+    change(cars.drop(columns="price")).to_csv(path, index=False)
+    _, error = run(capsys, "predict", model, path, status=2)
+    assert message in error
+
+
+def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, capsys):
+    path = write(cars, tmp_path)
+    for target in (path, model):
+        _, error = run(capsys, "predict", model, path, "--out", target, status=2)
+        assert "this would replace" in error
+    _, error = run(capsys, "predict", tmp_path / "none", path, status=2)
+    assert "there is no model" in error
+    _, error = run(capsys, "predict", path, path, status=2)
+    assert "is no model" in error

@@ -1,0 +1,241 @@
+"""Tables as they are: each is read right or refused with a reason, never wrong."""
+
+import io
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+
+from messy_tables import TABLES, drawn, outcome, written  # noqa: E402
+
+from metricalign.command_line.columns import Format, Reading, TableColumns, read_column  # noqa: E402
+from metricalign.command_line.reading import InputError, read_contents  # noqa: E402
+from metricalign.command_line.tables import read_table, sort_features, typed  # noqa: E402
+from metricalign.command_line.targets import read_target  # noqa: E402
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_messy_tables(name, tmp_path):
+    expected = "refused" if name.endswith("refused") else "right"
+    assert outcome(TABLES[name](), tmp_path)[0] == expected
+
+
+def test_drawn_tables_are_never_read_wrong(tmp_path):
+    outcomes = [outcome(drawn(seed), tmp_path) for seed in range(60)]
+    assert {"wrong"}.isdisjoint(kind for kind, _ in outcomes), outcomes
+    # What is refused has two readings, and the message says how to choose.
+    refused = [reason for kind, reason in outcomes if kind == "refused"]
+    assert 0 < len(refused) < 20
+    assert all("Say which: --" in reason for reason in refused)
+
+
+def column(*texts, reading=None):
+    return read_column(pd.Series(texts, dtype=object), "x", reading or Reading())
+
+
+@pytest.mark.parametrize(
+    ("texts", "values", "form"),
+    [
+        (["1.234,56", "7"], [1234.56, 7], Format("number", ",", ".")),
+        (["$1,082.79", "$3"], [1082.79, 3], Format("number", ".", ",", "$")),
+        (["12,3%", "4,56%"], [12.3, 4.56], Format("number", ",", "", "%")),
+        (["(1,200.5)", "3"], [-1200.5, 3], Format("number", ".", ",")),
+        (["1 234", "12\u00a0345"], [1234, 12345], Format("number", ".", " ")),
+        (["12,34,567", "1,000"], [1234567, 1000], Format("number", ".", ",")),
+        (["0,123", "1,234"], [0.123, 1.234], Format("number", ",")),
+        (["1e5", "2.5E-3"], [1e5, 2.5e-3], Format("number")),
+        (["14:30", "08:15"], [14.5, 8.25], Format("time", pattern="%H:%M")),
+    ],
+)
+def test_values(texts, values, form):
+    read = column(*texts)
+    np.testing.assert_array_equal(read.values, values)
+    assert read.format == form
+
+
+@pytest.mark.parametrize(
+    "texts", [["007", "12"], ["1_000", "2"], ["1,2,3", "4"], ["1.2.3", "4"], ["1e", "2"]]
+)
+def test_texts_that_are_no_numbers(texts):
+    read = column(*texts)
+    assert read.format.kind == "text"
+    assert list(read.values) == texts
+
+
+@pytest.mark.parametrize("text", ["52,345", "-1.234", "$1,200", "(1,200)", "+9.999"])
+def test_two_readings_are_refused(text):
+    with pytest.raises(InputError, match=r'Say which: --decimal "x=[.,]" or --thousands "x=[.,]"'):
+        column(text, "7")
+
+
+def test_a_mark_that_is_given_does_not_make_other_numbers_of_a_column():
+    with pytest.raises(InputError, match="not all values are numbers with the marks given"):
+        column("1.5", "2.25", reading=Reading(decimal={"": ","}))
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (["2021-02-03", "2020-12-31"], "2021-02-03"),
+        (["3.2.2021", "31.12.2020"], "2021-02-03"),
+        (["02/03/2021", "12/31/2020"], "2021-02-03"),
+        (["2021-02-03T04:05:06+02:00", "2020-12-31T00:00:00+01:00"], "2021-02-03T02:05:06"),
+    ],
+)
+def test_dates(texts, first):
+    read = column(*texts, "")
+    assert read.values[0] == np.datetime64(first)
+    assert np.isnat(read.values[2])
+
+
+def test_parts_of_dates_against_pandas():
+    days = pd.Series(pd.date_range("2019-11-28 13:45", periods=50, freq="37h"))
+    columns = TableColumns({"day": Format("date")})
+    parts = columns.fit(days.to_frame("day")).transform(days.to_frame("day"))
+    assert list(parts) == [f"day: {part}" for part in ("year", "month", "day", "weekday", "hour")]
+    np.testing.assert_array_equal(np.floor(parts["day: year"]), days.dt.year)
+    np.testing.assert_array_equal(parts["day: month"], days.dt.month)
+    np.testing.assert_array_equal(parts["day: day"], days.dt.day)
+    np.testing.assert_array_equal(parts["day: weekday"], days.dt.day_of_week)
+    np.testing.assert_allclose(parts["day: hour"], days.dt.hour + days.dt.minute / 60)
+    length = np.where(days.dt.is_leap_year, 366, 365)
+    since = (days - pd.to_datetime(days.dt.year.astype(str))) / pd.Timedelta(days=1)
+    np.testing.assert_allclose(parts["day: year"] % 1, since / length, atol=1e-9)
+
+
+def test_frames_of_pandas_and_polars_are_the_same():
+    polars = pytest.importorskip("polars")
+    formats = {
+        "size": Format("number", ",", "."),
+        "town": Format("text"),
+        "day": Format("date", pattern="%Y-%m-%d"),
+    }
+    texts = pd.DataFrame(
+        {
+            "size": ["1.234,5", "", "3"],
+            "town": ["Ulm", None, "Bonn"],
+            "day": ["2021-02-03", "2021-03-04", None],
+        }
+    )
+    arrays = texts.assign(
+        size=pd.array([1234.5, None, 3], dtype="Float64"),
+        town=pd.array(["Ulm", None, "Bonn"], dtype="string"),
+        day=pd.to_datetime(texts["day"]),
+    )
+    frame = polars.DataFrame(
+        {
+            "day": polars.Series(["2021-02-03", "2021-03-04", None]).str.to_date(),
+            "size": [1234.5, None, 3.0],
+            "town": ["Ulm", None, "Bonn"],
+        }
+    )
+    columns = TableColumns(formats).fit(texts)
+    expected = columns.transform(texts)
+    assert expected["size"].tolist()[::2] == [1234.5, 3]
+    for other in (arrays, frame):
+        pd.testing.assert_frame_equal(columns.transform(other), expected)
+
+
+def test_what_the_model_does_not_know_is_refused():
+    columns = TableColumns({"size": Format("number")})
+    with pytest.raises(InputError, match="has a number in each row"):
+        columns.fit(pd.DataFrame({"size": ["1", "2"]})).transform(pd.DataFrame({"size": ["many"]}))
+    with pytest.raises(InputError, match="no column 'size'"):
+        columns.transform(pd.DataFrame({"length": [1.0]}))
+
+
+# Which columns are used
+
+
+def features_of(**columns):
+    frame = pd.DataFrame({name: list(values) for name, values in columns.items()})
+    return sort_features(typed(frame.astype(str).astype(object), list(frame), Reading()))
+
+
+def test_columns_that_are_left_out():
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=60)
+    features = features_of(
+        size=size,
+        again=size,
+        patient_id=np.arange(60) // 3 * 7,
+        row=np.arange(60),
+        constant=[5] * 60,
+        name=[f"x{i}" for i in range(60)],
+        code=[f"{i % 5:03d}" for i in range(60)],
+        speech=[f"some free text of {i} words" for i in range(60)],
+    )
+    left_out = {name: why for why, names in features.left_out.items() for name in names}
+    assert left_out == {
+        "again": "the same as 'size'",
+        "patient_id": "like an identifier, by its name",
+        "row": "like an identifier, another value in each row",
+        "constant": "constant",
+        "name": "like an identifier, text with another value in most rows",
+        **({} if "speech" in features.columns else {"speech": left_out.get("speech")}),
+    }
+    assert features.formats["code"].kind == "text"
+
+
+# Targets
+
+
+def target_of(values, kind=None, separator=None):
+    frame = pd.DataFrame({"y": pd.Series(values, dtype=object)})
+    return read_target(frame, ["y"], kind, separator, Reading())
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "doubt"),
+    [
+        ([str(i % 3) for i in range(60)], "class", "--kind number"),
+        ([str(i % 2) for i in range(60)], "class", ""),
+        ([str(i % 28) for i in range(90)], "number", "--kind class"),
+        ([str(i / 8) for i in range(60)], "number", ""),
+        (["a", "b"] * 30, "class", ""),
+    ],
+)
+def test_kinds_and_doubts(values, kind, doubt):
+    target = target_of(values)
+    assert target.kind == kind
+    assert doubt in target.doubt
+    assert bool(doubt) == bool(target.doubt)
+
+
+def test_label_sets():
+    texts = ["drama, comedy", "comedy", "", "NA", "drama,crime"] * 10
+    target = target_of(texts)
+    assert (target.kind, target.names) == ("labels", ["comedy", "crime", "drama"])
+    np.testing.assert_array_equal(target.y[:4], [[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(target.is_present[:5], [True, True, True, False, True])
+    lists = [["drama", "comedy"], ["comedy"], [], None, ["drama", "crime"]] * 10
+    np.testing.assert_array_equal(target_of(lists).y, target.y)
+    given = target_of([text.replace(",", " and") for text in texts], "labels", " and")
+    np.testing.assert_array_equal(given.y, target.y)
+    # Names with a comma are no sets.
+    names = [f"Smith{i % 20}, John" for i in range(60)]
+    assert target_of(names).kind == "class"
+
+
+def test_names_of_a_file_that_has_none(tmp_path):
+    frame = pd.DataFrame({"a": ["x", *["y", "x"] * 10], "b": ["s", *["u", "v", "w", "u"] * 5]})
+    path = tmp_path / "table.csv"
+    path.write_bytes(written(frame, names=False).content)
+    contents = read_contents(path)
+    assert not contents.has_names
+    assert len(contents.table) == 21
+    assert read_contents(path, has_names=True).table.shape == (20, 2)
+    # A name that is asked for is one.
+    assert read_contents(path, wanted=["s"]).has_names
+
+
+def test_categories_of_parquet_are_no_numbers(tmp_path):
+    file = io.BytesIO()
+    pd.DataFrame({"kind": pd.Categorical(["1", "2", "1"]), "size": [1, 2, 3]}).to_parquet(file)
+    path = tmp_path / "table.parquet"
+    path.write_bytes(file.getvalue())
+    table = read_table(path)
+    assert table["kind"].tolist() == ["1", "2", "1"]
+    assert table["size"].tolist() == [1.0, 2.0, 3.0]
