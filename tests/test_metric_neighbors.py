@@ -153,6 +153,12 @@ def test_whole_correction_of_a_perfect_regression_is_perfect(numbers):
         predictions.append(model.predict(X[150:]))
     np.testing.assert_allclose(whole[0], y[150:])
     np.testing.assert_allclose(half[0], (plain[0] + whole[0]) / 2)
+    # The regressions themselves are right, whatever is said of the neighbours.
+    model._predicted = 0 * model._targets
+    model.votes_ = [Vote(0.3, 1, 0.5, regression=1.0)]
+    np.testing.assert_allclose(model.predict(X[150:]), y[150:])
+    model.votes_ = [Vote(0.3, 1, 0.0, regression=0.25)]
+    np.testing.assert_allclose(model.predict(X[150:]), 0.75 * plain[0] + 0.25 * y[150:])
 
 
 # The regressions

@@ -3,9 +3,10 @@
 For each data set and method, at its defaults, the error in outer folds that are the same for all:
 Euclid's neighbours with their number chosen in training, scikit-learn's ExtraTrees, RandomForest
 and HistGradientBoosting (of classes and one number), and MetricNeighbors with and without trees.
-Tables go in as they are; forests and Euclid's neighbours get missing values imputed. Printed per
-kind of target: error of each method, geometric means of error over Euclid's and over that of the
-best of the tree methods on the same set, mean rank, and CPU seconds of a fit.
+Tables go in as they are; forests and Euclid's neighbours get missing values imputed, and
+MetricNeighbors the groups of samples, such as persons, where the outer folds are by group. Printed
+per kind of target: error of each method, geometric means of error over Euclid's and over that of
+the best of the tree methods on the same set, mean rank, and CPU seconds of a fit.
 
     METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
         [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
@@ -124,7 +125,10 @@ def cell(method, name, max_samples, n_folds, draw):
     with threadpool_limits(1):
         for train, test in folds_of(kind, N_FOLDS, y, groups, draw)[:n_folds]:
             start = process_time()
-            model = model_of(method, kind).fit(X[train], y[train])
+            options = {}
+            if groups is not None and method in ("MetricNeighbors", "without trees"):
+                options["groups"] = groups[train]
+            model = model_of(method, kind).fit(X[train], y[train], **options)
             seconds = process_time() - start
             cells.append((*error_of(kind, model, X[test], y[test], y[train]), seconds))
     errors, losses, seconds = np.transpose(cells).tolist()

@@ -33,7 +33,7 @@ __all__ = ["GradientAlignment"]
 _BANDWIDTH = 2.0
 _POWER = 0.75
 # Gradients that are averaged, at least at _FEWEST_POINTS samples; and outputs that are predicted.
-_N_GRADIENTS = 16_000
+_N_GRADIENTS = 4_000
 _FEWEST_POINTS = 500
 _N_OUTPUTS = 32
 # Entries of a part of the kernel matrix.
@@ -239,9 +239,11 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
     products, sums = alpha * kernel, np.zeros((n_landmarks, targets.shape[1]))
     for batch in gen_batches(len(Z), max(1, _LARGEST_BATCH // n_landmarks)):
         rows = np.exp(-euclidean_distances(Z[batch], landmarks) / bandwidth)
-        weighted = weight[batch, None] * rows
-        products += rows.T @ weighted
-        sums += weighted.T @ targets[batch]
+        roots = np.sqrt(weight[batch])[:, None]
+        rows *= roots
+        # The product of an array with itself takes half the time.
+        products += rows.T @ rows
+        sums += rows.T @ (roots * targets[batch])
     # Landmarks that are nearly the same make it singular.
     rounding = 10 * n_landmarks * np.finfo(products.dtype).eps * np.trace(products)
     products[np.diag_indices(n_landmarks)] += rounding

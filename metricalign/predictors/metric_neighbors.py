@@ -364,7 +364,7 @@ class _MetricNeighbors(SavedWithVersion):
             mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
             weights += of_vote / len(self.votes_)
             neighbors_part += mean / len(self.votes_)
-            correction += vote.correction / len(self.votes_) * (predicted - expected)
+            correction += vote.added(mean, expected, predicted) / len(self.votes_)
         rows = self.samples_[indices]
         return Neighborhood(
             rows, distances, weights, neighbors_part, correction, predicted, indices
@@ -425,14 +425,15 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     sample and for the neighbour:
 
     .. math::
-        p(x) = \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right), \qquad
-        w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
+        p(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
+        \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
 
     with the indicators y_j of the classes. c is a mean of kernel ridge regression under the metric
     and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
-    for a training sample it is that of models which have not seen it. Its weights, s, p and λ have
-    the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = 0` is the plain vote. `explain` says which rows and columns made a prediction.
+    for a training sample it is that of models which have not seen it. Its weights, s, p, λ and β
+    have the least squared error in held-out folds, for which the metric is learned again.
+    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
+    prediction.
 
     Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
     categories, booleans and missing values; with dates and free texts if skrub is installed
@@ -476,8 +477,8 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         Encoder of the standardised columns that the trees see.
     scale_ : float
         Mean distance of the training samples, the unit of the widths.
-    votes_ : list of tuple (width, power, correction)
-        The votes that are averaged: s in units of `scale_`, p and λ.
+    votes_ : list of tuple (width, power, correction, regression)
+        The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression with three penalties, small to large, of the trees
         and of boosting. Empty if there are too few samples for folds.
@@ -639,14 +640,14 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     sample and for the neighbour:
 
     .. math::
-        f(x) = \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right), \qquad
-        w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
+        f(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
+        \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
     c is a mean of kernel ridge regression under the metric and, with ``trees=True``, of extremely
     randomised trees and gradient boosting (of one number); for a training sample it is that of
-    models which have not seen it. Its weights, s, p and λ have the least squared error in held-out
-    folds, for which the metric is learned again. :math:`\lambda = 0` is the plain vote. `explain`
-    says which rows and columns made a prediction.
+    models which have not seen it. Its weights, s, p, λ and β have the least squared error in
+    held-out folds, for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain
+    vote. `explain` says which rows and columns made a prediction.
 
     Several columns that are not negative and have row sums of 1 are distributions, and so are the
     predictions.
@@ -687,8 +688,8 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         Encoder of the standardised columns that the trees see.
     scale_ : float
         Mean distance of the training samples, the unit of the widths.
-    votes_ : list of tuple (width, power, correction)
-        The votes that are averaged: s in units of `scale_`, p and λ.
+    votes_ : list of tuple (width, power, correction, regression)
+        The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression with three penalties, small to large, of the trees
         and of boosting. Empty if there are too few samples for folds.

@@ -24,7 +24,7 @@ __all__ = [
 # Kernel ridge regression: width in mean distances, penalties, and centres at most.
 _KERNEL_WIDTH = 2.0
 _PENALTIES = (0.003, 0.03, 0.3)
-_N_LANDMARKS = 1500
+_N_LANDMARKS = 1000
 # Entries of a part of the kernel matrix.
 _BLOCK_SIZE = 4_000_000
 # Trees of a forest, over all folds.
@@ -71,9 +71,11 @@ class KernelRidge:
             products, sums = np.zeros_like(kernel), np.zeros((len(kernel), targets.shape[1]))
             for batch in gen_batches(len(images), max(1, _BLOCK_SIZE // len(kernel))):
                 rows = self._kernel(images[batch])
-                weighted = weight[batch, None] * rows
-                products += rows.T @ weighted
-                sums += weighted.T @ targets[batch]
+                roots = np.sqrt(weight[batch])[:, None]
+                rows *= roots
+                # The product of an array with itself takes half the time.
+                products += rows.T @ rows
+                sums += rows.T @ (roots * targets[batch])
             # Landmarks that are nearly the same make it singular.
             products[np.diag_indices(len(products))] += 1e-12 * np.trace(products)
         # With the kernels of all samples, the normal equations divided by their matrix.

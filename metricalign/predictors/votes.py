@@ -12,20 +12,35 @@ from scipy import optimize, sparse
 
 __all__ = ["NEAREST", "Vote", "best_votes", "simplex_weights", "weighted_means"]
 
-# Votes that are compared: widths in mean distances of the samples, powers of the distance, and
-# shares of the correction. The mean of the best few predicts better than the best.
+# Votes that are compared: widths in mean distances of the samples, powers of the distance, shares
+# of the correction and of the regressions. The mean of the best few predicts better than the best.
 _WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
 _POWERS = (1, 2)
 _CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
+_REGRESSIONS = (0.0, 1 / 3, 2 / 3, 1.0)
 _N_VOTES = 3
 
 
 class Vote(NamedTuple):
-    """Weights exp(-(distance / width)^power) of the votes, and the share of the correction."""
+    """How neighbours vote, and how regressions correct it.
+
+    Attributes
+    ----------
+    width : float
+        Unit of the distances in the weights exp(-(distance / width)^power).
+    power : int
+        Their power.
+    correction : float
+        Share of the difference of what regressions predict for the sample and for its neighbours,
+        which is added to the mean of the neighbours.
+    regression : float, default=0.0
+        Share of the regressions themselves in the prediction; the rest is the corrected mean.
+    """
 
     width: float
     power: int
     correction: float
+    regression: float = 0.0
 
     def weights(self, distances: NDArray, sample_weight: NDArray) -> NDArray:
         """Weights of neighbours, with row sums of 1.
@@ -43,6 +58,23 @@ class Vote(NamedTuple):
         # Relative to the nearest, so that not all vanish far from all samples.
         weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
         return weights / weights.sum(axis=1, keepdims=True)
+
+    def added(self, mean: NDArray, expected: NDArray, predicted: NDArray) -> NDArray:
+        """What is added to the mean of the neighbours.
+
+        Parameters
+        ----------
+        mean, expected : ndarray of shape (n_samples, n_outputs)
+            Means over the neighbours of their targets, and of what regressions predict for them.
+        predicted : ndarray of shape (n_samples, n_outputs)
+            What the regressions predict for the samples.
+
+        Returns
+        -------
+        added : ndarray of shape (n_samples, n_outputs)
+        """
+        corrected = self.correction * (predicted - expected)
+        return (1 - self.regression) * corrected + self.regression * (predicted - mean)
 
 
 # Where there are no held-out samples.
@@ -82,10 +114,10 @@ def best_votes(
     for width, power in product(_WIDTHS, _POWERS):
         weights = Vote(width, power, 0.0).weights(distances, weight[indices])
         mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
-        for correction in _CORRECTIONS:
-            guess = bounded(mean + correction * (predicted[rows] - expected))
-            error = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
-            errors[Vote(float(width), power, correction)] = error
+        for correction, regression in product(_CORRECTIONS, _REGRESSIONS):
+            vote = Vote(float(width), power, correction, regression)
+            guess = bounded(mean + vote.added(mean, expected, predicted[rows]))
+            errors[vote] = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
 
