@@ -138,6 +138,8 @@ class ExpectedRelation(NeighborhoodLoss):
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
     """
 
+    _matrix: NDArray | None
+
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
         """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         rows = np.arange(targets.shape[0], dtype=np.float64)[:, None]
