@@ -453,7 +453,7 @@ default="auto"
                 if self.refine is not None:
                     learner, start = self._start(X, y, targets, np.sort(split.training), scale)
                     refined[0] = learner
-                    network.module[0].weight.data = start
+                    network.get_submodule("module.0").load_state_dict({"weight": start})
             error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,
