@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metricalign.deep.frozen import from_locations, to_locations
+from metricalign.deep.frozen import (
+    FeatureStatistics,
+    FrozenNetwork,
+    from_locations,
+    to_locations,
+)
 from metricalign.deep.information import perceptron
 
 __all__ = ["Bottleneck", "LocalNetwork"]
@@ -24,13 +29,13 @@ _LARGEST_SHARE = 0.999
 class LocalNetwork(nn.Module):
     """The same small network at all locations, which it tells apart."""
 
-    def __init__(self, n_locations, n_channels, n_hidden, n_outputs):
+    def __init__(self, n_locations: int, n_channels: int, n_hidden: int, n_outputs: int):
         super().__init__()
         self.first = nn.Linear(n_channels, n_hidden, bias=False)
         self.place = nn.Parameter(torch.randn(n_locations, n_hidden) / 2)
         self.rest = nn.Sequential(nn.ReLU(), perceptron([n_hidden, n_hidden, n_outputs]))
 
-    def forward(self, features, places):
+    def forward(self, features: Tensor, places: Tensor | slice) -> Tensor:
         """Outputs at these places, of shape (n_samples, n_places, n_outputs)."""
         return self.rest(self.first(features[:, places]) + self.place[places])
 
@@ -45,7 +50,7 @@ class Bottleneck(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network, statistics, n_hidden):
+    def __init__(self, network: FrozenNetwork, statistics: FeatureStatistics, n_hidden: int):
         super().__init__()
         self.network = network
         self.register_buffer("basis", statistics.basis)
@@ -56,7 +61,7 @@ class Bottleneck(nn.Module):
         self.price = 1.0
 
     @torch.no_grad()
-    def weigh(self, batch, keep):
+    def weigh(self, batch: list[Tensor], keep: float) -> None:
         """Set how much may be lost of the decision, and the first price.
 
         Without a decision that is better than a constant one, nothing is to pass.
@@ -83,7 +88,7 @@ class Bottleneck(nn.Module):
         passed = self.passed(features, self.share(features)).sum(dim=1).mean()
         self.price = float(_FIRST_PRICE * known.mean() / passed)
 
-    def forward(self, batch):
+    def forward(self, batch: list[Tensor]) -> Tensor:
         """Loss of a batch of samples, with their classes if these are to be decided."""
         X, *targets = batch
         with torch.no_grad():
@@ -96,35 +101,43 @@ class Bottleneck(nn.Module):
         self.price *= np.exp(_PRICE_RATE * np.clip(excess, -1, 1))
         return loss
 
-    def standardized(self, local):
+    def standardized(self, local: Tensor) -> Tensor:
         """Local features in the basis, of mean 0 and variance 1."""
         return standardized(to_locations(local) @ self.basis, self.mean, self.deviation)
 
-    def share(self, features):
+    def share(self, features: Tensor) -> Tensor:
         """Share of the features in what is made of them."""
         if self.price == np.inf:
             return torch.zeros_like(features)
         # Nearly open at first: the decision is there to be kept.
         return _LARGEST_SHARE * (self.shares(features, slice(None)) + 2).sigmoid()
 
-    def noised(self, features, share):
+    def noised(self, features: Tensor, share: Tensor) -> Tensor:
         """Features of which only this share is left, the rest is noise."""
         return share * features + (1 - share) * torch.randn_like(features)
 
-    def passed(self, features, share):
+    def passed(self, features: Tensor, share: Tensor) -> Tensor:
         """KL(N(share * features, (1 - share)^2) || N(0, 1)) of each location."""
         noise = 1 - share
         divergence = (noise.square() + (share * features).square() - 1) / 2 - noise.log()
         return torch.where(self.deviation > 0, divergence, 0).sum(dim=2)
 
-    def decision(self, X, local, features):
+    def decision(self, X: Tensor, local: Tensor, features: Tensor) -> Tensor:
         """Log probabilities of the decisions from other features."""
         features = (self.mean + self.deviation * features) @ self.basis.T
         replacement = from_locations(features, local)
         _, Z, output = self.network(X, replacement)
         return self.network.log_decision(Z, output)
 
-    def lost(self, X, local, features, Z, output, targets=None):
+    def lost(
+        self,
+        X: Tensor,
+        local: Tensor,
+        features: Tensor,
+        Z: Tensor,
+        output: Tensor,
+        targets: Tensor | None = None,
+    ) -> Tensor:
         """What other features lose of the decision of each sample."""
         log_p = self.decision(X, local, features)
         if targets is not None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from metricalign.deep.bottleneck import LocalNetwork, standardized
+from metricalign.deep.bottleneck import Bottleneck, LocalNetwork, standardized
+from metricalign.deep.frozen import FeatureStatistics, FrozenNetwork
 from metricalign.deep.information import InfoNCE, perceptron
 
 __all__ = ["Critic", "FeaturesOfSamples"]
@@ -26,7 +27,7 @@ _N_DRAWS, N_BLOCKS = 2, 8
 class FeaturesOfSamples(Dataset):
     """Features and Z of samples, computed when they are needed."""
 
-    def __init__(self, bottleneck, X, device):
+    def __init__(self, bottleneck: Bottleneck, X: Tensor, device: torch.device):
         self.bottleneck = bottleneck
         self.X = X
         self.device = device
@@ -49,7 +50,13 @@ class Critic(nn.Module):
     references: Tensor
     summands: Tensor
 
-    def __init__(self, network, statistics, bottleneck, n_hidden):
+    def __init__(
+        self,
+        network: FrozenNetwork,
+        statistics: FeatureStatistics,
+        bottleneck: Bottleneck,
+        n_hidden: int,
+    ):
         super().__init__()
         self.network = network
         # In a tuple, since it is no part to be trained.
@@ -64,11 +71,11 @@ class Critic(nn.Module):
         self.of_Z = perceptron([statistics.Z.shape[1], n_hidden, n_images])
 
     @property
-    def bottleneck(self):
+    def bottleneck(self) -> Bottleneck:
         """The trained bottleneck."""
         return self._bottleneck[0]
 
-    def on(self, device):
+    def on(self, device: torch.device) -> Critic:
         """Copy of this on another device."""
         if device.type == "cpu":
             return self
@@ -77,27 +84,28 @@ class Critic(nn.Module):
         copy.bottleneck.to(device)
         return copy
 
-    def forward(self, batch):
+    def forward(self, batch: list[Tensor]) -> Tensor:
         """Loss of a batch of features and Z."""
         both, images = self.both(batch[0]), self.images(batch[1])
         # Random locations are enough to train the same critic for all.
         places = torch.randperm(self.n_locations, device=images.device)[:_LOCATIONS_PER_STEP]
-        return sum(InfoNCE().loss(self.scores(features, images, places)) for features in both)
+        losses = [InfoNCE().loss(self.scores(part, images, places)) for part in both]
+        return torch.stack(losses).sum()
 
-    def both(self, features):
+    def both(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The features, and these with noise."""
         return features, self.bottleneck.noised(features, self.bottleneck.share(features))
 
-    def images(self, Z):
+    def images(self, Z: Tensor) -> Tensor:
         """Images of Z, of which scores are products."""
         return self.of_Z(standardized(Z, self.Z_mean, self.Z_deviation))
 
-    def scores(self, features, images, places):
+    def scores(self, features: Tensor, images: Tensor, places: Tensor | slice) -> Tensor:
         """Scores of all pairs, of shape (n_locations, n_samples, n_samples), columns for Z."""
         return torch.einsum("ilk,jk->lij", self.of_local(features, places), images)
 
     @torch.no_grad()
-    def calibrate(self, features, Z):
+    def calibrate(self, features: Tensor, Z: Tensor) -> None:
         """Find the factors of the scores, without and with noise, that maximise InfoNCE."""
         images = self.images(Z)
         places = torch.arange(self.n_locations, device=Z.device).split(_LOCATIONS_PER_STEP)
@@ -108,7 +116,7 @@ class Critic(nn.Module):
         self.factors = torch.stack(factors)[:, :, None]
 
     @torch.no_grad()
-    def remember(self, Z):
+    def remember(self, Z: Tensor) -> None:
         """Keep the images of the reference samples."""
         self.references = self.images(Z)
         # A column for all, and one for all without each block.
@@ -116,7 +124,7 @@ class Critic(nn.Module):
         blocks = torch.arange(-1, N_BLOCKS, device=Z.device)
         self.summands = (places != blocks).to(self.references)
 
-    def explain(self, X, survivors):
+    def explain(self, X: Tensor, survivors: slice) -> dict[str, Tensor]:
         """Maps of a batch, of shape (n_samples, n_locations)."""
         local, Z, output = self.network(X)
         features = self.bottleneck.standardized(local)
@@ -149,7 +157,9 @@ class Critic(nn.Module):
             "kept": torch.minimum(own, left).sum(dim=1),
         }
 
-    def information(self, features, images, factor):
+    def information(
+        self, features: Tensor, images: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Specific information about Z, and InfoNCE.
 
         Returns

@@ -29,7 +29,12 @@ class FrozenNetwork:
 
     head: Callable[[Tensor, Tensor], Tensor]
 
-    def __init__(self, model, layer, representation):
+    def __init__(
+        self,
+        model: nn.Module | HRAML,
+        layer: str | Callable[[nn.Module], nn.Module] | None,
+        representation: str | Callable[[nn.Module], nn.Module] | None,
+    ):
         if isinstance(model, HRAML):
             check_is_fitted(model)
             model = _Embedding(model)
@@ -37,7 +42,7 @@ class FrozenNetwork:
         self.representation_name = _name_of(model, representation, "representation")
         self.model = deepcopy(model).eval().requires_grad_(False)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> None:
         """Compute on this device from now on."""
         self.model.to(device)
         head: Any = getattr(self, "head", None)
@@ -81,7 +86,7 @@ class FrozenNetwork:
             )
         return features, Z.flatten(1), output
 
-    def log_decision(self, Z, output):
+    def log_decision(self, Z: Tensor, output: Tensor) -> Tensor:
         """Log probabilities of the decisions."""
         return log_softmax(self.head(Z, output), dim=1)
 
@@ -146,7 +151,7 @@ class FeatureStatistics:
     a location, the same for all, and the noise, independent in it, stays where tokens are.
     """
 
-    def __init__(self, network, X, device):
+    def __init__(self, network: FrozenNetwork, X: Tensor, device: torch.device):
         sums: Any = 0
         squares: Any = 0
         found: list[tuple[Tensor, Tensor]] = []
