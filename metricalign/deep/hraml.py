@@ -487,11 +487,8 @@ default="auto"
         network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
         # On the CPU, so that a pickle opens on every machine.
         self.module_ = network.to("cpu").eval()
-        first = next(iter(self.module_.parameters()), torch.zeros(1))
         n_inputs = self.n_features_in_ if self.table_ is None else len(self.table_.scale_)
-        with torch.no_grad():
-            samples = torch.zeros(1, n_inputs, dtype=first.dtype)
-            self._n_features_out = self.module_(samples)[-1].shape[1]
+        self._n_features_out = self.module_(torch.zeros(1, n_inputs))[-1].shape[1]
         self.n_iter_ = len(records[0].losses)
         self.loss_curve_ = np.array(records[0].losses)
         if records[0].errors:
@@ -880,17 +877,17 @@ def _on_disk(X, estimator) -> np.memmap:
         return np.memmap(file, dtype, "r", shape=X.shape)
 
 
+@torch.no_grad()
 def _images(X, module, offset, scale, n_components, device) -> NDArray:
     """What the network makes of samples."""
     dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     module = deepcopy(module).to(device, getattr(torch, dtype.name))
     images = np.empty((X.shape[0], n_components), dtype)
-    with torch.no_grad():
-        for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
-            rows = slice(start, start + _ROWS_AT_A_TIME)
-            batch = (read_batch(X, rows) - offset) / scale
-            batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
-            images[rows] = module(batch)[-1].cpu().numpy()
+    for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        batch = (read_batch(X, rows) - offset) / scale
+        batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
+        images[rows] = module(batch)[-1].cpu().numpy()
     return images
 
 

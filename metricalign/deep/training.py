@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ class Training(NamedTuple):
         batches : iterable of Batch
             The batches of an epoch, on the device.
         validation_error : callable or None, default=None
-            Error of a network. None: train all epochs.
+            Error of a network, without derivatives. None: train all epochs.
         n_epochs : int or None, default=None
             Epochs after which to stop, on the schedule of all. None: all.
         report : callable or None, default=None
@@ -140,9 +141,7 @@ class Training(NamedTuple):
                     )
                 line = f"epoch {epoch}: loss {loss:.6g}"
                 if validation_error is not None:
-                    averaged.eval()
-                    with torch.no_grad():
-                        error = validation_error(averaged)
+                    error = validation_error(averaged.eval())
                     line += f", validation error {error:.6g}"
                     errors.append(error)
                 losses.append(loss)
@@ -182,8 +181,11 @@ class Training(NamedTuple):
         network.train()
         # The sum stays on the device, so that no step waits for the one before.
         total, n_batches = torch.zeros((), device=self.device), 0
+        precision: Any = nullcontext()
+        if self.mixed_precision:
+            precision = torch.autocast(self.device.type, torch.bfloat16)
         for batch in batches:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            with precision:
                 layers = network(batch.samples)
             loss = criterion([layer.float() for layer in layers], batch.relations, batch.targets)
             optimizer.zero_grad()

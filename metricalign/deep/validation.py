@@ -78,6 +78,7 @@ def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[
     return partial(_held_out_error, batch=batch, n_rows=n_rows, loss=loss)
 
 
+@torch.no_grad()
 def _held_out_error(network, batch, n_rows, loss) -> float:
     """The loss, or the mean relation to the nearest neighbours, of the first samples."""
     parts = batch.samples.split(_ROWS_AT_A_TIME)
@@ -91,6 +92,7 @@ def _held_out_error(network, batch, n_rows, loss) -> float:
     return float(batch.relations.gather(1, nearest).mean())
 
 
+@torch.no_grad()
 def _disorder(network, data, pairs) -> float:
     """Share of pairs of pairs whose distances are in the wrong order."""
     samples, positions = np.unique(pairs, return_inverse=True)
