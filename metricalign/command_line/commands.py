@@ -387,7 +387,10 @@ def _warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterato
 
 def _telling_columns(task):
     """Columns of which each value goes with one target."""
-    y = task.y if task.y.ndim == 1 else np.unique(task.y, axis=0, return_inverse=True)[1]
+    y = task.y
+    if y.ndim == 2:
+        # In a column of its own in NumPy 2.0.
+        y = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
     telling = []
     for name in task.X.columns:
         values = task.X[name].astype(object).where(task.X[name].notna(), None)
