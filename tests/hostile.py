@@ -55,7 +55,7 @@ VARIANTS = [
 if find_spec("torch") and find_spec("skorch"):
     from metricalign.deep import HRAML
 
-    PUBLIC.append(HRAML(max_iter=5, random_state=0))
+    PUBLIC.append(HRAML(n_ensemble=1, max_iter=5, random_state=0))
 ESTIMATORS = {" ".join(str(estimator).split()): estimator for estimator in [*PUBLIC, *VARIANTS]}
 LARGE_ESTIMATORS = list(ESTIMATORS)[: len(PUBLIC)]
 

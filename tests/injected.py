@@ -190,7 +190,7 @@ def _save(path, model, limit=None):
     def limit_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    return subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -211,6 +211,9 @@ def _save(path, model, limit=None):
         preexec_fn=None if limit is None else limit_files,
         check=False,
     )
+    # Long lines are broken.
+    result.stderr = " ".join(result.stderr.split())
+    return result
 
 
 def fill_disks() -> int:

@@ -405,3 +405,19 @@ def test_errors_say_what_is_wrong(numbers):
         MetricNeighborsRegressor().fit(X, None)
     with pytest.raises(ValueError, match="from 1 to 200"):
         euclid(MetricNeighborsRegressor).fit(X, y).kneighbors(X, n_neighbors=201)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_of_weight_zero_and_the_order_do_not_change_the_trees(seed):
+    # Rounding of standardised targets must not decide between splits that are equally good.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(80, 4))
+    y = X[:, 0] ** 2 + X[:, 1] + 0.1 * rng.normal(size=80)
+    new, weight = rng.normal(size=(50, 4)), np.ones(80)
+    absent = rng.choice(80, 15, replace=False)
+    weight[absent], y[absent] = 0, y[absent] + 100
+    present = rng.permutation(np.flatnonzero(weight))
+    model = MetricNeighborsRegressor(random_state=0)
+    found = clone(model).fit(X, y, sample_weight=weight).predict(new)
+    expected = clone(model).fit(X[present], y[present]).predict(new)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)

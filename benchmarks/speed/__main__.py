@@ -24,6 +24,7 @@ PAGES = {
     "libsvm": ("libsvm.py --pairs 2000 10000", "--pairs 300 --repeats 1"),
     "operators": ("operators.py", "--repeats 1"),
     "scaling": (f"scaling.py --figure {RESULTS / 'scaling.png'}", "--largest 10000"),
+    "defaults": ("defaults.py", "--sizes 2000x20"),
     "scaling_data": ("scaling.py --data shuttle protein fashion_mnist_20k", "--data letter"),
     "neighbors": ("neighbors.py", "--data --samples 3000"),
     "peers": (

@@ -554,7 +554,8 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
     """
     import pandas as pd
 
-    column = as_numpy(column) if isinstance(column, pd.Series) else pd.Series(np.asarray(column))
+    # NumPy's arrays of old releases of polars crash.
+    column = as_numpy(column) if isinstance(column, pd.Series) else pd.Series(column.to_list())
     column = column.reset_index(drop=True)
     if form.kind == "text":
         column = column.astype(object)

@@ -437,12 +437,8 @@ default="auto"
             offset, scale = _location_and_scale(X, is_embedded=architectures[0][0])
         range_ = _range(relation, targets, rows)
         data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
-        blueprints: list[Blueprint | None]
-        if starts_warm:
-            blueprints = [self.blueprint_]
-        elif self.module is not None:
-            blueprints = [None]
-        else:
+        blueprints: list[Blueprint | None] = [None]
+        if self.module is None and not starts_warm:
             blueprints = [
                 self._blueprint(data, architecture, numbers, random_state)
                 for architecture in architectures
@@ -457,8 +453,7 @@ default="auto"
                 if self.refine is not None:
                     learner, start = self._start(X, y, targets, np.sort(split.training), scale)
                     refined[0] = learner
-                    layers: Any = network.module
-                    layers[0].weight.data = start
+                    network.get_submodule("module.0").load_state_dict({"weight": start})
             error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,
@@ -471,15 +466,13 @@ default="auto"
 
         with _seeded(random_state, device):
             if starts_warm:
-                networks = deepcopy(self.module_)
-                networks = getattr(networks, "networks", [networks])
-                blueprint, records = (
-                    blueprints[0],
-                    [
-                        train(blueprints[0], split, network=network)
-                        for network, split in zip(networks, splits, strict=False)
-                    ],
-                )
+                last, blueprint = deepcopy(self.module_), self.blueprint_
+                records = [
+                    train(blueprint, split, network=network)
+                    for network, split in zip(
+                        getattr(last, "networks", [last]), splits, strict=False
+                    )
+                ]
             else:
                 blueprint, records = _train_all(train, blueprints, splits, self.refit)
         self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint

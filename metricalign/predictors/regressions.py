@@ -141,6 +141,9 @@ class CrossFitted(ABC):
         """
         self.held_out_ = np.zeros_like(targets)
         self.models_ = []
+        # Splits that are equally good must not be told apart by the rounding of the coordinates,
+        # which the order of the samples changes, and those of weight 0.
+        targets = targets.astype(np.float32).astype(np.float64)
         for train, test in folds:
             model = self._model(len(folds), len(train)).set_params(random_state=random_state)
             model.fit(table[train], self._as_learned(targets[train]), sample_weight=weight[train])
