@@ -50,7 +50,7 @@ VARIANTS = [
         for loss in LOSSES
         if loss != "epsilon_insensitive"
     ),
-    NeighborhoodAlignment(loss="kernel_regression", shrinkage=0.5),
+    NeighborhoodAlignment(loss="kernel_regression", shrinkage=0.5, random_state=0),
 ]
 if find_spec("torch") and find_spec("skorch"):
     from metricalign.deep import HRAML

@@ -209,7 +209,7 @@ def test_integers_are_fitted_as_float64():
     [
         IteratedMetricLearner(RAMLSVR(), n_rounds=2),
         RelationAlignmentCV(Cs=2, cv=2),
-        NeighborhoodAlignment(),
+        NeighborhoodAlignment(random_state=0),
         DiscriminantAlignment(),
         GradientAlignment(),
     ],
