@@ -17,6 +17,7 @@ OPTIONS = {
     "IteratedMetricLearner": {"n_rounds": 2},
     "MetricNeighborsClassifier": {"n_folds": 2, "random_state": 0},
     "MetricNeighborsRegressor": {"n_folds": 2, "random_state": 0},
+    "NeighborhoodAlignment": {"random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
 # An encoder learns nothing from targets, which most tests are about.

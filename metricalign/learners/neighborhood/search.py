@@ -23,6 +23,8 @@ _SAMPLES_OF_STEP, _LARGEST_NUMBER_OF_CANDIDATES = 256, 2000
 _STEPS_OF_ITERATION = 10
 # Held-out samples whose loss is computed.
 _SAMPLES_OF_VALIDATION = 1000
+# Falls are compared with the loss, or with this where it is nearly zero: there it falls for ever.
+_SMALLEST_LOSS = 0.01
 # Decay of the means of gradients and of their squares.
 _DECAY, _DECAY_OF_SQUARES = 0.9, 0.999
 
@@ -96,7 +98,7 @@ class NeighborhoodSearch:
             self._go(Neighborhoods(samples, candidates))
         self.n_iter += 1
         value = self._loss()
-        if value < (1 - tol) * self.value:
+        if self.value - value > tol * max(self.value, _SMALLEST_LOSS):
             self.components, self.value = self._current, value
             self._n_iter_of_best = self.n_iter
 
