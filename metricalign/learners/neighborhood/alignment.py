@@ -76,9 +76,9 @@ class NeighborhoodAlignment(MetricLearner):
         Share of the samples that each search holds out.
     n_iter_no_change : int, default=20
         A search stops when the loss of the held-out samples has not fallen in so many iterations.
-    tol : float, default=1e-3
+    tol : float, default=5e-3
         By which share the loss must fall to count; below 0.01 by this share of 0.01.
-    max_iter : int, default=500
+    max_iter : int, default=2000
         Largest number of iterations of a search: passes over the samples that are not held out.
     max_samples : int or None, default=10000
         Of more samples so many are taken, spread evenly over classes and values, each with the
@@ -158,8 +158,8 @@ class NeighborhoodAlignment(MetricLearner):
         n_components: int | None = None,
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 20,
-        tol: float = 1e-3,
-        max_iter: int = 500,
+        tol: float = 5e-3,
+        max_iter: int = 2000,
         max_samples: int | None = 10_000,
         random_state: Any = None,
         verbose: int = 0,

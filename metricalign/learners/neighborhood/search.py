@@ -24,7 +24,7 @@ _STEPS_OF_ITERATION = 10
 # Held-out samples whose loss is computed.
 _SAMPLES_OF_VALIDATION = 1000
 # Falls are compared with the loss, or with this where it is nearly zero: there it falls for ever.
-_SMALLEST_LOSS = 0.01
+_SMALLEST_LOSS = 0.1
 # Decay of the means of gradients and of their squares.
 _DECAY, _DECAY_OF_SQUARES = 0.9, 0.999
 
@@ -71,7 +71,8 @@ class NeighborhoodSearch:
         random_state: Any,
     ):
         self._objective, self._random_state = objective, random_state
-        order = random_state.permutation(objective.X.shape[0])
+        order = _by_distance_from_the_mean(objective.images(start), objective.weight)
+        order = random_state.permutation(order)
         n_held_out = min(max(1, int(validation_fraction * len(order))), len(order) - 2)
         self._train = order[n_held_out:]
         candidates = self._train[:_LARGEST_NUMBER_OF_CANDIDATES]
@@ -120,3 +121,9 @@ class NeighborhoodSearch:
 
     def _loss(self) -> float:
         return self._objective.values(self._current, np.ones(1), self._held_out)[0]
+
+
+def _by_distance_from_the_mean(images, weight) -> NDArray:
+    """Order of the samples that no rotation of the features changes, so that no draw does."""
+    centred = images - np.average(images, axis=0, weights=weight)
+    return np.argsort(np.sum(centred**2, axis=1), kind="stable")
