@@ -1010,7 +1010,7 @@ def test_callback_stops(solver):
 
     result = SOLVERS[solver](problem_of(case), tol=0, max_iter=100, callback=callback)
     assert len(seen) == result.n_iter == 3
-    assert result.stopped_by_callback
+    assert result.is_interrupted
     assert seen[-1] == result.relative_gap > 0
 
 
@@ -1334,7 +1334,7 @@ def test_nu_svr_stops_by_callback_and_by_max_iter():
 
     result, _ = solve_nu(NU_CASES[0], 0.3, callback=callback, tol=0)
     assert len(seen) == 2
-    assert result.stopped_by_callback
+    assert result.is_interrupted
     result, _ = solve_nu(NU_CASES[0], 0.3, max_iter=2, tol=0)
     assert result.n_iter <= 2
     assert np.isfinite(result.gap)
@@ -2184,10 +2184,10 @@ def test_result_keeps_the_best():
     before = problem.n_passes
     assert not result.record(problem, 0.1)
     assert (result.gap, result.relative_gap) == (1.0, 0.2)
-    assert (result.n_iter, result.n_passes, result.stopped_by_callback) == (1, before, False)
+    assert (result.n_iter, result.n_passes, result.is_interrupted) == (1, before, False)
     problem.distances(np.eye(3))
     assert result.record(problem, 0.1, lambda seen: seen is result)
-    assert result.stopped_by_callback is True
+    assert result.is_interrupted is True
     assert result.history == [(before, 5.0, 4.0), (before + 1, 5.0, 4.0)]
     assert result.n_iter == 2
     assert result.record(problem, 0.2)

@@ -41,8 +41,8 @@ class SolverResult:
         Operator applications.
     history : list of (n_passes, primal, dual)
         After each iteration.
-    stopped_by_callback : bool
-        Whether a callback asked to stop.
+    is_interrupted : bool
+        Whether a person or a callback ended it before the solver would have.
     rounding : float
         Bound on the rounding error of the gap, which no gap is below; 0 where it was not looked
         at yet.
@@ -55,7 +55,7 @@ class SolverResult:
     n_iter: int = 0
     n_passes: float = 0.0
     history: list[tuple[float, float, float]] = field(default_factory=list)
-    stopped_by_callback: bool = False
+    is_interrupted: bool = False
     rounding: float = 0.0
     floor: float = np.finfo(float).tiny
 
@@ -136,9 +136,9 @@ class SolverResult:
         self.rounding = 0.0
         if self.dual_point is not None and self.gap <= _NEAR_ROUNDING * problem.size:
             self.rounding = problem.rounding(self.primal_point, self.dual_point)
-        self.stopped_by_callback = bool(callback is not None and callback(self))
+        self.is_interrupted = bool(callback is not None and callback(self))
         is_at_rounding = self.gap <= self.rounding
-        return self.stopped_by_callback or is_at_rounding or self.is_solved(problem, tol)
+        return self.is_interrupted or is_at_rounding or self.is_solved(problem, tol)
 
 
 def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> Callable:
@@ -237,7 +237,7 @@ def solve(
             result = certified(problem, max_iter, dual_coef)
     except OutOfRangeError:
         return certified(problem.in_double_precision(), max_iter, dual_coef)
-    is_finished = result.stopped_by_callback or result.n_iter >= max_iter
+    is_finished = result.is_interrupted or result.n_iter >= max_iter
     if is_finished or result.is_solved(problem, tol):
         return result
     double = problem.in_double_precision()
@@ -255,7 +255,8 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
     """Set the bounds of a result for what is returned, with their rounding.
 
     In double precision and for the samples as they were given, whatever it was found in. A metric
-    that the bounds cannot tell from the prior gives way to the prior where that is better.
+    that the bounds cannot tell from the prior gives way to the prior where that is better, but not
+    where somebody chose to stop at it.
 
     Parameters
     ----------
@@ -275,7 +276,8 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
     primal, dual = problem.reevaluated(result)
     problem = problem.in_double_precision()
     rounding = problem.rounding(primal, dual)
-    if not problem.tells_from_prior(primal, primal.value - dual.value + rounding):
+    is_told = problem.tells_from_prior(primal, primal.value - dual.value + rounding)
+    if not (is_told or result.is_interrupted):
         prior = problem.prior_point()
         if prior.value < primal.value:
             primal, rounding = prior, problem.rounding(prior, dual)

@@ -235,6 +235,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             except KeyboardInterrupt:
                 # Keep what was reached: the estimator is fitted, and its gap says how well.
                 if latest is not None and latest.dual_point is not None:
+                    latest.is_interrupted = True
                     certify(problem, latest)
                     self._store(preparation, C, problem, latest)
                 raise
@@ -323,7 +324,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         self.__dict__.update(self._fitted(preparation, C, problem, result))
 
     def _warn(self, problem, result):
-        if result.stopped_by_callback:
+        if result.is_interrupted:
             return
         name = type(self).__name__
         ran_out = not self.converged_ and result.n_iter >= self.max_iter
