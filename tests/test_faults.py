@@ -24,7 +24,10 @@ from metricalign.command_line.tables import read_table, sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner
 
-OPTIONS = {"RelationAlignmentCV": {"Cs": 2, "cv": 2}}
+OPTIONS = {
+    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
+    "NeighborhoodAlignment": {"random_state": 0},
+}
 LEARNERS = [
     name for name in metricalign.__all__ if issubclass(getattr(metricalign, name), EmbeddingLearner)
 ]

@@ -301,10 +301,11 @@ class NeighborhoodAlignment(MetricLearner):
             components = _principal_images(mean, objective, n_rows)
         else:
             components = components_of(mean.T @ mean)
-        self.components_ = components.astype(objective.X.dtype) @ basis
         self.objective_ = float(np.mean([search.value for search in searches]))
         self.n_iter_ = max(search.n_iter for search in searches)
         self.converged_ = all(search.converged(self.n_iter_no_change) for search in searches)
+        # Last: with these a fit that is interrupted counts.
+        self.components_ = components.astype(objective.X.dtype) @ basis
 
 
 def _principal_images(components, objective, n_components) -> NDArray:
