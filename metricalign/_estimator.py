@@ -60,7 +60,8 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
 
     So a fit that is refused or interrupted, at whatever moment, leaves no mixture of two fits: the
     estimator is as it was. A fit that ends after it has set `components_`, and so all that belongs
-    to them, counts.
+    to them, counts. Nor is anything left of the last fit where this one does not set it, unless it
+    starts from there, by `warm_start`.
     """
 
     @wraps(fit)
@@ -70,10 +71,15 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
         # Not copy.copy: what a subclass keeps out of pickles must not get lost.
         copied = object.__new__(type(estimator))
         vars(copied).update(vars(estimator))
+        if not getattr(estimator, "warm_start", False):
+            for name in vars(estimator):
+                if name.endswith("_") and not name.endswith("__"):
+                    delattr(copied, name)
         try:
             fit_of_copy(copied, *args[1:], **kwargs)
         except BaseException:
-            if vars(copied).get("components_") is not vars(estimator).get("components_"):
+            components = vars(copied).get("components_")
+            if components is not None and components is not vars(estimator).get("components_"):
                 estimator.__dict__ = vars(copied)
             raise
         estimator.__dict__ = vars(copied)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler, TargetEncoder
 
 from metricalign import PSDSVR, DiscriminantAlignment, MetricEnsemble, RelationAlignment
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -149,5 +149,11 @@ def test_other_metrics_are_refused():
     X, y = load_wine(return_X_y=True)
     with pytest.raises(TypeError, match=r"sum over columns.*PCA is none"):
         column_map(make_pipeline(PCA(2), PSDSVR()).fit(X, y))
+    # It keeps the names of columns, but a value depends on those of the other columns.
+    with pytest.raises(TypeError, match="Normalizer is none"):
+        column_map(make_pipeline(Normalizer(), PSDSVR()).fit(X, y))
+    # It makes a column for each of the three classes.
+    with pytest.raises(TypeError, match="TargetEncoder is none"):
+        column_map(make_pipeline(TargetEncoder(), PSDSVR()).fit(X, y))
     with pytest.raises(NotFittedError):
         column_map(PSDSVR())

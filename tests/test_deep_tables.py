@@ -289,6 +289,19 @@ def test_refit_trains_on_all_samples_for_the_best_number_of_epochs(classes):
     changed[validation] = changed[validation][::-1]
     other = HRAML(**options, refit=True).fit(X, changed)
     assert not np.array_equal(other.loss_curve_, learner.loss_curve_)
+    # The errors say how many epochs those are.
+    np.testing.assert_array_equal(learner.validation_errors_, first.validation_errors_)
+    learner.set_params(early_stopping=False, warm_start=True).fit(X, y)
+    assert not hasattr(learner, "validation_errors_")
+
+
+def test_training_where_gradients_are_off(classes):
+    X, y = classes
+    options = SMALL | {"max_iter": 2, "embedding": None, "n_blocks": 0}
+    expected = HRAML(**options).fit(X, y).transform(X)
+    with torch.no_grad():
+        np.testing.assert_array_equal(HRAML(**options).fit(X, y).transform(X), expected)
+        assert not torch.is_grad_enabled()
 
 
 def test_averaged_weights_change_less(classes):

@@ -25,8 +25,8 @@ from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner
 
 OPTIONS = {
-    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
     "NeighborhoodAlignment": {"random_state": 0},
+    "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
 LEARNERS = [
     name for name in metricalign.__all__ if issubclass(getattr(metricalign, name), EmbeddingLearner)
@@ -74,7 +74,7 @@ def interrupted_fit(estimator, X, y, line):
 def test_an_interrupt_at_any_line_leaves_the_last_fit_or_the_new_one(estimator, is_refit):
     X, y = data_of(estimator)
     whole = clone(estimator).fit(X, y)  # once, for what only the first fit does
-    n_lines = interrupted_fit(whole, X, y, None)
+    n_lines = interrupted_fit(whole if is_refit else clone(estimator), X, y, None)
     lines = {*range(1, 16), *np.linspace(16, n_lines - 16, 16, dtype=int), *range(-16, 1)}
     for line in sorted(line if line > 0 else n_lines + line for line in lines):
         learner = clone(estimator)

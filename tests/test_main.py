@@ -17,7 +17,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import metricalign
 import metricalign.__main__ as main_module
@@ -32,8 +32,11 @@ from metricalign.command_line.evaluation import (
     Result,
     Task,
     compare,
+    fit_method,
     learner_of,
 )
+from metricalign.command_line.models import TableModel, load_model
+from metricalign.command_line.reading import InputError
 from metricalign.command_line.tables import match_columns, read_table
 from metricalign.learners.base import EmbeddingLearner
 
@@ -397,6 +400,39 @@ def test_the_saved_model_predicts_as_it_did(
     np.testing.assert_array_equal(predicted, kept[0].predict(read_table(table)))
     assert os.listdir(tmp_path).count(name) == 1
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize("kind", ["class", "labels"])
+def test_saved_trees_predict_as_they_did(kind, table, tmp_path):
+    pytest.importorskip("skops")
+    predicted = []
+    for name in ("model.joblib", "model.skops"):
+        arguments = ["--target", *TARGETS[kind], *FEATURES, "--save", str(tmp_path / name)]
+        assert main(["evaluate", table, *arguments, "--methods", "BoostedTrees"]) == 0
+        predicted.append(load_model(tmp_path / name).predict_proba(read_table(table)))
+    np.testing.assert_array_equal(*predicted)
+
+
+@pytest.mark.parametrize("function", [eval, exec, np.load, load_model], ids=lambda f: f.__name__)
+def test_a_saved_model_with_a_function_that_runs_code_is_refused(function, tmp_path):
+    skops_io = pytest.importorskip("skops.io")
+    path = tmp_path / "model.skops"
+    skops_io.dump(FunctionTransformer(function), path)
+    with pytest.raises(InputError, match="not trusted: .*" + function.__name__):
+        load_model(path)
+
+
+@pytest.mark.parametrize("method", ["Euclid", "MetricNeighbors-no-trees", "BoostedTrees"])
+def test_a_label_that_no_row_has_has_no_probability(method):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    y = np.column_stack([X[:, :2] > 0, np.zeros(40), np.ones(40)]).astype(int)
+    predictor = fit_method(Task("", X, y, "labels", list("abcd")), method, 0)
+    model = TableModel(
+        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], ",", True
+    )
+    probabilities = model.probabilities_of(X)
+    np.testing.assert_allclose(probabilities[:, 2:], np.tile([0, 1], (40, 1)), atol=1e-6)
 
 
 def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):

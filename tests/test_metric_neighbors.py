@@ -6,12 +6,13 @@ import pytest
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from metricalign import GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
@@ -71,6 +72,19 @@ def test_images_of_a_metric_of_ones_own_may_be_far_from_the_origin(classes):
     np.testing.assert_allclose(far, near, atol=1e-4)
 
 
+def test_search_is_exact_beside_a_sample_that_is_far_out():
+    """Its square takes all digits of single precision, and moves the mean."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    X[0] = 1e8
+    queries = rng.normal(size=(50, 3))
+    model = MetricNeighborsRegressor(FunctionTransformer(), trees=False, random_state=0)
+    distances, indices = model.fit(X, X[:, 1]).kneighbors(queries)
+    expected, rows = NearestNeighbors(algorithm="kd_tree").fit(X).kneighbors(queries)
+    np.testing.assert_array_equal(indices, rows)
+    np.testing.assert_allclose(distances, expected, rtol=1e-4)
+
+
 def test_search_finds_the_sample_itself():
     samples = np.random.default_rng(0).normal(size=(3000, 3)).astype(np.float32)
     distances, indices = nearest(samples, samples, 2)
@@ -82,6 +96,15 @@ def test_search_among_identical_samples():
     distances, indices = nearest(np.ones((2, 3), np.float32), np.ones((500, 3), np.float32), 4)
     np.testing.assert_array_equal(distances, 0)
     assert all(len(set(row)) == 4 for row in indices)
+
+
+def test_nothing_is_left_of_the_last_fit(classes):
+    """Importances of columns are not there for a metric that is no sum over columns."""
+    X, y = classes
+    model = euclid(MetricNeighborsClassifier).fit(X, y)
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    model.set_params(metric=PCA(2)).fit(X, y)
+    assert not hasattr(model, "feature_importances_")
 
 
 # The vote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,25 @@ from sklearn.pipeline import Pipeline
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import Task, fit_method
 from metricalign.command_line.reading import Contents, InputError
+from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
 
 __all__ = ["TableModel", "learn", "load_model", "save_model"]
 
-# What a model in a .skops file may be made of.
-KNOWN_TYPES = ("metricalign.", "sklearn.", "scipy.", "numpy.", "builtins.")
+# What a model in a .skops file may be made of, besides classes of this package and what skops
+# knows: no functions, such as eval or numpy.load, which a file could have called.
+KNOWN_TYPES = frozenset(
+    (
+        "functools.partial",  # of what is named here
+        "scipy.sparse._csr.csr_array",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils.validation.check_array",
+    )
+)
+CLASS_OF_THIS_PACKAGE = re.compile(r"metricalign\.([a-z_]+\.)*_?[A-Z]\w*")
 
 
 @dataclass
@@ -90,10 +104,9 @@ class TableModel:
 
     def probabilities_of(self, X: Any) -> NDArray:
         """Probabilities for rows that `columns` has transformed."""
-        probabilities = self.predictor.predict_proba(X)
-        if isinstance(probabilities, list):
-            return np.column_stack([_second(each) for each in probabilities])
-        return probabilities
+        if self.kind == "labels":
+            return _label_scores(self.predictor, X)
+        return self.predictor.predict_proba(X)
 
     @property
     def classes(self) -> list[str]:
@@ -128,11 +141,6 @@ class TableModel:
             return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
-
-
-def _second(probabilities):
-    """Probability of 1; a label that no row or every row has, has one column."""
-    return probabilities[:, -1]
 
 
 def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
@@ -207,7 +215,11 @@ def load_model(path: str | Path) -> TableModel:
             import skops.io
 
             types = skops.io.get_untrusted_types(file=path)
-            foreign = [name for name in types if not name.startswith(KNOWN_TYPES)]
+            foreign = [
+                name
+                for name in types
+                if name not in KNOWN_TYPES and not CLASS_OF_THIS_PACKAGE.fullmatch(name)
+            ]
             if foreign:
                 raise InputError(f"{path} has objects that are not trusted: {', '.join(foreign)}.")
             model = skops.io.load(path, trusted=types)

@@ -491,6 +491,7 @@ default="auto"
         self._n_features_out = self.module_(torch.zeros(1, n_inputs))[-1].shape[1]
         self.n_iter_ = len(records[0].losses)
         self.loss_curve_ = np.array(records[0].losses)
+        self.__dict__.pop("validation_errors_", None)  # of a warm start
         if records[0].errors:
             self.validation_errors_ = np.array(records[0].errors)
         interrupted = [record for record in records if record.is_interrupted]
@@ -806,13 +807,15 @@ def _train_all(train, blueprints, splits, refit) -> tuple[Blueprint | None, list
         return blueprint, records
     n_epochs = None
     if refit and validates:
-        n_epochs, records = records[0].n_best, []
+        n_epochs, records = firsts[best].n_best, []
         everyone = np.concatenate(splits[0])
         splits = [Split(everyone, everyone[:0])] * len(splits)
     for split in splits[len(records) :]:
         records.append(train(blueprint, split, n_epochs))
         if records[-1].is_interrupted:
             break
+    # Those of all samples have no errors.
+    records[0] = records[0]._replace(errors=firsts[best].errors)
     return blueprint, records
 
 

@@ -176,6 +176,7 @@ class Training(NamedTuple):
             return optimizer, ReduceLROnPlateau(optimizer, patience=self.patience // 4)
         return optimizer, None
 
+    @torch.enable_grad()  # also where the caller, or an interrupt, has turned gradients off
     def _epoch(self, network, criterion, batches, optimizer, averaged) -> float:
         """Mean loss of the batches."""
         network.train()

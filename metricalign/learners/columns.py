@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import Normalizer, TargetEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -17,6 +19,10 @@ from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = ["ColumnMap", "column_map"]
+
+# Transformers that keep the names of columns, but not the columns apart: they scale rows, or make
+# a column for each class.
+_MIXING = Normalizer, TargetEncoder, TfidfTransformer
 
 
 class ColumnMap(NamedTuple):
@@ -155,7 +161,7 @@ def column_map(estimator: Any) -> ColumnMap:
     for step in steps:
         if isinstance(step, DateTextEncoder | PiecewiseLinearEncoder):
             of_step = [np.r_[block] for block in step.blocks_]
-        elif isinstance(step, OneToOneFeatureMixin):
+        elif isinstance(step, OneToOneFeatureMixin) and not isinstance(step, _MIXING):
             of_step = [np.array([number]) for number in range(step.n_features_in_)]
         else:
             raise TypeError(

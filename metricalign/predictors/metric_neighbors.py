@@ -33,6 +33,7 @@ from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.pairs.search import middle_of
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
@@ -816,7 +817,7 @@ class _Training(NamedTuple):
                 options["sample_weight"] = self.weight[rows]
             images = metric.fit(X, y, **options).transform(X)
         images = np.asarray(_dense(images))
-        origin = images.mean(axis=0, dtype=np.float64)
+        origin = middle_of(images)
         images = _images(images, origin)
         ridge = KernelRidge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
