@@ -384,4 +384,10 @@ def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, cap
     _, error = run(capsys, "predict", tmp_path / "none", path, status=2)
     assert "there is no model" in error
     _, error = run(capsys, "predict", path, path, status=2)
-    assert "is no model" in error
+    assert "is no model that evaluate --save has written (" in error
+
+
+def test_a_model_is_shown_in_a_few_lines(model):
+    text = repr(load_model(model))
+    assert "targets=['price']" in text
+    assert "array" not in text

@@ -422,6 +422,8 @@ def test_errors_say_what_is_wrong(numbers):
     X, y = numbers
     with pytest.raises(ValueError, match="one class only"):
         MetricNeighborsClassifier().fit(X, np.ones(len(X)))
+    with pytest.raises(ValueError, match="one class only, 'a';"):
+        MetricNeighborsClassifier().fit(X, ["a"] * len(X))
     with pytest.raises(ValueError, match="labels, 0 or 1"):
         MetricNeighborsClassifier().fit(X, np.full((len(X), 2), 2))
     with pytest.raises(ValueError, match="y to be passed"):

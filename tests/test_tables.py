@@ -219,6 +219,52 @@ def test_label_sets():
     assert target_of(names).kind == "class"
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda number: f"{number / 10:.1f}".replace(".", ","),
+        lambda number: f"${number * 10_000:,}",
+        lambda number: f"{number * 10_000:,}",
+    ],
+)
+def test_marks_of_numbers_separate_no_labels(write):
+    numbers = np.random.default_rng(0).integers(101, 900, 200)
+    texts = [write(number) for number in numbers] + ["unknown", "NA"]
+    target = target_of(texts)
+    assert target.kind == "number"
+    np.testing.assert_array_equal(target.is_present, [True] * 200 + [False] * 2)
+    np.testing.assert_allclose(target.y / target.y[0], numbers / numbers[0])
+
+
+def test_small_sets_of_numbers_are_labels_if_asked_for():
+    texts = ["1,2", "3", "2,4", "1"] * 10
+    assert (target_of(texts).kind, target_of(texts).doubt) == (
+        "number",
+        "for label sets give --kind labels",
+    )
+    assert target_of(texts, "labels").names == ["1", "2", "3", "4"]
+
+
+def test_slashes_of_dates_separate_no_labels():
+    with pytest.raises(InputError, match="neither numbers nor text"):
+        target_of([f"{i % 28 + 1}/{i % 12 + 1}/{2000 + i % 5}" for i in range(100)])
+
+
+def test_missing_texts_of_label_sets():
+    frame = pd.DataFrame({"y": pd.Series(["a, b", "a", "b", "k.A."] * 10, dtype=object)})
+    target = read_target(frame, ["y"], None, None, Reading(missing=["k.A."]))
+    assert target.names == ["a", "b"]
+    assert target.is_present.sum() == 30
+
+
+def test_targets_of_strings_as_parquet_has_them():
+    frame = pd.DataFrame({"y": pd.Series(["a", "b", None] * 10, dtype="string")})
+    target = read_target(frame, ["y"], None, None, Reading())
+    assert (target.kind, target.is_present.sum()) == ("class", 20)
+    frame = pd.DataFrame({"y": pd.Series(["a, b", "b, c", None, "a"] * 10, dtype="string")})
+    assert read_target(frame, ["y"], None, None, Reading()).names == ["a", "b", "c"]
+
+
 def test_names_of_a_file_that_has_none(tmp_path):
     frame = pd.DataFrame({"a": ["x", *["y", "x"] * 10], "b": ["s", *["u", "v", "w", "u"] * 5]})
     path = tmp_path / "table.csv"

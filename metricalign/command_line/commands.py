@@ -112,7 +112,8 @@ def evaluate(options: Namespace) -> None:
         seconds = estimated_seconds(task, ["Euclid", *methods], n_folds)
         if seconds > WORTH_SAYING:
             n_cores = min(joblib.cpu_count(), n_folds)
-            _say(f"about {duration(seconds / n_cores)}; --fast is shorter", "Time: ")
+            advice = "" if options.fast else "; --fast is shorter"
+            _say(f"about {duration(seconds / n_cores)}{advice}", "Time: ")
         with _errors_of_the_library(), one_thread_if_small(task):
             results, notes = compare(task, methods, n_folds, options.seed, progress)
             progress.clear()

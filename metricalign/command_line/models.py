@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,14 @@ class TableModel:
         Whether the file had a line of names.
     """
 
-    columns: TableColumns
+    columns: TableColumns = field(repr=False)
     predictor: Any
     method: str
     kind: str
     targets: list[str]
     names: list[str]
-    y: NDArray
-    rows: NDArray
+    y: NDArray = field(repr=False)
+    rows: NDArray = field(repr=False)
     table_columns: list[str]
     delimiter: str
     has_names: bool
@@ -230,7 +230,10 @@ def load_model(path: str | Path) -> TableModel:
     except ImportError as error:
         raise InputError(f"{path} needs {error.name}, which is not installed.") from error
     except Exception as error:  # a damaged file fails in many ways
-        raise InputError(f"{path} is no model that --save has written: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{path} is no model that evaluate --save has written ({reason})."
+        ) from error
     if not isinstance(model, TableModel):
         raise InputError(f"{path} is no model that evaluate --save has written.")
     return model

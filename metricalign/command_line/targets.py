@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.columns import Reading
+from metricalign.command_line.columns import Reading, read_column
 from metricalign.command_line.reading import MISSING, InputError, shorten
 from metricalign.command_line.tables import typed
 from metricalign.relations import resolve_relation, sums_to_one
@@ -92,7 +92,7 @@ def read_target(
         If the values are of no kind, or not of the one that is given.
     """
     if len(columns) == 1:
-        sets = _read_sets(table[columns[0]], columns[0], kind, separator)
+        sets = _read_sets(table[columns[0]], columns[0], kind, separator, reading)
         target = sets or _read_one(table, columns[0], kind, reading)
     elif separator is not None:
         raise InputError("--separator is for one column of --target, with a set in each row.")
@@ -107,7 +107,7 @@ def read_target(
     return target
 
 
-def _read_sets(column, name, kind, separator) -> Target | None:
+def _read_sets(column, name, kind, separator, reading) -> Target | None:
     """Label sets: lists of Parquet, or texts with a separator."""
     is_missing = column.isna().to_numpy() if column.dtype != object else None
     if is_missing is None:
@@ -125,10 +125,14 @@ def _read_sets(column, name, kind, separator) -> Target | None:
             return None
         if not all(isinstance(value, str) for value in values):
             return None
-        is_missing |= column.isin(MISSING - {""}).to_numpy()
+        missing = MISSING.union(reading.missing) - {""}
+        is_missing = is_missing | column.isin(missing).to_numpy()
         texts = column[~is_missing].str.strip()
         if separator is None:
             separator = _find_separator(texts, is_certain=kind == "labels")
+            # The comma of 12,5 and the slash of 31/12/2024 separate no labels.
+            if separator is not None and kind is None and _is_read(texts, name, reading):
+                return None
             doubt = f"for a class of each text give --kind class (separator: {separator!r})"
         if separator is None:
             if kind == "labels":
@@ -148,6 +152,11 @@ def _read_sets(column, name, kind, separator) -> Target | None:
     for row, labels in enumerate(sets):
         y[row, [places[label] for label in labels]] = 1
     return Target(y, "labels", names, ~is_missing, doubt=doubt)
+
+
+def _is_read(texts, name, reading):
+    """Whether texts are numbers, dates or times."""
+    return read_column(texts, name, reading).format.kind != "text"
 
 
 def _is_none(value):
@@ -196,6 +205,8 @@ def _read_one(table, name, kind, reading) -> Target:
                 doubt = "for a number give --kind number"
             elif is_integer and kind == "number" and n_distinct <= len(y) / 2:
                 doubt = f"for {n_distinct} classes give --kind class"
+            elif "," in (column.format.decimal, column.format.thousands) and not column.format.unit:
+                doubt = "for label sets give --kind labels"
         return Target(y, kind, [name], is_present, doubt=doubt)
     if form == "text":
         is_present = np.array([value is not None for value in values], dtype=bool)

@@ -524,7 +524,9 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
             check_classification_targets(y)
             self.classes_, codes = np.unique(y, return_inverse=True)
             if len(self.classes_) < 2:
-                raise ValueError(f"y has one class only, {self.classes_[0]!r}; two are needed.")
+                raise ValueError(
+                    f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
+                )
             return y, np.eye(len(self.classes_))[codes], "class", True
         y = _dense(y)
         if not np.isin(y, (0, 1)).all():
