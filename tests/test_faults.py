@@ -4,6 +4,7 @@ import os
 import resource
 import stat
 import sys
+from functools import partial
 from pathlib import Path
 
 import injected
@@ -28,6 +29,7 @@ OPTIONS = {
     "NeighborhoodAlignment": {"random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
+MANY = ("n_folds", "learners", "n_ensemble")
 LEARNERS = [
     name for name in metricalign.__all__ if issubclass(getattr(metricalign, name), EmbeddingLearner)
 ]
@@ -69,7 +71,16 @@ def interrupted_fit(estimator, X, y, line):
 @pytest.mark.filterwarnings("ignore:n_same=")
 @pytest.mark.parametrize("is_refit", [False, True], ids=["first fit", "second fit"])
 @pytest.mark.parametrize(
-    "estimator", [*EVERY, *SEARCHES], ids=lambda estimator: type(estimator).__name__
+    "estimator",
+    [
+        pytest.param(
+            estimator,
+            # Each of the some forty fits of those with folds or members is many.
+            marks=[pytest.mark.slow] if any(map(partial(hasattr, estimator), MANY)) else [],
+            id=type(estimator).__name__,
+        )
+        for estimator in [*EVERY, *SEARCHES]
+    ],
 )
 def test_an_interrupt_at_any_line_leaves_the_last_fit_or_the_new_one(estimator, is_refit):
     X, y = data_of(estimator)
