@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, Nearest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from metricalign import GradientAlignment, MetricEnsemble
+from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.predictors.metric_neighbors import (
     MetricNeighborsClassifier,
@@ -105,6 +105,27 @@ def test_nothing_is_left_of_the_last_fit(classes):
     assert model.feature_importances_.sum() == pytest.approx(1)
     model.set_params(metric=PCA(2)).fit(X, y)
     assert not hasattr(model, "feature_importances_")
+
+
+def test_the_last_step_of_a_pipeline_has_the_weights(classes):
+    X, y = classes
+    weight = np.where(X[:, 1] > np.median(X[:, 1]), 5.0, 1.0)
+    alone, last = (
+        MetricNeighborsClassifier(metric, trees=False, random_state=0)
+        .fit(X, y, weight)
+        .predict_proba(X)
+        for metric in (
+            DiscriminantAlignment(),
+            make_pipeline(FunctionTransformer(), DiscriminantAlignment()),
+        )
+    )
+    np.testing.assert_allclose(last, alone)
+
+
+def test_missing_classes_are_refused():
+    y = np.array(["a", "b", None] * 10, dtype=object)
+    with pytest.raises(ValueError, match="y contains missing values"):
+        MetricNeighborsClassifier().fit(np.arange(30.0)[:, None], y)
 
 
 # The vote

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import accuracy_score
@@ -29,6 +30,7 @@ from metricalign._arrays import one_sample
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.features.piecewise_linear import _is_missing
 from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
@@ -445,7 +447,8 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
         "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
         transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images.
+        neighbours are those of its images. Weights of samples go to it, or to the last step of a
+        pipeline, if it takes them.
     n_neighbors : int, default=100
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True
@@ -521,6 +524,8 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
             y = column_or_1d(_dense(y), warn=True)
+            if y.dtype == object and _is_missing(y).any():
+                raise ValueError("Input y contains missing values. Leave out these samples.")
             check_classification_targets(y)
             self.classes_, codes = np.unique(y, return_inverse=True)
             if len(self.classes_) < 2:
@@ -662,7 +667,8 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
         "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
         transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images.
+        neighbours are those of its images. Weights of samples go to it, or to the last step of a
+        pipeline, if it takes them.
     n_neighbors : int, default=100
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True
@@ -814,16 +820,24 @@ class _Training(NamedTuple):
         if self.metric is not self.euclid and np.ptp(self.targets[rows], axis=0).any():
             metric = clone(self.metric)
             X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
-            options = {}
-            if has_fit_parameter(metric, "sample_weight"):
-                options["sample_weight"] = self.weight[rows]
-            images = metric.fit(X, y, **options).transform(X)
+            images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
         images = np.asarray(_dense(images))
         origin = middle_of(images)
         images = _images(images, origin)
         ridge = KernelRidge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
         return _Fitted(metric, origin, images, mean_distance(images), ridge)
+
+
+def _weight_for(metric, weight) -> dict[str, NDArray]:
+    """Argument of fit that takes sample weights, if there is one: of a pipeline the last step's."""
+    name, last = metric.steps[-1] if isinstance(metric, Pipeline) else ("", metric)
+    if not has_fit_parameter(last, "sample_weight"):
+        return {}
+    if not name:
+        return {"sample_weight": weight}
+    # With metadata routing, a pipeline takes what its steps ask for, by other names.
+    return {} if get_config()["enable_metadata_routing"] else {f"{name}__sample_weight": weight}
 
 
 class _HeldOut(NamedTuple):
