@@ -179,6 +179,25 @@ def test_columns_that_are_left_out():
     assert features.formats["code"].kind == "text"
 
 
+@pytest.mark.parametrize(
+    ("unit", "text", "read"),
+    [
+        ("€", "12 €", "€"),
+        ("€", "12", "€"),
+        ("€", "12 $", "$"),
+        ("kg", "12 lbs", "lbs"),
+        ("", "12 kg", "kg"),
+        ("%", "12 %", "%"),
+        ("%", "0.12", ""),
+    ],
+)
+def test_another_unit_than_expected_is_another_format(unit, text, read):
+    expected = Format("number", unit=unit)
+    column = read_column(pd.Series([text], dtype=object), "x", Reading(), expected)
+    assert column.format == Format("number", unit=read)
+    np.testing.assert_array_equal(column.values, [float(text.split()[0])])
+
+
 # Targets
 
 

@@ -114,6 +114,10 @@ class Format:
         match: Any = NUMBER.fullmatch(text)
         if match is None:
             return np.nan
+        unit = match["before"] or match["after"] or ""
+        # 12 may be meant as 12 €, but 0.12 is not 0.12 %.
+        if unit != self.unit and (unit or self.unit in ("%", "‰")):
+            return np.nan
         value = _decode(match, self.decimal, self.thousands)
         return np.nan if value is None else value
 
