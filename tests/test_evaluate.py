@@ -82,10 +82,14 @@ EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
         (
             [0.81, 0.80, 0.80, 0.82, 0.80],
             EUCLID,
-            "Nothing is clearly better than Euclid here: PSDSVR gains 0.002 (better in 2 of 5 "
-            "folds), which may be chance. More rows would tell.",
+            "No learned distance is clearly better than Euclid here: PSDSVR gains 0.002 (better in "
+            "2 of 5 folds), which may be chance. More rows would tell.",
         ),
-        ([0.70] * 5, EUCLID, "Nothing is better than Euclid here: Euclid 0.804, the next best is"),
+        (
+            [0.70] * 5,
+            EUCLID,
+            "No learned distance is better than Euclid here: Euclid 0.804, the next best is",
+        ),
     ],
 )
 def test_verdict(best, trees, sentence):

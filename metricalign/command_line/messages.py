@@ -187,11 +187,14 @@ def verdict(task: Task, results: list[Result]) -> str:
         return f"{text} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
     if _mean(gains) > 0:
         text = (
-            f"Nothing is clearly better than Euclid here: {best.label} gains "
+            f"No learned distance is clearly better than Euclid here: {best.label} gains "
             f"{_mean(gains):.{decimals}f} ({wins}), which may be chance."
         )
     else:
-        text = f"Nothing is better than Euclid here: {was}, the next best is {best.label}, {score}."
+        text = (
+            f"No learned distance is better than Euclid here: {was}, the next best is "
+            f"{best.label}, {score}."
+        )
     why = "More rows would tell." if _mean(gains) > 0 else _why(task, measure, results, trees)
     return f"{text} {why} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
 
