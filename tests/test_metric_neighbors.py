@@ -467,3 +467,14 @@ def test_samples_of_weight_zero_and_the_order_do_not_change_the_trees(seed):
     found = clone(model).fit(X, y, sample_weight=weight).predict(new)
     expected = clone(model).fit(X[present], y[present]).predict(new)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_texts_of_samples_of_weight_zero_make_no_free_text():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"size": rng.normal(size=160), "note": rng.choice(["a", "b"], 160)})
+    X.loc[80:, "note"] = [f"text number {number}" for number in range(80)]
+    y, weight = X["size"] + (X["note"] == "a"), np.repeat([1.0, 0.0], 80)
+    found = MetricNeighborsRegressor(random_state=0).fit(X, y, sample_weight=weight)
+    expected = MetricNeighborsRegressor(random_state=0).fit(X[:80], y[:80])
+    assert found.columns_.encoded_columns_ == []
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9, atol=1e-9)

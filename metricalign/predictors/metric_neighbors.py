@@ -187,7 +187,12 @@ class _MetricNeighbors(SavedWithVersion):
             )
         given = _table(X)
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
-        X = columns.fit(given).transform(given)
+        present = given
+        if sample_weight is not None:
+            # What a free text is must not depend on samples that are as good as absent.
+            sample_weight = check_sample_weight(sample_weight, given)
+            present = _safe_indexing(given, np.flatnonzero(sample_weight))
+        X = columns.fit(present).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, given, skip_check_array=True)
         check_consistent_length(Z, y, groups)
