@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -233,9 +232,12 @@ class _MetricNeighbors(SavedWithVersion):
         self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
-        with suppress(TypeError):  # where the metric is no sum over columns
-            importances = column_map(self.pipeline_).importances(given, sample_weight)
-            self.feature_importances_ = importances
+        try:
+            of_columns = column_map(self.pipeline_)
+        except TypeError:
+            pass  # The metric is no sum over columns.
+        else:
+            self.feature_importances_ = of_columns.importances(given, sample_weight)
         self._choose_votes(folds, others[len(trees) :])
         return self
 
