@@ -544,3 +544,15 @@ def test_columns_are_called_as_in_the_table():
     display = InformationDisplay.from_estimator(explainer, frame)
     labels = [label.get_text() for label in display.axes_[0].get_yticklabels()]
     assert labels == list("abcdef")
+
+
+def test_an_interrupted_fit_leaves_the_last_one():
+    def interrupt(Z, output):
+        raise KeyboardInterrupt
+
+    X = table(60)
+    explainer = InformationExplainer(nn.Identity(), head="relation", **QUICK).fit(X)
+    before = dict(vars(explainer))
+    with pytest.raises(KeyboardInterrupt):
+        explainer.set_params(head=interrupt).fit(X[:, :4])
+    assert vars(explainer) | {"head": "relation"} == before

@@ -199,3 +199,16 @@ def test_bad_arguments_are_named():
         MutualInformation().fit(x, y[:-1])
     with pytest.raises(ValueError, match="cannot be used"):
         MutualInformation(device="abacus").fit(x, y)
+
+
+def test_an_interrupted_fit_leaves_the_last_one(monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    estimator = MutualInformation(max_iter=2, random_state=0).fit(X, X)
+    before = dict(vars(estimator))
+    monkeypatch.setattr("skorch.NeuralNet.fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(X[:, :1], X)
+    assert vars(estimator) == before

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from metricalign._decorators import _fit_context
+from metricalign._estimator import keeps_last_fit
 from metricalign.deep.bottleneck import Bottleneck
 from metricalign.deep.critic import N_BLOCKS, Critic, FeaturesOfSamples
 from metricalign.deep.frozen import (
@@ -294,6 +295,7 @@ class InformationExplainer(BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Train the critic and the bottleneck.
 

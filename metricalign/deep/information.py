@@ -37,6 +37,7 @@ from torch.nn.functional import softplus
 from torch.utils.data import Dataset
 
 from metricalign._decorators import _fit_context
+from metricalign._estimator import keeps_last_fit
 from metricalign.deep.hraml import _seeded
 
 __all__ = [
@@ -434,6 +435,7 @@ class MutualInformation(BaseEstimator):
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @keeps_last_fit
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train the critic.
 
