@@ -1131,3 +1131,16 @@ def test_zero_of_the_expected_relation_is_known_though_no_random_pair_has_it():
     relation = resolve_relation("class", y)
     loss = ExpectedRelation().for_samples(relation, relation.encode(y), np.ones(len(y)))
     assert loss._smallest == -1.0
+
+
+@pytest.mark.parametrize("loss", ["auto", "log", "expected_relation"])
+def test_classes_of_one_sample_are_refused(loss):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match="relations are equal"):
+        NeighborhoodAlignment(loss, relation="class").fit(X, np.arange(20))
+
+
+def test_fits_are_the_same_by_default():
+    X, y = load_wine(return_X_y=True)
+    matrices = [NeighborhoodAlignment().fit(X, y).get_mahalanobis_matrix() for _ in range(2)]
+    np.testing.assert_array_equal(*matrices)

@@ -83,8 +83,8 @@ class NeighborhoodAlignment(MetricLearner):
     max_samples : int or None, default=10000
         Of more samples so many are taken, spread evenly over classes and values, each with the
         weight of those that it stands for: time does not grow any more. None: all.
-    random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples and the candidates.
+    random_state : int, RandomState instance or None, default=0
+        Draws the held-out samples and the candidates. With None every fit is another one.
     verbose : int, default=0
         Whether to print the loss of the held-out samples after each iteration.
 
@@ -161,7 +161,7 @@ class NeighborhoodAlignment(MetricLearner):
         tol: float = 5e-3,
         max_iter: int = 2000,
         max_samples: int | None = 10_000,
-        random_state: Any = None,
+        random_state: Any = 0,
         verbose: int = 0,
     ):
         self.loss = loss

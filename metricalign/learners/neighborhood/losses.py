@@ -112,6 +112,11 @@ class LogLoss(NeighborhoodLoss):
             raise ValueError(
                 "All samples are of one class, so no metric can be learned from them. Check y."
             )
+        if len(shares) == len(loss._classes):
+            raise ValueError(
+                "Every class has one sample only, so all relations are equal, and no metric can be "
+                "learned from them. Check y and relation."
+            )
         return loss
 
     def value_and_derivative(
