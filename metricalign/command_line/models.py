@@ -26,14 +26,21 @@ KNOWN_TYPES = frozenset(
     (
         "functools.partial",  # of what is named here
         "scipy.sparse._csr.csr_array",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
         "sklearn.neighbors._kd_tree.KDTree",
-        "sklearn.tree._tree.Tree",
         "sklearn.utils.validation.check_array",
     )
 )
-CLASS_OF_THIS_PACKAGE = re.compile(r"metricalign\.([a-z_]+\.)*_?[A-Z]\w*")
+# Classes of this package, and those that trees of scikit-learn are made of, of which skops trusts
+# more or fewer from release to release.
+KNOWN_CLASSES = re.compile(
+    r"(metricalign\.([a-z_]+\.)*"
+    r"|(sklearn\.)?_loss\.([a-z_]+\.)?"
+    r"|sklearn\.ensemble\._hist_gradient_boosting\.[a-z_]+\."
+    r"|sklearn\.compose\._column_transformer\."
+    r"|sklearn\.tree\._tree\.)"
+    r"_?[A-Z]\w*"
+)
 
 
 @dataclass
@@ -218,7 +225,7 @@ def load_model(path: str | Path) -> TableModel:
             foreign = [
                 name
                 for name in types
-                if name not in KNOWN_TYPES and not CLASS_OF_THIS_PACKAGE.fullmatch(name)
+                if name not in KNOWN_TYPES and not KNOWN_CLASSES.fullmatch(name)
             ]
             if foreign:
                 raise InputError(f"{path} has objects that are not trusted: {', '.join(foreign)}.")
