@@ -15,7 +15,18 @@ from sklearn.utils import check_array
 if TYPE_CHECKING:
     from dask.array import Array
 
-__all__ = ["in_memory", "is_dask_array", "map_rows", "stand_in", "sum_duplicates"]
+__all__ = [
+    "as_dask_array",
+    "in_memory",
+    "is_dask_array",
+    "is_dask_frame",
+    "is_of_dask",
+    "map_rows",
+    "map_samples",
+    "named_columns",
+    "stand_in",
+    "sum_duplicates",
+]
 
 
 def is_dask_array(X: Any) -> TypeGuard[Array]:
@@ -35,7 +46,7 @@ def is_dask_array(X: Any) -> TypeGuard[Array]:
     TypeError
         If X is a Dask DataFrame.
     """
-    if hasattr(X, "to_dask_array"):
+    if is_dask_frame(X):
         raise TypeError(
             "X is a Dask DataFrame, whose partitions have unknown sizes. Give "
             "X.to_dask_array(lengths=True)."
@@ -44,20 +55,65 @@ def is_dask_array(X: Any) -> TypeGuard[Array]:
     return dask_array is not None and isinstance(X, dask_array.Array)
 
 
+def is_dask_frame(X: Any) -> bool:
+    """Whether X is a Dask DataFrame, found out without importing Dask."""
+    return hasattr(X, "to_dask_array")
+
+
+def is_of_dask(X: Any) -> bool:
+    """Whether X is a Dask array or DataFrame, found out without importing Dask."""
+    return is_dask_frame(X) or is_dask_array(X)
+
+
+def as_dask_array(X: Any, *, lengths: bool = True) -> Array:
+    """Dask array of a Dask DataFrame of numbers; a Dask array is returned as it is.
+
+    Parameters
+    ----------
+    X : dask.array.Array or dask.dataframe.DataFrame
+        Samples.
+    lengths : bool, default=True
+        Whether to count the rows of the partitions, which computes the DataFrame once.
+
+    Returns
+    -------
+    X : dask.array.Array
+
+    Raises
+    ------
+    TypeError
+        If a column does not have numbers.
+    """
+    if not is_dask_frame(X):
+        return X
+    others = [str(name) for name, dtype in X.dtypes.items() if dtype.kind not in "biuf"]
+    if others:
+        raise TypeError(
+            f"X is a Dask DataFrame with columns that are not numbers: {', '.join(others[:5])}. "
+            "Leave them out, or give X.compute()."
+        )
+    return X.to_dask_array(lengths=lengths)
+
+
+def named_columns(X: Any) -> Any:
+    """Whatever of X scikit-learn finds the number and the names of its columns in."""
+    return X._meta if is_dask_frame(X) else X
+
+
 def in_memory(values: Any) -> Any:
     """Compute what is of Dask, and leave all else as it is.
 
     Parameters
     ----------
     values : object
-        A Dask array or series, or anything else.
+        A Dask array, series or DataFrame, samples that are with workers, or anything else.
 
     Returns
     -------
     values : object
         The same without Dask.
     """
-    return values.compute() if hasattr(values, "__dask_graph__") else values
+    return values.compute() if hasattr(values, "compute") else values
 
 
 def map_rows(
@@ -91,6 +147,38 @@ def map_rows(
         chunks=(X.chunks[0], (n_columns,)),
         meta=np.empty((0, n_columns), _dtype_of(X)),
     )
+
+
+def map_samples(function: Callable[[Any], Any], X: Any, example: NDArray) -> Any:
+    """Apply a function to samples, lazily.
+
+    Parameters
+    ----------
+    function : callable
+        Maps arrays, or DataFrames, of samples to arrays with one row for each.
+    X : dask.array.Array or dask.dataframe.DataFrame
+        Samples, chunked in any way.
+    example : ndarray of shape (0,) or (0, n_columns)
+        Of the type of the results.
+
+    Returns
+    -------
+    mapped : dask.array.Array of shape (n_samples,) or (n_samples, n_columns)
+        Chunked along the rows as X is; of a DataFrame chunks are of unknown sizes.
+    """
+    import dask
+    import dask.array as da
+
+    # One task, so that a large model is not sent with each chunk.
+    sent = dask.delayed(function, traverse=False)
+    if is_dask_frame(X):
+        apply, shape = dask.delayed(_of_rows), (np.nan, *example.shape[1:])
+        parts = [apply(part, sent, example) for part in X.to_delayed()]
+        return da.concatenate([da.from_delayed(part, shape, meta=example) for part in parts])
+    X, options = X.rechunk({1: -1}), {"function": sent, "example": example, "meta": example}
+    if example.ndim == 1:
+        return X.map_blocks(_of_rows, drop_axis=1, **options)
+    return X.map_blocks(_of_rows, chunks=(X.chunks[0], example.shape[1:]), **options)
 
 
 def stand_in(X: Array) -> NDArray:
@@ -142,6 +230,10 @@ def _mapped(rows, function, ensure_all_finite):
         ensure_all_finite=ensure_all_finite,
     )
     return function(rows)
+
+
+def _of_rows(rows, function, example):
+    return function(rows) if len(rows) else example
 
 
 def one_sample(sample: Any, which: str) -> Any:

@@ -22,7 +22,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in, sum_duplicates
+from metricalign._arrays import (
+    as_dask_array,
+    in_memory,
+    is_of_dask,
+    map_rows,
+    named_columns,
+    stand_in,
+    sum_duplicates,
+)
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 
@@ -218,8 +226,9 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             The encoding: sparse if X is, a Dask array if X is one, float32 if all columns are.
         """
         check_is_fitted(self)
-        if is_dask_array(X):
-            validate_data(self, X, reset=False, skip_check_array=True)
+        if is_of_dask(X):
+            validate_data(self, named_columns(X), reset=False, skip_check_array=True)
+            X = as_dask_array(X, lengths=False)
             encode = partial(self._encoded, dtype=None)
             return map_rows(encode, X, self._n_features_out, ensure_all_finite="allow-nan")
         columns, dtype = self._columns_of(X, reset=False)
@@ -302,8 +311,11 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
 
     def _observe(self, X, sample_weight):
         """The distinct values of each column and their weights."""
-        if is_dask_array(X):
+        given = X
+        if is_of_dask(X):
+            X = as_dask_array(X)
             validate_data(self, stand_in(X), dtype=None, ensure_min_samples=2)
+            validate_data(self, named_columns(given), skip_check_array=True)
             sample_weight = in_memory(sample_weight)
             n_samples = X.shape[0]
         else:
@@ -311,7 +323,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             n_samples = columns.shape[0] if sparse.issparse(columns) else len(columns[0])
         weight = check_sample_weight(sample_weight, np.broadcast_to(0.0, (n_samples, 1)))
         weight = weight / weight.max()
-        if is_dask_array(X):
+        if is_of_dask(given):
             return _observe_chunks(X, weight, type(self).__name__)
         if sparse.issparse(columns):
             return _observe_sparse(columns, weight)
@@ -434,18 +446,28 @@ def _sketches(rows, weight, dtype, estimator_name):
 
 
 def _shortened(column):
-    """The extreme values, and means of groups of about equal weight of those between."""
+    """The extreme values, and two for each group of about equal weight of those between.
+
+    They have the mean and the variance of the group; the smaller one is its smallest.
+    """
     values, weights, missing = column
     if len(values) <= _SKETCH_SIZE:
         return column
     inner, inner_weights = values[1:-1].astype(np.float64), weights[1:-1]
     share = (np.cumsum(inner_weights) - inner_weights / 2) / inner_weights.sum()
-    group = np.unique((share * (_SKETCH_SIZE - 2)).astype(int), return_inverse=True)[1]
-    sums = np.bincount(group, inner_weights)
-    # Differences from the smallest, which far from the origin lose no digits.
-    means = inner[0] + np.bincount(group, inner_weights * (inner - inner[0])) / sums
-    values = np.concatenate([values[:1], means.astype(values.dtype), values[-1:]])
-    return _Observed(values, np.concatenate([weights[:1], sums, weights[-1:]]), missing)
+    places = (share * (_SKETCH_SIZE // 2 - 1)).astype(int)
+    _, first, group = np.unique(places, return_index=True, return_inverse=True)
+    offsets = inner - inner[first][group]
+    sums, firsts, seconds = (np.bincount(group, inner_weights * offsets**k) for k in range(3))
+    varies = seconds > 0
+    higher = inner[first[varies]] + seconds[varies] / firsts[varies]
+    higher_weights = firsts[varies] ** 2 / seconds[varies]
+    sums[varies] -= higher_weights
+    return _Observed(
+        np.concatenate([values[:1], values[1:-1][first], higher.astype(values.dtype), values[-1:]]),
+        np.concatenate([weights[:1], sums, higher_weights, weights[-1:]]),
+        missing,
+    )
 
 
 def _joined(sketches):

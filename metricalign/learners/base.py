@@ -17,7 +17,16 @@ from sklearn.base import (
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from metricalign._arrays import in_memory, is_dask_array, map_rows, sum_duplicates
+from metricalign._arrays import (
+    as_dask_array,
+    in_memory,
+    is_dask_array,
+    is_of_dask,
+    map_rows,
+    named_columns,
+    stand_in,
+    sum_duplicates,
+)
 from metricalign._estimator import SavedWithVersion, check_sample_pairs, check_sample_weight
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs
@@ -200,6 +209,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         ValueError
             If X and y do not go together, or no sample has a positive weight.
         """
+        X = as_dask_array(X)
         images = self._images_to_compare(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y), n_samples)
@@ -258,25 +268,43 @@ class MetricLearner(EmbeddingLearner):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
+        options = {
+            "accept_sparse": "csr",
+            "dtype": [np.float64, np.float32],
+            "ensure_min_samples": 2,
+        } | options
         # Whether all are finite is told from their sum first, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
-            X = validate_data(self, X, ensure_min_samples=2, **options)
+            X = validate_data(self, X, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
 
-    def _validate_all(self, X, y, sample_weight) -> tuple[Any, TargetRelation, Any, Any]:
-        """Samples, relation, targets and weights, for learners that relate all samples."""
-        X = self._validate_samples(X, y)
+    def _validate_given(self, X, y, sample_weight) -> tuple[Any, Any, Any]:
+        """Samples, which stay with their workers if they are of Dask, targets and weights."""
+        if is_of_dask(X):
+            samples = as_dask_array(X)
+            # Here an array of the same shape stands for X. Workers check the entries themselves.
+            self._validate_samples(stand_in(samples), y, dtype=None, ensure_all_finite=False)
+            if samples is not X:
+                validate_data(self, named_columns(X), skip_check_array=True)
+            X = DistributedSamples(samples, estimator_name=type(self).__name__)
+            y, sample_weight = in_memory(y), in_memory(sample_weight)
+        else:
+            X = self._validate_samples(X, y)
         check_magnitude(X)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
+        return X, y, sample_weight
+
+    def _validate_all(self, X, y, sample_weight) -> tuple[Any, Any, TargetRelation, Any, Any]:
+        """What is given, with relation and targets, for learners that relate all samples."""
+        X, y, sample_weight = self._validate_given(X, y, sample_weight)
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         if sparse.issparse(targets) and relation.kind == "precomputed":
             raise ValueError(
                 "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
                 "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
             )
-        return X, relation, targets, sample_weight
+        return X, y, relation, targets, sample_weight
 
     @property
     def _n_features_out(self):
@@ -288,12 +316,12 @@ class MetricLearner(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Of a Dask array nothing is computed yet.
+            Samples. Of a Dask array or DataFrame nothing is computed yet.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The images, ``X @ components_.T``. A Dask array if X is one.
+            The images, ``X @ components_.T``. A Dask array if X is of Dask.
         """
         return self._images(X, is_moved=False)
 
@@ -303,8 +331,9 @@ class MetricLearner(EmbeddingLearner):
     def _images(self, X, is_moved: bool) -> NDArray:
         """Images of samples, or of samples that were moved to the origin."""
         check_is_fitted(self, "components_")
-        if is_dask_array(X):
-            validate_data(self, X, reset=False, skip_check_array=True)
+        if is_of_dask(X):
+            validate_data(self, named_columns(X), reset=False, skip_check_array=True)
+            X = as_dask_array(X, lengths=False)
             origin = middle_of(in_memory(X[:_ROWS_OF_MIDDLE])) if is_moved else 0
             images = partial(_images, components=self.components_, origin=origin)
             return map_rows(images, X, self._n_features_out)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from functools import reduce
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from operator import add
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit, level_of_call
+from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
-from metricalign.pairs.distinct import distinct_samples, shrunk_coordinates
+from metricalign.learners.moments import Moments, moments_of
+from metricalign.pairs.distinct import (
+    check_extent,
+    check_magnitude,
+    distinct_samples,
+    in_span,
+)
+from metricalign.pairs.identical import RemoteSamples, first_identical, map_blocks
+from metricalign.relations import check_targets, resolve_relation, select_targets
 
 __all__ = ["DiscriminantAlignment"]
 
@@ -163,16 +174,124 @@ class DiscriminantAlignment(MetricLearner):
             If nothing is learned, as the targets have no linear relation to the features, or one
             that grows with their similarity. M is zero then, but for the whitened part.
         """
-        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
+        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
-        weight = samples.weight / samples.weight.max()
-        coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
-        between = self._between(coordinates, weight, samples)
+        X, weight = X[samples.rows], samples.weight / samples.weight.max()
+        relation, targets = samples.relation, samples.targets
+        n_samples, n_features = X.shape
+        span = None
+        if n_samples < n_features and not isinstance(X, RemoteSamples):
+            check_extent(float((X.max(axis=0) - X.min(axis=0)).max()), X.dtype)
+            X, span = in_span(X, np.asarray(X.T @ (weight / weight.sum()).astype(X.dtype)))
+        representatives, group = target_groups(relation, targets)
+        if self.n_landmarks is None or len(representatives) <= self.n_landmarks:
+            moments = _sum_of_moments(X, weight, group, len(representatives))
+            several = representatives[np.bincount(group) > 1]
+            comparison = _compare_groups(relation, targets, representatives, several, moments)
+        else:
+            order = check_random_state(self.random_state).permutation(n_samples)
+            drawn = np.sort(order[: self.n_landmarks])
+            moments = _sum_of_moments(X, weight, np.full(n_samples, -1), 0)
+            comparison = _compare_with_landmarks(
+                relation, targets, representatives, group, drawn, X, weight, moments
+            )
+        components = self._components(relation, moments, comparison, n_samples, X.dtype)
+        self._seen = None
+        if span is not None:
+            components = components @ span
+        elif len(moments.group_sums) and _is_known_from_groups(relation):
+            y = check_targets(y)[samples.rows]
+            self._seen = _Seen(y[representatives], np.bincount(group), moments)
+        self.relation_, self.components_ = relation, components
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from further samples: the metric is that of one `fit` to all so far.
+
+        Of the samples so far only sums are kept: of their products, which are as many numbers as
+        the square of the features, and one of the samples of each different target. So there must
+        be no more different targets than `n_landmarks`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples; no more than one, if there were some before.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets, which may be new ones.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, no metric can be learned from the targets so far, or sums
+            are not enough: for too many different targets, several columns of numbers, precomputed
+            relations, and after a `fit` to fewer samples than features.
+        """
+        seen = getattr(self, "_seen", None)
+        if seen is None and hasattr(self, "components_"):
+            raise ValueError(
+                f"This {type(self).__name__} was fitted to samples whose sums are not enough to "
+                "go on. Begin with partial_fit, or fit all samples at once."
+            )
+        X = self._validate_samples(X, y, reset=seen is None, ensure_min_samples=1)
+        check_magnitude(X)
+        y = check_targets(y)
+        check_consistent_length(X, y)
+        weight = check_sample_weight(sample_weight, X)
+        present = np.flatnonzero(weight)
+        X, y, weight = X[present], y[present], weight[present]
+        known = y if seen is None else _concatenate(seen.y, y)
+        n_seen = known.shape[0] - len(present)
+        representatives, group = np.unique(first_identical(known), return_inverse=True)
+        n_groups = len(representatives)
+        if self.n_landmarks is not None and n_groups > self.n_landmarks:
+            raise ValueError(
+                f"partial_fit keeps a sum for each different target, of which there are {n_groups} "
+                f"by now, more than n_landmarks={self.n_landmarks}. Increase it, or fit all "
+                "samples at once."
+            )
+        relation = resolve_relation(self.relation, known[representatives])
+        if not _is_known_from_groups(relation):
+            raise ValueError(
+                f"partial_fit cannot know the relation of all samples from parts of them if it is "
+                f"of the kind {relation.kind!r}. Fit all samples at once."
+            )
+        moments = moments_of(X, weight, group[n_seen:], n_groups)
+        sizes = np.bincount(group[n_seen:], minlength=n_groups)
+        if seen is not None:
+            moments = seen.moments.regrouped(group[:n_seen], n_groups) + moments
+            sizes += np.bincount(group[:n_seen], seen.sizes, minlength=n_groups).astype(int)
+        seen = _Seen(known[representatives], sizes, moments)
+        targets = relation.encode(seen.y)
+        groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
+        comparison = _compare_groups(relation, targets, groups, several, moments)
+        components = self._components(relation, moments, comparison, sizes.sum(), X.dtype)
+        self._seen, self.relation_, self.components_ = seen, relation, components
+        return self
+
+    def _components(self, relation, moments, comparison, n_samples, dtype):
+        """Components of the metric, from sums over the samples and their relations."""
+        extents = moments.largest - moments.smallest
+        check_extent(float(extents.max()), dtype)
+        # Rounding must not make a constant feature vary.
+        varies = extents > 0
+        covariance = np.where(np.outer(varies, varies), moments.scatter / moments.weight, 0)
+        whitening_map = _shrunk_root(covariance, self.shrinkage, n_samples < len(covariance))
+        covariance = whitening_map @ covariance @ whitening_map
+        between = np.where(np.outer(varies, varies), comparison.between, 0)
+        between = comparison.normed(whitening_map @ between @ whitening_map)
         whitening = self.whitening
         if whitening == "auto":
-            whitening = 0.2 if samples.relation.is_of_classes else 0.0
+            whitening = 0.2 if relation.is_of_classes else 0.0
         n_learned = None if whitening > 0 else self.n_components
-        components = components_of(between.astype(X.dtype), n_learned)
+        components = components_of(between.astype(dtype), n_learned)
         if whitening < 1 and not components.any():
             cause = "no linear relation to the features"
             if between.any():
@@ -187,53 +306,45 @@ class DiscriminantAlignment(MetricLearner):
                 stacklevel=level_of_call(),
             )
         if whitening > 0:
-            components = _whitened(components, whitening, coordinates, weight, self.n_components)
-        components = components.astype(X.dtype) @ basis
-        self.relation_, self.components_ = samples.relation, components
-        return self
+            components = _whitened(components, whitening, covariance, self.n_components)
+        return components.astype(dtype) @ whitening_map.astype(dtype)
 
-    def _between(self, X, weight, samples):
-        """B in these coordinates, of norm 1, from the sums of the samples with equal targets."""
-        share = weight / weight.sum()
-        n_samples = len(share)
-        representatives, group = target_groups(samples.relation, samples.targets)
-        n_groups = len(representatives)
-        sums, shares = _sums_of_groups(X, share, group)
-        landmarks, sums_of_landmarks, shares_of_landmarks = np.arange(n_groups), sums, shares
-        if self.n_landmarks is not None and self.n_landmarks < n_groups:
-            order = check_random_state(self.random_state).permutation(n_samples)
-            drawn = np.sort(order[: self.n_landmarks])
-            landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
-            sums_of_landmarks, shares_of_landmarks = _sums_of_groups(
-                X[drawn], share[drawn] / share[drawn].sum(), group_of_drawn
-            )
-        products = np.zeros((X.shape[1], len(landmarks)))
-        mean_relations = np.zeros(len(landmarks))
+
+class _Seen(NamedTuple):
+    """What is kept of samples for `partial_fit`.
+
+    Attributes
+    ----------
+    y : {ndarray, csr_array}
+        Their different targets.
+    sizes : ndarray of int of shape (n_groups,)
+        How many samples have each of these.
+    moments : Moments
+        Sums over all samples, and over those of each target.
+    """
+
+    y: Any
+    sizes: NDArray
+    moments: Moments
+
+
+class _Comparison(NamedTuple):
+    """The matrix B of the samples, and the smallest and the largest of the relations in it."""
+
+    between: NDArray
+    smallest: float
+    largest: float
+
+    def normed(self, between) -> NDArray:
+        """B in other coordinates, of norm 1; zero if it is no more than rounding leaves."""
         with np.errstate(over="ignore", invalid="ignore"):
-            # Within the groups that make pairs, which the landmarks may miss.
-            several = representatives[np.bincount(group) > 1]
-            within = samples.relation(samples.targets, np.column_stack([several, several]))
-            smallest, largest = within.min(initial=np.inf), within.max(initial=-np.inf)
-            for rows, relations in relations_to_landmarks(
-                samples.relation, samples.targets, representatives, representatives[landmarks]
-            ):
-                others = relations[rows[:, None] != landmarks]
-                smallest = min(smallest, others.min(initial=np.inf))
-                largest = max(largest, others.max(initial=-np.inf))
-                products += sums[rows].T @ relations
-                mean_relations += shares[rows] @ relations
-            # Both sides centred, so that what a relation adds to a whole row does not count.
-            products -= np.multiply.outer(np.asarray(sums.sum(axis=0)), mean_relations)
-            centred = _dense(sums_of_landmarks)
-            centred = centred - np.multiply.outer(shares_of_landmarks, centred.sum(axis=0))
-            between = -0.5 * products @ centred
-            size, spread = np.abs(between).max(), largest - smallest
+            size, spread = np.abs(between).max(), self.largest - self.smallest
         if not (np.isfinite(size) and np.isfinite(spread)):
             raise ValueError(
-                f"The relations, from {smallest:.1e} to {largest:.1e}, lead beyond the range of "
-                "numbers. Scale them."
+                f"The relations, from {self.smallest:.1e} to {self.largest:.1e}, lead beyond the "
+                "range of numbers. Scale them."
             )
-        magnitude = max(abs(smallest), abs(largest))
+        magnitude = max(abs(self.smallest), abs(self.largest))
         if not spread > 1e-12 * magnitude:
             raise ValueError(
                 "All relations are equal, so no metric can be learned from them. Check y and "
@@ -246,26 +357,118 @@ class DiscriminantAlignment(MetricLearner):
         return between / np.linalg.norm(between)
 
 
-def _sums_of_groups(X, share, group):
-    """Weighted sum of the samples of each group, and the sum of their shares."""
-    members = sparse.csr_array((share, (group, np.arange(len(share)))))
-    return members @ X, members.sum(axis=1)
+def _is_known_from_groups(relation):
+    """Whether a relation follows from the different targets, however many samples have each."""
+    return relation.kind != "precomputed" and (
+        relation.kind != "multioutput" or relation.scale is None
+    )
 
 
-def _whitened(learned, whitening, X, weight, n_components):
+def _concatenate(first, second):
+    if sparse.issparse(first) or sparse.issparse(second):
+        return sparse.csr_array(sparse.vstack([first, second]))
+    return np.concatenate([first, second])
+
+
+def _sum_of_moments(X, weight, group, n_groups) -> Moments:
+    parts = map_blocks(X, moments_of, lambda rows: (weight[rows], group[rows], n_groups))
+    return reduce(add, parts)
+
+
+def _compare_groups(relation, targets, representatives, several, moments) -> _Comparison:
+    """Compare all groups of equal targets with all; `several` are targets of many samples."""
+    groups = np.arange(len(representatives))
+    sums = moments.group_sums / moments.weight
+    with np.errstate(over="ignore", invalid="ignore"):
+        within = relation(targets, np.column_stack([several, several]))
+        products, smallest, largest = _sums_of_relations(
+            sums, relation, targets, representatives, groups, representatives, groups
+        )
+        between = -0.5 * products @ sums
+    smallest, largest = within.min(initial=smallest), within.max(initial=largest)
+    return _Comparison(between, smallest, largest)
+
+
+def _compare_with_landmarks(
+    relation, targets, representatives, group, drawn, X, weight, moments
+) -> _Comparison:
+    """Compare all samples with the targets of those that were drawn."""
+    share = weight / moments.weight
+    landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
+
+    def arguments(rows):
+        present, group_here = np.unique(group[rows], return_inverse=True)
+        targets_here, compared = targets, (representatives[present], representatives[landmarks])
+        if isinstance(X, RemoteSamples):
+            targets_here = select_targets(
+                targets, np.concatenate(compared), is_precomputed=relation.kind == "precomputed"
+            )
+            compared = tuple(np.split(np.arange(targets_here.shape[0]), [len(present)]))
+        samples, others = compared
+        relations = relation, targets_here, samples, present, others, landmarks
+        return group_here, share[rows], moments.mean, *relations
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = map_blocks(X, _sums_of_block, arguments)
+        products, smallest, largest = zip(*parts, strict=True)
+        weight_of_drawn = share[drawn] / share[drawn].sum()
+        sums = _sums_of_groups(
+            in_memory(X[drawn]), moments.mean, weight_of_drawn, group_of_drawn, len(landmarks)
+        )
+        # Centred, so that what a relation adds to a whole row does not count.
+        shares = np.bincount(group_of_drawn, weight_of_drawn)
+        sums -= np.multiply.outer(shares, sums.sum(axis=0))
+        between = -0.5 * sum(products) @ sums
+        several = representatives[np.bincount(group) > 1]
+        within = relation(targets, np.column_stack([several, several]))
+    return _Comparison(between, within.min(initial=min(smallest)), within.max(initial=max(largest)))
+
+
+def _sums_of_block(X, group, share, mean, *relations):
+    sums = _sums_of_groups(X, mean, share, group, group.max() + 1)
+    return _sums_of_relations(sums, *relations)
+
+
+def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, groups_of_landmarks):
+    """Sum over the groups of sums times relations to landmarks; the extremes of the latter."""
+    products, smallest, largest = np.zeros((sums.shape[1], len(landmarks))), np.inf, -np.inf
+    for rows, relations in relations_to_landmarks(relation, targets, samples, landmarks):
+        others = relations[groups[rows, None] != groups_of_landmarks]
+        smallest = others.min(initial=smallest)
+        largest = others.max(initial=largest)
+        products += sums[rows].T @ relations
+    return products, smallest, largest
+
+
+def _sums_of_groups(X, mean, share, group, n_groups):
+    """Weighted sum of the samples of each group, less the mean."""
+    members = sparse.csr_array(
+        (share, (group, np.arange(len(share)))), shape=(n_groups, len(share))
+    )
+    return _dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
+
+
+def _shrunk_root(covariance, shrinkage, is_in_span):
+    """Map to coordinates of total variance 1, in which the shrunk covariance is the identity.
+
+    Fewer samples than features have their coordinates in the span of their differences.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    if is_in_span:
+        is_kept = values > 10 * len(values) * np.finfo(np.float64).eps * values[-1]
+        values, vectors = values[is_kept], vectors[:, is_kept]
+    values = np.maximum(values, 0)
+    shrunk = (1 - shrinkage) * values + shrinkage * values.mean()
+    scales = 1 / np.sqrt(shrunk * np.sum(values / shrunk))
+    return (vectors * scales) @ vectors.T
+
+
+def _whitened(learned, whitening, covariance, n_components):
     """Components of the mixture of the learned metric and that of whitened samples, of norm 1.
 
     Most eigenvalues of the mixture are equal. Its symmetric root does not turn with rounding, nor
     do the leading principal components of the images.
     """
-    share = weight / weight.sum()
-    X = X.astype(np.float64)
-    if sparse.issparse(X):
-        mean = X.T @ share
-        covariance = _dense(X.T @ X.multiply(share[:, None])) - np.outer(mean, mean)
-    else:
-        X = X - share @ X
-        covariance = X.T @ (share[:, None] * X)
     variances, directions = np.linalg.eigh(covariance)
     # What does not vary among the samples shall not weigh most.
     directions = directions[:, variances > 1e-12 * variances[-1]]

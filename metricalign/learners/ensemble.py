@@ -19,6 +19,14 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from metricalign._arrays import (
+    in_memory,
+    is_dask_array,
+    is_dask_frame,
+    is_of_dask,
+    map_samples,
+    named_columns,
+)
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.features import PiecewiseLinearEncoder
@@ -28,6 +36,7 @@ from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import distinct_samples, representative_samples
+from metricalign.pairs.distributed import DistributedSamples
 from metricalign.relations import check_targets, select_targets
 
 __all__ = ["MetricEnsemble"]
@@ -195,9 +204,12 @@ class MetricEnsemble(EmbeddingLearner):
                 "is None."
             )
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
-        X = _dense(X)
+        X, y, sample_weight = _dense(X), in_memory(y), in_memory(sample_weight)
+        if is_dask_frame(X):
+            X = in_memory(X)
         if self.max_samples is not None and _num_samples(X) > self.max_samples:
             X, y, sample_weight = self._represent(X, y, sample_weight)
+        X = in_memory(X)
         encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
         relation, targets = self._relation_of(y, encoding.shape[0])
@@ -242,14 +254,19 @@ class MetricEnsemble(EmbeddingLearner):
     def _represent(self, X, y, sample_weight) -> tuple[Any, Any, NDArray]:
         """Some samples for all, spread evenly over classes and the standardised columns."""
         table = PiecewiseLinearEncoder(n_bins=1).fit(X, sample_weight=sample_weight).transform(X)
+        if is_dask_array(table):
+            table = DistributedSamples(table, estimator_name=type(self).__name__)
         weight = check_sample_weight(sample_weight, table)
-        relation, targets = self._relation_of(y, len(table), weight)
+        relation, targets = self._relation_of(y, table.shape[0], weight)
         samples = distinct_samples(table, y, relation, targets, weight, self.relation)
         rows, weight, _, _ = representative_samples(samples, table, self.max_samples)
         is_precomputed = relation.kind == "precomputed"
         y = select_targets(
             y if is_precomputed else check_targets(y), rows, is_precomputed=is_precomputed
         )
+        if is_dask_array(X):
+            # In ascending order, as Dask wants them, and then in their own.
+            return in_memory(X[np.sort(rows)])[np.argsort(np.argsort(rows))], y, weight
         return _safe_indexing(X, rows), y, weight
 
     def _resolve_learners(self, relation) -> list[MetricLearner]:
@@ -292,6 +309,13 @@ class MetricEnsemble(EmbeddingLearner):
             The images, ``encoder_.transform(X) @ components_.T``.
         """
         check_is_fitted(self)
+        if is_of_dask(X):
+            validate_data(self, named_columns(X), reset=False, skip_check_array=True)
+            example = np.empty((0, self._n_features_out), self.components_.dtype)
+            return map_samples(self._images, X, example)
+        return self._images(X)
+
+    def _images(self, X) -> NDArray:
         encoding = self.encoder_.transform(_dense(X))
         validate_data(self, X, reset=False, skip_check_array=True)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)

@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 
+from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
@@ -177,13 +178,14 @@ class GradientAlignment(MetricLearner):
         UserWarning
             If the metric is zero, as the relations grow with the similarity of targets.
         """
-        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
+        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         # Repeating all samples shall not change the weight of the penalty.
         n_distinct = len(np.unique(first_identical(X[samples.rows])))
         samples = representative_samples(samples, X, self.max_samples)
         weight = samples.weight / samples.weight.sum() * n_distinct
-        coordinates, basis, _ = shrunk_coordinates(X[samples.rows], weight, self.shrinkage)
+        X = in_memory(X[samples.rows])
+        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
         if sparse.issparse(coordinates):
             coordinates = coordinates.toarray()
         coordinates = coordinates.astype(np.float64)

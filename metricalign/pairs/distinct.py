@@ -16,8 +16,10 @@ from metricalign.relations import TargetRelation, check_targets, resolve_relatio
 
 __all__ = [
     "DistinctSamples",
+    "check_extent",
     "check_magnitude",
     "distinct_samples",
+    "in_span",
     "representative_samples",
     "shrunk_coordinates",
 ]
@@ -146,6 +148,54 @@ def largest_entry(X: NDArray | sparse.csr_array) -> float:
     return float(np.abs(X.data if sparse.issparse(X) else X).max(initial=0))
 
 
+def check_extent(extent: float, dtype: np.dtype) -> None:
+    """Refuse samples that are identical, or too close for their type.
+
+    Parameters
+    ----------
+    extent : float
+        Largest difference of two values of a feature. The variance would not do: rounding keeps it
+        above 0.
+    dtype : dtype
+        Type of the samples.
+
+    Raises
+    ------
+    ValueError
+        If no metric can be learned from them.
+    """
+    if extent == 0:
+        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
+    if extent < float(np.finfo(dtype).max) ** -0.45:
+        raise ValueError(
+            f"The samples in X differ by {extent:.1e} at most: the metric leaves the range of "
+            f"{dtype}. Scale X, for example with StandardScaler."
+        )
+
+
+def in_span(X: Any, mean: NDArray) -> tuple[NDArray, NDArray]:
+    """Coordinates of fewer samples than features in the span of their differences.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+    mean : ndarray of shape (n_features,)
+        Their mean.
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_samples, n_dimensions)
+        Of the samples less their mean.
+    basis : ndarray of shape (n_dimensions, n_features)
+        Orthonormal rows.
+    """
+    X = (X.toarray() if sparse.issparse(X) else X) - mean
+    _, lengths, basis = linalg.svd(X, full_matrices=False)
+    basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
+    return X @ basis.T, basis
+
+
 def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, NDArray, NDArray]:
     """Samples in coordinates in which their shrunk covariance is the identity.
 
@@ -172,26 +222,14 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     ValueError
         If all samples are identical, or too close for their type.
     """
-    # The variance would not do: rounding keeps it above 0.
-    extent = float((X.max(axis=0) - X.min(axis=0)).max())
-    if extent == 0:
-        raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
-    if extent < float(np.finfo(X.dtype).max) ** -0.45:
-        raise ValueError(
-            f"The samples in X differ by {extent:.1e} at most: the metric leaves the range of "
-            f"{X.dtype}. Scale X, for example with StandardScaler."
-        )
+    check_extent(float((X.max(axis=0) - X.min(axis=0)).max()), X.dtype)
     if not sparse.issparse(X):
         # Far from the origin the mean would be as coarse as X.
         X = centred(X)
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)
     if X.shape[0] < X.shape[1]:
-        # Differences of samples lie in this span, so nothing is lost.
-        X = (X.toarray() if sparse.issparse(X) else X) - mean
-        _, lengths, basis = linalg.svd(X, full_matrices=False)
-        basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
-        X = X @ basis.T
+        X, basis = in_span(X, mean)
     else:
         basis = np.eye(X.shape[1], dtype=X.dtype)
         X = X if sparse.issparse(X) else X - mean

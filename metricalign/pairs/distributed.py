@@ -11,7 +11,7 @@ What a worker loses with its process Dask computes again, from the graph of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from hashlib import blake2b
 from itertools import pairwise
@@ -106,6 +106,27 @@ class DistributedSamples(RemoteSamples):
         selected = copy(self)
         selected._rows = self._rows[rows]
         return selected
+
+    def compute(self) -> NDArray:
+        """Bring the samples into memory; see `RemoteSamples`."""
+        order, parts = self.parts()
+        X = np.empty(self.shape, dtype=self.dtype)
+        X[order] = np.concatenate(_computed(rows for _, rows in parts))
+        return X
+
+    def map_blocks(self, function: Callable[..., Any], arguments: Callable[..., Any]) -> list[Any]:
+        """Call a function on each block; see `RemoteSamples`."""
+        from dask import delayed
+
+        order, parts = self.parts()
+        starts = [start for start, _ in parts]
+        members = np.split(order, starts[1:])
+        apply = delayed(function)
+        tasks = (
+            apply(rows, *arguments(of_block))
+            for (_, rows), of_block in zip(parts, members, strict=True)
+        )
+        return list(_computed(tasks))
 
     def first_identical(self) -> NDArray:
         """Find for each sample the first that equals it; see `RemoteSamples`."""

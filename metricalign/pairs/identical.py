@@ -1,13 +1,20 @@
 """Which samples are identical, whether they are in this process or on other machines."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-__all__ = ["RemoteSamples", "first_identical", "merge_identical_samples", "order_keys"]
+__all__ = [
+    "RemoteSamples",
+    "first_identical",
+    "map_blocks",
+    "merge_identical_samples",
+    "order_keys",
+]
 
 Samples: TypeAlias = np.ndarray | sparse.spmatrix | sparse.sparray
 
@@ -39,6 +46,14 @@ class RemoteSamples(ABC):
         """Some of the samples, by number."""
 
     @abstractmethod
+    def compute(self) -> np.ndarray:
+        """Bring the samples into memory: for a few of them."""
+
+    @abstractmethod
+    def map_blocks(self, function: Any, arguments: Any) -> list[Any]:
+        """Call a function on each block of samples where it is, see :func:`map_blocks`."""
+
+    @abstractmethod
     def first_identical(self) -> np.ndarray:
         """Find for each sample the first that equals it, as :func:`first_identical` does."""
 
@@ -55,6 +70,29 @@ class RemoteSamples(ABC):
             "The samples are not in memory, but spread over workers. Choose the pairs by an "
             "object of metricalign.pairs other than TransformedPairs, or give an array of pairs."
         )
+
+
+def map_blocks(
+    X: Any, function: Callable[..., Any], arguments: Callable[[np.ndarray], tuple[Any, ...]]
+) -> list[Any]:
+    """Call a function on each block of samples; an array is one block.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array, RemoteSamples} of shape (n_samples, n_features)
+        Samples.
+    function : callable
+        Called with the samples of a block and further arguments, on the worker that has them.
+    arguments : callable
+        Gives these, for the numbers of the samples that are in the block.
+
+    Returns
+    -------
+    results : list
+    """
+    if isinstance(X, RemoteSamples):
+        return X.map_blocks(function, arguments)
+    return [function(X, *arguments(np.arange(X.shape[0])))]
 
 
 def _batches(size: int, step: int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,6 +15,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import _safe_indexing, check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -25,7 +27,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from metricalign._arrays import one_sample
+from metricalign._arrays import in_memory, is_of_dask, map_samples, named_columns, one_sample
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -123,8 +125,12 @@ class _MetricNeighbors(SavedWithVersion):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "votes_")
 
-    def _set_targets(self, y, weight) -> tuple[Any, NDArray, str, bool]:
+    def _set_targets(self, y, weight, classes) -> tuple[Any, NDArray, str, bool]:
         """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        raise NotImplementedError
+
+    def _further_targets(self, y) -> NDArray:
+        """Coordinates of targets that come after those of the fit."""
         raise NotImplementedError
 
     def _decoded(self, coordinates) -> Any:
@@ -144,7 +150,6 @@ class _MetricNeighbors(SavedWithVersion):
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
-    @keeps_last_fit
     def fit(
         self,
         X: ArrayLike,
@@ -157,7 +162,7 @@ class _MetricNeighbors(SavedWithVersion):
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. Values may be missing.
+            Samples. Values may be missing. Those of Dask come into memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
             Their targets. Classifier: classes, a column for each label, or the set of labels of
             each sample. Regressor: numbers, or the shares of a distribution.
@@ -179,12 +184,17 @@ class _MetricNeighbors(SavedWithVersion):
         ImportError
             If X has dates or free texts, and skrub is not installed.
         """
+        return self._fit(X, y, sample_weight, groups)
+
+    @keeps_last_fit
+    def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        given = _table(X)
+        given, y = _table(X), in_memory(y)
+        sample_weight, groups = in_memory(sample_weight), in_memory(groups)
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
         present = given
         if sample_weight is not None:
@@ -196,11 +206,12 @@ class _MetricNeighbors(SavedWithVersion):
         validate_data(self, given, skip_check_array=True)
         check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
-        y, targets, relation, is_class = self._set_targets(y, weight)
+        y, targets, relation, is_class = self._set_targets(y, weight, classes)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight)
         order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
-        rows, weight = rows[order], weight[order] / weight.mean()
+        self._n_given, self._weight_unit = len(Z), weight.mean()
+        rows, weight = rows[order], weight[order] / self._weight_unit
         # A metric of one's own prepares the columns itself.
         X = X if isinstance(self.metric, str) else given
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -240,6 +251,31 @@ class _MetricNeighbors(SavedWithVersion):
             self.feature_importances_ = of_columns.importances(given, sample_weight)
         self._choose_votes(folds, others[len(trees) :])
         return self
+
+    def _add(self, X, y, sample_weight) -> None:
+        """Take further samples among those that neighbours are searched in."""
+        given, y = _table(X), in_memory(y)
+        images, table = self._images_of(given)
+        targets = self._further_targets(y)
+        check_consistent_length(table, targets)
+        weight = check_sample_weight(in_memory(sample_weight), table)
+        rows, weight = merge_identical_samples(table, targets, weight)
+        images, targets = images[rows], targets[rows]
+        columns = Rows(given).columns
+        # All in one step, so that an interruption leaves no mixture.
+        self.__dict__ |= {
+            "_images": np.concatenate([self._images, images]),
+            "_targets": np.concatenate([self._targets, targets]),
+            # By regressions that have not seen these samples, as is the case for all others.
+            "_predicted": np.concatenate([self._predicted, self._regression(images, table[rows])]),
+            "_weight": np.concatenate([self._weight, weight / self._weight_unit]),
+            "_values": [
+                np.concatenate([values, column[rows]])
+                for values, column in zip(self._values, columns, strict=True)
+            ],
+            "samples_": np.concatenate([self.samples_, self._n_given + rows]),
+            "_n_given": self._n_given + len(table),
+        }
 
     def _resolve_metric(self, table, relation):
         """An estimator to fit, or the table of standardised columns, which is fitted."""
@@ -315,9 +351,17 @@ class _MetricNeighbors(SavedWithVersion):
         """The nearest possible targets, in coordinates."""
         return targets
 
+    def _predict(self, X, predict) -> Any:
+        """What `predict` makes of coordinates of the targets, lazily if X is of Dask."""
+        check_is_fitted(self)
+        if not is_of_dask(X):
+            return predict(self._coordinates(X))
+        validate_data(self, named_columns(X), reset=False, skip_check_array=True)
+        example = _as_array(predict(np.empty((0, self._targets.shape[1]))))
+        return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
+
     def _coordinates(self, X) -> NDArray:
         """Prediction in coordinates of the targets."""
-        check_is_fitted(self)
         neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
@@ -525,7 +569,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _set_targets(self, y, weight):
+    def _set_targets(self, y, weight, classes):
         y, self.labels_, self._has_sets = label_indicators(y)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
@@ -534,12 +578,12 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
             if y.dtype == object and _is_missing(y).any():
                 raise ValueError("Input y contains missing values. Leave out these samples.")
             check_classification_targets(y)
-            self.classes_, codes = np.unique(y, return_inverse=True)
+            self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
                 )
-            return y, np.eye(len(self.classes_))[codes], "class", True
+            return y, self._indicators(y), "class", True
         y = _dense(y)
         if not np.isin(y, (0, 1)).all():
             raise ValueError(
@@ -548,6 +592,83 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
             )
         self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
         return y.astype(int), y.astype(np.float64), "manhattan", False
+
+    def _indicators(self, y):
+        """Columns of 0 and 1 of the classes."""
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if (self.classes_[codes] != y).any():
+            unknown = np.setdiff1d(y, self.classes_)[:5].tolist()
+            raise ValueError(
+                f"y has classes that are not among `classes`, such as {unknown}. Classes must all "
+                "be known to the first call: fit again, or begin with partial_fit(classes=...)."
+            )
+        return np.eye(len(self.classes_))[codes]
+
+    def _further_targets(self, y):
+        if self._has_sets:
+            labels = [set(sample) for sample in y]
+            unknown = set().union(*labels).difference(self.labels_.tolist())
+            if unknown:
+                raise ValueError(f"y has labels that fit has not seen: {sorted(unknown)[:5]}.")
+            return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+        if not self._is_multilabel:
+            return self._indicators(column_or_1d(_dense(y), warn=True))
+        y = _dense(y)
+        if y.shape[1:] != self._targets.shape[1:] or not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                f"y must have {self._targets.shape[1]} columns of 0 and 1, one for each label."
+            )
+        return y.astype(np.float64)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Take further samples among the neighbours, without learning a metric.
+
+        They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
+        the first call, which is a `fit` to its samples.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. They continue the numbers of the rows in `samples_`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets, of the kind used in fit.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All classes that may come. Needed in the first call, unless there was a `fit`; not for
+            label sets, whose labels are those of the first call.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in the unit of those of `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, a class or a label is new, or classes are missing.
+        """
+        known = getattr(self, "classes_", None)
+        if known is None:
+            is_single = np.ndim(label_indicators(in_memory(y))[0]) == 1
+            if classes is None and is_single:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return self._fit(X, y, sample_weight, classes=classes)
+        if classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(
+                f"classes={classes!r} is not the same as on the last call to partial_fit, "
+                f"which was {known!r}."
+            )
+        self._add(X, y, sample_weight)
+        return self
 
     def _bounded(self, targets):
         targets = np.clip(targets, 0, 1)
@@ -571,7 +692,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Of the classes, with row sums of 1; for label sets of having each label.
         """
-        return self._probabilities(self._coordinates(X))
+        return self._predict(X, self._probabilities)
 
     def _probabilities(self, coordinates):
         share = 1 / (len(self._weight) + 1)
@@ -592,7 +713,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
             Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
             sample if fit was given these.
         """
-        return self._decoded(self._coordinates(X))
+        return self._predict(X, self._decoded)
 
     def _decoded(self, coordinates):
         codes = self._codes(coordinates)
@@ -639,7 +760,8 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         -------
         score : float
         """
-        predicted = self.predict(X)
+        predicted, y = in_memory(self.predict(X)), in_memory(y)
+        sample_weight = in_memory(sample_weight)
         if self._has_sets:
             pairs = zip(predicted, y, strict=True)
             is_right = np.array([set(found) == set(labels) for found, labels in pairs])
@@ -736,7 +858,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         tags.target_tags.multi_output = True
         return tags
 
-    def _set_targets(self, y, weight):
+    def _set_targets(self, y, weight, classes):
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         columns = y.reshape(len(y), -1)
         self._is_column = y.ndim == 2
@@ -754,6 +876,48 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False
         return columns, targets, "euclidean", False
+
+    def _further_targets(self, y):
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        columns = y.reshape(len(y), -1)
+        if columns.shape[1] != self._targets.shape[1]:
+            raise ValueError(
+                f"y must have {self._targets.shape[1]} columns as in fit; got {columns.shape[1]}."
+            )
+        if self._is_distribution and not (columns.min() >= 0 and sums_to_one(columns).all()):
+            raise ValueError("y must have rows that are not negative and sum to 1, as in fit.")
+        return (columns - self._offset) / self._unit
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Take further samples among the neighbours, without learning a metric.
+
+        They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
+        the first call, which is a `fit` to its samples.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. They continue the numbers of the rows in `samples_`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in the unit of those of `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        """
+        if not hasattr(self, "votes_"):
+            return self._fit(X, y, sample_weight)
+        self._add(X, y, sample_weight)
+        return self
 
     def _bounded(self, targets):
         if not self._is_distribution:
@@ -773,7 +937,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._decoded(self._coordinates(X))
+        return self._predict(X, self._decoded)
 
     def _decoded(self, coordinates):
         numbers = coordinates * self._unit + self._offset
@@ -797,6 +961,20 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         way = goal - before[0]
         is_far = np.linalg.norm(way) > self._spread() / 2
         return ((after - before) @ way > way @ way / 2) & is_far
+
+
+def _predictions(X, predictor, predict) -> NDArray:
+    """Predictions for a chunk of samples."""
+    return _as_array(predict(predictor._coordinates(X)))
+
+
+def _as_array(predicted) -> NDArray:
+    """Predictions as an array, of objects if they are label sets."""
+    if not isinstance(predicted, list):
+        return predicted
+    label_sets = np.empty(len(predicted), dtype=object)
+    label_sets[:] = predicted
+    return label_sets
 
 
 class _Fitted(NamedTuple):
@@ -877,8 +1055,8 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
 
 
 def _table(X) -> Any:
-    """A dense table of which rows can be taken."""
-    X = _dense(X)
+    """A dense table in memory of which rows can be taken."""
+    X = _dense(in_memory(X))
     return X if hasattr(X, "__getitem__") else np.asarray(X)
 
 

@@ -18,16 +18,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
-from metricalign._arrays import in_memory, is_dask_array, stand_in
 from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
-from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
+from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.alignment.preparation import Preparation, prepare
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.losses import Loss
-from metricalign.pairs.distinct import check_magnitude
-from metricalign.pairs.distributed import DistributedSamples
 from metricalign.regularizers import Regularizer
 from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
@@ -164,7 +161,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         learners: list[Self] = []
         for C in self._weights_of_pair(preparation, Cs, are_totals).tolist():
             learner = clone(self).set_params(C=C)
-            learner._validate_samples(stand_in(X) if is_dask_array(X) else X, y)
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(self, name):
+                    setattr(learner, name, getattr(self, name))
             start = learners[-1].dual_coef_ if learners else None
             learners.append(learner._fit_prepared(preparation, C, start, X, y))
         return learners
@@ -183,16 +182,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return unit * Cs
 
     def _prepare(self, X, y, sample_weight) -> Preparation:
-        if is_dask_array(X):
-            # Here an array of the same shape stands for X. Workers check the entries themselves.
-            self._validate_samples(stand_in(X), y, dtype=None, ensure_all_finite=False)
-            X = DistributedSamples(X, estimator_name=type(self).__name__)
-            y, sample_weight = in_memory(y), in_memory(sample_weight)
-        else:
-            X = self._validate_samples(X, y)
-        check_magnitude(X)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X)
+        X, y, sample_weight = self._validate_given(X, y, sample_weight)
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         return prepare(
             X,

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
@@ -208,7 +209,8 @@ class NeighborhoodAlignment(MetricLearner):
         ConvergenceWarning
             If `max_iter` was reached.
         """
-        X, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
+        given = X, y, sample_weight
+        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
         if len(samples.rows) < 3:
             raise ValueError(
@@ -218,12 +220,15 @@ class NeighborhoodAlignment(MetricLearner):
         rows, weight, relation, targets = representative_samples(samples, X, self.max_samples)
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = weight / weight.max()
-        coordinates, basis, inverse = shrunk_coordinates(X[rows], weight, self.shrinkage)
+        X = in_memory(X[rows])
+        coordinates, basis, inverse = shrunk_coordinates(X, weight, self.shrinkage)
         loss = self._resolve_loss(relation).for_samples(relation, targets, weight)
         refined = None
         if self.refine is not None:
             refined = self._with_relation(self.refine)
-            refined.fit(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
+            X_given, y_given, weight_given = given
+            weights = {} if weight_given is None else {"sample_weight": weight_given}
+            refined.fit(X_given, y_given, **weights)
         start = np.eye(coordinates.shape[1])
         if refined is not None and abs(refined.components_).max() > 0:
             start = refined.components_ @ inverse

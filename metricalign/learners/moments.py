@@ -1,0 +1,159 @@
+"""Sums over samples from which a linear metric follows, in parts that can be added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+__all__ = ["Moments", "moments_of"]
+
+# Entries that are in double precision at a time.
+_ENTRIES_OF_BATCH = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Weighted sums over samples, and over those of each group.
+
+    The moments of two sets of samples, with the same groups, add up to those of both sets.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of the weights w_i.
+    mean : ndarray of shape (n_features,)
+        Mean m of the samples.
+    scatter : ndarray of shape (n_features, n_features)
+        Sum of w_i (x_i - m)(x_i - m)^T.
+    smallest, largest : ndarray of shape (n_features,)
+        Extreme values of the features.
+    group_weights : ndarray of shape (n_groups,)
+        Sums of the weights of each group.
+    group_sums : ndarray of shape (n_groups, n_features)
+        Sums of w_i (x_i - m) over each group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.learners.moments import moments_of
+    >>> X, group = np.array([[0.0], [2.0], [4.0]]), np.array([0, 1, 1])
+    >>> first = moments_of(X[:2], np.ones(2), group[:2], n_groups=2)
+    >>> both = first + moments_of(X[2:], np.ones(1), group[2:], n_groups=2)
+    >>> both.mean, both.scatter, both.group_sums.ravel()
+    (array([2.]), array([[8.]]), array([-2.,  2.]))
+    """
+
+    weight: float
+    mean: NDArray
+    scatter: NDArray
+    smallest: NDArray
+    largest: NDArray
+    group_weights: NDArray
+    group_sums: NDArray
+
+    def __add__(self, other: Moments) -> Moments:
+        weight = self.weight + other.weight
+        # Differences of the means, so that samples far from the origin keep their digits.
+        mean = self.mean + other.weight / weight * (other.mean - self.mean)
+        scatter = self.scatter + other.scatter
+        group_sums = self.group_sums + other.group_sums
+        for part in (self, other):
+            move = part.mean - mean
+            scatter += part.weight * np.multiply.outer(move, move)
+            group_sums += np.multiply.outer(part.group_weights, move)
+        return Moments(
+            weight,
+            mean,
+            scatter,
+            np.minimum(self.smallest, other.smallest),
+            np.maximum(self.largest, other.largest),
+            self.group_weights + other.group_weights,
+            group_sums,
+        )
+
+    def regrouped(self, groups: NDArray, n_groups: int) -> Moments:
+        """The same sums with other numbers of the groups.
+
+        Parameters
+        ----------
+        groups : ndarray of int of shape (n_groups_before,)
+            The new number of each group.
+        n_groups : int
+            How many there are now.
+
+        Returns
+        -------
+        moments : Moments
+        """
+        place = sparse.csr_array(
+            (np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(n_groups, len(groups))
+        )
+        return Moments(
+            self.weight,
+            self.mean,
+            self.scatter,
+            self.smallest,
+            self.largest,
+            place @ self.group_weights,
+            place @ self.group_sums,
+        )
+
+
+def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moments:
+    """Moments of samples, in double precision.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+    weight : ndarray of shape (n_samples,)
+        Their positive weights.
+    group : ndarray of int of shape (n_samples,)
+        Group of each sample; -1 for none.
+    n_groups : int
+        How many groups there are, here or elsewhere.
+
+    Returns
+    -------
+    moments : Moments
+    """
+    n_samples, n_features = X.shape
+    step = n_samples if sparse.issparse(X) else max(1, _ENTRIES_OF_BATCH // n_features)
+    batches = gen_batches(n_samples, step)
+    moments = _of_batch(*_batch(next(batches), X, weight, group), n_groups)
+    for batch in batches:
+        moments += _of_batch(*_batch(batch, X, weight, group), n_groups)
+    return moments
+
+
+def _batch(batch, X, weight, group):
+    return X[batch].astype(np.float64), weight[batch], group[batch]
+
+
+def _of_batch(X, weight, group, n_groups):
+    total = weight.sum()
+    grouped = np.flatnonzero(group >= 0)
+    members = sparse.csr_array(
+        (weight[grouped], (group[grouped], grouped)), shape=(n_groups, len(weight))
+    )
+    group_weights = members.sum(axis=1)
+    smallest, largest = X.min(axis=0), X.max(axis=0)
+    if sparse.issparse(X):
+        # Subtracting the mean would make it dense.
+        mean = X.T @ weight / total
+        scatter = (X.T @ X.multiply(weight[:, None])).toarray()
+        scatter -= total * np.multiply.outer(mean, mean)
+        group_sums = (members @ X).toarray() - np.multiply.outer(group_weights, mean)
+        smallest, largest = smallest.toarray().ravel(), largest.toarray().ravel()
+    else:
+        # From one of the samples, as the sum of numbers far from the origin has no digits left.
+        mean = X[0] + weight @ (X - X[0]) / total
+        X -= mean
+        scatter = X.T @ (weight[:, None] * X)
+        group_sums = members @ X
+    return Moments(total, mean, scatter, smallest, largest, group_weights, group_sums)
