@@ -92,7 +92,7 @@ def as_dask_array(X: Any, *, lengths: bool = True) -> Array:
             f"X is a Dask DataFrame with columns that are not numbers: {', '.join(others[:5])}. "
             "Leave them out, or give X.compute()."
         )
-    return X.to_dask_array(lengths=lengths)
+    return X.to_dask_array(lengths=lengths or None)
 
 
 def named_columns(X: Any) -> Any:

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -27,7 +28,11 @@ from metricalign import (
     DiscriminantAlignment,
     GradientAlignment,
     IteratedMetricLearner,
+    MetricEnsemble,
+    MetricNeighborsClassifier,
+    MetricNeighborsRegressor,
     NeighborhoodAlignment,
+    PiecewiseLinearEncoder,
     RelationAlignment,
     RelationAlignmentCV,
 )
@@ -41,6 +46,7 @@ from metricalign.pairs import (
     TransformedPairs,
     UnionPairs,
 )
+from metricalign.pairs.distinct import distinct_samples
 from metricalign.pairs.distributed import DistributedSamples, _joined
 from metricalign.pairs.identical import first_identical
 from metricalign.solvers import newton
@@ -204,24 +210,197 @@ def test_integers_are_fitted_as_float64():
     assert_same_fit(near, far)
 
 
+# Of all samples these compute only some, which is as exact, or sums.
+FEW_OF_ALL = [
+    DiscriminantAlignment(),
+    DiscriminantAlignment(n_landmarks=20, shrinkage=1.0, random_state=0),
+    GradientAlignment(max_samples=50, n_landmarks=30, random_state=0),
+    NeighborhoodAlignment(max_samples=50, max_iter=3, n_starts=1),
+    MetricEnsemble([DiscriminantAlignment()], max_samples=50),
+]
+
+
+def assert_same_map(first, second, rtol=1e-9):
+    assert first.components_.dtype == second.components_.dtype
+    expected, matrix = first.get_mahalanobis_matrix(), second.get_mahalanobis_matrix()
+    assert np.linalg.norm(expected) > 0
+    assert_allclose(matrix, expected, atol=rtol * np.abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("learner", FEW_OF_ALL, ids=repr)
+@pytest.mark.parametrize("kind", ["classes", "numbers", "label_sets"])
+def test_learners_of_some_samples_or_of_sums_fit_as_in_memory(learner, kind):
+    X = samples()
+    y, weight = targets(X, kind), np.arange(len(X)) % 3 + 1.0
+    near = clone(learner).fit(X, y, weight)
+    for chunks in (40, ((1, 59, 1, 59), (3, 2))):
+        far = clone(learner).fit(da.from_array(X, chunks), da.from_array(y, 30), weight)
+        assert_same_map(near, far)
+        assert far.relation_.name == near.relation_.name
+        images = far.transform(da.from_array(X, chunks))
+        assert isinstance(images, da.Array)
+        assert_allclose(images.compute(), far.transform(X), atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("learner", FEW_OF_ALL, ids=repr)
+def test_float32_and_relations_of_ones_own_fit_as_in_memory(learner):
+    X = samples(dtype=np.float32)
+    y = targets(X, "numbers")
+    near, far = clone(learner).fit(X, y), clone(learner).fit(da.from_array(X, 40), y)
+    assert far.components_.dtype == np.float32
+    assert_same_map(near, far, rtol=1e-4)
+    relations = np.abs(y[:, None] - y)
+    learner = clone(learner).set_params(relation="precomputed")
+    near = clone(learner).fit(X, relations)
+    far = clone(learner).fit(da.from_array(X, 40), da.from_array(relations, 50))
+    assert_same_map(near, far, rtol=1e-4)
+
+
+def test_fewer_samples_than_features():
+    X = samples(60, 80)
+    y = targets(X, "classes")
+    near, far = (
+        DiscriminantAlignment().fit(X, y),
+        DiscriminantAlignment().fit(da.from_array(X, 9), y),
+    )
+    assert_same_map(near, far, rtol=1e-7)
+
+
+def test_refinement_starts_from_all_samples():
+    X = samples()
+    y = targets(X, "classes")
+    learner = NeighborhoodAlignment(refine=PSDSVR(), max_samples=50)
+    near, far = clone(learner).fit(X, y), clone(learner).fit(da.from_array(X, 40), y)
+    assert_same_fit(near.refined_, far.refined_)
+    assert far.refined_.pairs_.max() > 100
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("learner", FEW_OF_ALL, ids=repr)
+def test_no_worker_has_more_than_its_blocks_and_what_comes_back_does_not_grow(learner, monkeypatch):
+    n_samples, chunk = 1500, 100
+    X = samples(n_samples)
+    returned, made = [], []
+    compute = dask.compute
+
+    def remember(*tasks, **options):
+        results = compute(*tasks, **options)
+        for result in results:
+            parts = result if isinstance(result, tuple) else (result,)
+            returned.extend(part.nbytes for part in parts if getattr(part, "ndim", 0) == 2)
+        return results
+
+    def look(key, result, *others):
+        if getattr(result, "ndim", 0) == 2:
+            made.append(result.shape)
+
+    monkeypatch.setattr(dask, "compute", remember)
+    with dask.callbacks.Callback(posttask=look):
+        clone(learner).fit(da.from_array(X, (chunk, 5)), targets(X, "numbers"))
+    # Hashes of 16 bytes for each sample, and some samples, or sums with landmarks for each block.
+    assert max(rows for rows, _ in made) <= chunk
+    n_blocks = n_samples // chunk
+    assert sum(returned) <= 16 * n_samples + 8 * 5 * (50 + 55 * n_blocks)
+
+
 @pytest.mark.parametrize(
-    "learner",
-    [
-        IteratedMetricLearner(RAMLSVR(), n_rounds=2),
-        RelationAlignmentCV(Cs=2, cv=2),
-        NeighborhoodAlignment(random_state=0),
-        DiscriminantAlignment(),
-        GradientAlignment(),
-    ],
-    ids=repr,
+    "learner", [IteratedMetricLearner(RAMLSVR(), n_rounds=2), RelationAlignmentCV(Cs=2, cv=2)]
 )
-def test_other_learners_take_the_samples_into_memory(learner):
+def test_learners_that_fit_several_times_take_the_samples_into_memory(learner):
     X = samples(60)
     y = targets(X, "numbers")
     near = clone(learner).fit(X, y)
     far = clone(learner).fit(da.from_array(X, 20), da.from_array(y, 20))
     assert_array_equal(near.components_, far.components_)
     assert_allclose(far.transform(da.from_array(X, 20)).compute(), near.transform(X))
+
+
+# DataFrames
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("learner", [PSDSVR(), PiecewiseLinearEncoder(), *FEW_OF_ALL], ids=repr)
+def test_frames_of_numbers(learner):
+    dataframe = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(samples(), columns=list("abcde"))
+    y = pd.Series(targets(table.to_numpy(), "classes"))
+    frame = dataframe.from_pandas(table, npartitions=3)
+    near = clone(learner).fit(table, y)
+    far = clone(learner).fit(frame, dataframe.from_pandas(y, npartitions=2))
+    assert_array_equal(far.feature_names_in_, list("abcde"))
+    images = far.transform(frame)
+    assert isinstance(images, da.Array)
+    assert_allclose(images.compute(), near.transform(table), rtol=1e-5, atol=1e-5)
+    assert_allclose(images.compute(), far.transform(table), atol=1e-12)
+    with pytest.raises(ValueError, match="feature names should match"):
+        far.transform(frame.rename(columns={"a": "other"}))
+
+
+def test_frames_with_categories():
+    dataframe = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(samples(), columns=list("abcde"))
+    y = targets(table.to_numpy(), "classes")
+    table["kind"] = np.where(table["a"] > 0, "u", "v")
+    frame = dataframe.from_pandas(table, npartitions=3)
+    for learner in (PSDSVR(), PiecewiseLinearEncoder()):
+        with pytest.raises(TypeError, match=r"columns that are not numbers: kind\."):
+            learner.fit(frame, y)
+    learner = MetricEnsemble([DiscriminantAlignment()], max_samples=50)
+    near, far = clone(learner).fit(table, y), clone(learner).fit(frame, y)
+    assert_same_map(near, far)
+    assert_allclose(far.transform(frame).compute(), near.transform(table))
+
+
+# Predictors
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers", "label_sets", "named_label_sets"])
+def test_predictors_predict_as_in_memory_and_lazily(kind):
+    X = samples()
+    y = targets(X, kind.removeprefix("named_"))
+    if kind == "named_label_sets":
+        y = [tuple(np.array(["a", "b", "c"])[row > 0]) for row in y]
+    predictor = (MetricNeighborsRegressor if kind == "numbers" else MetricNeighborsClassifier)(
+        DiscriminantAlignment(), trees=False
+    )
+    near = clone(predictor).fit(X, y)
+    far_y = y if isinstance(y, list) else da.from_array(y, 30)
+    far = clone(predictor).fit(da.from_array(X, 50), far_y)
+    methods = ["predict"] if kind == "numbers" else ["predict", "predict_proba"]
+    for method in methods:
+        expected = getattr(near, method)(X)
+        with dask.config.set(scheduler=refuse):
+            predicted = getattr(far, method)(da.from_array(X, (50, 2)))
+        assert isinstance(predicted, da.Array)
+        assert predicted.chunks[0] == (50, 50, 20)
+        computed = predicted.compute()
+        assert computed.dtype == predicted.dtype
+        if isinstance(expected, list):
+            assert computed.tolist() == expected
+        elif computed.dtype.kind == "f":
+            assert_allclose(computed, expected, atol=1e-6)
+        else:
+            assert_array_equal(computed, expected)
+    assert far.score(da.from_array(X, 50), far_y) == pytest.approx(near.score(X, y))
+    assert_array_equal(far.kneighbors(da.from_array(X, 50))[1], near.kneighbors(X)[1])
+
+
+def test_predictors_take_frames():
+    dataframe = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(samples(), columns=list("abcde"))
+    y = pd.Series(targets(table.to_numpy(), "classes"))
+    table["kind"] = np.where(table["a"] > 0, "u", "v")
+    predictor = MetricNeighborsClassifier("euclidean", trees=False)
+    near = clone(predictor).fit(table, y)
+    frame = dataframe.from_pandas(table, npartitions=3)
+    far = clone(predictor).fit(frame, dataframe.from_pandas(y, npartitions=2))
+    assert_array_equal(far.feature_names_in_, near.feature_names_in_)
+    assert_array_equal(far.predict(frame).compute(), near.predict(table))
+    assert_allclose(far.predict_proba(frame).compute(), near.predict_proba(table), atol=1e-6)
+    with pytest.raises(ValueError, match="feature names"):
+        far.predict(frame[list("abcde")])
 
 
 # What a person sees during a fit
@@ -290,16 +469,6 @@ def test_chunks_of_unknown_sizes():
     with pytest.raises(ValueError, match=r"Call X\.compute_chunk_sizes\(\) first"):
         RAMLSVR().fit(far, y)
     assert_same_fit(RAMLSVR().fit(X, y), RAMLSVR().fit(far.compute_chunk_sizes(), y))
-
-
-def test_frame_of_dask_is_refused():
-    dataframe = pytest.importorskip("dask.dataframe")
-    X = samples()
-    frame = dataframe.from_pandas(pd.DataFrame(X), npartitions=2)
-    with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
-        RAMLSVR().fit(frame, targets(X, "classes"))
-    far = RAMLSVR().fit(frame.to_dask_array(lengths=True), targets(X, "classes"))
-    assert_same_fit(RAMLSVR().fit(X, targets(X, "classes")), far)
 
 
 def test_strategy_that_needs_the_samples_says_so():
@@ -576,3 +745,31 @@ def test_fit_survives_the_death_of_a_worker(client):
     assert_same_fit(RAMLSVR().fit(X, y), far)
     client.wait_for_workers(2, timeout=30)
     assert killed[0] not in client.run(os.getpid).values()
+
+
+def test_sums_survive_the_death_of_a_worker(client, monkeypatch):
+    X = samples(500)
+    y = targets(X, "classes")
+    killed = []
+
+    def hindered(*arguments):
+        found = distinct_samples(*arguments)
+        killed.append(next(iter(client.run(os.getpid).values())))
+        os.kill(killed[0], signal.SIGKILL)
+        return found
+
+    near = DiscriminantAlignment().fit(X, y)
+    monkeypatch.setattr("metricalign.learners.discriminant.distinct_samples", hindered)
+    far = DiscriminantAlignment().fit(da.from_array(X, 250), y)
+    assert killed
+    assert_same_map(near, far)
+    client.wait_for_workers(2, timeout=30)
+
+
+def test_the_model_of_a_prediction_is_sent_once(client):
+    X = samples(600)
+    predictor = MetricNeighborsClassifier("euclidean", trees=False).fit(X, targets(X, "classes"))
+    predicted = predictor.predict(da.from_array(X, 10))
+    graph = dict(predicted.__dask_graph__())
+    assert sum(len(pickle.dumps(task)) for task in graph.values()) < 20 * X.nbytes
+    assert_array_equal(predicted.compute(), predictor.predict(X))

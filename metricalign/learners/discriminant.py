@@ -20,7 +20,7 @@ from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
-from metricalign.learners.moments import Moments, moments_of
+from metricalign.learners.moments import Moments, SeenSamples, moments_of
 from metricalign.pairs.distinct import (
     check_extent,
     check_magnitude,
@@ -201,7 +201,7 @@ class DiscriminantAlignment(MetricLearner):
             components = components @ span
         elif len(moments.group_sums) and _is_known_from_groups(relation):
             y = check_targets(y)[samples.rows]
-            self._seen = _Seen(y[representatives], np.bincount(group), moments)
+            self._seen = SeenSamples(y[representatives], np.bincount(group), moments)
         self.relation_, self.components_ = relation, components
         return self
 
@@ -268,7 +268,7 @@ class DiscriminantAlignment(MetricLearner):
         if seen is not None:
             moments = seen.moments.regrouped(group[:n_seen], n_groups) + moments
             sizes += np.bincount(group[:n_seen], seen.sizes, minlength=n_groups).astype(int)
-        seen = _Seen(known[representatives], sizes, moments)
+        seen = SeenSamples(known[representatives], sizes, moments)
         targets = relation.encode(seen.y)
         groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
         comparison = _compare_groups(relation, targets, groups, several, moments)
@@ -308,24 +308,6 @@ class DiscriminantAlignment(MetricLearner):
         if whitening > 0:
             components = _whitened(components, whitening, covariance, self.n_components)
         return components.astype(dtype) @ whitening_map.astype(dtype)
-
-
-class _Seen(NamedTuple):
-    """What is kept of samples for `partial_fit`.
-
-    Attributes
-    ----------
-    y : {ndarray, csr_array}
-        Their different targets.
-    sizes : ndarray of int of shape (n_groups,)
-        How many samples have each of these.
-    moments : Moments
-        Sums over all samples, and over those of each target.
-    """
-
-    y: Any
-    sizes: NDArray
-    moments: Moments
 
 
 class _Comparison(NamedTuple):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-__all__ = ["Moments", "moments_of"]
+__all__ = ["Moments", "SeenSamples", "moments_of"]
 
 # Entries that are in double precision at a time.
 _ENTRIES_OF_BATCH = 2**20
@@ -102,6 +102,24 @@ class Moments:
             place @ self.group_weights,
             place @ self.group_sums,
         )
+
+
+class SeenSamples(NamedTuple):
+    """What is kept of samples, to go on with others later.
+
+    Attributes
+    ----------
+    y : {ndarray, csr_array} of shape (n_groups,) or (n_groups, n_outputs)
+        Their different targets.
+    sizes : ndarray of int of shape (n_groups,)
+        How many samples have each of these.
+    moments : Moments
+        Sums over all samples, and over those of each target.
+    """
+
+    y: Any
+    sizes: NDArray
+    moments: Moments
 
 
 def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moments:
