@@ -236,3 +236,63 @@ def test_what_cannot_be_learned_from_is_refused():
         learner.fit(X, 1e308 * np.sign(np.subtract.outer(Y[:, 0], Y[:, 0]) ** 2 - 1))
     with pytest.raises(ValueError, match="needs the relations of all pairs"):
         learner.fit(X, sparse.csr_array(squared_distances(Y)))
+
+
+@pytest.mark.parametrize("kind", ["classes", "label_sets", "ratings"])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("shrinkage", [0.5, 1.0])
+def test_partial_fit_is_one_fit_of_all_rows(kind, make, shrinkage):
+    X, Y = samples(90)
+    X = X + 1e3 if make is np.asarray else X
+    y = {
+        "classes": np.array(["a", "bc", "d"])[Y.argmax(axis=1)],
+        "label_sets": (Y > 3).astype(int),
+        "ratings": np.digitize(Y[:, 0], [0, 2, 4, 6]),
+    }[kind]
+    relation = "absolute_difference" if kind == "ratings" else "auto"
+    weight = np.random.default_rng(1).integers(0, 3, len(X)).astype(float)
+    options = {"relation": relation, "shrinkage": shrinkage}
+    whole = matrix_of(make(X), y, weight, **options)
+    grown = DiscriminantAlignment(**options)
+    for rows in np.split(np.arange(len(X)), [40, 70, 89]):
+        grown.partial_fit(make(X[rows]), y[rows], weight[rows])
+    assert_allclose(normed(grown.get_mahalanobis_matrix()), whole, atol=1e-8)
+    # A fit is a first call.
+    further = DiscriminantAlignment(**options).fit(make(X[:40]), y[:40], weight[:40])
+    further.partial_fit(make(X[40:]), y[40:], weight[40:])
+    assert_allclose(normed(further.get_mahalanobis_matrix()), whole, atol=1e-8)
+    again = further.fit(make(X[:40]), y[:40]).get_mahalanobis_matrix()
+    assert_allclose(normed(again), matrix_of(make(X[:40]), y[:40], **options), atol=1e-12)
+
+
+def test_partial_fit_takes_new_classes_and_fewer_rows_than_features():
+    X = np.random.default_rng(0).normal(size=(30, 8))
+    y = np.array(["a", "b", "a", "b", "c", "c", *"abcd" * 6])
+    grown = DiscriminantAlignment()
+    for start, stop in ((0, 4), (4, 6), (6, 7), (7, 30)):
+        grown.partial_fit(X[start:stop], y[start:stop])
+        expected = matrix_of(X[:stop], y[:stop])
+        assert_allclose(normed(grown.get_mahalanobis_matrix()), expected, atol=1e-7)
+
+
+def test_partial_fit_refuses_what_sums_do_not_tell():
+    X, Y = samples()
+    y = np.arange(len(X)) % 3
+    with pytest.raises(ValueError, match="of which there are 60 by now, more than n_landmarks=50"):
+        DiscriminantAlignment(n_landmarks=50).partial_fit(X, Y[:, 0])
+    with pytest.raises(ValueError, match="of the kind 'multioutput'"):
+        DiscriminantAlignment().partial_fit(X, Y)
+    for learner in (
+        DiscriminantAlignment(n_landmarks=50).fit(X, Y[:, 0]),
+        DiscriminantAlignment().fit(X[:4], y[:4]),
+    ):
+        with pytest.raises(ValueError, match="Begin with partial_fit"):
+            learner.partial_fit(X, y)
+    learner = DiscriminantAlignment().partial_fit(X, y)
+    before = learner.components_
+    with pytest.raises(ValueError, match="X has 4 features"):
+        learner.partial_fit(X[:, 1:], y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        learner.partial_fit(X, y[1:])
+    assert learner.components_ is before
+    assert_allclose(learner.partial_fit(X, y).components_, before, atol=1e-12)

@@ -478,3 +478,84 @@ def test_texts_of_samples_of_weight_zero_make_no_free_text():
     expected = MetricNeighborsRegressor(random_state=0).fit(X[:80], y[:80])
     assert found.columns_.encoded_columns_ == []
     np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9, atol=1e-9)
+
+
+# Further samples
+
+
+def test_further_samples_are_found_at_once(classes):
+    X, y = classes
+    X, y = (values[np.arange(len(values)) * 7 % len(values)] for values in (X, y))
+    model = euclid(MetricNeighborsClassifier).fit(X[:60], y[:60])
+    fitted = {name: getattr(model, name) for name in ("votes_", "scale_", "regression_weights_")}
+    further = model.partial_fit(X[60:75], y[60:75]).partial_fit(X[75:], y[75:])
+    assert further is model
+    distances, rows = model.kneighbors(X, 1)
+    # The metric stays that of the first samples.
+    images = model.pipeline_.transform(X)
+    expected = NearestNeighbors(n_neighbors=1).fit(images).kneighbors(images)[1]
+    assert np.array_equal(rows, expected)
+    assert np.allclose(distances, 0, atol=1e-5)
+    for name, value in fitted.items():
+        assert getattr(model, name) is value
+    # They vote like those that were there from the beginning, with the same vote.
+    neighborhood = model.neighborhood(X[:5])
+    votes = np.zeros((5, 3))
+    for code, name in enumerate(model.classes_):
+        votes[:, code] = np.sum(neighborhood.weights * (y[neighborhood.indices] == name), axis=1)
+    assert np.allclose(votes, neighborhood.neighbors_part)
+    assert len(model.explain(X[80]).rows) == 5
+
+
+def test_further_samples_have_weights_in_the_unit_of_the_first(numbers):
+    X, y = numbers
+    weight = np.arange(len(X)) % 3 + 1.0
+    model = euclid(MetricNeighborsRegressor).fit(X[:100], y[:100], weight[:100])
+    model.partial_fit(X[100:], y[100:], weight[100:])
+    expected = weight[model.samples_] / weight[:100].mean()
+    assert np.allclose(model._weight, expected)
+    assert np.allclose(model._decoded(model._targets), y[model.samples_])
+    unseen = model._regression(*model._images_of(X[100:]))
+    assert np.allclose(model._predicted[len(np.unique(X[:100], axis=0)) :], unseen)
+
+
+def test_first_call_with_further_samples_names_the_classes(classes):
+    X, y = classes
+    y = y.astype(str)
+    model = euclid(MetricNeighborsClassifier)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        model.partial_fit(X, y)
+    few = y != "2"
+    model.partial_fit(X[few], y[few], classes=["2", "0", "1"])
+    assert model.classes_.tolist() == ["0", "1", "2"]
+    assert model.predict_proba(X).shape == (len(X), 3)
+    with pytest.raises(ValueError, match="not the same as on the last call"):
+        model.partial_fit(X, y, classes=["0", "1"])
+    with pytest.raises(ValueError, match=r"not among `classes`, such as \['new'\]"):
+        model.partial_fit(X[:1], ["new"])
+    model.partial_fit(X[~few], y[~few])
+    assert model.score(X, y) > 0.9
+    with pytest.raises(ValueError, match=r"not among `classes`, such as \['2'\]"):
+        euclid(MetricNeighborsClassifier).partial_fit(X, y, classes=["0", "1"])
+
+
+def test_further_samples_of_label_sets_and_distributions():
+    X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
+    sets = [{"abc"[code] for code in np.flatnonzero(row)} for row in Y]
+    model = euclid(MetricNeighborsClassifier).partial_fit(X[:80], sets[:80])
+    model.partial_fit(X[80:], sets[80:])
+    assert np.allclose(model._targets, Y[model.samples_])
+    with pytest.raises(ValueError, match=r"labels that fit has not seen: \['z'\]"):
+        model.partial_fit(X[:1], [{"a", "z"}])
+    columns = euclid(MetricNeighborsClassifier).fit(X[:80], Y[:80]).partial_fit(X[80:], Y[80:])
+    assert np.allclose(columns._targets, Y[columns.samples_])
+    with pytest.raises(ValueError, match="3 columns of 0 and 1"):
+        columns.partial_fit(X[:1], [[0, 2, 1]])
+    shares = (Y + 0.1) / (Y + 0.1).sum(axis=1, keepdims=True)
+    regressor = euclid(MetricNeighborsRegressor).fit(X[:80], shares[:80])
+    regressor.partial_fit(X[80:], shares[80:])
+    assert np.allclose(regressor._targets, shares[regressor.samples_])
+    with pytest.raises(ValueError, match="sum to 1"):
+        regressor.partial_fit(X[:1], [[0.2, 0.2, 0.2]])
+    with pytest.raises(ValueError, match="must have 3 columns"):
+        regressor.partial_fit(X[:1], [[0.2, 0.2]])

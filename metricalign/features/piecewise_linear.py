@@ -457,15 +457,17 @@ def _shortened(column):
     share = (np.cumsum(inner_weights) - inner_weights / 2) / inner_weights.sum()
     places = (share * (_SKETCH_SIZE // 2 - 1)).astype(int)
     _, first, group = np.unique(places, return_index=True, return_inverse=True)
-    offsets = inner - inner[first][group]
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused later
+        extent = inner[-1] - inner[0]
+        offsets = (inner - inner[first][group]) / extent
     sums, firsts, seconds = (np.bincount(group, inner_weights * offsets**k) for k in range(3))
-    varies = seconds > 0
-    higher = inner[first[varies]] + seconds[varies] / firsts[varies]
+    varies = np.flatnonzero(seconds > 0)
+    higher = inner[first[varies]] + extent * seconds[varies] / firsts[varies]
     higher_weights = firsts[varies] ** 2 / seconds[varies]
-    sums[varies] -= higher_weights
+    lower_weights = sums - np.bincount(varies, higher_weights, minlength=len(sums))
     return _Observed(
         np.concatenate([values[:1], values[1:-1][first], higher.astype(values.dtype), values[-1:]]),
-        np.concatenate([weights[:1], sums, higher_weights, weights[-1:]]),
+        np.concatenate([weights[:1], lower_weights, higher_weights, weights[-1:]]),
         missing,
     )
 

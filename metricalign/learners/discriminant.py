@@ -176,7 +176,8 @@ class DiscriminantAlignment(MetricLearner):
         """
         X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
         samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
-        X, weight = X[samples.rows], samples.weight / samples.weight.max()
+        unit = samples.weight.max()
+        X, weight = X[samples.rows], samples.weight / unit
         relation, targets = samples.relation, samples.targets
         n_samples, n_features = X.shape
         span = None
@@ -201,7 +202,7 @@ class DiscriminantAlignment(MetricLearner):
             components = components @ span
         elif len(moments.group_sums) and _is_known_from_groups(relation):
             y = check_targets(y)[samples.rows]
-            self._seen = SeenSamples(y[representatives], np.bincount(group), moments)
+            self._seen = SeenSamples(y[representatives], np.bincount(group), moments, unit)
         self.relation_, self.components_ = relation, components
         return self
 
@@ -263,12 +264,13 @@ class DiscriminantAlignment(MetricLearner):
                 f"partial_fit cannot know the relation of all samples from parts of them if it is "
                 f"of the kind {relation.kind!r}. Fit all samples at once."
             )
-        moments = moments_of(X, weight, group[n_seen:], n_groups)
+        unit = weight.max() if seen is None else seen.unit
+        moments = moments_of(X, weight / unit, group[n_seen:], n_groups)
         sizes = np.bincount(group[n_seen:], minlength=n_groups)
         if seen is not None:
             moments = seen.moments.regrouped(group[:n_seen], n_groups) + moments
             sizes += np.bincount(group[:n_seen], seen.sizes, minlength=n_groups).astype(int)
-        seen = SeenSamples(known[representatives], sizes, moments)
+        seen = SeenSamples(known[representatives], sizes, moments, unit)
         targets = relation.encode(seen.y)
         groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
         comparison = _compare_groups(relation, targets, groups, several, moments)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,11 +117,14 @@ class SeenSamples(NamedTuple):
         How many samples have each of these.
     moments : Moments
         Sums over all samples, and over those of each target.
+    unit : float
+        Unit of the weights in these sums.
     """
 
     y: Any
     sizes: NDArray
     moments: Moments
+    unit: float
 
 
 def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moments:
@@ -143,17 +148,11 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
     n_samples, n_features = X.shape
     step = n_samples if sparse.issparse(X) else max(1, _ENTRIES_OF_BATCH // n_features)
     batches = gen_batches(n_samples, step)
-    moments = _of_batch(*_batch(next(batches), X, weight, group), n_groups)
-    for batch in batches:
-        moments += _of_batch(*_batch(batch, X, weight, group), n_groups)
-    return moments
+    return reduce(add, (_of_batch(X, weight, group, n_groups, batch) for batch in batches))
 
 
-def _batch(batch, X, weight, group):
-    return X[batch].astype(np.float64), weight[batch], group[batch]
-
-
-def _of_batch(X, weight, group, n_groups):
+def _of_batch(X, weight, group, n_groups, batch):
+    X, weight, group = X[batch].astype(np.float64), weight[batch], group[batch]
     total = weight.sum()
     grouped = np.flatnonzero(group >= 0)
     members = sparse.csr_array(

@@ -173,7 +173,7 @@ def check_extent(extent: float, dtype: np.dtype) -> None:
         )
 
 
-def in_span(X: Any, mean: NDArray) -> tuple[NDArray, NDArray]:
+def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
     """Coordinates of fewer samples than features in the span of their differences.
 
     Parameters

@@ -607,7 +607,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
     def _further_targets(self, y):
         if self._has_sets:
             labels = [set(sample) for sample in y]
-            unknown = set().union(*labels).difference(self.labels_.tolist())
+            unknown = set().union(*labels).difference(np.asarray(self.labels_).tolist())
             if unknown:
                 raise ValueError(f"y has labels that fit has not seen: {sorted(unknown)[:5]}.")
             return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
