@@ -76,7 +76,7 @@ def main():
             seconds, memory = in_own_process(measure, name, *shape)
             boosting = boosting or seconds
             ratio = f"{seconds / boosting:.2f}"
-            print_row([" x ".join(map(str, shape)), name, f"{seconds:.1f}", ratio, f"{memory:.2f}"])
+            print_row([f"{shape[0]:,} x {shape[1]}", name, f"{seconds:.1f}", ratio, f"{memory:.2f}"])
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ class GradientAlignment(MetricLearner):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, Dask array or DataFrame} of shape (n_samples, n_features)
             Samples. float32 stays float32. A sparse X becomes dense.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets; relations of all pairs with ``relation="precomputed"``.
