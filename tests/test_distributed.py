@@ -258,6 +258,26 @@ def test_float32_and_relations_of_ones_own_fit_as_in_memory(learner):
     assert_same_map(near, far, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ensemble_chooses_the_same_of_more_values_than_a_chunk_describes(dtype):
+    X = samples(6000, 3, dtype)
+    X, y = np.exp(X), targets(X, "classes")
+    learner = MetricEnsemble([DiscriminantAlignment()], max_samples=400)
+    near, far = clone(learner).fit(X, y), clone(learner).fit(da.from_array(X, 3000), y)
+    assert_same_map(near, far, rtol=1e-6)
+
+
+def test_standardised_columns_of_chunks_are_those_in_memory():
+    X = np.exp(3 * samples(6000, 3)) + 1e4
+    weight = np.arange(len(X)) % 3 + 1.0
+    encoder = PiecewiseLinearEncoder(n_bins=1)
+    near = clone(encoder).fit(X, sample_weight=weight)
+    far = clone(encoder).fit(da.from_array(X, 2000), sample_weight=weight)
+    assert_allclose(far.scale_, near.scale_, rtol=1e-12)
+    assert_allclose(far.mean_, near.mean_, rtol=1e-12)
+    assert_array_equal(far.edges_, near.edges_)
+
+
 def test_fewer_samples_than_features():
     X = samples(60, 80)
     y = targets(X, "classes")

@@ -76,7 +76,8 @@ def main():
             seconds, memory = in_own_process(measure, name, *shape)
             boosting = boosting or seconds
             ratio = f"{seconds / boosting:.2f}"
-            print_row([f"{shape[0]:,} x {shape[1]}", name, f"{seconds:.1f}", ratio, f"{memory:.2f}"])
+            samples = f"{shape[0]:,} x {shape[1]}"
+            print_row([samples, name, f"{seconds:.1f}", ratio, f"{memory:.2f}"])
 
 
 if __name__ == "__main__":

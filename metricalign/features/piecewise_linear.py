@@ -465,8 +465,9 @@ def _shortened(column):
     higher = inner[first[varies]] + extent * seconds[varies] / firsts[varies]
     higher_weights = firsts[varies] ** 2 / seconds[varies]
     lower_weights = sums - np.bincount(varies, higher_weights, minlength=len(sums))
+    # In double precision, in which float32 is not rounded.
     return _Observed(
-        np.concatenate([values[:1], values[1:-1][first], higher.astype(values.dtype), values[-1:]]),
+        np.concatenate([values[:1], inner[first], higher, values[-1:]]),
         np.concatenate([weights[:1], lower_weights, higher_weights, weights[-1:]]),
         missing,
     )
