@@ -27,12 +27,8 @@ from torch import nn  # noqa: E402
 
 from metricalign import PSDSVR, RelationAlignment  # noqa: E402
 from metricalign.deep import HRAML  # noqa: E402
-from metricalign.deep.batches import (  # noqa: E402
-    AlignmentData,
-    AllPairsOfBatch,
-    GivenPairs,
-    StrongPairs,
-)
+from metricalign.deep.batches import AllPairsOfBatch, GivenPairs, StrongPairs  # noqa: E402
+from metricalign.deep.data import AlignmentData  # noqa: E402
 from metricalign.deep.losses import (  # noqa: E402
     AlignmentLoss,
     ApproxNDCGLoss,
@@ -620,8 +616,8 @@ class Chunked:
 
 @pytest.fixture
 def small_reads(monkeypatch):
-    monkeypatch.setattr("metricalign.deep.hraml._ROWS_AT_A_TIME", 32)
-    monkeypatch.setattr("metricalign.deep.batches._ROWS_AT_A_TIME", 32)
+    monkeypatch.setattr("metricalign.deep.samples._ROWS_AT_A_TIME", 32)
+    monkeypatch.setattr("metricalign.deep.data._ROWS_AT_A_TIME", 32)
 
 
 @pytest.mark.usefixtures("small_reads")

@@ -1,211 +1,28 @@
-"""Batches of samples with the relations of their pairs."""
+"""Batches of an epoch: which samples, and which pairs of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
-from torch import Tensor
 
-from metricalign.learners.coordinates import target_vectors
-from metricalign.relations import TargetRelation
+from metricalign.deep.data import AlignmentData, Batch
+from metricalign.deep.samples import read_batch
+from metricalign.pairs import check_pairs
+from metricalign.relations import PrecomputedRelation
 
-__all__ = ["AlignmentData", "AllPairsOfBatch", "Batch", "GivenPairs", "StrongPairs", "read_batch"]
-
-# Rows that are read at a time.
-_ROWS_AT_A_TIME = 4096
-
-# Relations that are norms of the differences of encoded targets, by the exponent.
-_MINKOWSKI = {"absolute_difference": 1, "manhattan": 1, "euclidean": 2, "chebyshev": float("inf")}
+__all__ = ["AllPairsOfBatch", "GivenPairs", "StrongPairs", "choose_batches"]
 
 # Partners among which `StrongPairs` chooses.
 _N_CANDIDATES = 64
 
-
-def read_batch(X: Any, rows: NDArray | slice) -> NDArray:
-    """Rows of an array, in memory and dense.
-
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_features)
-        In memory, memory-mapped, in chunks or sparse.
-    rows : ndarray of int or slice
-        Which rows.
-
-    Returns
-    -------
-    batch : ndarray of shape (n_rows, n_features)
-        The rows, float32 and float64 as they are, other numbers as float64.
-
-    Raises
-    ------
-    ValueError
-        If the numbers are complex.
-    """
-    batch = X[rows]
-    batch = batch.toarray() if sparse.issparse(batch) else np.asarray(batch)
-    if np.iscomplexobj(batch):
-        raise ValueError(f"X has complex numbers, of type {batch.dtype}; expected real ones.")
-    return batch if batch.dtype == np.float32 else batch.astype(np.float64, copy=False)
-
-
-class Batch(NamedTuple):
-    """What a step of training gets.
-
-    Attributes
-    ----------
-    samples : Tensor of shape (n_samples, n_features)
-        Samples, as the network gets them.
-    relations : Tensor of shape (n_rows, n_samples) or (n_samples / 2,) or None
-        Relations of the first samples with all, or of each sample of the first half with that of
-        the second. None where the loss only needs targets.
-    targets : tuple of Tensor of shape (n_rows, n_outputs) and (n_samples, n_outputs) or None
-        Coordinates of the targets of the rows and of all samples, for a loss that needs them.
-    """
-
-    samples: Tensor
-    relations: Tensor | None
-    targets: tuple[Tensor, Tensor] | None = None
-
-
-class AlignmentData:
-    """Samples and relations scaled to [0, 1], on the device where the network is trained.
-
-    The relation of equal targets becomes 0 and the largest one 1:
-    (relation - smallest) / (largest - smallest). Samples that are in memory are brought to the
-    device once; others are read when they are needed.
-
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_features)
-        Samples, see `read_batch`.
-    offset, scale : ndarray of shape (n_features,) or float
-        The network gets (X - offset) / scale.
-    relation : TargetRelation
-        Relation of targets.
-    targets : array of shape (n_samples, ...)
-        Targets as the relation has encoded them.
-    smallest, largest : float
-        Relation of targets that are the same, and of those that differ most.
-    loss : DeepLoss or torch.nn.Module or None, default=None
-        Loss that says whether relations or coordinates of the targets are needed.
-    device : torch.device or str, default="cpu"
-        Where to.
-    """
-
-    def __init__(
-        self,
-        X: Any,
-        offset: NDArray | float,
-        scale: NDArray | float,
-        relation: TargetRelation,
-        targets: Any,
-        smallest: float,
-        largest: float,
-        loss: Any = None,
-        device: torch.device | str = "cpu",
-    ):
-        self.X = X
-        self.offset = offset
-        self.scale = scale
-        self.relation = relation
-        self.targets = targets
-        self.smallest = smallest
-        self.largest = largest
-        self.device = device
-        is_in_memory = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
-        self._samples = self._read(slice(None)) if is_in_memory else None
-        self._coordinates = self._on_device = None
-        if getattr(loss, "needs_targets", False):
-            self._coordinates = self._to_device(_coordinates(relation, targets))
-        else:
-            self._on_device = self._targets_on_device()
-        # Whether relations of many pairs take long.
-        self.is_slow = self._coordinates is None and self._on_device is None
-
-    def _to_device(self, array) -> Tensor:
-        return torch.from_numpy(array.astype(np.float32)).to(self.device)
-
-    def _read(self, rows) -> Tensor:
-        return self._to_device((read_batch(self.X, rows) - self.offset) / self.scale)
-
-    def samples(self, rows: NDArray) -> Tensor:
-        """Samples of a batch, as the network gets them."""
-        if self._samples is None:
-            parts = gen_batches(len(rows), _ROWS_AT_A_TIME)
-            return torch.cat([self._read(rows[part]) for part in parts])
-        return self._samples[torch.from_numpy(rows).to(self.device)]
-
-    def pair_relations(self, pairs: NDArray) -> NDArray:
-        """Relations of pairs of shape (..., 2), between 0 and 1."""
-        relations = self.relation(self.targets, pairs.reshape(-1, 2)).reshape(pairs.shape[:-1])
-        return np.clip((relations - self.smallest) / (self.largest - self.smallest), 0, 1)
-
-    def batch(self, rows: NDArray, n_rows: int) -> Batch:
-        """Samples, and what the first of them have to do with all.
-
-        Parameters
-        ----------
-        rows : ndarray of int of shape (n_samples,)
-            The samples.
-        n_rows : int
-            How many of them are compared with all.
-
-        Returns
-        -------
-        batch : Batch
-        """
-        samples = self.samples(rows)
-        if self._coordinates is not None:
-            targets = self._coordinates[torch.from_numpy(rows).to(self.device)]
-            return Batch(samples, None, (targets[:n_rows], targets))
-        return Batch(samples, self._relations(rows, n_rows).fill_diagonal_(0))
-
-    def batch_of_pairs(self, pairs: NDArray, relations: NDArray) -> Batch:
-        """The samples of pairs of shape (n_pairs, 2), and their relations."""
-        return Batch(self.samples(pairs.T.ravel()), self._to_device(relations))
-
-    def _targets_on_device(self) -> Tensor | None:
-        """Targets whose relations are computed on the device; None where they cannot be."""
-        relation, targets = self.relation, self.targets
-        if relation.function is not None or sparse.issparse(targets):
-            return None
-        if relation.name in ("class", "zero_one"):
-            codes = np.unique(targets, return_inverse=True)[1]
-            return torch.from_numpy(codes).to(self.device)
-        if relation.name in _MINKOWSKI or relation.name == "precomputed":
-            return torch.from_numpy(targets.reshape(len(targets), -1)).float().to(self.device)
-        return None
-
-    def _relations(self, rows, n_rows) -> Tensor:
-        if self._on_device is None:
-            pairs = np.stack(np.meshgrid(rows[:n_rows], rows, indexing="ij"), axis=2)
-            return self._to_device(self.pair_relations(pairs))
-        index = torch.from_numpy(rows).to(self.device)
-        if self.relation.name in ("class", "zero_one"):
-            codes = self._on_device[index]
-            return (codes[:n_rows, None] != codes).float()
-        if self.relation.name == "precomputed":
-            relations = self._on_device[index[:n_rows, None], index]
-        else:
-            targets, p = self._on_device[index], _MINKOWSKI[self.relation.name]
-            # Not by products of matrices, which lose the digits of small differences.
-            mode = "donot_use_mm_for_euclid_dist"
-            relations = torch.cdist(targets[:n_rows], targets, p, mode)
-        return ((relations - self.smallest) / (self.largest - self.smallest)).clamp(0, 1)
-
-
-def _coordinates(relation, targets) -> NDArray:
-    """Targets that can be averaged, scaled so that their mean predicts them with the error 1."""
-    vectors: Any = target_vectors(relation, targets)
-    vectors = vectors.toarray() if sparse.issparse(vectors) else vectors
-    vectors = vectors - vectors.mean(axis=0)
-    return vectors / np.sqrt(np.mean(np.sum(vectors**2, axis=1)))
+# Pairs whose samples are compared at a time.
+_PAIRS_AT_A_TIME = 4096
 
 
 class AllPairsOfBatch:
@@ -344,3 +161,86 @@ class GivenPairs:
         for batch in gen_batches(len(order), self.batch_size):
             pairs = self.pairs[order[batch]]
             yield self.data.batch_of_pairs(pairs, self.data.pair_relations(pairs))
+
+
+def choose_batches(
+    data: AlignmentData,
+    loss: Any,
+    pairs: str | ArrayLike,
+    batch_size: int,
+    n_candidates: int,
+    rows: NDArray,
+) -> Callable[..., Iterable[Batch]]:
+    """What makes the batches of an epoch.
+
+    Parameters
+    ----------
+    data : AlignmentData
+        Samples and relations.
+    loss : DeepLoss or torch.nn.Module
+        What the batches are for.
+    pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2)
+        Which pairs, see `HRAML`.
+    batch_size : int
+        Samples, or pairs, in a batch.
+    n_candidates : int
+        Other samples that a loss which takes them compares a batch with.
+    rows : ndarray of int
+        The samples to train on.
+
+    Returns
+    -------
+    batches : callable
+        Takes data, rows and a random_state.
+
+    Raises
+    ------
+    ValueError
+        If the loss, the targets and the pairs do not go together, or nothing can be learned from
+        the pairs.
+    """
+    relation = data.relation
+    stored_pairs = None
+    if isinstance(relation, PrecomputedRelation) and sparse.issparse(data.targets):
+        stored_pairs = relation.stored_pairs(data.targets)
+    needs_all_pairs = getattr(loss, "needs_all_pairs", False)
+    if isinstance(pairs, str) and pairs == "auto":
+        if stored_pairs is not None:
+            pairs = stored_pairs
+        elif relation.is_of_classes and not needs_all_pairs:
+            pairs = "strength"
+        else:
+            pairs = "batch"
+    if needs_all_pairs and not (isinstance(pairs, str) and pairs == "batch"):
+        raise ValueError(
+            f"loss={loss!r} compares all samples of a batch with each other, which needs "
+            "pairs='batch' and the relation of every pair."
+        )
+    if isinstance(pairs, str):
+        if stored_pairs is not None:
+            raise ValueError(
+                f"pairs={pairs!r} needs the relation of every pair, but the sparse y has only "
+                "those that it stores. Use pairs='auto'."
+            )
+        if pairs == "strength":
+            return partial(StrongPairs, batch_size=batch_size)
+        if not getattr(loss, "takes_candidates", False):
+            n_candidates = 0
+        return partial(AllPairsOfBatch, batch_size=batch_size, n_candidates=n_candidates)
+    pairs = check_pairs(pairs, data.X.shape[0])
+    known = pairs[np.isin(pairs, rows).all(axis=1)]
+    if len(known) == 0:
+        raise ValueError(
+            "No pair has both samples in the part of the data to train on. Decrease "
+            "validation_fraction, or set early_stopping=False."
+        )
+    batches = (known[some] for some in gen_batches(len(known), _PAIRS_AT_A_TIME))
+    if not any(
+        np.any(read_batch(data.X, batch[:, 0]) != read_batch(data.X, batch[:, 1]))
+        for batch in batches
+    ):
+        raise ValueError(
+            "pairs: both samples of every pair have the same features, so no distance can be "
+            "learned. Give pairs of samples that differ."
+        )
+    return partial(GivenPairs, batch_size=batch_size, pairs=pairs)

@@ -2,18 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from metricalign.deep.device import own_generator
 from metricalign.deep.embeddings import EMBEDDINGS
-from metricalign.deep.networks import EmbeddingNetwork, MultilayerPerceptron, TableNetwork
+from metricalign.deep.networks import (
+    EmbeddingNetwork,
+    MultilayerPerceptron,
+    NetworkEnsemble,
+    TableNetwork,
+)
 
-__all__ = ["Blueprint"]
+__all__ = ["Blueprint", "architectures"]
 
 # Hidden units of a residual block.
 _N_UNITS_OF_BLOCK = 256
+
+# Residual blocks of "auto", and columns of numbers up to which these are embedded.
+_N_BLOCKS, _MOST_EMBEDDED = 2, 100
+
+
+def architectures(
+    embedding: str | None, n_blocks: int | str, n_numbers: int, can_embed: bool
+) -> list[tuple[str | None, int]]:
+    """Embeddings and numbers of blocks that networks may have.
+
+    Parameters
+    ----------
+    embedding : str or None
+        A name of `EMBEDDINGS`, or "auto".
+    n_blocks : int or "auto"
+        Residual blocks.
+    n_numbers : int
+        Columns of numbers.
+    can_embed : bool
+        Whether these can be embedded.
+
+    Returns
+    -------
+    architectures : list of tuple (str or None, int)
+        The first one is that without validation.
+
+    Raises
+    ------
+    ValueError
+        If numbers cannot be embedded and are to be.
+    """
+    can_embed &= n_numbers > 0
+    if embedding not in ("auto", None) and not can_embed:
+        raise ValueError(
+            f"embedding={embedding!r} needs dense samples with columns of numbers, as they are "
+            "without refine. Use embedding=None."
+        )
+    if embedding == "auto" and (not can_embed or n_numbers > _MOST_EMBEDDED):
+        embedding = None
+    if embedding == "auto" and isinstance(n_blocks, str):
+        return [("plr_lite", 0), (None, _N_BLOCKS)]
+    if embedding == "auto":
+        return [(None if n_blocks else "plr_lite", int(n_blocks))]
+    if isinstance(n_blocks, str):
+        return [(embedding, 0), (embedding, _N_BLOCKS)]
+    return [(embedding, n_blocks)]
 
 
 @dataclass
@@ -76,3 +130,24 @@ class Blueprint:
             first = nn.Linear(self.n_inputs, self.n_inputs, bias=False)
             network = nn.Sequential(first, network)
         return EmbeddingNetwork(network, self.normalize)
+
+    def load(self, arrays: Mapping[str, NDArray]) -> nn.Module:
+        """A network, or several, with the given weights.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            The weights by name, as `torch.nn.Module.state_dict` has them.
+
+        Returns
+        -------
+        network : EmbeddingNetwork or NetworkEnsemble
+        """
+        # Names of the weights of several begin with "networks" and the number of the network.
+        numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
+        # The random weights, which are replaced, leave the generator as it is.
+        with own_generator():
+            networks = [self.build() for _ in numbers or {""}]
+        network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        return network.eval()

@@ -26,6 +26,7 @@ from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit
 from metricalign.deep.bottleneck import Bottleneck
 from metricalign.deep.critic import N_BLOCKS, Critic, FeaturesOfSamples
+from metricalign.deep.device import computing_device, seeded
 from metricalign.deep.frozen import (
     FeatureStatistics,
     FrozenNetwork,
@@ -33,8 +34,8 @@ from metricalign.deep.frozen import (
     class_numbers,
     decision_head,
 )
-from metricalign.deep.hraml import HRAML, _seeded
-from metricalign.deep.information import _Batches, _FiniteLoss, _Samples, computing_device
+from metricalign.deep.hraml import HRAML
+from metricalign.deep.information import _Batches, _FiniteLoss, _Samples
 
 __all__ = ["InformationExplainer", "InformationExplanation"]
 
@@ -336,7 +337,7 @@ class InformationExplainer(BaseEstimator):
         order = random_state.permutation(len(X))
         validation, training = order[:n_validation], order[n_validation:]
         network = FrozenNetwork(self.model, self.layer, self.representation)
-        with _seeded(random_state, device):
+        with seeded(random_state, device):
             network.to(device)
             rows = order[::-1][:_N_OF_STATISTICS].copy()
             statistics = FeatureStatistics(network, X[rows], device)
@@ -439,7 +440,7 @@ class InformationExplainer(BaseEstimator):
         critic = self.critic_.on(device)
         random_state = np.random.RandomState(self._seed)
         parts = []
-        with _seeded(random_state, device), torch.no_grad():
+        with seeded(random_state, device), torch.no_grad():
             for rows in gen_batches(len(X), n_rows):
                 survivors = slice(-rows.start % every, None, every)
                 parts.append(critic.explain(X[rows].to(device), survivors))

@@ -1,76 +1,55 @@
-"""HRAML: a network whose embedding distances align with the relations of the targets."""
+"""HRAML: networks as one estimator, long since it has many parameters and says what each is."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from itertools import pairwise
 from numbers import Integral, Real
-from tempfile import TemporaryFile
-from threading import RLock
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from metricalign._arrays import in_memory, is_dask_array, map_rows, stand_in
+from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
-from metricalign.deep.batches import (
-    AlignmentData,
-    AllPairsOfBatch,
-    GivenPairs,
-    StrongPairs,
-    read_batch,
-)
-from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.batches import choose_batches
+from metricalign.deep.blueprint import Blueprint, architectures
+from metricalign.deep.data import AlignmentData
+from metricalign.deep.device import computing_device, seeded
 from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
 from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
-from metricalign.deep.training import OPTIMIZERS, Training, TrainingRecord
-from metricalign.deep.validation import Split, pairs_among, validation_error
-from metricalign.features import PiecewiseLinearEncoder
-from metricalign.features.piecewise_linear import _is_categorical
-from metricalign.learners.base import EmbeddingLearner
-from metricalign.pairs import check_pairs
-from metricalign.relations import (
-    Relation,
-    TargetRelation,
-    check_targets,
-    resolve_relation,
-    select_targets,
+from metricalign.deep.refinement import refined_start
+from metricalign.deep.samples import (
+    encoder_of,
+    images_of,
+    location_and_scale,
+    number_columns,
+    validate_samples,
 )
+from metricalign.deep.selection import split_samples, train_all
+from metricalign.deep.training import OPTIMIZERS, Training
+from metricalign.deep.validation import pairs_among, validation_error
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.learners.base import EmbeddingLearner
+from metricalign.relations import Relation, TargetRelation, resolve_relation
 
 __all__ = ["HRAML"]
-
-# torch has one generator for all threads: a network is made and trained by one of them at a time.
-_GENERATOR_LOCK = RLock()
-
-# Weight of Euclid's distance beside the learned one that a network starts from: what the learner
-# drops must not be lost.
-_WEIGHT_OF_EUCLID = 0.1
-
-# Rows that are read and mapped at a time outside training.
-_ROWS_AT_A_TIME = 4096
 
 # Pairs from which the range of the relations is learned.
 _N_PAIRS_OF_RANGE = 100_000
 
 # Samples from which the pieces of the columns are learned.
 _N_ROWS_OF_PIECES = 20_000
-
-# Residual blocks of "auto", and columns of numbers up to which these are embedded.
-_N_BLOCKS, _MOST_EMBEDDED = 2, 100
 
 # Steps of "auto", and the epochs and batches that they are made of.
 _N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
@@ -417,33 +396,34 @@ default="auto"
                 "is None."
             )
         starts_warm = self.warm_start and hasattr(self, "module_")
-        device = self._device()
-        table = self.table_ if starts_warm else _table_of(X)
-        X = self._validate_samples(X, table, reset=not starts_warm, ensure_min_samples=2)
+        device = computing_device(self.device)
+        table = self.table_ if starts_warm else encoder_of(X)
+        X = validate_samples(self, X, table, reset=not starts_warm, ensure_min_samples=2)
         y = in_memory(y)
         relation = resolve_relation(self.relation, y)
         targets = relation.encode(y, X.shape[0])
         random_state = check_random_state(self.random_state)
-        splits = self._splits(X.shape[0], random_state)
+        order = random_state.permutation(X.shape[0])
+        validation_fraction = self.validation_fraction if self.early_stopping else None
+        splits = split_samples(order, validation_fraction, self.n_ensemble)
         rows = splits[0].training
         loss = self._loss(relation, targets)
-        numbers = _numbers_of(X, table)
-        architectures = self._architectures(X, numbers)
+        numbers = number_columns(X.shape[1], table)
+        kinds = self._architectures(X, numbers)
         if starts_warm:
             offset, scale = self.offset_, self.scale_
         elif self.module is not None or table is not None:
             offset, scale = 0.0, 1.0
         else:
-            offset, scale = _location_and_scale(X, is_embedded=architectures[0][0])
+            offset, scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
         range_ = _range(relation, targets, rows)
         data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
         blueprints: list[Blueprint | None] = [None]
         if self.module is None and not starts_warm:
-            blueprints = [
-                self._blueprint(data, architecture, numbers, random_state)
-                for architecture in architectures
-            ]
-        batches = self._batches(data, loss, rows)
+            blueprints = [self._blueprint(data, kind, numbers, random_state) for kind in kinds]
+        batches = choose_batches(
+            data, loss, self.pairs, self._batch_size(len(rows)), self.n_candidates, rows
+        )
         training = self._training(len(rows), device)
         refined: list[Any] = [self.refined_ if starts_warm else None]
 
@@ -451,9 +431,9 @@ default="auto"
             if network is None:
                 network = self._network(X.shape[1], blueprint)
                 if self.refine is not None:
-                    learner, start = self._start(X, y, targets, np.sort(split.training), scale)
-                    refined[0] = learner
-                    network.get_submodule("module.0").load_state_dict({"weight": start})
+                    refined[0] = self._refine(
+                        network, X, y, targets, np.sort(split.training), scale
+                    )
             error = validation_error(data, loss, split) if len(split.validation) else None
             return training.run(
                 network,
@@ -464,22 +444,37 @@ default="auto"
                 self._report if self.verbose else None,
             )
 
-        with _seeded(random_state, device):
+        with seeded(random_state, device):
             if starts_warm:
                 last, blueprint = deepcopy(self.module_), self.blueprint_
+                networks = getattr(last, "networks", [last])
                 records = [
                     train(blueprint, split, network=network)
-                    for network, split in zip(
-                        getattr(last, "networks", [last]), splits, strict=False
-                    )
+                    for network, split in zip(networks, splits, strict=False)
                 ]
             else:
-                blueprint, records = _train_all(train, blueprints, splits, self.refit)
+                blueprint, records = train_all(train, blueprints, splits, self.refit)
         self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
         self.offset_, self.scale_ = offset, scale
         self.relation_, self.relation_range_ = relation, range_
         self._store(records)
         return self
+
+    def _refine(self, network, X, y, targets, rows, scale):
+        """The fitted linear metric that the first layer of a network starts from."""
+        learner = self._with_relation(self.refine)
+        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
+        y = targets if is_precomputed else y
+        weights = refined_start(learner, X, y, rows, is_precomputed, scale)
+        network.get_submodule("module.0").load_state_dict({"weight": weights})
+        return learner
+
+    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
+        """Embeddings and blocks that networks may have, the first ones without validation."""
+        if self.module is not None:
+            return [(None, 0)]
+        can_embed = self.refine is None and not sparse.issparse(X)
+        return architectures(self.embedding, self.n_blocks, len(numbers), can_embed)
 
     def _store(self, records):
         """Set the attributes that training sets."""
@@ -514,8 +509,9 @@ default="auto"
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        if getattr(self, "blueprint_", None) is not None:
-            self.module_ = _network_of(self.blueprint_, self.module_)
+        blueprint: Blueprint | None = getattr(self, "blueprint_", None)
+        if blueprint is not None:
+            self.module_ = blueprint.load(state["module_"])
 
     def _report(self, line):
         print(f"[{type(self).__name__}] {line}", flush=True)
@@ -539,17 +535,17 @@ default="auto"
         if is_dask_array(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             return map_rows(self._map(), X, self._n_features_out)
-        return self._map()(self._validate_samples(X, self.table_, reset=False))
+        return self._map()(validate_samples(self, X, self.table_, reset=False))
 
     def _map(self) -> Callable[[Any], NDArray]:
         """What maps samples, or encoded ones of a table."""
         return partial(
-            _images,
+            images_of,
             module=self.module_,
             offset=self.offset_,
             scale=self.scale_,
             n_components=self._n_features_out,
-            device=self._device(),
+            device=computing_device(self.device),
         )
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
@@ -573,7 +569,7 @@ default="auto"
         """
         check_is_fitted(self)
         if self.table_ is not None:
-            X = self._validate_samples(X, self.table_, reset=False)
+            X = validate_samples(self, X, self.table_, reset=False)
         return super().score(X, y, sample_weight)
 
     def _images_to_compare(self, X):
@@ -581,18 +577,6 @@ default="auto"
 
     def _differences(self, left, right):
         return self.transform(left) - self.transform(right)
-
-    def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"device={self.device!r} cannot be used: {error}. Use 'auto' or 'cpu'."
-            ) from error
-        return device
 
     def _loss(self, relation, targets) -> DeepLoss | nn.Module:
         loss: Any = self.loss
@@ -628,43 +612,6 @@ default="auto"
         if isinstance(self.batch_size, str):
             return int(np.clip(n_rows // 16, *_BATCH_SIZES))
         return self.batch_size
-
-    def _start(self, X, y, targets, rows, scale):
-        """A linear metric learned from the samples to train on, and the layer that starts there."""
-        refined = self._with_relation(self.refine)
-        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
-        y = targets if is_precomputed else check_targets(y)
-        y = select_targets(y, rows, is_precomputed=is_precomputed)
-        X = X[rows]
-        variance = refined.fit(X, y).transform(X).var(axis=0).sum()
-        matrix = _WEIGHT_OF_EUCLID * np.eye(X.shape[1])
-        if variance > 0:
-            matrix += refined.get_mahalanobis_matrix() * (len(matrix) * scale**2 / variance)
-        # The symmetric root, the only one that does not turn with rounding.
-        eigenvalues, eigenvectors = np.linalg.eigh(matrix)
-        start = (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
-        return refined, torch.from_numpy(start.astype(np.float32))
-
-    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
-        """Embeddings and blocks that networks may have, the first ones without validation."""
-        embedding, n_blocks = self.embedding, self.n_blocks
-        if self.module is not None:
-            return [(None, 0)]
-        can_embed = len(numbers) > 0 and self.refine is None and not sparse.issparse(X)
-        if embedding not in ("auto", None) and not can_embed:
-            raise ValueError(
-                f"embedding={embedding!r} needs dense samples with columns of numbers, as they are "
-                "without refine. Use embedding=None."
-            )
-        if not can_embed or len(numbers) > _MOST_EMBEDDED:
-            embedding = None if embedding == "auto" else embedding
-        if embedding == "auto" and isinstance(n_blocks, str):
-            return [("plr_lite", 0), (None, _N_BLOCKS)]
-        if embedding == "auto":
-            return [(None if n_blocks else "plr_lite", int(n_blocks))]
-        if isinstance(n_blocks, str):
-            return [(embedding, 0), (embedding, _N_BLOCKS)]
-        return [(embedding, n_blocks)]
 
     def _blueprint(self, data, architecture, numbers, random_state) -> Blueprint:
         n_samples, n_inputs = data.X.shape
@@ -706,130 +653,6 @@ default="auto"
             module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
         return EmbeddingNetwork(module, self.normalize)
 
-    def _validate_samples(self, X, table=None, reset=True, **options):
-        if table is not None:
-            encoded = table.transform(X)
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return encoded
-        if is_dask_array(X):
-            # An array of its shape stands for X; the entries are checked as they are computed.
-            options |= {"dtype": None, "ensure_all_finite": False}
-            validate_data(self, stand_in(X), reset=reset, **options)
-            return _on_disk(X, self)
-        if not (isinstance(X, np.memmap) or hasattr(type(X), "chunks")):
-            return validate_data(
-                self,
-                X,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=[np.float64, np.float32],
-                **options,
-            )
-        # The checks of scikit-learn batch by batch, since the whole may not fit into memory.
-        for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
-            check_array(read_batch(X, rows), input_name="X", copy=False, estimator=self)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return X
-
-    def _splits(self, n_samples, random_state) -> list[Split]:
-        """For each network the samples to train on, and those to validate on."""
-        order = random_state.permutation(n_samples)
-        if not self.early_stopping:
-            return [Split(order, order[:0])] * self.n_ensemble
-        n_validation = max(2, int(np.ceil(self.validation_fraction * n_samples)))
-        if n_samples - n_validation < 2:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} of n_samples={n_samples} leaves "
-                "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
-            )
-        turned = (np.roll(order, -k * n_validation) for k in range(self.n_ensemble))
-        return [Split(order[n_validation:], order[:n_validation]) for order in turned]
-
-    def _batches(self, data, loss, rows):
-        """What makes the batches of an epoch."""
-        is_stored = data.relation.kind == "precomputed" and sparse.issparse(data.targets)
-        needs_all_pairs = getattr(loss, "needs_all_pairs", False)
-        batch_size = self._batch_size(len(rows))
-        pairs = self.pairs
-        if isinstance(pairs, str) and pairs == "auto":
-            if is_stored:
-                pairs = data.relation.stored_pairs(data.targets)
-            elif data.relation.is_of_classes and not needs_all_pairs:
-                pairs = "strength"
-            else:
-                pairs = "batch"
-        if needs_all_pairs and not (isinstance(pairs, str) and pairs == "batch"):
-            raise ValueError(
-                f"loss={self.loss!r} compares all samples of a batch with each other, which needs "
-                "pairs='batch' and the relation of every pair."
-            )
-        if isinstance(pairs, str):
-            if is_stored:
-                raise ValueError(
-                    f"pairs={pairs!r} needs the relation of every pair, but the sparse y has only "
-                    "those that it stores. Use pairs='auto'."
-                )
-            if pairs == "strength":
-                return partial(StrongPairs, batch_size=batch_size)
-            n_candidates = self.n_candidates if getattr(loss, "takes_candidates", False) else 0
-            return partial(AllPairsOfBatch, batch_size=batch_size, n_candidates=n_candidates)
-        pairs = check_pairs(pairs, data.X.shape[0])
-        known = pairs[np.isin(pairs, rows).all(axis=1)]
-        if len(known) == 0:
-            raise ValueError(
-                "No pair has both samples in the part of the data to train on. Decrease "
-                "validation_fraction, or set early_stopping=False."
-            )
-        batches = (known[rows] for rows in gen_batches(len(known), _ROWS_AT_A_TIME))
-        if not any(
-            np.any(read_batch(data.X, batch[:, 0]) != read_batch(data.X, batch[:, 1]))
-            for batch in batches
-        ):
-            raise ValueError(
-                "pairs: both samples of every pair have the same features, so no distance can be "
-                "learned. Give pairs of samples that differ."
-            )
-        return partial(GivenPairs, batch_size=batch_size, pairs=pairs)
-
-
-def _train_all(train, blueprints, splits, refit) -> tuple[Blueprint | None, list[TrainingRecord]]:
-    """The blueprint of the least validation error, and its networks."""
-    validates = len(splits[0].validation) > 0
-    tried = blueprints if validates else blueprints[:1]
-    firsts = []
-    for blueprint in tried:
-        firsts.append(train(blueprint, splits[0]))
-        if firsts[-1].is_interrupted:
-            break
-    best = min(range(len(firsts)), key=lambda k: min(firsts[k].errors, default=np.inf))
-    blueprint, records = tried[best], [firsts[best]]
-    if firsts[-1].is_interrupted:
-        return blueprint, records
-    n_epochs = None
-    if refit and validates:
-        n_epochs, records = firsts[best].n_best, []
-        everyone = np.concatenate(splits[0])
-        splits = [Split(everyone, everyone[:0])] * len(splits)
-    for split in splits[len(records) :]:
-        records.append(train(blueprint, split, n_epochs))
-        if records[-1].is_interrupted:
-            break
-    # Those of all samples have no errors.
-    records[0] = records[0]._replace(errors=firsts[best].errors)
-    return blueprint, records
-
-
-def _network_of(blueprint, arrays) -> nn.Module:
-    """A network, or several, with the given weights."""
-    # Names of the weights of several begin with "networks" and the number of the network.
-    numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
-    # The random weights, which are replaced, leave the generator as it is.
-    with _GENERATOR_LOCK, torch.random.fork_rng([]):
-        networks = [blueprint.build() for _ in numbers or {""}]
-    network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return network.eval()
-
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
     """Relation of targets that are the same, and of those that differ most."""
@@ -844,75 +667,3 @@ def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
             "Use more samples, or set early_stopping=False."
         )
     return float(smallest), float(largest)
-
-
-def _table_of(X) -> PiecewiseLinearEncoder | None:
-    """Fitted encoder of samples with categories or missing values."""
-    is_read_in_parts = is_dask_array(X) or hasattr(type(X), "chunks") or isinstance(X, np.memmap)
-    if sparse.issparse(X) or is_read_in_parts:
-        return None
-    is_table = hasattr(X, "columns") and any(_is_categorical(dtype) for dtype in X.dtypes)
-    if not is_table:
-        array = np.asarray(X)
-        is_table = array.dtype.kind in "OSTU"
-        is_table |= array.dtype.kind == "f" and bool(np.isnan(array).any())
-    return PiecewiseLinearEncoder(n_bins=1).fit(X) if is_table else None
-
-
-def _numbers_of(X, table) -> NDArray:
-    """Columns of what the network gets that are numbers, no indicators."""
-    if table is None:
-        return np.arange(X.shape[1])
-    blocks = zip(table.blocks_, table.edges_, strict=True)
-    return np.array(
-        [block.start for block, edges in blocks if edges is not None and len(edges) > 1], dtype=int
-    )
-
-
-def _on_disk(X, estimator) -> np.memmap:
-    """A Dask array as a temporary file: a batch of random rows would compute all its chunks."""
-    with TemporaryFile() as file:
-        for start, end in pairwise(np.cumsum([0, *X.chunks[0]])):
-            rows = read_batch(X, slice(start, end))
-            check_array(rows, input_name="X", ensure_min_samples=0, estimator=estimator)
-            rows.tofile(file)
-        dtype = np.float32 if X.dtype == np.float32 else np.float64
-        return np.memmap(file, dtype, "r", shape=X.shape)
-
-
-@torch.no_grad()
-def _images(X, module, offset, scale, n_components, device) -> NDArray:
-    """What the network makes of samples."""
-    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-    module = deepcopy(module).to(device, getattr(torch, dtype.name))
-    images = np.empty((X.shape[0], n_components), dtype)
-    for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
-        batch = (read_batch(X, rows) - offset) / scale
-        batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
-        images[rows] = module(batch)[-1].cpu().numpy()
-    return images
-
-
-def _location_and_scale(X, is_embedded) -> tuple[NDArray, NDArray | float]:
-    """Mean of the samples, and the root of the mean variance, or of each one, of the features."""
-    scaler = StandardScaler()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
-            scaler.partial_fit(read_batch(X, rows))
-    scale = float(np.sqrt(scaler.var_.mean()))
-    if not 0 < scale < np.inf:
-        raise ValueError(
-            "All samples are identical in X, so no distance can be learned from them."
-            if scale == 0
-            else "X has entries so large that their squares overflow. Scale X."
-        )
-    return scaler.mean_, scaler.scale_ if is_embedded else scale
-
-
-@contextmanager
-def _seeded(random_state, device) -> Iterator[None]:
-    """Seed the generators of torch from ours, and leave them as they were."""
-    with _GENERATOR_LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(random_state.randint(2**31 - 1))
-        yield

@@ -38,7 +38,7 @@ from torch.utils.data import Dataset
 
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit
-from metricalign.deep.hraml import _seeded
+from metricalign.deep.device import computing_device, seeded
 
 __all__ = [
     "BOUNDS",
@@ -51,7 +51,6 @@ __all__ = [
     "MutualInformation",
     "SeparableCritic",
     "VariationalUpperBound",
-    "computing_device",
     "perceptron",
 ]
 
@@ -471,7 +470,7 @@ class MutualInformation(BaseEstimator):
         self.bound_ = BOUNDS[self.bound]() if isinstance(self.bound, str) else self.bound
         self.side_ = self.bound_.side
         self._scales = [_location_and_scale(data[training]) for data in (X, Y)]
-        with _seeded(random_state, device):
+        with seeded(random_state, device):
             critic = deepcopy(self.critic)
             if critic is None:
                 critic = self.bound_.critic(X.shape[1], Y.shape[1], self.hidden_layer_sizes)
@@ -625,35 +624,6 @@ class _Batches:
 def _location_and_scale(data) -> tuple[Any, Any]:
     scale = data.std(axis=0)
     return data.mean(axis=0), np.where(scale > 0, scale, 1.0)
-
-
-def computing_device(device: str | torch.device) -> torch.device:
-    """Device of a name, ``"auto"`` for a GPU if there is one.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        The name.
-
-    Returns
-    -------
-    device : torch.device
-
-    Raises
-    ------
-    ValueError
-        If it cannot be used.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={device!r} cannot be used: {error}. Use 'auto' or 'cpu'."
-        ) from error
-    return found
 
 
 class _FiniteLoss(Callback):

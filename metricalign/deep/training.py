@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from metricalign.deep.batches import Batch
+from metricalign.deep.data import Batch
 
 __all__ = ["OPTIMIZERS", "Training", "TrainingRecord"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from torch import nn
 
-from metricalign.deep.batches import AlignmentData
+from metricalign.deep.data import AlignmentData
 from metricalign.deep.losses import SoftNeighborsLoss, squared_distances
+from metricalign.deep.selection import Split
 from metricalign.learners.base import _concordance
 from metricalign.pairs import RandomPairs
 from metricalign.relations import PrecomputedRelation, TargetRelation
 
-__all__ = ["Split", "pairs_among", "validation_error"]
+__all__ = ["pairs_among", "validation_error"]
 
 # Samples that go through the network at a time.
 _ROWS_AT_A_TIME = 4096
@@ -30,19 +31,6 @@ _N_VALIDATION, _N_COMPARED, _N_PAIRS = 1000, 10_000, 100_000
 
 # Nearest neighbours whose relation is the error of other losses than soft neighbours.
 _N_NEIGHBORS = 5
-
-
-class Split(NamedTuple):
-    """Samples to train a network on, and those to validate it on.
-
-    Attributes
-    ----------
-    training, validation : ndarray of int
-        Rows of the samples.
-    """
-
-    training: NDArray
-    validation: NDArray
 
 
 def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[nn.Module], float]:

@@ -1,0 +1,74 @@
+"""Where networks compute, and whose random numbers they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+import numpy as np
+import torch
+
+__all__ = ["computing_device", "own_generator", "seeded"]
+
+# torch has one generator for all threads: a network is made and trained by one of them at a time.
+_GENERATOR_LOCK = RLock()
+
+
+def computing_device(device: str | torch.device) -> torch.device:
+    """Device of a name, ``"auto"`` for a GPU if there is one.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        The name.
+
+    Returns
+    -------
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used: {error}. Use 'auto' or 'cpu'."
+        ) from error
+    return found
+
+
+@contextmanager
+def own_generator(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Leave the generators of torch, which other threads wait for, as they were.
+
+    Parameters
+    ----------
+    device : torch.device or str, default="cpu"
+        Where random numbers are drawn.
+    """
+    device = torch.device(device)
+    with _GENERATOR_LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+
+
+@contextmanager
+def seeded(random_state: np.random.RandomState, device: torch.device | str) -> Iterator[None]:
+    """Seed the generators of torch from another, and leave them as they were.
+
+    Parameters
+    ----------
+    random_state : RandomState
+        What the seed is drawn from.
+    device : torch.device or str
+        Where random numbers are drawn.
+    """
+    with own_generator(device):
+        torch.manual_seed(random_state.randint(2**31 - 1))
+        yield

@@ -1,0 +1,54 @@
+"""Distances that are proportional to the relations."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import ClassVar
+
+from sklearn.utils._param_validation import Interval
+from torch import Tensor
+
+from metricalign.deep.losses.loss import DeepLoss
+
+__all__ = ["AlignmentLoss"]
+
+
+class AlignmentLoss(DeepLoss):
+    """Squared distances are to be proportional to the relations.
+
+    The mean over the pairs of
+
+        1/4 (||f_i - f_j||^2 - g_ij)^2,   g_ij = largest_distance * relation_ij
+
+    Parameters
+    ----------
+    largest_distance : float, default=4.0
+        Squared distance that the most different targets are to have. The images of a normalised
+        embedding are at most 4 apart.
+
+    References
+    ----------
+    L. Gu. "Hierarchical Relationship Alignment Metric Learning". arXiv 2103.15107, 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = AlignmentLoss(largest_distance=4.0)
+    >>> loss(torch.tensor([3.0, 1.0]), torch.tensor([0.5, 0.0]))
+    tensor(0.2500)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "largest_distance": [Interval(Real, 0, None, closed="neither")]
+    }
+
+    def __init__(self, largest_distance: float = 4.0):
+        self.largest_distance = largest_distance
+
+    def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
+        """Loss of the pairs; see `DeepLoss`."""
+        n_pairs = squared_distances.numel()
+        if squared_distances.ndim == 2:
+            n_pairs -= len(squared_distances)
+        residuals = squared_distances - self.largest_distance * relations
+        return residuals.square().sum() / (4 * n_pairs)

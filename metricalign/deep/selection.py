@@ -1,0 +1,115 @@
+"""Which samples each network is trained and validated on, and which kind of network is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.training import TrainingRecord
+
+__all__ = ["Split", "split_samples", "train_all"]
+
+
+class Split(NamedTuple):
+    """Samples to train a network on, and those to validate it on.
+
+    Attributes
+    ----------
+    training, validation : ndarray of int
+        Rows of the samples.
+    """
+
+    training: NDArray
+    validation: NDArray
+
+
+def split_samples(
+    order: NDArray, validation_fraction: float | None, n_networks: int
+) -> list[Split]:
+    """For each network the samples to train on, and those to validate it on.
+
+    Parameters
+    ----------
+    order : ndarray of int of shape (n_samples,)
+        The samples, in random order.
+    validation_fraction : float or None
+        Share to validate on, at least 2 samples; None for no validation.
+    n_networks : int
+        How many networks.
+
+    Returns
+    -------
+    splits : list of Split
+        In which the samples to validate on follow each other, as far as there are enough.
+
+    Raises
+    ------
+    ValueError
+        If too few samples are left to train on.
+    """
+    n_samples = len(order)
+    if validation_fraction is None:
+        return [Split(order, order[:0])] * n_networks
+    n_validation = max(2, int(np.ceil(validation_fraction * n_samples)))
+    if n_samples - n_validation < 2:
+        raise ValueError(
+            f"validation_fraction={validation_fraction} of n_samples={n_samples} leaves "
+            "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
+        )
+    turned = (np.roll(order, -k * n_validation) for k in range(n_networks))
+    return [Split(order[n_validation:], order[:n_validation]) for order in turned]
+
+
+def train_all(
+    train: Callable[..., TrainingRecord],
+    blueprints: Sequence[Blueprint | None],
+    splits: Sequence[Split],
+    refit: bool,
+) -> tuple[Blueprint | None, list[TrainingRecord]]:
+    """Train networks of the blueprint of the least validation error.
+
+    Parameters
+    ----------
+    train : callable
+        Takes a blueprint, a split and, if it is known, the number of epochs.
+    blueprints : sequence of Blueprint or None
+        Those to choose from: the first one without validation.
+    splits : sequence of Split
+        One for each network.
+    refit : bool
+        Whether to train again on all samples, for the number of epochs that was best.
+
+    Returns
+    -------
+    blueprint : Blueprint or None
+        The one that was taken.
+    records : list of TrainingRecord
+        Its networks; fewer if the user stopped.
+    """
+    validates = len(splits[0].validation) > 0
+    tried = blueprints if validates else blueprints[:1]
+    firsts = []
+    for blueprint in tried:
+        firsts.append(train(blueprint, splits[0]))
+        if firsts[-1].is_interrupted:
+            break
+    best = min(range(len(firsts)), key=lambda k: min(firsts[k].errors, default=np.inf))
+    blueprint, records = tried[best], [firsts[best]]
+    if firsts[-1].is_interrupted:
+        return blueprint, records
+    n_epochs = None
+    if refit and validates:
+        n_epochs, records = firsts[best].n_best, []
+        everyone = np.concatenate(splits[0])
+        splits = [Split(everyone, everyone[:0])] * len(splits)
+    for split in splits[len(records) :]:
+        records.append(train(blueprint, split, n_epochs))
+        if records[-1].is_interrupted:
+            break
+    # Those of all samples have no errors.
+    records[0] = records[0]._replace(errors=firsts[best].errors)
+    return blueprint, records
