@@ -344,7 +344,7 @@ def test_categories_and_missing_values(table):
     assert n_embedded in (0, 2)
     # What was not seen is rare or missing, no error.
     new = frame.iloc[:3].copy()
-    new["sort"] = "green"
+    new["sort"] = ["green", *frame["sort"].iloc[1:3]]
     assert np.isfinite(learner.transform(new)).all()
     with pytest.raises(ValueError, match="feature names"):
         learner.transform(frame[frame.columns[::-1]])

@@ -77,6 +77,39 @@ def test_contributions_add_up_to_the_distances(case):
             assert set(target) == given if isinstance(given, set) else np.all(target == given)
 
 
+def test_votes_and_correction_add_up_to_the_prediction(case):
+    model, X_new, *_ = case
+    for row in range(4):
+        found = model.explain(X_new[row : row + 1])
+        total = found.neighbors_part + found.correction
+        if not found.is_class:
+            assert_allclose(total, found.prediction)
+            continue
+        probabilities = model.predict_proba(X_new[row : row + 1])[0]
+        if np.ndim(total) == 0:
+            probabilities = probabilities[model.classes_ == found.prediction][0]
+        assert_allclose(total, probabilities)
+
+
+def test_labels_are_called_by_their_names():
+    X = frame()
+    labels = pd.DataFrame({"large": X["size"] > 10, "dear": X["size"] > 12})
+    model = MetricNeighborsClassifier(trees=False, **OPTIONS).fit(X, labels)
+    largest = X.iloc[[np.argmax(X["size"])]]
+    found = model.explain(largest, n_neighbors=2)
+    assert found.text_of_prediction() == "{large, dear}"
+    text = str(found)
+    assert text.startswith("Prediction: {large, dear}\n")
+    assert "dear: probability" in text
+    assert "  {large, dear}\n" in text  # the targets of the neighbours
+    assert "It would be {}" in text or "It would be {large}" in text
+    numbers = pd.DataFrame({"one": X["size"], "two": X["size"] ** 2})
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X, numbers)
+    text = model.explain(largest).text_of_prediction()
+    one, two = model.predict(largest)[0]
+    assert text == f"one {one:.4g}, two {two:.4g}"
+
+
 def test_values_are_those_of_the_table(case):
     model, X_new, X, _ = case
     found = model.explain(X_new[3:4])

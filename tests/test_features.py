@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -32,13 +33,12 @@ def samples(n_samples=200, seed=0, missing=0.1):
 
 
 def frame(n_samples=200, seed=0):
-    pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(seed)
-    return pandas.DataFrame(
+    return pd.DataFrame(
         {
             "age": rng.normal(40, 10, n_samples),
             "job": rng.choice(["clerk", "cook", "pilot"], n_samples),
-            "floor": pandas.Categorical(rng.choice([1, 2, 3], n_samples)),
+            "floor": pd.Categorical(rng.choice([1, 2, 3], n_samples)),
             "owner": rng.random(n_samples) < 0.3,
             "children": pandas.array(rng.choice([0, 1, 2, None], n_samples), dtype="Int64"),
             "pet": rng.choice(np.array(["cat", "dog", None], dtype=object), n_samples),
@@ -160,8 +160,34 @@ def test_categories_are_centred_indicators():
     assert_allclose(encoding, expected, atol=1e-12)
     assert list(encoder.get_feature_names_out()) == ["job: clerk", "job: cook", "job: pilot"]
     assert list(encoder.categories_[0]) == ["clerk", "cook", "pilot"]
-    new = X.iloc[:1].replace({"job": {X["job"].iloc[0]: "nurse"}})
-    assert not encoder.transform(new).any()
+    new = X.iloc[:2].assign(job=["nurse", "clerk"])
+    assert not encoder.transform(new)[0].any()
+    assert encoder.transform(new)[1].any()
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "message"),
+    [
+        (["1011", "1012"], [1011, 1012], "had strings for categories.*'1011', and has numbers"),
+        (pd.Categorical([11, 12]), ["11", "12"], "had numbers for categories.* 11, and has str"),
+        ([1.5, 2.5], ["1.5", "2.5"], "had numbers in fit, and has strings now"),
+    ],
+    ids=["numbers for strings", "strings for numbers", "strings in a column of numbers"],
+)
+def test_columns_of_another_type_than_in_fit_are_refused(known, new, message):
+    encoder = PiecewiseLinearEncoder().fit(pd.DataFrame({"place": known}))
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(pd.DataFrame({"place": new}))
+
+
+def test_categories_of_which_none_is_known_are_warned_of():
+    known = pd.DataFrame({"place": ["NY"] * 60 + ["LA"] * 60 + ["SF"]})
+    encoder = PiecewiseLinearEncoder().fit(known)
+    assert list(encoder.rare_categories_[0]) == ["SF"]
+    with pytest.warns(UserWarning, match="'place' of X has only categories.*'New York'.*'LA'"):
+        encoder.transform(pd.DataFrame({"place": ["New York", None]}))
+    for place in ("SF", None, "LA"):  # a rare one, a missing one, and one among new ones
+        encoder.transform(pd.DataFrame({"place": [place, "New York" if place == "LA" else None]}))
 
 
 def test_rare_categories_share_a_column():
@@ -357,8 +383,7 @@ def test_names_tell_apart_what_differs():
     X = np.arange(1e6, 1e6 + 3)[:, None]
     names = list(PiecewiseLinearEncoder().fit(X).get_feature_names_out())
     assert names == ["x0: 1000000 to 1000001", "x0: 1000001 to 1000002"]
-    pandas = pytest.importorskip("pandas")
-    mixed = pandas.DataFrame({"a": pandas.Categorical([1, "1", 1, "1"])})
+    mixed = pd.DataFrame({"a": pd.Categorical([1, "1", 1, "1"])})
     assert list(PiecewiseLinearEncoder().fit(mixed).get_feature_names_out()) == ["a: 1", "a: '1'"]
 
 

@@ -1,5 +1,7 @@
 """Predictors by neighbours: against scikit-learn's neighbours, formulas and known answers."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,10 +124,31 @@ def test_the_last_step_of_a_pipeline_has_the_weights(classes):
     np.testing.assert_allclose(last, alone)
 
 
-def test_missing_classes_are_refused():
-    y = np.array(["a", "b", None] * 10, dtype=object)
-    with pytest.raises(ValueError, match="y contains missing values"):
-        MetricNeighborsClassifier().fit(np.arange(30.0)[:, None], y)
+@pytest.mark.parametrize(
+    ("predictor", "y", "message"),
+    [
+        (MetricNeighborsClassifier, ["a", "b", None] * 10, "10 of 30 samples, the first in row 2"),
+        (MetricNeighborsClassifier, [[0, 1], [1, np.nan]] * 15, "15 of 30 .* the first in row 1"),
+        (MetricNeighborsRegressor, [1.0, 2.0, np.nan] * 10, "10 of 30 samples, the first in row 2"),
+        (MetricNeighborsRegressor, ["1.5", "2", "x"] * 10, "such as 'x' in row 2; expected num"),
+        (MetricNeighborsRegressor, [datetime.date(2024, 1, 1)] * 30, "y has dates or durations"),
+        (MetricNeighborsRegressor, pd.date_range("2024-01-01", periods=30), "y has dates"),
+        (MetricNeighborsClassifier, pd.Series(pd.to_timedelta(range(30))), "y has dates"),
+    ],
+    ids=["no class", "no label", "no number", "strings", "dates", "times", "durations"],
+)
+def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
+    if isinstance(y, list) and not isinstance(y[0], datetime.date | list):
+        y = np.array(y, dtype=object if None in y else None)
+    with pytest.raises(ValueError, match=message):
+        predictor().fit(np.arange(30.0)[:, None], y)
+
+
+def test_no_rows_are_refused():
+    X = np.arange(30.0)[:, None]
+    model = MetricNeighborsRegressor("euclidean", trees=False).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="X has no rows"):
+        model.predict(X[:0])
 
 
 # The vote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
@@ -32,7 +33,12 @@ from metricalign._arrays import (
     sum_duplicates,
 )
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
+from metricalign._estimator import (
+    SavedWithVersion,
+    check_sample_weight,
+    keeps_last_fit,
+    level_of_call,
+)
 
 __all__ = ["PiecewiseLinearEncoder"]
 
@@ -76,7 +82,8 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     min_frequency : float, default=0.01
         Share of the samples that a category needs for a column of its own. All that are rarer share
         one column; a category that fit has not seen is one of them. Where none was rare, it has
-        zeros, the mean of all categories.
+        zeros, the mean of all categories. If fit has seen none of the categories of a column,
+        `transform` warns: they may be written otherwise.
 
     Attributes
     ----------
@@ -86,6 +93,8 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         Array of the edges of each column of numbers; None for categories.
     categories_ : list of length n_features
         Array of the categories with a column of their own of each column; None for numbers.
+    rare_categories_ : list of length n_features
+        Array of the categories that are rarer, of each column; None for numbers.
     has_rare_ : ndarray of bool of shape (n_features,)
         Whether rare categories have a column, which follows those of the others.
     has_missing_ : ndarray of bool of shape (n_features,)
@@ -181,13 +190,14 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         self.blocks_: list[slice] = []
         self.edges_: list[Any] = []
         self.categories_: list[Any] = []
+        self.rare_categories_: list[Any] = []
         self.has_rare_ = np.zeros(len(columns), dtype=bool)
         self.has_missing_ = np.zeros(len(columns), dtype=bool)
         means, scales, maps, start = [], [], [], 0
         for number, (column, is_category) in enumerate(zip(columns, categorical, strict=True)):
-            edges = categories = None
+            edges = categories = rare = None
             if is_category:
-                categories, has_rare = _categories(column, self.min_frequency)
+                categories, rare, has_rare = _categories(column, self.min_frequency)
                 self.has_rare_[number] = has_rare
                 pieces = _indicators(column.values, categories, has_rare)[0]
             else:
@@ -198,6 +208,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             mean, scale, linear_map = _statistics(pieces, column.weights, missing, edges)
             self.edges_.append(edges)
             self.categories_.append(categories)
+            self.rare_categories_.append(rare)
             self.blocks_.append(slice(start, start + len(mean)))
             start += len(mean)
             means.append(mean)
@@ -303,11 +314,34 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         if not reset:
             is_category = [categories is not None for categories in self.categories_]
         columns = [_read(*column) for column in zip(columns, names, is_category, strict=True)]
-        for column, name, expected in zip(columns, names, is_category, strict=True):
-            if not reset and column.dtype == object and not expected:
-                raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
+        if not reset:
+            for number, (column, name) in enumerate(zip(columns, names, strict=True)):
+                self._check_kind(number, column, name)
         types = {column.dtype for column in columns if column.dtype != object}
         return columns, np.dtype(np.float32 if types == {np.dtype(np.float32)} else np.float64)
+
+    def _check_kind(self, number, column, name):
+        """Check that a column has what it had in fit: numbers, or categories that were there."""
+        if self.categories_[number] is None:
+            if column.dtype == object:
+                raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
+            return
+        known = {*self.categories_[number], *self.rare_categories_[number]}
+        new = set(column[~_is_missing(column)])
+        if len(known) < 2 or not new or known & new:
+            return
+        are_strings = {isinstance(value, str) for value in known}
+        if are_strings.isdisjoint(isinstance(value, str) for value in new):
+            had, has = ("strings", "numbers") if True in are_strings else ("numbers", "strings")
+            raise ValueError(
+                f"Column {name!r} of X had {had} for categories in fit, such as {_one_of(known)}, "
+                f"and has {has} now, such as {_one_of(new)}. Turn them into {had}."
+            )
+        warnings.warn(
+            f"Column {name!r} of X has only categories that fit has not seen, such as "
+            f"{_one_of(new)}, none such as {_one_of(known)}. Are they written otherwise?",
+            stacklevel=level_of_call(),
+        )
 
     def _observe(self, X, sample_weight):
         """The distinct values of each column and their weights."""
@@ -479,6 +513,10 @@ def _joined(sketches):
     return joined._replace(missing=sum(missing))
 
 
+def _one_of(categories):
+    return repr(min(categories, key=str))
+
+
 def _varies(column):
     """Whether values of a column differ by more than rounding errors."""
     if len(column.values) < 2:
@@ -533,13 +571,13 @@ def _pieces(values, edges):
 
 
 def _categories(column, min_frequency):
-    """The categories that have a column, and whether the others share one."""
+    """The categories that have a column, the others, and whether these share one."""
     share = column.weights / (column.weights.sum() or 1)
     is_frequent = share >= min_frequency - 1e-12
     categories, has_rare = column.values[is_frequent], not is_frequent.all()
     if len(categories) + has_rare < 2:
-        return categories[:0], False
-    return categories, has_rare
+        return categories[:0], column.values, False
+    return categories, column.values[~is_frequent], has_rare
 
 
 def _indicators(values, categories, has_rare):

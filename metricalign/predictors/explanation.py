@@ -21,6 +21,8 @@ __all__ = ["Change", "Explanation"]
 # fewest changes counts, as the nearest may be an exception among its neighbours.
 _N_OTHERS = 5
 _LINE_LENGTH = 80
+# Labels or numbers of which the parts are printed, of labels the most probable ones.
+_N_OUTPUTS = 6
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ class Explanation:
     is_class : bool
         Whether it is a class, or labels.
     neighbors_part : float or ndarray of shape (n_outputs,)
-        What the neighbours' votes say: of a class its probability.
+        What the neighbours' votes say: of a class its probability, of label sets those of all
+        labels.
     correction : float or ndarray of shape (n_outputs,)
-        What the regressions add.
+        What the regressions add, so that the sum is the prediction: of a class its probability.
     rows : ndarray of int of shape (n_neighbors,)
         Nearest training rows.
     targets : ndarray of shape (n_neighbors,) or (n_neighbors, n_outputs), or list of tuple
@@ -92,6 +95,8 @@ class Explanation:
     change : Change or None
         What would have to change for another prediction; None if there is no other target, or if
         the prediction stays the same whatever is changed.
+    outputs : list of str or None, default=None
+        Names of the labels, or of several numbers, if they have names.
     """
 
     prediction: Any
@@ -108,6 +113,7 @@ class Explanation:
     neighbor_values: list[NDArray]
     contributions: NDArray
     change: Change | None
+    outputs: list[str] | None = None
 
     def shares(self) -> NDArray:
         """Contributions as shares of the squared distance; zeros at distance zero.
@@ -137,7 +143,7 @@ class Explanation:
         -------
         text : str
         """
-        return _text(self.prediction)
+        return self._text_of(self.prediction)
 
     def text_of_target(self, place: int) -> str:
         """The target of one of the nearest rows in short.
@@ -151,10 +157,20 @@ class Explanation:
         -------
         text : str
         """
-        return _cut(_text(self.targets[place]), 30)
+        return _cut(self._text_of(self.targets[place]), 30)
+
+    def _text_of(self, target):
+        """A target by the names of its columns, if they have names."""
+        if not isinstance(target, np.ndarray) or self.outputs is None:
+            return _text(target)
+        named = zip(self.outputs, target, strict=True)
+        if self.is_class:
+            return _text(tuple(name for name, has in named if has))
+        return ", ".join(f"{name} {_text(value)}" for name, value in named)
 
     def __str__(self) -> str:
-        lines = [f"Prediction: {_text(self.prediction)}", *self._parts(), ""]
+        lines = [f"Prediction: {self.text_of_prediction()}", *self._parts(), ""]
+        lines = [_cut(line, _LINE_LENGTH) for line in lines]
         lines.append(f"{'row':>8} {'distance':>9} {'vote':>5}  target")
         for place, row in enumerate(self.rows):
             vote = f"{self.weights[place]:.0%}"
@@ -167,10 +183,17 @@ class Explanation:
     __repr__ = __str__
 
     def _parts(self):
-        if np.ndim(self.neighbors_part):
-            return []
         what = "probability " if self.is_class else ""
-        return [f"  {what}{self.neighbors_part:.3g} by votes, {self.correction:+.3g} by correction"]
+        parts, corrections = np.ravel(self.neighbors_part), np.ravel(self.correction)
+        names = [f"{name}: " for name in self.outputs or range(len(parts))]
+        shown = np.arange(len(parts))
+        if self.is_class:
+            shown = np.argsort(-(parts + corrections), kind="stable")
+        return [
+            f"  {names[n] if len(parts) > 1 else ''}{what}{parts[n]:.3g} by votes, "
+            f"{corrections[n]:+.3g} by correction"
+            for n in shown[:_N_OUTPUTS]
+        ]
 
     def _because(self, place):
         shares = self.shares()[place]
@@ -187,7 +210,7 @@ class Explanation:
             return ["No change of columns to those of a row with another target changes it."]
         change = self.change
         lines = [
-            f"It would be {_text(change.prediction)} with these values of row {change.row}:",
+            f"It would be {self._text_of(change.prediction)} with these values of row {change.row}:",
         ]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
             lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")
@@ -197,7 +220,7 @@ class Explanation:
         shown = self.order()[:6]
         shares = self.shares()
         head = ["row", "distance", "vote", "target", *self.columns[shown]]
-        own = ["this one", "", "", _text(self.prediction)]
+        own = ["this one", "", "", self.text_of_prediction()]
         own += [_text(self.values[column]) for column in shown]
         rows = [own]
         for place, row in enumerate(self.rows):
@@ -224,7 +247,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
     metric = column_map(predictor.pipeline_)
     neighbors = [column[places] for column in predictor._values]
     contributions = metric.contributions(X, table.like(neighbors))
-    part, correction = predictor._in_units(neighborhood)
+    part, total = predictor._in_units(neighborhood)
     # Images are kept in single precision; these distances are those that the contributions give.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
@@ -232,7 +255,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         prediction=predictor.predict(X)[0],
         is_class=is_classifier(predictor),
         neighbors_part=part,
-        correction=correction,
+        correction=total - part,
         rows=predictor.samples_[places],
         targets=predictor._decoded(predictor._targets[places]),
         distances=distances,
@@ -243,6 +266,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         neighbor_values=neighbors,
         contributions=contributions,
         change=_change(predictor, X, metric, table),
+        outputs=predictor._names_of_outputs(),
     )
 
 

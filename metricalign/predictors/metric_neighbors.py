@@ -31,7 +31,6 @@ from metricalign._arrays import in_memory, is_of_dask, map_samples, named_column
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.features.piecewise_linear import _is_missing
 from metricalign.learners.columns import column_map
 from metricalign.learners.components import _dense
 from metricalign.learners.ensemble import MetricEnsemble
@@ -41,6 +40,7 @@ from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
 from metricalign.predictors.search import nearest
+from metricalign.predictors.targets import check_targets
 from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 from metricalign.relations import sums_to_one
 
@@ -138,7 +138,11 @@ class _MetricNeighbors(SavedWithVersion):
         raise NotImplementedError
 
     def _in_units(self, neighborhood) -> tuple[Any, Any]:
-        """The two parts of the prediction of the first sample, in units of the targets."""
+        """Votes and prediction of the first sample: probabilities, or numbers in their units."""
+        raise NotImplementedError
+
+    def _names_of_outputs(self) -> list[str] | None:
+        """Names of the columns of the targets, if they have names."""
         raise NotImplementedError
 
     def _is_other(self, coordinates, before) -> NDArray:
@@ -464,6 +468,8 @@ class _MetricNeighbors(SavedWithVersion):
         """Images under the metric, and standardised columns."""
         given = _table(X)
         validate_data(self, given, reset=False, skip_check_array=True)
+        if len(given) == 0:
+            raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
         X = self.columns_.transform(given)
         table = self.table_.transform(X)
         if self.metric_ is self.table_:
@@ -571,12 +577,11 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
 
     def _set_targets(self, y, weight, classes):
         y, self.labels_, self._has_sets = label_indicators(y)
+        check_targets(y, wants_numbers=False)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
             y = column_or_1d(_dense(y), warn=True)
-            if y.dtype == object and _is_missing(y).any():
-                raise ValueError("Input y contains missing values. Leave out these samples.")
             check_classification_targets(y)
             self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
@@ -731,11 +736,16 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         return probabilities.argmax(axis=1)
 
     def _in_units(self, neighborhood):
-        parts = neighborhood.neighbors_part[0], neighborhood.correction[0]
+        part = neighborhood.neighbors_part[:1]
+        coordinates = self._bounded(part + neighborhood.correction[:1])
+        probabilities = self._probabilities(coordinates)[0]
         if self._is_multilabel:
-            return parts
-        code = self._codes(self._bounded(sum(parts)[None]))[0]
-        return float(parts[0][code]), float(parts[1][code])
+            return part[0], probabilities
+        code = self._codes(coordinates)[0]
+        return float(part[0, code]), float(probabilities[code])
+
+    def _names_of_outputs(self):
+        return None if self.labels_ is None else [str(label) for label in self.labels_]
 
     def _is_other(self, coordinates, before):
         differs = self._codes(coordinates) != self._codes(before)
@@ -859,6 +869,9 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         return tags
 
     def _set_targets(self, y, weight, classes):
+        check_targets(y, wants_numbers=True)
+        has_names = hasattr(y, "columns") and len(y.columns) > 1
+        self._names = [str(name) for name in y.columns] if has_names else None
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         columns = y.reshape(len(y), -1)
         self._is_column = y.ndim == 2
@@ -944,9 +957,12 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         return numbers if self._is_column else numbers[:, 0]
 
     def _in_units(self, neighborhood):
-        part = self._decoded(neighborhood.neighbors_part[:1])[0]
-        correction = (neighborhood.correction[:1] * self._unit)[0]
-        return part, correction if self._is_column else correction[0]
+        part = neighborhood.neighbors_part[:1]
+        total = self._bounded(part + neighborhood.correction[:1])
+        return self._decoded(part)[0], self._decoded(total)[0]
+
+    def _names_of_outputs(self):
+        return self._names
 
     def _spread(self):
         """Root of the mean squared distance of the targets from their mean."""

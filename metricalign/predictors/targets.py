@@ -1,0 +1,73 @@
+"""What is wrong with targets, in the words of who has them: which row, and what to do."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.table import is_date
+
+__all__ = ["check_targets"]
+
+
+def check_targets(y: Any, wants_numbers: bool) -> None:
+    """Refuse dates, missing values, and strings where numbers are wanted.
+
+    Parameters
+    ----------
+    y : array-like, Series or DataFrame of shape (n_samples,) or (n_samples, n_outputs)
+        Targets. What scikit-learn's checks say as well is left to them.
+    wants_numbers : bool
+        Whether they must be numbers.
+
+    Raises
+    ------
+    ValueError
+        If there is such a value. The message names its row, from 0.
+    """
+    if sparse.issparse(y):
+        return
+    columns = [y[name] for name in y.columns] if hasattr(y, "columns") else [y]
+    if any(hasattr(column, "dtype") and is_date(column) for column in columns):
+        raise _of_dates()
+    values = np.asarray(y)
+    kind = values.dtype.kind
+    if kind not in "OSTUf" or values.ndim not in (1, 2) or not values.size:
+        return
+    is_missing = np.isnan(values) if kind == "f" else _is_missing(values.ravel())
+    is_missing = is_missing.reshape(len(values), -1)
+    rows = np.flatnonzero(is_missing.any(axis=1))
+    if len(rows):
+        raise ValueError(
+            f"Input y contains missing values, such as NaN, in {len(rows)} of {len(values)} "
+            f"samples, the first in row {rows[0]}. Leave out these samples."
+        )
+    if kind == "O" and all(isinstance(value, datetime.date) for value in values.flat):
+        raise _of_dates()
+    if wants_numbers and kind != "f":
+        for row, value in enumerate(values.reshape(len(values), -1)):
+            for each in value:
+                if isinstance(each, str) and not _is_number(each):
+                    raise ValueError(
+                        f"y has strings, such as {str(each)!r} in row {row}; expected numbers. "
+                        "MetricNeighborsClassifier predicts classes and label sets."
+                    )
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_dates():
+    return ValueError(
+        "Unknown label type: y has dates or durations. Predict a number, such as days since the "
+        "first: (y - y.min()).dt.days of a Series of pandas."
+    )
