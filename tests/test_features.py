@@ -1,6 +1,7 @@
 """The piecewise linear encoder: against its formula, against scikit-learn, and by invariances."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def frame(n_samples=200, seed=0):
             "job": rng.choice(["clerk", "cook", "pilot"], n_samples),
             "floor": pd.Categorical(rng.choice([1, 2, 3], n_samples)),
             "owner": rng.random(n_samples) < 0.3,
-            "children": pandas.array(rng.choice([0, 1, 2, None], n_samples), dtype="Int64"),
+            "children": pd.array(rng.choice([0, 1, 2, None], n_samples), dtype="Int64"),
             "pet": rng.choice(np.array(["cat", "dog", None], dtype=object), n_samples),
         }
     )
@@ -188,6 +189,14 @@ def test_categories_of_which_none_is_known_are_warned_of():
         encoder.transform(pd.DataFrame({"place": ["New York", None]}))
     for place in ("SF", None, "LA"):  # a rare one, a missing one, and one among new ones
         encoder.transform(pd.DataFrame({"place": [place, "New York" if place == "LA" else None]}))
+
+
+def test_names_that_are_all_rare_are_expected_to_be_new():
+    known = pd.DataFrame({"name": [f"name {number}" for number in range(110)], "age": range(110)})
+    encoder = PiecewiseLinearEncoder().fit(known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.transform(pd.DataFrame({"name": ["somebody else"], "age": [30]}))
 
 
 def test_rare_categories_share_a_column():

@@ -337,6 +337,8 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
                 f"Column {name!r} of X had {had} for categories in fit, such as {_one_of(known)}, "
                 f"and has {has} now, such as {_one_of(new)}. Turn them into {had}."
             )
+        if len(self.categories_[number]) == 0:
+            return  # All were rare, like names, of which none comes again.
         warnings.warn(
             f"Column {name!r} of X has only categories that fit has not seen, such as "
             f"{_one_of(new)}, none such as {_one_of(known)}. Are they written otherwise?",

@@ -210,7 +210,8 @@ class Explanation:
             return ["No change of columns to those of a row with another target changes it."]
         change = self.change
         lines = [
-            f"It would be {self._text_of(change.prediction)} with these values of row {change.row}:",
+            f"It would be {self._text_of(change.prediction)} "
+            f"with these values of row {change.row}:",
         ]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
             lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")

@@ -1056,13 +1056,13 @@ class _HeldOut(NamedTuple):
 def _held_out(training, fold, n_neighbors) -> _HeldOut:
     train, test = fold
     with warnings.catch_warnings():
-        # What cannot be learned from a part of the samples is no news.
+        # What cannot be learned from a part of the samples, or is not in it, is no news.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
         fitted = training.fit(train)
-    images = training.table[test]
-    if fitted.metric is not training.euclid:
-        images = fitted.metric.transform(_safe_indexing(training.X, test))
+        images = training.table[test]
+        if fitted.metric is not training.euclid:
+            images = fitted.metric.transform(_safe_indexing(training.X, test))
     images = _images(images, fitted.origin)
     judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
     distances, indices = nearest(images[judged], fitted.images, n_neighbors)
