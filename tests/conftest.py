@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sklearn import datasets
+
+# How long an example takes is up to the machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Name: features kept, every how many samples, nearest neighbours per sample.
 _SMALL = {

@@ -837,7 +837,7 @@ def drawn(estimator, seed):
 
 @every_default
 @pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=seeds, step=st.sampled_from([1e-9, 0.5, 1.0]))
 def test_learned_distance_is_one(estimator, seed, step):
     X, y = drawn(estimator, seed)
@@ -857,7 +857,7 @@ def test_learned_distance_is_one(estimator, seed, step):
 
 @each(DEFAULTS, is_slow=fits_many_times)
 @pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=seeds, offset=st.floats(-100, 100), exponent=st.floats(-4, 4))
 def test_rotation_translation_and_scale_do_not_matter(estimator, seed, offset, exponent):
     X, y = drawn(estimator, seed)
@@ -873,7 +873,7 @@ def test_rotation_translation_and_scale_do_not_matter(estimator, seed, offset, e
     "ignore:.* learned (the zero metric|only the distance)",
     "ignore::sklearn.exceptions.ConvergenceWarning",
 )
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=seeds, max_iter=st.integers(1, 6))
 def test_gap_is_a_true_bound(estimator, seed, max_iter):
     X, y = drawn(estimator, seed)
@@ -893,7 +893,7 @@ def test_gap_is_a_true_bound(estimator, seed, max_iter):
 
 @every_certified_without_folds
 @pytest.mark.filterwarnings("ignore:.* learned (the zero metric|only the distance)")
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=seeds, exponents=st.lists(st.floats(-4, 0), min_size=3, max_size=3))
 def test_path_of_regularisation_is_monotone(estimator, seed, exponents):
     X, y = drawn(estimator, seed)
@@ -920,7 +920,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_relations_are_symmetric_and_smallest_at_equality(kind, seed):
     y = TARGETS[kind](np.random.default_rng(seed))

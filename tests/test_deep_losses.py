@@ -36,7 +36,7 @@ def random_batch(n_samples=7, n_components=3, seed=0):
 
 
 @given(seed=st.integers(0, 1000), offset=st.sampled_from([0.0, 100.0]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_squared_distances_are_those_of_differences(seed, offset):
     images, _ = random_batch(8, seed=seed)
     expected = ((images[:, None] - images) ** 2).sum(axis=2)

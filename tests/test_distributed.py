@@ -567,7 +567,7 @@ def test_score_is_that_in_memory(kind):
 # Samples and pairs
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0]), min_size=2, max_size=2), min_size=1),
     st.integers(1, 5),
@@ -580,7 +580,7 @@ def test_identical_samples_are_those_in_memory(rows, chunk):
     assert_array_equal(far[subset].first_identical(), first_identical(X[subset]))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_nearest_pairs_are_those_of_all_distances(data):
     n_samples = data.draw(st.integers(3, 25))

@@ -83,7 +83,7 @@ def test_right_answer_or_clear_error(estimator, name):
 
 
 @every_estimator
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_right_answer_or_clear_error_whatever_the_numbers(estimator, data):
     n_samples, n_features = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 4)))

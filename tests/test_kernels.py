@@ -39,7 +39,7 @@ def settings_of_pairs(draw):
 
 @each_module
 @each_dtype
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(setting=settings_of_pairs())
 def test_kernels_are_the_sums_over_pairs(kernels, dtype, setting):
     """Small integers are exact in either precision, in whatever order they are added."""

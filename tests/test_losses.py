@@ -208,7 +208,7 @@ numbers = st.floats(-10, 10)
 
 
 @each_loss
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(a=numbers, t=numbers, c=st.floats(1e-3, 10), beta=numbers, epsilon=st.floats(0, 2))
 def test_fenchel_young(name, a, t, c, beta, epsilon):
     """c loss(a) + phi*(-beta) >= -beta a, with equality at the step without a pull."""

@@ -582,3 +582,12 @@ def test_further_samples_of_label_sets_and_distributions():
         regressor.partial_fit(X[:1], [[0.2, 0.2, 0.2]])
     with pytest.raises(ValueError, match="must have 3 columns"):
         regressor.partial_fit(X[:1], [[0.2, 0.2]])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", DiscriminantAlignment()], ids=["euclidean", "own"])
+def test_one_sample_without_its_row_is_refused_with_the_remedy(metric):
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    model = MetricNeighborsClassifier(metric, trees=False, random_state=0).fit(X, X[:, 0] > 0)
+    with pytest.raises(ValueError, match=r"Reshape your data: X.reshape\(1, -1\)"):
+        model.predict(X[0])
+    assert model.predict(X[0].reshape(1, -1)) == [X[0, 0] > 0]

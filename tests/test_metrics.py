@@ -130,7 +130,7 @@ def retrievals(draw):
 
 
 @every_distribution_measure
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=distributions())
 def test_distribution_measures_are_the_loops(name, data):
     measure, loop, _ = DISTRIBUTION_MEASURES[name]
@@ -142,7 +142,7 @@ def test_distribution_measures_are_the_loops(name, data):
 
 
 @every_distribution_measure
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=distributions())
 def test_distribution_measures_at_their_bounds(name, data):
     measure, _, largest = DISTRIBUTION_MEASURES[name]
@@ -158,7 +158,7 @@ def test_distribution_measures_at_their_bounds(name, data):
         assert measure(d, p) == pytest.approx(measure(p, d), rel=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=distributions())
 def test_clark_and_canberra_bound_each_other(data):
     d, p, weights = data
@@ -210,7 +210,7 @@ def test_errors_of_distribution_measures(name, d, p, weights, match):
 # Label sets
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=label_sets())
 def test_label_measures_are_the_loops(data):
     y, scores, weights = data
@@ -231,7 +231,7 @@ def test_label_measures_are_the_loops(data):
     assert 0 <= coverage_loss(y, scores) <= y.shape[1] - 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=label_sets())
 def test_coverage_is_scikit_learns_minus_one(data):
     y, scores, _ = data
@@ -269,7 +269,7 @@ def expected_precision(distances, related, k):
     return found / k
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=retrievals(), k=st.integers(1, 7), threshold=st.sampled_from([0.0, 1.0]))
 def test_retrieval_measures_are_the_loops(data, k, threshold):
     X, relations = data
@@ -516,7 +516,7 @@ def test_sample_weights_are_routed(name, label_data, distribution_data):
     assert scores[0] != SCORERS[name](model, X[:half], y[:half])
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 100))
 def test_random_predictions_have_worse_scores(seed):
     X, y = make_multilabel_classification(n_samples=80, n_classes=4, random_state=seed)

@@ -268,7 +268,7 @@ def test_batches_do_not_matter(loss, some, monkeypatch):
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(3, 12), st.integers(0, 10_000), st.sampled_from(KINDS))
 def test_objective_is_between_its_bounds(n_samples, seed, kind):
     rng = np.random.default_rng(seed)

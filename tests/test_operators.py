@@ -63,7 +63,7 @@ def test_operators_are_the_explicit_sums(to_format, dtype, n_pairs):
     assert (operator.n_pairs, operator.n_features) == (n_pairs, 5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 @pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
 @each_dtype
@@ -124,7 +124,7 @@ def test_matrix_shape(is_diagonal):
     assert operator.adjoint(np.ones(7)).shape == operator.matrix_shape
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 @pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "csr"])
 def test_diagonal_adjoint_is_the_adjoint(is_sparse, data):

@@ -162,7 +162,7 @@ searches = st.sampled_from(
 # Nearest pairs against plain loops
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=data_with_duplicates(), n_neighbors=st.integers(1, 8), neighbors=searches)
 def test_nearest_pairs_equal_plain_loops(data, n_neighbors, neighbors):
     X, y = data
@@ -171,7 +171,7 @@ def test_nearest_pairs_equal_plain_loops(data, n_neighbors, neighbors):
         assert_nearest(X, anchor, chosen, lambda other: True, n_neighbors)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=data_with_duplicates(), n=st.integers(1, 6), neighbors=searches)
 @pytest.mark.parametrize("same", [True, False])
 def test_class_pairs_equal_plain_loops(same, data, n, neighbors):
@@ -705,7 +705,7 @@ def test_class_pairs_refuse_another_number_of_labels():
 # Merging identical samples
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=data_with_duplicates(), seed=st.integers(0, 1000), form=st.sampled_from("123s"))
 def test_merge_equals_plain_loops(data, seed, form):
     X, y = data

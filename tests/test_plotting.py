@@ -199,7 +199,7 @@ def test_decomposition_is_exact(learner, diabetes):
     assert squared_distance == pytest.approx(total)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), n_features=st.integers(1, 30))
 def test_contributions_and_bars_sum_to_the_squared_distance(seed, n_features):
     rng = np.random.default_rng(seed)

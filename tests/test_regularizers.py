@@ -165,7 +165,7 @@ def test_cvxpy_constraints_are_the_cone(name, S):
 
 
 @each_regularizer
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(A=square, B=square)
 def test_projection_laws(name, A, B):
     """Moreau: P(S) and S - P(S) are orthogonal, one in the cone, one in its polar cone."""

@@ -293,7 +293,7 @@ def to_distributions(weights):
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(weights=unit_weights)
 @pytest.mark.parametrize("name", DISTRIBUTION_RELATIONS)
 def test_distribution_relations_are_symmetric_non_negative_and_zero_at_equality(name, weights):
@@ -307,7 +307,7 @@ def test_distribution_relations_are_symmetric_non_negative_and_zero_at_equality(
     assert values[0] > 0  # the first two rows differ
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(weights=unit_weights)
 def test_bounds_between_the_distribution_relations(weights):
     y = to_distributions(weights)
@@ -325,7 +325,7 @@ def test_bounds_between_the_distribution_relations(weights):
     assert (value["kullback_leibler"] >= 2 * value["intersection"] ** 2 - 1e-4).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(y=arrays(np.int64, (5, 4), elements=st.integers(0, 1)))
 @pytest.mark.parametrize("name", ["manhattan", "euclidean", "chebyshev", "hamming", "jaccard"])
 def test_label_set_relations_are_the_same_for_sparse_and_dense(name, y):
@@ -339,7 +339,7 @@ def test_label_set_relations_are_the_same_for_sparse_and_dense(name, y):
         assert (values <= 1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     y=arrays(float, 8, elements=st.floats(-100, 100).map(lambda value: round(value, 3))),
     slope=st.floats(0.01, 1000) | st.floats(-1000, -0.01),
@@ -354,7 +354,7 @@ def test_absolute_difference_ignores_shift_and_scale(y, slope, intercept):
     assert values.min() >= 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     y=arrays(float, (6, 3), elements=st.floats(-100, 100).map(lambda value: round(value, 3))),
     slopes=arrays(float, 3, elements=st.floats(0.01, 1000)),

@@ -53,7 +53,7 @@ def test_products_find_the_nearest(dtype, n_samples, n_features, unit, small_blo
     assert n_features == 1 or is_proven.all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
     offset=st.sampled_from([0.0, 3.0, 1e3, 1e6]),

@@ -1073,6 +1073,11 @@ def _held_out(training, fold, n_neighbors) -> _HeldOut:
 def _table(X) -> Any:
     """A dense table in memory of which rows can be taken."""
     X = _dense(in_memory(X))
+    if getattr(X, "ndim", 2) == 1:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead: X must have a row for each sample. "
+            "Reshape your data: X.reshape(1, -1) if it is a single sample."
+        )
     return X if hasattr(X, "__getitem__") else np.asarray(X)
 
 
