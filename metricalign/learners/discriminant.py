@@ -20,7 +20,7 @@ from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
-from metricalign.learners.moments import Moments, SeenSamples, moments_of
+from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.pairs.distinct import (
     check_extent,
     check_magnitude,
@@ -426,9 +426,7 @@ def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, grou
 
 def _sums_of_groups(X, mean, share, group, n_groups):
     """Weighted sum of the samples of each group, less the mean."""
-    members = sparse.csr_array(
-        (share, (group, np.arange(len(share)))), shape=(n_groups, len(share))
-    )
+    members = group_members(group, share, n_groups)
     return _dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
 
 

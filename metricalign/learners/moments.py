@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-__all__ = ["Moments", "SeenSamples", "moments_of"]
+__all__ = ["Moments", "SeenSamples", "group_members", "moments_of"]
 
 # Entries that are in double precision at a time.
 _ENTRIES_OF_BATCH = 2**20
@@ -92,9 +92,7 @@ class Moments:
         -------
         moments : Moments
         """
-        place = sparse.csr_array(
-            (np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(n_groups, len(groups))
-        )
+        place = group_members(groups, np.ones(len(groups)), n_groups)
         return Moments(
             self.weight,
             self.mean,
@@ -151,13 +149,31 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
     return reduce(add, (_of_batch(X, weight, group, n_groups, batch) for batch in batches))
 
 
+def group_members(group: NDArray, weight: NDArray, n_groups: int) -> sparse.csr_array:
+    """Matrix whose product with samples is their weighted sum over each group.
+
+    Parameters
+    ----------
+    group : ndarray of int of shape (n_samples,)
+        Group of each sample; -1 for none.
+    weight : ndarray of shape (n_samples,)
+        Their weights.
+    n_groups : int
+        How many groups there are.
+
+    Returns
+    -------
+    members : csr_array of shape (n_groups, n_samples)
+    """
+    grouped = np.flatnonzero(group >= 0)
+    places = group[grouped], grouped
+    return sparse.csr_array((weight[grouped], places), shape=(n_groups, len(group)))
+
+
 def _of_batch(X, weight, group, n_groups, batch):
     X, weight, group = X[batch].astype(np.float64), weight[batch], group[batch]
     total = weight.sum()
-    grouped = np.flatnonzero(group >= 0)
-    members = sparse.csr_array(
-        (weight[grouped], (group[grouped], grouped)), shape=(n_groups, len(weight))
-    )
+    members = group_members(group, weight, n_groups)
     group_weights = members.sum(axis=1)
     smallest, largest = X.min(axis=0), X.max(axis=0)
     if sparse.issparse(X):
