@@ -326,9 +326,9 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             if column.dtype == object:
                 raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
             return
-        known = {*self.categories_[number], *self.rare_categories_[number]}
+        known = [*self.categories_[number], *self.rare_categories_[number]]
         new = set(column[~_is_missing(column)])
-        if len(known) < 2 or not new or known & new:
+        if len(known) < 2 or not new or not new.isdisjoint(known):
             return
         are_strings = {isinstance(value, str) for value in known}
         if are_strings.isdisjoint(isinstance(value, str) for value in new):

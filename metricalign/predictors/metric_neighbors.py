@@ -40,7 +40,7 @@ from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.regressions import KernelRidge, mean_distance, tree_regressions
 from metricalign.predictors.search import nearest
-from metricalign.predictors.targets import check_targets
+from metricalign.predictors.targets import check_predictable
 from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 from metricalign.relations import sums_to_one
 
@@ -577,7 +577,7 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
 
     def _set_targets(self, y, weight, classes):
         y, self.labels_, self._has_sets = label_indicators(y)
-        check_targets(y, wants_numbers=False)
+        check_predictable(y, wants_numbers=False)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
         if not self._is_multilabel:
@@ -637,7 +637,8 @@ class MetricNeighborsClassifier(ClassifierMixin, _MetricNeighbors):
         """Take further samples among the neighbours, without learning a metric.
 
         They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
-        the first call, which is a `fit` to its samples.
+        the first call, which is a `fit` to its samples. A sample that equals an earlier one is one
+        more neighbour, not a heavier one.
 
         Parameters
         ----------
@@ -869,7 +870,7 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         return tags
 
     def _set_targets(self, y, weight, classes):
-        check_targets(y, wants_numbers=True)
+        check_predictable(y, wants_numbers=True)
         has_names = hasattr(y, "columns") and len(y.columns) > 1
         self._names = [str(name) for name in y.columns] if has_names else None
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
@@ -906,7 +907,8 @@ class MetricNeighborsRegressor(RegressorMixin, _MetricNeighbors):
         """Take further samples among the neighbours, without learning a metric.
 
         They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
-        the first call, which is a `fit` to its samples.
+        the first call, which is a `fit` to its samples. A sample that equals an earlier one is one
+        more neighbour, not a heavier one.
 
         Parameters
         ----------

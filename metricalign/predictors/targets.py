@@ -11,10 +11,10 @@ from scipy import sparse
 from metricalign.features.piecewise_linear import _is_missing
 from metricalign.features.table import is_date
 
-__all__ = ["check_targets"]
+__all__ = ["check_predictable"]
 
 
-def check_targets(y: Any, wants_numbers: bool) -> None:
+def check_predictable(y: Any, wants_numbers: bool) -> None:
     """Refuse dates, missing values, and strings where numbers are wanted.
 
     Parameters
