@@ -20,6 +20,7 @@ import json
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -50,6 +51,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from metricalign.datasets import fetch_dataset, list_datasets
@@ -85,6 +87,14 @@ def model_of(method, kind):
     return make_pipeline(SimpleImputer(), forests[method][is_class](random_state=0))
 
 
+def sets_of(kind, folder):
+    """Names of the data sets of a kind of target in a folder."""
+    here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
+    names = [n for n in list_datasets(kind) if n in here]
+    # The label distributions of yeast carry no signal.
+    return [n for n in names if n == "yeast_ml" or not n.startswith("yeast")]
+
+
 def error_of(kind, model, X, y, y_train):
     """Error on held-out samples, and the log loss for classes."""
     if kind == "single_label":
@@ -109,8 +119,11 @@ def error_of(kind, model, X, y, y_train):
     return np.sqrt(np.mean((predicted - y) ** 2 / variances)), np.nan
 
 
-def cell(method, name, max_samples, n_folds, draw):
-    """Errors, log losses and seconds of a fit of a method in outer folds of one data set."""
+def cell(model_for, name, max_samples, n_folds, draw):
+    """Errors, log losses and seconds of a fit in outer folds of one data set.
+
+    `model_for` gives an estimator for a kind of target.
+    """
     warnings.simplefilter("ignore")
     dataset = fetch_dataset(name)
     X, y, groups, kind = dataset.data, dataset.target, dataset.get("groups"), dataset.task
@@ -124,11 +137,11 @@ def cell(method, name, max_samples, n_folds, draw):
     cells = []
     with threadpool_limits(1):
         for train, test in folds_of(kind, N_FOLDS, y, groups, draw)[:n_folds]:
+            model = model_for(kind)
+            takes_groups = groups is not None and has_fit_parameter(model, "groups")
+            options = {"groups": groups[train]} if takes_groups else {}
             start = process_time()
-            options = {}
-            if groups is not None and method in ("MetricNeighbors", "without trees"):
-                options["groups"] = groups[train]
-            model = model_of(method, kind).fit(X[train], y[train], **options)
+            model.fit(X[train], y[train], **options)
             seconds = process_time() - start
             cells.append((*error_of(kind, model, X[test], y[test], y[train]), seconds))
     errors, losses, seconds = np.transpose(cells).tolist()
@@ -181,12 +194,9 @@ def main():
     if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    here = {path.stem for path in Path(folder).glob("*.npz")} - set(LEFT_OUT)
     size = arguments.max_samples, arguments.n_folds, arguments.draw
     for kind in arguments.kinds:
-        # The label distributions of yeast carry no signal.
-        names = [n for n in list_datasets(kind) if n in here]
-        names = [n for n in names if n == "yeast_ml" or not n.startswith("yeast")]
+        names = sets_of(kind, folder)
         if arguments.sets:
             names = [n for n in names if n in arguments.sets]
         for name in names:
@@ -194,7 +204,7 @@ def main():
                 place = key(method, name, *size)
                 if place in results or model_of(method, kind) is None:
                     continue
-                results[place] = cell(method, name, *size)
+                results[place] = cell(partial(model_of, method), name, *size)
                 RESULTS.parent.mkdir(exist_ok=True)
                 temporary = RESULTS.with_suffix(".tmp")
                 temporary.write_text(json.dumps(results))
