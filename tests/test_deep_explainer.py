@@ -251,6 +251,7 @@ def test_layer_by_function_or_name_is_the_same():
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_relation_of_hraml():
     """The first two of five columns make the class: neighbours depend on them."""
     rng = np.random.default_rng(0)

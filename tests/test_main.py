@@ -402,7 +402,7 @@ def test_the_saved_model_predicts_as_it_did(
     assert not list(tmp_path.glob(".*.part"))
 
 
-@pytest.mark.parametrize("kind", ["class", "labels"])
+@pytest.mark.parametrize("kind", ["class", pytest.param("labels", marks=pytest.mark.slow)])
 def test_saved_trees_predict_as_they_did(kind, table, tmp_path):
     pytest.importorskip("skops")
     predicted = []
@@ -588,6 +588,7 @@ def test_tour(quick_tour, tmp_path, capsys):
     assert "\r" not in output.out + output.err
 
 
+@pytest.mark.slow
 def test_tour_without_matplotlib(quick_tour, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([]) == 0
