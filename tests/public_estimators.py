@@ -7,7 +7,7 @@ from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
 import metricalign
-from metricalign import NCML, PCML, PSDSVR, RAMLPCSVR, RAMLSVR, DoubletSVM
+from metricalign import NCML, PCML, PSDSVR, RAMLNCSVR, RAMLPCSVR, RAMLSVR, DoubletSVM
 from metricalign.learners.base import MetricLearner
 from metricalign.multilabel import MLkNN
 from metricalign.neighbors import FaissTransformer
@@ -38,7 +38,7 @@ if find_spec("torch") and find_spec("skorch"):
     EVERY.append(HRAML(n_ensemble=2, max_iter=2, random_state=0))
 # Each is RelationAlignment with one loss and one cone, as test_linear.py shows. What holds whatever
 # these are is tested on other estimators, and on these in .ci/run.
-SPECIAL_CASES = (RAMLSVR, RAMLPCSVR, PSDSVR, DoubletSVM, PCML, NCML)
+SPECIAL_CASES = (RAMLSVR, RAMLPCSVR, RAMLNCSVR, PSDSVR, DoubletSVM, PCML, NCML)
 # A search of neighbours learns nothing from targets, which most tests are about.
 SEARCHES = [FaissTransformer()] if find_spec("faiss") else []
 

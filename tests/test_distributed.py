@@ -744,6 +744,7 @@ def test_grid_search_runs_on_the_workers(client):
     assert search.best_params_ == expected.best_params_
 
 
+@pytest.mark.slow
 def test_fit_survives_the_death_of_a_worker(client):
     X = samples(500)
     y = targets(X, "classes")
@@ -767,6 +768,7 @@ def test_fit_survives_the_death_of_a_worker(client):
     assert killed[0] not in client.run(os.getpid).values()
 
 
+@pytest.mark.slow
 def test_sums_survive_the_death_of_a_worker(client, monkeypatch):
     X = samples(500)
     y = targets(X, "classes")

@@ -879,7 +879,8 @@ def test_a_closed_pipe_is_no_error(buffers):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-@pytest.mark.parametrize("buffers", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("buffers", [True, False])
 def test_a_full_disk_behind_the_output(buffers, table):
     evaluate = ["evaluate", table, "--target", "species", "--folds", "2", "--method", "RAMLKRR"]
     with open("/dev/full", "w") as full:
