@@ -60,7 +60,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
-from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance
 from metricalign.pairs import PairSelection
 from metricalign.pairs.identical import first_identical

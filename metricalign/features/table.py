@@ -12,7 +12,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from metricalign._estimator import SavedWithVersion, keeps_last_fit
-from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.columns import find_missing
 
 __all__ = ["DateTextEncoder"]
 
@@ -223,7 +223,7 @@ def _kind(column) -> Literal["date", "text"] | None:
     if not str(column.dtype).lower().startswith(("object", "str")):
         return None
     values = np.asarray(column, dtype=object)
-    values = values[~_is_missing(values)]
+    values = values[~find_missing(values)]
     if len(values) and all(isinstance(value, datetime.date) for value in values):
         return "date"
     if not all(isinstance(value, str) for value in values):
