@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ __all__ = ["Batches", "FiniteLoss", "Samples"]
 class Samples(Dataset):
     """Tensors with a row for each sample."""
 
-    def __init__(self, *tensors):
+    def __init__(self, *tensors: Tensor):
         self.tensors = tensors
 
     def __len__(self):
@@ -30,7 +31,7 @@ class Samples(Dataset):
 class Batches:
     """Batches of at least two samples, shuffled to train on."""
 
-    def __init__(self, samples, batch_size, is_shuffled=False):
+    def __init__(self, samples: Any, batch_size: int, is_shuffled: bool = False):
         self.samples = samples
         self.batch_size = batch_size
         self.is_shuffled = is_shuffled
@@ -46,7 +47,7 @@ class Batches:
 class FiniteLoss(Callback):
     """Stop with an error when training diverges."""
 
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Check the loss of the epoch."""
         if not np.isfinite(net.history[-1, "train_loss"]):
             raise ValueError(
