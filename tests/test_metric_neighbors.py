@@ -18,10 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.predictors.metric_neighbors import (
-    MetricNeighborsClassifier,
-    MetricNeighborsRegressor,
-)
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.regressions import Boosting, KernelRidge, RandomizedTrees
 from metricalign.predictors.search import nearest
 from metricalign.predictors.votes import Vote, simplex_weights
@@ -437,6 +434,19 @@ def test_sample_weight_is_routed(numbers):
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
         pipeline.fit(X, y, sample_weight=weight)
     assert pipeline.predict(X).min() > np.median(y) - 1e-6
+
+
+def test_a_sample_that_two_groups_have_is_one_of_each():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(60, 3))] * 2)
+    y, groups = X[:, 0] > 0, np.repeat(["a", "b"], 60)
+    model = MetricNeighborsClassifier("euclidean", trees=False)
+    assert len(model.fit(X, y, groups=groups).samples_) == 120
+    assert len(model.fit(X, y).samples_) == 60
+    order = rng.permutation(120)
+    expected = model.fit(X, y, groups=groups).predict_proba(X)
+    moved = model.fit(X[order], y[order], groups=groups[order]).predict_proba(X)
+    np.testing.assert_allclose(moved, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_folds_do_not_part_groups():

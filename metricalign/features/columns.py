@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from decimal import Decimal
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._missing import is_pandas_na
 
 __all__ = ["find_missing", "is_categorical", "read_column"]
 
 
-def is_categorical(dtype):
+def is_categorical(dtype: Any) -> bool:
     """Whether a type of a column of pandas or polars is one of categories."""
     return str(dtype).lower().startswith(("category", "categorical", "enum"))
 
 
-def find_missing(values):
+def find_missing(values: NDArray) -> NDArray:
     """Whether each value is missing: None, NaN or NA."""
     return np.array(
         [value is None or is_pandas_na(value) or value != value for value in values], dtype=bool
     )
 
 
-def read_column(values, name, is_category):
+def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
     """A column with numbers as floats, and categories as objects."""
     kind = values.dtype.kind
     if kind == "c":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils import check_array
 
 from metricalign.features.columns import find_missing
@@ -25,7 +26,7 @@ class ObservedColumn(NamedTuple):
     missing: float
 
 
-def observe(column, weight):
+def observe(column: NDArray, weight: NDArray) -> ObservedColumn:
     """What is in a column of samples with these weights."""
     if column.dtype == object:
         is_missing = find_missing(column)
@@ -42,7 +43,7 @@ def observe(column, weight):
     return ObservedColumn(values, weights, weight[is_missing].sum())
 
 
-def observe_sparse(X, weight):
+def observe_sparse(X: sparse.csc_array, weight: NDArray) -> list[ObservedColumn]:
     """What is in each column of a sparse array, whose zeros are not looked at one by one."""
     columns, total = [], weight.sum()
     for start, end in pairwise(X.indptr):
@@ -56,7 +57,7 @@ def observe_sparse(X, weight):
     return columns
 
 
-def observe_chunks(X, weight, estimator_name):
+def observe_chunks(X: Any, weight: NDArray, estimator_name: str) -> list[ObservedColumn]:
     """What is in each column of a Dask array, where all of it is too much in a few numbers."""
     import dask
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
+
+from metricalign.features.observed import ObservedColumn
 
 __all__ = [
     "edges_of",
@@ -15,7 +20,7 @@ __all__ = [
 ]
 
 
-def varies(column):
+def varies(column: ObservedColumn) -> bool:
     """Whether values of a column differ by more than rounding errors."""
     if len(column.values) < 2:
         return False
@@ -27,7 +32,7 @@ def varies(column):
         return largest - smallest > noise
 
 
-def edges_of(column, n_bins):
+def edges_of(column: ObservedColumn, n_bins: int) -> NDArray:
     """Quantiles of the values of a column, each once; none or one if it does not vary."""
     values = column.values.astype(np.float64)
     if not varies(column):
@@ -59,7 +64,7 @@ def _evened(weights, n_bins):
     return np.minimum(weights, limits[np.argmax(largest <= limits)])
 
 
-def pieces_of(values, edges):
+def pieces_of(values: NDArray, edges: NDArray) -> NDArray:
     """The z_b of `PiecewiseLinearEncoder`: how far values are between the edges of each bin."""
     values = values.astype(np.float64)[:, None]
     with np.errstate(over="ignore"):
@@ -69,7 +74,9 @@ def pieces_of(values, edges):
     return pieces
 
 
-def frequent_categories(column, min_frequency):
+def frequent_categories(
+    column: ObservedColumn, min_frequency: float
+) -> tuple[NDArray, NDArray, bool]:
     """The categories that have a column, the others, and whether these share one."""
     share = column.weights / (column.weights.sum() or 1)
     is_frequent = share >= min_frequency - 1e-12
@@ -79,7 +86,7 @@ def frequent_categories(column, min_frequency):
     return categories, column.values[~is_frequent], has_rare
 
 
-def indicators_of(values, categories, has_rare):
+def indicators_of(values: NDArray, categories: NDArray, has_rare: bool) -> tuple[NDArray, NDArray]:
     """Indicators of categories, and where a value has one."""
     numbers = {category: number for number, category in enumerate(categories)}
     n_columns = len(categories) + has_rare
@@ -90,7 +97,9 @@ def indicators_of(values, categories, has_rare):
     return indicators, is_known
 
 
-def statistics_of(pieces, weights, missing, edges):
+def statistics_of(
+    pieces: NDArray, weights: NDArray, missing: float, edges: NDArray | None
+) -> tuple[NDArray, NDArray, Any]:
     """Mean and scale of the columns of a block, and the map to the standardised column."""
     weights = weights / (weights.sum() or 1)
     mean = weights @ pieces
