@@ -229,7 +229,7 @@ def test_learned_distance_verifies_better_than_euclid(fitted, judged):
 @pytest.fixture
 def in_double_precision(monkeypatch):
     """Newton systems whose rounding depends less on the order of the pairs."""
-    monkeypatch.setattr(semismooth_newton, "_precision", lambda *_: np.float64)
+    monkeypatch.setattr(semismooth_newton, "precision_of", lambda *_: np.float64)
 
 
 def same_metric(left, right):

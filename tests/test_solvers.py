@@ -40,6 +40,7 @@ from metricalign.solvers import (
     coefficient_ridge,
     cvxpy_reference,
     newton,
+    newton_system,
     nu_svr,
     projected_gradient,
     quasi_newton,
@@ -1515,6 +1516,7 @@ def test_ridge_is_certified_in_double_precision_in_any_units(length, dtype):
     seen = []
     result = solve(problem, coefficient_ridge, tol=1e-3, max_iter=10, callback=seen.append)
     assert seen[0].n_iter == 1
+    assert result.intercept == 0
     a = result.dual_coef
     distances = (Z @ Z.T) ** 2 @ a
     primal, dual, _ = ridge_formulas(Z, t, C * w, C, a, distances)
@@ -1528,11 +1530,12 @@ def test_ridge_is_certified_in_double_precision_in_any_units(length, dtype):
 
 @pytest.mark.parametrize(("nearly", "n_iter"), [(1.01, 2), (0.99, 3)])
 def test_large_coefficient_ridge_stops_at_its_gap(monkeypatch, nearly, n_iter):
-    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
-    Z, t, w = random_differences(40, 3)
-    # So large a penalty that it counts, and so small a gap that two steps do not end it.
-    problem = ridge_problem(simple_problem(Z, t, 1e-2 * w, loss=Squared()), 1e-2)
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 3)
+    Z, t, w = random_differences(5, 3)
+    # So short differences that the penalty is some per cent of the value.
+    problem = ridge_problem(simple_problem(Z / 2, t, w, loss=Squared()), 1.0)
     cut = coefficient_ridge(problem, tol=0.0, max_iter=2)
+    assert 0.5 * np.sum(cut.dual_coef**2 / w) > 0.03 * cut.primal
     tol = nearly * cut.relative_gap
     assert coefficient_ridge(problem, tol=tol, max_iter=10).n_iter == n_iter
 
@@ -1563,7 +1566,7 @@ def test_coefficient_ridge_stops_at_max_iter(monkeypatch):
 @of_cases(CASES[::5])
 def test_iterative_newton_systems_reach_the_same_optimum(monkeypatch, case):
     """Beyond the largest dense system: conjugate gradients inside."""
-    monkeypatch.setattr("metricalign.solvers.semismooth_newton.LARGEST_SYSTEM", 2)
+    monkeypatch.setattr("metricalign.solvers.newton_system.LARGEST_SYSTEM", 2)
     result = newton(problem_of(case), tol=1e-6, max_iter=500)
     assert result.relative_gap <= 1e-6
     assert result.primal == pytest.approx(optimum(case)[2], rel=2e-6)
@@ -1628,14 +1631,14 @@ def test_newton_system_is_solved(
     monkeypatch, regularizer, fit_intercept, n_pairs, largest, most, tolerance
 ):
     """(diag(curvature) + T P' T^*) u - b = right and sum u = 0, all four ways."""
-    monkeypatch.setattr(semismooth_newton, "LARGEST_SYSTEM", largest)
-    monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", int(most))
+    monkeypatch.setattr(newton_system, "LARGEST_SYSTEM", largest)
+    monkeypatch.setattr(newton_system, "_MOST_PRODUCTS", int(most))
     Z, t, c = random_differences(n_pairs)
     problem = simple_problem(Z, t, c, regularizer=regularizer, prior=np.diag([0.5, 0.2, -0.3]))
     S = np.diag([1.0, 0.5, -0.7]) + 0.1
     projection = problem.regularizer.project(stored(regularizer, S))
     curvature, right = c + 0.1, t + 1
-    solution = semismooth_newton._solve_free(
+    solution = newton_system.solve_free(
         problem.operator, projection, curvature, right, fit_intercept
     )
     T = np.array([stored(regularizer, np.outer(z, z)).ravel() for z in Z])
@@ -1664,9 +1667,9 @@ def test_newton_system_in_single_precision(regularizer, fit_intercept, unit, rat
     )
     trace = np.sum(problem.operator.squared_lengths**2)
     curvature = ratio * trace * (1 + c)
-    assert semismooth_newton._precision(problem.operator, curvature) == np.float32
+    assert newton_system.precision_of(problem.operator, curvature) == np.float32
     single, double = (
-        semismooth_newton._solve_free(
+        newton_system.solve_free(
             problem.operator, projection, curvature, t + 1, fit_intercept, precision
         )
         for precision in (np.float32, np.float64)
@@ -1684,7 +1687,7 @@ def test_newton_system_in_a_unit_that_rounds_nothing(size):
         problem = simple_problem(unit * Z, t, c)
         projection = problem.regularizer.project(np.eye(3))
         curvature, right = unit**2 * c * unit**2, unit**2 * t * unit**2
-        return semismooth_newton._solve_free(
+        return newton_system.solve_free(
             problem.operator, projection, curvature, right, fit_intercept=True
         )
 
@@ -1695,8 +1698,8 @@ def test_newton_system_that_single_precision_would_spoil():
     Z, t, c = random_differences(30)
     operator = simple_problem(Z, t, c).operator
     trace = np.sum(operator.squared_lengths**2)
-    assert semismooth_newton._precision(operator, 1e-6 * trace) == np.float64
-    assert semismooth_newton._precision(operator, np.append(trace, 1e30)) == np.float64
+    assert newton_system.precision_of(operator, 1e-6 * trace) == np.float64
+    assert newton_system.precision_of(operator, np.append(trace, 1e30)) == np.float64
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
@@ -1705,11 +1708,11 @@ def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, f
     a multiple of it, conjugate gradients take at least 28 passes."""
     n_pairs, d = 2000, 6
     n_products = d * (d + 1) // 2
-    monkeypatch.setattr(semismooth_newton, "_MOST_PRODUCTS", 300 * n_products)
+    monkeypatch.setattr(newton_system, "_MOST_PRODUCTS", 300 * n_products)
     Z, t, _ = random_differences(n_pairs, d)
     problem = simple_problem(Z * 2.0 ** -np.arange(d), t, 1.0)
     projection = problem.regularizer.project(np.eye(d))
-    semismooth_newton._solve_free(problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
+    newton_system.solve_free(problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
     assert problem.n_passes <= 24
 
 
@@ -1717,17 +1720,17 @@ def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, f
 def test_newton_system_takes_the_smaller_side(monkeypatch, n_free):
     """d (d + 1) / 2 = 6 products: up to twice as many pairs go by their own Gram matrix."""
     sizes = []
-    factorise = semismooth_newton._factorise
+    factorise = newton_system.factorise
 
     def recorded(matrix):
         sizes.append(len(matrix))
         return factorise(matrix)
 
-    monkeypatch.setattr(semismooth_newton, "_factorise", recorded)
+    monkeypatch.setattr(newton_system, "factorise", recorded)
     Z, t, c = random_differences(n_free)
     problem = simple_problem(Z, t, c)
     projection = problem.regularizer.project(np.eye(3))
-    semismooth_newton._solve_free(problem.operator, projection, c, t, False)
+    newton_system.solve_free(problem.operator, projection, c, t, False)
     assert sizes == [n_free if n_free <= 12 else 6]
 
 
@@ -1737,13 +1740,13 @@ def test_factor_of_a_singular_matrix(scale, defect, tolerance):
     """What is added to an indefinite matrix is of the size of what it lacks, and found soon."""
     V = np.random.default_rng(0).normal(size=(6, 2))
     matrix = scale * (V @ V.T - defect * np.eye(6))
-    factor, is_lower = semismooth_newton._factorise(matrix.copy())
+    factor, is_lower = newton_system.factorise(matrix.copy())
     assert is_lower
     factor = np.tril(factor / np.sqrt(scale))
     assert_allclose(factor @ factor.T, matrix / scale, atol=tolerance)
     regular = V.T @ V
     assert_allclose(
-        np.tril(semismooth_newton._factorise(regular.copy())[0]),
+        np.tril(newton_system.factorise(regular.copy())[0]),
         np.linalg.cholesky(regular),
         rtol=1e-12,
     )
@@ -1752,7 +1755,7 @@ def test_factor_of_a_singular_matrix(scale, defect, tolerance):
 @pytest.mark.parametrize("largest", [0.0, np.inf])
 def test_factor_beyond_the_range_of_numbers_is_refused(largest):
     with pytest.raises(ValueError, match=r"left the range of numbers.*smaller C"):
-        semismooth_newton._factorise(np.diag([largest, -1.0]))
+        newton_system.factorise(np.diag([largest, -1.0]))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

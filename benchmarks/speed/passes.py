@@ -53,6 +53,16 @@ def passes(solver, problem, max_passes):
     return " / ".join(reached)
 
 
+def problem_of(X, y, method, C):
+    """The problem of a method, which counts its own passes."""
+    X = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
+    pairs, weights = NearestClassPairs(3, 3).select(X, y)
+    relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
+    loss, regularizer, fit_intercept = METHODS[method]
+    operator = PairOperator(X, pairs)
+    return AlignmentProblem(operator, relations, C * weights, loss, regularizer(), fit_intercept)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=["wine"])
@@ -64,23 +74,13 @@ def main():
     print("| --- | --- | --- | " + " | ".join("---" for _ in SOLVERS) + " |")
     for name in options.data:
         X, y = DATA[name](return_X_y=True)
-        X = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
-        pairs, weights = NearestClassPairs(3, 3).select(X, y)
-        relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
         for method in options.methods:
-            loss, regularizer, fit_intercept = METHODS[method]
             for C in options.C:
-                cells = []
-                for solver in SOLVERS:
-                    problem = AlignmentProblem(
-                        PairOperator(X, pairs),
-                        relations,
-                        C * weights,
-                        loss,
-                        regularizer(),
-                        fit_intercept,
-                    )
-                    cells.append(passes(solver, problem, options.max_passes))
+                problems = [problem_of(X, y, method, C) for _ in SOLVERS]
+                cells = [
+                    passes(solver, problem, options.max_passes)
+                    for solver, problem in zip(SOLVERS, problems, strict=True)
+                ]
                 print("| " + " | ".join([name, method, f"{C:g}", *cells]) + " |", flush=True)
 
 

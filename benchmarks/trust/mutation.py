@@ -3,8 +3,9 @@
 mutmut changes one operator, constant, argument or assignment of a function at a time; here the
 tests that reach it are run on each of these mutants. A mutant that makes a test fail, or that
 takes several times the time, is killed. Left out are the texts of errors, arguments such as
-check_finite and what mutmut cannot change: decorated functions (properties) and module-level
-statements. Everything happens in a temporary copy, on one core: a mutant takes about a second.
+check_finite and what mutmut cannot change: properties and other decorated functions (but the
+solvers are decorated in another place for it) and module-level statements. Everything happens in
+a temporary copy, on one core: a mutant takes about a second.
 
     pip install "mutmut>=3.8" && python benchmarks/trust/mutation.py --module losses regularizers
 """
@@ -56,7 +57,7 @@ MODULES = {
         ),
     ),
     "newton": (
-        ["solvers/semismooth_newton.py"],
+        ["solvers/semismooth_newton.py", "solvers/newton_system.py"],
         solver_tests(
             OPTIMA + "newton_system or factor_ or newton_objective or along_a_line or few_passes or"
             " ends_where or squared_loss or one_feature or wine and immediate)"
@@ -115,6 +116,20 @@ def protect_errors(path):
     path.write_text("\n".join(lines) + "\n")
 
 
+def decorate_below(path):
+    """Decorate the solvers at the end of their module, since mutmut leaves decorated ones out."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for node in ast.parse(text).body:
+        for decorator in getattr(node, "decorator_list", []):
+            source = ast.get_source_segment(text, decorator)
+            if source.startswith("needs("):
+                for number in range(decorator.lineno - 1, decorator.end_lineno):
+                    lines[number] = ""
+                lines.append(f"{node.name} = {source}({node.name})")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def generate(paths):
     """Names of all mutants that could matter; the working directory is the copy."""
     from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants
@@ -155,6 +170,7 @@ def copy_tree(folder, patterns):
     paths = sorted(path.relative_to(folder) for path in found)
     for path in paths:
         protect_errors(folder / path)
+        decorate_below(folder / path)
     for name, text in [
         ("pyproject.toml", configuration(paths)),
         ("conftest.py", CONFTEST),

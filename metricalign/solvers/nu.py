@@ -42,7 +42,7 @@ class NuAlignmentProblem(AlignmentProblem):
     nu: float = 0.5
 
     def __post_init__(self):
-        # Of the dual problem, which has epsilon = 0 and a budget for the coefficients.
+        # In the dual, epsilon is 0 and the coefficients have a budget.
         object.__setattr__(self, "loss", EpsilonInsensitive(0.0))
         super().__post_init__()
 

@@ -51,7 +51,7 @@ class PrimalPoint:
     Attributes
     ----------
     projection : Projection
-        The one that found M.
+        The projection whose matrix is M.
     distances : ndarray of shape (n_pairs,)
         <M, T_p> of the pairs.
     intercept : float
@@ -87,7 +87,7 @@ class DualPoint:
     stationary : ndarray of shape (n_features, n_features)
         M0 + D.
     projection : Projection
-        That of `stationary`.
+        Projection of `stationary`.
     value : float
         Dual objective, or a lower bound of it where the projection is inexact.
     """
@@ -157,7 +157,7 @@ class AlignmentProblem:
 
     @cached_property
     def offset(self) -> float:
-        """What is subtracted from the relations and added to the intercept, to save digits."""
+        """Mean of the relations, which the intercept takes at once, so that digits are saved."""
         takes_shift = self.fit_intercept and self.loss.is_shift_invariant
         return float(np.mean(self.relations)) if takes_shift else 0.0
 
@@ -183,7 +183,7 @@ class AlignmentProblem:
 
     @cached_property
     def floor(self) -> float:
-        """Objective that the rounding of the prior alone may have."""
+        """Rounding error of 1/2 norm(M0)^2, below which an objective means nothing."""
         return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
 
     @cached_property

@@ -32,9 +32,9 @@ class SolverResult:
     Attributes
     ----------
     primal_point : PrimalPoint
-        The one of the smallest value.
+        The metric of the smallest objective.
     dual_point : DualPoint or None
-        The one of the largest value.
+        The dual coefficients of the largest dual objective.
     n_iter : int
         Iterations.
     n_passes : float
@@ -44,10 +44,10 @@ class SolverResult:
     is_interrupted : bool
         Whether a person or a callback ended it before the solver would have.
     rounding : float
-        Bound on the rounding error of the gap, which no gap is below; 0 where it was not looked
-        at yet.
+        Bound on the rounding error of the gap, below which no gap is reported; 0 until it is
+        computed, near the end.
     floor : float
-        Objective below which a gap is not judged by the objective: it has been rounded away.
+        Least number that the gap is divided by: a smaller objective is lost in rounding.
     """
 
     primal_point: PrimalPoint
@@ -61,7 +61,7 @@ class SolverResult:
 
     @property
     def projection(self) -> Projection:
-        """The one that found M of the best primal value."""
+        """The projection whose matrix is M of the best primal value."""
         return self.primal_point.projection
 
     @property
@@ -100,9 +100,10 @@ class SolverResult:
         return self.gap / max(abs(self.primal), self.floor)
 
     def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
-        """Whether the relative gap is `tol` or less, and tells M from the prior.
+        """Whether the relative gap is at most `tol`, or a hundredth of it for M near the prior.
 
-        Where M is so near to the prior that the gap does not, a hundredth of `tol` is asked for.
+        Near means that the objective of M differs from that of the prior by less than the gap, so
+        that M might as well be the prior.
         """
         if not self.relative_gap <= tol:
             return False

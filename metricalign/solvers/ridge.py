@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from metricalign.solvers.newton_system import LARGEST_SYSTEM
 from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint
 from metricalign.solvers.result import SolverResult
-from metricalign.solvers.semismooth_newton import LARGEST_SYSTEM
 
 __all__ = ["CoefficientRidgeProblem", "coefficient_ridge"]
 

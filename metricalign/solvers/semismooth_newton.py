@@ -19,37 +19,48 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, cg
-from sklearn.utils import gen_batches
 
-from metricalign.operators import PairOperator
-from metricalign.regularizers import Projection
+from metricalign.solvers.newton_system import precision_of, solve_free
 from metricalign.solvers.problem import OUT_OF_RANGE, AlignmentProblem, OutOfRangeError
 from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["newton"]
 
-# Largest dense system that is factorised; beyond, conjugate gradients.
-LARGEST_SYSTEM = 2000
-# Relative residual of linear systems that are solved iteratively.
-_RESIDUAL = 1e-6
-# Most products of pairs that are stored: of more pairs, a sample tells nearly the same system.
-_MOST_PRODUCTS = 20_000_000
-# Steps in which the gap has to fall by a hundredth. If it does not, rounding has stopped it.
+# `python benchmarks/speed/constants.py` has the operator passes to relative gaps of 1e-3 and 1e-6,
+# and the CPU time, with other values of the numbers below. "No effect" is less than one per cent of
+# the passes, for values several times as small and as large: such a number is a safeguard.
+
+# Without a fall of the gap by a hundredth in so many steps, rounding has stopped it.
 _PATIENCE = 100
-# Far from the optimum nearly all pairs are free, and the gradient alone does as well.
-_N_GRADIENT_STEPS = 3
-# Share of the dual coefficients that the search for a step size may leave unbalanced, which halves
-# its evaluations and moves the step by 4e-5 of itself.
-_IMBALANCE = 1e-3
-# The pull shrinks by this factor once it costs less than this share of the gap.
+
+# The first pull leaves free the pairs whose errors are within the first number times the spread of
+# the relations, or the second over the number of pairs times that, so that a system stays small.
+# With 50 it takes 8 % more passes to 1e-3, with 800 it takes 3 % more and 10 % more time.
+_WIDTH, _N_WIDE = 0.3, 200
+# Times the mean of norm(z_p)^4: it keeps the pull above zero. No effect.
+_SMALLEST_PULL = 1e-12
+# The pull is divided by the first number once its cost is less than the second times the gap. With
+# 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3; with a share of 0.2
+# 7 % more, and with a share of 1 five of thirteen problems stop short.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
+
+# Far from the optimum nearly all pairs are free, and the gradient alone does as well, without the
+# largest systems. With 6 such steps it takes 6 % more passes, with none as many.
+_N_GRADIENT_STEPS = 3
+# The line search first tries the last step size times the second number. No effect.
+_FIRST_STEP_SIZE, _STEP_GROWTH, _SMALLEST_STEP_SIZE = 0.25, 2, 1e-6
+# How often a Newton step and a gradient step are shortened until Psi falls, and the factor. After
+# a Newton step there is still the gradient step. No effect.
+_NEWTON_TRIALS, _GRADIENT_TRIALS = (7, 0.5), (30, 0.25)
+# Of the line search: the factor by which its bracket grows, its accuracy, its steps. No effect.
+_LINE_GROWTH, _LINE_ACCURACY, _MOST_LINE_STEPS = 4, 1e-6, 60
+# Share of the dual coefficients that may be out of balance at a trial of the line search, which
+# halves the time of balancing. With 0.1 it takes 7 % more passes to 1e-3.
+_IMBALANCE = 1e-3
 
 
 @needs(
@@ -123,12 +134,12 @@ class _State:
             self.rho = self.smallest_rho = 0.0
         else:
             # Narrow enough that the free pairs stay few.
-            width = min(0.3, 200 / problem.operator.n_pairs) * problem.spread
+            width = min(_WIDTH, _N_WIDE / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
-            self.smallest_rho = 1e-12 * np.mean(problem.operator.squared_lengths**2.0)
+            self.smallest_rho = _SMALLEST_PULL * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
         self.intercept = 0.0
-        self.step_size = 0.25
+        self.step_size = _FIRST_STEP_SIZE
         self.stationary = problem.stationary_matrix(self.center)
         is_prior = dual_coef is None
         project = problem.regularizer.project
@@ -187,11 +198,11 @@ class _State:
         residual = start.projection.derivative(start.stationary - target)
         direction = self._direction(target, residual)
         line = _Line(start, direction)
-        size = line.minimum(min(1.0, 2 * start.step_size))
+        size = line.minimum(min(1.0, _STEP_GROWTH * start.step_size))
         if size == 0:
             return False
         # A step that is short by rounding must not make the next one short.
-        self.step_size = max(size, 1e-6)
+        self.step_size = max(size, _SMALLEST_STEP_SIZE)
         if self.problem.regularizer.is_subspace:
             self.stationary = start.stationary + size * direction
             self.projection = self.problem.regularizer.project(self.stationary)
@@ -199,20 +210,21 @@ class _State:
             self.intercept = line.intercept
             self.update()
             return self.value < start.value
-        return self._backtrack(start, start.stationary, direction, size, 7, 0.5)
+        return self._backtrack(start, start.stationary, direction, size, *_NEWTON_TRIALS)
 
     def _gradient_step(self, start, target):
         matrix, regularizer = start.projection.matrix, self.problem.regularizer
         if regularizer.is_constraint:
-            return self._backtrack(start, matrix, target - matrix, 1.0, 30, 0.25)
+            return self._backtrack(start, matrix, target - matrix, 1.0, *_GRADIENT_TRIALS)
         size = 1.0
-        for _ in range(30):
+        n_trials, factor = _GRADIENT_TRIALS
+        for _ in range(n_trials):
             stationary = matrix + size * (target - matrix)
             moved = regularizer.project(stationary, size).matrix
             # Where a step of size 1 has the same result.
             if self._move(start, moved + (stationary - moved) / size):
                 return True
-            size *= 0.25
+            size *= factor
         return False
 
     def _backtrack(self, start, stationary, direction, size, n_trials, factor):
@@ -250,14 +262,14 @@ class _State:
             return direction
         operator = self.problem.operator.restricted(free)
         curvature = 1 / self.response[free]
-        change = _solve_free(
+        change = solve_free(
             operator,
             self.projection,
             curvature,
             -operator.distances(residual),
             self.problem.fit_intercept,
             # For a quadratic loss the step is exact, and single precision would spoil that.
-            np.float64 if self.rho == 0 else _precision(operator, curvature),
+            np.float64 if self.rho == 0 else precision_of(operator, curvature),
         )
         return direction - operator.adjoint(change)
 
@@ -301,14 +313,14 @@ class _Line:
         high = self._at(first, low.intercept)
         steepest = abs(low.slope)
         while high.slope < 0 and high.size < 1:
-            low, high = high, self._at(min(1.0, 4 * high.size), high.intercept)
+            low, high = high, self._at(min(1.0, _LINE_GROWTH * high.size), high.intercept)
         self.intercept = high.intercept
         # An exact step ends at a slope of zero to rounding.
         if high.slope <= 1e-9 * steepest:
             return high.size
         self._leave_out_fixed(low, high)
         last, other = high, low
-        for _ in range(60):
+        for _ in range(_MOST_LINE_STEPS):
             # Newton's method, as Psi' is linear between its kinks, or bisection.
             sizes = last.newton_size(), other.newton_size(), 0.5 * (low.size + high.size)
             size = next((size for size in sizes if low.size < size < high.size), None)
@@ -319,7 +331,10 @@ class _Line:
             low, high = (last, high) if last.slope <= 0 else (low, last)
             other = low if last is high else high
             # A coarser search costs more Newton steps than it saves.
-            if high.size - low.size <= 1e-6 * low.size or abs(last.slope) <= 1e-6 * steepest:
+            if (
+                high.size - low.size <= _LINE_ACCURACY * low.size
+                or abs(last.slope) <= _LINE_ACCURACY * steepest
+            ):
                 break
         self.intercept = last.intercept
         return last.size
@@ -356,142 +371,3 @@ class _Line:
             along[moving],
             center[moving],
         )
-
-
-def _solve_free(
-    operator: PairOperator,
-    projection: Projection,
-    curvature: NDArray,
-    right: NDArray,
-    fit_intercept: bool,
-    precision: type = np.float64,
-) -> NDArray:
-    """Solve (diag(curvature) + T P' T^*) u = right, up to a constant b with sum u = 0 if fitted.
-
-    The precision is that of the system of few pairs; all else is in double.
-    """
-    right, curvature = right.astype(np.float64), curvature.astype(np.float64)
-    n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
-    # Twice, since the products take time as well.
-    if n_free > min(2 * n_products, LARGEST_SYSTEM):
-        return _solve_by_products(operator, projection, curvature, right, fit_intercept)
-    # In units in which single precision does not leave its range; a power of two rounds nothing.
-    length_exponent = math.frexp(operator.squared_lengths.max())[1]
-    exponent = max(2 * length_exponent, math.frexp(curvature.max())[1]) // 4
-    right_exponent = math.frexp(np.abs(right).max())[1]
-    right = np.ldexp(right, -right_exponent).astype(precision)
-    differences = operator.differences() * 2.0**-exponent
-    gram = projection.gram(differences.astype(precision, copy=False))
-    gram[np.diag_indices(n_free)] += np.ldexp(curvature, -4 * exponent)
-    # Everything in the precision of the factor, which would be converted otherwise.
-    solve = partial(linalg.cho_solve, _factorise(gram), check_finite=False)
-    if fit_intercept:
-        solution, ones = solve(np.column_stack([right, np.ones_like(right)])).astype(np.float64).T
-        solution -= solution.sum() / ones.sum() * ones
-    else:
-        solution = solve(right).astype(np.float64)
-    return np.ldexp(solution, right_exponent - 4 * exponent)
-
-
-def _precision(operator, curvature):
-    """Single where the error that it makes in the system is about a hundredth at most.
-
-    That cost no further steps on wine, breast_cancer and digits.
-    """
-    with np.errstate(over="ignore"):
-        trace = np.sum(operator.squared_lengths.astype(np.float64) ** 2)
-    error = np.finfo(np.float32).eps * max(trace, np.max(curvature)) / np.min(curvature)
-    return np.float32 if error < 1e-2 else np.float64
-
-
-def _factorise(matrix):
-    """Cholesky factor of a matrix that rounding may have made slightly indefinite."""
-    jitter = 0.0
-    diagonal = np.diag_indices(len(matrix))
-    while True:
-        try:
-            # The transpose has LAPACK's order of entries.
-            return linalg.cho_factor(matrix.T, lower=True, check_finite=False)
-        except linalg.LinAlgError:
-            increase = max(9 * jitter, 50 * np.finfo(matrix.dtype).eps * matrix[diagonal].max())
-            if not 0 < increase < np.inf:
-                raise OutOfRangeError(
-                    "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
-                ) from None
-            matrix[diagonal] += increase
-            jitter += increase
-
-
-def _solve_by_products(operator, projection, curvature, right, fit_intercept):
-    """The same by a system of the size of the metric.
-
-    With T P' T^* = B B^T (the `products` of the pairs are the rows of B) the solution is
-    u = E (right - B w), where (I + B^T E B) w = B^T E right and E is 1 / diag(curvature),
-    centered for the intercept.
-    """
-    inverse = 1 / curvature
-    n_products = projection.n_products(operator.n_features)
-    if n_products <= LARGEST_SYSTEM and operator.n_pairs * n_products <= _MOST_PRODUCTS:
-        products = _products(operator, projection)
-        factor = _factorise(_system(products, inverse, fit_intercept))
-        solution = products.T @ _weighted(right, inverse, fit_intercept)
-        predicted = products @ linalg.cho_solve(factor, solution, check_finite=False)
-    else:
-        predicted = _predict_iteratively(operator, projection, inverse, right, fit_intercept)
-    return _weighted(right - predicted, inverse, fit_intercept)
-
-
-def _predict_iteratively(operator, projection, inverse, right, fit_intercept):
-    """B w by conjugate gradients; a sample of the pairs has nearly the same system."""
-    n_pairs, n_products = operator.n_pairs, projection.n_products(operator.n_features)
-
-    def predicted(coordinates):
-        return operator.distances(projection.from_coordinates(coordinates)).astype(np.float64)
-
-    def summed(vector):
-        matrix = operator.adjoint(_weighted(vector, inverse, fit_intercept))
-        return projection.coordinates(matrix).astype(np.float64)
-
-    preconditioner = None
-    if n_products <= LARGEST_SYSTEM:
-        n_sampled = _MOST_PRODUCTS // n_products
-        sample = np.sort(np.random.default_rng(0).choice(n_pairs, n_sampled, replace=False))
-        products = _products(operator.restricted(sample), projection)
-        estimate = _system(products, inverse[sample] * (n_pairs / n_sampled), fit_intercept)
-        factor = _factorise(estimate)
-        preconditioner = LinearOperator(
-            estimate.shape,
-            lambda vector: linalg.cho_solve(factor, vector, check_finite=False),
-            dtype=np.float64,
-        )
-    system = LinearOperator(
-        (n_products, n_products),
-        lambda vector: vector + summed(predicted(vector)),
-        dtype=np.float64,
-    )
-    solution, _ = cg(system, summed(right), M=preconditioner, rtol=_RESIDUAL, maxiter=200)
-    return predicted(solution)
-
-
-def _products(operator, projection):
-    """The matrix B."""
-    differences = operator.differences()
-    products = np.empty((operator.n_pairs, projection.n_products(operator.n_features)))
-    for batch in gen_batches(operator.n_pairs, 1000):
-        products[batch] = projection.products(differences[batch])
-    return products
-
-
-def _system(products, inverse, fit_intercept):
-    """I + B^T E B, from a square: rounding does not make it indefinite."""
-    half = products - (inverse @ products / inverse.sum() if fit_intercept else 0.0)
-    half *= np.sqrt(inverse)[:, None]
-    system = half.T @ half
-    system[np.diag_indices(len(system))] += 1
-    return system
-
-
-def _weighted(vector, inverse, fit_intercept):
-    """E times a vector."""
-    weighted = inverse * vector
-    return weighted - inverse * (weighted.sum() / inverse.sum()) if fit_intercept else weighted
