@@ -654,7 +654,8 @@ def test_memory_mapped_input(estimator, tmp_path):
     assert learner.score(X_mapped, y_mapped, **mapped) == expected.score(X, y, **weights)
 
 
-@each(EVERY, is_slow=fits_many_times)
+@pytest.mark.slow
+@each(EVERY)
 def test_jobs_do_not_change_a_bit(estimator):
     X, y = data_of(estimator)
     forms = [X]

@@ -213,6 +213,7 @@ def curves(n_samples):
     return X, np.sin(9 * X[:, 0]) + np.sin(9 * X[:, 1])
 
 
+@pytest.mark.slow
 def test_network_with_the_smaller_validation_error_is_taken(capsys):
     X, y = curves(600)
     learner = HRAML(n_ensemble=2, max_iter=12, random_state=0, verbose=1).fit(X, y)

@@ -139,8 +139,8 @@ def test_5000_features(estimator):
     assert images.any()
 
 
-# Networks and several metrics take seconds.
-@each(lambda one: is_special_case(one) or {"n_ensemble", "learners"} & one.get_params().keys())
+# What trains, and several metrics, take seconds.
+@each(lambda one: is_special_case(one) or {"batch_size", "learners"} & one.get_params().keys())
 @pytest.mark.filterwarnings(
     "ignore:The least populated class",
     "ignore:n_same=",

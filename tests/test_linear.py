@@ -550,7 +550,13 @@ def test_solvers_agree_within_their_bounds(learner, solver):
 
 
 @every_learner
-@pytest.mark.parametrize("step", [1, -1], ids=["increasing", "decreasing"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(1, id="increasing"),
+        pytest.param(-1, id="decreasing", marks=pytest.mark.slow),
+    ],
+)
 def test_path_is_separate_fits(learner, step):
     X, y = data_of(learner)
     learner = clone(learner).set_params(tol=1e-5)

@@ -575,6 +575,7 @@ def quick_tour(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_tour(quick_tour, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(["--plot", "pictures"]) == 0

@@ -141,6 +141,7 @@ def test_types_that_a_user_sees(said):
     assert [found.replace("builtins.", "").split("[tuple")[0] for found in revealed] == REVEALED
 
 
+@pytest.mark.slow
 def test_mistakes_that_a_user_is_told(said):
     errors = [line.split(":")[:2] for line in said if ": error: " in line]
     assert errors == [["mistaken.py", "4"], ["mistaken.py", "5"], ["mistaken.py", "6"]]
