@@ -113,9 +113,9 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def _with_relation(self, learner):
         """A copy of a learner that has the relation of this one, if its own is "auto"."""
         learner = clone(learner)
-        relation = learner.get_params().get("relation")
+        relation = getattr(learner, "relation", None)
         if isinstance(relation, str) and relation == "auto":
-            learner.set_params(relation=self.relation)
+            learner.relation = self.relation
         return learner
 
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:

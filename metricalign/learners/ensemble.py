@@ -291,9 +291,9 @@ class MetricEnsemble(EmbeddingLearner):
                 )
             learner = self._with_relation(learner)
             if isinstance(learner.relation, str) and learner.relation == "auto":
-                learner.set_params(relation=relation.name)
-            if "random_state" in learner.get_params() and learner.random_state is None:
-                learner.set_params(random_state=self.random_state)
+                learner.relation = relation.name
+            if getattr(learner, "random_state", 0) is None:
+                learner.random_state = self.random_state
             if hasattr(learner, "_parameter_constraints"):
                 learner._validate_params()
             resolved.append(learner)

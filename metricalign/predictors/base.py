@@ -19,7 +19,6 @@ from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.columns import column_map
-from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.identical import merge_identical_samples, order_keys
@@ -37,9 +36,9 @@ from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, w
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
 
-# Of the ensemble in folds: how neighbours vote is told as well by these alone, in half the time
-# (benchmarks/quality/members.py).
-_FAST_LEARNERS = DiscriminantAlignment(), GradientAlignment(shrinkage=1.0, n_rounds=1)
+# Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
+# (docs/quality.md).
+_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1),)
 
 
 class Neighborhood(NamedTuple):
