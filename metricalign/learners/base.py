@@ -113,9 +113,9 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def _with_relation(self, learner):
         """A copy of a learner that has the relation of this one, if its own is "auto"."""
         learner = clone(learner)
-        relation = learner.get_params().get("relation")
+        relation = getattr(learner, "relation", None)
         if isinstance(relation, str) and relation == "auto":
-            learner.set_params(relation=self.relation)
+            learner.relation = self.relation
         return learner
 
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
@@ -152,6 +152,10 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         images = self.transform(X)
         # Of a frame, which set_output may have made.
         return images if is_dask_array(images) else np.asarray(images)
+
+    def _as_numbers(self, X) -> Any:
+        """Samples as numbers, by which those that are identical are told."""
+        return X
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair of samples: minus the learned distance.
@@ -210,7 +214,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             If X and y do not go together, or no sample has a positive weight.
         """
         X = as_dask_array(X)
-        images = self._images_to_compare(X)
+        images, X = self._images_to_compare(X), self._as_numbers(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y), n_samples)
         if is_dask_array(X):

@@ -50,7 +50,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     trees : bool, default=True
         Whether trees take part in the correction.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+        Folds in which the vote is chosen; two if there are more than 2,000 samples. For
+        "ensemble" the metric of a fold has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
