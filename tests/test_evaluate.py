@@ -338,6 +338,47 @@ def test_a_model_takes_frames_of_pandas_and_polars(model, cars):
     np.testing.assert_allclose(loaded.predict(other), predicted)
 
 
+def saved_model(frame, tmp_path, *options, **written):
+    """Learn the make from a file, and return the model's file."""
+    path = write(frame, tmp_path, **written)
+    saved = tmp_path / "model.joblib"
+    arguments = ["--folds", "2", "--methods", "Euclid", "--save", str(saved), *options]
+    assert main(["evaluate", str(path), *arguments]) == 0
+    return saved
+
+
+def test_the_model_knows_encoding_and_missing_texts(cars, tmp_path, capsys):
+    cars["make"] = cars["make"].replace("audi", "Škoda")
+    cars.loc[::9, "power"] = -9
+    options = ["--target", "price", "--encoding", "cp1250", "--missing", "-9"]
+    saved = saved_model(cars, tmp_path, *options, encoding="cp1250")
+    assert "missing: 10 values" in capsys.readouterr().out
+    assert load_model(saved).columns.transform(cars)["power"].isna().sum() == 10
+    predictions = []
+    for encoding in ("cp1250", "utf-8", "utf-16"):
+        path = write(cars.drop(columns="price"), tmp_path, encoding=encoding)
+        predictions.append(run(capsys, "predict", saved, path))
+        assert predictions[-1][1] == ""  # no new category: Škoda is read as it was
+    assert predictions[0] == predictions[1] == predictions[2]
+
+
+def test_the_model_knows_whether_files_have_names(cars, tmp_path, capsys):
+    saved = saved_model(cars, tmp_path, "--target", "4", header=False)
+    for rows in (cars[:1], cars[3:7]):
+        path = write(rows.drop(columns="price"), tmp_path, header=False)
+        capsys.readouterr()
+        output, notes = run(capsys, "predict", saved, path)
+        assert notes == ""
+        assert len(output.split()) == 1 + len(rows)
+    texts = cars[["make"]].assign(fuel=np.resize(["gas", "diesel"], 90), price=cars["price"])
+    saved = saved_model(texts, tmp_path, "--target", "3", header=False)
+    # Only texts: nothing in the file tells names from values.
+    capsys.readouterr()
+    path = write(texts[["make", "fuel"]][:4], tmp_path, header=False)
+    output, notes = run(capsys, "predict", saved, path)
+    assert (len(output.split()), notes) == (5, "")
+
+
 def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
     path = tmp_path / "new.csv"
     cars[7:9].drop(columns="price").to_csv(path, index=False, sep=";", decimal=",")

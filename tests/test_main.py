@@ -36,7 +36,7 @@ from metricalign.command_line.evaluation import (
     learner_of,
 )
 from metricalign.command_line.models import TableModel, load_model
-from metricalign.command_line.reading import InputError
+from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import match_columns, read_table
 from metricalign.learners.base import EmbeddingLearner
 
@@ -429,7 +429,7 @@ def test_a_label_that_no_row_has_has_no_probability(method):
     y = np.column_stack([X[:, :2] > 0, np.zeros(40), np.ones(40)]).astype(int)
     predictor = fit_method(Task("", X, y, "labels", list("abcd")), method, 0)
     model = TableModel(
-        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], ",", True
+        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], Layout()
     )
     probabilities = model.probabilities_of(X)
     np.testing.assert_allclose(probabilities[:, 2:], np.tile([0, 1], (40, 1)), atol=1e-6)

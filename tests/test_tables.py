@@ -11,7 +11,7 @@ pytest.importorskip("pyarrow")
 from messy_tables import TABLES, drawn, outcome, written  # noqa: E402
 
 from metricalign.command_line.columns import Format, Reading, TableColumns, read_column  # noqa: E402
-from metricalign.command_line.reading import InputError, read_contents  # noqa: E402
+from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.tables import read_table, sort_features, typed  # noqa: E402
 from metricalign.command_line.targets import read_target  # noqa: E402
 
@@ -314,11 +314,11 @@ def test_names_of_a_file_that_has_none(tmp_path):
     path = tmp_path / "table.csv"
     path.write_bytes(written(frame, names=False).content)
     contents = read_contents(path)
-    assert not contents.has_names
+    assert not contents.layout.has_names
     assert len(contents.table) == 21
-    assert read_contents(path, has_names=True).table.shape == (20, 2)
+    assert read_contents(path, Layout(has_names=True)).table.shape == (20, 2)
     # A name that is asked for is one.
-    assert read_contents(path, wanted=["s"]).has_names
+    assert read_contents(path, wanted=["s"]).layout.has_names
 
 
 def test_categories_of_parquet_are_no_numbers(tmp_path):

@@ -233,7 +233,14 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
     else:
         values = found.values[codes]
         values[is_missing] = np.nan if values.dtype.kind == "f" else np.datetime64("NaT")
+        values = _without_codes(values, found.format, reading)
     return Column(values, found.format, found.odd, str(plain[0]) if len(plain) else "")
+
+
+def _without_codes(values, form, reading):
+    """Values, NaN where they are the number of a text of a missing one: -9 is -9.0 too."""
+    codes = form.parse(np.array(sorted(reading.missing), dtype=object))
+    return np.where(np.isin(values, codes), np.nan, values) if form.kind == "number" else values
 
 
 def _is_null(values):
@@ -587,9 +594,7 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
                 )
                 return Column(dates.to_numpy(dtype="datetime64[us]"), form)
             values = column.astype(np.float64).to_numpy()
-            missing = sorted((reading or Reading()).missing)
-            codes = form.parse(np.array(missing, dtype=object))
-            return Column(np.where(np.isin(values, codes), np.nan, values), form)
+            return Column(_without_codes(values, form, reading or Reading()), form)
         except (TypeError, ValueError, AttributeError):
             example = column.dropna().iloc[0]
     raise InputError(

@@ -48,6 +48,7 @@ from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.reading import (
     Contents,
     InputError,
+    Layout,
     counted,
     read_contents,
     shorten,
@@ -183,6 +184,11 @@ def _check_outputs(options):
 # The table
 
 
+def layout_of(options: Namespace) -> Layout:
+    """What was said of how a table is written."""
+    return Layout(options.delimiter, options.encoding, options.header)
+
+
 def reading_of(options: Namespace) -> Reading:
     """What was said of the values of a table."""
     return Reading(
@@ -216,9 +222,7 @@ class ReadTask(NamedTuple):
 
 def _read_task(options, n_folds) -> ReadTask:
     """Read the table, and say what is made of it."""
-    contents = read_contents(
-        options.table, options.delimiter, options.encoding, options.header, options.target
-    )
+    contents = read_contents(options.table, layout_of(options), options.target)
     table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
     targets = _match_targets(options, contents)
@@ -267,7 +271,7 @@ def _match_targets(options, contents):
     try:
         return match_columns(options.target, columns, "--target")
     except InputError as error:
-        if contents.has_names:
+        if contents.layout.has_names:
             raise
         first = [str(value) for value in contents.table.iloc[0]]
         raise InputError(

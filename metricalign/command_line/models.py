@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import Task, fit_method
-from metricalign.command_line.reading import Contents, InputError
+from metricalign.command_line.reading import Contents, InputError, Layout
 from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
 
@@ -63,10 +63,8 @@ class TableModel:
         Their rows in the table, from 1.
     table_columns : list of str
         All columns of the table.
-    delimiter : str
-        Of the file, empty for Parquet.
-    has_names : bool
-        Whether the file had a line of names.
+    layout : Layout
+        How the file was written.
     """
 
     columns: TableColumns = field(repr=False)
@@ -78,8 +76,7 @@ class TableModel:
     y: NDArray = field(repr=False)
     rows: NDArray = field(repr=False)
     table_columns: list[str]
-    delimiter: str
-    has_names: bool
+    layout: Layout
 
     def predict(self, table: Any) -> NDArray:
         """Predict the target of each row of a DataFrame of pandas or polars.
@@ -182,8 +179,7 @@ def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[
         task.y,
         task.rows,
         [str(name) for name in contents.table.columns],
-        contents.delimiter,
-        contents.has_names,
+        contents.layout,
     )
 
 

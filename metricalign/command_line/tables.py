@@ -15,6 +15,7 @@ import numpy as np
 from metricalign.command_line.columns import Column, Format, Reading, read_column, typed_column
 from metricalign.command_line.reading import (
     InputError,
+    Layout,
     as_numpy,
     counted,
     read_contents,
@@ -38,12 +39,7 @@ __all__ = [
 
 
 def read_table(
-    path: str | Path,
-    *,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    has_names: bool | None = None,
-    reading: Reading | None = None,
+    path: str | Path, layout: Layout | None = None, reading: Reading | None = None
 ) -> DataFrame:
     """Read a CSV or Parquet file, its texts as numbers, dates and categories.
 
@@ -51,8 +47,8 @@ def read_table(
     ----------
     path : str or Path
         The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
-    delimiter, encoding, has_names
-        See `read_contents`.
+    layout : Layout or None, default=None
+        What is known of a CSV file.
     reading : Reading or None, default=None
         What marks and dates are like, where it cannot be found out.
 
@@ -68,7 +64,7 @@ def read_table(
         If it is not such a table, if two readings of a column are possible, or pandas is not
         installed.
     """
-    contents = read_contents(path, delimiter, encoding, has_names)
+    contents = read_contents(path, layout)
     columns = typed(contents.table, list(contents.table.columns), reading or Reading())
     return contents.table.assign(**{name: column.values for name, column in columns.items()})
 
