@@ -379,6 +379,39 @@ def test_the_model_knows_whether_files_have_names(cars, tmp_path, capsys):
     assert (len(output.split()), notes) == (5, "")
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("id", np.arange(90) * 7, "It looks like an identifier, another value in each row"),
+        ("customer_id", [f"c{n // 3}" for n in range(90)], "It looks like an identifier, by"),
+        ("price", np.arange(90) * 7, None),
+        ("customer_id", [f"c{n // 30}" for n in range(90)], None),
+    ],
+)
+def test_a_target_that_looks_like_an_identifier_is_doubted(
+    name, values, message, cars, tmp_path, capsys
+):
+    path = write(cars.drop(columns="price").assign(**{name: values}), tmp_path)
+    options = ["--target", name, "--methods", "Euclid", "--folds", "2"]
+    output, _ = run(capsys, "evaluate", path, *options)
+    assert ("is it what you mean? " in output) == (message is not None)
+    assert (message or "") in output
+
+
+def test_a_model_of_free_texts_is_saved_by_skops(cars, tmp_path, capsys):
+    pytest.importorskip("skops")
+    pytest.importorskip("skrub")
+    cars["remark"] = [f"{make} car with {n} doors, number {n}" for n, make in enumerate(cars.make)]
+    path, new = write(cars, tmp_path), cars[:5].drop(columns="price")
+    predicted = []
+    for name in ("model.joblib", "model.skops"):
+        options = ["--target", "price", "--folds", "2", "--methods", "DiscriminantAlignment"]
+        output, _ = run(capsys, "evaluate", path, *options, "--save", tmp_path / name)
+        assert "3 features" not in output  # the remark is one
+        predicted.append(load_model(tmp_path / name).predict(new))
+    np.testing.assert_array_equal(*predicted)
+
+
 def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
     path = tmp_path / "new.csv"
     cars[7:9].drop(columns="price").to_csv(path, index=False, sep=";", decimal=",")

@@ -61,7 +61,7 @@ from metricalign.command_line.tables import (
     typed,
 )
 from metricalign.command_line.targets import Target, read_target
-from metricalign.features.identifiers import GROUPS
+from metricalign.features.identifiers import GROUPS, identifier_of
 from metricalign.plotting.drawing import check_matplotlib
 
 __all__ = ["evaluate"]
@@ -333,9 +333,19 @@ def _report(options, read: ReadTask) -> Iterator[str]:
     if features.n_missing:
         yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
     yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
+    if reason := _identifies(target):
+        yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
     if not options.kind:
         doubt = f"; {target.doubt}" if target.doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
+
+
+def _identifies(target: Target) -> str | None:
+    """Why a target seems to name rows, if it does."""
+    if target.y.ndim > 1:
+        return None
+    values = target.y if target.y.dtype.kind in "iuf" else target.y.astype(object)
+    return identifier_of(values, target.names[0])
 
 
 def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:

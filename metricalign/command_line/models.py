@@ -25,21 +25,27 @@ __all__ = ["TableModel", "learn", "load_model", "save_model"]
 KNOWN_TYPES = frozenset(
     (
         "functools.partial",  # of what is named here
+        "numpy.dtype",
         "scipy.sparse._csr.csr_array",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
         "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.utils.validation.check_array",
     )
 )
-# Classes of this package, and those that trees of scikit-learn are made of, of which skops trusts
-# more or fewer from release to release.
+# Classes of this package, those that trees of scikit-learn are made of, of which skops trusts
+# more or fewer from release to release, and skrub's but for its graphs of what is to be called;
+# and skrub's functions that look at the type of a column.
 KNOWN_CLASSES = re.compile(
     r"(metricalign\.([a-z_]+\.)*"
+    r"|skrub\.(?!_data_ops)([a-z_0-9]+\.)*"
     r"|(sklearn\.)?_loss\.([a-z_]+\.)?"
     r"|sklearn\.ensemble\._hist_gradient_boosting\.[a-z_]+\."
     r"|sklearn\.compose\._column_transformer\."
     r"|sklearn\.tree\._tree\.)"
     r"_?[A-Z]\w*"
+    r"|skrub\._dataframe\._common\.is_[a-z_]+"
+    r"|skrub\._table_vectorizer\._created_by_predicate"
+    r"|skrub\.selectors\._selectors\._cardinality_below"
 )
 
 
