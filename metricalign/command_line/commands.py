@@ -127,7 +127,7 @@ def evaluate(options: Namespace) -> None:
             for line in warned:
                 print(wrap(line, "  ", ""))
             print(wrap(verdict(task, results)))
-            method = options.methods[0] if options.methods else best_of(task, results).label
+            method = _recommended(options, task, results)
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
@@ -143,7 +143,7 @@ def evaluate(options: Namespace) -> None:
                     write_file(options.report, partial(write_report, report))
                     print(f"\nReport: {options.report}")
             if options.plot:
-                _draw(options, task, results, progress)
+                _draw(options, task, method, progress)
             if not options.save:
                 print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
 
@@ -467,17 +467,22 @@ def _groups_of(task: Task) -> Iterator[str]:
 # Output
 
 
-def _draw(options, task, results, progress):
-    measured = [result for result in results if result.label in LEARNERS]
-    asked = [name for name in options.methods or () if name in LEARNERS]
-    method = best_of(task, [results[0], *measured]).label if measured else (*asked, "PSDSVR")[0]
+def _recommended(options, task, results):
+    """The only method that was asked for, or the best."""
+    (only,) = options.methods if options.methods and len(options.methods) == 1 else (None,)
+    return only or best_of(task, results).label
+
+
+def _draw(options, task, method, progress):
+    if method in ("Euclid", TREES):
+        method = "MetricNeighbors-no-trees"  # these learn no distance that could be drawn
     print()
     progress(f"drawing {method}")
     with _noted(method):
         pictures = draw(task, method, options.seed)
         names = write_pictures(options.plot, method, pictures, progress)
     for name, need in NEEDS.items():
-        if name not in names:
+        if name not in names and method in LEARNERS:
             print(f"  no {name}.png: {method} has no {need}")
 
 

@@ -18,7 +18,7 @@ from metricalign.command_line.reading import Contents, InputError, Layout
 from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
 
-__all__ = ["TableModel", "learn", "load_model", "save_model"]
+__all__ = ["TableModel", "explained", "learn", "load_model", "save_model"]
 
 # What a model in a .skops file may be made of, besides classes of this package and what skops
 # knows: no functions, such as eval or numpy.load, which a file could have called.
@@ -138,11 +138,7 @@ class TableModel:
 
     def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
         """Why the nearest rows of one transformed row are near, by their numbers in the table."""
-        explanation = self.predictor.explain(X, n_neighbors)
-        change = explanation.change
-        if change is not None:
-            change = replace(change, row=self.rows[change.row])
-        return replace(explanation, rows=self.rows[explanation.rows], change=change)
+        return explained(self.predictor, X, n_neighbors, self.rows)
 
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Distances and places in `y` of the nearest rows, of transformed ones."""
@@ -151,6 +147,15 @@ class TableModel:
             return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
+
+
+def explained(predictor: Any, X: Any, n_neighbors: int, rows: NDArray) -> Explanation:
+    """Explain the neighbours of a sample, by the numbers that training rows have in the table."""
+    explanation = predictor.explain(X, n_neighbors)
+    change = explanation.change
+    if change is not None:
+        change = replace(change, row=rows[change.row])
+    return replace(explanation, rows=rows[explanation.rows], change=change)
 
 
 def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
