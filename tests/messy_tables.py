@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,14 @@ def _is_same(value, true):
 
 
 # Tables
+
+
+def _of_fixed_width(table) -> Messy:
+    messy = written(table, delimiter="\t")
+    fields = [line.split("\t") for line in messy.content.decode().splitlines()]
+    widths = [max(map(len, column)) + 2 for column in zip(*fields, strict=True)]
+    lines = ["".join(map(str.rjust, line, widths)) for line in fields]
+    return replace(messy, content="\n".join(lines).encode())
 
 
 def _with(writers=None, *, table=None, **options):
@@ -383,6 +391,7 @@ TABLES: dict[str, Callable[[], Messy]] = {
         delimiter=" ",
         change=_each(lambda line: "  " + line.replace(" ", "   ") if '"' not in line else line),
     ),
+    "columns of a fixed width": lambda: _of_fixed_width(clean()),
     "blanks after commas": _with(change=_each(lambda line: line.replace(",", ", "))),
     "all in quotes": _with(quotes_all=True),
     "single quotes": _with(
@@ -402,6 +411,11 @@ TABLES: dict[str, Callable[[], Messy]] = {
     ),
     "texts only": lambda: written(
         clean()[["town"]].assign(other=np.resize(["a", "b", "c"], N_ROWS))
+    ),
+    "years for names, refused": lambda: written(
+        clean()[["town", "size", "share"]]
+        .set_axis(["town", "1999", "2000"], axis=1)
+        .assign(what="rain in mm")
     ),
     "names or values?, refused": lambda: written(
         clean()[["town", "size"]].set_axis(["town", "7"], axis=1)[["7", "town"]].assign(more=1.5)

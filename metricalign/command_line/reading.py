@@ -32,8 +32,10 @@ __all__ = [
     "suggestion",
 ]
 
+# Of files with columns of a fixed width, whose texts may have single blanks.
+BLANKS = "  "
 # A line that a rarer mark splits is split by it; commas are in numbers and texts too.
-DELIMITERS = "\t;|, "
+DELIMITERS = ("\t", ";", "|", ",", BLANKS, " ")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 #: Texts of a missing value: those of pandas, and the question mark of many public tables.
 MISSING = frozenset(
@@ -44,6 +46,8 @@ MISSING = frozenset(
 )
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
+# Above so many texts that are all the same, another one is a name.
+FEWEST_ALIKE = 10
 
 
 class InputError(ValueError):
@@ -299,26 +303,30 @@ def _find_marks(text, delimiter):
         # The first line may have one field less, see _read_csv.
         alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
         # A blank is in texts as well.
-        return (alike == len(widths), 0 if mark == " " else widths.count(widths[0]))
+        as_good = {" ": 0, BLANKS: -1}.get(mark, widths.count(widths[0]))
+        return (alike == len(widths), as_good)
 
-    marks = delimiter or DELIMITERS
+    marks = (delimiter,) if delimiter else DELIMITERS
     quotes = "'\"" if has_single_quotes else '"'
     return max(((mark, quote) for quote in quotes for mark in marks), key=quality)
 
 
 def _prepared(lines, delimiter):
     """Lines as the csv module takes them: runs of blanks count as one delimiter."""
+    if delimiter == BLANKS:
+        return (re.sub(r"\s{2,}", "\t", line.strip()) for line in lines)
     return (line.strip().replace("\t", " ") for line in lines) if delimiter == " " else lines
 
 
 def _dialect(delimiter, quote):
+    delimiter = "\t" if delimiter == BLANKS else delimiter
     return {"delimiter": delimiter, "quotechar": quote, "skipinitialspace": True}
 
 
 def _split(path, text, delimiter, quote):
     """Rows of stripped fields, and the lines at which they end."""
     lines = io.StringIO(text, newline="")
-    if delimiter == " ":
+    if delimiter in (BLANKS, " "):
         lines = [f"{line}\n" for line in _prepared(text.splitlines(), delimiter)]
     reader = csv.reader(lines, **_dialect(delimiter, quote), strict=True)
     rows, ends, line = [], [], 1
@@ -360,12 +368,14 @@ def _has_names(path, rows, wanted, expected):
             (against if NUMERIC.fullmatch(name) else for_names).append(number)
         elif name in below:
             against.append(number)
+        elif len(below) >= FEWEST_ALIKE and len(set(below)) == 1:
+            for_names.append(number)
     if bool(for_names) == bool(against) and expected is not None:
         return expected
     if for_names and against:
         raise InputError(
             f"{path}: the first line ({', '.join(first[:6])}) may be names (column "
-            f"{for_names[0] + 1} has numbers below it) or values (column {against[0] + 1} has the "
+            f"{for_names[0] + 1} has others below it) or values (column {against[0] + 1} has the "
             "like below it). Say which: --header or --no-header."
         )
     return not against
