@@ -101,6 +101,15 @@ def test_verdict(best, trees, sentence):
     assert sentence in messages.verdict(task_of(), results)
 
 
+@pytest.mark.parametrize(
+    ("learned", "label"), [([0.9] * 5, "PSDSVR"), ([0.81] * 5, "PSDSVR"), ([0.7] * 5, "Euclid")]
+)
+def test_what_gains_nothing_is_not_recommended(learned, label):
+    results = [result_of("Euclid", EUCLID), result_of("PSDSVR", learned)]
+    results.append(result_of("BoostedTrees", [0.99] * 5))
+    assert messages.recommended(task_of(), results).label == label
+
+
 def test_a_gain_in_most_folds_only_is_not_clear():
     assert messages.is_clear(np.array([0.1, 0.1, 0.2, 0.1, -0.01]))
     assert not messages.is_clear(np.array([0.1, 0.1, 0.2, -0.01, -0.01]))

@@ -41,6 +41,7 @@ from metricalign.command_line.messages import (
     measures_of,
     never_predicted,
     notes_of,
+    recommended,
     verdict,
     wrap,
 )
@@ -143,7 +144,7 @@ def evaluate(options: Namespace) -> None:
                     write_file(options.report, partial(write_report, report))
                     print(f"\nReport: {options.report}")
             if options.plot:
-                _draw(options, task, method, progress)
+                _draw(options, task, results, method, progress)
             if not options.save:
                 print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
 
@@ -468,14 +469,16 @@ def _groups_of(task: Task) -> Iterator[str]:
 
 
 def _recommended(options, task, results):
-    """The only method that was asked for, or the best."""
+    """The only method that was asked for, or what the verdict says."""
     (only,) = options.methods if options.methods and len(options.methods) == 1 else (None,)
-    return only or best_of(task, results).label
+    return only or recommended(task, results).label
 
 
-def _draw(options, task, method, progress):
+def _draw(options, task, results, method, progress):
     if method in ("Euclid", TREES):
-        method = "MetricNeighbors-no-trees"  # these learn no distance that could be drawn
+        # These learn no distance that could be drawn: the next best, if any was tried.
+        best = best_of(task, results).label
+        method = "MetricNeighbors-no-trees" if best == "Euclid" else best
     print()
     progress(f"drawing {method}")
     with _noted(method):
