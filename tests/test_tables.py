@@ -1,6 +1,7 @@
 """Tables as they are: each is read right or refused with a reason, never wrong."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -100,21 +101,6 @@ def test_dates(texts, first):
     assert np.isnat(read.values[2])
 
 
-def test_parts_of_dates_against_pandas():
-    days = pd.Series(pd.date_range("2019-11-28 13:45", periods=50, freq="37h"))
-    columns = TableColumns({"day": Format("date")})
-    parts = columns.fit(days.to_frame("day")).transform(days.to_frame("day"))
-    assert list(parts) == [f"day: {part}" for part in ("year", "month", "day", "weekday", "hour")]
-    np.testing.assert_array_equal(np.floor(parts["day: year"]), days.dt.year)
-    np.testing.assert_array_equal(parts["day: month"], days.dt.month)
-    np.testing.assert_array_equal(parts["day: day"], days.dt.day)
-    np.testing.assert_array_equal(parts["day: weekday"], days.dt.day_of_week)
-    np.testing.assert_allclose(parts["day: hour"], days.dt.hour + days.dt.minute / 60)
-    length = np.where(days.dt.is_leap_year, 366, 365)
-    since = (days - pd.to_datetime(days.dt.year.astype(str))) / pd.Timedelta(days=1)
-    np.testing.assert_allclose(parts["day: year"] % 1, since / length, atol=1e-9)
-
-
 def test_frames_of_pandas_and_polars_are_the_same():
     polars = pytest.importorskip("polars")
     formats = {
@@ -180,6 +166,7 @@ def features_of(**columns):
 
 
 def test_columns_that_are_left_out():
+    pytest.importorskip("skrub")
     rng = np.random.default_rng(0)
     size = rng.normal(size=60)
     features = features_of(
@@ -199,9 +186,21 @@ def test_columns_that_are_left_out():
         "row": "like an identifier, another value in each row",
         "constant": "constant",
         "name": "like an identifier, text with another value in most rows",
-        **({} if "speech" in features.columns else {"speech": left_out.get("speech")}),
     }
+    assert "speech" in features.columns
     assert features.formats["code"].kind == "text"
+
+
+def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skrub", None)
+    features = features_of(
+        size=np.random.default_rng(0).normal(size=60),
+        day=pd.date_range("2024-01-31", periods=60),
+        speech=[f"some free text of {i} words" for i in range(60)],
+    )
+    assert list(features.columns) == ["size"]
+    assert list(features.left_out.values()) == [["day"], ["speech"]]
+    assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 
 @pytest.mark.parametrize(

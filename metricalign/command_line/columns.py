@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -438,10 +438,9 @@ def _fits(texts, pattern):
 
 
 class TableColumns(TransformerMixin, BaseEstimator):
-    """Columns of a table, from texts or typed, as numbers and categories.
+    """Columns of a table, from texts or typed, as numbers, dates and texts.
 
-    A date becomes its year, as a number with a fraction, and its month, day, day of the week and
-    hour, where these vary. What pandas and polars have for a missing value becomes NaN or None.
+    What pandas and polars have for a missing value becomes NaN, NaT or None.
 
     Parameters
     ----------
@@ -452,8 +451,6 @@ class TableColumns(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    parts_ : dict from str to list of str
-        The parts of each date that vary.
     categories_ : dict from str to set of str
         The values of each column of categories; free texts have none.
     """
@@ -463,7 +460,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Find out which parts of dates vary.
+        """Find out the categories.
 
         Parameters
         ----------
@@ -477,20 +474,16 @@ class TableColumns(TransformerMixin, BaseEstimator):
         self : object
             The fitted transformer.
         """
-        self.parts_, self.categories_ = {}, {}
+        self.categories_ = {}
         for name, form in self.formats.items():
             if form.kind == "text":
                 values = self._column(X, name)
                 if not is_free_text(values):
                     self.categories_[name] = {*values} - {None}
-            if form.kind == "date":
-                parts = {part: of(self._column(X, name)) for part, of in DATE_PARTS.items()}
-                varying = [part for part, values in parts.items() if _varies(values)]
-                self.parts_[name] = varying or ["year"]
         return self
 
     def transform(self, X: Any) -> DataFrame:
-        """Turn a table into numbers and categories.
+        """Turn a table into numbers, dates and texts.
 
         Parameters
         ----------
@@ -500,7 +493,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         Returns
         -------
         table : DataFrame
-            Columns of floats and of texts.
+            Columns of floats, of datetime64 and of objects.
 
         Raises
         ------
@@ -515,25 +508,9 @@ class TableColumns(TransformerMixin, BaseEstimator):
                 f"the table has no column {', '.join(map(repr, absent))}, which the model was "
                 "fitted to."
             )
-        columns: dict[str, NDArray] = {}
-        for name, form in self.formats.items():
-            values = self._column(X, name)
-            if form.kind == "date":
-                columns |= {
-                    f"{name}: {part}": DATE_PARTS[part](values) for part in self.parts_[name]
-                }
-            else:
-                columns[name] = values
+        columns = {name: self._column(X, name) for name in self.formats}
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(columns, index=index)
-
-    def sources(self) -> list[str]:
-        """For each column of the result the column of the table that it is made of."""
-        return [
-            name
-            for name, form in self.formats.items()
-            for _ in (self.parts_[name] if form.kind == "date" else [""])
-        ]
 
     def _column(self, X, name):
         reading = Reading(missing=self.missing)
@@ -606,36 +583,3 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
 def _text_of(value):
     """A category as it was written: pandas makes floats of integers with a missing value."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _year(dates):
-    years = dates.astype("datetime64[Y]")
-    length = (years + 1).astype(dates.dtype) - years.astype(dates.dtype)
-    return _float(
-        dates, years.astype(np.int64) + 1970 + (dates - years.astype(dates.dtype)) / length
-    )
-
-
-def _float(dates, values):
-    return np.where(np.isnat(dates), np.nan, values)
-
-
-DATE_PARTS: dict[str, Callable[[NDArray], NDArray]] = {
-    "year": _year,
-    "month": lambda dates: _float(dates, dates.astype("datetime64[M]").astype(np.int64) % 12 + 1),
-    "day": lambda dates: _float(
-        dates,
-        (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(np.int64) + 1,
-    ),
-    "weekday": lambda dates: _float(
-        dates, (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
-    ),
-    "hour": lambda dates: _float(
-        dates, (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
-    ),
-}
-
-
-def _varies(values):
-    present = values[~np.isnan(values)]
-    return len(present) > 0 and present.min() < present.max()

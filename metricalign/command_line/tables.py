@@ -254,12 +254,13 @@ def _reason_against(column, name, keeps_all):
             f"numbers, but for texts such as {column.odd!r}; give --missing {column.odd!r} if it "
             "stands for a missing value"
         )
-    if keeps_all or kind in ("date", "time"):
-        return None
-    reason = identifier_of(present, name, len(column.values) - len(present))
-    needs_skrub = reason is None and kind == "text" and is_free_text(column.values)
-    if needs_skrub and importlib.util.find_spec("skrub") is None:
-        return 'free text, which needs skrub: pip install "metricalign[table]"'
+    reason = None
+    if not keeps_all and kind in ("number", "text"):
+        reason = identifier_of(present, name, len(column.values) - len(present))
+    if reason is None and importlib.util.find_spec("skrub") is None:
+        what = "free text" if kind == "text" and is_free_text(column.values) else None
+        what = "dates" if kind == "date" else what
+        reason = f'{what}, for which pip install "metricalign[table]" is needed' if what else None
     return reason
 
 
