@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,8 +124,9 @@ def _read(path) -> tuple[tuple[int, int] | None, str]:
         return None, f"refused: {' '.join(str(error).split())}".replace("|", "/")
     # What pandas has to be told.
     separator = {"Auto.data": r"\s+", "divorce.dat": r"\s{2,}"}.get(path.name)
+    engine: Any = "c" if separator == r"\s+" else "python"
     theirs = pd.read_csv(
-        path, sep=separator, engine="python", skipinitialspace=True, encoding="utf-8-sig"
+        path, sep=separator, engine=engine, skipinitialspace=True, encoding="utf-8-sig"
     )
     if ours.shape != theirs.shape:
         return ours.shape, f"wrong: pandas has {theirs.shape}"
