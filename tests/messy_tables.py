@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metricalign.command_line.columns import Reading
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import read_table
 

@@ -17,7 +17,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from metricalign import PSDSVR, RAMLSVR
-from metricalign.command_line.columns import Reading, TableColumns
+from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, Layout, read_contents
 from metricalign.command_line.tables import sort_features, typed
 from metricalign.command_line.targets import read_target

@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 
 from metricalign._files import check_destination, is_same_file, write_whole
-from metricalign.command_line.columns import Column, Reading, TableColumns
+from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import (
     DEFAULT_METHODS,
     LEARNERS,
@@ -32,6 +32,7 @@ from metricalign.command_line.evaluation import (
     sample,
 )
 from metricalign.command_line.figures import NEEDS, PICTURES, draw
+from metricalign.command_line.formats import Column, Reading
 from metricalign.command_line.messages import (
     GAIN,
     TREES,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metricalign.command_line.columns import Column, Format, Reading, read_column, typed_column
+from metricalign.command_line.columns import read_column, typed_column
+from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.reading import (
     InputError,
     Layout,
