@@ -226,8 +226,8 @@ def _add_evaluate(commands):
     )
     _add_plot(
         output,
-        "draw the best metric learner, learned from half of the rows: held-out rows before and "
-        "after, and what the distance is made of",
+        "draw the best method, or the one of --methods, learned from half of the rows: held-out "
+        "rows before and after, and what the distance is made of",
     )
     _add_verbose(output)
 

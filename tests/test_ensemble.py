@@ -233,3 +233,14 @@ def test_very_many_columns_make_no_matrix_over_them():
     n_columns = model.components_.shape[1]
     assert n_columns >= 2000
     assert peak < 8 * n_columns**2 / 2
+
+
+def test_score_of_a_table_is_the_area_under_the_roc_curve_of_its_pairs(classes):
+    X, y = classes
+    table = pd.DataFrame(X, columns=list("abcde")).assign(grade=np.where(X[:, 0] > 13, "x", "y"))
+    ensemble = MetricEnsemble(QUICK, random_state=0).fit(table, y)
+    left, right = np.triu_indices(len(y), 1)
+    images = ensemble.transform(table)
+    distances = np.linalg.norm(images[left] - images[right], axis=1)
+    expected = roc_auc_score(y[left] != y[right], distances)
+    assert ensemble.score(table, y) == pytest.approx(expected, abs=1e-9)

@@ -36,7 +36,7 @@ from metricalign.command_line.evaluation import (
     learner_of,
 )
 from metricalign.command_line.models import TableModel, load_model
-from metricalign.command_line.reading import InputError
+from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import match_columns, read_table
 from metricalign.learners.base import EmbeddingLearner
 
@@ -429,7 +429,7 @@ def test_a_label_that_no_row_has_has_no_probability(method):
     y = np.column_stack([X[:, :2] > 0, np.zeros(40), np.ones(40)]).astype(int)
     predictor = fit_method(Task("", X, y, "labels", list("abcd")), method, 0)
     model = TableModel(
-        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], ",", True
+        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], Layout()
     )
     probabilities = model.probabilities_of(X)
     np.testing.assert_allclose(probabilities[:, 2:], np.tile([0, 1], (40, 1)), atol=1e-6)
@@ -469,7 +469,49 @@ OF_CONVEX = OF_ALL | {"convergence.png"}
 
 
 def test_names_of_pictures():
-    assert {f"{name}.png" for name in figures.PICTURES} == OF_CONVEX
+    names = {f"{name}.png" for name in figures.PICTURES}
+    assert names == OF_CONVEX | {"curves.png", "explanation.png"}
+
+
+def test_pictures_are_of_the_method_that_is_recommended(table, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    drawn = []
+
+    def draw(task, method, seed):
+        drawn.append(method)
+        return iter(())
+
+    monkeypatch.setattr(commands, "draw", draw)
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2", "--plot"]
+    arguments += [str(tmp_path / "pictures"), "--methods", "MetricNeighbors-no-trees"]
+    for others in ([], ["PSDSVR"], ["BoostedTrees"]):
+        assert main([*arguments, *others]) == 0
+        keeps = re.search(r"--save model.joblib keeps (\S+)", capsys.readouterr().out)[1]
+        assert drawn.pop() == keeps
+    assert not drawn
+
+
+def test_pictures_of_neighbours_number_the_rows_of_the_table(frame):
+    pytest.importorskip("matplotlib")
+    rows = np.arange(60) * 10 + 3
+    X = frame[["length", "width", "town"]]
+    task = Task("table", X, frame["weight"].to_numpy(), "number", ["weight"], rows=rows)
+    pictures = dict(figures.draw(task, "MetricNeighbors-no-trees"))
+    assert set(pictures) == {"embedding", "distance_relation", *figures.EXPLAINED}
+    assert [axis.get_title() for axis in pictures["embedding"].axes[:2]] == [
+        "Euclid",
+        "MetricNeighbors-no-trees",
+    ]
+    train, held_out = figures._halves(task, 0)
+    figure = pictures["explanation"]
+    assert f"Row {rows[held_out[0]]}, " in figure.get_suptitle()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    nearest = [int(re.match(r"row (\d+)", label)[1]) for label in labels]
+    assert set(nearest) <= {*rows[train]}
+    # Their targets are those of these rows.
+    for label, number in zip(labels, nearest, strict=True):
+        shown = float(label.split(": ")[1])
+        assert shown == pytest.approx(task.y[np.flatnonzero(rows == number)[0]], rel=5e-3)
 
 
 @pytest.mark.parametrize(

@@ -432,7 +432,9 @@ def _splits(task, n_folds, seed) -> Iterator[tuple[NDArray, NDArray]]:
             rows, task.y, task.groups
         )
     else:
-        splitter = StratifiedKFold if task.kind == "class" else KFold
+        # Of training rows no class may be left with a row for each inner fold.
+        is_stratified = task.kind == "class" and largest_share(task.y) * len(task.y) >= n_folds
+        splitter = StratifiedKFold if is_stratified else KFold
         with warnings.catch_warnings():
             # Said already, by the size of the smallest class.
             warnings.filterwarnings("ignore", message="The least populated class")

@@ -154,6 +154,13 @@ def best_of(task: Task, results: list[Result]) -> Result:
     return candidates[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
 
 
+def recommended(task: Task, results: list[Result]) -> Result:
+    """The best method besides boosted trees: Euclid where nothing gains on it."""
+    best = best_of(task, results)
+    gain = _mean(gains_of(task.measures[0], results, best))
+    return best if gain > 0 else results[0]
+
+
 def is_clear(gains: NDArray) -> bool:
     """Whether a gain is none of chance: in nearly every fold, and twice its standard error."""
     gains = gains[~np.isnan(gains)]

@@ -147,6 +147,10 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
 
+    def _rows_to_compare(self, X) -> Any:
+        """Rows of numbers that are equal where samples are."""
+        return X
+
     def _images_to_compare(self, X) -> Any:
         """Images of samples, but for a common offset that would cost their distances digits."""
         images = self.transform(X)
@@ -217,6 +221,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         images, X = self._images_to_compare(X), self._as_numbers(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y), n_samples)
+        X = self._rows_to_compare(X)
         if is_dask_array(X):
             X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:

@@ -334,6 +334,9 @@ class MetricEnsemble(EmbeddingLearner):
     def _differences(self, left, right) -> NDArray:
         return self.transform(left) - self.transform(right)
 
+    def _rows_to_compare(self, X):
+        return self.encoder_.transform(_dense(X))
+
     def get_mahalanobis_matrix(self) -> NDArray:
         """Positive semidefinite matrix of the learned distance, over the encoding.
 
