@@ -28,7 +28,7 @@ from torch import nn  # noqa: E402
 from metricalign import PSDSVR, RelationAlignment  # noqa: E402
 from metricalign.deep import HRAML  # noqa: E402
 from metricalign.deep.batches import AllPairsOfBatch, GivenPairs, StrongPairs  # noqa: E402
-from metricalign.deep.data import AlignmentData  # noqa: E402
+from metricalign.deep.data import AlignmentData, SampleData  # noqa: E402
 from metricalign.deep.losses import (  # noqa: E402
     AlignmentLoss,
     ApproxNDCGLoss,
@@ -469,7 +469,8 @@ def make_data(X, y, relation="auto", loss=None):
     pairs = np.argwhere(np.ones((len(X), len(X))))
     relations = relation(targets, pairs)
     loss = loss and loss.for_relation(relation)
-    return AlignmentData(X, 0.0, 1.0, relation, targets, relations.min(), relations.max(), loss)
+    data = SampleData(X, 0.0, 1.0)
+    return AlignmentData(data, relation, targets, relations.min(), relations.max(), loss)
 
 
 def test_all_pairs_of_batches(numbers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -16,29 +16,33 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
+from torch import Tensor, nn
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
-from metricalign.deep.batches import choose_batches
+from metricalign.deep.augmentations import Augmentation, check_augmentations
+from metricalign.deep.batches import JointBatches, choose_batches
 from metricalign.deep.blueprint import Blueprint, architectures
-from metricalign.deep.data import AlignmentData
+from metricalign.deep.data import AlignmentData, SampleData, ViewData
 from metricalign.deep.device import computing_device, seeded
 from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
-from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
+from metricalign.deep.losses import LOSSES, DeepLoss
 from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
+from metricalign.deep.objectives import TargetObjective, ViewObjective
 from metricalign.deep.refinement import refined_start
 from metricalign.deep.samples import (
+    columns_of,
     encoder_of,
     images_of,
     location_and_scale,
     number_columns,
     validate_samples,
 )
-from metricalign.deep.selection import split_samples, train_all
+from metricalign.deep.selection import Split, split_samples, train_all
+from metricalign.deep.targets import known_targets
 from metricalign.deep.training import OPTIMIZERS, Training
-from metricalign.deep.validation import pairs_among, validation_error
+from metricalign.deep.validation import pairs_among
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import EmbeddingLearner
 from metricalign.relations import Relation, TargetRelation, resolve_relation
@@ -50,6 +54,9 @@ _N_PAIRS_OF_RANGE = 100_000
 
 # Samples from which the pieces of the columns are learned.
 _N_ROWS_OF_PIECES = 20_000
+
+# Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
+_LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
 
 # Steps of "auto", and the epochs and batches that they are made of.
 _N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
@@ -95,7 +102,8 @@ default="auto"
         hidden layers and blocks, a network with an embedding adds up one curve for each column;
         with them columns act together. ``"auto"`` trains one network with ``"plr_lite"`` and no
         block and one with two blocks on the standardised columns, and goes on with that of the
-        smaller validation error; without `early_stopping` it takes the first.
+        smaller validation error; without `early_stopping` it takes the first. Where most
+        targets are missing it is 0, and ``embedding="auto"`` the standardised columns.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
@@ -126,6 +134,14 @@ default="auto"
         Weights of the loss of each layer, the embedding last: relations are aligned in all layers
         with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
         of wide hidden layers start far apart.
+    augment : callable, sequence of callable or None, default=None
+        What makes random views of samples, such as ``SwapNoise()``, see
+        `metricalign.deep.Augmentation`; several are applied one after the other. With it, two views
+        of each sample are to be nearest to each other, by the same loss of relations that are 0 for
+        views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
+        y)`` also from samples whose target is missing; the two losses are added. The loss of the
+        views is that of what a small network makes of the images, which is dropped after training.
+        The first layer starts from Euclid's distance.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
@@ -141,8 +157,8 @@ default="auto"
         Other samples, drawn anew for each batch, which a loss of soft neighbours compares it with.
     optimizer : {"adam", "adamw", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.01
-        Initial step length.
+    learning_rate : float or "auto", default="auto"
+        Initial step length. ``"auto"`` is .01, and .001 without targets.
     momentum : float, default=0.9
         Momentum of ``"sgd"``.
     weight_decay : float, default=2e-4
@@ -159,8 +175,8 @@ default="auto"
     max_iter : int or "auto", default="auto"
         Largest number of epochs. ``"auto"`` is what makes 600 steps, from 20 to 100.
     early_stopping : bool, default=True
-        Whether to set a part of the training data aside for each network, to stop when the error
-        there no longer falls, and to restore the weights that were best.
+        Whether to set a part of the samples with targets aside for each network, to stop when the
+        error there no longer falls, and to restore the weights that were best.
     validation_fraction : float, default=0.1
         Size of that part, at least 2 samples.
     n_iter_no_change : int, default=20
@@ -194,8 +210,8 @@ default="auto"
         The network gets ``(X - offset_) / scale_``.
     refined_ : estimator or None
         The fitted learner that the network, the last of several, started from.
-    relation_ : TargetRelation
-        Relation of the targets.
+    relation_ : TargetRelation or None
+        Relation of the targets; None after ``fit(X)``.
     relation_range_ : tuple of float
         `smallest` and `largest` above.
     loss_curve_ : ndarray of shape (n_iter,)
@@ -204,7 +220,7 @@ default="auto"
         Error on the validation part after each epoch, of the first network: the loss, if it is one
         of soft neighbours (the share of wrong neighbours in place of the log loss), else the mean
         relation to the 5 nearest samples, or, where only some pairs have a relation, the share of
-        them in the wrong order. Only with `early_stopping`.
+        them in the wrong order. Only with `early_stopping` and targets.
     n_iter_ : int
         Number of epochs of the first network.
     n_features_in_ : int
@@ -262,11 +278,12 @@ default="auto"
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
         "loss": [StrOptions({"auto", *LOSSES}), DeepLoss, nn.Module],
         "layer_weights": [None, "array-like"],
+        "augment": [None, callable, "array-like"],
         "relation": [str, callable],
         "pairs": [StrOptions({"auto", "batch", "strength"}), "array-like"],
         "n_candidates": [Interval(Integral, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [None, StrOptions({"cosine", "plateau"})],
@@ -299,11 +316,12 @@ default="auto"
         refine: Any = None,
         loss: str | DeepLoss | nn.Module = "auto",
         layer_weights: Sequence[float] | None = None,
+        augment: Callable[[Tensor], Tensor] | Sequence[Callable[[Tensor], Tensor]] | None = None,
         relation: str | Relation | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
         n_candidates: int = 2048,
         optimizer: str = "adamw",
-        learning_rate: float = 0.01,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         weight_decay: float = 2e-4,
         schedule: str | None = "cosine",
@@ -332,6 +350,7 @@ default="auto"
         self.refine = refine
         self.loss = loss
         self.layer_weights = layer_weights
+        self.augment = augment
         self.relation = relation
         self.pairs = pairs
         self.n_candidates = n_candidates
@@ -358,7 +377,7 @@ default="auto"
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
-        tags.target_tags.required = True
+        tags.target_tags.required = self.augment is None
         tags.target_tags.two_d_labels = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -366,7 +385,7 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
-    def fit(self, X: ArrayLike, y: Any) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -375,9 +394,11 @@ default="auto"
             Samples, in memory with categories or missing values. Memory-mapped arrays are read in
             batches. A Dask array is computed once, chunk by chunk, into a temporary file that is
             read in batches.
-        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples), \
+or None, default=None
             Their targets: classes, label sets, distributions or numbers; or the matrix of
-            relations, if ``relation="precomputed"``.
+            relations, if ``relation="precomputed"``. With `augment` they may be missing, some
+            (NaN, None, or -1 in place of integer classes) or all (None).
 
         Returns
         -------
@@ -391,23 +412,15 @@ default="auto"
             becomes infinite or NaN.
         """
         if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+            self._check_learns_without_targets()
+        augmentations = [] if self.augment is None else check_augmentations(self.augment)
         starts_warm = self.warm_start and hasattr(self, "module_")
         device = computing_device(self.device)
         table = self.table_ if starts_warm else encoder_of(X)
         X = validate_samples(self, X, table, reset=not starts_warm, ensure_min_samples=2)
-        y = in_memory(y)
-        relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y, X.shape[0])
+        targets = known_targets(self.relation, in_memory(y), X.shape[0], len(augmentations) > 0)
         random_state = check_random_state(self.random_state)
-        order = random_state.permutation(X.shape[0])
-        validation_fraction = self.validation_fraction if self.early_stopping else None
-        splits = split_samples(order, validation_fraction, self.n_ensemble)
-        rows = splits[0].training
-        loss = self._loss(relation, targets)
+        splits = self._splits(random_state.permutation(X.shape[0]), targets)
         numbers = number_columns(X.shape[1], table)
         kinds = self._architectures(X, numbers)
         if starts_warm:
@@ -416,30 +429,35 @@ default="auto"
             offset, scale = 0.0, 1.0
         else:
             offset, scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
-        range_ = _range(relation, targets, rows)
-        data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
+        if 2 * targets.is_known.sum() < X.shape[0] and self.n_blocks == "auto":
+            # Too few targets tell which network has better neighbours. The linear map's were.
+            kinds = [(None if self.embedding == "auto" else kinds[0][0], 0)]
+        data = SampleData(X, offset, scale, device)
+        objectives: list[Any] = []
+        if targets.relation is not None:
+            objectives.append(self._target_objective(data, targets, splits))
+        if augmentations:
+            objectives.append(self._view_objective(data, splits[0], augmentations, table))
         blueprints: list[Blueprint | None] = [None]
         if self.module is None and not starts_warm:
             blueprints = [self._blueprint(data, kind, numbers, random_state) for kind in kinds]
-        batches = choose_batches(
-            data, loss, self.pairs, self._batch_size(len(rows)), self.n_candidates, rows
-        )
-        training = self._training(len(rows), device)
+        training = self._training(splits[0], targets.relation is not None, device)
         refined: list[Any] = [self.refined_ if starts_warm else None]
 
         def train(blueprint, split, n_epochs=None, network: Any = None):
             if network is None:
                 network = self._network(X.shape[1], blueprint)
                 if self.refine is not None:
-                    refined[0] = self._refine(
-                        network, X, y, targets, np.sort(split.training), scale
-                    )
-            error = validation_error(data, loss, split) if len(split.validation) else None
+                    refined[0] = self._refine(network, X, targets, np.sort(split.training), scale)
+            n_components = _n_components(network, X.shape[1])
             return training.run(
                 network,
-                LayeredLoss(deepcopy(loss), self.layer_weights),
-                batches(data, split.training, random_state=random_state),
-                error,
+                nn.ModuleList(
+                    objective.criterion(self.layer_weights, n_components)
+                    for objective in objectives
+                ),
+                JointBatches([objective.batches(split, random_state) for objective in objectives]),
+                objectives[0].error(split) if len(split.validation) else None,
                 n_epochs,
                 self._report if self.verbose else None,
             )
@@ -456,15 +474,79 @@ default="auto"
                 blueprint, records = train_all(train, blueprints, splits, self.refit)
         self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
         self.offset_, self.scale_ = offset, scale
-        self.relation_, self.relation_range_ = relation, range_
+        self.relation_ = targets.relation
+        self.relation_range_ = (0.0, 1.0)
+        if targets.relation is not None:
+            self.relation_range_ = (objectives[0].data.smallest, objectives[0].data.largest)
         self._store(records)
         return self
 
-    def _refine(self, network, X, y, targets, rows, scale):
+    def _check_learns_without_targets(self):
+        if self.augment is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None. To learn without targets, give augment, such as augment=SwapNoise()."
+            )
+        if self.refine is not None:
+            raise ValueError("refine learns a metric from targets, but y is None. Use refine=None.")
+        if not isinstance(self.pairs, str) or self.pairs == "strength":
+            raise ValueError(
+                f"pairs={self.pairs!r} are of samples with targets, but y is None. Use "
+                "pairs='auto'."
+            )
+
+    def _splits(self, order, targets) -> list[Split]:
+        """For each network the samples to train on, and those to validate it on."""
+        if targets.relation is None:
+            return split_samples(order, None, self.n_ensemble, order[:0])
+        is_known = targets.is_known[order]
+        fraction = self.validation_fraction if self.early_stopping else None
+        return split_samples(order[is_known], fraction, self.n_ensemble, order[~is_known])
+
+    def _target_objective(self, data, targets, splits) -> TargetObjective:
+        loss = self._loss(targets.relation, targets.encoded)
+        rows = splits[0].training
+        range_ = _range(targets.relation, targets.encoded, rows)
+        alignment = AlignmentData(
+            data, targets.relation, targets.encoded, *range_, loss, targets.is_known
+        )
+        batches = choose_batches(
+            alignment,
+            loss,
+            self.pairs,
+            self._batch_size(len(rows)),
+            self.n_candidates,
+            [split.training for split in splits],
+        )
+        return TargetObjective(alignment, loss, batches)
+
+    def _view_objective(self, data, split, augmentations, table) -> ViewObjective:
+        # To which sample a view belongs is its class.
+        loss = self._loss(resolve_relation("class", [0, 1]), None)
+        if getattr(loss, "needs_targets", False):
+            raise ValueError(
+                f"loss={self.loss!r} averages targets, which views of samples do not have. Use "
+                "loss='auto'."
+            )
+        if table is not None:
+            columns = torch.from_numpy(columns_of(table)).to(data.device)
+            augmentations = [
+                augmentation.for_columns(columns)
+                if isinstance(augmentation, Augmentation)
+                else augmentation
+                for augmentation in augmentations
+            ]
+        batch_size = self._batch_size(len(split.training) + len(split.unlabelled))
+        n_candidates = self.n_candidates if getattr(loss, "takes_candidates", False) else 0
+        return ViewObjective(ViewData(data, augmentations), loss, batch_size, n_candidates)
+
+    def _refine(self, network, X, targets, rows, scale):
         """The fitted linear metric that the first layer of a network starts from."""
         learner = self._with_relation(self.refine)
-        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
-        y = targets if is_precomputed else y
+        is_precomputed = targets.relation.kind == "precomputed"
+        y = targets.encoded if is_precomputed else targets.given
+        X = X[targets.is_known] if not targets.is_known.all() else X
+        rows = (np.cumsum(targets.is_known) - 1)[rows]
         weights = refined_start(learner, X, y, rows, is_precomputed, scale)
         network.get_submodule("module.0").load_state_dict({"weight": weights})
         return learner
@@ -483,7 +565,7 @@ default="auto"
         # On the CPU, so that a pickle opens on every machine.
         self.module_ = network.to("cpu").eval()
         n_inputs = self.n_features_in_ if self.table_ is None else len(self.table_.scale_)
-        self._n_features_out = self.module_(torch.zeros(1, n_inputs))[-1].shape[1]
+        self._n_features_out = _n_components(self.module_, n_inputs)
         self.n_iter_ = len(records[0].losses)
         self.loss_curve_ = np.array(records[0].losses)
         self.__dict__.pop("validation_errors_", None)  # of a warm start
@@ -558,7 +640,7 @@ default="auto"
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : array-like
-            Their targets, of the kind used in fit.
+            Their targets, of the kind used in fit; of any kind after ``fit(X)``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A pair counts with the product of the weights of its samples.
 
@@ -570,6 +652,10 @@ default="auto"
         check_is_fitted(self)
         if self.table_ is not None:
             X = validate_samples(self, X, self.table_, reset=False)
+        if self.relation_ is None:
+            scored = copy(self)
+            scored.relation_ = resolve_relation(self.relation, in_memory(y))
+            return scored.score(X, y, sample_weight)
         return super().score(X, y, sample_weight)
 
     def _images_to_compare(self, X):
@@ -581,7 +667,7 @@ default="auto"
     def _loss(self, relation, targets) -> DeepLoss | nn.Module:
         loss: Any = self.loss
         if isinstance(loss, str) and loss == "auto":
-            is_stored = relation.kind == "precomputed" and sparse.issparse(targets)
+            is_stored = sparse.issparse(targets) and relation.kind == "precomputed"
             names_pairs = not isinstance(self.pairs, str) or self.pairs == "strength"
             loss = "alignment" if is_stored or names_pairs else "soft_neighbors"
         loss = LOSSES[loss]() if isinstance(loss, str) else deepcopy(loss)
@@ -590,14 +676,18 @@ default="auto"
             loss = loss.for_relation(relation)
         return loss
 
-    def _training(self, n_rows, device) -> Training:
+    def _training(self, split, has_targets, device) -> Training:
+        n_rows = len(split.training) + len(split.unlabelled)
+        learning_rate: Any = self.learning_rate
+        if isinstance(learning_rate, str):
+            learning_rate = _LEARNING_RATE if has_targets else _LEARNING_RATE_OF_VIEWS
         batch_size, n_epochs = self._batch_size(n_rows), self.max_iter
         if isinstance(n_epochs, str):
             n_batches = int(np.ceil(n_rows / batch_size))
             n_epochs = int(np.clip(np.ceil(_N_STEPS / n_batches), *_EPOCHS))
         return Training(
             self.optimizer,
-            self.learning_rate,
+            learning_rate,
             self.momentum,
             self.weight_decay,
             self.schedule,
@@ -647,11 +737,17 @@ default="auto"
 
     def _network(self, n_inputs, blueprint) -> EmbeddingNetwork:
         if blueprint is not None:
-            return blueprint.build()
+            return blueprint.build(starts_from_euclid=self.augment is not None)
         module: Any = deepcopy(self.module)
         if self.refine is not None:
             module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
         return EmbeddingNetwork(module, self.normalize)
+
+
+@torch.no_grad()
+def _n_components(network, n_inputs) -> int:
+    """Dimension of the images of a network on the CPU."""
+    return network.eval()(torch.zeros(1, n_inputs))[-1].shape[1]
 
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
