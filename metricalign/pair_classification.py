@@ -146,8 +146,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     identical samples has distance 0 under every metric: it tells the metric nothing, and is
     used for the threshold only.
 
-    Of several best cuts that with the smallest threshold is chosen, and with "max_tnr", whose
-    true positive rate it raises, the largest.
+    If several cuts are equally good, the one with the smallest threshold is chosen. "max_tnr"
+    chooses the one with the largest, which raises the true positive rate.
 
     What metric-learn's ``fit`` gets as ``calibration_params`` are parameters here, and
     ``X[indices]`` takes the place of its ``preprocessor``.
@@ -403,7 +403,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         probabilities : ndarray of shape (n_pairs, 2)
-            Of being different and of being the same, among pairs like those of the calibration.
+            Probabilities of being different and of being the same, among pairs like those of the
+            calibration.
         """
         distances = self.pair_distance(pairs)
         slope, intercept = self.calibration_

@@ -18,10 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.predictors.metric_neighbors import (
-    MetricNeighborsClassifier,
-    MetricNeighborsRegressor,
-)
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.regressions import Boosting, KernelRidge, RandomizedTrees
 from metricalign.predictors.search import nearest
 from metricalign.predictors.votes import Vote, simplex_weights

@@ -55,10 +55,7 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from metricalign.datasets import fetch_dataset, list_datasets
-from metricalign.predictors.metric_neighbors import (
-    MetricNeighborsClassifier,
-    MetricNeighborsRegressor,
-)
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 RESULTS = Path(__file__).parents[1] / "results" / "neighbors.json"
 TREES = ("ExtraTrees", "RandomForest", "HistGradientBoosting")

@@ -115,7 +115,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     Notes
     -----
     A sparse X gives a sparse encoding, less that of 0 in place of the mean: zeros stay zeros, and
-    distances are the same. Of a Dask array each chunk describes a column by 1,024 values at most,
+    distances are the same. Each chunk of a Dask array describes a column by 1,024 values at most,
     so edges, means and scales are approximate where there are more.
 
     References
@@ -229,7 +229,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         ----------
         X : {array-like, DataFrame, sparse matrix, Dask array} of shape (n_samples, n_features)
             Samples. Values may be missing; in columns that had none in fit, they are encoded as
-            the mean. Of a Dask array nothing is computed yet.
+            the mean. A Dask array gives a lazy result: nothing is computed yet.
 
         Returns
         -------

@@ -78,8 +78,8 @@ class MetricEnsemble(EmbeddingLearner):
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     max_samples : int or None, default=20000
-        Of more samples so many are taken, spread evenly over classes and values, each with the
-        weight of those that it stands for: time and memory do not grow any more. None: all.
+        If there are more samples, this many are taken, spread evenly over classes and values, each
+        with the weight of those that it stands for: time and memory grow no further. None: all.
     n_jobs : int or None, default=None
         Fits to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -104,8 +104,8 @@ class MetricEnsemble(EmbeddingLearner):
 
     Notes
     -----
-    A sparse X becomes dense. Of more than 64 encoded columns, learners see the 64 leading principal
-    components.
+    A sparse X becomes dense. If there are more than 64 encoded columns, the learners see their 64
+    leading principal components.
 
     Examples
     --------

@@ -1,8 +1,6 @@
 """Neighbours that vote."""
 
-from metricalign.predictors.metric_neighbors import (
-    MetricNeighborsClassifier,
-    MetricNeighborsRegressor,
-)
+from metricalign.predictors.classifier import MetricNeighborsClassifier
+from metricalign.predictors.regressor import MetricNeighborsRegressor
 
 __all__ = ["MetricNeighborsClassifier", "MetricNeighborsRegressor"]

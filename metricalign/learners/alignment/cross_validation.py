@@ -44,9 +44,9 @@ class RelationAlignmentCV(GeneralAlignment):
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
         to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
     cv : int, splitter, iterable or None, default=None
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. Of splitters that
-        need groups give the splits, ``list(cv.split(X, y, groups))``. None is five, or fewer where
-        a class has fewer samples.
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. If a splitter
+        needs groups, give its splits, ``list(cv.split(X, y, groups))``. None is five, or fewer
+        where a class has fewer samples.
     scoring : callable or None, default=None
         ``scoring(learner, X, y)``, the larger the better, without sample weights; None for the
         learner's own ``score``, how well held-out pairs are ordered by their relation.

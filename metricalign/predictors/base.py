@@ -1,0 +1,454 @@
+"""Neighbours of a learned metric whose targets are corrected and vote: base of the predictors."""
+
+from __future__ import annotations
+
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from metricalign._arrays import in_memory, is_of_dask, map_samples, named_columns, one_sample
+from metricalign._decorators import _fit_context
+from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.columns import column_map
+from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.predictors.explanation import Explanation, Rows, explanation_of
+from metricalign.predictors.regressions import tree_regressions
+from metricalign.predictors.search import nearest
+from metricalign.predictors.training import (
+    Training,
+    dense_table,
+    folds_of,
+    held_out,
+    images_near_origin,
+)
+from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
+
+__all__ = ["MetricNeighbors", "Neighborhood"]
+
+
+class Neighborhood(NamedTuple):
+    """Neighbours of samples, and what each has to do with the prediction.
+
+    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
+    per class or label, or the numbers.
+
+    Attributes
+    ----------
+    indices : ndarray of int of shape (n_samples, n_neighbors)
+        Neighbours, as rows of the training samples, the nearest first.
+    distances : ndarray of shape (n_samples, n_neighbors)
+        Their distances.
+    weights : ndarray of shape (n_samples, n_neighbors)
+        Weights of their votes, with sum 1.
+    neighbors_part : ndarray of shape (n_samples, n_columns)
+        Weighted mean of the targets of the neighbours.
+    correction : ndarray of shape (n_samples, n_columns)
+        What is added, because regressions predict other targets for the sample than for its
+        neighbours.
+    predicted : ndarray of shape (n_samples, n_columns)
+        What the regressions predict for the sample.
+    places : ndarray of int of shape (n_samples, n_neighbors)
+        The neighbours among the distinct training samples, `samples_`.
+    """
+
+    indices: NDArray
+    distances: NDArray
+    weights: NDArray
+    neighbors_part: NDArray
+    correction: NDArray
+    predicted: NDArray
+    places: NDArray
+
+
+class MetricNeighbors(SavedWithVersion):
+    """What both predictors have in common; a subclass says what targets are in coordinates."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "trees": ["boolean"],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        metric: Any = "ensemble",
+        *,
+        n_neighbors: int = 100,
+        trees: bool = True,
+        n_folds: int = 3,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ):
+        self.metric = metric
+        self.n_neighbors = n_neighbors
+        self.trees = trees
+        self.n_folds = n_folds
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "votes_")
+
+    def _set_targets(self, y, weight, classes) -> tuple[Any, NDArray, str, bool]:
+        """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        raise NotImplementedError
+
+    def _further_targets(self, y) -> NDArray:
+        """Coordinates of targets that come after those of the fit."""
+        raise NotImplementedError
+
+    def _decoded(self, coordinates) -> Any:
+        """Targets of coordinates."""
+        raise NotImplementedError
+
+    def _in_units(self, neighborhood) -> tuple[Any, Any]:
+        """Votes and prediction of the first sample: probabilities, or numbers in their units."""
+        raise NotImplementedError
+
+    def _names_of_outputs(self) -> list[str] | None:
+        """Names of the columns of the targets, if they have names."""
+        raise NotImplementedError
+
+    def _is_other(self, coordinates, before) -> NDArray:
+        """Whether targets clearly differ from the prediction of one sample."""
+        raise NotImplementedError
+
+    def _is_changed(self, after, before, goal) -> NDArray:
+        """Whether predictions have changed from that of a sample towards another one."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Learn the metric, and how the neighbours vote.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. Values may be missing. Those of Dask come into memory.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets. Classifier: classes, a column for each label, or the set of labels of
+            each sample. Regressor: numbers, or the shares of a distribution.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weight 2 is the same as having the sample twice, weight 0 as not having it.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups, such as the person that a sample is of, which folds do not part: for
+            predictions of samples of other groups.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        ImportError
+            If X has dates or free texts, and skrub is not installed.
+        """
+        return self._fit(X, y, sample_weight, groups)
+
+    @keeps_last_fit
+    def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        given, y = dense_table(X), in_memory(y)
+        sample_weight, groups = in_memory(sample_weight), in_memory(groups)
+        columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
+        present = given
+        if sample_weight is not None:
+            # What a free text is must not depend on samples that are as good as absent.
+            sample_weight = check_sample_weight(sample_weight, given)
+            present = _safe_indexing(given, np.flatnonzero(sample_weight))
+        X = columns.fit(present).transform(given)
+        Z = table.fit(X, sample_weight=sample_weight).transform(X)
+        validate_data(self, given, skip_check_array=True)
+        check_consistent_length(Z, y, groups)
+        weight = check_sample_weight(sample_weight, Z)
+        y, targets, relation, is_class = self._set_targets(y, weight, classes)
+        # The result must not depend on the order of the samples, nor on whether they are repeated.
+        rows, weight = merge_identical_samples(Z, targets, weight)
+        order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
+        self._n_given, self._weight_unit = len(Z), weight.mean()
+        rows, weight = rows[order], weight[order] / self._weight_unit
+        # A metric of one's own prepares the columns itself.
+        X = X if isinstance(self.metric, str) else given
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        training = Training(
+            _safe_indexing(X, rows),
+            _safe_indexing(y, rows),
+            Z[rows],
+            targets[rows],
+            weight,
+            self._resolve_metric(table, relation),
+            table,
+            random_state,
+        )
+        groups = None if groups is None else np.asarray(groups)[rows]
+        folds = folds_of(training, self.n_folds, is_class, groups)
+        trees = tree_regressions(targets, is_class) if self.trees and folds else []
+        arguments = training.table, training.targets, weight, folds, random_state
+        fitted, *others = Parallel(n_jobs=self.n_jobs)(
+            [
+                delayed(training.fit)(np.arange(len(rows))),
+                *(delayed(tree.fit)(*arguments) for tree in trees),
+                *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
+            ]
+        )
+        self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
+        steps = [("columns", columns)] if isinstance(self.metric, str) else []
+        self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
+        self.scale_, self._ridge, self._trees = fitted.scale, fitted.ridge, others[: len(trees)]
+        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
+        self._weight, self._targets = weight, training.targets
+        self._values = [column[rows] for column in Rows(given).columns]
+        try:
+            of_columns = column_map(self.pipeline_)
+        except TypeError:
+            pass  # The metric is no sum over columns.
+        else:
+            self.feature_importances_ = of_columns.importances(given, sample_weight)
+        self._choose_votes(folds, others[len(trees) :])
+        return self
+
+    def _add(self, X, y, sample_weight) -> None:
+        """Take further samples among those that neighbours are searched in."""
+        given, y = dense_table(X), in_memory(y)
+        images, table = self._images_of(given)
+        targets = self._further_targets(y)
+        check_consistent_length(table, targets)
+        weight = check_sample_weight(in_memory(sample_weight), table)
+        rows, weight = merge_identical_samples(table, targets, weight)
+        images, targets = images[rows], targets[rows]
+        columns = Rows(given).columns
+        # All in one step, so that an interruption leaves no mixture.
+        self.__dict__ |= {
+            "_images": np.concatenate([self._images, images]),
+            "_targets": np.concatenate([self._targets, targets]),
+            # By regressions that have not seen these samples, as is the case for all others.
+            "_predicted": np.concatenate([self._predicted, self._regression(images, table[rows])]),
+            "_weight": np.concatenate([self._weight, weight / self._weight_unit]),
+            "_values": [
+                np.concatenate([values, column[rows]])
+                for values, column in zip(self._values, columns, strict=True)
+            ],
+            "samples_": np.concatenate([self.samples_, self._n_given + rows]),
+            "_n_given": self._n_given + len(table),
+        }
+
+    def _resolve_metric(self, table, relation):
+        """An estimator to fit, or the table of standardised columns, which is fitted."""
+        if isinstance(self.metric, str) and self.metric == "euclidean":
+            return table
+        if isinstance(self.metric, str):
+            return MetricEnsemble(relation=relation, random_state=self.random_state)
+        return self.metric
+
+    def _choose_votes(self, folds, parts) -> None:
+        """Weights of the regressions, and the votes, by the squared error in held-out folds."""
+        n_samples, n_outputs = self._targets.shape
+        self._predicted = np.zeros((n_samples, n_outputs))
+        self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
+        if not parts:
+            return
+        of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
+        for (_, test), part in zip(folds, parts, strict=True):
+            of_ridge[test] = part.predicted
+        predicted = np.stack(
+            [*np.moveaxis(of_ridge, 1, 0), *(tree.held_out_ for tree in self._trees)], axis=1
+        )
+        self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        n_neighbors = min(part.indices.shape[1] for part in parts)
+        self.votes_ = best_votes(
+            np.concatenate([part.distances[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.indices[:, :n_neighbors] for part in parts]),
+            np.concatenate([part.judged for part in parts]),
+            self._targets,
+            self._predicted,
+            self._weight,
+            self._bounded,
+        )
+
+    def _regression(self, images, table) -> NDArray:
+        """The mean of the regressions, in coordinates of the targets."""
+        weights = self.regression_weights_
+        predicted = np.zeros((len(images), self._targets.shape[1]))
+        if not len(weights):
+            return predicted
+        n_ridges = len(weights) - len(self._trees)
+        if weights[:n_ridges].any():
+            predicted += np.einsum("ijk,j->ik", self._ridge.predict(images), weights[:n_ridges])
+        for tree, weight in zip(self._trees, weights[n_ridges:], strict=True):
+            if weight > 0:
+                predicted += weight * tree.predict(table)
+        return predicted
+
+    def _bounded(self, targets):
+        """The nearest possible targets, in coordinates."""
+        return targets
+
+    def _predict(self, X, predict) -> Any:
+        """What `predict` makes of coordinates of the targets, lazily if X is of Dask."""
+        check_is_fitted(self)
+        if not is_of_dask(X):
+            return predict(self._coordinates(X))
+        validate_data(self, named_columns(X), reset=False, skip_check_array=True)
+        example = _as_array(predict(np.empty((0, self._targets.shape[1]))))
+        return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
+
+    def _coordinates(self, X) -> NDArray:
+        """Prediction in coordinates of the targets."""
+        neighborhood = self.neighborhood(X)
+        return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
+
+    def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
+        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+
+        For each of them the part of every column of the table in the squared distance; and the
+        fewest columns that would have to change for another prediction. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
+            One sample.
+        n_neighbors : int, default=5
+            How many of the nearest rows to explain.
+
+        Returns
+        -------
+        explanation : Explanation
+
+        Raises
+        ------
+        TypeError
+            If the metric is not a sum over columns, see `metricalign.learners.columns.column_map`.
+        ValueError
+            If X is not one sample.
+        """
+        check_is_fitted(self)
+        return explanation_of(self, dense_table(one_sample(X, "X")), n_neighbors)
+
+    def neighborhood(self, X: ArrayLike) -> Neighborhood:
+        """Neighbours, their weights, and the two parts of the prediction.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        neighborhood : Neighborhood
+        """
+        check_is_fitted(self)
+        images, table = self._images_of(X)
+        distances, indices = nearest(images, self._images, self.n_neighbors)
+        scaled = distances / self.scale_
+        predicted = self._regression(images, table)
+        weights = np.zeros_like(scaled)
+        neighbors_part, correction = np.zeros((2, *predicted.shape))
+        values = np.hstack([self._targets, self._predicted])
+        for vote in self.votes_:
+            of_vote = vote.weights(scaled, self._weight[indices])
+            mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
+            weights += of_vote / len(self.votes_)
+            neighbors_part += mean / len(self.votes_)
+            correction += vote.added(mean, expected, predicted) / len(self.votes_)
+        rows = self.samples_[indices]
+        return Neighborhood(
+            rows, distances, weights, neighbors_part, correction, predicted, indices
+        )
+
+    def kneighbors(
+        self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
+    ) -> tuple[NDArray, NDArray] | NDArray:
+        """Nearest training samples under the metric.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        n_neighbors : int, default=5
+            How many neighbours. Samples that were repeated in fit count once.
+        return_distance : bool, default=True
+            Whether to return the distances.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_neighbors)
+            Distances, ascending; only if `return_distance`.
+        indices : ndarray of int of shape (n_samples, n_neighbors)
+            Rows of the training samples.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many distinct training samples.
+        """
+        check_is_fitted(self)
+        if not 1 <= n_neighbors <= len(self.samples_):
+            raise ValueError(
+                f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
+                f"training samples; got {n_neighbors}."
+            )
+        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        indices = self.samples_[indices]
+        return (distances, indices) if return_distance else indices
+
+    def _images_of(self, X):
+        """Images under the metric, and standardised columns."""
+        given = dense_table(X)
+        validate_data(self, given, reset=False, skip_check_array=True)
+        if len(given) == 0:
+            raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
+        X = self.columns_.transform(given)
+        table = self.table_.transform(X)
+        if self.metric_ is self.table_:
+            return images_near_origin(table, self._origin), table
+        X = X if len(self.pipeline_) > 1 else given
+        return images_near_origin(self.metric_.transform(X), self._origin), table
+
+
+def _predictions(X, predictor, predict) -> NDArray:
+    """Predictions for a chunk of samples."""
+    return _as_array(predict(predictor._coordinates(X)))
+
+
+def _as_array(predicted) -> NDArray:
+    """Predictions as an array, of objects if they are label sets."""
+    if not isinstance(predicted, list):
+        return predicted
+    label_sets = np.empty(len(predicted), dtype=object)
+    label_sets[:] = predicted
+    return label_sets

@@ -1,0 +1,325 @@
+"""Classes and label sets, predicted by neighbours."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import MultiLabelBinarizer
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from metricalign._arrays import in_memory
+from metricalign._decorators import _fit_context
+from metricalign.learners.components import _dense
+from metricalign.predictors.base import MetricNeighbors
+from metricalign.predictors.labels import label_indicators
+from metricalign.predictors.targets import check_predictable
+
+__all__ = ["MetricNeighborsClassifier"]
+
+
+class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
+    r"""Classes or label sets, predicted by the neighbours under a learned metric.
+
+    Every neighbour votes with its class, corrected by what regressions predict differently for the
+    sample and for the neighbour:
+
+    .. math::
+        p(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
+        \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
+
+    with the indicators y_j of the classes. c is a mean of kernel ridge regression under the metric
+    and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
+    for a training sample it is that of models which have not seen it. Its weights, s, p, λ and β
+    have the least squared error in held-out folds, for which the metric is learned again.
+    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
+    prediction.
+
+    Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
+    categories, booleans and missing values; with dates and free texts if skrub is installed
+    (``pip install "metricalign[table]"``), see `metricalign.features.DateTextEncoder`.
+
+    Parameters
+    ----------
+    metric : "ensemble", "euclidean" or transformer, default="ensemble"
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
+        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
+        neighbours are those of its images. Weights of samples go to it, or to the last step of a
+        pipeline, if it takes them.
+    n_neighbors : int, default=100
+        Neighbours that vote at most. How many count is up to the weights.
+    trees : bool, default=True
+        Whether trees take part in the correction.
+    n_folds : int, default=3
+        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+    n_jobs : int or None, default=None
+        Folds to work on at the same time, as in joblib.
+    random_state : int, RandomState instance or None, default=None
+        Given to the ensemble and to the trees.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,), or list of arrays
+        The classes; for label sets the values 0 and 1 of each label.
+    labels_ : ndarray of shape (n_labels,) or None
+        The labels, if y was sets of them or a DataFrame with a column for each.
+    pipeline_ : Pipeline
+        From samples to images, with Euclid's distance of these as the distance: the encoder of
+        dates and texts, and the metric. It can be saved, and used without this predictor.
+    metric_ : object
+        The fitted metric, the last step of the pipeline.
+    columns_ : DateTextEncoder
+        Encoder of dates and free texts.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each column of the table in the squared distances of the training samples, with
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
+        one's own that is no sum over columns.
+    table_ : PiecewiseLinearEncoder
+        Encoder of the standardised columns that the trees see.
+    scale_ : float
+        Mean distance of the training samples, the unit of the widths.
+    votes_ : list of tuple (width, power, correction, regression)
+        The votes that are averaged: s in units of `scale_`, p, λ and β.
+    regression_weights_ : ndarray of shape (n_regressions,)
+        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
+        and of boosting. Empty if there are too few samples for folds.
+    samples_ : ndarray of int
+        Rows of the training samples among which neighbours are searched: those that are distinct.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had names that are all strings.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Kartashev, Shlenskii, Kotelnikov, Babenko, TabR: Tabular Deep Learning
+    Meets Nearest Neighbors, ICLR 2024: the label of a neighbour, corrected by the difference.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from metricalign import MetricNeighborsClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_test, y, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    >>> model = MetricNeighborsClassifier(random_state=0).fit(X, y)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    """
+
+    classes_: Any
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _set_targets(self, y, weight, classes):
+        y, self.labels_, self._has_sets = label_indicators(y)
+        check_predictable(y, wants_numbers=False)
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        if not self._is_multilabel:
+            y = column_or_1d(_dense(y), warn=True)
+            check_classification_targets(y)
+            self.classes_ = np.unique(y if classes is None else classes)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
+                )
+            return y, self._indicators(y), "class", True
+        y = _dense(y)
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
+                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
+            )
+        self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
+        return y.astype(int), y.astype(np.float64), "manhattan", False
+
+    def _indicators(self, y):
+        """Columns of 0 and 1 of the classes."""
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if (self.classes_[codes] != y).any():
+            unknown = np.setdiff1d(y, self.classes_)[:5].tolist()
+            raise ValueError(
+                f"y has classes that are not among `classes`, such as {unknown}. Classes must all "
+                "be known to the first call: fit again, or begin with partial_fit(classes=...)."
+            )
+        return np.eye(len(self.classes_))[codes]
+
+    def _further_targets(self, y):
+        if self._has_sets:
+            labels = [set(sample) for sample in y]
+            unknown = set().union(*labels).difference(np.asarray(self.labels_).tolist())
+            if unknown:
+                raise ValueError(f"y has labels that fit has not seen: {sorted(unknown)[:5]}.")
+            return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+        if not self._is_multilabel:
+            return self._indicators(column_or_1d(_dense(y), warn=True))
+        y = _dense(y)
+        if y.shape[1:] != self._targets.shape[1:] or not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                f"y must have {self._targets.shape[1]} columns of 0 and 1, one for each label."
+            )
+        return y.astype(np.float64)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Take further samples among the neighbours, without learning a metric.
+
+        They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
+        the first call, which is a `fit` to its samples. A sample that equals an earlier one is one
+        more neighbour, not a heavier one.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples. They continue the numbers of the rows in `samples_`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
+            Their targets, of the kind used in fit.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All classes that may come. Needed in the first call, unless there was a `fit`; not for
+            label sets, whose labels are those of the first call.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in the unit of those of `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid, a class or a label is new, or classes are missing.
+        """
+        known = getattr(self, "classes_", None)
+        if known is None:
+            is_single = np.ndim(label_indicators(in_memory(y))[0]) == 1
+            if classes is None and is_single:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return self._fit(X, y, sample_weight, classes=classes)
+        if classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(
+                f"classes={classes!r} is not the same as on the last call to partial_fit, "
+                f"which was {known!r}."
+            )
+        self._add(X, y, sample_weight)
+        return self
+
+    def _bounded(self, targets):
+        targets = np.clip(targets, 0, 1)
+        if self._is_multilabel:
+            return targets
+        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Probability of each class, or of each label.
+
+        No probability is zero: the frequency of the class counts as much as one more sample among
+        all of them.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Of the classes, with row sums of 1; for label sets of having each label.
+        """
+        return self._predict(X, self._probabilities)
+
+    def _probabilities(self, coordinates):
+        share = 1 / (len(self._weight) + 1)
+        frequencies = np.average(self._targets, axis=0, weights=self._weight)
+        return (1 - share) * coordinates + share * frequencies
+
+    def predict(self, X: ArrayLike) -> Any:
+        """The most probable class, or the labels that are more probable than not.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels), or list of tuple
+            Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
+            sample if fit was given these.
+        """
+        return self._predict(X, self._decoded)
+
+    def _decoded(self, coordinates):
+        codes = self._codes(coordinates)
+        if not self._is_multilabel:
+            return self.classes_[codes]
+        if self._has_sets:
+            labels = np.asarray(self.labels_)
+            return [tuple(labels[row > 0]) for row in codes]
+        return codes
+
+    def _codes(self, coordinates):
+        probabilities = self._probabilities(coordinates)
+        if self._is_multilabel:
+            return (probabilities > 0.5).astype(int)
+        return probabilities.argmax(axis=1)
+
+    def _in_units(self, neighborhood):
+        part = neighborhood.neighbors_part[:1]
+        coordinates = self._bounded(part + neighborhood.correction[:1])
+        probabilities = self._probabilities(coordinates)[0]
+        if self._is_multilabel:
+            return part[0], probabilities
+        code = self._codes(coordinates)[0]
+        return float(part[0, code]), float(probabilities[code])
+
+    def _names_of_outputs(self):
+        return None if self.labels_ is None else [str(label) for label in self.labels_]
+
+    def _is_other(self, coordinates, before):
+        differs = self._codes(coordinates) != self._codes(before)
+        return differs.any(axis=1) if self._is_multilabel else differs
+
+    def _is_changed(self, after, before, goal):
+        return self._is_other(after, before)
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: share of the samples whose class, or whole set of labels, is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), or iterable of iterables
+            Their targets, of the kind used in fit.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted, y = in_memory(self.predict(X)), in_memory(y)
+        sample_weight = in_memory(sample_weight)
+        if self._has_sets:
+            pairs = zip(predicted, y, strict=True)
+            is_right = np.array([set(found) == set(labels) for found, labels in pairs])
+            weight = None if sample_weight is None else np.asarray(sample_weight)
+            return float(np.average(is_right, weights=weight))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))

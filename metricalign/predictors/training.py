@@ -1,0 +1,263 @@
+"""A metric and regressions, fitted to all samples and to those outside each fold."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import has_fit_parameter
+
+from metricalign._arrays import in_memory
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.learners.components import _dense
+from metricalign.pairs.search import middle_of
+from metricalign.predictors.regressions import KernelRidge, mean_distance
+from metricalign.predictors.search import nearest
+
+__all__ = [
+    "Fitted",
+    "HeldOut",
+    "Training",
+    "dense_table",
+    "folds_of",
+    "held_out",
+    "images_near_origin",
+]
+
+# Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
+_FEW_SAMPLES = 2000
+# Held-out samples, at most, whose neighbours are looked at to choose the votes.
+_MOST_JUDGED = 4000
+
+
+class Fitted(NamedTuple):
+    """A metric, the images of the samples that it was fitted to, and their regressions.
+
+    Attributes
+    ----------
+    metric : object
+        The fitted metric, or the table of standardised columns.
+    origin : ndarray of shape (n_components,)
+        What is taken from all images, so that they are near the origin.
+    images : ndarray of float32 of shape (n_samples, n_components)
+        Images of the samples.
+    scale : float
+        Their mean distance.
+    ridge : KernelRidge
+        Regressions of the targets on them.
+    """
+
+    metric: Any
+    origin: NDArray
+    images: NDArray
+    scale: float
+    ridge: KernelRidge
+
+
+class Training(NamedTuple):
+    """Distinct samples in an order of their own, and the metric that is fitted to them.
+
+    Attributes
+    ----------
+    X, y : array-like or DataFrame
+        Samples and targets as the metric takes them.
+    table : ndarray of shape (n_samples, n_columns)
+        Standardised columns.
+    targets : ndarray of shape (n_samples, n_outputs)
+        Coordinates of the targets.
+    weight : ndarray of shape (n_samples,)
+        Weights, with mean 1.
+    metric : object
+        What is fitted; `euclid` stands for Euclid's distance.
+    euclid : PiecewiseLinearEncoder
+        The encoder that made the table.
+    random_state : int
+        Draws landmarks, and the samples that are judged.
+    """
+
+    X: Any
+    y: Any
+    table: NDArray
+    targets: NDArray
+    weight: NDArray
+    metric: Any
+    euclid: PiecewiseLinearEncoder
+    random_state: int
+
+    def fit(self, rows: NDArray) -> Fitted:
+        """Fit the metric and the regressions to some of the samples.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_rows,)
+            Which samples.
+
+        Returns
+        -------
+        fitted : Fitted
+        """
+        metric, images = self.euclid, self.table[rows]
+        # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
+        if self.metric is not self.euclid and np.ptp(self.targets[rows], axis=0).any():
+            metric = clone(self.metric)
+            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+            images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
+        images = np.asarray(_dense(images))
+        origin = middle_of(images)
+        images = images_near_origin(images, origin)
+        ridge = KernelRidge()
+        ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
+        return Fitted(metric, origin, images, mean_distance(images), ridge)
+
+
+def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray | None) -> list:
+    """Folds of the samples in which the vote is chosen; none if there are too few samples.
+
+    Parameters
+    ----------
+    training : Training
+        The samples.
+    n_folds : int
+        How many, at most; two of many samples.
+    is_class : bool
+        Whether targets are classes, of which every fold gets its share.
+    groups : ndarray of shape (n_samples,) or None
+        Groups that folds do not part.
+
+    Returns
+    -------
+    folds : list of tuple (train, test)
+    """
+    n_units = len(training.weight) // 2 if groups is None else len(np.unique(groups))
+    n_folds = min(n_folds, n_units)
+    if len(training.weight) > _FEW_SAMPLES:
+        n_folds = min(2, n_folds)
+    if n_folds < 2:
+        return []
+    options: Any = {"n_splits": n_folds, "shuffle": True, "random_state": 0}
+    classes = training.targets.argmax(axis=1)
+    is_stratified = is_class and np.bincount(classes).max() >= n_folds
+    if groups is not None:
+        splitter = (StratifiedGroupKFold if is_stratified else GroupKFold)(**options)
+    else:
+        splitter = (StratifiedKFold if is_stratified else KFold)(**options)
+    if is_stratified:
+        # Classes of fewer samples than folds cannot be in all of them.
+        few = np.bincount(classes)[classes] < n_folds
+        classes = np.where(few, -1, classes)
+        if 0 < few.sum() < n_folds:
+            classes[few] = np.bincount(classes[~few]).argmax()
+    return list(splitter.split(training.table, classes, groups))
+
+
+class HeldOut(NamedTuple):
+    """What the samples of a fold see of those outside it.
+
+    Attributes
+    ----------
+    judged : ndarray of int of shape (n_judged,)
+        Samples of the fold whose neighbours are known, as rows of all samples.
+    indices, distances : ndarray of shape (n_judged, n_neighbors)
+        Their neighbours outside the fold, as rows of all samples, and in mean distances.
+    predicted : ndarray of shape (n_test, n_penalties, n_outputs)
+        Predictions of all samples of the fold by kernel ridge regressions.
+    """
+
+    judged: NDArray
+    indices: NDArray
+    distances: NDArray
+    predicted: NDArray
+
+
+def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int) -> HeldOut:
+    """Fit to the samples outside a fold, and look from the samples of the fold at them.
+
+    Parameters
+    ----------
+    training : Training
+        All samples.
+    fold : tuple (train, test) of ndarrays of int
+        Rows of the samples outside the fold, and of those in it.
+    n_neighbors : int
+        How many neighbours to find, at most.
+
+    Returns
+    -------
+    held_out : HeldOut
+    """
+    train, test = fold
+    with warnings.catch_warnings():
+        # What cannot be learned from a part of the samples, or is not in it, is no news.
+        for category in (UserWarning, FitFailedWarning):
+            warnings.simplefilter("ignore", category)
+        fitted = training.fit(train)
+        images = training.table[test]
+        if fitted.metric is not training.euclid:
+            images = fitted.metric.transform(_safe_indexing(training.X, test))
+    images = images_near_origin(images, fitted.origin)
+    judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
+    distances, indices = nearest(images[judged], fitted.images, n_neighbors)
+    predicted = fitted.ridge.predict(images)
+    return HeldOut(test[judged], train[indices], distances / fitted.scale, predicted)
+
+
+def _weight_for(metric, weight) -> dict[str, NDArray]:
+    """Argument of fit that takes sample weights, if there is one: of a pipeline the last step's."""
+    name, last = metric.steps[-1] if isinstance(metric, Pipeline) else ("", metric)
+    if not has_fit_parameter(last, "sample_weight"):
+        return {}
+    if not name:
+        return {"sample_weight": weight}
+    # With metadata routing, a pipeline takes what its steps ask for, by other names.
+    return {} if get_config()["enable_metadata_routing"] else {f"{name}__sample_weight": weight}
+
+
+def dense_table(X: Any) -> Any:
+    """A dense table in memory of which rows can be taken.
+
+    Parameters
+    ----------
+    X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+        Samples, of Dask too.
+
+    Returns
+    -------
+    table : ndarray or DataFrame of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        If X is one sample without its row.
+    """
+    X = _dense(in_memory(X))
+    if getattr(X, "ndim", 2) == 1:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead: X must have a row for each sample. "
+            "Reshape your data: X.reshape(1, -1) if it is a single sample."
+        )
+    return X if hasattr(X, "__getitem__") else np.asarray(X)
+
+
+def images_near_origin(images: Any, origin: NDArray) -> NDArray:
+    """Images as the search takes them: near the origin, where single precision is enough.
+
+    Parameters
+    ----------
+    images : {array-like, sparse matrix} of shape (n_samples, n_components)
+        Images of a metric.
+    origin : ndarray of shape (n_components,)
+        What is taken from each of them.
+
+    Returns
+    -------
+    images : ndarray of float32 of shape (n_samples, n_components)
+    """
+    return np.ascontiguousarray(np.asarray(_dense(images)) - origin, dtype=np.float32)
