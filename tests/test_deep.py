@@ -1092,6 +1092,17 @@ def test_given_pairs_outside_of_the_part_to_train_on_are_refused(numbers):
         learner.fit(X, y)
 
 
+def test_given_pairs_of_every_network_are_checked(numbers):
+    X, y = numbers
+    order = np.random.RandomState(0).permutation(len(y))
+    # The second network is validated on the second tenth, where one sample of the pair is.
+    pairs = [(order[12], order[40])]
+    options = SMALL | {"pairs": pairs, "loss": "alignment", "validation_fraction": 0.1}
+    assert HRAML(**options).fit(X, y).n_iter_ > 0
+    with pytest.raises(ValueError, match="No pair has both samples"):
+        HRAML(**options | {"n_ensemble": 2}).fit(X, y)
+
+
 def test_constant_targets_of_the_part_to_train_on_are_refused(numbers):
     X, _ = numbers
     order = np.random.RandomState(0).permutation(20)

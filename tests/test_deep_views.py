@@ -1,8 +1,6 @@
 """Learning from views of samples: without targets, and with few."""
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from scipy.special import logsumexp, softmax
 from sklearn.datasets import load_wine
@@ -12,6 +10,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("skorch")
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 from metricalign import PSDSVR  # noqa: E402
 from metricalign.deep import (  # noqa: E402

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -271,7 +272,15 @@ class MetricNeighbors(SavedWithVersion):
             return table
         if isinstance(self.metric, str):
             return MetricEnsemble(relation=relation, random_state=self.random_state)
-        return self.metric
+        # Numbers alone do not say whether they are classes. The predictor does.
+        metric = clone(self.metric)
+        parameters = metric.get_params()
+        undecided = [
+            name
+            for name, value in parameters.items()
+            if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
+        ]
+        return metric.set_params(**dict.fromkeys(undecided, relation))
 
     def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""
