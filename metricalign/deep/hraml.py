@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from copy import copy, deepcopy
+from copy import copy
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -12,54 +11,26 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit, level_of_call
-from metricalign.deep.augmentations import Augmentation, check_augmentations
-from metricalign.deep.batches import JointBatches, choose_batches
-from metricalign.deep.blueprint import Blueprint, architectures
-from metricalign.deep.data import AlignmentData, SampleData, ViewData
-from metricalign.deep.device import computing_device, seeded
-from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
+from metricalign._estimator import keeps_last_fit
+from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.device import computing_device
+from metricalign.deep.embeddings import EMBEDDINGS
+from metricalign.deep.fitting import NetworkFitting, n_components
 from metricalign.deep.losses import LOSSES, DeepLoss
-from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
-from metricalign.deep.objectives import TargetObjective, ViewObjective
-from metricalign.deep.refinement import refined_start
-from metricalign.deep.samples import (
-    columns_of,
-    encoder_of,
-    images_of,
-    location_and_scale,
-    number_columns,
-    validate_samples,
-)
-from metricalign.deep.selection import Split, split_samples, train_all
-from metricalign.deep.targets import known_targets
-from metricalign.deep.training import OPTIMIZERS, Training
-from metricalign.deep.validation import pairs_among
+from metricalign.deep.networks import ACTIVATIONS
+from metricalign.deep.samples import images_of, validate_samples
+from metricalign.deep.training import OPTIMIZERS
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import EmbeddingLearner
-from metricalign.relations import Relation, TargetRelation, resolve_relation
+from metricalign.relations import Relation, resolve_relation
 
 __all__ = ["HRAML"]
-
-# Pairs from which the range of the relations is learned.
-_N_PAIRS_OF_RANGE = 100_000
-
-# Samples from which the pieces of the columns are learned.
-_N_ROWS_OF_PIECES = 20_000
-
-# Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
-_LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
-
-# Steps of "auto", and the epochs and batches that they are made of.
-_N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
 
 
 class HRAML(EmbeddingLearner):
@@ -411,175 +382,19 @@ or None, default=None
             If an argument is not valid, nothing can be learned from the data, or the loss
             becomes infinite or NaN.
         """
-        if y is None:
-            self._check_learns_without_targets()
-        augmentations = [] if self.augment is None else check_augmentations(self.augment)
-        starts_warm = self.warm_start and hasattr(self, "module_")
-        device = computing_device(self.device)
-        table = self.table_ if starts_warm else encoder_of(X)
-        X = validate_samples(self, X, table, reset=not starts_warm, ensure_min_samples=2)
-        targets = known_targets(self.relation, in_memory(y), X.shape[0], len(augmentations) > 0)
-        random_state = check_random_state(self.random_state)
-        splits = self._splits(random_state.permutation(X.shape[0]), targets)
-        numbers = number_columns(X.shape[1], table)
-        kinds = self._architectures(X, numbers)
-        if starts_warm:
-            offset, scale = self.offset_, self.scale_
-        elif self.module is not None or table is not None:
-            offset, scale = 0.0, 1.0
-        else:
-            offset, scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
-        if 2 * targets.is_known.sum() < X.shape[0] and self.n_blocks == "auto":
-            # Too few targets tell which network has better neighbours. The linear map's were.
-            kinds = [(None if self.embedding == "auto" else kinds[0][0], 0)]
-        data = SampleData(X, offset, scale, device)
-        objectives: list[Any] = []
-        if targets.relation is not None:
-            objectives.append(self._target_objective(data, targets, splits))
-        if augmentations:
-            objectives.append(self._view_objective(data, splits[0], augmentations, table))
-        blueprints: list[Blueprint | None] = [None]
-        if self.module is None and not starts_warm:
-            blueprints = [self._blueprint(data, kind, numbers, random_state) for kind in kinds]
-        training = self._training(splits[0], targets.relation is not None, device)
-        refined: list[Any] = [self.refined_ if starts_warm else None]
-
-        def train(blueprint, split, n_epochs=None, network: Any = None):
-            if network is None:
-                network = self._network(X.shape[1], blueprint)
-                if self.refine is not None:
-                    refined[0] = self._refine(network, X, targets, np.sort(split.training), scale)
-            n_components = _n_components(network, X.shape[1])
-            return training.run(
-                network,
-                nn.ModuleList(
-                    objective.criterion(self.layer_weights, n_components)
-                    for objective in objectives
-                ),
-                JointBatches([objective.batches(split, random_state) for objective in objectives]),
-                objectives[0].error(split) if len(split.validation) else None,
-                n_epochs,
-                self._report if self.verbose else None,
-            )
-
-        with seeded(random_state, device):
-            if starts_warm:
-                last, blueprint = deepcopy(self.module_), self.blueprint_
-                networks = getattr(last, "networks", [last])
-                records = [
-                    train(blueprint, split, network=network)
-                    for network, split in zip(networks, splits, strict=False)
-                ]
-            else:
-                blueprint, records = train_all(train, blueprints, splits, self.refit)
-        self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
-        self.offset_, self.scale_ = offset, scale
-        self.relation_ = targets.relation
-        self.relation_range_ = (0.0, 1.0)
-        if targets.relation is not None:
-            self.relation_range_ = (objectives[0].data.smallest, objectives[0].data.largest)
-        self._store(records)
-        return self
-
-    def _check_learns_without_targets(self):
-        if self.augment is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None. To learn without targets, give augment, such as augment=SwapNoise()."
-            )
-        if self.refine is not None:
-            raise ValueError("refine learns a metric from targets, but y is None. Use refine=None.")
-        if not isinstance(self.pairs, str) or self.pairs == "strength":
-            raise ValueError(
-                f"pairs={self.pairs!r} are of samples with targets, but y is None. Use "
-                "pairs='auto'."
-            )
-
-    def _splits(self, order, targets) -> list[Split]:
-        """For each network the samples to train on, and those to validate it on."""
-        if targets.relation is None:
-            return split_samples(order, None, self.n_ensemble, order[:0])
-        is_known = targets.is_known[order]
-        fraction = self.validation_fraction if self.early_stopping else None
-        return split_samples(order[is_known], fraction, self.n_ensemble, order[~is_known])
-
-    def _target_objective(self, data, targets, splits) -> TargetObjective:
-        loss = self._loss(targets.relation, targets.encoded)
-        rows = splits[0].training
-        range_ = _range(targets.relation, targets.encoded, rows)
-        alignment = AlignmentData(
-            data, targets.relation, targets.encoded, *range_, loss, targets.is_known
-        )
-        batches = choose_batches(
-            alignment,
-            loss,
-            self.pairs,
-            self._batch_size(len(rows)),
-            self.n_candidates,
-            [split.training for split in splits],
-        )
-        return TargetObjective(alignment, loss, batches)
-
-    def _view_objective(self, data, split, augmentations, table) -> ViewObjective:
-        # To which sample a view belongs is its class.
-        loss = self._loss(resolve_relation("class", [0, 1]), None)
-        if getattr(loss, "needs_targets", False):
-            raise ValueError(
-                f"loss={self.loss!r} averages targets, which views of samples do not have. Use "
-                "loss='auto'."
-            )
-        if table is not None:
-            columns = torch.from_numpy(columns_of(table)).to(data.device)
-            augmentations = [
-                augmentation.for_columns(columns)
-                if isinstance(augmentation, Augmentation)
-                else augmentation
-                for augmentation in augmentations
-            ]
-        batch_size = self._batch_size(len(split.training) + len(split.unlabelled))
-        n_candidates = self.n_candidates if getattr(loss, "takes_candidates", False) else 0
-        return ViewObjective(ViewData(data, augmentations), loss, batch_size, n_candidates)
-
-    def _refine(self, network, X, targets, rows, scale):
-        """The fitted linear metric that the first layer of a network starts from."""
-        learner = self._with_relation(self.refine)
-        is_precomputed = targets.relation.kind == "precomputed"
-        y = targets.encoded if is_precomputed else targets.given
-        X = X[targets.is_known] if not targets.is_known.all() else X
-        rows = (np.cumsum(targets.is_known) - 1)[rows]
-        weights = refined_start(learner, X, y, rows, is_precomputed, scale)
-        network.get_submodule("module.0").load_state_dict({"weight": weights})
-        return learner
-
-    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
-        """Embeddings and blocks that networks may have, the first ones without validation."""
-        if self.module is not None:
-            return [(None, 0)]
-        can_embed = self.refine is None and not sparse.issparse(X)
-        return architectures(self.embedding, self.n_blocks, len(numbers), can_embed)
-
-    def _store(self, records):
-        """Set the attributes that training sets."""
-        networks = [record.network for record in records]
-        network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
-        # On the CPU, so that a pickle opens on every machine.
-        self.module_ = network.to("cpu").eval()
-        n_inputs = self.n_features_in_ if self.table_ is None else len(self.table_.scale_)
-        self._n_features_out = _n_components(self.module_, n_inputs)
+        fitting = NetworkFitting(self, X, y)
+        records = fitting.run()
+        self.module_, self.blueprint_ = fitting.network, fitting.blueprint
+        self.table_, self.refined_ = fitting.table, fitting.refined
+        self.offset_, self.scale_ = fitting.offset, fitting.scale
+        self.relation_, self.relation_range_ = fitting.targets.relation, fitting.relation_range
+        self._n_features_out = n_components(self.module_, fitting.n_inputs)
         self.n_iter_ = len(records[0].losses)
         self.loss_curve_ = np.array(records[0].losses)
         self.__dict__.pop("validation_errors_", None)  # of a warm start
         if records[0].errors:
             self.validation_errors_ = np.array(records[0].errors)
-        interrupted = [record for record in records if record.is_interrupted]
-        if interrupted:
-            warnings.warn(
-                f"{type(self).__name__} was interrupted in epoch {len(interrupted[0].losses) + 1} "
-                f"of network {len(records)} of {self.n_ensemble}. It is fitted, with the best "
-                "weights so far.",
-                UserWarning,
-                stacklevel=level_of_call(),
-            )
+        return self
 
     def __getstate__(self):
         """State whose networks are arrays, unless they are the user's, so that skops saves it."""
@@ -594,9 +409,6 @@ or None, default=None
         blueprint: Blueprint | None = getattr(self, "blueprint_", None)
         if blueprint is not None:
             self.module_ = blueprint.load(state["module_"])
-
-    def _report(self, line):
-        print(f"[{type(self).__name__}] {line}", flush=True)
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Map samples so that Euclid's distance of the images is the learned distance.
@@ -663,103 +475,3 @@ or None, default=None
 
     def _differences(self, left, right):
         return self.transform(left) - self.transform(right)
-
-    def _loss(self, relation, targets) -> DeepLoss | nn.Module:
-        loss: Any = self.loss
-        if isinstance(loss, str) and loss == "auto":
-            is_stored = sparse.issparse(targets) and relation.kind == "precomputed"
-            names_pairs = not isinstance(self.pairs, str) or self.pairs == "strength"
-            loss = "alignment" if is_stored or names_pairs else "soft_neighbors"
-        loss = LOSSES[loss]() if isinstance(loss, str) else deepcopy(loss)
-        if isinstance(loss, DeepLoss):
-            loss._validate_params()
-            loss = loss.for_relation(relation)
-        return loss
-
-    def _training(self, split, has_targets, device) -> Training:
-        n_rows = len(split.training) + len(split.unlabelled)
-        learning_rate: Any = self.learning_rate
-        if isinstance(learning_rate, str):
-            learning_rate = _LEARNING_RATE if has_targets else _LEARNING_RATE_OF_VIEWS
-        batch_size, n_epochs = self._batch_size(n_rows), self.max_iter
-        if isinstance(n_epochs, str):
-            n_batches = int(np.ceil(n_rows / batch_size))
-            n_epochs = int(np.clip(np.ceil(_N_STEPS / n_batches), *_EPOCHS))
-        return Training(
-            self.optimizer,
-            learning_rate,
-            self.momentum,
-            self.weight_decay,
-            self.schedule,
-            self.averaging,
-            n_epochs,
-            self.n_iter_no_change,
-            device,
-            self.mixed_precision,
-        )
-
-    def _batch_size(self, n_rows) -> int:
-        if isinstance(self.batch_size, str):
-            return int(np.clip(n_rows // 16, *_BATCH_SIZES))
-        return self.batch_size
-
-    def _blueprint(self, data, architecture, numbers, random_state) -> Blueprint:
-        n_samples, n_inputs = data.X.shape
-        embedding, n_blocks = architecture
-        edges: list[NDArray | None] = []
-        shares: list[NDArray | None] = []
-        if embedding is not None:
-            rows = np.sort(random_state.permutation(n_samples)[:_N_ROWS_OF_PIECES])
-            columns = data.samples(rows).cpu().numpy()[:, numbers].astype(np.float64)
-            edges, shares = [None] * n_inputs, [None] * n_inputs
-            pieces = column_pieces(columns, EMBEDDINGS[embedding].n_bins)
-            for number, ends, share in zip(numbers, *pieces, strict=True):
-                edges[number], shares[number] = ends, share
-        sizes = tuple(self.hidden_layer_sizes)
-        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must be positive integers, the number of units of each hidden "
-                f"layer; got {self.hidden_layer_sizes!r}."
-            )
-        return Blueprint(
-            n_inputs,
-            embedding,
-            edges,
-            shares,
-            sizes,
-            self.n_components,
-            self.activation,
-            n_blocks,
-            self.dropout,
-            self.normalize,
-            self.refine is not None,
-        )
-
-    def _network(self, n_inputs, blueprint) -> EmbeddingNetwork:
-        if blueprint is not None:
-            return blueprint.build(starts_from_euclid=self.augment is not None)
-        module: Any = deepcopy(self.module)
-        if self.refine is not None:
-            module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
-        return EmbeddingNetwork(module, self.normalize)
-
-
-@torch.no_grad()
-def _n_components(network, n_inputs) -> int:
-    """Dimension of the images of a network on the CPU."""
-    return network.eval()(torch.zeros(1, n_inputs))[-1].shape[1]
-
-
-def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
-    """Relation of targets that are the same, and of those that differ most."""
-    pairs = pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
-    relations = relation(targets, pairs)
-    smallest, largest = relations.min(), relations.max()
-    if relation.kind != "precomputed":
-        smallest = min(smallest, relation(targets, np.stack([rows, rows], axis=1)).min())
-    if smallest == largest:
-        raise ValueError(
-            f"y is constant in the part of the data to train on: all relations are {largest:g}. "
-            "Use more samples, or set early_stopping=False."
-        )
-    return float(smallest), float(largest)
