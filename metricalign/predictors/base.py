@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -273,12 +274,20 @@ class MetricNeighbors(SavedWithVersion):
 
     def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
         """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
-        if not isinstance(self.metric, str):
-            return self.metric, self.metric
-        if self.metric == "euclidean":
-            return table, table
-        options: Any = {"relation": relation, "random_state": self.random_state}
-        return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
+        if isinstance(self.metric, str):
+            if self.metric == "euclidean":
+                return table, table
+            options: Any = {"relation": relation, "random_state": self.random_state}
+            return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
+        # Numbers alone do not say whether they are classes. The predictor does.
+        metric = clone(self.metric)
+        undecided = [
+            name
+            for name, value in metric.get_params().items()
+            if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
+        ]
+        metric = metric.set_params(**dict.fromkeys(undecided, relation))
+        return metric, metric
 
     def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""
