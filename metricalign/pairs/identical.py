@@ -232,7 +232,7 @@ def _order_of(values) -> np.ndarray:
     # Nearly all of these are identical: few are looked at.
     distinct, place = np.unique(first_identical(values)[tied], return_inverse=True)
     if len(np.unique(keys[distinct])) < len(distinct):
-        rows = values[distinct]
+        rows: Any = values[distinct]
         rows = rows.compute() if isinstance(rows, RemoteSamples) else rows
         rows = rows.toarray() if sparse.issparse(rows) else rows
         rank = np.argsort(np.lexsort(rows.T))
