@@ -30,7 +30,7 @@ from metricalign._arrays import (
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment

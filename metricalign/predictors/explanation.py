@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.columns import find_missing
 from metricalign.features.table import is_date
 from metricalign.learners.columns import column_map
 
@@ -306,7 +306,7 @@ def _without_pandas(column):
     """A column in which what is missing is None or NaN: other kinds belong to a library."""
     if column.dtype != object:
         return column
-    return np.where(_is_missing(column), None, column)
+    return np.where(find_missing(column), None, column)
 
 
 def _change(predictor, X, metric, table) -> Change | None:

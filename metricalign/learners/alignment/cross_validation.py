@@ -16,7 +16,7 @@ from metricalign._arrays import is_dask_array
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import check_path
-from metricalign.learners.alignment.methods import GeneralAlignment, RelationAlignment
+from metricalign.learners.alignment.general import GeneralAlignment, RelationAlignment
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
