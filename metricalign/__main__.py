@@ -18,7 +18,7 @@ from pathlib import Path
 
 from metricalign import __version__
 from metricalign.command_line.commands import evaluate
-from metricalign.command_line.evaluation import DEFAULT_METHODS, LEARNERS_OF_CLASSES, METHODS
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS_OF_CLASSES, METHODS
 from metricalign.command_line.predicting import predict
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.targets import KINDS

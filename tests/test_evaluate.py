@@ -10,16 +10,9 @@ pd = pytest.importorskip("pandas")
 
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import messages  # noqa: E402
-from metricalign.command_line.evaluation import (  # noqa: E402
-    Note,
-    Result,
-    Task,
-    _splits,
-    compare,
-    estimated_seconds,
-    sample,
-)
+from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
+from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
 
@@ -140,11 +133,11 @@ def test_groups_stay_together_and_time_goes_on():
     rng = np.random.default_rng(0)
     task = task_of(60)
     task.groups = rng.integers(12, size=60)
-    for train, test in _splits(task, 3, 0):
+    for train, test in splits(task, 3, 0):
         assert not set(task.groups[train]) & set(task.groups[test])
         assert len(train) + len(test) == 60
     task.groups, task.time = None, rng.permutation(60)
-    for train, test in _splits(task, 3, 0):
+    for train, test in splits(task, 3, 0):
         assert task.time[train].max() < task.time[test].min()
 
 

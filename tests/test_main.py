@@ -24,20 +24,14 @@ import metricalign.__main__ as main_module
 from metricalign import PSDSVR
 from metricalign.__main__ import main
 from metricalign.command_line import commands, evaluation, figures, messages
+from metricalign.command_line import methods as methods_module
 from metricalign.command_line import tour as tour_module
-from metricalign.command_line.evaluation import (
-    LEARNERS,
-    LEARNERS_OF_CLASSES,
-    RULES,
-    Result,
-    Task,
-    compare,
-    fit_method,
-    learner_of,
-)
+from metricalign.command_line.evaluation import Result, compare
+from metricalign.command_line.methods import LEARNERS, LEARNERS_OF_CLASSES, fit_method, learner_of
 from metricalign.command_line.models import TableModel, load_model
 from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import match_columns, read_table
+from metricalign.command_line.tasks import RULES, Task, sample
 from metricalign.learners.base import EmbeddingLearner
 
 pd = pytest.importorskip("pandas")
@@ -130,7 +124,7 @@ def reads_only(monkeypatch):
 
 @pytest.mark.parametrize("kind", TARGETS)
 def test_evaluate_finds_out_the_kind(kind, table, monkeypatch, capsys):
-    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.setattr(methods_module, "INNER_FOLDS", 2)
     methods = ["PSDSVR", "BoostedTrees"]
     arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2", "--methods", *methods]
     assert main(["evaluate", table, *arguments]) == 0
@@ -609,9 +603,9 @@ def test_a_picture_that_fails_leaves_the_old_one(
 @pytest.fixture
 def quick_tour(monkeypatch, tmp_path):
     """The tour on a few rows of its data, with a method that is fast."""
-    tasks = [evaluation.sample(task, 40, 0) for task in tour_module.tour_tasks()]
+    tasks = [sample(task, 40, 0) for task in tour_module.tour_tasks()]
     monkeypatch.setattr(tour_module, "tour_tasks", lambda: tasks)
-    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.setattr(methods_module, "INNER_FOLDS", 2)
     monkeypatch.setattr(tour_module, "METHOD", "PSDSVR")
     monkeypatch.setattr(evaluation, "WORTH_PROCESSES", np.inf)
     monkeypatch.chdir(tmp_path)

@@ -18,18 +18,11 @@ import numpy as np
 from metricalign._files import check_destination, is_same_file, write_whole
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import (
-    DEFAULT_METHODS,
-    LEARNERS,
     Note,
     Result,
-    Task,
-    check_folds,
-    check_methods,
-    check_rows,
     compare,
     estimated_seconds,
     one_thread_if_small,
-    sample,
 )
 from metricalign.command_line.figures import NEEDS, PICTURES, draw
 from metricalign.command_line.formats import Column, Reading
@@ -46,6 +39,7 @@ from metricalign.command_line.messages import (
     verdict,
     wrap,
 )
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, check_methods
 from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.reading import (
     Contents,
@@ -63,6 +57,7 @@ from metricalign.command_line.tables import (
     typed,
 )
 from metricalign.command_line.targets import Target, read_target
+from metricalign.command_line.tasks import Task, check_folds, check_rows, sample
 from metricalign.features.identifiers import GROUPS, identifier_of
 from metricalign.plotting.drawing import check_matplotlib
 

@@ -11,8 +11,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 
-from metricalign.command_line.evaluation import LEARNERS, Task, fit_method, learner_of, take
+from metricalign.command_line.methods import LEARNERS, fit_method, learner_of
 from metricalign.command_line.models import explained
+from metricalign.command_line.tasks import Task, take
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import MetricLearner
 from metricalign.plotting import (

@@ -13,14 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.evaluation import (
-    Measure,
-    Note,
-    Result,
-    Task,
-    largest_share,
-)
+from metricalign.command_line.evaluation import Note, Result
 from metricalign.command_line.reading import shorten
+from metricalign.command_line.tasks import Measure, Task, largest_share
 
 __all__ = ["GAIN", "WIDTH", "Progress", "duration", "measures_of", "notes_of", "verdict", "wrap"]
 

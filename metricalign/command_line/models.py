@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from metricalign.command_line.columns import TableColumns
-from metricalign.command_line.evaluation import Task, fit_method
+from metricalign.command_line.methods import fit_method
 from metricalign.command_line.reading import Contents, InputError, Layout
+from metricalign.command_line.tasks import Task
 from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
 
