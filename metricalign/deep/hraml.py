@@ -1,4 +1,4 @@
-"""HRAML: networks as one estimator, long since it has many parameters and says what each is."""
+"""HRAML: networks as one estimator."""
 
 from __future__ import annotations
 

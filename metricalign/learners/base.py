@@ -157,10 +157,6 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         # Of a frame, which set_output may have made.
         return images if is_dask_array(images) else np.asarray(images)
 
-    def _as_numbers(self, X) -> Any:
-        """Samples as numbers, by which those that are identical are told."""
-        return X
-
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair of samples: minus the learned distance.
 
@@ -218,7 +214,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             If X and y do not go together, or no sample has a positive weight.
         """
         X = as_dask_array(X)
-        images, X = self._images_to_compare(X), self._as_numbers(X)
+        images = self._images_to_compare(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y), n_samples)
         X = self._rows_to_compare(X)

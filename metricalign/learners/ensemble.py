@@ -328,13 +328,10 @@ class MetricEnsemble(EmbeddingLearner):
         validate_data(self, X, reset=False, skip_check_array=True)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 
-    def _as_numbers(self, X):
-        return self.encoder_.transform(_dense(X))
-
     def _differences(self, left, right) -> NDArray:
         return self.transform(left) - self.transform(right)
 
-    def _rows_to_compare(self, X):
+    def _rows_to_compare(self, X) -> Any:
         return self.encoder_.transform(_dense(X))
 
     def get_mahalanobis_matrix(self) -> NDArray:
