@@ -19,7 +19,7 @@ import metricalign
 from metricalign import RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign._files import write_whole
-from metricalign.command_line.columns import Reading
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, read_contents
 from metricalign.command_line.tables import read_table, sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.neighbors import KNeighborsTransformer
 
 from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
@@ -275,3 +276,55 @@ def test_relations_of_some_samples_stand_for_all():
     learner = GradientAlignment(relation="precomputed", max_samples=60, random_state=0)
     matrix = learner.fit(X, relations).get_mahalanobis_matrix()
     assert matrix[0, 0] > 0.9 * np.trace(matrix)
+
+
+# What verbose says
+
+
+def printed(capsys, strategy, X, y=None):
+    strategy.select(X, y)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_features", [3, 8])
+def test_search_says_how_it_went(n_features, capsys, small_blocks):
+    X, y = data(300, n_features)
+    way = "a tree" if n_features == 3 else "products in float32"
+    for strategy in (NearestPairs(max_anchors=40), NearestClassPairs(max_anchors=40)):
+        assert printed(capsys, strategy, X, y) == ""
+        strategy.set_params(verbose=True)
+        text = printed(capsys, strategy, X, y)
+        assert f"[{type(strategy).__name__}] neighbours of 40 of 300 samples: exact" in text
+        assert f" by {way}" in text
+    # Two searches of all anchors: in their class and in the others.
+    assert "exact, 80 by" in text
+    # So does a learner, which leaves the strategy as it is.
+    strategy.set_params(verbose=False)
+    PSDSVR(pairs=strategy, verbose=1).fit(X, y)
+    assert "neighbours of 40 of 300 samples: exact" in capsys.readouterr().out
+    assert not strategy.verbose
+
+
+def test_searches_that_float32_cannot_decide_are_counted(capsys, small_blocks):
+    X = np.random.default_rng(0).standard_normal((200, 8))
+    X[0] = 1e9
+    strategy = NearestPairs(verbose=True)
+    assert "1 by products in float64" in printed(capsys, strategy, X)
+
+
+class EverySecondMissing(KNeighborsTransformer):
+    """A search that does not see samples of odd number."""
+
+    def transform(self, X):
+        graph = super().transform(X).tolil()
+        graph[:, 1::2] = 0
+        return graph.tocsr()
+
+
+def test_recall_of_an_approximate_search_is_said(capsys):
+    X = np.random.default_rng(0).standard_normal((300, 4))
+    strategy = NearestPairs(neighbors=EverySecondMissing(mode="distance"), verbose=True)
+    text = printed(capsys, strategy, X)
+    # Of every second sample: the share of the five nearest that the search can see.
+    nearest = np.argsort(true_distances(X[::2], X), axis=1)[:, 1:6]
+    assert f"which found {np.mean(nearest % 2 == 0):.1%} of those of 150 samples" in text

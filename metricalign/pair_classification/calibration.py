@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special
 
 __all__ = ["best_threshold", "log_odds"]
 
 
-def best_threshold(distances, y, weights, strategy, min_rate, beta):
+def best_threshold(
+    distances: NDArray, y: NDArray, weights: NDArray, strategy: str, min_rate: Any, beta: float
+) -> float:
     """Return the best of all ways to cut the distances, as described in `PairClassifier`."""
     kept = weights > 0
     levels, places = np.unique(distances[kept], return_inverse=True)
@@ -38,7 +43,7 @@ def best_threshold(distances, y, weights, strategy, min_rate, beta):
     return float(lower if middle == upper < np.inf else middle)
 
 
-def log_odds(distances, y, weights) -> tuple[float, float]:
+def log_odds(distances: NDArray, y: NDArray, weights: NDArray) -> tuple[float, float]:
     """Slope and intercept of the log-odds of the same, by Platt's method: a logistic regression.
 
     Targets are a little inside 0 and 1, so that pairs which a distance separates have no

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
@@ -24,12 +26,14 @@ _UNUSUAL_SCALE = 100
 class JudgedPairs(BaseEstimator):
     """Pairs of a metric learner that are given, with weights."""
 
-    def __init__(self, indices, weights, n_samples):
+    def __init__(self, indices: NDArray, weights: NDArray, n_samples: int):
         self.indices = indices
         self.weights = weights
         self.n_samples = n_samples
 
-    def select(self, X, y, sample_weight=None, random_state=None) -> PairSelection:
+    def select(
+        self, X: Any, y: Any, sample_weight: Any = None, random_state: Any = None
+    ) -> PairSelection:
         """Return the pairs."""
         if X.shape[0] != self.n_samples:
             raise ValueError(
@@ -40,7 +44,7 @@ class JudgedPairs(BaseEstimator):
         return PairSelection(self.indices, self.weights)
 
 
-def check_judgments(pairs, y, sample_weight):
+def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
     """Both kinds of judgment, those of the pairs as -1 and +1, and the weights of the pairs."""
     if y is None:
         raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
@@ -66,7 +70,9 @@ def check_judgments(pairs, y, sample_weight):
     return classes, y, weights
 
 
-def precomputed_relations(pairs, y, weights):
+def precomputed_relations(
+    pairs: NDArray, y: NDArray, weights: NDArray
+) -> tuple[NDArray, sparse.csr_array, JudgedPairs]:
     """Distinct samples, the sparse matrix of their relations, and its pairs with their weights."""
     kept = weights > 0
     rows = pairs[kept].reshape(-1, pairs.shape[2])
@@ -92,7 +98,7 @@ def precomputed_relations(pairs, y, weights):
     return samples, matrix.tocsr(), JudgedPairs(indices, np.abs(sums), len(samples))
 
 
-def warn_of_scales(samples, name):
+def warn_of_scales(samples: NDArray, name: str) -> None:
     """Say that few features make all distances, so that the others are not learned from."""
     with np.errstate(over="ignore", invalid="ignore"):
         deviations = samples.std(axis=0)

@@ -1,5 +1,6 @@
 """Strategies by name, and pairs that were given."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from metricalign.pairs.drawn import AllPairs, RandomPairs
 from metricalign.pairs.nearest import NearestClassPairs, NearestPairs
+from metricalign.pairs.strategy import PairStrategy
 from metricalign.relations.kinds import CLASSES
 
 __all__ = ["check_pairs", "resolve_pairs"]
@@ -21,7 +23,7 @@ _STRATEGIES = {
 _CLASS_KINDS = (*CLASSES.kinds, "class", "zero_one")
 
 
-def resolve_pairs(pairs: Any, kind: str) -> Any:
+def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
     """Turn the `pairs` parameter of an estimator into a strategy.
 
     Parameters
@@ -32,11 +34,13 @@ def resolve_pairs(pairs: Any, kind: str) -> Any:
     kind : str
         The kind of the targets or the name of their relation. Class labels are
         ``"binary"`` and ``"multiclass"``, or ``"class"`` and ``"zero_one"``.
+    verbose : bool, default=False
+        Whether the strategy is to print how it searches, if it has a parameter for that.
 
     Returns
     -------
     strategy : object
-        An object with a method ``select``.
+        An object with a method ``select``; a copy of one that is to print.
 
     Raises
     ------
@@ -52,19 +56,24 @@ def resolve_pairs(pairs: Any, kind: str) -> Any:
     NearestPairs()
     """
     if hasattr(pairs, "select") and not isinstance(pairs, type):
-        return pairs
+        return _verbose(pairs) if verbose else pairs
     if isinstance(pairs, str) and pairs == "auto":
         pairs = "nearest_class" if kind in _CLASS_KINDS else "nearest"
     if isinstance(pairs, str) and pairs in _STRATEGIES:
         strategy = _STRATEGIES[pairs]()
         # Only who chose the number of neighbours is warned that there are fewer.
         strategy._is_asked_for = False
-        return strategy
+        return _verbose(strategy) if verbose else strategy
     raise ValueError(
         f"The 'pairs' parameter must be 'auto', one of {sorted(_STRATEGIES)}, an object with a "
         f"method select such as NearestPairs(), or an integer array of shape (n_pairs, 2). "
         f"Got {pairs!r}."
     )
+
+
+def _verbose(strategy):
+    is_possible = isinstance(strategy, PairStrategy) and "verbose" in strategy.get_params()
+    return copy(strategy).set_params(verbose=True) if is_possible else strategy
 
 
 def check_pairs(pairs: ArrayLike, n_samples: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import first_identical
 from metricalign.pairs.search import (
     _NEIGHBORS_CONSTRAINT,
+    EuclideanSearch,
     _first_of_each_row,
     _nearest_eligible,
     _nearest_other,
@@ -23,6 +24,9 @@ from metricalign.pairs.selection import PairSelection, _merge_directions, _no_pa
 from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["NearestClassPairs", "NearestPairs"]
+
+# Samples whose neighbours are sought exactly, to tell the recall of a search: to a hundredth or so.
+_N_ANCHORS_OF_RECALL = 200
 
 
 def _describe_shortage(parameter, wanted, n_found, available):
@@ -40,9 +44,33 @@ def _warn_of_shortages(shortages, neighbors):
     shortages = [shortage for shortage in shortages if shortage is not None]
     if shortages:
         advice = "All that were found are used; ask for fewer or give more samples."
-        if neighbors is not None:
+        if not isinstance(neighbors, EuclideanSearch):
             advice += " An approximate search can also miss samples that exist."
         warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=4)
+
+
+def _print_search(strategy, neighbors, search, anchors, found, n_samples) -> None:
+    """Print how neighbours were sought, and of an approximate search what share it found."""
+    if isinstance(neighbors, EuclideanSearch):
+        ways = getattr(neighbors, "n_queries_", {}).items()
+        way = "exact, "
+        way += "; ".join(f"{n:,} by {way}" for way, n in ways) or "by blocks on the workers"
+    else:
+        few = anchors[:: -(-len(anchors) // _N_ANCHORS_OF_RECALL)]
+        exact = _keys_of(search(EuclideanSearch(), few), n_samples)
+        share = np.isin(exact, _keys_of(found, n_samples)).mean() if len(exact) else 1.0
+        way = f"by {strategy.neighbors!r}, which found {share:.1%} of those of {len(few)} samples"
+    print(
+        f"[{type(strategy).__name__}] neighbours of {len(anchors):,} of {n_samples:,} samples: "
+        f"{way}",
+        flush=True,
+    )
+
+
+def _keys_of(found, n_samples):
+    """One number for each anchor and neighbour."""
+    anchor, neighbor = found
+    return anchor.astype(np.int64) * n_samples + neighbor
 
 
 class NearestPairs(PairStrategy):
@@ -67,6 +95,9 @@ class NearestPairs(PairStrategy):
         For how many samples neighbours are sought, among all samples. If there are more
         samples, this many stand for the rest, spread evenly over the order of their values, each
         with the weight of those that it stands for. None: for all.
+    verbose : bool, default=False
+        Whether to print how neighbours were sought, and what share of them an approximate search
+        found. A learner with ``verbose`` says so to the strategy.
 
     Notes
     -----
@@ -97,14 +128,20 @@ class NearestPairs(PairStrategy):
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
         "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
-        self, n_neighbors: int = 5, neighbors: Any = None, max_anchors: int | None = 10_000
+        self,
+        n_neighbors: int = 5,
+        neighbors: Any = None,
+        max_anchors: int | None = 10_000,
+        verbose: bool = False,
     ):
         self.n_neighbors = n_neighbors
         self.neighbors = neighbors
         self.max_anchors = max_anchors
+        self.verbose = verbose
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
         n_samples = X.shape[0]
@@ -113,9 +150,13 @@ class NearestPairs(PairStrategy):
         anchors, weight = choose_anchors(X, weight, self.max_anchors)
         X = centred(X) if can_be_moved(neighbors) else X
         candidates = _first_of_each_row(np.arange(n_samples), rows, self.n_neighbors)
-        anchor, neighbor = _nearest_eligible(
-            X, anchors, candidates, self.n_neighbors, neighbors, rows
-        )
+
+        def search(neighbors, anchors):
+            return _nearest_eligible(X, anchors, candidates, self.n_neighbors, neighbors, rows)
+
+        anchor, neighbor = search(neighbors, anchors)
+        if self.verbose:
+            _print_search(self, neighbors, search, anchors, (anchor, neighbor), n_samples)
         if anchor.size == 0:
             raise _no_pairs(n_samples)
         n_found = np.bincount(anchor, minlength=n_samples)[anchors]
@@ -155,6 +196,9 @@ class NearestClassPairs(PairStrategy):
         samples, this many stand for the rest, spread evenly over the classes and, within a class,
         over the order of their values, each with the weight of those that it stands for. None: for
         all.
+    verbose : bool, default=False
+        Whether to print how neighbours were sought, and what share of them an approximate search
+        found. A learner with ``verbose`` says so to the strategy.
 
     Notes
     -----
@@ -192,6 +236,7 @@ class NearestClassPairs(PairStrategy):
         "n_other": [Interval(Integral, 0, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
         "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -200,11 +245,13 @@ class NearestClassPairs(PairStrategy):
         n_other: int = 6,
         neighbors: Any = None,
         max_anchors: int | None = 10_000,
+        verbose: bool = False,
     ):
         self.n_same = n_same
         self.n_other = n_other
         self.neighbors = neighbors
         self.max_anchors = max_anchors
+        self.verbose = verbose
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
         if self.n_same == 0 and self.n_other == 0:
@@ -218,18 +265,26 @@ class NearestClassPairs(PairStrategy):
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
         X = centred(X) if can_be_moved(neighbors) else X
-        found, shortages = [], []
-        for parameter, wanted, search, available in (
-            ("n_same", self.n_same, _nearest_same, "other distinct samples of the same class"),
-            ("n_other", self.n_other, _nearest_other, "distinct samples of other classes"),
+
+        def search(neighbors, anchors):
+            kinds = (_nearest_same, self.n_same), (_nearest_other, self.n_other)
+            found = [
+                nearest(X, classes, wanted, neighbors, rows, anchors)
+                for nearest, wanted in kinds
+                if wanted > 0
+            ]
+            return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
+
+        anchor, neighbor = search(neighbors, anchors)
+        if self.verbose:
+            _print_search(self, neighbors, search, anchors, (anchor, neighbor), n_samples)
+        is_same, shortages = classes[anchor] == classes[neighbor], []
+        for parameter, wanted, kept, available in (
+            ("n_same", self.n_same, is_same, "other distinct samples of the same class"),
+            ("n_other", self.n_other, ~is_same, "distinct samples of other classes"),
         ):
-            if wanted == 0:
-                continue
-            anchor, neighbor = search(X, classes, wanted, neighbors, rows, anchors)
-            n_found = np.bincount(anchor, minlength=n_samples)[anchors]
+            n_found = np.bincount(anchor[kept], minlength=n_samples)[anchors]
             shortages.append(_describe_shortage(parameter, wanted, n_found, available))
-            found.append((anchor, neighbor))
-        anchor, neighbor = (np.concatenate(ends) for ends in zip(*found, strict=True))
         if anchor.size == 0:
             sought = "of one class" if self.n_other == 0 else "of different classes"
             if self.n_same and self.n_other:

@@ -8,8 +8,9 @@ from sklearn.utils import gen_batches
 
 __all__ = ["nearest_by_products"]
 
-# Products of so many queries and samples are made at a time: they stay in the cache of a core,
-# where a product over 20 features takes 0.9 ns; with four times as many of each it takes 2.
+# Products of so many samples and queries are made at a time: they stay in the cache of a core,
+# where a product over 20 features takes 0.5 ns, and its part of the minima 0.1. With a row for each
+# query, not each sample, it would be 0.9 and 0.3.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 256, 4096
 # Queries for which the samples are prepared once.
 _QUERIES_AT_A_TIME = 16_384
@@ -17,8 +18,8 @@ _QUERIES_AT_A_TIME = 16_384
 _GROUP_SIZE = 32
 # Samples that are found beyond those asked for; their distances bound those of all others.
 _SURPLUS = 8
-# Largest float32: no sample is farther, but what fills up a block.
-_LARGEST = np.finfo(np.float32).max
+# In units of the largest feature no sample is as far; what fills up a block is farther.
+_FAR, _FARTHER = np.float32(1e30), np.float32(1e31)
 
 
 def nearest_by_products(
@@ -93,80 +94,82 @@ def _sort_by_differences(queries, samples, found, distances, indices) -> None:
 def _smallest_products(queries, samples, number, unit) -> tuple[NDArray, NDArray]:
     """For each query the samples of the smallest values, and what those of all others reach."""
     smallest = _SmallestValues(len(queries), number)
-    queries = np.pad((queries / unit).astype(np.float32), [(0, 0), (0, 1)], constant_values=1)
+    factors = np.ones((queries.shape[1] + 1, len(queries)), dtype=np.float32)
+    factors[:-1] = queries.T / unit
     for block in gen_batches(len(samples), _SAMPLES_OF_BLOCK):
-        factors = _factors(samples[block] / unit)
+        rows = _with_half_squares(samples[block] / unit)
         for batch in gen_batches(len(queries), _QUERIES_OF_BLOCK):
-            smallest.add(batch.start, block.start, queries[batch] @ factors)
+            smallest.add(batch.start, block.start, rows @ factors[:, batch])
         smallest.drop_larger()
-    return smallest.columns()
+    return smallest.rows()
 
 
-def _factors(samples) -> NDArray:
-    """Columns whose products with (q, 1) are half the squared distances, less half that of q."""
-    n_columns = -(-len(samples) // _GROUP_SIZE) * _GROUP_SIZE
-    factors = np.zeros((samples.shape[1] + 1, n_columns), dtype=np.float32)
-    factors[:-1, : len(samples)] = -samples.T
-    factors[-1] = np.inf
-    factors[-1, : len(samples)] = 0.5 * np.einsum("ij,ij->i", samples, samples, dtype=np.float64)
-    return factors
+def _with_half_squares(samples) -> NDArray:
+    """Rows whose products with (q, 1) are half the squared distances, less half that of q."""
+    n_rows = -(-len(samples) // _GROUP_SIZE) * _GROUP_SIZE
+    rows = np.zeros((n_rows, samples.shape[1] + 1), dtype=np.float32)
+    rows[: len(samples), :-1] = -samples
+    rows[:, -1] = _FARTHER
+    rows[: len(samples), -1] = 0.5 * np.einsum("ij,ij->i", samples, samples, dtype=np.float64)
+    return rows
 
 
 class _SmallestValues:
-    """The smallest values of each row of a matrix that comes in blocks."""
+    """The smallest values of each column of a matrix that comes in blocks, and their rows."""
 
-    def __init__(self, n_rows, number):
+    def __init__(self, n_columns, number):
         self.number = number
-        self.bounds = np.full(n_rows, _LARGEST)
+        self.bounds = np.full(n_columns, _FAR)
         self._keys = [np.empty(0, dtype=np.int64)]
-        self._columns = [np.empty(0, dtype=np.intp)]
+        self._rows = [np.empty(0, dtype=np.intp)]
         self._size = 0
 
-    def add(self, first_row, first_column, values) -> None:
-        """Take a block; of a group of its columns first only the smallest value is looked at."""
-        values = values.reshape(len(values), _GROUP_SIZE, -1)
-        minima = values.min(axis=1)
-        bounds = self.bounds[first_row : first_row + len(values)]
-        if bounds.max() == _LARGEST and minima.shape[1] >= self.number:
+    def add(self, first_column, first_row, values) -> None:
+        """Take a block; of a group of its rows first only the smallest value is looked at."""
+        n_columns = values.shape[1]
+        values = values.reshape(_GROUP_SIZE, -1, n_columns)
+        minima = values.min(axis=0)
+        bounds = self.bounds[first_column : first_column + n_columns]
+        if bounds.max() == _FAR and len(minima) >= self.number:
             # So many groups have a value that is no larger.
-            np.minimum(
-                bounds, np.partition(minima, self.number - 1)[:, self.number - 1], out=bounds
-            )
-        row, group = np.nonzero(minima <= bounds[:, None])
-        candidates = values[row, :, group]
-        place, member = np.nonzero(candidates <= bounds[row, None])
-        column = first_column + member * values.shape[2] + group[place]
-        self._keys.append(_keys(first_row + row[place], candidates[place, member]))
-        self._columns.append(column)
-        self._size += len(column)
+            smallest = np.partition(minima, self.number - 1, axis=0)[self.number - 1]
+            np.minimum(bounds, smallest, out=bounds)
+        # NumPy searches one dimension five times as fast as two.
+        small = np.flatnonzero(minima <= bounds)
+        group, column = np.divmod(small, n_columns)
+        candidates = values.reshape(_GROUP_SIZE, -1).take(small, axis=1)
+        member, place = np.divmod(np.flatnonzero(candidates <= bounds[column]), len(small))
+        self._keys.append(_keys(first_column + column[place], candidates[member, place]))
+        self._rows.append(first_row + member * len(minima) + group[place])
+        self._size += len(place)
 
     def drop_larger(self, *, at_once=False) -> None:
-        """Keep the smallest values of each row, if there are many more or at once."""
+        """Keep the smallest values of each column, if there are many more or at once."""
         if self._size <= 2 * len(self.bounds) * self.number and not at_once:
             return
-        keys, columns = np.concatenate(self._keys), np.concatenate(self._columns)
+        keys, rows = np.concatenate(self._keys), np.concatenate(self._rows)
         order = np.argsort(keys)
         keys = keys[order]
         starts = np.searchsorted(keys, (np.arange(len(self.bounds)) << 32) - 2**31)
         n_kept = np.diff(starts, append=len(keys)).clip(max=self.number)
         kept = np.arange(n_kept.sum())
         kept += np.repeat(starts - (np.cumsum(n_kept) - n_kept), n_kept)
-        self._keys, self._columns, self._size = [keys[kept]], [columns[order[kept]]], len(kept)
+        self._keys, self._rows, self._size = [keys[kept]], [rows[order[kept]]], len(kept)
         is_full = n_kept == self.number
         last = keys[starts[is_full] + self.number - 1]
         self.bounds[is_full] = _values(last)
 
-    def columns(self) -> tuple[NDArray, NDArray]:
-        """Columns of the smallest values, and the largest of these, for each row."""
+    def rows(self) -> tuple[NDArray, NDArray]:
+        """Rows of the smallest values, and the largest of these, for each column."""
         self.drop_larger(at_once=True)
-        return self._columns[0].reshape(len(self.bounds), self.number), self.bounds
+        return self._rows[0].reshape(len(self.bounds), self.number), self.bounds
 
 
-def _keys(row, value) -> NDArray:
-    """Integers that are in the order of rows, and of float32 values in a row."""
+def _keys(column, value) -> NDArray:
+    """Integers that are in the order of columns, and of float32 values in a column."""
     bits = value.view(np.int32)
     bits = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits)
-    return (row.astype(np.int64) << 32) + bits
+    return (column.astype(np.int64) << 32) + bits
 
 
 def _values(keys) -> NDArray:

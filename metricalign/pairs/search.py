@@ -1,5 +1,6 @@
 """The search of the nearest samples, exact far from the origin too."""
 
+from collections import Counter
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -23,8 +24,8 @@ _ENTRIES_AT_A_TIME = 2**22
 # Up to so many distances, all of them cost less than setting up scikit-learn's search.
 _SMALL_SEARCH = 2**18
 
-# Up to so many features a tree is faster than products: of 10,000 queries among 200,000 normal
-# samples of 6 features it takes 1.1 CPU seconds, products 2.7; of 8 it takes 4.1, products 2.4.
+# Up to so many features a tree is not slower than products: of 10,000 queries among 200,000 normal
+# samples of 5 features it takes 0.5 CPU seconds, of 6 features 1.0, of 8 4.1; products take 1.0.
 _FEATURES_OF_TREE = 6
 
 # Products of samples tell a distance, of this share of their length, to four digits.
@@ -100,7 +101,8 @@ def sees_only_differences(metric: Any) -> bool:
 
 def can_be_moved(neighbors: Any) -> bool:
     """Whether a search, ours if it is None, finds the same neighbours when all samples move."""
-    return neighbors is None or sees_only_differences(neighbors.get_params().get("metric"))
+    is_own = neighbors is None or isinstance(neighbors, EuclideanSearch)
+    return is_own or sees_only_differences(neighbors.get_params().get("metric"))
 
 
 def rank_within(groups: np.ndarray) -> np.ndarray:
@@ -134,7 +136,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     anchors, candidates : ndarray of int
         Indices of samples.
     n_neighbors : int
-    neighbors : transformer or None
+    neighbors : transformer
         Ours to change.
     rows : ndarray of shape (n_samples,)
         Equal for samples with identical features.
@@ -164,8 +166,6 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
 
     if isinstance(X, RemoteSamples):
         neighbors = X.neighbor_search(neighbors)
-    elif neighbors is None:
-        neighbors = EuclideanSearch()
     pending = anchors[~needs_no_search]
     n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
     while pending.size:
@@ -215,6 +215,11 @@ class EuclideanSearch(BaseEstimator):
     ----------
     n_neighbors : int, default=5
         The number of neighbours; one more is found, as a sample may be its own.
+
+    Attributes
+    ----------
+    n_queries_ : Counter
+        For how many samples each way was taken, in all searches since the first fit.
     """
 
     def __init__(self, n_neighbors: int = 5):
@@ -223,22 +228,31 @@ class EuclideanSearch(BaseEstimator):
     def fit(self, X: Samples) -> Self:
         """Keep the samples among which neighbours are sought."""
         self.samples_ = X
+        self.n_queries_ = getattr(self, "n_queries_", Counter())
         return self
 
     def transform(self, X: Samples) -> sparse.csr_array:
         """Graph of the distances to the nearest samples."""
         shape = X.shape[0], self.samples_.shape[0]
         if sparse.issparse(X):
+            self.n_queries_["products of sparse samples"] += shape[0]
             distances, columns = self._by_double_products(X)
         elif shape[0] * shape[1] <= _SMALL_SEARCH:
+            self.n_queries_["all distances, as they are few"] += shape[0]
             distances, columns = self._by_differences_where_coarse(X)
         elif X.shape[1] <= _FEATURES_OF_TREE:
+            self.n_queries_[f"a tree, for up to {_FEATURES_OF_TREE} features"] += shape[0]
             distances, columns = self._by_tree(X)
         else:
             distances, columns, is_proven = nearest_by_products(
                 X, self.samples_, self.n_neighbors + 1
             )
+            way = f"products in float32, for more than {_FEATURES_OF_TREE} features"
+            self.n_queries_[way] += int(is_proven.sum())
             if not is_proven.all():
+                self.n_queries_["products in float64, where float32 may err"] += int(
+                    (~is_proven).sum()
+                )
                 others = self._by_differences_where_coarse(X[~is_proven])
                 distances[~is_proven], columns[~is_proven] = others
         ends = np.arange(0, distances.size + 1, distances.shape[1])
@@ -272,7 +286,7 @@ def _first_of_each_row(candidates, rows, limit):
 def _own_neighbors(neighbors, random_state):
     """Return a copy of the transformer that is ours to fit, seeded if it is random."""
     if neighbors is None:
-        return None
+        return EuclideanSearch()
     neighbors = clone(neighbors)
     parameters = neighbors.get_params()
     name = type(neighbors).__name__

@@ -201,6 +201,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             regularizer=self._regularizer(),
             prior=getattr(self, "prior", None),
             random_state=self.random_state,
+            verbose=bool(self.verbose),
         )
 
     def _problem(self, preparation, C) -> AlignmentProblem:

@@ -143,6 +143,7 @@ def prepare(
     regularizer: Regularizer,
     prior: Any,
     random_state: Any,
+    verbose: bool,
 ) -> Preparation:
     """Choose the pairs, and put together all that does not depend on C.
 
@@ -164,7 +165,7 @@ def prepare(
         Loss, as it was given.
     regularizer : Regularizer
         Which M are allowed, and at what price.
-    prior, random_state
+    prior, random_state, verbose
         Parameters of the estimator; see `RelationAlignment`.
 
     Returns
@@ -191,7 +192,7 @@ def prepare(
     else:
         samples = distinct_samples(X, y, relation, targets, sample_weight, given_relation)
         rows, weight, relation, targets = samples
-        indices, weights = resolve_pairs(pairs, relation.kind).select(
+        indices, weights = resolve_pairs(pairs, relation.kind, verbose=verbose).select(
             X[rows],
             None if relation.kind == "precomputed" else targets,
             weight,
