@@ -157,11 +157,15 @@ def test_allowed_matrix_stays_at_a_step_of_zero(name, S):
 @each_generic
 def test_cvxpy_constraints_are_the_cone(name, S):
     regularizer, S = make_regularizer(name, len(S)), stored(name, S)
-    assert_allclose(
-        cvxpy_projection(S, lambda matrix: regularizer.expression(matrix)[1]),
-        regularizer.project(S).matrix,
-        atol=1e-5,
-    )
+    prices = []
+
+    def constraints(matrix):
+        price, found = regularizer.expression(matrix)
+        prices.append(price)
+        return found
+
+    assert_allclose(cvxpy_projection(S, constraints), regularizer.project(S).matrix, atol=1e-5)
+    assert prices == [0]
 
 
 @each_regularizer
