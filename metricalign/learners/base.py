@@ -41,10 +41,10 @@ __all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "Metr
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
 
-# Entries of the differences that are made at a time.
+# `score` makes the differences of so many entries at a time.
 _ENTRIES_OF_BATCH = 1_000_000
 
-# Rows of a Dask array that tell where the others are.
+# Rows of a Dask array whose middle is taken as that of all.
 _ROWS_OF_MIDDLE = 1000
 
 
@@ -152,7 +152,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         return X
 
     def _images_to_compare(self, X) -> Any:
-        """Images of samples, but for a common offset that would cost their distances digits."""
+        """Images of samples, moved together to where their differences lose no digits."""
         images = self.transform(X)
         # Of a frame, which set_output may have made.
         return images if is_dask_array(images) else np.asarray(images)
@@ -234,7 +234,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             rows = np.arange(len(samples), dtype=np.float64)[:, None]
             pairs = RandomPairs(_LARGEST_SCORE).select(rows, None, random_state=0).indices
         relations = self.relation_(targets, pairs)
-        # Scaling must not tell apart what is equal.
+        # Relations that are equal but for rounding count as equal.
         relations = np.round(relations / (np.abs(relations).max() or 1.0), 12)
         used, rows = np.unique(samples[pairs], return_inverse=True)
         left, right = rows.reshape(-1, 2).T
@@ -301,7 +301,7 @@ class MetricLearner(EmbeddingLearner):
         return X, y, sample_weight
 
     def _validate_all(self, X, y, sample_weight) -> tuple[Any, Any, TargetRelation, Any, Any]:
-        """What is given, with relation and targets, for learners that relate all samples."""
+        """Samples, targets and weights, and the relation, which must be known of all pairs."""
         X, y, sample_weight = self._validate_given(X, y, sample_weight)
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         if sparse.issparse(targets) and relation.kind == "precomputed":
@@ -372,9 +372,9 @@ class MetricLearner(EmbeddingLearner):
 
 
 def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
-    """Targets of the samples of positive weight, and of all with others for those of weight 0.
+    """Targets of the samples of positive weight; and of all, others for those of weight 0.
 
-    Both are as given where too few samples or wrong shapes are left to be told by what follows.
+    If too few samples or wrong shapes are left, both are as given, and a later check refuses them.
     """
     present, n_samples = np.flatnonzero(sample_weight), len(sample_weight)
     if isinstance(relation, str) and relation == "precomputed":
@@ -388,7 +388,7 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
 
 
 def _concordance(distances, relations, weights) -> float:
-    """Weighted share of the pairs of different relations whose distances are in that order."""
+    """Weighted share, among two pairs with different relations, of distances in that order."""
     rank = np.unique(relations, return_inverse=True)[1]
     place = np.unique(distances, return_inverse=True)[1]
     n_places = len(place) + 1

@@ -65,7 +65,7 @@ def components_of(
             eigenvalues, eigenvectors = _with_outside(eigenvalues, eigenvectors, basis, outside)
             basis = None
     size = np.abs(eigenvalues).max()
-    # Of the eigenvalues, and of the sums over pairs that the matrix is made of.
+    # Rounding of the eigenvalues, and of the sums over pairs that the matrix is made of.
     rounding = 10 * len(matrix) * np.finfo(matrix.dtype).eps * size
     eigenvalues = np.where(eigenvalues > rounding, eigenvalues, 0)
     n_kept = max(int(np.count_nonzero(eigenvalues)), 1)

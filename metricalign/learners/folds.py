@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 __all__ = ["folds_among"]
 
-# Where nobody says how many, and the samples suffice.
+# If `cv` does not say how many, and there are enough samples.
 _N_FOLDS = 5
 
 
@@ -29,7 +29,7 @@ def folds_among(
         How many there are in all.
     cv : int, splitter, iterable or None
         As in `sklearn.model_selection.check_cv`; an iterable names samples among all. None is
-        five, or fewer where a class, or all together, has not so many samples.
+        five, or fewer if a class has fewer samples, or all classes together fewer than ten.
     classes : ndarray of shape (n_samples,) or None
         Classes of all samples, which each fold is to have in the same shares; not where no class
         has a sample for each fold.
@@ -59,11 +59,12 @@ def folds_among(
 
 
 def _splits(n_rows, n_folds, classes):
-    """Folds of the same shares of each class, unless no class has a sample for each."""
+    """Folds with the same shares of the classes, if a class has a sample for each fold."""
     counts = np.array([n_rows]) if classes is None else np.unique(classes, return_counts=True)[1]
     is_default = n_folds is None
     if is_default:
-        # Two samples in each fold at least. A class of one sample is in one, however many.
+        # At least two samples in each fold. A class of one sample does not limit their number,
+        # since it is in one fold only, however many there are.
         limit = min(counts[counts > 1].min(initial=n_rows), n_rows // 2)
         n_folds = int(np.clip(limit, 2, _N_FOLDS))
     is_stratified = classes is not None and counts.max() >= n_folds

@@ -179,7 +179,7 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _kept(self):
-        """Eigenvectors between which nothing changes: the products of these are plain ones."""
+        """Eigenvectors on whose span the derivative is the identity, if there are any."""
         kept = np.flatnonzero(self._shrinkage.slope == 1)
         if len(kept) and np.all(self._factors[np.ix_(kept, kept)] == 1):
             return kept
@@ -189,8 +189,8 @@ class _SpectralProjection(Projection):
     def _entries(self):
         """Rows, columns and weights of the entries that stand for the derivative.
 
-        Those of kept eigenvectors come first, and their number is the last of what is returned. The
-        diagonal is not among them where it is coupled.
+        The entries of kept eigenvectors come first; the last value returned is their number. A
+        diagonal with a coupling is left out.
         """
         is_kept = np.zeros(len(self._eigenvalues), dtype=bool)
         is_kept[self._kept] = True
@@ -204,7 +204,7 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _root(self):
-        """R with R R^T = diag(slope) - coupling coupling^T, without columns where it is not."""
+        """R with R R^T = diag(slope) - coupling coupling^T; no columns without a coupling."""
         _, slope, coupling = self._shrinkage
         if coupling is None:
             return np.empty((len(slope), 0))
@@ -255,7 +255,7 @@ class _SpectralProjection(Projection):
         gram += mixed @ mixed.T
         coupling = self._shrinkage.coupling
         if coupling is not None:
-            # The diagonal was counted without what the eigenvalues have in common.
+            # Of the diagonal, diag(slope) less the coupling, only the kept part is counted above.
             squares = rotated**2
             others = self._shrinkage.slope.copy()
             others[self._kept] = 0

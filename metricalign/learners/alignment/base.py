@@ -161,7 +161,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return self._fit_path(X, y, check_path(Cs), sample_weight)
 
     def _fit_path(self, X, y, Cs, sample_weight, are_totals=False) -> list[Self]:
-        """The path, where C may also be given as the total weight that ``C="scale"`` sets."""
+        """The path over Cs; these are weights of one pair, or of all pairs if they are totals."""
         preparation = self._prepare(X, y, sample_weight)
         learners: list[Self] = []
         for C in self._weights_of_pair(preparation, Cs, are_totals).tolist():
@@ -174,15 +174,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return learners
 
     def _weight_of_pair(self, preparation) -> float:
-        """C, once the scale is known."""
+        """C as a number."""
         return float(self._scale(preparation) if self.C == "scale" else self.C)
 
     def _scale(self, preparation) -> float:
-        """The C of "scale"."""
+        """The number that ``C="scale"`` stands for."""
         return preparation.scale
 
     def _weights_of_pair(self, preparation, Cs, are_totals):
-        """Weights of one pair, from those or from total weights."""
+        """Weights of one pair, from such weights or from totals of all pairs."""
         unit = self._scale(preparation) / preparation.total_weight if are_totals else 1.0
         return unit * Cs
 
@@ -278,7 +278,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def _fitted(self, preparation, C, problem, result) -> dict[str, Any]:
         """All fitted attributes."""
         basis = problem.basis
-        # The prior is a multiple of the identity wherever the problem is in a span.
+        # Solved in the span of the samples, the problem has a multiple of the identity as prior.
         outside = 0.0 if basis is None else float(problem.prior[0, 0])
         fitted = {
             "relation_": preparation.relation,
@@ -314,7 +314,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return problem.loss
 
     def _store(self, preparation, C, problem, result):
-        # Not every fit sets these.
+        # The last fit may have set these, and this one may not.
         for name in ("coef_", "epsilon_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(self._fitted(preparation, C, problem, result))

@@ -78,7 +78,7 @@ class Preparation:
 
     @property
     def total_weight(self) -> float:
-        """C summed over the pairs, scale-free, that `scale` stands for."""
+        """The c of ``C="scale"``: C summed over the pairs, in units that do not matter."""
         return _total_weight(self.relation)
 
     def problem(
@@ -199,11 +199,11 @@ def prepare(
             check_random_state(random_state),
         )
     relations = relation(targets, indices)
-    # A weight of zero is absence.
+    # A pair of weight zero is left out.
     indices, relations, weights = (kept[weights > 0] for kept in (indices, relations, weights))
     if len(indices) == 0:
         raise ValueError("No pair is left: every pair has a sample of weight 0.")
-    # Of many samples only some are in a pair.
+    # Samples that are in no pair are left out too.
     is_used = np.zeros(len(rows), dtype=bool)
     is_used[indices] = True
     used = np.flatnonzero(is_used)
@@ -262,7 +262,7 @@ def _total_weight(relation) -> float:
 
 
 def _keeps_span(regularizer, prior) -> bool:
-    """Whether the optimum is in the span of the samples but for a multiple of the identity."""
+    """Whether the optimum is a matrix in the samples' span, plus a multiple of the identity."""
     if prior is None:
         return regularizer.keeps_span
     return isinstance(prior, str) and regularizer.keeps_span_of_identity
@@ -288,9 +288,10 @@ def _check_prior(prior, n_features, is_diagonal):
 
 
 def _in_span(X) -> tuple[NDArray, NDArray]:
-    """Coordinates of fewer samples than features in the span of their differences, its basis.
+    """Coordinates of the samples in the span of their differences, and the basis of this span.
 
-    Both in double precision: what is certified must be of the samples as they were given.
+    For fewer samples than features. In double precision, so that the certificate is that of the
+    samples as they were given.
     """
     X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
