@@ -19,7 +19,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
-from metricalign.predictors.regressions import Boosting, KernelRidge, RandomizedTrees
+from metricalign.predictors.regressions import (
+    Boosting,
+    KernelRidge,
+    RandomizedTrees,
+    mean_distance,
+)
 from metricalign.predictors.search import nearest
 from metricalign.predictors.votes import Vote, simplex_weights
 
@@ -181,6 +186,19 @@ def test_width_is_in_mean_distances(numbers):
     Z = StandardScaler().fit_transform(X)
     distances = np.linalg.norm(Z[:, None] - Z, axis=2)
     assert model.scale_ == pytest.approx(distances.sum() / (200 * 199), rel=1e-5)
+
+
+def test_few_samples_far_from_all_others_hardly_change_the_width():
+    images = np.random.default_rng(0).normal(size=(100, 3))
+    far = np.vstack([images, [[1e9, 0, 0], [0, -1e9, 0]]])
+    assert mean_distance(far) == pytest.approx(mean_distance(images), rel=0.15)
+
+
+def test_width_is_positive_where_most_samples_are_the_same():
+    images = np.zeros((10, 2))
+    assert mean_distance(images) == 1
+    images[0] = 3, 4
+    assert mean_distance(images) == pytest.approx(5 * 9 / 45)
 
 
 def test_explanation_adds_up(numbers):

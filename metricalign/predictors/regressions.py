@@ -225,7 +225,15 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero."""
+    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero.
+
+    No distance counts as more than three times their median: of few samples that are far from all
+    others the mean would be that of these alone.
+    """
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    total = euclidean_distances(some).sum()
-    return float(total / (len(some) * (len(some) - 1))) if total > 0 else 1.0
+    distances = euclidean_distances(some)[np.triu_indices(len(some), k=1)]
+    if not distances.any():
+        return 1.0
+    median = np.median(distances)
+    # More than half of the samples may be the same.
+    return float(np.minimum(distances, 3 * median if median > 0 else np.inf).mean())
