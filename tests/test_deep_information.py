@@ -169,7 +169,7 @@ def test_independent_variables(name):
 
 
 def test_ceiling_is_told(monkeypatch):
-    monkeypatch.setattr("metricalign.deep.information._PAIRS_AT_A_TIME", 16)
+    monkeypatch.setattr("metricalign.deep.information.estimator._PAIRS_AT_A_TIME", 16)
     x, _, _ = gaussians(3000, 3, 0.0)
     found = estimate("infonce", x, x)
     assert found.ceiling == pytest.approx(np.log(16), abs=0.1)

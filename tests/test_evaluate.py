@@ -303,6 +303,7 @@ def model(tmp_path_factory):
 
 def test_predictions_of_a_table_that_is_written_otherwise(model, cars, tmp_path, capsys):
     new = cars.drop(columns="price")[["make", "power", "weight"]].assign(colour="red")
+    new.loc[:1, "make"] = ["opel", None]
     path = tmp_path / "new.csv"
     new.to_csv(path, index=False)
     out = tmp_path / "out.csv"
@@ -311,15 +312,17 @@ def test_predictions_of_a_table_that_is_written_otherwise(model, cars, tmp_path,
     assert "'power' is read as plain numbers" in notes
     assert "it was decimal mark ','" in notes
     assert "'colour': not in the training table, not used" in notes
+    assert "'make' has 'opel', not in the training table." in notes
     result = pd.read_csv(out)
     assert list(result) == [
         *("row", "prediction", "neighbor 1", "distance 1", "target 1"),
         *("neighbor 2", "distance 2", "target 2"),
     ]
     # The nearest training row of a training row is itself.
-    np.testing.assert_array_equal(result["neighbor 1"], result["row"])
-    np.testing.assert_allclose(result["distance 1"], 0, atol=1e-3)
-    np.testing.assert_allclose(result["target 1"], cars["price"])
+    same = result[2:]
+    np.testing.assert_array_equal(same["neighbor 1"], same["row"])
+    np.testing.assert_allclose(same["distance 1"], 0, atol=1e-3)
+    np.testing.assert_allclose(same["target 1"], cars["price"][2:])
     np.testing.assert_allclose(result["prediction"], load_model(model).predict(new))
 
 

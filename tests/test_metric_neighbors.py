@@ -454,6 +454,19 @@ def test_sample_weight_is_routed(numbers):
     assert pipeline.predict(X).min() > np.median(y) - 1e-6
 
 
+def test_a_sample_that_two_groups_have_is_one_of_each():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(60, 3))] * 2)
+    y, groups = X[:, 0] > 0, np.repeat(["a", "b"], 60)
+    model = MetricNeighborsClassifier("euclidean", trees=False)
+    assert len(model.fit(X, y, groups=groups).samples_) == 120
+    assert len(model.fit(X, y).samples_) == 60
+    order = rng.permutation(120)
+    expected = model.fit(X, y, groups=groups).predict_proba(X)
+    moved = model.fit(X[order], y[order], groups=groups[order]).predict_proba(X)
+    np.testing.assert_allclose(moved, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_folds_do_not_part_groups():
     # Targets of the groups are noise, which nothing but the other samples of a group tell.
     rng = np.random.default_rng(0)

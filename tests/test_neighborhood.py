@@ -88,7 +88,7 @@ def seeded(loss="auto", **parameters):
 @pytest.fixture
 def order_given(monkeypatch):
     """Draw the same samples whatever their values, which set the order that they are drawn from."""
-    monkeypatch.setattr(distinct, "order_keys", lambda X: np.zeros(X.shape[0]))
+    monkeypatch.setattr(distinct, "order_of_values", lambda X, y: np.arange(X.shape[0]))
 
 
 def targets_for(loss, y):

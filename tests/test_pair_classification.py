@@ -713,3 +713,17 @@ def test_weight_two_is_the_pair_twice_in_probabilities(judged):
     weighted.calibrate_threshold(pairs, y, sample_weight=weights)
     repeated.calibrate_threshold(np.repeat(pairs, weights, axis=0), np.repeat(y, weights))
     assert weighted.calibration_ == pytest.approx(repeated.calibration_, rel=1e-4)
+
+
+def test_pairs_of_a_feature_in_small_units_are_warned_of_and_how_to_scale_them():
+    X, y = load_wine(return_X_y=True)
+    indices = np.random.default_rng(0).choice(len(X), (300, 2))
+    pairs, judgments = X[indices], np.where(np.equal(*y[indices].T), 1, -1)
+    with pytest.warns(UserWarning, match=r"make_pipeline\(StandardScaler\(\), PSDSVR\(\)\)"):
+        raw = PairClassifier().fit(pairs[:150], judgments[:150])
+    # As it says, and then in silence; so is a frozen metric, which no scaling would change.
+    scaled = PairClassifier(make_pipeline(StandardScaler(), PSDSVR()))
+    scaled.fit(pairs[:150], judgments[:150])
+    scores = [each.score(pairs[150:], judgments[150:]) for each in (raw, scaled)]
+    assert scores[1] > scores[0] + 0.1
+    PairClassifier(FrozenEstimator(PSDSVR().fit(X[::9], y[::9]))).fit(pairs, judgments)

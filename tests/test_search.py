@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.base import clone
 
 from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
+from metricalign.pairs.identical import order_keys, order_of_values
 from metricalign.pairs.products import nearest_by_products
 
 
@@ -159,6 +161,35 @@ def test_anchors_are_the_same_in_any_order(has_classes):
     back = np.argsort(order[moved])
     assert_array_equal(order[moved][back], anchors)
     assert_allclose(moved_shares[back], shares)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_different_samples_of_one_key_are_in_one_order(make):
+    # The weights of columns 0 and 6 are the roots of 2 and 8.
+    X = np.zeros((30, 7))
+    X[:, 3], X[:15, 0], X[15:, 6] = np.tile(np.arange(5), 6), 2, 1
+    assert len(np.unique(order_keys(make(X)))) == 5
+    expected = X[order_of_values(make(X), np.arange(30))]
+    moved = np.random.default_rng(0).permutation(30)
+    assert_array_equal(X[moved][order_of_values(make(X[moved]), moved)], expected)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        PSDSVR(pairs=NearestPairs(max_anchors=30), tol=1e-8),
+        GradientAlignment(max_samples=30, n_rounds=1, random_state=0),
+    ],
+    ids=["pairs", "gradient"],
+)
+def test_order_of_identical_samples_of_different_targets_does_not_matter(learner):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, size=(120, 3)).astype(float)
+    y = X[:, 0] + 0.1 * rng.standard_normal(120)
+    expected = learner.fit(X, y).get_mahalanobis_matrix()
+    order = rng.permutation(120)
+    moved = learner.fit(X[order], y[order]).get_mahalanobis_matrix()
+    assert_allclose(moved, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
 
 
 def test_a_heavy_sample_is_an_anchor_as_often_as_it_counts():

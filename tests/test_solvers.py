@@ -10,6 +10,7 @@ from formulas import CONES, project_on_pairs, project_semidefinite
 from formulas import LOSSES as FORMULAS
 from numpy.testing import assert_allclose, assert_array_equal
 from priced_regularizers import BoundedTrace, TraceNorm
+from scipy.linalg import null_space
 from scipy.optimize import brentq, minimize_scalar
 from sklearn.svm import SVR, NuSVR
 
@@ -1395,21 +1396,40 @@ def test_coefficient_ridge_has_a_closed_form(n_pairs, d, C, is_weighted):
     assert result.relative_gap <= 1e-8
 
 
+@pytest.mark.parametrize("tol", [1e-2, 1e-6, 1e-12])
 @pytest.mark.parametrize("C", [0.1, 10.0])
-def test_large_coefficient_ridge_is_certified(monkeypatch, C):
-    """Beyond the largest dense system it iterates, to the gap that was asked for."""
-    monkeypatch.setattr("metricalign.solvers.ridge.LARGEST_SYSTEM", 2)
+def test_large_coefficient_ridge_is_solved_by_steps(monkeypatch, C, tol):
+    """To the gap that was asked for, not further, and to the end in as many steps as G has ranks.
+
+    The six products of three features are the rank of G.
+    """
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
     Z, t, w = random_differences(40, 3)
-    problem = simple_problem(Z, t, C * w, loss=Squared())
-    result = coefficient_ridge(ridge_problem(problem, C), tol=1e-6, max_iter=1000)
+    problem = ridge_problem(simple_problem(Z, t, C * w, loss=Squared()), C)
+    result = coefficient_ridge(problem, tol=tol, max_iter=1000)
     K = (Z @ Z.T) ** 2
     a = np.linalg.solve(np.diag(1 / (C * w)) + K @ np.diag(w) @ K, K @ (w * t))
     value = 0.5 * np.sum(a**2 / w) + 0.5 * C * w @ (K @ a - t) ** 2
-    assert result.dual <= value * (1 + 1e-9)
-    assert value <= result.primal * (1 + 1e-9)
-    assert result.relative_gap <= 1e-6
-    expected = np.einsum("p,pi,pj->ij", a, Z, Z)
-    assert np.linalg.norm(result.matrix - expected) <= 1e-2 * np.linalg.norm(expected)
+    assert result.dual <= value * (1 + 1e-12)
+    assert value <= result.primal * (1 + 1e-12)
+    assert result.relative_gap <= tol
+    # The problem is strongly convex in h, which is a in units of its weights.
+    error = np.sum((result.dual_coef - a) ** 2 / (C * w))
+    assert 0.5 * C * error <= result.gap
+    assert 1 <= result.n_iter <= 6
+    assert result.n_passes == problem.operator.n_passes == 2 * (1 + 2 * result.n_iter + 2)
+    before = coefficient_ridge(problem, tol=tol, max_iter=result.n_iter - 1)
+    assert before.n_iter == result.n_iter - 1
+    assert before.relative_gap > tol
+
+
+def test_large_coefficient_ridge_of_no_relations_takes_no_step(monkeypatch):
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
+    Z, _, w = random_differences(40, 3)
+    problem = ridge_problem(simple_problem(Z, np.zeros(40), w, loss=Squared()), 1.0)
+    result = coefficient_ridge(problem, tol=1e-6, max_iter=10)
+    assert result.n_iter == 0
+    assert_array_equal(result.dual_coef, 0)
 
 
 @pytest.mark.parametrize("n_pairs", [5, 6, 7, 40])
@@ -1446,33 +1466,75 @@ def test_coefficient_ridge_of_pairs_that_are_the_same_is_not_made_of_rounding(n_
     assert_allclose(result.dual_coef, s * w / w.sum(), rtol=1e-6)
 
 
-def ridge_formulas(Z, t, c, C, a):
-    """Primal value of a, dual value of its residual, in long double, and the size of the terms."""
-    Z, t, c, a = (np.asarray(values, dtype=np.longdouble) for values in (Z, t, c, a))
+def ridge_formulas(Z, t, c, C, a, distances):
+    """Values of a, and of the residual of given distances, in long double; size of the terms."""
+    Z, t, c, a, distances = (
+        np.asarray(values, dtype=np.longdouble) for values in (Z, t, c, a, distances)
+    )
     G = np.sqrt(c)[:, None] * (Z @ Z.T) ** 2 * np.sqrt(c)
-    u, h = np.sqrt(c) * t, a / np.sqrt(c)
-    v = u - G @ h
+    u, h, v = np.sqrt(c) * t, a / np.sqrt(c), np.sqrt(c) * (t - distances)
+    primal = (np.sum((u - G @ h) ** 2) + C * (h @ h)) / 2
     image = np.sum((G @ v) ** 2) / (2 * C)
-    primal = (v @ v + C * (h @ h)) / 2
     return primal, u @ v - v @ v / 2 - image, primal + np.abs(u) @ np.abs(v) + image
 
 
-@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
-def test_values_of_coefficient_ridge_and_their_rounding(size):
-    """The bound on the rounding is one, and less than a thousand roundings of the largest term."""
+@pytest.mark.parametrize("kind", ["any", "without_matrix", "optimal"])
+@pytest.mark.parametrize("C", [1e-3, 10.0, 1e6, 1e10])
+def test_values_of_coefficient_ridge_and_their_rounding(kind, C):
+    """The bound on the rounding is one, and a hundred roundings of the largest term at most."""
     Z, t, w = random_differences(40, 3)
-    C, a = 10.0, size * np.random.default_rng(5).normal(size=40)
+    K = (Z @ Z.T) ** 2
     problem = ridge_problem(simple_problem(Z, t, C * w, loss=Squared()), C)
-    primal, dual = problem.points(a)
-    exact_primal, exact_dual, largest = ridge_formulas(Z, t, C * w, C, a)
-    rounding = problem.rounding(primal, dual)
-    assert abs(primal.value - exact_primal) + abs(dual.value - exact_dual) <= rounding
-    assert rounding <= 1e3 * np.finfo(float).eps * largest
-    assert primal.value == pytest.approx(float(exact_primal), rel=1e-12)
-    G = np.sqrt(C * w)[:, None] * (Z @ Z.T) ** 2 * np.sqrt(C * w)
-    h, u = a / np.sqrt(C * w), np.sqrt(C * w) * t
-    found = ridge._bounds(lambda vector: G @ vector, u, C, h)
-    assert found == pytest.approx((float(exact_primal), float(exact_dual)), rel=1e-9)
+    for size in (1e-3, 1.0, 1e6):
+        a = size * np.random.default_rng(5).normal(size=40)
+        if kind == "without_matrix":  # the matrices of the pairs cancel
+            kernel = null_space(K)
+            a = kernel @ (kernel.T @ a)
+        elif kind == "optimal":
+            a = np.linalg.solve(np.diag(1 / (C * w)) + K @ np.diag(w) @ K, K @ (w * t))
+        primal, dual = problem.points(a)
+        formulas = ridge_formulas(Z, t, C * w, C, a, primal.distances)
+        exact_primal, exact_dual, largest = formulas
+        rounding = problem.rounding(primal, dual)
+        assert abs(primal.value - exact_primal) + abs(dual.value - exact_dual) <= rounding
+        assert rounding <= 100 * np.finfo(float).eps * largest
+        assert primal.intercept == 0
+        combination = np.einsum("p,pi,pj->ij", C * w * (t - primal.distances), Z, Z)
+        for matrix in (dual.combination, dual.stationary, dual.projection.matrix):
+            assert_allclose(matrix, combination, atol=1e-9 * np.linalg.norm(C * w * t))
+
+
+@pytest.mark.parametrize("length", [1.0, 2.0**-14])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ridge_is_certified_in_double_precision_in_any_units(length, dtype):
+    """The squared norm of M is in other units than the gap, and not compared with it."""
+    Z, t, w = random_differences(40, 3)
+    # Powers of two, so that single precision has the same samples.
+    Z, C = length * np.round(64 * Z) / 64, 8 / length**8
+    problem = ridge_problem(simple_problem(Z, t, C * w, loss=Squared(), dtype=dtype), C)
+    seen = []
+    result = solve(problem, coefficient_ridge, tol=1e-3, max_iter=10, callback=seen.append)
+    assert seen[0].n_iter == 1
+    a = result.dual_coef
+    distances = (Z @ Z.T) ** 2 @ a
+    primal, dual, _ = ridge_formulas(Z, t, C * w, C, a, distances)
+    assert result.primal == pytest.approx(float(primal), rel=1e-11)
+    assert result.dual == pytest.approx(float(dual), rel=1e-4)
+    assert result.relative_gap <= 1e-3
+    expected = np.einsum("p,pi,pj->ij", a, Z, Z)
+    assert_allclose(result.matrix, expected, rtol=1e-5, atol=1e-9 * np.abs(expected).max())
+    assert np.any(result.matrix)
+
+
+@pytest.mark.parametrize(("nearly", "n_iter"), [(1.01, 2), (0.99, 3)])
+def test_large_coefficient_ridge_stops_at_its_gap(monkeypatch, nearly, n_iter):
+    monkeypatch.setattr(ridge, "LARGEST_SYSTEM", 5)
+    Z, t, w = random_differences(40, 3)
+    # So large a penalty that it counts, and so small a gap that two steps do not end it.
+    problem = ridge_problem(simple_problem(Z, t, 1e-2 * w, loss=Squared()), 1e-2)
+    cut = coefficient_ridge(problem, tol=0.0, max_iter=2)
+    tol = nearly * cut.relative_gap
+    assert coefficient_ridge(problem, tol=tol, max_iter=10).n_iter == n_iter
 
 
 def test_reweighted_coefficient_ridge_is_that_of_other_weights():

@@ -2,6 +2,7 @@
 
 import datetime
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -103,12 +104,12 @@ def test_what_needs_skrub_says_so(column, what, monkeypatch):
         ["usual"] * 41 + [f"rare {number}" for number in range(39)],  # most have one
         [f"city {number % 50}" for number in range(250)],  # each shared by five rows
         pd.Categorical([f"thought {number}" for number in range(80)]),  # a category by its type
-        [number if number % 2 else None for number in range(80)],  # objects, but numbers
+        [number % 7 if number % 2 else None for number in range(80)],  # objects, but numbers
     ],
     ids=["few", "mostly one", "shared", "category", "numbers"],
 )
 def test_what_is_no_free_text_stays(column):
-    table = pd.DataFrame({"size": np.arange(float(len(column))), "city": column})
+    table = pd.DataFrame({"size": np.resize([3.0, 1.0], len(column)), "city": column})
     assert DateTextEncoder().fit(table).encoded_columns_ == []
 
 
@@ -153,6 +154,39 @@ def test_rows_that_fit_has_not_seen_are_encoded_by_themselves():
     pd.testing.assert_frame_equal(rest[5:6], encoder.transform(table[125:126]))
     loaded = pickle.loads(pickle.dumps(encoder))
     pd.testing.assert_frame_equal(loaded.transform(table[120:]), rest)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("row", range(60), "another value in each row"),
+        ("key", [f"k{number}" for number in range(30)] * 2, None),
+        ("key", [f"k{number}" for number in range(35)] + ["k1"] * 25, "another value in most"),
+        ("customer_id", [number * 7 % 20 for number in range(60)], "by its name"),
+        ("age", [number * 7 % 20 for number in range(60)], None),
+        ("size", [number * 7 % 59 / 8 for number in range(60)], None),
+        ("rating", [f"{number * 7 % 30 / 10}/10" for number in range(60)], "written as texts"),
+        ("price", [f"${number * 7 % 30},{500 + number}" for number in range(60)], "written as"),
+        ("size", [*(f"{n * 7 % 30}" for n in range(55)), *["many"] * 5], "such as 'many'"),
+        ("code", [f"{number * 7 % 30:03d}" for number in range(60)], None),
+        ("grade", [f"{number % 5}" for number in range(60)], None),
+        ("pressure", [f"{110 + number % 11}/{70 + number % 2}" for number in range(60)], None),
+    ],
+)
+def test_columns_that_a_person_may_not_mean_are_named(library, name, column, message):
+    table = in_library(pd.DataFrame({"width": np.resize([3.0, 1.0], 60), name: column}), library)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encoder = DateTextEncoder().fit(table)
+    texts = [str(each.message) for each in caught]
+    if message is None:
+        assert texts == []
+    else:
+        assert len(texts) == 1
+        assert texts[0].startswith(f"Column {name!r} of X is ")
+        assert message in texts[0]
+    assert len(encoder.blocks_[1]) >= 1  # it is used
 
 
 def test_two_columns_of_one_name_are_refused():

@@ -46,6 +46,8 @@ def column(*texts, reading=None):
         (["12,34,567", "1,000"], [1234567, 1000], Format("number", ".", ",")),
         (["0,123", "1,234"], [0.123, 1.234], Format("number", ",")),
         (["1e5", "2.5E-3"], [1e5, 2.5e-3], Format("number")),
+        (["7.3/10", "8/10"], [7.3, 8], Format("number", unit="/10")),
+        (["4,5 / 5", "3 / 5"], [4.5, 3], Format("number", ",", unit="/ 5")),
         (["14:30", "08:15"], [14.5, 8.25], Format("time", pattern="%H:%M")),
     ],
 )
@@ -56,7 +58,15 @@ def test_values(texts, values, form):
 
 
 @pytest.mark.parametrize(
-    "texts", [["007", "12"], ["1_000", "2"], ["1,2,3", "4"], ["1.2.3", "4"], ["1e", "2"]]
+    "texts",
+    [
+        ["007", "12"],
+        ["1_000", "2"],
+        ["1,2,3", "4"],
+        ["1.2.3", "4"],
+        ["1e", "2"],
+        ["120/80", "95/60"],
+    ],
 )
 def test_texts_that_are_no_numbers(texts):
     read = column(*texts)
@@ -144,6 +154,21 @@ def test_what_the_model_does_not_know_is_refused():
         columns.fit(pd.DataFrame({"size": ["1", "2"]})).transform(pd.DataFrame({"size": ["many"]}))
     with pytest.raises(InputError, match="no column 'size'"):
         columns.transform(pd.DataFrame({"length": [1.0]}))
+
+
+def test_missing_codes_of_the_training_table_are_missing_later(tmp_path):
+    formats = {"size": Format("number"), "town": Format("text")}
+    columns = TableColumns(formats, ["-9", "nowhere"])
+    texts = pd.DataFrame({"size": ["1.5", "-9"], "town": ["Ulm", "nowhere"]})
+    typed_columns = pd.DataFrame({"size": [1.5, -9], "town": ["Ulm", "nowhere"]})
+    for table in (texts, typed_columns):
+        given = columns.fit(table).transform(table)
+        np.testing.assert_array_equal(given["size"], [1.5, np.nan])
+        assert given["town"].notna().tolist() == [True, False]
+    path = tmp_path / "table.parquet"
+    typed_columns.to_parquet(path)
+    table = read_table(path, reading=Reading(missing=["-9", "nowhere"]))
+    np.testing.assert_array_equal(table["size"], [1.5, np.nan])
 
 
 # Which columns are used

@@ -84,9 +84,9 @@ reveal_type(resolve_relation("class", y))
 reveal_type(chebyshev_loss([[0.5, 0.5]], [[0.2, 0.8]]))
 """
 REVEALED = [
-    "metricalign.learners.alignment.methods.PSDSVR",
+    "metricalign.learners.alignment.regression.PSDSVR",
     "metricalign.learners.ensemble.MetricEnsemble",
-    "list[metricalign.learners.alignment.methods.RelationAlignment]",
+    "list[metricalign.learners.alignment.general.RelationAlignment]",
     "numpy.ndarray",
     "float",
     "metricalign.learners.base.MahalanobisDistance",

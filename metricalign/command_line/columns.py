@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -13,23 +13,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from metricalign.command_line.reading import MISSING, InputError, as_numpy
+from metricalign.features.numerals import FEWEST_NUMBERS, LEADING_ZERO, NUMBER
+from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 __all__ = ["Column", "Format", "Reading", "TableColumns", "read_column", "typed_column"]
 
-CURRENCIES = "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL"
-UNITS = (
-    "%|‰|°C|°F|°|kg|g|mg|lbs?|oz|t|km/h|mph|km|cm|mm|m|mi|ft|m2|m²|l|ml|kWh|kW|hp|Hz|V|A|W|h|hrs?|"
-    "min|ms|s|years?|yrs|days?|px|GB|MB|KB|TB|hPa|kPa|Pa|bar"
-)
-NUMBER = re.compile(
-    rf"(?P<bracket>\()?(?P<sign>[-+−])?\s*(?P<before>{CURRENCIES})?\s*(?P<sign2>[-+−])?"
-    r"(?P<digits>[0-9][0-9.,'’\u00a0\u2009\u202f ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
-    rf"\s*(?P<after>{CURRENCIES}|{UNITS})?(?P<sign3>[-−])?(?(bracket)\))"
-)
-LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 #: What people write for a missing number or date, where all other values of a column are such.
 NO_NUMBER = frozenset(("-", "--", "–", "—", ".", "..", "...", "*", "n.a.", "none", "missing"))
 NO_NUMBER |= {"unknown", "#div/0!", "#value!", "#ref!"}
@@ -268,7 +259,7 @@ def _as_numbers(texts, name, reading):
     if not is_number.any():
         return None
     if not is_number.all():
-        if is_number.mean() > 0.5 and len(texts) > 20:
+        if is_number.mean() > 0.5 and len(texts) > FEWEST_NUMBERS:
             return Column(texts, Format("text"), odd=texts[~is_number][0])
         return None
     units = [match["before"] or match["after"] or "" for match in matches]
@@ -449,15 +440,20 @@ class TableColumns(TransformerMixin, BaseEstimator):
     ----------
     formats : dict from str to Format
         The columns that are used, and how their texts are read.
+    missing : list of str, default=()
+        Further texts of a missing value.
 
     Attributes
     ----------
     parts_ : dict from str to list of str
         The parts of each date that vary.
+    categories_ : dict from str to set of str
+        The values of each column of categories; free texts have none.
     """
 
-    def __init__(self, formats: dict[str, Format]):
+    def __init__(self, formats: dict[str, Format], missing: Sequence[str] = ()):
         self.formats = formats
+        self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find out which parts of dates vary.
@@ -474,8 +470,12 @@ class TableColumns(TransformerMixin, BaseEstimator):
         self : object
             The fitted transformer.
         """
-        self.parts_ = {}
+        self.parts_, self.categories_ = {}, {}
         for name, form in self.formats.items():
+            if form.kind == "text":
+                values = self._column(X, name)
+                if not is_free_text(values):
+                    self.categories_[name] = {*values} - {None}
             if form.kind == "date":
                 parts = {part: of(self._column(X, name)) for part, of in DATE_PARTS.items()}
                 varying = [part for part, values in parts.items() if _varies(values)]
@@ -529,7 +529,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         ]
 
     def _column(self, X, name):
-        return typed_column(X[name], name, self.formats[name]).values
+        reading = Reading(missing=self.missing)
+        return typed_column(X[name], name, self.formats[name], reading).values
 
 
 def typed_column(column: Any, name: str, form: Format, reading: Reading | None = None) -> Column:
@@ -585,7 +586,10 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
                     dates.dt.tz_localize(None) if dates.dt.tz is None else dates.dt.tz_convert(None)
                 )
                 return Column(dates.to_numpy(dtype="datetime64[us]"), form)
-            return Column(column.astype(np.float64).to_numpy(), form)
+            values = column.astype(np.float64).to_numpy()
+            missing = sorted((reading or Reading()).missing)
+            codes = form.parse(np.array(missing, dtype=object))
+            return Column(np.where(np.isin(values, codes), np.nan, values), form)
         except (TypeError, ValueError, AttributeError):
             example = column.dropna().iloc[0]
     raise InputError(

@@ -54,13 +54,13 @@ from metricalign.command_line.reading import (
 )
 from metricalign.command_line.report import Report, write_report
 from metricalign.command_line.tables import (
-    GROUPS,
     Features,
     match_columns,
     sort_features,
     typed,
 )
 from metricalign.command_line.targets import Target, read_target
+from metricalign.features.identifiers import GROUPS
 from metricalign.plotting.drawing import check_matplotlib
 
 __all__ = ["evaluate"]
@@ -240,7 +240,7 @@ def _read_task(options, n_folds) -> ReadTask:
     for column in features.columns.values():
         column.values = column.values[target.is_present]
     table = table[target.is_present]
-    transformer = TableColumns(features.formats)
+    transformer = TableColumns(features.formats, sorted(reading.missing))
     frame = _frame(features)
     X = transformer.fit(frame).transform(frame)
     of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}

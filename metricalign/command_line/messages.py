@@ -243,7 +243,7 @@ MEANINGS = (
     (r"but only .* for .* samples", "classes have fewer rows than pairs were asked for"),
     (r"^error: .*one class only", "the rows to learn from had one class only"),
     (r"^error: (.*?)\.?$", r"it failed (\1)"),
-    (r"found unknown categories", None),
+    (r"found unknown categories|^Column .* of X is ", None),
 )  # fmt: skip
 
 

@@ -119,6 +119,10 @@ def _typed_like(table, model: TableModel, reading) -> tuple[Any, list[str]]:
             how = column.format.describe() or "plain numbers"
             was = form.describe() or "plain numbers"
             differences.append(f"{name!r} is read as {how} ({column.example!r}); it was {was}.")
+        known = model.columns.categories_.get(name)
+        new = [] if known is None else sorted({*column.values} - known - {None})
+        if new:
+            differences.append(f"{name!r} has {shorten(new, 3)}, not in the training table.")
     return pd.DataFrame(columns), differences
 
 

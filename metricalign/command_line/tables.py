@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,12 +21,13 @@ from metricalign.command_line.reading import (
     shorten,
     suggestion,
 )
+from metricalign.features.identifiers import identifier_of
+from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 __all__ = [
-    "GROUPS",
     "Features",
     "InputError",
     "match_columns",
@@ -35,19 +35,6 @@ __all__ = [
     "sort_features",
     "typed",
 ]
-
-# An identifier where each row has another integer, and one that several rows may share.
-OF_ROWS = re.compile(r"((.*[\s_.-])?(id|uuid|guid|index|key)|.*[a-z](Id|ID))")
-OF_GROUPS = re.compile(
-    r"((.*[\s_.-])?(id|uuid|guid)|.*[a-z](Id|ID)|"
-    r"(patient|subject|person|user|customer|client|participant|household|session)([\s_.-](no|nr))?)"
-)
-# Fewer values are categories whatever their name is.
-FEWEST_GROUPS = 10
-# Texts of more words on average are no names but free text.
-FEWEST_WORDS = 3
-#: Why a column that identifies groups of rows is left out.
-GROUPS = "like an identifier, by its name"
 
 
 def read_table(
@@ -114,7 +101,7 @@ def _typed(column: Series, name: str, reading: Reading) -> Column:
     if is_category or types.is_bool_dtype(column):
         return Column(_texts(column), Format("text"))
     if types.is_numeric_dtype(column) and not types.is_complex_dtype(column):
-        return Column(column.to_numpy(dtype=np.float64), Format("number"))
+        return typed_column(column, name, Format("number"), reading)
     if types.is_datetime64_any_dtype(column):
         return typed_column(column, name, Format("date"))
     if all(isinstance(value, str) for value in values):
@@ -273,29 +260,11 @@ def _reason_against(column, name, keeps_all):
         )
     if keeps_all or kind in ("date", "time"):
         return None
-    is_named = _is_name(OF_GROUPS, name) and n_distinct > FEWEST_GROUPS
-    if kind == "text" and is_named:
-        return GROUPS
-    if kind == "text" and n_distinct > max(len(present) / 2, 3):
-        if np.mean([len(text.split()) for text in present]) < FEWEST_WORDS:
-            return "like an identifier, text with another value in most rows"
-        if importlib.util.find_spec("skrub") is None:
-            return 'free text, which needs skrub: pip install "metricalign[table]"'
-    if kind == "number" and (present == np.floor(present)).all():
-        if n_distinct == len(column.values) and (_is_counter(present) or _is_name(OF_ROWS, name)):
-            return "like an identifier, another value in each row"
-        if is_named:
-            return GROUPS
-    return None
-
-
-def _is_counter(values):
-    return len(values) > 2 and set(np.unique(np.diff(values))) in ({1.0}, {-1.0})
-
-
-def _is_name(pattern, name):
-    lower = name.lower() if name in (name.upper(), name.capitalize()) else name
-    return pattern.fullmatch(lower) is not None
+    reason = identifier_of(present, name, len(column.values) - len(present))
+    needs_skrub = reason is None and kind == "text" and is_free_text(column.values)
+    if needs_skrub and importlib.util.find_spec("skrub") is None:
+        return 'free text, which needs skrub: pip install "metricalign[table]"'
+    return reason
 
 
 def _check_finite(name, values):

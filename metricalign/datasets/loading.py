@@ -116,8 +116,8 @@ def fetch_dataset(
         feature_types : list of str
             "numeric", "binary" or "nominal" for each of them.
         categories : dict of str to list of str
-            Of each nominal feature. One that is a number is stored as it, others as their place
-            in the list.
+            The categories of each nominal feature. A category that is a number is stored as that
+            number, any other as its place in the list.
         target_names : list of str
             Names of the classes, labels or numbers.
         task : str or None

@@ -35,7 +35,7 @@ from metricalign.deep.frozen import (
     decision_head,
 )
 from metricalign.deep.hraml import HRAML
-from metricalign.deep.information import _Batches, _FiniteLoss, _Samples
+from metricalign.deep.information.training import Batches, FiniteLoss, Samples
 
 __all__ = ["InformationExplainer", "InformationExplanation"]
 
@@ -348,7 +348,7 @@ class InformationExplainer(BaseEstimator):
                 check_class_numbers(targets, network.head(statistics.Z, statistics.output).shape[1])
             train = partial(self._train, device=device)
 
-            samples = _Samples(X, *([] if targets is None else [targets]))
+            samples = Samples(X, *([] if targets is None else [targets]))
             bottleneck = Bottleneck(network, statistics, self.n_hidden).to(device)
             first = samples[training[:_N_OF_CALIBRATION]]
             bottleneck.weigh([part.to(device) for part in first], self.keep)
@@ -361,8 +361,8 @@ class InformationExplainer(BaseEstimator):
 
             features: Dataset = FeaturesOfSamples(bottleneck, X, device)
             if len(X) * statistics.mean.numel() <= _N_KEPT_FEATURES:
-                batches = zip(*(part for part, _ in _Batches(features, 256)), strict=True)
-                features = _Samples(*(torch.cat(parts) for parts in batches))
+                batches = zip(*(part for part, _ in Batches(features, 256)), strict=True)
+                features = Samples(*(torch.cat(parts) for parts in batches))
             critic = Critic(network, statistics, bottleneck, self.n_hidden)
             history = train(
                 critic,
@@ -389,7 +389,7 @@ class InformationExplainer(BaseEstimator):
 
     def _train(self, module, training, validation, batch_size, max_iter, device):
         """Train a module, and stop early if there are samples to stop on."""
-        callbacks = [_FiniteLoss()]
+        callbacks = [FiniteLoss()]
         if validation is not None:
             callbacks.append(EarlyStopping(patience=self.n_iter_no_change, load_best=True))
         net = NeuralNet(
@@ -398,8 +398,8 @@ class InformationExplainer(BaseEstimator):
             optimizer=torch.optim.AdamW,
             lr=self.learning_rate,
             batch_size=batch_size,
-            iterator_train=partial(_Batches, is_shuffled=True),
-            iterator_valid=_Batches,
+            iterator_train=partial(Batches, is_shuffled=True),
+            iterator_valid=Batches,
             max_epochs=max_iter,
             train_split=None if validation is None else predefined_split(validation),
             callbacks=callbacks,

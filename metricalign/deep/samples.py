@@ -18,7 +18,7 @@ from torch import nn
 
 from metricalign._arrays import is_dask_array, stand_in
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.features.piecewise_linear import _is_categorical
+from metricalign.features.columns import is_categorical
 
 __all__ = [
     "encoder_of",
@@ -75,7 +75,7 @@ def encoder_of(X: Any) -> PiecewiseLinearEncoder | None:
     is_read_in_parts = is_dask_array(X) or hasattr(type(X), "chunks") or isinstance(X, np.memmap)
     if sparse.issparse(X) or is_read_in_parts:
         return None
-    is_table = hasattr(X, "columns") and any(_is_categorical(dtype) for dtype in X.dtypes)
+    is_table = hasattr(X, "columns") and any(is_categorical(dtype) for dtype in X.dtypes)
     if not is_table:
         array = np.asarray(X)
         is_table = array.dtype.kind in "OSTU"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._missing import is_pandas_na
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -39,6 +37,16 @@ from metricalign._estimator import (
     keeps_last_fit,
     level_of_call,
 )
+from metricalign.features.columns import find_missing, is_categorical, read_column
+from metricalign.features.observed import observe, observe_chunks, observe_sparse
+from metricalign.features.pieces import (
+    edges_of,
+    frequent_categories,
+    indicators_of,
+    pieces_of,
+    statistics_of,
+    varies,
+)
 
 __all__ = ["PiecewiseLinearEncoder"]
 
@@ -46,8 +54,6 @@ __all__ = ["PiecewiseLinearEncoder"]
 _N_ENCODED = 160
 # Of 8, 16, 24, 32 and 64 best on sets of classes, as good as others on numbers.
 _LARGEST_N_BINS = 16
-# Values by which a chunk of a Dask array describes a column of more.
-_SKETCH_SIZE = 1024
 
 
 class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
@@ -115,7 +121,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
     Notes
     -----
     A sparse X gives a sparse encoding, less that of 0 in place of the mean: zeros stay zeros, and
-    distances are the same. Of a Dask array each chunk describes a column by 1,024 values at most,
+    distances are the same. Each chunk of a Dask array describes a column by 1,024 values at most,
     so edges, means and scales are approximate where there are more.
 
     References
@@ -183,7 +189,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         n_bins = self.n_bins
         if n_bins == "auto":
             n_varying = sum(
-                not is_category and _varies(column)
+                not is_category and varies(column)
                 for column, is_category in zip(columns, categorical, strict=True)
             )
             n_bins = max(1, min(_LARGEST_N_BINS, _N_ENCODED // max(n_varying, 1)))
@@ -197,15 +203,15 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         for number, (column, is_category) in enumerate(zip(columns, categorical, strict=True)):
             edges = categories = rare = None
             if is_category:
-                categories, rare, has_rare = _categories(column, self.min_frequency)
+                categories, rare, has_rare = frequent_categories(column, self.min_frequency)
                 self.has_rare_[number] = has_rare
-                pieces = _indicators(column.values, categories, has_rare)[0]
+                pieces = indicators_of(column.values, categories, has_rare)[0]
             else:
-                edges = _edges(column, n_bins)
-                pieces = _pieces(column.values, edges)
+                edges = edges_of(column, n_bins)
+                pieces = pieces_of(column.values, edges)
             missing = column.missing / (column.missing + column.weights.sum())
             self.has_missing_[number] = 0 < missing < 1
-            mean, scale, linear_map = _statistics(pieces, column.weights, missing, edges)
+            mean, scale, linear_map = statistics_of(pieces, column.weights, missing, edges)
             self.edges_.append(edges)
             self.categories_.append(categories)
             self.rare_categories_.append(rare)
@@ -229,7 +235,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         ----------
         X : {array-like, DataFrame, sparse matrix, Dask array} of shape (n_samples, n_features)
             Samples. Values may be missing; in columns that had none in fit, they are encoded as
-            the mean. Of a Dask array nothing is computed yet.
+            the mean. A Dask array gives a lazy result: nothing is computed yet.
 
         Returns
         -------
@@ -293,7 +299,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             check_array(np.broadcast_to(0.0, X.shape), ensure_min_samples=n_required)
             rows = X.iloc if hasattr(X, "iloc") else X  # pandas or polars
             series = [rows[:, number] for number in range(X.shape[1])]
-            is_category = [_is_categorical(column.dtype) for column in series]
+            is_category = [is_categorical(column.dtype) for column in series]
             columns = [np.asarray(column) for column in series]
         else:
             # Of a list of numbers and strings NumPy would make strings.
@@ -313,7 +319,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         names = _check_feature_names_in(self)
         if not reset:
             is_category = [categories is not None for categories in self.categories_]
-        columns = [_read(*column) for column in zip(columns, names, is_category, strict=True)]
+        columns = [read_column(*column) for column in zip(columns, names, is_category, strict=True)]
         if not reset:
             for number, (column, name) in enumerate(zip(columns, names, strict=True)):
                 self._check_kind(number, column, name)
@@ -327,7 +333,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
                 raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
             return
         known = [*self.categories_[number], *self.rare_categories_[number]]
-        new = set(column[~_is_missing(column)])
+        new = set(column[~find_missing(column)])
         if len(known) < 2 or not new or not new.isdisjoint(known):
             return
         are_strings = {isinstance(value, str) for value in known}
@@ -360,11 +366,11 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         weight = check_sample_weight(sample_weight, np.broadcast_to(0.0, (n_samples, 1)))
         weight = weight / weight.max()
         if is_of_dask(given):
-            return _observe_chunks(X, weight, type(self).__name__)
+            return observe_chunks(X, weight, type(self).__name__)
         if sparse.issparse(columns):
-            return _observe_sparse(columns, weight)
+            return observe_sparse(columns, weight)
         kept = np.flatnonzero(weight)
-        return [_observe(column[kept], weight[kept]) for column in columns]
+        return [observe(column[kept], weight[kept]) for column in columns]
 
     def _encoded(self, columns, dtype):
         """Encoding of samples, given as the columns or the array of them, as an array."""
@@ -407,252 +413,15 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         """Pieces of a column before they are scaled, and where it is known and is missing."""
         categories = self.categories_[number]
         if categories is not None:
-            is_missing = _is_missing(column)
-            pieces, is_known = _indicators(column, categories, self.has_rare_[number])
+            is_missing = find_missing(column)
+            pieces, is_known = indicators_of(column, categories, self.has_rare_[number])
             return pieces, is_known & ~is_missing, is_missing
         is_missing = np.isnan(column.astype(np.float64))
-        return _pieces(column, self.edges_[number]), ~is_missing, is_missing
-
-
-class _Observed(NamedTuple):
-    """Distinct values of a column, in ascending order, their weights, and that of missing ones."""
-
-    values: NDArray
-    weights: NDArray
-    missing: float
-
-
-def _observe(column, weight):
-    if column.dtype == object:
-        is_missing = _is_missing(column)
-        numbers: dict[Any, int] = {}
-        group = [numbers.setdefault(value, len(numbers)) for value in column[~is_missing]]
-        values = np.empty(len(numbers), dtype=object)
-        values[:] = list(numbers)
-        order = sorted(range(len(values)), key=lambda i: (type(values[i]).__name__, values[i]))
-        weights = np.bincount(group, weight[~is_missing], minlength=len(values))
-        return _Observed(values[order], weights[order], weight[is_missing].sum())
-    is_missing = np.isnan(column)
-    values, group = np.unique(column[~is_missing], return_inverse=True)
-    weights = np.bincount(group, weight[~is_missing], minlength=len(values))
-    return _Observed(values, weights, weight[is_missing].sum())
-
-
-def _observe_sparse(X, weight):
-    columns, total = [], weight.sum()
-    for start, end in pairwise(X.indptr):
-        stored = weight[X.indices[start:end]]
-        n_zeros = np.count_nonzero(weight) - np.count_nonzero(stored)
-        column, weights = X.data[start:end][stored > 0], stored[stored > 0]
-        if n_zeros:
-            column = np.append(column, X.dtype.type(0))
-            weights = np.append(weights, max(total - weights.sum(), 0))
-        columns.append(_observe(column, weights))
-    return columns
-
-
-def _observe_chunks(X, weight, estimator_name):
-    import dask
-
-    X = X.rechunk({1: -1})
-    starts = np.cumsum([0, *X.chunks[0]])
-    describe = dask.delayed(_sketches)
-    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-    chunks = dask.compute(
-        *(
-            describe(rows, weight[start:end], dtype, estimator_name)
-            for rows, (start, end) in zip(X.to_delayed().flat, pairwise(starts), strict=True)
-        )
-    )
-    return [_joined(sketches) for sketches in zip(*chunks, strict=True)]
-
-
-def _sketches(rows, weight, dtype, estimator_name):
-    """What is observed of each column of a chunk, in few numbers."""
-    rows = check_array(
-        rows,
-        dtype=dtype,
-        ensure_all_finite="allow-nan",
-        ensure_min_samples=0,
-        input_name="X",
-        estimator=estimator_name,
-    )
-    kept = np.flatnonzero(weight)
-    return [_shortened(_observe(column[kept], weight[kept])) for column in rows.T]
-
-
-def _shortened(column):
-    """The extreme values, and two for each group of about equal weight of those between.
-
-    They have the mean and the variance of the group; the smaller one is its smallest.
-    """
-    values, weights, missing = column
-    if len(values) <= _SKETCH_SIZE:
-        return column
-    inner, inner_weights = values[1:-1].astype(np.float64), weights[1:-1]
-    share = (np.cumsum(inner_weights) - inner_weights / 2) / inner_weights.sum()
-    places = (share * (_SKETCH_SIZE // 2 - 1)).astype(int)
-    _, first, group = np.unique(places, return_index=True, return_inverse=True)
-    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused later
-        extent = inner[-1] - inner[0]
-        offsets = (inner - inner[first][group]) / extent
-    sums, firsts, seconds = (np.bincount(group, inner_weights * offsets**k) for k in range(3))
-    varies = np.flatnonzero(seconds > 0)
-    higher = inner[first[varies]] + extent * seconds[varies] / firsts[varies]
-    higher_weights = firsts[varies] ** 2 / seconds[varies]
-    lower_weights = sums - np.bincount(varies, higher_weights, minlength=len(sums))
-    # In double precision, in which float32 is not rounded.
-    return _Observed(
-        np.concatenate([values[:1], inner[first], higher, values[-1:]]),
-        np.concatenate([weights[:1], lower_weights, higher_weights, weights[-1:]]),
-        missing,
-    )
-
-
-def _joined(sketches):
-    values, weights, missing = zip(*sketches, strict=True)
-    joined = _observe(np.concatenate(values), np.concatenate(weights))
-    return joined._replace(missing=sum(missing))
+        return pieces_of(column, self.edges_[number]), ~is_missing, is_missing
 
 
 def _one_of(categories):
     return repr(min(categories, key=str))
-
-
-def _varies(column):
-    """Whether values of a column differ by more than rounding errors."""
-    if len(column.values) < 2:
-        return False
-    if column.values.dtype == object:
-        return True
-    smallest, largest = column.values[[0, -1]].astype(np.float64)
-    noise = 4 * np.finfo(column.values.dtype).eps * max(abs(smallest), abs(largest))
-    with np.errstate(over="ignore"):
-        return largest - smallest > noise
-
-
-def _edges(column, n_bins):
-    """Quantiles of the values of a column, each once; none or one if it does not vary."""
-    values = column.values.astype(np.float64)
-    if not _varies(column):
-        return values[:1]
-    with np.errstate(over="ignore"):
-        extent = values[-1] - values[0]
-    if not np.isfinite(extent):
-        raise ValueError(
-            f"X has a column from {values[0]:.1e} to {values[-1]:.1e}, whose differences leave the "
-            "range of numbers. Scale it."
-        )
-    if len(values) <= n_bins + 1:
-        return values
-    weights = _evened(column.weights, n_bins)
-    # Shares that are equal but for rounding are equal.
-    levels = (np.arange(1, n_bins) / n_bins - 1e-12) * weights.sum()
-    quantiles = np.searchsorted(np.cumsum(weights), levels)
-    return values[np.unique([0, *quantiles, len(values) - 1])]
-
-
-def _evened(weights, n_bins):
-    """Weights, of which none is more than a share of 1 / n_bins: more are cut to it.
-
-    So a value that most samples have does not take the bins of the others.
-    """
-    largest = np.sort(weights)[::-1][:n_bins]
-    rest = weights.sum() - np.append(0, np.cumsum(largest)[:-1])
-    limits = rest / np.arange(n_bins, 0, -1)
-    return np.minimum(weights, limits[np.argmax(largest <= limits)])
-
-
-def _pieces(values, edges):
-    values = values.astype(np.float64)[:, None]
-    with np.errstate(over="ignore"):
-        pieces = (values - edges[:-1]) / np.diff(edges)
-    pieces[:, 1:] = np.maximum(pieces[:, 1:], 0)
-    pieces[:, :-1] = np.minimum(pieces[:, :-1], 1)
-    return pieces
-
-
-def _categories(column, min_frequency):
-    """The categories that have a column, the others, and whether these share one."""
-    share = column.weights / (column.weights.sum() or 1)
-    is_frequent = share >= min_frequency - 1e-12
-    categories, has_rare = column.values[is_frequent], not is_frequent.all()
-    if len(categories) + has_rare < 2:
-        return categories[:0], column.values, False
-    return categories, column.values[~is_frequent], has_rare
-
-
-def _indicators(values, categories, has_rare):
-    """Indicators of categories, and where a value has one."""
-    numbers = {category: number for number, category in enumerate(categories)}
-    n_columns = len(categories) + has_rare
-    found = np.array([numbers.get(value, len(categories)) for value in values], dtype=int)
-    indicators = np.zeros((len(values), n_columns))
-    is_known = found < n_columns
-    indicators[np.flatnonzero(is_known), found[is_known]] = 1
-    return indicators, is_known
-
-
-def _statistics(pieces, weights, missing, edges):
-    """Mean and scale of the columns of a block, and the map to the standardised column."""
-    weights = weights / (weights.sum() or 1)
-    mean = weights @ pieces
-    centred = pieces - mean
-    covariance = centred.T @ (weights[:, None] * centred)
-    variance = np.trace(covariance)
-    n_pieces = len(mean)
-    linear_map = np.eye(n_pieces)
-    if edges is not None and n_pieces:
-        widths = np.diff(edges) / (edges[-1] - edges[0])
-        linear_map = widths[None] * np.sqrt(variance / (widths @ covariance @ widths))
-    # With the indicator unscaled, a missing value is as far from the others as these are from each
-    # other on average.
-    total = (1 - missing) * (n_pieces > 0) + missing * (1 - missing)
-    scale = np.full(n_pieces, 1 / np.sqrt(variance * total)) if n_pieces else np.zeros(0)
-    if 0 < missing < 1:
-        mean, scale = np.append(mean, missing), np.append(scale, 1 / np.sqrt(total))
-        linear_map = sparse.block_diag([linear_map, [[1.0]]]) if n_pieces else np.eye(1)
-    return mean, scale, linear_map
-
-
-def _is_categorical(dtype):
-    """Whether a type of a column of pandas or polars is one of categories."""
-    return str(dtype).lower().startswith(("category", "categorical", "enum"))
-
-
-def _is_missing(values):
-    return np.array(
-        [value is None or is_pandas_na(value) or value != value for value in values], dtype=bool
-    )
-
-
-def _read(values, name, is_category):
-    """A column with numbers as floats, and categories as objects."""
-    kind = values.dtype.kind
-    if kind == "c":
-        raise ValueError(f"Complex data not supported: column {name!r} of X.")
-    if kind not in "OSTUbiuf":
-        raise TypeError(
-            f"Column {name!r} of X has the type {values.dtype}. Turn it into numbers or strings."
-        )
-    if kind in "OSTU" or is_category:
-        values = values.astype(object)
-        present = values[~_is_missing(values)]
-        if is_category or (len(present) and all(isinstance(value, str) for value in present)):
-            return values
-        if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
-            raise TypeError(
-                f"Column {name!r} of X has values of several kinds: the argument must be a string "
-                "in every row, for categories, or a number in every row. Missing values are NaN "
-                "or None."
-            )
-        numbers = np.full(len(values), np.nan)
-        numbers[~_is_missing(values)] = present.astype(np.float64)
-        values = numbers
-    values = values if values.dtype == np.float32 else values.astype(np.float64)
-    if np.isinf(values).any():
-        raise ValueError(f"Input X contains infinity in column {name!r}.")
-    return values
 
 
 def _texts(categories: NDArray) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections import Counter
 from typing import Any, Literal, Self
 
@@ -11,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
-from metricalign.features.piecewise_linear import _is_missing
+from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call
+from metricalign.features.columns import find_missing
+from metricalign.features.identifiers import identifier_of
+from metricalign.features.numerals import numbers_as_texts
 
 __all__ = ["DateTextEncoder"]
 
@@ -34,6 +37,9 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
     Numbers, booleans, categories and texts of few values need nothing, and then skrub need not be
     installed. A text is free if it has more than 40 values and most rows have a rare one, shared by
     fewer than 5 rows or 1 % of them. Arrays have neither dates nor free texts and stay as they are.
+
+    A warning names columns that the command line leaves out: those that look like identifiers, and
+    texts most of which are numbers.
 
     Attributes
     ----------
@@ -118,7 +124,25 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 places[name] = range(place, place + len(parts))
                 place += len(parts)
         self.blocks_ = [np.array(places[name], dtype=int) for name in X.columns]
+        for name in X.columns:
+            self._warn_of(X[name], str(name))
         return self
+
+    def _warn_of(self, column, name):
+        """Say what a person would rather leave out, or turn into numbers."""
+        kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
+        values = _numbers_or_texts(column)
+        # skrub has turned texts of other kinds into dates or numbers.
+        if values is None or kinds.get(name, "high_cardinality") != "high_cardinality":
+            return
+        reason = numbers_as_texts(values) if values.dtype == object else None
+        reason = reason or identifier_of(values, name, len(column) - len(values))
+        if reason is not None:
+            warnings.warn(
+                f"Column {name!r} of X is {reason}. It is used as it is; leave it out or "
+                "change it if that is not meant.",
+                stacklevel=level_of_call(),
+            )
 
     def transform(self, X: Any) -> Any:
         """Encode dates and free texts.
@@ -216,6 +240,19 @@ def is_date(column: Any) -> bool:
     return str(column.dtype).lower().startswith(_DATES)
 
 
+def _numbers_or_texts(column):
+    """Values of a column that are not missing, if they are numbers or texts."""
+    kind = str(column.dtype).lower()
+    if kind.startswith(("int", "uint", "float")):
+        values = np.asarray(column, dtype=np.float64)
+        return values[np.isfinite(values)]
+    if not kind.startswith(("object", "str")):
+        return None
+    values = np.asarray(column, dtype=object)
+    values = values[~find_missing(values)]
+    return values if all(isinstance(value, str) for value in values) else None
+
+
 def _kind(column) -> Literal["date", "text"] | None:
     """What a column has to be encoded as, if it has to be."""
     if is_date(column):
@@ -223,15 +260,20 @@ def _kind(column) -> Literal["date", "text"] | None:
     if not str(column.dtype).lower().startswith(("object", "str")):
         return None
     values = np.asarray(column, dtype=object)
-    values = values[~_is_missing(values)]
+    values = values[~find_missing(values)]
     if len(values) and all(isinstance(value, datetime.date) for value in values):
         return "date"
     if not all(isinstance(value, str) for value in values):
         return None
-    counts = np.array(list(Counter(values).values()))
-    limit = max(_RARE_SHARE * len(values), _RARE_COUNT)
-    is_free = len(counts) > _MOST_CATEGORIES and 2 * counts[counts < limit].sum() > len(values)
-    return "text" if is_free else None
+    return "text" if is_free_text(values) else None
+
+
+def is_free_text(values: NDArray) -> bool:
+    """Whether texts, None where they are missing, are free and no categories."""
+    counts = Counter(value for value in values if value is not None)
+    rare = max(_RARE_SHARE * counts.total(), _RARE_COUNT)
+    n_rare = sum(number for number in counts.values() if number < rare)
+    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > counts.total()
 
 
 def _vectorizer(kinds):

@@ -187,11 +187,11 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """How well the learned distances order pairs of samples by their relation.
 
-        Of two pairs with different relations, the share in which the one with the larger
-        relation has the larger distance; equal distances count one half. For classes this is
-        the area under the ROC curve. Uses all pairs, or 100,000 random ones of them (always
-        the same) if there are more. Samples with the same features and target count as one of
-        greater weight.
+        Two pairs with different relations are in order if the one with the larger relation has the
+        larger distance. The score is the share that are; equal distances count one half. For
+        classes this is the area under the ROC curve. Uses all pairs, or
+        100,000 random ones of them (always the same) if there are more. Samples with the same
+        features and target count as one of greater weight.
 
         Parameters
         ----------
@@ -320,7 +320,7 @@ class MetricLearner(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. Of a Dask array or DataFrame nothing is computed yet.
+            Samples. A Dask array or DataFrame gives a lazy result: nothing is computed yet.
 
         Returns
         -------

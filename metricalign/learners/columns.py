@@ -72,10 +72,10 @@ class ColumnMap(NamedTuple):
 
         .. math:: d^2 = \sum_j c_j, \qquad c_j = \langle v_j, \sum_k v_k \rangle.
 
-        Of the product of two columns each has one half: this is Shapley's value of column j, if a
-        set of columns is worth the squared distance that it has alone. A contribution can be
-        negative: the column then brings the two samples nearer, as its difference makes up for
-        that of others.
+        The product of two columns is split in halves between them. This is Shapley's value of
+        column j, if a set of columns is worth the squared distance that it has alone. A
+        contribution can be negative: the column then brings the two samples nearer, as
+        its difference makes up for that of others.
 
         Parameters
         ----------

@@ -48,9 +48,9 @@ class DiscriminantAlignment(MetricLearner):
     the part that is positive semidefinite is taken. Only what is linear in the features is seen of
     the targets; where they are nearly linear it is hard to beat.
 
-    Of k classes this sees k - 1 directions, too few for neighbours. A share of the distance of
-    whitened samples is added, whose matrix is the inverse of S where the samples vary, so that
-    neighbours are near in the other directions as well:
+    With k classes this sees k - 1 directions, too few for neighbours. So a share of the distance of
+    whitened samples is added, whose matrix is the inverse of S where the samples vary.
+    Neighbours are then near in the other directions as well:
     :math:`S^{-1/2} (B^* + \epsilon I) S^{-1/2}` with the positive part :math:`B^*` of
     :math:`S^{-1/2} B S^{-1/2}`, as in discriminant adaptive nearest neighbors, but with one metric
     for all places, and the covariance of all samples in place of that within classes. The sum has
@@ -74,9 +74,9 @@ class DiscriminantAlignment(MetricLearner):
         is the identity (between 0 and 1), or all. With whitening, the leading principal components
         of the images, and their share of the mean squared distance.
     n_landmarks : int or None, default=2000
-        Of more distinct targets (samples, if relations are precomputed), all are compared with
-        those of so many samples only, drawn at random, which takes time proportional to the
-        product of both numbers. None: all with all.
+        If there are more distinct targets (samples, if relations are precomputed), all are compared
+        with those of this many random samples only. Time is proportional to the product of both
+        numbers. None: all with all.
     random_state : int, RandomState instance or None, default=None
         Draws the landmarks.
 
@@ -210,9 +210,9 @@ class DiscriminantAlignment(MetricLearner):
     def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from further samples: the metric is that of one `fit` to all so far.
 
-        Of the samples so far only sums are kept: of their products, which are as many numbers as
-        the square of the features, and one of the samples of each different target. So there must
-        be no more different targets than `n_landmarks`.
+        Only sums over the samples so far are kept: one of their products, a matrix of shape
+        (n_features, n_features), and one of the samples of each distinct target. So there must be
+        no more distinct targets than `n_landmarks`.
 
         Parameters
         ----------

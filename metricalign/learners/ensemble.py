@@ -31,7 +31,7 @@ from metricalign._arrays import (
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
@@ -80,8 +80,8 @@ class MetricEnsemble(EmbeddingLearner):
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     max_samples : int or None, default=20000
-        Of more samples so many are taken, spread evenly over classes and values, each with the
-        weight of those that it stands for: time and memory do not grow any more. None: all.
+        If there are more samples, this many are taken, spread evenly over classes and values, each
+        with the weight of those that it stands for: time and memory grow no further. None: all.
     n_jobs : int or None, default=None
         Fits to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -106,8 +106,8 @@ class MetricEnsemble(EmbeddingLearner):
 
     Notes
     -----
-    A sparse X becomes dense. Of more than 64 encoded columns, learners see the 64 leading principal
-    components.
+    A sparse X becomes dense. If there are more than 64 encoded columns, the learners see their 64
+    leading principal components.
 
     Examples
     --------

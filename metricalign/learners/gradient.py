@@ -78,8 +78,8 @@ class GradientAlignment(MetricLearner):
         The regression is a sum of the kernels of so many samples, drawn at random, and is fitted to
         all: time grows with the number of samples times its square. None: of all samples.
     max_samples : int or None, default=20000
-        Of more samples so many are taken, spread evenly over classes and values, each with the
-        weight of those that it stands for: time does not grow any more. None: all.
+        If there are more samples, this many are taken, spread evenly over classes and values, each
+        with the weight of those that it stands for: time grows no further. None: all.
     random_state : int, RandomState instance or None, default=None
         Draws the landmarks, the samples whose gradients are averaged if they are many, and random
         projections of targets with more than 32 columns.

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import LinearMetricLearner
-from metricalign.learners.alignment.methods import PSDSVR
+from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import MetricLearner
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
 

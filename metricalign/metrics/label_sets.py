@@ -19,8 +19,8 @@ def one_error(
 ) -> float:
     """Share of the samples whose label of the highest score is not one of theirs.
 
-    Of several labels with the highest score one is drawn: the share of them that are not the
-    sample's counts, the expected error. A sample without labels counts 0, as in
+    If several labels have the highest score, the sample counts the share of them that are not its
+    own: the expected error of a random choice among them. A sample without labels counts 0, as in
     :func:`sklearn.metrics.label_ranking_loss`.
 
     Parameters

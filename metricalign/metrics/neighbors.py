@@ -67,9 +67,9 @@ def precision_at_k_score(
 ) -> float:
     """Share of the k nearest neighbours of a sample that are related to it.
 
-    Each sample is a query to all others, by Euclid's distance. Of neighbours at the same
-    distance, of which only some are among the k, the expected number counts that a random
-    choice has.
+    Each sample is a query to all others, by Euclid's distance. Where only some of
+    the neighbours at the same distance are among the k, the expected number of a random choice
+    counts.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.pairs.identical import Samples, order_keys
+from metricalign.pairs.identical import Samples, order_of_values
 
 __all__ = ["choose_anchors"]
 
@@ -53,7 +53,7 @@ def choose_anchors(
     n_samples = len(weight)
     if max_anchors is None or n_samples <= max_anchors:
         return np.arange(n_samples), weight
-    order = np.argsort(order_keys(X), kind="stable")
+    order = order_of_values(X)
     if classes is not None:
         # In the order in which the classes come, so that their names do not matter.
         _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)

@@ -10,7 +10,7 @@ from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from metricalign.pairs.anchors import choose_anchors
-from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_keys
+from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_of_values
 from metricalign.pairs.search import centred
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
@@ -88,8 +88,7 @@ def distinct_samples(
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
     # The metric must not depend on the order of the rows.
-    X = X[rows]
-    order = np.argsort(order_keys(X), kind="stable")
+    order = order_of_values(X[rows], targets)
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
 
 

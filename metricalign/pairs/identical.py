@@ -14,6 +14,7 @@ __all__ = [
     "map_blocks",
     "merge_identical_samples",
     "order_keys",
+    "order_of_values",
 ]
 
 Samples: TypeAlias = np.ndarray | sparse.spmatrix | sparse.sparray
@@ -189,6 +190,56 @@ def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     return keys
 
 
+def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Sort samples by their values, whatever order they came in.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples. They are sorted by :func:`order_keys`, and those of one key by their features.
+    *ties : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
+        What identical samples are sorted by, such as their targets; and then by what follows.
+
+    Returns
+    -------
+    order : ndarray of int of shape (n_samples,)
+        Rows. Those that are equal in all stay in the order that they have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs.identical import order_of_values
+    >>> X = np.array([[3.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> order_of_values(X, np.array(["b", "c", "a"]))
+    array([2, 1, 0])
+    """
+    order = np.arange(X.shape[0])
+    for values in (*reversed(ties), X):
+        order = order[_order_of(values[order])]
+    return order
+
+
+def _order_of(values) -> np.ndarray:
+    if len(values.shape) == 1:
+        return np.argsort(values, kind="stable")
+    keys = order_keys(values)
+    order = np.argsort(keys, kind="stable")
+    is_tied = np.r_[False, np.diff(keys[order]) == 0]
+    is_tied[:-1] |= is_tied[1:]
+    tied = order[is_tied]
+    if tied.size == 0:
+        return order
+    # Nearly all of these are identical: few are looked at.
+    distinct, place = np.unique(first_identical(values)[tied], return_inverse=True)
+    if len(np.unique(keys[distinct])) < len(distinct):
+        rows: Any = values[distinct]
+        rows = rows.compute() if isinstance(rows, RemoteSamples) else rows
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        rank = np.argsort(np.lexsort(rows.T))
+        order[is_tied] = tied[np.lexsort([rank[place], keys[tied]])]
+    return order
+
+
 def _canonical(X):
     """Return dense X as an array, sparse X as sorted CSR without duplicates or zeros."""
     if isinstance(X, RemoteSamples):
@@ -205,6 +256,7 @@ def merge_identical_samples(
     X: ArrayLike | sparse.spmatrix | sparse.sparray,
     y: ArrayLike | sparse.spmatrix | sparse.sparray | None,
     sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take samples with identical features and targets as one sample of greater weight.
 
@@ -221,6 +273,8 @@ def merge_identical_samples(
         features alone decide.
     sample_weight : array-like of shape (n_samples,), default=None
         Nonnegative weights. None: each sample has weight 1.
+    groups : array-like of shape (n_samples,), default=None
+        Samples of different groups stay different. None: all are of one group.
 
     Returns
     -------
@@ -259,6 +313,9 @@ def merge_identical_samples(
     identity = first_identical(X).astype(np.int64)
     if y is not None:
         identity = identity * n_samples + first_identical(_canonical(y))
+    if groups is not None:
+        identity = np.unique(identity, return_inverse=True)[1] * n_samples
+        identity += first_identical(np.asarray(groups))
     _, first, inverse = np.unique(identity[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     return kept[first[order]], np.bincount(inverse, weights=weight[kept])[order]

@@ -64,8 +64,8 @@ class NearestPairs(PairStrategy):
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        For how many samples neighbours are sought, among all samples. Of more samples so many
-        stand for the rest, spread evenly over the order of their values, each
+        For how many samples neighbours are sought, among all samples. If there are more
+        samples, this many stand for the rest, spread evenly over the order of their values, each
         with the weight of those that it stands for. None: for all.
 
     Notes
@@ -151,9 +151,10 @@ class NearestClassPairs(PairStrategy):
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        For how many samples neighbours are sought, among all samples. Of more samples so many
-        stand for the rest, spread evenly over the classes and, within a class, over the
-        order of their values, each with the weight of those that it stands for. None: for all.
+        For how many samples neighbours are sought, among all samples. If there are more
+        samples, this many stand for the rest, spread evenly over the classes and, within a class,
+        over the order of their values, each with the weight of those that it stands for. None: for
+        all.
 
     Notes
     -----

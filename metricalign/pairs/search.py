@@ -207,9 +207,9 @@ def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.
 class EuclideanSearch(BaseEstimator):
     """The exact search, as a transformer in the manner of KNeighborsTransformer.
 
-    Of few features it goes by a tree, and of more by products of samples, in single precision
-    where these are proven to tell the neighbours apart, else in double precision. Where that is too
-    coarse as well, as for two far groups, it goes by differences.
+    Few features are searched by a tree, more by matrix products of samples. The products are in
+    single precision where that is proven to tell the neighbours apart, else in double precision.
+    Where this is too coarse as well, as for two groups far apart, differences are computed.
 
     Parameters
     ----------

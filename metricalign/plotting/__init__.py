@@ -5,8 +5,8 @@ A display is made by `from_estimator`, keeps the data that it draws, and can be 
 
 The estimator is a fitted metric learner, or a fitted `Pipeline` whose last step is one. Samples
 then go through the earlier steps first, and *before* means Euclid's distance of what these
-return: the samples as the metric learner gets them. Of a pipeline that goes on after the
-metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
+return: the samples as the metric learner gets them. If a pipeline goes on after
+the metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
 take every metric learner, those of a matrix the linear ones, and that of the duality gap the convex
 ones. The picture of an explanation takes a predictor by neighbours, that of information an
 explainer of a network.

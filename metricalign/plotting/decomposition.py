@@ -113,8 +113,8 @@ class DistanceDecompositionDisplay:
         Parameters
         ----------
         max_features : int, default=10
-            Of more features, those with the largest contributions are drawn, and the sum of
-            all others as one bar.
+            If there are more features, those with the largest contributions are drawn, and the sum
+            of all others as one bar.
         ax : array-like of two matplotlib Axes or None, default=None
             Where to draw. None makes a new figure.
         name : str or None, default=None
@@ -189,8 +189,8 @@ class DistanceDecompositionDisplay:
         feature_names : array-like of str of shape (n_features,) or None, default=None
             Names of the features that the metric learner gets. None takes those it knows.
         max_features : int, default=10
-            Of more features, those with the largest contributions are drawn, and the sum of
-            all others as one bar.
+            If there are more features, those with the largest contributions are drawn, and the sum
+            of all others as one bar.
         name : str or None, default=None
             Name of the distance. None takes that of the learner's class.
         ax : array-like of two matplotlib Axes or None, default=None

@@ -199,8 +199,8 @@ class DistanceRelationDisplay:
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets, of the kind used in fit.
         n_pairs : int, default=10000
-            Of more pairs, so many random ones are drawn; those with a relation if that is
-            precomputed. The concordances are those of `score`, whatever is drawn.
+            If there are more pairs, this many random ones are drawn. If relations are precomputed,
+            only pairs with one are. The concordances are those of `score`, whatever is drawn.
         random_state : int, RandomState instance or None, default=None
             Determines which ones.
         name : str or None, default=None

@@ -197,7 +197,7 @@ class EmbeddingDisplay:
             for several columns their first principal component, standardised for numbers of
             several units. None colours all samples alike.
         subsample : int or None, default=2000
-            Of more samples, so many random ones are drawn. None draws all.
+            If there are more samples, this many random ones are drawn. None draws all.
         random_state : int, RandomState instance or None, default=None
             Determines which ones.
         name : str or None, default=None

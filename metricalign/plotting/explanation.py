@@ -61,7 +61,7 @@ class ExplanationDisplay:
         Parameters
         ----------
         max_columns : int, default=5
-            Of more columns, those with the largest shares have a colour each, up to ten.
+            How many columns have a colour of their own, those with the largest shares; at most ten.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a new figure.
 
@@ -124,7 +124,7 @@ class ExplanationDisplay:
         n_neighbors : int, default=5
             How many of the nearest rows.
         max_columns : int, default=5
-            Of more columns, those with the largest shares have a colour each, up to ten.
+            How many columns have a colour of their own, those with the largest shares; at most ten.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a new figure.
 

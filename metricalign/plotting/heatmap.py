@@ -94,8 +94,8 @@ class MetricHeatmapDisplay:
         Parameters
         ----------
         max_features : int, default=25
-            Of more features, only those with the largest diagonal entries are drawn, in their
-            order, and the title says so.
+            If there are more features, only those with the largest diagonal entries are drawn, in
+            their order, and the title says so.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a new figure, larger for more features.
         name : str or None, default=None
@@ -151,7 +151,7 @@ class MetricHeatmapDisplay:
         feature_names : array-like of str of shape (n_features,) or None, default=None
             Names of the features that the metric learner gets. None takes those it knows.
         max_features : int, default=25
-            Of more features, only those with the largest diagonal entries are drawn.
+            If there are more features, only those with the largest diagonal entries are drawn.
         name : str or None, default=None
             Title. None takes the name of its class.
         ax : matplotlib Axes or None, default=None

@@ -22,8 +22,8 @@ _OPACITY = 0.7
 class InformationDisplay:
     """Total, decision-related and redundant information of the parts of a sample.
 
-    Of an image three maps over the picture, which share their colours; of a table or of tokens a
-    bar for each column or token, made of the decision-related and the redundant part.
+    An image has three maps drawn over it, which share their colours. A table or a text has a bar
+    for each column or token, made of the decision-related and the redundant part.
 
     It is recommended to use `from_estimator`. All parameters are stored as attributes.
 
@@ -81,8 +81,8 @@ class InformationDisplay:
         Parameters
         ----------
         max_features : int, default=25
-            Of more columns or tokens, only those with the largest total are drawn, in their order,
-            and the title says so.
+            If there are more columns or tokens, only those with the largest total are drawn, in
+            their order, and the title says so.
         ax : matplotlib Axes, array-like of three of them, or None, default=None
             Where to draw: three axes for maps, one for bars. None makes a new figure.
         name : str or None, default=None
@@ -186,7 +186,7 @@ class InformationDisplay:
             Names of the columns or tokens. None takes the names of the columns that the explainer
             was fitted to, if these are the locations.
         max_features : int, default=25
-            Of more columns or tokens, only those with the largest total are drawn.
+            If there are more columns or tokens, only those with the largest total are drawn.
         name : str or None, default=None
             Title.
         ax : matplotlib Axes, array-like of three of them, or None, default=None

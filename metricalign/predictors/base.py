@@ -21,7 +21,7 @@ from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.learners.gradient import GradientAlignment
-from metricalign.pairs.identical import merge_identical_samples, order_keys
+from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.regressions import tree_regressions
 from metricalign.predictors.search import nearest
@@ -201,8 +201,9 @@ class MetricNeighbors(SavedWithVersion):
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight, classes)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
-        rows, weight = merge_identical_samples(Z, targets, weight)
-        order = np.lexsort([order_keys(targets[rows]), order_keys(Z[rows])])
+        rows, weight = merge_identical_samples(Z, targets, weight, groups)
+        ties = [targets] if groups is None else [targets, np.asarray(groups)]
+        order = order_of_values(Z[rows], *(values[rows] for values in ties))
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
         # A metric of one's own prepares the columns itself.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.columns import find_missing
 from metricalign.features.table import is_date
 from metricalign.learners.columns import column_map
 
@@ -42,8 +42,8 @@ class Change:
     before, after : list
         Values of the sample and of the training row.
     prediction : object
-        The prediction after the change. Of numbers it is more than half way to the prediction for
-        the row, which is at least half a standard deviation away.
+        The prediction after the change. A number has then gone more than half way to the prediction
+        for the row, which is at least half a standard deviation away.
     """
 
     row: int
@@ -78,7 +78,7 @@ class Explanation:
     distances : ndarray of shape (n_neighbors,)
         Their distances.
     weights : ndarray of shape (n_neighbors,)
-        Weights of their votes. Of all neighbours that vote the sum is 1.
+        Weights of their votes. Those of all neighbours that vote sum to 1.
     predicted_differences : ndarray of shape (n_neighbors,)
         How differently the regressions, trees among them, predict the targets of the sample and of
         the neighbour: the norm, for numbers in standard deviations.
@@ -306,7 +306,7 @@ def _without_pandas(column):
     """A column in which what is missing is None or NaN: other kinds belong to a library."""
     if column.dtype != object:
         return column
-    return np.where(_is_missing(column), None, column)
+    return np.where(find_missing(column), None, column)
 
 
 def _change(predictor, X, metric, table) -> Change | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from metricalign.features.piecewise_linear import _is_missing
+from metricalign.features.columns import find_missing
 from metricalign.features.table import is_date
 
 __all__ = ["check_predictable"]
@@ -38,7 +38,7 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
     kind = values.dtype.kind
     if kind not in "OSTUf" or values.ndim not in (1, 2) or not values.size:
         return
-    is_missing = np.isnan(values) if kind == "f" else _is_missing(values.ravel())
+    is_missing = np.isnan(values) if kind == "f" else find_missing(values.ravel())
     is_missing = is_missing.reshape(len(values), -1)
     rows = np.flatnonzero(is_missing.any(axis=1))
     if len(rows):

@@ -9,6 +9,10 @@ with K_pq = <T_p, T_q>. In h_p = a_p / sqrt(c_p), with c_p = C w_p, this is
 with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
 
     max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
+
+A small problem is solved by the eigenvalues of G, a large one by conjugate gradients for least
+squares: Hestenes, Stiefel, Methods of conjugate gradients for solving linear systems, J. Res. Nat.
+Bur. Standards 49 (1952). Their gradient G v - C h at v = u - G h tells the gap.
 """
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, lsmr
 
 from metricalign.solvers.problem import AlignmentProblem, DualPoint, PrimalPoint
 from metricalign.solvers.result import SolverResult
@@ -53,21 +56,21 @@ class CoefficientRidgeProblem(AlignmentProblem):
         return True
 
     def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
-        """Points of the coefficients a: as they stand, and of their residual."""
-        primal_matrix = self.combination(coefficients)
-        projection = self.regularizer.project(primal_matrix)
-        distances = self.distances(primal_matrix)
+        """Points of the coefficients a: as they stand, and of their residual v = u - G h.
+
+        The two values differ by norm(G v - C h)^2 / (2 C), which is computed without cancellation.
+        """
+        matrix = self.combination(coefficients)
+        distances = self.distances(matrix)
         residual = self.scale * (self.targets - distances)
         penalty = float(np.sum(coefficients**2 / self.weights))
         value = 0.5 * float(residual @ residual) + 0.5 * self.C * penalty
-        primal = PrimalPoint(projection, distances, 0.0, 0.0, value)
+        primal = PrimalPoint(self.regularizer.project(matrix), distances, 0.0, 0.0, value)
         combination = self.combination(self.scale * residual)
-        image = self.scale * self.distances(combination)
-        value = float(self.scale * self.targets @ residual) - 0.5 * float(residual @ residual)
-        value -= float(image @ image) / (2 * self.C)
-        return primal, DualPoint(
-            coefficients, combination, combination, self.regularizer.project(combination), value
-        )
+        excess = self.scale * self.distances(combination) - self.C * coefficients / self.scale
+        value -= float(excess @ excess) / (2 * self.C)
+        projection = self.regularizer.project(combination)
+        return primal, DualPoint(coefficients, combination, combination, projection, value)
 
     def reweighted(self, factor: float) -> Self:
         """Problem with another C; see `AlignmentProblem.reweighted`."""
@@ -83,14 +86,14 @@ class CoefficientRidgeProblem(AlignmentProblem):
         unit = np.finfo(np.float64).eps * (8 + np.sqrt(self.operator.n_pairs))
         scale, resolution = self.scale, self.operator.resolution
         residual = np.abs(scale * (self.targets - primal.distances))
-        target = np.abs(scale * self.targets)
-        error = scale * np.linalg.norm(primal.matrix) * resolution + unit * target
-        of_primal = float(residual @ error + error @ error) + unit * abs(primal.value)
-        # norm(image)^2 / 2 C is the difference of the other terms and the value.
-        image = float(target @ residual) + 0.5 * float(residual @ residual) + abs(dual.value)
+        error = scale * np.linalg.norm(primal.matrix) * resolution
+        error += unit * np.abs(scale * self.targets)
+        of_primal = float(residual @ error + error @ error) + unit * primal.value
         error = scale * np.linalg.norm(dual.combination) * resolution
-        of_dual = 2 * unit * image + np.sqrt(2 * image / self.C) * np.linalg.norm(error)
-        return float(of_primal + of_dual + error @ error / self.C)
+        error += unit * self.C * np.abs(dual.dual_coef) / scale
+        # The size of G v - C h, whose square is in the gap.
+        size = np.sqrt(2 * self.C * (primal.value - dual.value))
+        return of_primal + float((size + np.linalg.norm(error)) * np.linalg.norm(error)) / self.C
 
 
 def coefficient_ridge(
@@ -101,7 +104,7 @@ def coefficient_ridge(
     dual_coef: NDArray | None = None,
     callback: Callable[[SolverResult], bool] | None = None,
 ) -> SolverResult:
-    """Solve the ridge problem above: directly if it is small, else by LSMR.
+    """Solve the ridge problem above: directly if it is small, else by steps.
 
     Parameters
     ----------
@@ -110,7 +113,7 @@ def coefficient_ridge(
     tol : float
         Relative duality gap to reach.
     max_iter : int
-        Iterations at most.
+        Steps at most.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
         Not used: neither method starts from a solution nearby.
     callback : callable or None, default=None
@@ -121,58 +124,49 @@ def coefficient_ridge(
     result : SolverResult
         Its `dual_coef` holds a.
     """
-    operator, scale = problem.operator, problem.scale
-    target = scale * problem.targets
-    n_products = operator.n_features * (operator.n_features + 1) // 2
+    operator, projection = problem.operator, problem.projected_prior
+    n_products = projection.n_products(operator.n_features)
     if min(operator.n_pairs, n_products) <= LARGEST_SYSTEM:
-        solution, n_iter = _solve_directly(problem, scale, target, problem.C, n_products), 1
+        solution, n_iter = _solve_directly(problem, n_products), 1
     else:
-
-        def kernel(vector):
-            return scale * operator.distances(operator.adjoint(scale * vector))
-
-        solution, n_iter = _solve_iteratively(kernel, target, problem.C, tol, max_iter)
-    primal, dual = problem.points(scale * solution)
+        solution, n_iter = _solve_iteratively(problem, tol, max_iter)
+    primal, dual = problem.points(problem.scale * solution)
     result = SolverResult(primal, dual)
     result.record(problem, tol, callback)
     result.n_iter = n_iter
     return result
 
 
-def _bounds(kernel, target, C, solution):
-    """Primal value of a solution, and the dual value of its residual."""
-    residual = target - kernel(solution)
-    primal = 0.5 * residual @ residual + 0.5 * C * solution @ solution
-    image = kernel(residual)
-    dual = target @ residual - 0.5 * residual @ residual - image @ image / (2 * C)
-    return float(primal), float(dual)
+def _solve_iteratively(problem, tol, max_iter):
+    """Solution h by conjugate gradients until the gap is small, and the number of steps."""
+    operator, scale, C = problem.operator, problem.scale, problem.C
 
+    def kernel(vector):
+        return scale * operator.distances(operator.adjoint(scale * vector)).astype(np.float64)
 
-def _solve_iteratively(kernel, target, C, tol, max_iter):
-    """Solution by LSMR, ever more accurate until the gap is small, and its iterations."""
-    system = LinearOperator((len(target),) * 2, matvec=kernel, rmatvec=kernel, dtype=float)
-    # The gap falls with the square of the residual that LSMR looks at.
-    accuracy = 1e-3 * np.sqrt(tol)
-    n_iter = 0
-    while True:
-        # From zero each time: LSMR would shrink towards another start.
-        solution, _, n_steps, *_ = lsmr(
-            system, target, damp=np.sqrt(C), atol=accuracy, btol=0, maxiter=max_iter - n_iter
-        )
-        n_iter += n_steps
-        primal, dual = _bounds(kernel, target, C, solution)
-        is_exact = accuracy <= np.finfo(float).eps
-        if primal - dual <= tol * primal or n_iter >= max_iter or is_exact:
+    residual = scale * problem.targets
+    solution = np.zeros_like(residual)
+    direction = gradient = kernel(residual)
+    for n_iter in range(max_iter):
+        value = 0.5 * (residual @ residual + C * (solution @ solution))
+        gap = gradient @ gradient / (2 * C)
+        if gap <= tol * value:
             return solution, n_iter
-        accuracy *= 0.1
+        image = kernel(direction)
+        step = gradient @ gradient / (image @ image + C * (direction @ direction))
+        solution = solution + step * direction
+        residual = residual - step * image
+        previous, gradient = gradient, kernel(residual) - C * solution
+        direction = gradient + gradient @ gradient / (previous @ previous) * direction
+    return solution, max_iter
 
 
-def _solve_directly(problem, scale, target, C, n_products):
+def _solve_directly(problem, n_products):
     """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix."""
-    operator = problem.operator
-    differences = operator.differences().astype(np.float64)
-    projection = problem.regularizer.project(problem.prior)
-    if operator.n_pairs <= n_products:
+    scale, projection, C = problem.scale, problem.projected_prior, problem.C
+    target = scale * problem.targets
+    differences = problem.operator.differences().astype(np.float64)
+    if len(target) <= n_products:
         eigenvalues, vectors = _eigh(scale[:, None] * projection.gram(differences) * scale)
         return vectors @ (eigenvalues / (eigenvalues**2 + C) * (vectors.T @ target))
     products = scale[:, None] * projection.products(differences)

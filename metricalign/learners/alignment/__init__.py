@@ -1,17 +1,10 @@
 """Relation alignment: one convex problem, and one thin class for each method of the papers."""
 
 from metricalign.learners.alignment.cross_validation import RelationAlignmentCV
-from metricalign.learners.alignment.methods import (
-    NCML,
-    PCML,
-    PSDSVR,
-    RAMLKRR,
-    RAMLNCSVR,
-    RAMLPCSVR,
-    RAMLSVR,
-    DoubletSVM,
-    RelationAlignment,
-)
+from metricalign.learners.alignment.general import RelationAlignment
+from metricalign.learners.alignment.hinge import NCML, PCML, DoubletSVM
+from metricalign.learners.alignment.regression import PSDSVR, RAMLNCSVR, RAMLPCSVR, RAMLSVR
+from metricalign.learners.alignment.ridge import RAMLKRR
 
 __all__ = [
     "NCML",

@@ -28,21 +28,26 @@ from metricalign.losses import Loss
 from metricalign.regularizers import Regularizer
 from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
-__all__ = ["LinearMetricLearner", "check_path"]
+__all__ = ["LinearMetricLearner", "check_path", "constraints_of"]
 
 # Up to so many features, threads do not pay: on busy cores they mostly wait for each other (with
 # 156 features, as an encoder makes of a table, 9 CPU seconds in place of .2).
 _FEATURES_OF_ONE_THREAD = 200
 
 
-# Constraints of the parameters that only some of the methods have.
-CONSTRAINTS: dict[str, list[Any]] = {
+# Of the parameters that only some of the methods have.
+_CONSTRAINTS: dict[str, list[Any]] = {
     "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
     "fit_intercept": ["boolean"],
     "prior": [None, StrOptions({"identity"}), "array-like"],
     "solver": [StrOptions(set(SOLVERS)), callable],
     "warm_start": ["boolean"],
 }
+
+
+def constraints_of(*names: str) -> dict[str, list[Any]]:
+    """What these parameters may be, of those that only some of the methods have."""
+    return {name: _CONSTRAINTS[name] for name in names}
 
 
 class LinearMetricLearner(CallbackSupportMixin, MetricLearner):

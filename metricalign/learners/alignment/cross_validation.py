@@ -16,7 +16,7 @@ from metricalign._arrays import is_dask_array
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import check_path
-from metricalign.learners.alignment.methods import GeneralAlignment, RelationAlignment
+from metricalign.learners.alignment.general import GeneralAlignment, RelationAlignment
 from metricalign.learners.folds import folds_among
 from metricalign.losses import Loss
 from metricalign.pairs.distinct import check_magnitude
@@ -44,9 +44,9 @@ class RelationAlignmentCV(GeneralAlignment):
         Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
         to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
     cv : int, splitter, iterable or None, default=None
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. Of splitters that
-        need groups give the splits, ``list(cv.split(X, y, groups))``. None is five, or fewer where
-        a class has fewer samples.
+        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. If a splitter
+        needs groups, give its splits, ``list(cv.split(X, y, groups))``. None is five, or fewer
+        where a class has fewer samples.
     scoring : callable or None, default=None
         ``scoring(learner, X, y)``, the larger the better, without sample weights; None for the
         learner's own ``score``, how well held-out pairs are ordered by their relation.

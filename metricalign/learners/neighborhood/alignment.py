@@ -82,8 +82,8 @@ class NeighborhoodAlignment(MetricLearner):
     max_iter : int, default=2000
         Largest number of iterations of a search: passes over the samples that are not held out.
     max_samples : int or None, default=10000
-        Of more samples so many are taken, spread evenly over classes and values, each with the
-        weight of those that it stands for: time does not grow any more. None: all.
+        If there are more samples, this many are taken, spread evenly over classes and values, each
+        with the weight of those that it stands for: time grows no further. None: all.
     random_state : int, RandomState instance or None, default=0
         Draws the held-out samples and the candidates. With None every fit is another one.
     verbose : int, default=0

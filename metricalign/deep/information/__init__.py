@@ -1,0 +1,38 @@
+"""Mutual information of two variables, estimated from samples of their pairs.
+
+An estimator of information looks at a matrix of scores: entry (i, j) says how well x_j goes with
+y_i, and the true pairs stand on the diagonal. The scores come from a critic, a small network that
+is trained for the estimator. Each estimator says in `side` what it promises: ``"lower"`` if it is
+at most the information, whatever the critic; ``"upper"`` if it is at least the information, for the
+true density; and ``"neither"`` if it promises nothing. A bound is one in expectation: an estimate
+also varies with the samples, by its standard error.
+
+A new estimator is a subclass of `InformationBound` and a line in `BOUNDS`.
+"""
+
+from __future__ import annotations
+
+from metricalign.deep.information.bounds import (
+    BOUNDS,
+    NWJ,
+    SMILE,
+    InfoNCE,
+    InformationBound,
+    VariationalUpperBound,
+)
+from metricalign.deep.information.critics import GaussianConditional, SeparableCritic, perceptron
+from metricalign.deep.information.estimator import InformationEstimate, MutualInformation
+
+__all__ = [
+    "BOUNDS",
+    "NWJ",
+    "SMILE",
+    "GaussianConditional",
+    "InfoNCE",
+    "InformationBound",
+    "InformationEstimate",
+    "MutualInformation",
+    "SeparableCritic",
+    "VariationalUpperBound",
+    "perceptron",
+]

@@ -1,0 +1,54 @@
+"""A column of a table as it comes: numbers or categories, and which values are missing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._missing import is_pandas_na
+
+__all__ = ["find_missing", "is_categorical", "read_column"]
+
+
+def is_categorical(dtype: Any) -> bool:
+    """Whether a type of a column of pandas or polars is one of categories."""
+    return str(dtype).lower().startswith(("category", "categorical", "enum"))
+
+
+def find_missing(values: NDArray) -> NDArray:
+    """Whether each value is missing: None, NaN or NA."""
+    return np.array(
+        [value is None or is_pandas_na(value) or value != value for value in values], dtype=bool
+    )
+
+
+def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
+    """A column with numbers as floats, and categories as objects."""
+    kind = values.dtype.kind
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: column {name!r} of X.")
+    if kind not in "OSTUbiuf":
+        raise TypeError(
+            f"Column {name!r} of X has the type {values.dtype}. Turn it into numbers or strings."
+        )
+    if kind in "OSTU" or is_category:
+        values = values.astype(object)
+        present = values[~find_missing(values)]
+        if is_category or (len(present) and all(isinstance(value, str) for value in present)):
+            return values
+        if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
+            raise TypeError(
+                f"Column {name!r} of X has values of several kinds: the argument must be a string "
+                "in every row, for categories, or a number in every row. Missing values are NaN "
+                "or None."
+            )
+        numbers = np.full(len(values), np.nan)
+        numbers[~find_missing(values)] = present.astype(np.float64)
+        values = numbers
+    values = values if values.dtype == np.float32 else values.astype(np.float64)
+    if np.isinf(values).any():
+        raise ValueError(f"Input X contains infinity in column {name!r}.")
+    return values

@@ -1,0 +1,68 @@
+"""Columns that name rows, or groups of them, and so say nothing of other rows."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GROUPS", "identifier_of"]
+
+# An identifier where each row has another integer, and one that several rows may share.
+_OF_ROWS = re.compile(r"((.*[\s_.-])?(id|uuid|guid|index|key)|.*[a-z](Id|ID))")
+_OF_GROUPS = re.compile(
+    r"((.*[\s_.-])?(id|uuid|guid)|.*[a-z](Id|ID)|"
+    r"(patient|subject|person|user|customer|client|participant|household|session)([\s_.-](no|nr))?)"
+)
+# Fewer values are categories whatever their name is.
+_FEWEST_GROUPS = 10
+# Texts of more words on average are no names but free text.
+_FEWEST_WORDS = 3
+#: Why a column seems to identify groups of rows.
+GROUPS = "like an identifier, by its name"
+
+
+def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
+    """Why a column seems to identify rows, if it does.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        Numbers, or objects that are texts, none missing.
+    name : str
+        Name of the column.
+    n_missing : int, default=0
+        How many values are missing besides.
+
+    Returns
+    -------
+    reason : str or None
+        Such as "like an identifier, another value in each row".
+    """
+    if len(values) < 3:
+        return None
+    if values.dtype == object:
+        n_distinct = len(set(values.tolist()))
+        if _is_name(_OF_GROUPS, name) and n_distinct > _FEWEST_GROUPS:
+            return GROUPS
+        if n_distinct > max(len(values) / 2, 3):
+            n_words = np.mean([len(text.split()) for text in values])
+            if n_words < _FEWEST_WORDS:
+                return "like an identifier, text with another value in most rows"
+        return None
+    if not (values == np.floor(values)).all():
+        return None
+    steps = np.diff(values)
+    is_counter = abs(steps[0]) == 1 and np.ptp(steps) == 0
+    of_rows, of_groups = (_is_name(pattern, name) for pattern in (_OF_ROWS, _OF_GROUPS))
+    if n_missing == 0 and (is_counter or (of_rows and len(np.unique(values)) == len(values))):
+        return "like an identifier, another value in each row"
+    if of_groups and len(np.unique(values)) > _FEWEST_GROUPS:
+        return GROUPS
+    return None
+
+
+def _is_name(pattern, name):
+    lower = name.lower() if name in (name.upper(), name.capitalize()) else name
+    return pattern.fullmatch(lower) is not None

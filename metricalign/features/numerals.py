@@ -1,0 +1,48 @@
+"""What texts that stand for numbers look like."""
+
+from __future__ import annotations
+
+import re
+
+from numpy.typing import NDArray
+
+__all__ = ["FEWEST_NUMBERS", "LEADING_ZERO", "NUMBER", "numbers_as_texts"]
+
+_CURRENCIES = "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL"
+_UNITS = (
+    "%|‰|°C|°F|°|kg|g|mg|lbs?|oz|t|km/h|mph|km|cm|mm|m|mi|ft|m2|m²|l|ml|kWh|kW|hp|Hz|V|A|W|h|hrs?|"
+    "min|ms|s|years?|yrs|days?|px|GB|MB|KB|TB|hPa|kPa|Pa|bar"
+)
+# The scales of ratings; 120/80 is no number.
+_SCALES = "/ ?(?:5|10|20|100)"
+#: A number with marks of any country, a currency or a unit, negative also in brackets.
+NUMBER = re.compile(
+    rf"(?P<bracket>\()?(?P<sign>[-+−])?\s*(?P<before>{_CURRENCIES})?\s*(?P<sign2>[-+−])?"
+    r"(?P<digits>[0-9][0-9.,'’\u00a0\u2009\u202f ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
+    rf"\s*(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>[-−])?(?(bracket)\))"
+)
+#: A code, such as 007.
+LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+#: Of more values, most of them numbers, the others are taken for errors.
+FEWEST_NUMBERS = 20
+
+
+def numbers_as_texts(texts: NDArray) -> str | None:
+    """What is wrong with texts that are no codes, but of which most are numbers.
+
+    Parameters
+    ----------
+    texts : ndarray of object of shape (n_values,)
+        Texts, none missing.
+
+    Returns
+    -------
+    reason : str or None
+        Such as "numbers, but for texts such as 'many'".
+    """
+    if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
+        return None
+    odd = [text for text in texts if not NUMBER.fullmatch(text.strip())]
+    if len(odd) >= len(texts) / 2:
+        return None
+    return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"

@@ -1,0 +1,454 @@
+"""Methods of support vector regression, over one set of matrices each."""
+
+from __future__ import annotations
+
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from metricalign.learners.alignment.base import LinearMetricLearner, constraints_of
+from metricalign.losses import LOSSES, EpsilonInsensitive, OneSided
+from metricalign.regularizers import PairMatrices, PositiveSemidefinite, Symmetric
+from metricalign.solvers import NuAlignmentProblem, nu_svr
+
+__all__ = ["PSDSVR", "RAMLNCSVR", "RAMLPCSVR", "RAMLSVR"]
+
+
+class _SVRMetricLearner(LinearMetricLearner):
+    """What the methods of support vector regression have in common."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **LinearMetricLearner._parameter_constraints,
+        **EpsilonInsensitive._parameter_constraints,
+        **constraints_of("C", "fit_intercept", "solver", "warm_start"),
+    }
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-2,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.C = C
+        self.epsilon = epsilon
+        self.relation = relation
+        self.pairs = pairs
+        self.fit_intercept = fit_intercept
+        self.n_components = n_components
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _loss(self):
+        return EpsilonInsensitive(self.epsilon)
+
+    def _fitted(self, preparation, C, problem, result):
+        fitted = super()._fitted(preparation, C, problem, result)
+        return fitted | {f"{name}_": value for name, value in fitted["loss_"].get_params().items()}
+
+
+class RAMLSVR(_SVRMetricLearner):
+    """RAML with support vector regression: distances aligned by the epsilon-insensitive loss.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+
+        min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
+
+    over all symmetric M. The learned distance is that of the positive part of M.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
+    epsilon : float or "scale", default="scale"
+        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations. Not used with `nu`.
+    nu : float or None, default=None
+        If given, nu-SVR: epsilon is chosen so that at most this share of the pairs lies
+        outside the tube and at least this share is on or outside it.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        Half width of the tube that was used.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
+        to the objective and minimises over epsilon too.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Zhu et al., Beyond Similar and Dissimilar Relations: A Kernel Regression Formulation for
+    Metric Learning, IJCAI 2018; nu-SVR: Schoelkopf et al., New support vector algorithms,
+    Neural Computation 12 (2000).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), RAMLSVR(), KNeighborsClassifier())
+    >>> bool(cross_val_score(model, X, y).mean() > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **_SVRMetricLearner._parameter_constraints,
+        "nu": [None, Interval(Real, 0, 1, closed="right")],
+    }
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        epsilon: float | Literal["scale"] = "scale",
+        nu: float | None = None,
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-2,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.nu = nu
+
+    def _regularizer(self):
+        return Symmetric()
+
+    def _problem(self, preparation, C):
+        if self.nu is None:
+            return super()._problem(preparation, C)
+        return preparation.problem(C, self.fit_intercept, NuAlignmentProblem, nu=self.nu)
+
+    def _solver(self):
+        solver = super()._solver()
+        return solver if self.nu is None else partial(nu_svr, solver=solver)
+
+    def _loss_of(self, problem, result):
+        if self.nu is None:
+            return super()._loss_of(problem, result)
+        return EpsilonInsensitive(problem.epsilon_of(result.primal_point))
+
+
+class RAMLPCSVR(_SVRMetricLearner):
+    """RAML with positively constrained coefficients: a metric that comes out semidefinite.
+
+    The dual of support vector regression with coefficients alpha_p >= 0 only,
+
+        max over 0 <= alpha_p <= C w_p   sum_p alpha_p (t_p - epsilon)
+                                         - 1/2 norm(sum_p alpha_p z_p z_p^T)^2,
+
+    M = sum_p alpha_p z_p z_p^T, which is positive semidefinite as it stands. It is the dual of
+    one-sided regression,
+
+        min over M   1/2 norm(M)^2 + C sum_p w_p max(0, t_p - epsilon - z_p^T M z_p):
+
+    distances are asked to be large enough and never to be small. A pair with t_p <= epsilon has no
+    part in it, and an intercept would force M = 0.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
+    epsilon : float or "scale", default="scale"
+        Shortfall of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations. Must be below the largest relation.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=False
+        Has to be False; True is refused, in words that say why.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        The epsilon that was used.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Gu, Positive semidefinite support vector regression metric learning, arXiv 2008.07739.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLPCSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> learner = RAMLPCSVR().fit(StandardScaler().fit_transform(X), y)
+    >>> bool(np.linalg.eigvalsh(learner.matrix_).min() > -1e-10)
+    True
+    """
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = False,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-2,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    def _loss(self):
+        return OneSided(self.epsilon)
+
+    def _regularizer(self):
+        return Symmetric()
+
+
+class RAMLNCSVR(_SVRMetricLearner):
+    """RAML with nonnegative coefficients: a metric that is a sum of the pairs' matrices.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+
+        min over mu, b   1/2 norm(M)^2 + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
+        with M = sum_p mu_p z_p z_p^T, mu_p >= 0
+
+    to its optimum; every such M is positive semidefinite.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
+    epsilon : float or "scale", default="scale"
+        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_pairs,)
+        The coefficients mu.
+    epsilon_ : float
+        The epsilon that was used.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    Gu, Positive semidefinite support vector regression metric learning, arXiv 2008.07739.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import RAMLNCSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> learner = RAMLNCSVR().fit(StandardScaler().fit_transform(X), y)
+    >>> bool((learner.coef_ >= 0).all())
+    True
+    """
+
+    def _regularizer(self):
+        return PairMatrices()
+
+
+class PSDSVR(_SVRMetricLearner):
+    """Support vector regression over the positive semidefinite matrices, solved exactly.
+
+    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+
+        min over M, b   1/2 norm(M - M0)^2 + C sum_p w_p loss(z_p^T M z_p + b, t_p)
+
+    over all positive semidefinite M. `RAMLSVR` projects on them after training, which is not the
+    same; `RAMLPCSVR` and `RAMLNCSVR` search a part of them.
+
+    Parameters
+    ----------
+    C : float or "scale", default="scale"
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
+        size to start from: a thousandth to ten times that is the useful range.
+    loss : str, default="epsilon_insensitive"
+        "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
+        epsilon).
+    epsilon : float or "scale", default="scale"
+        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        of the standard deviation of the relations.
+    relation : str or callable, default="auto"
+        How different two targets are; see `RelationAlignment`.
+    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
+        Pairs to fit; see `RelationAlignment`.
+    fit_intercept : bool, default=True
+        Whether to fit b.
+    prior : "identity", array-like of shape (n_features, n_features) or None, default=None
+        M0; see `RelationAlignment`.
+    n_components : int, float or None, default=None
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+    solver, tol, max_iter, warm_start, random_state, verbose
+        See `RelationAlignment`.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        The epsilon that was used; not for the squared loss.
+    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
+        See `RelationAlignment`.
+    objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
+        See `RelationAlignment`.
+    n_features_in_, feature_names_in_
+        See `RelationAlignment`.
+
+    References
+    ----------
+    The primal problem of Gu, Positive semidefinite support vector regression metric learning,
+    arXiv 2008.07739, which is solved there in part of the cone only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from metricalign import PSDSVR
+    >>> X, y = load_wine(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> learner = PSDSVR(tol=1e-8).fit(X, y)
+    >>> bool(learner.metric_error_bound_ < 1e-3 * np.linalg.norm(learner.matrix_))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **_SVRMetricLearner._parameter_constraints,
+        "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive", "squared"})],
+        **constraints_of("prior"),
+    }
+
+    def __init__(
+        self,
+        C: float | Literal["scale"] = "scale",
+        *,
+        loss: str = "epsilon_insensitive",
+        epsilon: float | Literal["scale"] = "scale",
+        relation: Any = "auto",
+        pairs: Any = "auto",
+        fit_intercept: bool = True,
+        prior: Any = None,
+        n_components: int | float | None = None,
+        solver: Any = "auto",
+        tol: float = 1e-2,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            C,
+            epsilon=epsilon,
+            relation=relation,
+            pairs=pairs,
+            fit_intercept=fit_intercept,
+            n_components=n_components,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+        self.prior = prior
+
+    def _loss(self):
+        loss = LOSSES[self.loss]()
+        return loss.set_params(epsilon=self.epsilon) if loss.get_params() else loss
+
+    def _regularizer(self):
+        return PositiveSemidefinite()
