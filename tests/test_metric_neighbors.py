@@ -153,6 +153,22 @@ def test_no_rows_are_refused():
         model.predict(X[:0])
 
 
+def test_metric_of_ones_own_knows_whether_integers_are_classes_or_numbers():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(25), 4)
+    X = np.column_stack([y / 25, rng.normal(size=(100, 2))])
+    classifier = MetricNeighborsClassifier(GradientAlignment(n_rounds=1), trees=False).fit(X, y)
+    assert classifier.metric_.relation_.name == "class"
+    ratings = y // 5
+    learner = make_pipeline(StandardScaler(), GradientAlignment(n_rounds=1))
+    regressor = MetricNeighborsRegressor(learner, trees=False).fit(X, ratings)
+    assert regressor.metric_[-1].relation_.name == "absolute_difference"
+    assert learner[-1].relation == "auto"
+    said = GradientAlignment(n_rounds=1, relation="class")
+    regressor = MetricNeighborsRegressor(said, trees=False).fit(X, ratings)
+    assert regressor.metric_.relation_.name == "class"
+
+
 # The vote
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -274,7 +275,8 @@ class MetricNeighbors(SavedWithVersion):
     def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
         """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
         if not isinstance(self.metric, str):
-            return self.metric, self.metric
+            metric = _with_relation(self.metric, relation)
+            return metric, metric
         if self.metric == "euclidean":
             return table, table
         options: Any = {"relation": relation, "random_state": self.random_state}
@@ -445,6 +447,19 @@ class MetricNeighbors(SavedWithVersion):
             return images_near_origin(table, self._origin), table
         X = X if len(self.pipeline_) > 1 else given
         return images_near_origin(self.metric_.transform(X), self._origin), table
+
+
+def _with_relation(metric, relation) -> Any:
+    """A copy of a metric that learns from the relation of the targets where its own is "auto".
+
+    From integers alone it could not know whether they are classes or numbers.
+    """
+    metric = clone(metric)
+    learner = metric.steps[-1][1] if isinstance(metric, Pipeline) else metric
+    own = learner.get_params(deep=False).get("relation")
+    if isinstance(own, str) and own == "auto":
+        learner.set_params(relation=relation)
+    return metric
 
 
 def _predictions(X, predictor, predict) -> NDArray:
