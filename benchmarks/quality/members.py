@@ -35,7 +35,7 @@ DISCRIMINANT, PSD = DiscriminantAlignment(), PSDSVR(tol=0.03)
 GRADIENT = GradientAlignment(shrinkage=1.0, n_landmarks=500)
 TWO_ROUNDS = GradientAlignment(shrinkage=1.0, n_landmarks=500, n_rounds=2)
 DEFAULT = [DISCRIMINANT, GRADIENT, PSD]
-ONE_ROUND = GradientAlignment(shrinkage=1.0, n_rounds=1)
+ONE_ROUND = GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500)
 MEMBERS = {
     "the default": (DEFAULT, 64),
     "32 principal components in place of 64": (DEFAULT, 32),

@@ -39,7 +39,7 @@ __all__ = ["MetricNeighbors", "Neighborhood"]
 
 # Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
 # (docs/quality.md).
-_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1),)
+_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500),)
 
 
 class Neighborhood(NamedTuple):
