@@ -19,7 +19,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
-from metricalign.predictors.regressions import Boosting, KernelRidge, RandomizedTrees
+from metricalign.predictors.regressions import (
+    Boosting,
+    KernelRidge,
+    RandomizedTrees,
+    mean_distance,
+)
 from metricalign.predictors.search import nearest
 from metricalign.predictors.votes import Vote, simplex_weights
 
@@ -148,6 +153,22 @@ def test_no_rows_are_refused():
         model.predict(X[:0])
 
 
+def test_metric_of_ones_own_knows_whether_integers_are_classes_or_numbers():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(25), 4)
+    X = np.column_stack([y / 25, rng.normal(size=(100, 2))])
+    classifier = MetricNeighborsClassifier(GradientAlignment(n_rounds=1), trees=False).fit(X, y)
+    assert classifier.metric_.relation_.name == "class"
+    ratings = y // 5
+    learner = make_pipeline(StandardScaler(), GradientAlignment(n_rounds=1))
+    regressor = MetricNeighborsRegressor(learner, trees=False).fit(X, ratings)
+    assert regressor.metric_[-1].relation_.name == "absolute_difference"
+    assert learner[-1].relation == "auto"
+    said = GradientAlignment(n_rounds=1, relation="class")
+    regressor = MetricNeighborsRegressor(said, trees=False).fit(X, ratings)
+    assert regressor.metric_.relation_.name == "class"
+
+
 # The vote
 
 
@@ -181,6 +202,19 @@ def test_width_is_in_mean_distances(numbers):
     Z = StandardScaler().fit_transform(X)
     distances = np.linalg.norm(Z[:, None] - Z, axis=2)
     assert model.scale_ == pytest.approx(distances.sum() / (200 * 199), rel=1e-5)
+
+
+def test_few_samples_far_from_all_others_hardly_change_the_width():
+    images = np.random.default_rng(0).normal(size=(100, 3))
+    far = np.vstack([images, [[1e9, 0, 0], [0, -1e9, 0]]])
+    assert mean_distance(far) == pytest.approx(mean_distance(images), rel=0.15)
+
+
+def test_width_is_positive_where_most_samples_are_the_same():
+    images = np.zeros((10, 2))
+    assert mean_distance(images) == 1
+    images[0] = 3, 4
+    assert mean_distance(images) == pytest.approx(5 * 9 / 45)
 
 
 def test_explanation_adds_up(numbers):

@@ -39,7 +39,7 @@ __all__ = ["MetricNeighbors", "Neighborhood"]
 
 # Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
 # (docs/quality.md).
-_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1),)
+_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500),)
 
 
 class Neighborhood(NamedTuple):
@@ -274,20 +274,13 @@ class MetricNeighbors(SavedWithVersion):
 
     def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
         """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
-        if isinstance(self.metric, str):
-            if self.metric == "euclidean":
-                return table, table
-            options: Any = {"relation": relation, "random_state": self.random_state}
-            return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
-        # Numbers alone do not say whether they are classes. The predictor does.
-        metric = clone(self.metric)
-        undecided = [
-            name
-            for name, value in metric.get_params().items()
-            if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
-        ]
-        metric = metric.set_params(**dict.fromkeys(undecided, relation))
-        return metric, metric
+        if not isinstance(self.metric, str):
+            metric = _with_relation(self.metric, relation)
+            return metric, metric
+        if self.metric == "euclidean":
+            return table, table
+        options: Any = {"relation": relation, "random_state": self.random_state}
+        return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
 
     def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""
@@ -454,6 +447,20 @@ class MetricNeighbors(SavedWithVersion):
             return images_near_origin(table, self._origin), table
         X = X if len(self.pipeline_) > 1 else given
         return images_near_origin(self.metric_.transform(X), self._origin), table
+
+
+def _with_relation(metric, relation) -> Any:
+    """A copy of a metric that learns from the relation of the targets where its own is "auto".
+
+    From integers alone it could not know whether they are classes or numbers.
+    """
+    metric = clone(metric)
+    undecided = [
+        name
+        for name, value in metric.get_params().items()
+        if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
+    ]
+    return metric.set_params(**dict.fromkeys(undecided, relation))
 
 
 def _predictions(X, predictor, predict) -> NDArray:

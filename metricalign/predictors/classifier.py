@@ -48,9 +48,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
         "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
         transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images. Its ``relation="auto"`` is that of classes, or of
-        label sets. Weights of samples go to it, or to the last step of a pipeline, if it takes
-        them.
+        neighbours are those of its images. Weights of samples go to it, or to the last step of a
+        pipeline, if it takes them; if its relation is "auto", it learns from that of the targets.
     n_neighbors : int, default=100
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True

@@ -27,13 +27,14 @@ _PENALTIES = (0.003, 0.03, 0.3)
 _N_LANDMARKS = 1000
 # Entries of a part of the kernel matrix.
 _BLOCK_SIZE = 4_000_000
-# Trees of a forest, over all folds.
-_N_TREES = 100
-# Of fewer samples than _MANY_SAMPLES small trees, which on 15 sets of numbers have .83 of the error
-# of scikit-learn's default (31 leaves of 20 samples at least) with 300 samples, and the same with
-# 1,000 in less than half its time.
+# Of fewer samples, small trees are boosted, which on 15 sets of numbers have .83 of the error of
+# scikit-learn's default (31 leaves of 20 samples at least) with 300 samples, and the same with
+# 1,000; in half of its rounds at twice its rate, and with half of the forest: .997 (.002) of the
+# predictor's error on numbers, .993 (.004) on classes.
 _MANY_SAMPLES = 2000
-_SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5}
+_SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 50, "learning_rate": 0.2}
+# Trees of a forest, over all folds, of few and of many samples.
+_N_TREES = 50, 100
 
 
 class KernelRidge:
@@ -187,7 +188,8 @@ class RandomizedTrees(CrossFitted):
         self.max_features = max_features
 
     def _model(self, n_folds, n_samples):
-        return ExtraTreesRegressor(-(-_N_TREES // n_folds), max_features=self.max_features)
+        n_trees = _N_TREES[n_samples >= _MANY_SAMPLES]
+        return ExtraTreesRegressor(-(-n_trees // n_folds), max_features=self.max_features)
 
     def _as_learned(self, targets):
         return targets[:, 0] if targets.shape[1] == 1 else targets
@@ -223,7 +225,15 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero."""
+    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero.
+
+    No distance counts as more than three times their median: of few samples that are far from all
+    others the mean would be that of these alone.
+    """
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    total = euclidean_distances(some).sum()
-    return float(total / (len(some) * (len(some) - 1))) if total > 0 else 1.0
+    distances = euclidean_distances(some)[np.triu_indices(len(some), k=1)]
+    if not distances.any():
+        return 1.0
+    median = np.median(distances)
+    # More than half of the samples may be the same.
+    return float(np.minimum(distances, 3 * median if median > 0 else np.inf).mean())
