@@ -12,9 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from priced_regularizers import BoundedTrace, TraceNorm
 from scipy.linalg import null_space
 from scipy.optimize import brentq, minimize_scalar
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR, NuSVR
 
 from conftest import make_small_problem
+from metricalign import PSDSVR
 from metricalign.losses import (
     LOSSES,
     EpsilonInsensitive,
@@ -2513,3 +2516,12 @@ def test_intercept_is_found_far_in_the_tail_of_a_smooth_loss(far):
         b, beta, _ = problem.balanced(distances, 0.0, 0.0, start)
         assert abs(beta.sum()) <= 1e-12 * np.abs(beta).sum()
         assert -far - 60 < b < -far + 60
+
+
+def test_a_large_weight_takes_tens_of_steps():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    scale = PSDSVR(max_iter=100).fit(X, y).C_
+    learner = PSDSVR(C=1000 * scale, max_iter=100).fit(X, y)
+    assert learner.converged_
+    assert learner.dual_gap_ <= learner.tol

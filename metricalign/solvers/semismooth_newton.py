@@ -47,6 +47,13 @@ _SMALLEST_PULL = 1e-12
 # 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3; with a share of 0.2
 # 7 % more, and with a share of 1 five of thirteen problems stop short.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
+# With a C of hundreds of times "scale", where so many steps over a cone have not minimised Psi, the
+# pull grows by this factor, up to a width of so many spreads of the relations: it smooths Psi over
+# more of the pairs. Not where their systems are large. With 1,000 times "scale" PSDSVR takes 49
+# steps, not 216, on breast_cancer, and 38, not 314, on 2,000 samples of 30 features in 4 classes;
+# with less the steps are fewer too, but take longer in all.
+_LARGE_WEIGHT, _FEW_PRODUCTS = 1e5, 1000
+_MANY_STEPS, _PULL_GROWTH, _WIDEST = 5, 3.0, 3.0
 
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well, without the
 # largest systems. With 6 such steps it takes 6 % more passes, with none as many.
@@ -112,6 +119,8 @@ def newton(
         is_stuck = len(gaps) > _PATIENCE and gaps[-1] > 0.99 * gaps[-_PATIENCE]
         if result.record(problem, tol, callback) or is_stuck:
             break
+        if state.n_steps >= _MANY_STEPS:
+            state.pull_more()
         is_solved = state.value - (dual.value - state.pull()) <= _PULL_SHARE * result.gap
         if not is_solved and state.step(dual.stationary):
             continue
@@ -131,13 +140,21 @@ class _State:
         zeros = np.zeros(problem.operator.n_pairs)
         self.center = zeros if dual_coef is None else problem.feasible(dual_coef)
         if is_smooth:
-            self.rho = self.smallest_rho = 0.0
+            self.rho = self.smallest_rho = self.largest_rho = 0.0
         else:
             # Narrow enough that the free pairs stay few.
             width = min(_WIDTH, _N_WIDE / problem.operator.n_pairs) * problem.spread
             self.rho = width / problem.weights.mean()
+            # As C="scale" is made of: C summed over the pairs, in units of the samples.
+            squared_length = np.mean(problem.operator.squared_lengths, dtype=np.float64)
+            weight = squared_length**2 * problem.weights.sum()
+            is_large = weight > _LARGE_WEIGHT * problem.spread
+            may_grow = is_large and not problem.regularizer.is_subspace
+            widest = _WIDEST * problem.spread if may_grow else 0.0
+            self.largest_rho = widest / problem.weights.mean()
             self.smallest_rho = _SMALLEST_PULL * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = max(self.rho, self.smallest_rho)
+        self.n_steps = 0
         self.intercept = 0.0
         self.step_size = _FIRST_STEP_SIZE
         self.stationary = problem.stationary_matrix(self.center)
@@ -175,10 +192,19 @@ class _State:
         is_at_limit = self.rho <= self.smallest_rho
         if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
+        self.n_steps = 0
         self.center = self.dual_coef
         self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)
         self.update()
         return True
+
+    def pull_more(self):
+        """Pull more, unless the linear systems would become too large."""
+        self.n_steps = 0
+        n_products = self.projection.n_products(self.problem.operator.n_features)
+        if self.rho < self.largest_rho and n_products <= _FEW_PRODUCTS:
+            self.rho = min(_PULL_GROWTH * self.rho, self.largest_rho)
+            self.update()
 
     def step(self, target):
         """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
@@ -186,6 +212,7 @@ class _State:
         It is a Newton step of S. Where even a short one leaves the face of the cone that it was
         made for, it is a proximal gradient step of M, which finds the next face.
         """
+        self.n_steps += 1
         self.n_gradient_steps -= 1
         start = copy(self)
         if self._newton_step(start, target):
