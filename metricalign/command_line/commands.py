@@ -7,13 +7,11 @@ from argparse import Namespace
 from contextlib import contextmanager
 from functools import partial
 
-import joblib
-
 from metricalign.command_line.doubts import warnings_of
 from metricalign.command_line.evaluation import (
     Note,
     compare,
-    estimated_seconds,
+    expected_duration,
     one_thread_if_small,
 )
 from metricalign.command_line.figures import NEEDS, draw
@@ -78,11 +76,10 @@ def evaluate(options: Namespace) -> None:
                 "Sample: ",
             )
         check_folds(task, n_folds)
-        seconds = estimated_seconds(task, ["Euclid", *methods], n_folds)
+        seconds = expected_duration(task, ["Euclid", *methods], n_folds)
         if seconds > WORTH_SAYING:
-            n_cores = min(joblib.cpu_count(), n_folds)
             advice = "" if options.fast else "; --fast is shorter"
-            _say(f"about {duration(seconds / n_cores)}{advice}", "Time: ")
+            _say(f"about {duration(seconds)}{advice}", "Time: ")
         with _errors_of_the_library(), one_thread_if_small(task):
             results, notes = compare(task, methods, n_folds, options.seed, progress)
             progress.clear()
