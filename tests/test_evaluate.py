@@ -11,6 +11,7 @@ pd = pytest.importorskip("pandas")
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import evaluation, messages  # noqa: E402
 from metricalign.command_line.columns import TableColumns  # noqa: E402
+from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Format  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
@@ -179,8 +180,16 @@ def test_a_column_that_tells_the_target_is_named(cars, tmp_path, capsys):
     dear = np.where(cars["power"] > 120, "yes", "no")
     path = write(cars.assign(dear=dear, code=np.where(dear == "yes", "A7", "B9")), tmp_path)
     output, _ = run(capsys, "evaluate", path, "--target", "dear", *FAST)
-    assert "accuracy of 1.000 is too good to be true" in output
-    assert "'code' does alone; try --drop" in output
+    assert "'power', 'code' each tell the target alone." in output
+    path = write(cars.assign(dear=dear), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "dear", *FAST)
+    assert "'power' tells the target alone." in output
+
+
+def test_scores_that_are_too_good_to_be_true_are_doubted():
+    task = Task("", pd.DataFrame({"a": np.arange(60.0)}), np.arange(60) % 2, "class")
+    perfect = [result_of("Euclid", [1.0, 0.9999]), result_of("PSDSVR", [1.0, 1.0])]
+    assert "of 1.000 is too good to be true" in next(warnings_of(task, task, perfect))
 
 
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):

@@ -42,12 +42,16 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
     measure, *_ = task.measures
     best = best_of(task, results)
     value = np.nanmean(best.values[measure.name])
-    if measure.name in BOUNDED and value > PERFECT:
-        telling = _telling_columns(task)
+    if telling := _telling_columns(task):
+        tells = "tells" if len(telling) == 1 else "each tell"
         yield (
-            f"a {measure.name} of {value:.3f} is too good to be true. Does a column tell the "
-            "target? "
-            + (f"{shorten(telling)} does alone; try --drop" if telling else "See what was used")
+            f"{shorten(telling)} {tells} the target alone. If it is not known before the target "
+            "is, try --drop"
+        )
+    elif measure.name in BOUNDED and value > PERFECT:
+        yield (
+            f"a {measure.name} of {value:.3f} is too good to be true. Do columns tell the target? "
+            "See what was used"
         )
     if task.groups is None and task.time is None:
         yield from _groups_of(everything)
@@ -56,7 +60,7 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
 
 
 def _telling_columns(task):
-    """Columns of which each value goes with one target."""
+    """Columns of which each value goes with one target, or each class with one range."""
     y = task.y
     if y.ndim == 2:
         # In a column of its own in NumPy 2.0.
@@ -66,7 +70,12 @@ def _telling_columns(task):
         values = task.X[name].astype(object).where(task.X[name].notna(), None)
         pairs = set(zip(values.tolist(), y.tolist(), strict=True))
         n_values = len({value for value, _ in pairs})
-        if len(pairs) == n_values < len(y) / 2:
+        is_alone = len(pairs) == n_values < len(y) / 2
+        if task.kind == "class" and task.X[name].dtype.kind == "f":
+            classes = y[np.argsort(task.X[name].to_numpy(), kind="stable")]
+            n_ranges = 1 + np.sum(classes[1:] != classes[:-1])
+            is_alone = is_alone or n_ranges == len(np.unique(y))
+        if is_alone:
             telling.append(name)
     return telling
 
