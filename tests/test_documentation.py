@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -40,6 +41,8 @@ def blocks(language, text=README):
 def is_present(name):
     """Whether a package that code of the guide needs is installed."""
     packages = ("torch", "skorch") if name == "metricalign.deep" else (name,)
+    if name == "sqlite_vec" and not hasattr(sqlite3.Connection, "enable_load_extension"):
+        return False
     return all(find_spec(package) for package in packages)
 
 
@@ -74,8 +77,9 @@ def test_readme_begins_with_what_it_prints(capsys):
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_code_of_the_guide_runs(page, capsys):
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
-        packages = ("metricalign.deep", "skl2onnx", "onnxruntime", "ray", "pyspark")
-        needed = [name for name in packages if re.search(rf"\b{name}\b", code)]
+        extras = ("metricalign.deep", "skl2onnx", "onnxruntime", "ray", "pyspark", "sqlite_vec")
+        extras = (*extras, "qdrant_client", "umap")
+        needed = [name for name in extras if re.search(rf"\b{name}\b", code)]
         if not all(map(is_present, needed)):
             continue  # conftest.py says what an extra that is missing leaves out
         exec(compile(code, f"{page.name}, line {line}", "exec"), {})

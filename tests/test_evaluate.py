@@ -9,8 +9,11 @@ import pytest
 pd = pytest.importorskip("pandas")
 
 from metricalign.__main__ import main  # noqa: E402
-from metricalign.command_line import messages  # noqa: E402
+from metricalign.command_line import evaluation, messages  # noqa: E402
+from metricalign.command_line.columns import TableColumns  # noqa: E402
+from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
+from metricalign.command_line.formats import Format  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
@@ -177,8 +180,16 @@ def test_a_column_that_tells_the_target_is_named(cars, tmp_path, capsys):
     dear = np.where(cars["power"] > 120, "yes", "no")
     path = write(cars.assign(dear=dear, code=np.where(dear == "yes", "A7", "B9")), tmp_path)
     output, _ = run(capsys, "evaluate", path, "--target", "dear", *FAST)
-    assert "accuracy of 1.000 is too good to be true" in output
-    assert "'code' does alone; try --drop" in output
+    assert "'power', 'code' each tell the target alone." in output
+    path = write(cars.assign(dear=dear), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "dear", *FAST)
+    assert "'power' tells the target alone." in output
+
+
+def test_scores_that_are_too_good_to_be_true_are_doubted():
+    task = Task("", pd.DataFrame({"a": np.arange(60.0)}), np.arange(60) % 2, "class")
+    perfect = [result_of("Euclid", [1.0, 0.9999]), result_of("PSDSVR", [1.0, 1.0])]
+    assert "of 1.000 is too good to be true" in next(warnings_of(task, task, perfect))
 
 
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
@@ -226,10 +237,26 @@ def test_longer_comparisons_are_estimated_longer():
     assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(few, ["MetricNeighbors"], 5)
 
 
+def test_what_is_said_is_the_time_that_passes(monkeypatch):
+    monkeypatch.setattr(evaluation.joblib, "cpu_count", lambda: 2)
+    few, many = task_of(60), task_of(3000)
+    # In one process if that is short, on all cores otherwise.
+    for task, methods in ((few, ["Euclid"]), (many, ["MetricNeighbors"])):
+        alone = estimated_seconds(task, methods, 5)
+        is_short = alone < evaluation.WORTH_PROCESSES
+        assert is_short == (task is few)
+        expected = alone if is_short else alone / 2 + evaluation.PROCESS_SECONDS
+        assert evaluation.expected_duration(task, methods, 5) == expected
+    # skrub takes its time for free texts: .2 s for each of 4 encodings in each fold.
+    columns = TableColumns({"remark": Format("text")})
+    columns.fit(pd.DataFrame({"remark": [f"text {number}" for number in range(60)]}))
+    texts = Task("", few.X, few.y, "class", columns=columns)
+    more = estimated_seconds(texts, ["Euclid"], 5) - estimated_seconds(few, ["Euclid"], 5)
+    assert 4 < more < 5
+
+
 @pytest.mark.slow
 def test_processes_give_what_one_process_gives(cars, monkeypatch):
-    from metricalign.command_line import evaluation
-
     task = Task("cars", cars[["power", "weight", "make"]], cars["price"].to_numpy(), "number")
     here, _ = compare(task, ["DiscriminantAlignment"], 2)
     monkeypatch.setattr(evaluation, "WORTH_PROCESSES", 0.0)

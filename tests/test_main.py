@@ -23,7 +23,7 @@ import metricalign
 import metricalign.__main__ as main_module
 from metricalign import PSDSVR
 from metricalign.__main__ import main
-from metricalign.command_line import commands, evaluation, figures, messages
+from metricalign.command_line import commands, evaluation, figures, messages, outputs
 from metricalign.command_line import methods as methods_module
 from metricalign.command_line import tour as tour_module
 from metricalign.command_line.evaluation import Result, compare
@@ -865,7 +865,7 @@ def test_folder_is_not_writable(table, tmp_path, monkeypatch, capsys):
 
 
 def test_skops_is_missing(table, monkeypatch, capsys):
-    monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(outputs.importlib.util, "find_spec", lambda name: None)
     error = error_of(capsys, "evaluate", table, "--target", "weight", "--save", "a.skops")
     assert 'pip install "metricalign[save]"' in error
 

@@ -180,7 +180,9 @@ class TableColumns(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     categories_ : dict from str to set of str
-        The values of each column of categories; free texts have none.
+        The values of each column of categories.
+    free_texts_ : list of str
+        The columns of free texts.
     """
 
     def __init__(self, formats: dict[str, Format], missing: Sequence[str] = ()):
@@ -202,11 +204,13 @@ class TableColumns(TransformerMixin, BaseEstimator):
         self : object
             The fitted transformer.
         """
-        self.categories_ = {}
+        self.categories_, self.free_texts_ = {}, []
         for name, form in self.formats.items():
             if form.kind == "text":
                 values = self._column(X, name)
-                if not is_free_text(values):
+                if is_free_text(values):
+                    self.free_texts_.append(name)
+                else:
                     self.categories_[name] = {*values} - {None}
         return self
 

@@ -18,7 +18,15 @@ from threadpoolctl import threadpool_limits
 from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, SharedEnsemble, fit_method
 from metricalign.command_line.tasks import Task, splits
 
-__all__ = ["Note", "Result", "compare", "compare_tasks", "estimated_seconds", "one_thread_if_small"]
+__all__ = [
+    "Note",
+    "Result",
+    "compare",
+    "compare_tasks",
+    "estimated_seconds",
+    "expected_duration",
+    "one_thread_if_small",
+]
 
 # Below so many entries several threads gain little, and cost much where others use the machine.
 SMALL = 1_000_000
@@ -121,7 +129,7 @@ def compare_tasks(
         for number, fold in enumerate(splits(task, n_folds, seed), 1)
     ]
     seconds = sum(estimated_seconds(task, labels, n_folds) for task in tasks)
-    n_jobs = min(joblib.cpu_count(), len(folds)) if seconds > WORTH_PROCESSES else 1
+    n_jobs = _n_jobs(seconds, len(folds))
     if n_jobs == 1:
         outcomes = [
             _fold(
@@ -223,6 +231,10 @@ ENSEMBLE_SECONDS, REGRESSION_SECONDS = 0.9e-3, 1.0e-3
 TREE_SECONDS = 0.3e-3
 # Several hundred columns take much longer in a few learners.
 OTHER_SECONDS = 0.1e-3
+# For a row of a free text, which skrub encodes.
+TEXT_SECONDS = 0.2e-3
+# Until other processes have imported what they need.
+PROCESS_SECONDS = 3.0
 
 
 def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float:
@@ -243,9 +255,9 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
     """
     n_rows, n_columns = task.X.shape[0] * (1 - 1 / n_folds), task.X.shape[1]
     n_outputs = task.y.shape[1] if task.y.ndim == 2 else 1
-    width = (n_columns / 30) ** 0.7
-    # A predictor fits in five inner folds of few rows and in two of many, and once to all.
-    n_fits = 5 if n_rows <= 2000 else 2
+    width = 0.25 + 0.75 * (n_columns / 30) ** 0.7
+    # A predictor fits to all rows, and to parts of them: three folds of few rows, two of many.
+    n_fits = 3 if n_rows <= 2000 else 2
     seconds = 0.0
     names = set(methods)
     ensembles = {name for name in names if name.startswith("MetricNeighbors")}
@@ -257,4 +269,28 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
         seconds += n_outputs * (TREE_SECONDS * n_rows * width + 0.1)
     n_others = len(names - ensembles - {"BoostedTrees"})
     seconds += n_others * (INNER_FOLDS + 1) * (OTHER_SECONDS * n_rows * width + 0.01)
+    n_texts = 0 if task.columns is None else len(task.columns.free_texts_)
+    n_encodings = len(names) + n_others * INNER_FOLDS
+    seconds += n_encodings * n_texts * (TEXT_SECONDS * n_rows + 0.2)
     return n_folds * seconds
+
+
+def expected_duration(task: Task, methods: Iterable[str], n_folds: int) -> float:
+    """Seconds that pass during a comparison, on the cores that it uses.
+
+    Parameters
+    ----------
+    task, methods, n_folds
+        As in `estimated_seconds`.
+
+    Returns
+    -------
+    seconds : float
+    """
+    seconds = estimated_seconds(task, methods, n_folds)
+    n_jobs = _n_jobs(seconds, n_folds)
+    return seconds if n_jobs == 1 else seconds / n_jobs + PROCESS_SECONDS
+
+
+def _n_jobs(seconds, n_fits):
+    return min(joblib.cpu_count(), n_fits) if seconds > WORTH_PROCESSES else 1

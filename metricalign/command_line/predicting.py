@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from metricalign.command_line.columns import typed_column
-from metricalign.command_line.commands import check_output, layout_of, reading_of, write_file
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.models import TableModel, load_model
+from metricalign.command_line.outputs import check_output, write_file
 from metricalign.command_line.reading import (
     Contents,
     InputError,
@@ -20,6 +20,7 @@ from metricalign.command_line.reading import (
     read_contents,
     shorten,
 )
+from metricalign.command_line.task_reading import layout_of, reading_of
 
 __all__ = ["predict"]
 

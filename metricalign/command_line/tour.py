@@ -7,7 +7,6 @@ from argparse import Namespace
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
-from metricalign.command_line.commands import check_plot, write_pictures
 from metricalign.command_line.evaluation import Result, compare_tasks
 from metricalign.command_line.figures import draw_embeddings
 from metricalign.command_line.messages import (
@@ -19,6 +18,7 @@ from metricalign.command_line.messages import (
     notes_of,
     wrap,
 )
+from metricalign.command_line.outputs import check_plot, write_pictures
 from metricalign.command_line.tasks import Task, sample
 
 __all__ = ["tour"]

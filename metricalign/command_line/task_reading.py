@@ -1,0 +1,220 @@
+"""A task from a person's table and options, and what was made of the table in words."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.doubts import group_candidates
+from metricalign.command_line.formats import Column, Reading
+from metricalign.command_line.messages import wrap
+from metricalign.command_line.reading import (
+    Contents,
+    InputError,
+    Layout,
+    counted,
+    read_contents,
+    shorten,
+)
+from metricalign.command_line.tables import Features, match_columns, sort_features, typed
+from metricalign.command_line.targets import Target, read_target
+from metricalign.command_line.tasks import Task, check_rows
+from metricalign.features.identifiers import identifier_of
+
+__all__ = ["ReadTask", "layout_of", "read_task", "reading_of", "report_lines"]
+
+
+def layout_of(options: Namespace) -> Layout:
+    """What was said of how a table is written."""
+    return Layout(options.delimiter, options.encoding, options.header)
+
+
+def reading_of(options: Namespace) -> Reading:
+    """What was said of the values of a table."""
+    return Reading(
+        _marks(options.decimal, "--decimal"),
+        _marks(options.thousands, "--thousands"),
+        options.dates,
+        frozenset(options.missing),
+    )
+
+
+def _marks(given, option):
+    """Marks by column, of "" for all others."""
+    marks = {}
+    for text in given:
+        name, equals, mark = text.rpartition("=")
+        mark = {"space": " ", "none": ""}.get(mark, mark)
+        if len(mark) > 1 or (mark and mark not in ".,' "):
+            raise InputError(f"{option} {text}: expected one of . , ' space or COLUMN=MARK.")
+        marks[name if equals else ""] = mark
+    return marks
+
+
+class ReadTask(NamedTuple):
+    """A table that was read, its features and target, and the task that they make."""
+
+    contents: Contents
+    features: Features
+    target: Target
+    task: Task
+
+
+def read_task(options: Namespace, n_folds: int) -> ReadTask:
+    """Read the table, and say what is made of it."""
+    contents = read_contents(options.table, layout_of(options), options.target)
+    table, reading = contents.table, reading_of(options)
+    columns = list(table.columns)
+    targets = _match_targets(options, contents)
+    dropped = match_columns(options.drop, columns, "--drop")
+    asked = match_columns(options.features, columns, "--features")
+    roles = {}
+    for option in ("groups", "time"):
+        name = getattr(options, option)
+        if name is not None:
+            (roles[option],) = match_columns([name], columns, f"--{option}")
+    if len(roles) == 2:
+        raise InputError("--groups and --time cannot be had together; choose one.")
+    unused = {*targets, *dropped, *roles.values()}
+    names = [name for name in asked or columns if name not in unused]
+    target = read_target(table, targets, options.kind, options.separator, reading)
+    check_rows(len(target.y), n_folds)
+    # An identifier is told by all rows.
+    features = sort_features(typed(table, names, reading), bool(asked))
+    for column in features.columns.values():
+        column.values = column.values[target.is_present]
+    table = table[target.is_present]
+    transformer = TableColumns(features.formats, sorted(reading.missing))
+    frame = _frame(features)
+    X = transformer.fit(frame).transform(frame)
+    of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}
+    candidates = {} if roles or asked else group_candidates(table, features, target, reading)
+    task = Task(
+        Path(options.table).stem,
+        X,
+        target.y,
+        target.kind,
+        target.names,
+        rows=np.flatnonzero(target.is_present) + 1,
+        columns=transformer,
+        candidates=candidates,
+        **of_role,
+    )
+    read = ReadTask(contents, features, target, task)
+    for line in report_lines(options, read):
+        print(line)
+    return read
+
+
+def _match_targets(options, contents):
+    columns = list(contents.table.columns)
+    try:
+        return match_columns(options.target, columns, "--target")
+    except InputError as error:
+        if contents.layout.has_names:
+            raise
+        first = [str(value) for value in contents.table.iloc[0]]
+        raise InputError(
+            f"{options.table} has no line of names (it starts with {', '.join(first[:4])}, ...); "
+            f"its columns are called 1 to {len(columns)}. The last one is --target {columns[-1]} "
+            f"(it starts with {first[-1]!r}). {error}"
+        ) from None
+
+
+def _frame(features: Features) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({name: column.values for name, column in features.columns.items()})
+
+
+def _role(table, name, option, reading):
+    """Values of a column by which folds are made."""
+    column = typed(table, [name], reading)[name]
+    values = column.values
+    if option == "groups":
+        return np.array([str(value) for value in values])
+    if column.format.kind not in ("number", "date"):
+        raise InputError(
+            f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
+        )
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
+    if missing.any():
+        raise InputError(f"--time {name}: {counted(int(missing.sum()), 'row')} have no time.")
+    return values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
+
+
+KIND_NAMES = {
+    "number": "of numbers",
+    "text": "of categories",
+    "date": "of dates",
+    "time": "of times",
+}
+
+
+def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
+    """Lines that say how the table was understood."""
+    contents, features, target, task = read
+    kinds = [form.kind for form in features.formats.values()]
+    types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
+    n_features = counted(len(kinds), "feature")
+    name = Path(options.table).name
+    yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
+    for note in contents.notes:
+        yield wrap(note, "    ", "  read: ")
+    for text, names in read_as(features.columns).items():
+        yield wrap(f"{shorten(names)} {text}", "    ", "  read: ")
+    for reason, names in features.left_out.items():
+        yield wrap(f"{shorten(names)} ({reason})", "    ", "  left out: ")
+    if features.left_out:
+        yield "    --features COLUMN ... chooses the features yourself"
+    n_dropped = len(target.is_present) - len(task.y)
+    if n_dropped:
+        yield f"  dropped: {counted(n_dropped, 'row')} without a target"
+    if features.n_missing:
+        yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
+    yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
+    if reason := _identifies(target):
+        yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
+    if not options.kind:
+        doubt = f"; {target.doubt}" if target.doubt else ""
+        yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
+
+
+def _identifies(target: Target) -> str | None:
+    """Why a target seems to name rows, if it does."""
+    if target.y.ndim > 1:
+        return None
+    values = target.y if target.y.dtype.kind in "iuf" else target.y.astype(object)
+    return identifier_of(values, target.names[0])
+
+
+def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:
+    """Names of columns by what is unusual about how they were read."""
+    found: dict[str, list[str]] = {}
+    for name, column in columns.items():
+        text = column.format.describe()
+        if text:
+            found.setdefault(f"as {text}, such as {column.example!r}", []).append(name)
+    return found
+
+
+def describe_target(task: Task) -> str:
+    """The target in a few words."""
+    if task.kind == "number":
+        return "a number"
+    if task.kind == "class":
+        counts = np.unique(task.y, return_counts=True)[1]
+        smallest = f", the smallest has {counted(counts.min(), 'row')}" if counts.min() < 10 else ""
+        return f"{len(counts)} classes, the largest has {counts.max() / len(task.y):.0%}{smallest}"
+    noun = {"labels": "labels", "distribution": "shares", "numbers": "numbers"}[task.kind]
+    text = f"{task.y.shape[1]} {noun}"
+    if task.kind == "labels":
+        n_empty = int((task.y.sum(axis=1) == 0).sum())
+        text += f", {task.y.sum(axis=1).mean():.1f} in a row"
+        text += f", none in {counted(n_empty, 'row')}" if n_empty else ""
+    return text
