@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import numpy as np
@@ -14,6 +15,7 @@ from metricalign.deep.frozen import (
     from_locations,
     to_locations,
 )
+from metricalign.deep.information import perceptron
 
 __all__ = ["Bottleneck", "LocalNetwork"]
 
@@ -30,19 +32,24 @@ _LARGEST_SHARE = 0.999
 class LocalNetwork(nn.Module):
     """The same small network at all locations, which it tells apart.
 
-    One wide hidden layer rather than two: two trainings agree better, at less cost.
+    Parameters
+    ----------
+    n_locations : int
+        Number of locations.
+    sizes : sequence of int
+        Number of channels, units of the hidden layers, of which there is at least one, and number
+        of outputs.
     """
 
-    def __init__(self, n_locations: int, n_channels: int, n_hidden: int, n_outputs: int):
+    def __init__(self, n_locations: int, sizes: Sequence[int]):
         super().__init__()
-        self.first = nn.Linear(n_channels, n_hidden)
-        # Alike at first, as the places of an image mostly are.
-        self.place = nn.Parameter(torch.randn(n_locations, n_hidden) / 2)
-        self.last = nn.Linear(n_hidden, n_outputs)
+        self.first = nn.Linear(sizes[0], sizes[1])
+        self.place = nn.Parameter(torch.randn(n_locations, sizes[1]) / 2)
+        self.rest = nn.Sequential(nn.ReLU(), perceptron(sizes[1:]))
 
     def forward(self, features: Tensor, places: Tensor | slice = _ALL) -> Tensor:
         """Outputs of the features at these places, of shape (n_samples, n_places, n_outputs)."""
-        return self.last((self.first(features) + self.place[places]).relu())
+        return self.rest(self.first(features) + self.place[places])
 
 
 class Bottleneck(nn.Module):
@@ -62,7 +69,7 @@ class Bottleneck(nn.Module):
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
         n_locations, n_channels = statistics.mean.shape
-        self.shares = LocalNetwork(n_locations, n_channels, n_hidden, n_channels)
+        self.shares = LocalNetwork(n_locations, [n_channels, n_hidden, n_channels])
         self.price = 1.0
 
     @torch.no_grad()

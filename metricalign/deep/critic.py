@@ -61,7 +61,9 @@ class Critic(nn.Module):
         self.register_buffer("Z_deviation", statistics.Z.std(dim=0))
         self.n_locations, n_channels = statistics.mean.shape
         n_images = max(1, n_hidden // 4)
-        self.of_local = LocalNetwork(self.n_locations, n_channels, n_hidden, n_images)
+        # With a single hidden layer half a nat is found of the planted patch under noise, not .67.
+        sizes = [n_channels, n_hidden, 2 * n_images, n_images]
+        self.of_local = LocalNetwork(self.n_locations, sizes)
         self.of_Z = perceptron([statistics.Z.shape[1], n_hidden, n_images])
 
     @property
