@@ -51,7 +51,7 @@ _N_ROWS_OF_PIECES = 20_000
 _LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
 
 # Samples up to which a linear map is tried too, and all networks decide on their kind, not only the
-# first. At 300 diabetes fell from .763 to .714 of the standard deviation by it.
+# first. At 300 the errors of four development sets fell by it, by 6 % in geometric mean.
 _FEW = 1000
 
 # Steps of "auto", and the epochs and batches that they are made of.
