@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_wine
+from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
@@ -16,7 +17,7 @@ pd = pytest.importorskip("pandas")
 
 from torch import nn  # noqa: E402
 
-from metricalign.deep import HRAML  # noqa: E402
+from metricalign.deep import HRAML, fitting  # noqa: E402
 from metricalign.deep.embeddings import (  # noqa: E402
     EMBEDDINGS,
     NormalScores,
@@ -214,17 +215,30 @@ def curves(n_samples):
     return X, np.sin(9 * X[:, 0]) + np.sin(9 * X[:, 1])
 
 
-@pytest.mark.slow
-def test_network_with_the_smaller_validation_error_is_taken(capsys):
-    X, y = curves(600)
-    learner = HRAML(n_ensemble=2, max_iter=12, random_state=0, verbose=1).fit(X, y)
+@pytest.mark.parametrize(("few", "n_compared"), [(1000, 2), (100, 1)])
+def test_network_with_the_smallest_validation_error_is_taken(few, n_compared, capsys, monkeypatch):
+    monkeypatch.setattr(fitting, "_FEW", few)
+    X, y = curves(300)
+    learner = HRAML(n_ensemble=2, max_iter=5, random_state=0, verbose=1).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
-    errors = np.array([float(line.split()[-1]) for line in lines]).reshape(3, 12)
-    tried = errors.min(axis=1)[:2]
-    chosen = [("plr_lite", 0), (None, 2)][tried.argmin()]
-    assert (learner.blueprint_.embedding, learner.blueprint_.n_blocks) == chosen
-    assert learner.validation_errors_.min() == pytest.approx(tried.min(), rel=1e-4)
-    assert learner.transform(X).shape == (600, 128)
+    errors = np.array([float(line.split()[-1]) for line in lines]).reshape(-1, 5).min(axis=1)
+    # Few samples: both networks of three kinds. Many: the first of two kinds, then the second.
+    kinds = [("plr_lite", 0), (None, 2), (None, 0)][: 3 if n_compared == 2 else 2]
+    assert len(errors) == (6 if n_compared == 2 else 3)
+    means = errors[: len(kinds) * n_compared].reshape(len(kinds), n_compared).mean(axis=1)
+    blueprint = learner.blueprint_
+    assert (blueprint.embedding, blueprint.n_blocks) == kinds[means.argmin()]
+    first = errors[means.argmin() * n_compared]
+    assert learner.validation_errors_.min() == pytest.approx(first, rel=1e-4)
+    assert learner.transform(X).shape == (300, 128)
+
+
+def test_linear_map_starts_from_euclid(classes):
+    X, y = classes
+    options = SMALL | {"n_components": 16, "max_iter": 1, "learning_rate": 1e-9}
+    learner = HRAML(**options, embedding=None, n_blocks=0).fit(X, y)
+    expected = pairwise_distances(X) / learner.scale_
+    np.testing.assert_allclose(pairwise_distances(learner.transform(X)), expected, atol=1e-4)
 
 
 def test_without_validation_the_first_one_is_taken(classes):

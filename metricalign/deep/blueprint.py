@@ -28,7 +28,7 @@ _N_BLOCKS, _MOST_EMBEDDED = 2, 100
 
 
 def architectures(
-    embedding: str | None, n_blocks: int | str, n_numbers: int, can_embed: bool
+    embedding: str | None, n_blocks: int | str, n_numbers: int, can_embed: bool, is_few: bool
 ) -> list[tuple[str | None, int]]:
     """Embeddings and numbers of blocks that networks may have.
 
@@ -42,6 +42,8 @@ def architectures(
         Columns of numbers.
     can_embed : bool
         Whether these can be embedded.
+    is_few : bool
+        Whether samples are few. A linear map is tried too then.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def architectures(
     if embedding == "auto" and (not can_embed or n_numbers > _MOST_EMBEDDED):
         embedding = None
     if embedding == "auto" and isinstance(n_blocks, str):
-        return [("plr_lite", 0), (None, _N_BLOCKS)]
+        return [("plr_lite", 0), (None, _N_BLOCKS), (None, 0)][: 3 if is_few else 2]
     if embedding == "auto":
         return [(None if n_blocks else "plr_lite", int(n_blocks))]
     if isinstance(n_blocks, str):
@@ -111,25 +113,15 @@ class Blueprint:
     normalize: bool
     is_refined: bool
 
-    def build(self, starts_from_euclid: bool = False) -> EmbeddingNetwork:
-        """A network with random weights.
-
-        Parameters
-        ----------
-        starts_from_euclid : bool, default=False
-            Whether its first layer starts from Euclid's distance, as far as its units suffice.
-
-        Returns
-        -------
-        network : EmbeddingNetwork
-        """
+    def build(self) -> EmbeddingNetwork:
+        """A network with random weights; a linear map starts from Euclid's distance."""
         embedding: nn.Module = nn.Identity()
         n_inputs = self.n_inputs
         if self.embedding is not None:
             embedding, n_inputs = EMBEDDINGS[self.embedding].build(self.edges, self.shares)
         sizes = (n_inputs, *self.hidden_layer_sizes, self.n_components)
         perceptron = MultilayerPerceptron(sizes, self.activation)
-        if starts_from_euclid:
+        if self.embedding is None and not (self.n_blocks or self.hidden_layer_sizes):
             perceptron.start_from_euclid()
         network: nn.Module = TableNetwork(
             embedding,

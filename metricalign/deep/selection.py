@@ -74,6 +74,7 @@ def train_all(
     blueprints: Sequence[Blueprint | None],
     splits: Sequence[Split],
     refit: bool,
+    n_compared: int = 1,
 ) -> tuple[Blueprint | None, list[TrainingRecord]]:
     """Train networks of the blueprint of the least validation error.
 
@@ -87,6 +88,8 @@ def train_all(
         One for each network.
     refit : bool
         Whether to train again on all samples, for the number of epochs that was best.
+    n_compared : int, default=1
+        Networks of each blueprint whose mean error decides.
 
     Returns
     -------
@@ -97,18 +100,23 @@ def train_all(
     """
     validates = len(splits[0].validation) > 0
     tried = blueprints if validates else blueprints[:1]
-    firsts = []
+    n_compared = min(n_compared, len(splits)) if len(tried) > 1 else 1
+    found: list[list[TrainingRecord]] = []
     for blueprint in tried:
-        firsts.append(train(blueprint, splits[0]))
-        if firsts[-1].is_interrupted:
+        found.append([])
+        for split in splits[:n_compared]:
+            found[-1].append(train(blueprint, split))
+            if found[-1][-1].is_interrupted:
+                break
+        if found[-1][-1].is_interrupted:
             break
-    best = min(range(len(firsts)), key=lambda k: min(firsts[k].errors, default=np.inf))
-    blueprint, records = tried[best], [firsts[best]]
-    if firsts[-1].is_interrupted:
+    best = min(range(len(found)), key=lambda k: _mean_error(found[k], n_compared))
+    blueprint, records = tried[best], found[best]
+    if found[-1][-1].is_interrupted:
         return blueprint, records
-    n_epochs = None
+    errors, n_epochs = records[0].errors, None
     if refit and validates:
-        n_epochs, records = firsts[best].n_best, []
+        n_epochs, records = round(float(np.mean([record.n_best for record in records]))), []
         training, validation, unlabelled = splits[0]
         everyone = np.concatenate([training, validation])
         splits = [Split(everyone, everyone[:0], unlabelled)] * len(splits)
@@ -117,5 +125,12 @@ def train_all(
         if records[-1].is_interrupted:
             break
     # Those of all samples have no errors.
-    records[0] = records[0]._replace(errors=firsts[best].errors)
+    records[0] = records[0]._replace(errors=errors)
     return blueprint, records
+
+
+def _mean_error(records, n_compared) -> float:
+    """Mean of the least validation errors; infinite if there are too few."""
+    if len(records) < n_compared:
+        return np.inf
+    return float(np.mean([min(record.errors, default=np.inf) for record in records]))

@@ -1,0 +1,140 @@
+"""What do networks learn without labels, or with few? Neighbours of their frozen images.
+
+For each data set one split: at most 2,000 samples to train on and 2,000 to test. A share of the
+training samples, at least 20, keeps its labels. Their neighbours (5, or 1 where 1 % is labelled)
+predict the test samples, in one of these spaces:
+
+raw             the features: pixels as they are, columns of tables standardised
+PCA             their principal components with 95 % of the variance
+views           HRAML(augment=...) of all samples, without labels
+labels          HRAML of the labelled samples
+views, labels   HRAML(augment=...) of all samples, those without a label as well
+
+The error is the share of wrong classes, or the root mean squared error over the standard deviation
+of the test targets. HRAML is at its defaults, except that pixels are not embedded. Views of images
+are shifted by a pixel (of 28 x 28 by two) and have PixelNoise(); those of tables have SwapNoise().
+
+    METRICALIGN_DATA=folder python benchmarks/quality/views.py [--sets digits letter]
+
+Finished cells are kept in benchmarks/results/views.json and not computed again.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from metricalign.datasets import fetch_dataset
+from metricalign.deep import HRAML, PixelNoise, RandomShift, SwapNoise
+
+RESULTS = Path(__file__).parents[1] / "results" / "views.json"
+IMAGES = {"digits": 8, "mnist_t10k": 28, "fashion_mnist_20k": 28}
+NUMBERS = ("concrete", "california_housing")
+SETS = (*IMAGES, "satimage", "letter", *NUMBERS)
+METHODS = ("raw", "PCA", "views", "labels", "views, labels")
+SHARES = (0.01, 0.1, 1.0)
+N_SAMPLES = 2000
+# So that most classes have one.
+FEWEST_LABELS = 20
+
+
+def split_of(name):
+    """Samples and targets to train on and to test."""
+    data = fetch_dataset(name)
+    X, y = np.asarray(data.data, dtype=float), data.target
+    n_train = min(N_SAMPLES, len(X) // 2)
+    stratify = None if name in NUMBERS else y
+    X, X_test, y, y_test = train_test_split(
+        X, y, train_size=n_train, random_state=0, stratify=stratify
+    )
+    return X, y, X_test[:N_SAMPLES], y_test[:N_SAMPLES]
+
+
+def labelled(n_samples, share):
+    """Which samples keep their labels: those of a smaller share among those of a larger one."""
+    n_labels = max(FEWEST_LABELS, round(share * n_samples))
+    return np.random.RandomState(0).permutation(n_samples).argsort() < n_labels
+
+
+def images_of(name, method, X, y, has_label):
+    """What maps samples to where their neighbours are searched."""
+    if method in ("raw", "PCA"):
+        scaler = FunctionTransformer() if name in IMAGES else StandardScaler()
+        steps = [scaler, PCA(0.95)] if method == "PCA" else [scaler]
+        return make_pipeline(*steps).fit(X)
+    learner = HRAML(relation="absolute_difference" if name in NUMBERS else "class", random_state=0)
+    if name in IMAGES:
+        learner.set_params(embedding=None)
+    if method == "labels":
+        return learner.fit(X[has_label], y[has_label])
+    if name in IMAGES:
+        size = IMAGES[name]
+        learner.set_params(augment=[RandomShift((size, size), size // 10 or 1), PixelNoise()])
+    else:
+        learner.set_params(augment=SwapNoise())
+    if method == "views":
+        return learner.fit(X)
+    if name in NUMBERS:
+        return learner.fit(X, np.where(has_label, y, np.nan))
+    codes = np.unique(y, return_inverse=True)[1]
+    return learner.fit(X, np.where(has_label, codes, -1))
+
+
+def cell(name, method, shares):
+    """Error for each share, and the seconds of the fit."""
+    X, y, X_test, y_test = split_of(name)
+    errors, start = [], process_time()
+    space = None
+    for share in shares:
+        has_label = labelled(len(X), share)
+        if space is None or "labels" in method:
+            space = images_of(name, method, X, y, has_label)
+        images, images_test = space.transform(X[has_label]), space.transform(X_test)
+        predictor = KNeighborsRegressor if name in NUMBERS else KNeighborsClassifier
+        neighbors = predictor(1 if share < 0.05 else 5).fit(images, y[has_label])
+        predicted = neighbors.predict(images_test)
+        if name in NUMBERS:
+            error = np.sqrt(np.mean((predicted - y_test) ** 2)) / y_test.std()
+        else:
+            error = np.mean(predicted != y_test)
+        errors.append(float(error))
+    return [*errors, process_time() - start]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="SET")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    arguments = parser.parse_args()
+    if "METRICALIGN_DATA" not in os.environ:
+        parser.error("set METRICALIGN_DATA to the folder of the data sets")
+    warnings.simplefilter("ignore", UserWarning)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    print(f"| set | labels | {' | '.join(arguments.methods)} |")
+    print("| --- " * (len(arguments.methods) + 2) + "|")
+    for name in arguments.sets:
+        for method in arguments.methods:
+            key = f"{name}: {method}"
+            if key not in results:
+                results[key] = cell(name, method, SHARES)
+                RESULTS.parent.mkdir(exist_ok=True)
+                RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+                print(key, *results[key], file=sys.stderr, flush=True)
+        for k, share in enumerate(SHARES):
+            errors = [results[f"{name}: {method}"][k] for method in arguments.methods]
+            texts = [f"**{e:.3f}**" if e <= min(errors) else f"{e:.3f}" for e in errors]
+            print(f"| {name} | {share:.0%} | {' | '.join(texts)} |")
+
+
+if __name__ == "__main__":
+    main()
