@@ -18,7 +18,7 @@ from pathlib import Path
 
 from metricalign import __version__
 from metricalign.command_line.commands import evaluate
-from metricalign.command_line.evaluation import DEFAULT_METHODS, LEARNERS_OF_CLASSES, METHODS
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS_OF_CLASSES, METHODS
 from metricalign.command_line.predicting import predict
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.targets import KINDS
@@ -226,8 +226,8 @@ def _add_evaluate(commands):
     )
     _add_plot(
         output,
-        "draw the best metric learner, learned from half of the rows: held-out rows before and "
-        "after, and what the distance is made of",
+        "draw the best method, or the one of --methods, learned from half of the rows: held-out "
+        "rows before and after, and what the distance is made of",
     )
     _add_verbose(output)
 

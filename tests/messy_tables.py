@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from metricalign.command_line.columns import Reading
-from metricalign.command_line.reading import InputError
+from metricalign.command_line.formats import Reading
+from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import read_table
 
 N_ROWS = 60
@@ -92,8 +92,8 @@ class Messy:
         What it was made from; texts with None where they are missing.
     reading : Reading
         What the person says.
-    options : dict
-        Further arguments of `read_table`.
+    layout : Layout
+        What the person says of the file.
     suffix : str
         Of the name of the file.
     """
@@ -101,7 +101,7 @@ class Messy:
     content: bytes
     truth: pd.DataFrame
     reading: Reading = field(default_factory=Reading)
-    options: dict[str, Any] = field(default_factory=dict)
+    layout: Layout = field(default_factory=Layout)
     suffix: str = ".csv"
 
 
@@ -118,7 +118,7 @@ def written(
     missing: str = "",
     change: Callable[[list[str]], list[str]] = lambda lines: lines,
     reading: Reading | None = None,
-    options: dict[str, Any] | None = None,
+    layout: Layout | None = None,
 ) -> Messy:
     """Write a clean table in a messy way."""
     writers = PLAIN | (writers or {})
@@ -138,7 +138,7 @@ def written(
     if not names:
         truth = truth.set_axis([str(i) for i in range(1, truth.shape[1] + 1)], axis=1)
     content = (end.join(lines) + end).encode(encoding)
-    return Messy(content, truth, reading or Reading(), options or {})
+    return Messy(content, truth, reading or Reading(), layout or Layout())
 
 
 def outcome(messy: Messy, folder: Path) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def outcome(messy: Messy, folder: Path) -> tuple[str, str]:
     path = Path(folder) / f"messy{messy.suffix}"
     path.write_bytes(messy.content)
     try:
-        table = read_table(path, reading=messy.reading, **messy.options)
+        table = read_table(path, messy.layout, messy.reading)
     except InputError as error:
         return "refused", str(error)
     for name, expected in messy.truth.items():
@@ -172,6 +172,14 @@ def _is_same(value, true):
 
 
 # Tables
+
+
+def _of_fixed_width(table) -> Messy:
+    messy = written(table, delimiter="\t")
+    fields = [line.split("\t") for line in messy.content.decode().splitlines()]
+    widths = [max(map(len, column)) + 2 for column in zip(*fields, strict=True)]
+    lines = ["".join(map(str.rjust, line, widths)) for line in fields]
+    return replace(messy, content="\n".join(lines).encode())
 
 
 def _with(writers=None, *, table=None, **options):
@@ -383,6 +391,7 @@ TABLES: dict[str, Callable[[], Messy]] = {
         delimiter=" ",
         change=_each(lambda line: "  " + line.replace(" ", "   ") if '"' not in line else line),
     ),
+    "columns of a fixed width": lambda: _of_fixed_width(clean()),
     "blanks after commas": _with(change=_each(lambda line: line.replace(",", ", "))),
     "all in quotes": _with(quotes_all=True),
     "single quotes": _with(
@@ -394,7 +403,7 @@ TABLES: dict[str, Callable[[], Messy]] = {
     "byte order mark": _with(encoding="utf-8-sig"),
     "UTF-16": _with(encoding="utf-16"),
     "Western Europe, refused": _with(encoding="cp1252"),
-    "Western Europe with --encoding": _with(encoding="cp1252", options={"encoding": "cp1252"}),
+    "Western Europe with --encoding": _with(encoding="cp1252", layout=Layout(encoding="cp1252")),
     "no line of names": _with(names=False),
     "no line of names, German marks": _with(GERMAN, names=False, delimiter=";"),
     "texts only, no line of names": lambda: written(
@@ -402,6 +411,11 @@ TABLES: dict[str, Callable[[], Messy]] = {
     ),
     "texts only": lambda: written(
         clean()[["town"]].assign(other=np.resize(["a", "b", "c"], N_ROWS))
+    ),
+    "years for names, refused": lambda: written(
+        clean()[["town", "size", "share"]]
+        .set_axis(["town", "1999", "2000"], axis=1)
+        .assign(what="rain in mm")
     ),
     "names or values?, refused": lambda: written(
         clean()[["town", "size"]].set_axis(["town", "7"], axis=1)[["7", "town"]].assign(more=1.5)

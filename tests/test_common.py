@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed, parallel_config
-from public_estimators import EVERY, LINEAR, SEARCHES, data_of, output
+from public_estimators import EVERY, LINEAR, SEARCHES, data_of, is_special_case, output
 from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn import config_context
@@ -43,6 +43,7 @@ from metricalign.multilabel import MLkNN
 from metricalign.operators import PairOperator
 from metricalign.pair_classification import PairClassifier
 from metricalign.pairs import NearestPairs
+from metricalign.predictors.base import MetricNeighbors
 from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS
@@ -53,11 +54,10 @@ CONFIGURATIONS = [
     *DEFAULTS,
     RAMLSVR(nu=0.5),
     RAMLKRR(penalty="coefficients"),
-    # RAMLNCSVR has the pair matrices, which take longest.
     *(
         RelationAlignment(cone=regularizer)
         for regularizer in REGULARIZERS
-        if regularizer not in ("symmetric", "pair_matrices")
+        if regularizer != RelationAlignment().cone
     ),
     RelationAlignment(cone="above_prior", prior="identity"),
     *(
@@ -115,7 +115,7 @@ def suits(estimator, data):
 def each(estimators, condition=lambda estimator: True, is_slow=lambda estimator: False):
     """Parametrise a test by the estimators that meet a condition."""
     cases = [
-        pytest.param(one, marks=[pytest.mark.slow] if is_slow(one) else [])
+        pytest.param(one, marks=[pytest.mark.slow] if is_slow(one) or is_special_case(one) else [])
         for one in estimators
         if condition(one)
     ]
@@ -125,11 +125,15 @@ def each(estimators, condition=lambda estimator: True, is_slow=lambda estimator:
 def each_with_data(estimators):
     """The same by the estimators and the data that suit each."""
     cases = [(one, data) for one in estimators for data in ("numbers", "classes")]
+
+    def is_slow(estimator, data):
+        return is_special_case(estimator) or (fits_many_times(estimator) and data == "classes")
+
     cases = [
         pytest.param(
             *case,
             id="-".join(map(_name, case)),
-            marks=[pytest.mark.slow] if fits_many_times(case[0]) and case[1] == "classes" else [],
+            marks=[pytest.mark.slow] if is_slow(*case) else [],
         )
         for case in cases
         if suits(*case)
@@ -245,18 +249,20 @@ def test_every_public_estimator_is_in_the_list():
         items = [getattr(module, name) for name in getattr(module, "__all__", [])]
         classes = [item for item in items if isinstance(item, type)]
         public |= {item for item in classes if issubclass(item, BaseEstimator)}
-    bases = {EmbeddingLearner, MetricLearner, LinearMetricLearner}
+    bases = {EmbeddingLearner, MetricLearner, LinearMetricLearner, MetricNeighbors}
     listed = {type(item) for item in [*EVERY, *SEARCHES] if ".deep" not in type(item).__module__}
     assert {item for item in public if hasattr(item, "fit")} - bases == listed
 
 
 def each_check(estimators):
-    """scikit-learn's checks, those of an estimator that fits many times marked as slow."""
+    """scikit-learn's checks, those of an estimator that takes long or the way of another slow."""
+
+    def is_slow(estimator):
+        return fits_many_times(estimator) or is_nu(estimator) or is_special_case(estimator)
+
     mark = parametrize_with_checks(estimators)
     cases = [
-        pytest.param(
-            *case, marks=[pytest.mark.slow] if fits_many_times(case[0]) or is_nu(case[0]) else []
-        )
+        pytest.param(*case, marks=[pytest.mark.slow] if is_slow(case[0]) else [])
         for case in mark.args[1]
     ]
     return pytest.mark.parametrize(mark.args[0], cases, ids=mark.kwargs["ids"])
@@ -445,7 +451,7 @@ def test_neighbors_of_the_images_are_those_of_the_matrix(estimator, suited):
     np.testing.assert_array_equal(learner.pair_score(pairs), -learner.pair_distance(pairs))
 
 
-@each(EVERY, lambda one: hasattr(one, "transform"))
+@each(EVERY, lambda one: hasattr(one, "transform"), lambda one: has(one, "n_ensemble"))
 @pytest.mark.parametrize(
     "dtype", ["uint8", "int8", "uint16", "bool", "int64", "float16", "float32", "float64"]
 )
@@ -1099,10 +1105,9 @@ def test_scoring_monitor_and_progress_bar(numbers, capsys):
 def test_verbose_prints_each_iteration(estimator, suited, capsys):
     learner = clone(estimator).set_params(verbose=1).fit(*suited)
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if type(estimator).__name__ + "]" in line]) == len(
-        learner.gap_history_
-    )
-    assert all("duality gap" in line for line in lines)
+    of_learner = [line for line in lines if type(estimator).__name__ + "]" in line]
+    assert len(of_learner) == len(learner.gap_history_)
+    assert all("duality gap" in line for line in lines if "Pairs] neighbours" not in line)
     clone(estimator).fit(*suited)
     assert capsys.readouterr().out == ""
 

@@ -28,7 +28,7 @@ from torch import nn  # noqa: E402
 from metricalign import PSDSVR, RelationAlignment  # noqa: E402
 from metricalign.deep import HRAML  # noqa: E402
 from metricalign.deep.batches import AllPairsOfBatch, GivenPairs, StrongPairs  # noqa: E402
-from metricalign.deep.data import AlignmentData  # noqa: E402
+from metricalign.deep.data import AlignmentData, SampleData  # noqa: E402
 from metricalign.deep.losses import (  # noqa: E402
     AlignmentLoss,
     ApproxNDCGLoss,
@@ -82,14 +82,16 @@ def learner(classes):
 # scikit-learn's conventions
 
 
-@pytest.mark.filterwarnings("ignore:PSDSVR")  # to which random targets are a puzzle
-@parametrize_with_checks(
-    [
-        HRAML(n_ensemble=2, max_iter=3),
-        HRAML(n_ensemble=1, max_iter=3, loss="approx_ndcg", refine=PSDSVR()),
-    ]
-)
+@parametrize_with_checks([HRAML(n_ensemble=2, max_iter=3)])
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PSDSVR")  # to which random targets are a puzzle
+@parametrize_with_checks([HRAML(n_ensemble=1, max_iter=3, loss="approx_ndcg", refine=PSDSVR())])
+def test_scikit_learn_conventions_of_another_loss(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
 
@@ -469,7 +471,8 @@ def make_data(X, y, relation="auto", loss=None):
     pairs = np.argwhere(np.ones((len(X), len(X))))
     relations = relation(targets, pairs)
     loss = loss and loss.for_relation(relation)
-    return AlignmentData(X, 0.0, 1.0, relation, targets, relations.min(), relations.max(), loss)
+    data = SampleData(X, 0.0, 1.0)
+    return AlignmentData(data, relation, targets, relations.min(), relations.max(), loss)
 
 
 def test_all_pairs_of_batches(numbers):
@@ -1089,6 +1092,17 @@ def test_given_pairs_outside_of_the_part_to_train_on_are_refused(numbers):
     learner = HRAML(early_stopping=True, validation_fraction=0.1, pairs=[order[:2]], **SMALL)
     with pytest.raises(ValueError, match="No pair has both samples in the part"):
         learner.fit(X, y)
+
+
+def test_given_pairs_of_every_network_are_checked(numbers):
+    X, y = numbers
+    order = np.random.RandomState(0).permutation(len(y))
+    # The second network is validated on the second tenth, where one sample of the pair is.
+    pairs = [(order[12], order[40])]
+    options = SMALL | {"pairs": pairs, "loss": "alignment", "validation_fraction": 0.1}
+    assert HRAML(**options).fit(X, y).n_iter_ > 0
+    with pytest.raises(ValueError, match="No pair has both samples"):
+        HRAML(**options | {"n_ensemble": 2}).fit(X, y)
 
 
 def test_constant_targets_of_the_part_to_train_on_are_refused(numbers):

@@ -17,6 +17,7 @@ from torch import nn  # noqa: E402
 from torch.distributions import Normal, kl_divergence  # noqa: E402
 
 from metricalign.deep import HRAML, InformationExplainer  # noqa: E402
+from metricalign.deep.averaging import Averaged  # noqa: E402
 from metricalign.deep.critic import N_BLOCKS, _best_factor  # noqa: E402
 from metricalign.deep.information import InfoNCE  # noqa: E402
 from metricalign.plotting import InformationDisplay  # noqa: E402
@@ -251,13 +252,15 @@ def test_layer_by_function_or_name_is_the_same():
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_relation_of_hraml():
     """The first two of five columns make the class: neighbours depend on them."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(1200, 5))
+    X = rng.normal(size=(600, 5))
     y = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
-    learner = HRAML(hidden_layer_sizes=(32,), n_components=2, max_iter=15, random_state=0)
-    learner.fit(X, y)
+    learner = HRAML(
+        hidden_layer_sizes=(32,), n_components=2, batch_size=64, max_iter=4, random_state=0
+    ).fit(X, y)
     images_before = learner.transform(X)
     maps = InformationExplainer(learner, random_state=0).fit(X).explain(X)
     np.testing.assert_array_equal(learner.transform(X), images_before)
@@ -352,6 +355,65 @@ def test_information_and_its_error_are_those_of_written_out_sums(of_table):
                     assert contribution[i, column].item() == pytest.approx(expected, abs=1e-3)
 
 
+def test_decision_is_the_mean_over_many_noises(of_patches):
+    """What the line foretells, beside what it is to foretell."""
+    X, _, places = images(100, 4)
+    maps = of_patches.explain(X)
+    critic = of_patches.critic_
+    with torch.no_grad():
+        local, Z, _ = critic.network(torch.tensor(X))
+        features, own = critic.bottleneck.standardized(local), critic.images(Z)
+        share = critic.bottleneck.share(features)
+        draws = [critic.bottleneck.noised(features, share) for _ in range(60)]
+        found = [critic.information(draw, own, critic.factors[1])[0][..., 0] for draw in draws]
+    expected = torch.stack(found).mean(dim=0).numpy()
+    decision, total = (values.reshape(100, 16) for values in (maps.decision, maps.total))
+    expected = np.minimum(expected, total)
+    rows = np.arange(100)
+    at = [(decision[rows, place], expected[rows, place]) for place in places.T]
+    assert at[0][1].mean() > 0.4
+    for values, truth in at:
+        assert values.mean() == pytest.approx(truth.mean(), abs=0.03)
+    assert np.corrcoef(decision.ravel(), expected.ravel())[0, 1] > 0.95
+    # The error covers what a sample is off by.
+    error = maps.decision_error.reshape(100, 16) + 0.01
+    assert np.mean(np.abs(decision - expected) <= 3 * error) > 0.95
+
+
+def test_scores_far_apart_leave_the_numbers_finite(of_table):
+    critic = deepcopy(of_table.critic_)
+    critic.factors *= 1000
+    with torch.no_grad():
+        maps = critic.explain(torch.tensor(table(50, seed=2)), slice(None))
+    for name, values in maps.items():
+        assert torch.isfinite(values).all(), name
+    assert maps["total"].max() <= np.log(129) + 1e-5
+
+
+def test_fewer_samples_than_blocks_of_references():
+    maps = InformationExplainer(Sums(), **QUICK).fit(table(5)).explain(table(5))
+    assert maps.ceiling == pytest.approx(np.log(6))
+    assert np.isfinite(maps.total_error).all()
+
+
+def test_averaged_weights_are_used_where_nothing_is_trained():
+    module = nn.Linear(1, 1, bias=False)
+    averaged = Averaged(module)
+    weights = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0])
+    batch = torch.ones(1, 1)
+    for weight in weights:
+        module.weight.data.fill_(weight)
+        assert averaged.train()(batch).item() == weight
+    # Step t weighs as (t + 1)(t + 2)(t + 3), the polynomial of the third degree.
+    t = torch.arange(5)
+    weighing = (t + 1) * (t + 2) * (t + 3)
+    expected = (weighing * weights).sum() / weighing.sum()
+    assert averaged.eval()(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert module.weight.item() == 5
+    averaged.average()
+    assert module.weight.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_more_that_is_kept_is_more_that_passes():
     X = table(1500)
     passed = []
@@ -409,17 +471,17 @@ def test_features_that_are_too_many_to_keep_are_computed_again(monkeypatch):
     X = images(200, 0)[0]
     explainer = InformationExplainer(PatchNetwork(), layer="found", representation="sums", **QUICK)
     expected = explainer.fit(X).explain(X)
-    monkeypatch.setattr("metricalign.deep.explainer._N_KEPT_FEATURES", 0)
+    monkeypatch.setattr("metricalign.deep.explainer._N_KEPT_NUMBERS", 0)
     np.testing.assert_allclose(explainer.fit(X).explain(X).total, expected.total, atol=1e-4)
 
 
 def test_samples_are_explained_in_parts(of_table, monkeypatch):
     X = table(600, seed=4)
     whole = of_table.explain(X)
-    monkeypatch.setattr("metricalign.deep.explainer._N_SCORES", 1)
+    monkeypatch.setattr("metricalign.deep.critic._N_SCORES", 1)
     single = of_table.explain(X)
     np.testing.assert_allclose(single.total, whole.total, atol=1e-4)
-    # One sample in three is asked what remains, with other noise.
+    # One sample in five is asked what remains, with other noise.
     error = np.hypot(single.decision_kept_error, whole.decision_kept_error)
     assert single.decision_kept == pytest.approx(whole.decision_kept, abs=4 * error)
 

@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 torch = pytest.importorskip("torch")
@@ -25,7 +26,7 @@ from metricalign.deep.embeddings import (  # noqa: E402
 )
 from metricalign.deep.networks import NetworkEnsemble, ResidualBlock  # noqa: E402
 from metricalign.features import PiecewiseLinearEncoder  # noqa: E402
-from metricalign.predictors import MetricNeighborsClassifier  # noqa: E402
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor  # noqa: E402
 
 SMALL = {"n_components": 4, "n_ensemble": 1, "max_iter": 5, "random_state": 0}
 
@@ -418,3 +419,24 @@ def test_metric_of_a_predictor(table):
     assert model.score(frame[1::2], y[1::2]) > 0.85
     assert isinstance(model.metric_, HRAML)
     assert not hasattr(metric, "module_")
+
+
+def test_many_integer_classes_of_a_predictor_are_no_numbers():
+    X = np.random.default_rng(0).normal(size=(90, 4))
+    y = np.arange(90) // 3  # which "auto" takes for numbers
+    assert HRAML(**SMALL).fit(X, y).relation_.name == "absolute_difference"
+    metric = make_pipeline(StandardScaler(), HRAML(**SMALL))
+    model = MetricNeighborsClassifier(metric, trees=False, n_folds=2, random_state=0).fit(X, y)
+    assert model.metric_[-1].relation_.name == "class"
+    assert metric[-1].relation == "auto"
+
+
+def test_integer_numbers_of_a_predictor_are_no_classes(classes):
+    X, _ = classes
+    y = np.round(3 * X[:, 0]).astype(int)  # which "auto" takes for classes
+    assert HRAML(**SMALL).fit(X[:, 1:], y).relation_.name == "class"
+    metric = HRAML(**SMALL | {"max_iter": 20})
+    model = MetricNeighborsRegressor(metric, trees=False, n_folds=2, random_state=0)
+    model.fit(X[::2, 1:], y[::2])
+    assert model.metric_.relation_.name == "absolute_difference"
+    assert model.score(X[1::2, 1:], y[1::2]) > 0.5

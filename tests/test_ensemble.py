@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.exceptions import FitFailedWarning
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import pairwise_distances, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -124,6 +124,35 @@ def test_failing_learner_is_left_out(numbers):
     )
 
 
+def test_learners_without_parameters_to_check_are_fitted(numbers):
+    assert not hasattr(Failing, "_parameter_constraints")
+    with pytest.warns(FitFailedWarning, match="no luck"):
+        MetricEnsemble([*QUICK, Failing()]).fit(*numbers)
+
+
+def test_default_learner_that_fails_is_told_of(numbers, monkeypatch):
+    def fail(self, X, y, sample_weight=None):
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(DiscriminantAlignment, "fit", fail)
+    with pytest.warns(FitFailedWarning, match="DiscriminantAlignment.* is left out: no luck"):
+        ensemble = MetricEnsemble(random_state=0).fit(*numbers)
+    assert len(ensemble.learners_) == 4
+
+
+def test_score_of_a_table_with_names_is_the_area_under_the_curve_of_its_pairs():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"color": rng.choice(["red", "green", "blue"], 60), "size": rng.random(60)}
+    )
+    y = np.where(table["color"] == "red", table["size"] > 0.5, table["size"] > 0.2)
+    ensemble = MetricEnsemble(QUICK).fit(table, y)
+    left, right = np.triu_indices(60, k=1)
+    images = ensemble.transform(table)
+    distances = np.linalg.norm(images[left] - images[right], axis=1)
+    assert ensemble.score(table, y) == pytest.approx(roc_auc_score(y[left] != y[right], distances))
+
+
 @pytest.mark.filterwarnings("ignore:.*is left out")
 def test_euclid_is_kept_where_nothing_can_be_learned(numbers):
     X, y = numbers
@@ -183,7 +212,11 @@ def test_sparse_is_as_dense(classes):
 
 @pytest.mark.parametrize(
     ("learners", "message"),
-    [([], "learners is empty"), ([StandardScaler()], "linear metric learners of this package")],
+    [
+        ([], "learners is empty"),
+        ([StandardScaler()], "linear metric learners of this package"),
+        ([*QUICK, GradientAlignment(alpha=-1.0)], "'alpha' parameter of GradientAlignment"),
+    ],
 )
 def test_wrong_learners_are_refused(learners, message, numbers):
     with pytest.raises(ValueError, match=message):
@@ -200,3 +233,14 @@ def test_very_many_columns_make_no_matrix_over_them():
     n_columns = model.components_.shape[1]
     assert n_columns >= 2000
     assert peak < 8 * n_columns**2 / 2
+
+
+def test_score_of_a_table_is_the_area_under_the_roc_curve_of_its_pairs(classes):
+    X, y = classes
+    table = pd.DataFrame(X, columns=list("abcde")).assign(grade=np.where(X[:, 0] > 13, "x", "y"))
+    ensemble = MetricEnsemble(QUICK, random_state=0).fit(table, y)
+    left, right = np.triu_indices(len(y), 1)
+    images = ensemble.transform(table)
+    distances = np.linalg.norm(images[left] - images[right], axis=1)
+    expected = roc_auc_score(y[left] != y[right], distances)
+    assert ensemble.score(table, y) == pytest.approx(expected, abs=1e-9)

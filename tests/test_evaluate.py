@@ -10,16 +10,9 @@ pd = pytest.importorskip("pandas")
 
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import messages  # noqa: E402
-from metricalign.command_line.evaluation import (  # noqa: E402
-    Note,
-    Result,
-    Task,
-    _splits,
-    compare,
-    estimated_seconds,
-    sample,
-)
+from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
+from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
 
@@ -101,6 +94,15 @@ def test_verdict(best, trees, sentence):
     assert sentence in messages.verdict(task_of(), results)
 
 
+@pytest.mark.parametrize(
+    ("learned", "label"), [([0.9] * 5, "PSDSVR"), ([0.81] * 5, "PSDSVR"), ([0.7] * 5, "Euclid")]
+)
+def test_what_gains_nothing_is_not_recommended(learned, label):
+    results = [result_of("Euclid", EUCLID), result_of("PSDSVR", learned)]
+    results.append(result_of("BoostedTrees", [0.99] * 5))
+    assert messages.recommended(task_of(), results).label == label
+
+
 def test_a_gain_in_most_folds_only_is_not_clear():
     assert messages.is_clear(np.array([0.1, 0.1, 0.2, 0.1, -0.01]))
     assert not messages.is_clear(np.array([0.1, 0.1, 0.2, -0.01, -0.01]))
@@ -131,11 +133,11 @@ def test_groups_stay_together_and_time_goes_on():
     rng = np.random.default_rng(0)
     task = task_of(60)
     task.groups = rng.integers(12, size=60)
-    for train, test in _splits(task, 3, 0):
+    for train, test in splits(task, 3, 0):
         assert not set(task.groups[train]) & set(task.groups[test])
         assert len(train) + len(test) == 60
     task.groups, task.time = None, rng.permutation(60)
-    for train, test in _splits(task, 3, 0):
+    for train, test in splits(task, 3, 0):
         assert task.time[train].max() < task.time[test].min()
 
 
@@ -336,6 +338,80 @@ def test_a_model_takes_frames_of_pandas_and_polars(model, cars):
     lists = {name: [None if pd.isna(v) else v for v in frame[name]] for name in frame}
     other = polars.DataFrame(lists).select("make", "weight", "power")
     np.testing.assert_allclose(loaded.predict(other), predicted)
+
+
+def saved_model(frame, tmp_path, *options, **written):
+    """Learn the make from a file, and return the model's file."""
+    path = write(frame, tmp_path, **written)
+    saved = tmp_path / "model.joblib"
+    arguments = ["--folds", "2", "--methods", "Euclid", "--save", str(saved), *options]
+    assert main(["evaluate", str(path), *arguments]) == 0
+    return saved
+
+
+def test_the_model_knows_encoding_and_missing_texts(cars, tmp_path, capsys):
+    cars["make"] = cars["make"].replace("audi", "Škoda")
+    cars.loc[::9, "power"] = -9
+    options = ["--target", "price", "--encoding", "cp1250", "--missing", "-9"]
+    saved = saved_model(cars, tmp_path, *options, encoding="cp1250")
+    assert "missing: 10 values" in capsys.readouterr().out
+    assert load_model(saved).columns.transform(cars)["power"].isna().sum() == 10
+    predictions = []
+    for encoding in ("cp1250", "utf-8", "utf-16"):
+        path = write(cars.drop(columns="price"), tmp_path, encoding=encoding)
+        predictions.append(run(capsys, "predict", saved, path))
+        assert predictions[-1][1] == ""  # no new category: Škoda is read as it was
+    assert predictions[0] == predictions[1] == predictions[2]
+
+
+def test_the_model_knows_whether_files_have_names(cars, tmp_path, capsys):
+    saved = saved_model(cars, tmp_path, "--target", "4", header=False)
+    for rows in (cars[:1], cars[3:7]):
+        path = write(rows.drop(columns="price"), tmp_path, header=False)
+        capsys.readouterr()
+        output, notes = run(capsys, "predict", saved, path)
+        assert notes == ""
+        assert len(output.split()) == 1 + len(rows)
+    texts = cars[["make"]].assign(fuel=np.resize(["gas", "diesel"], 90), price=cars["price"])
+    saved = saved_model(texts, tmp_path, "--target", "3", header=False)
+    # Only texts: nothing in the file tells names from values.
+    capsys.readouterr()
+    path = write(texts[["make", "fuel"]][:4], tmp_path, header=False)
+    output, notes = run(capsys, "predict", saved, path)
+    assert (len(output.split()), notes) == (5, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("id", np.arange(90) * 7, "It looks like an identifier, another value in each row"),
+        ("customer_id", [f"c{n // 3}" for n in range(90)], "It looks like an identifier, by"),
+        ("price", np.arange(90) * 7, None),
+        ("customer_id", [f"c{n // 30}" for n in range(90)], None),
+    ],
+)
+def test_a_target_that_looks_like_an_identifier_is_doubted(
+    name, values, message, cars, tmp_path, capsys
+):
+    path = write(cars.drop(columns="price").assign(**{name: values}), tmp_path)
+    options = ["--target", name, "--methods", "Euclid", "--folds", "2"]
+    output, _ = run(capsys, "evaluate", path, *options)
+    assert ("is it what you mean? " in output) == (message is not None)
+    assert (message or "") in output
+
+
+def test_a_model_of_free_texts_is_saved_by_skops(cars, tmp_path, capsys):
+    pytest.importorskip("skops")
+    pytest.importorskip("skrub")
+    cars["remark"] = [f"{make} car with {n} doors, number {n}" for n, make in enumerate(cars.make)]
+    path, new = write(cars, tmp_path), cars[:5].drop(columns="price")
+    predicted = []
+    for name in ("model.joblib", "model.skops"):
+        options = ["--target", "price", "--folds", "2", "--methods", "DiscriminantAlignment"]
+        output, _ = run(capsys, "evaluate", path, *options, "--save", tmp_path / name)
+        assert "3 features" not in output  # the remark is one
+        predicted.append(load_model(tmp_path / name).predict(new))
+    np.testing.assert_array_equal(*predicted)
 
 
 def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):

@@ -215,7 +215,7 @@ def test_dates_and_texts_are_explained():
     pytest.importorskip("skrub")
     X = frame()
     X["sold"] = pd.date_range("2024-01-01", periods=len(X), freq="5D", tz="Europe/Berlin")
-    X["note"] = [f"thought {number}" for number in range(len(X))]
+    X["note"] = [f"a thought and {number} more of them" for number in range(len(X))]
     X.loc[3, ["sold", "note"]] = None
     y = X["sold"].dt.month.fillna(1).to_numpy() > 6
     model = MetricNeighborsClassifier(trees=False, **OPTIONS).fit(X[10:], y[10:])

@@ -10,7 +10,7 @@ from pathlib import Path
 import injected
 import numpy as np
 import pytest
-from public_estimators import EVERY, SEARCHES, data_of, output
+from public_estimators import EVERY, SEARCHES, data_of, is_special_case, output
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -19,7 +19,7 @@ import metricalign
 from metricalign import RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign._files import write_whole
-from metricalign.command_line.columns import Reading
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, read_contents
 from metricalign.command_line.tables import read_table, sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner
@@ -29,7 +29,8 @@ OPTIONS = {
     "NeighborhoodAlignment": {"random_state": 0},
     "RelationAlignmentCV": {"Cs": 2, "cv": 2},
 }
-MANY = ("n_folds", "learners", "n_ensemble")
+# Each of the some forty fits of these is many.
+MANY = ("n_folds", "learners", "n_ensemble", "n_rounds", "cv")
 LEARNERS = [
     name for name in metricalign.__all__ if issubclass(getattr(metricalign, name), EmbeddingLearner)
 ]
@@ -64,6 +65,10 @@ def interrupted_fit(estimator, X, y, line):
     return n_lines
 
 
+def takes_long(estimator):
+    return is_special_case(estimator) or any(map(partial(hasattr, estimator), MANY))
+
+
 # The nets of HRAML keep the epochs that are whole, and say so.
 @pytest.mark.filterwarnings("ignore:HRAML was interrupted")
 # What few epochs, rounds and samples lead to.
@@ -75,8 +80,7 @@ def interrupted_fit(estimator, X, y, line):
     [
         pytest.param(
             estimator,
-            # Each of the some forty fits of those with folds or members is many.
-            marks=[pytest.mark.slow] if any(map(partial(hasattr, estimator), MANY)) else [],
+            marks=[pytest.mark.slow] if takes_long(estimator) else [],
             id=type(estimator).__name__,
         )
         for estimator in [*EVERY, *SEARCHES]
@@ -134,6 +138,7 @@ def test_an_interrupt_before_the_first_step_leaves_the_last_fit(name):
     )
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_an_error_and_the_next_fit_works():
     X = np.random.default_rng(0).normal(size=(40, 2))
     search = RelationAlignmentCV(Cs=2, cv=2, n_jobs=2, scoring=injected.die)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from public_estimators import EVERY
+from public_estimators import EVERY, is_special_case
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
@@ -69,11 +69,18 @@ CORE = [
     "weights of 1e300",
     "weights from 1e-12 to 1e12",
 ]
-every_estimator = pytest.mark.parametrize(
-    "estimator",
-    [item for item in EVERY if isinstance(item, EmbeddingLearner)],
-    ids=lambda estimator: type(estimator).__name__,
-)
+
+
+def each(is_slow):
+    """Parametrise a test by the learners, some of them marked as slow."""
+    learners = [item for item in EVERY if isinstance(item, EmbeddingLearner)]
+    cases = [
+        pytest.param(item, marks=[pytest.mark.slow] if is_slow(item) else []) for item in learners
+    ]
+    return pytest.mark.parametrize("estimator", cases, ids=lambda item: type(item).__name__)
+
+
+every_estimator = each(is_special_case)
 
 
 @pytest.mark.parametrize("name", CORE)
@@ -132,7 +139,8 @@ def test_5000_features(estimator):
     assert images.any()
 
 
-@every_estimator
+# Networks and several metrics take seconds.
+@each(lambda one: is_special_case(one) or {"n_ensemble", "learners"} & one.get_params().keys())
 @pytest.mark.filterwarnings(
     "ignore:The least populated class",
     "ignore:n_same=",

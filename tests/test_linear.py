@@ -26,7 +26,7 @@ from metricalign import (
     DoubletSVM,
     RelationAlignment,
 )
-from metricalign.losses import EpsilonInsensitive
+from metricalign.losses import EpsilonInsensitive, Hinge, OneSided
 from metricalign.pairs import NearestClassPairs, NearestPairs, RandomPairs
 from metricalign.regularizers import Projection, Regularizer
 from metricalign.solvers import cvxpy_reference
@@ -254,6 +254,68 @@ def test_positively_constrained_svr_says_what_it_cannot_do():
     for epsilon in (1.0, 3.0):
         with pytest.raises(ValueError, match=r"epsilon=\d .*largest relation, 1.*Decrease epsilon"):
             RAMLPCSVR(epsilon=epsilon).fit(X, y)
+
+
+def relation_of_signs(a, b):
+    return -1.0 if a == b else 1.0
+
+
+OTHER_PARAMETERS = {
+    "C": 0.02,
+    "relation": relation_of_signs,
+    "pairs": "random",
+    "n_components": 2,
+    "solver": "quasi_newton",
+    "tol": 1e-4,
+    "max_iter": 4,
+    "warm_start": True,
+    "random_state": 3,
+    "verbose": 1,
+}
+
+
+# Much of test_common.py rests on this, as SPECIAL_CASES in public_estimators.py has it.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{}, OTHER_PARAMETERS], ids=["as it is", "all parameters"])
+@pytest.mark.parametrize(
+    ("method", "loss", "cone"),
+    [
+        (RAMLSVR, EpsilonInsensitive, "symmetric"),
+        (RAMLPCSVR, OneSided, "symmetric"),
+        (RAMLNCSVR, EpsilonInsensitive, "pair_matrices"),
+        (PSDSVR, EpsilonInsensitive, "positive_semidefinite"),
+        (DoubletSVM, Hinge, "symmetric"),
+        (PCML, Hinge, "positive_semidefinite"),
+        (NCML, Hinge, "pair_matrices"),
+    ],
+)
+def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone, options, capsys):
+    X, y = standardised(load_wine, 60)
+    learner, loss = method(**options), loss()
+    general = RelationAlignment(cone=cone, fit_intercept=learner.fit_intercept, **options)
+    if options:
+        if loss.get_params():
+            learner.epsilon = loss.epsilon = 0.03
+        if method is not RAMLPCSVR:
+            learner.fit_intercept = general.fit_intercept = False
+        if method is PSDSVR:
+            learner.prior = general.prior = "identity"
+    general.set_params(loss=loss)
+    assert set(options) <= set(learner.get_params())
+    printed = []
+    for one in (learner, general):
+        one.fit(X, y).fit(X, y)  # the second from the first, if so asked
+        printed.append(capsys.readouterr().out.replace(f"[{type(one).__name__}]", ""))
+    assert bool(printed[0]) == bool(options)
+    assert printed[0] == printed[1]
+    expected = vars(general)
+    compared = {name for name in expected if name.endswith("_")} - {"loss_", "relation_"}
+    assert compared >= {"pairs_", "relations_", "dual_coef_", "components_", "intercept_", "C_"}
+    for name in compared:
+        np.testing.assert_array_equal(getattr(learner, name), expected[name], err_msg=name)
+    np.testing.assert_array_equal(learner.matrix_, general.matrix_)
+    assert learner.loss_.get_params() == general.loss_.get_params()
+    assert type(learner.loss_) is type(general.loss_)
 
 
 @pytest.mark.parametrize("learner", [RAMLNCSVR(C=0.1), NCML(C=0.1)], ids=repr)

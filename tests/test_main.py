@@ -24,20 +24,14 @@ import metricalign.__main__ as main_module
 from metricalign import PSDSVR
 from metricalign.__main__ import main
 from metricalign.command_line import commands, evaluation, figures, messages
+from metricalign.command_line import methods as methods_module
 from metricalign.command_line import tour as tour_module
-from metricalign.command_line.evaluation import (
-    LEARNERS,
-    LEARNERS_OF_CLASSES,
-    RULES,
-    Result,
-    Task,
-    compare,
-    fit_method,
-    learner_of,
-)
+from metricalign.command_line.evaluation import Result, compare
+from metricalign.command_line.methods import LEARNERS, LEARNERS_OF_CLASSES, fit_method, learner_of
 from metricalign.command_line.models import TableModel, load_model
-from metricalign.command_line.reading import InputError
+from metricalign.command_line.reading import InputError, Layout
 from metricalign.command_line.tables import match_columns, read_table
+from metricalign.command_line.tasks import RULES, Task, sample
 from metricalign.learners.base import EmbeddingLearner
 
 pd = pytest.importorskip("pandas")
@@ -130,7 +124,7 @@ def reads_only(monkeypatch):
 
 @pytest.mark.parametrize("kind", TARGETS)
 def test_evaluate_finds_out_the_kind(kind, table, monkeypatch, capsys):
-    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.setattr(methods_module, "INNER_FOLDS", 2)
     methods = ["PSDSVR", "BoostedTrees"]
     arguments = ["--target", *TARGETS[kind], *FEATURES, "--folds", "2", "--methods", *methods]
     assert main(["evaluate", table, *arguments]) == 0
@@ -150,7 +144,7 @@ def test_measures_are_those_of_cross_validation(kind, frame):
     # A single number of neighbours is left to choose from.
     task = Task("table", X[:40], y[:40], kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "NEIGHBORS", (3,))
+        patch.setattr(methods_module, "NEIGHBORS", (3,))
         (result,), _ = compare(task, [], n_folds=4, seed=1)
     splitter = (StratifiedKFold if kind == "class" else KFold)(4, shuffle=True, random_state=1)
     for fold, (train, test) in enumerate(splitter.split(task.X, task.y if y.ndim == 1 else None)):
@@ -402,7 +396,7 @@ def test_the_saved_model_predicts_as_it_did(
     assert not list(tmp_path.glob(".*.part"))
 
 
-@pytest.mark.parametrize("kind", ["class", "labels"])
+@pytest.mark.parametrize("kind", ["class", pytest.param("labels", marks=pytest.mark.slow)])
 def test_saved_trees_predict_as_they_did(kind, table, tmp_path):
     pytest.importorskip("skops")
     predicted = []
@@ -429,7 +423,7 @@ def test_a_label_that_no_row_has_has_no_probability(method):
     y = np.column_stack([X[:, :2] > 0, np.zeros(40), np.ones(40)]).astype(int)
     predictor = fit_method(Task("", X, y, "labels", list("abcd")), method, 0)
     model = TableModel(
-        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], ",", True
+        None, predictor, method, "labels", [], list("abcd"), y, np.arange(40), [], Layout()
     )
     probabilities = model.probabilities_of(X)
     np.testing.assert_allclose(probabilities[:, 2:], np.tile([0, 1], (40, 1)), atol=1e-6)
@@ -469,7 +463,49 @@ OF_CONVEX = OF_ALL | {"convergence.png"}
 
 
 def test_names_of_pictures():
-    assert {f"{name}.png" for name in figures.PICTURES} == OF_CONVEX
+    names = {f"{name}.png" for name in figures.PICTURES}
+    assert names == OF_CONVEX | {"curves.png", "explanation.png"}
+
+
+def test_pictures_are_of_the_method_that_is_recommended(table, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    drawn = []
+
+    def draw(task, method, seed):
+        drawn.append(method)
+        return iter(())
+
+    monkeypatch.setattr(commands, "draw", draw)
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2", "--plot"]
+    arguments += [str(tmp_path / "pictures"), "--methods", "MetricNeighbors-no-trees"]
+    for others in ([], ["PSDSVR"], ["BoostedTrees"]):
+        assert main([*arguments, *others]) == 0
+        keeps = re.search(r"--save model.joblib keeps (\S+)", capsys.readouterr().out)[1]
+        assert drawn.pop() == keeps
+    assert not drawn
+
+
+def test_pictures_of_neighbours_number_the_rows_of_the_table(frame):
+    pytest.importorskip("matplotlib")
+    rows = np.arange(60) * 10 + 3
+    X = frame[["length", "width", "town"]]
+    task = Task("table", X, frame["weight"].to_numpy(), "number", ["weight"], rows=rows)
+    pictures = dict(figures.draw(task, "MetricNeighbors-no-trees"))
+    assert set(pictures) == {"embedding", "distance_relation", *figures.EXPLAINED}
+    assert [axis.get_title() for axis in pictures["embedding"].axes[:2]] == [
+        "Euclid",
+        "MetricNeighbors-no-trees",
+    ]
+    train, held_out = figures._halves(task, 0)
+    figure = pictures["explanation"]
+    assert f"Row {rows[held_out[0]]}, " in figure.get_suptitle()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    nearest = [int(re.match(r"row (\d+)", label)[1]) for label in labels]
+    assert set(nearest) <= {*rows[train]}
+    # Their targets are those of these rows.
+    for label, number in zip(labels, nearest, strict=True):
+        shown = float(label.split(": ")[1])
+        assert shown == pytest.approx(task.y[np.flatnonzero(rows == number)[0]], rel=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -567,9 +603,9 @@ def test_a_picture_that_fails_leaves_the_old_one(
 @pytest.fixture
 def quick_tour(monkeypatch, tmp_path):
     """The tour on a few rows of its data, with a method that is fast."""
-    tasks = [evaluation.sample(task, 40, 0) for task in tour_module.tour_tasks()]
+    tasks = [sample(task, 40, 0) for task in tour_module.tour_tasks()]
     monkeypatch.setattr(tour_module, "tour_tasks", lambda: tasks)
-    monkeypatch.setattr(evaluation, "INNER_FOLDS", 2)
+    monkeypatch.setattr(methods_module, "INNER_FOLDS", 2)
     monkeypatch.setattr(tour_module, "METHOD", "PSDSVR")
     monkeypatch.setattr(evaluation, "WORTH_PROCESSES", np.inf)
     monkeypatch.chdir(tmp_path)
@@ -588,6 +624,7 @@ def test_tour(quick_tour, tmp_path, capsys):
     assert "\r" not in output.out + output.err
 
 
+@pytest.mark.slow
 def test_tour_without_matplotlib(quick_tour, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([]) == 0
@@ -878,7 +915,8 @@ def test_a_closed_pipe_is_no_error(buffers):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-@pytest.mark.parametrize("buffers", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("buffers", [True, False])
 def test_a_full_disk_behind_the_output(buffers, table):
     evaluate = ["evaluate", table, "--target", "species", "--folds", "2", "--method", "RAMLKRR"]
     with open("/dev/full", "w") as full:
@@ -993,7 +1031,7 @@ def test_an_interrupt_while_drawing_leaves_no_folder(
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures, "_fitted", interrupt)
+    monkeypatch.setattr(figures, "_halves", interrupt)
     folder = tmp_path / "pictures"
     assert main(["evaluate", table, "--target", "weight", *FEATURES, "--plot", str(folder)]) == 130
     assert not folder.exists()

@@ -24,10 +24,13 @@ from metricalign import (
     PSDSVR,
     RAMLKRR,
     RAMLSVR,
+    DiscriminantAlignment,
     IteratedMetricLearner,
+    MetricEnsemble,
     NeighborhoodAlignment,
     RelationAlignment,
 )
+from metricalign.features import PiecewiseLinearEncoder
 from metricalign.plotting import (
     ConvergenceDisplay,
     DistanceDecompositionDisplay,
@@ -666,3 +669,14 @@ def test_spectrum_of_fewer_samples_than_features_is_that_of_the_matrix():
         display = MetricSpectrumDisplay.from_estimator(learner)
         expected = np.linalg.eigvalsh(learner.matrix_)[::-1]
         np.testing.assert_allclose(display.eigenvalues, expected, atol=1e-12)
+
+
+def test_before_an_ensemble_is_euclid_of_the_standardised_columns(wine):
+    y = wine.y[::2]
+    table = wine.X.iloc[::2, :3].assign(grade=np.where(y > 0, "x", "y"))
+    ensemble = MetricEnsemble([DiscriminantAlignment()], random_state=0).fit(table, y)
+    standardised = PiecewiseLinearEncoder(n_bins=1).fit_transform(table)
+    display = DistanceRelationDisplay.from_estimator(ensemble, table, y, n_pairs=10**6)
+    np.testing.assert_allclose(np.sort(display.distances_before), np.sort(pdist(standardised)))
+    before = EmbeddingDisplay.from_estimator(ensemble, table, y).before
+    np.testing.assert_allclose(pdist(before), pdist(PCA(2).fit_transform(standardised)))

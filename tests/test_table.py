@@ -167,7 +167,11 @@ def test_rows_that_fit_has_not_seen_are_encoded_by_themselves():
         ("age", [number * 7 % 20 for number in range(60)], None),
         ("size", [number * 7 % 59 / 8 for number in range(60)], None),
         ("rating", [f"{number * 7 % 30 / 10}/10" for number in range(60)], "written as texts"),
-        ("price", [f"${number * 7 % 30},{500 + number}" for number in range(60)], "written as"),
+        (
+            "price",
+            [f"${n * 7 % 30},{500 + n % 30}" for n in range(60)],
+            "written as",
+        ),
         ("size", [*(f"{n * 7 % 30}" for n in range(55)), *["many"] * 5], "such as 'many'"),
         ("code", [f"{number * 7 % 30:03d}" for number in range(60)], None),
         ("grade", [f"{number % 5}" for number in range(60)], None),

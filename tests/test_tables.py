@@ -1,6 +1,7 @@
 """Tables as they are: each is read right or refused with a reason, never wrong."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ pytest.importorskip("pyarrow")
 
 from messy_tables import TABLES, drawn, outcome, written  # noqa: E402
 
-from metricalign.command_line.columns import Format, Reading, TableColumns, read_column  # noqa: E402
-from metricalign.command_line.reading import InputError, read_contents  # noqa: E402
+from metricalign.command_line.columns import TableColumns, read_column  # noqa: E402
+from metricalign.command_line.formats import Format, Reading  # noqa: E402
+from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.tables import read_table, sort_features, typed  # noqa: E402
 from metricalign.command_line.targets import read_target  # noqa: E402
 
@@ -100,21 +102,6 @@ def test_dates(texts, first):
     assert np.isnat(read.values[2])
 
 
-def test_parts_of_dates_against_pandas():
-    days = pd.Series(pd.date_range("2019-11-28 13:45", periods=50, freq="37h"))
-    columns = TableColumns({"day": Format("date")})
-    parts = columns.fit(days.to_frame("day")).transform(days.to_frame("day"))
-    assert list(parts) == [f"day: {part}" for part in ("year", "month", "day", "weekday", "hour")]
-    np.testing.assert_array_equal(np.floor(parts["day: year"]), days.dt.year)
-    np.testing.assert_array_equal(parts["day: month"], days.dt.month)
-    np.testing.assert_array_equal(parts["day: day"], days.dt.day)
-    np.testing.assert_array_equal(parts["day: weekday"], days.dt.day_of_week)
-    np.testing.assert_allclose(parts["day: hour"], days.dt.hour + days.dt.minute / 60)
-    length = np.where(days.dt.is_leap_year, 366, 365)
-    since = (days - pd.to_datetime(days.dt.year.astype(str))) / pd.Timedelta(days=1)
-    np.testing.assert_allclose(parts["day: year"] % 1, since / length, atol=1e-9)
-
-
 def test_frames_of_pandas_and_polars_are_the_same():
     polars = pytest.importorskip("polars")
     formats = {
@@ -180,6 +167,7 @@ def features_of(**columns):
 
 
 def test_columns_that_are_left_out():
+    pytest.importorskip("skrub")
     rng = np.random.default_rng(0)
     size = rng.normal(size=60)
     features = features_of(
@@ -199,9 +187,21 @@ def test_columns_that_are_left_out():
         "row": "like an identifier, another value in each row",
         "constant": "constant",
         "name": "like an identifier, text with another value in most rows",
-        **({} if "speech" in features.columns else {"speech": left_out.get("speech")}),
     }
+    assert "speech" in features.columns
     assert features.formats["code"].kind == "text"
+
+
+def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skrub", None)
+    features = features_of(
+        size=np.random.default_rng(0).normal(size=60),
+        day=pd.date_range("2024-01-31", periods=60),
+        speech=[f"some free text of {i} words" for i in range(60)],
+    )
+    assert list(features.columns) == ["size"]
+    assert list(features.left_out.values()) == [["day"], ["speech"]]
+    assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 
 @pytest.mark.parametrize(
@@ -314,11 +314,11 @@ def test_names_of_a_file_that_has_none(tmp_path):
     path = tmp_path / "table.csv"
     path.write_bytes(written(frame, names=False).content)
     contents = read_contents(path)
-    assert not contents.has_names
+    assert not contents.layout.has_names
     assert len(contents.table) == 21
-    assert read_contents(path, has_names=True).table.shape == (20, 2)
+    assert read_contents(path, Layout(has_names=True)).table.shape == (20, 2)
     # A name that is asked for is one.
-    assert read_contents(path, wanted=["s"]).has_names
+    assert read_contents(path, wanted=["s"]).layout.has_names
 
 
 def test_categories_of_parquet_are_no_numbers(tmp_path):

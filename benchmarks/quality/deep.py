@@ -121,8 +121,8 @@ def model_of(method, is_class):
         return make_pipeline(SimpleImputer(), StandardScaler(), paper, neighbors)
     if method == "HRAML, front door":
         if is_class:
-            return MetricNeighborsClassifier(HRAML(relation="class", random_state=0))
-        return MetricNeighborsRegressor(HRAML(relation="absolute_difference", random_state=0))
+            return MetricNeighborsClassifier(HRAML(random_state=0))
+        return MetricNeighborsRegressor(HRAML(random_state=0))
     if method == "HistGradientBoosting":
         if is_class:
             return HistGradientBoostingClassifier(random_state=0)

@@ -17,8 +17,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from metricalign import PSDSVR, RAMLSVR
-from metricalign.command_line.columns import Reading, TableColumns
-from metricalign.command_line.reading import InputError, read_contents
+from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.formats import Reading
+from metricalign.command_line.reading import InputError, Layout, read_contents
 from metricalign.command_line.tables import sort_features, typed
 from metricalign.command_line.targets import read_target
 from metricalign.features import PiecewiseLinearEncoder
@@ -60,7 +61,7 @@ def use_table(content: bytes, suffix: str, encoding: str | None) -> None:
         with NamedTemporaryFile(suffix=suffix) as file:
             file.write(content)
             file.flush()
-            table = read_contents(file.name, encoding=encoding).table
+            table = read_contents(file.name, Layout(encoding=encoding)).table
         if len(table) == 0 or not table.columns.is_unique:
             raise WrongAnswerError(f"{len(table)} rows, columns {list(table.columns)}")
         target, *names = list(table.columns)

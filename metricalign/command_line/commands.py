@@ -16,22 +16,16 @@ import joblib
 import numpy as np
 
 from metricalign._files import check_destination, is_same_file, write_whole
-from metricalign.command_line.columns import Column, Reading, TableColumns
+from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.evaluation import (
-    DEFAULT_METHODS,
-    LEARNERS,
     Note,
     Result,
-    Task,
-    check_folds,
-    check_methods,
-    check_rows,
     compare,
     estimated_seconds,
     one_thread_if_small,
-    sample,
 )
 from metricalign.command_line.figures import NEEDS, PICTURES, draw
+from metricalign.command_line.formats import Column, Reading
 from metricalign.command_line.messages import (
     GAIN,
     TREES,
@@ -41,13 +35,16 @@ from metricalign.command_line.messages import (
     measures_of,
     never_predicted,
     notes_of,
+    recommended,
     verdict,
     wrap,
 )
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, check_methods
 from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.reading import (
     Contents,
     InputError,
+    Layout,
     counted,
     read_contents,
     shorten,
@@ -60,7 +57,8 @@ from metricalign.command_line.tables import (
     typed,
 )
 from metricalign.command_line.targets import Target, read_target
-from metricalign.features.identifiers import GROUPS
+from metricalign.command_line.tasks import Task, check_folds, check_rows, sample
+from metricalign.features.identifiers import GROUPS, identifier_of
 from metricalign.plotting.drawing import check_matplotlib
 
 __all__ = ["evaluate"]
@@ -126,7 +124,7 @@ def evaluate(options: Namespace) -> None:
             for line in warned:
                 print(wrap(line, "  ", ""))
             print(wrap(verdict(task, results)))
-            method = options.methods[0] if options.methods else best_of(task, results).label
+            method = _recommended(options, task, results)
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
@@ -142,7 +140,7 @@ def evaluate(options: Namespace) -> None:
                     write_file(options.report, partial(write_report, report))
                     print(f"\nReport: {options.report}")
             if options.plot:
-                _draw(options, task, results, progress)
+                _draw(options, task, results, method, progress)
             if not options.save:
                 print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
 
@@ -183,6 +181,11 @@ def _check_outputs(options):
 # The table
 
 
+def layout_of(options: Namespace) -> Layout:
+    """What was said of how a table is written."""
+    return Layout(options.delimiter, options.encoding, options.header)
+
+
 def reading_of(options: Namespace) -> Reading:
     """What was said of the values of a table."""
     return Reading(
@@ -216,9 +219,7 @@ class ReadTask(NamedTuple):
 
 def _read_task(options, n_folds) -> ReadTask:
     """Read the table, and say what is made of it."""
-    contents = read_contents(
-        options.table, options.delimiter, options.encoding, options.header, options.target
-    )
+    contents = read_contents(options.table, layout_of(options), options.target)
     table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
     targets = _match_targets(options, contents)
@@ -267,7 +268,7 @@ def _match_targets(options, contents):
     try:
         return match_columns(options.target, columns, "--target")
     except InputError as error:
-        if contents.has_names:
+        if contents.layout.has_names:
             raise
         first = [str(value) for value in contents.table.iloc[0]]
         raise InputError(
@@ -329,9 +330,19 @@ def _report(options, read: ReadTask) -> Iterator[str]:
     if features.n_missing:
         yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
     yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
+    if reason := _identifies(target):
+        yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
     if not options.kind:
         doubt = f"; {target.doubt}" if target.doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
+
+
+def _identifies(target: Target) -> str | None:
+    """Why a target seems to name rows, if it does."""
+    if target.y.ndim > 1:
+        return None
+    values = target.y if target.y.dtype.kind in "iuf" else target.y.astype(object)
+    return identifier_of(values, target.names[0])
 
 
 def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:
@@ -453,17 +464,24 @@ def _groups_of(task: Task) -> Iterator[str]:
 # Output
 
 
-def _draw(options, task, results, progress):
-    measured = [result for result in results if result.label in LEARNERS]
-    asked = [name for name in options.methods or () if name in LEARNERS]
-    method = best_of(task, [results[0], *measured]).label if measured else (*asked, "PSDSVR")[0]
+def _recommended(options, task, results):
+    """The only method that was asked for, or what the verdict says."""
+    (only,) = options.methods if options.methods and len(options.methods) == 1 else (None,)
+    return only or recommended(task, results).label
+
+
+def _draw(options, task, results, method, progress):
+    if method in ("Euclid", TREES):
+        # These learn no distance that could be drawn: the next best, if any was tried.
+        best = best_of(task, results).label
+        method = "MetricNeighbors-no-trees" if best == "Euclid" else best
     print()
     progress(f"drawing {method}")
     with _noted(method):
         pictures = draw(task, method, options.seed)
         names = write_pictures(options.plot, method, pictures, progress)
     for name, need in NEEDS.items():
-        if name not in names:
+        if name not in names and method in LEARNERS:
             print(f"  no {name}.png: {method} has no {need}")
 
 

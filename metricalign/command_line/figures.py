@@ -11,14 +11,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 
-from metricalign.command_line.evaluation import LEARNERS, Task, learner_of, take
+from metricalign.command_line.methods import LEARNERS, fit_method, learner_of
+from metricalign.command_line.models import explained
+from metricalign.command_line.tasks import Task, take
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import MetricLearner
 from metricalign.plotting import (
     ConvergenceDisplay,
+    CurvesDisplay,
     DistanceDecompositionDisplay,
     DistanceRelationDisplay,
     EmbeddingDisplay,
+    ExplanationDisplay,
     MetricHeatmapDisplay,
     MetricSpectrumDisplay,
 )
@@ -30,15 +34,19 @@ if TYPE_CHECKING:
 __all__ = ["NEEDS", "PICTURES", "draw", "draw_embeddings"]
 
 TWO_PANELS = (9.6, 4.4)
-#: What a method must have for those pictures that not all methods have.
+#: What a single learner must have for those pictures that not all have.
 NEEDS = {
     "decomposition": "matrix",
     "heatmap": "matrix",
     "spectrum": "matrix",
     "convergence": "duality gap",
 }
+#: Pictures of neighbours that can be explained by column of the table.
+EXPLAINED = ("curves", "explanation")
 #: The names of all pictures.
-PICTURES = ("embedding", "distance_relation", *NEEDS)
+PICTURES = ("embedding", "distance_relation", *EXPLAINED, *NEEDS)
+# Nearest rows that are explained.
+N_EXPLAINED = 5
 HELD_OUT = "Rows that were held out while the distance was learned"
 
 
@@ -50,7 +58,8 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     task : Task
         What to predict.
     method : str
-        A name of `LEARNERS`, fitted to a random half of the rows; the others are drawn.
+        A name of `METHODS` that learns a distance, fitted to a random half of the rows; the others
+        are drawn.
     seed : int, default=0
         Seed of the halves and of the method.
 
@@ -59,21 +68,32 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     name : str
         What is drawn.
     figure : matplotlib.figure.Figure
-        The picture. Those in `NEEDS` only of methods that have what they need.
+        The picture. Those in `NEEDS` only of methods that have what they need, and those in
+        `EXPLAINED` of the predictors by neighbours.
     """
     train, held_out = _halves(task, seed)
-    learner = _fitted(task, method, seed, train)
     X, y = take(task.X, held_out), task.y[held_out]
+    predictor = None if method in LEARNERS else fit_method(task.part(train), method, seed)
+    learner = predictor.pipeline_ if predictor else _fitted(task, method, seed, train)
 
     for name, display in (
         ("embedding", EmbeddingDisplay),
         ("distance_relation", DistanceRelationDisplay),
     ):
         figure, axes = _figure(1, 2, TWO_PANELS)
-        display.from_estimator(learner, X, y, random_state=seed, ax=axes)
+        display.from_estimator(learner, X, y, random_state=seed, name=method, ax=axes)
         figure.suptitle(HELD_OUT)
         yield name, figure
 
+    if predictor:
+        yield "curves", _curves(predictor, take(task.X, train))
+        numbers = _numbers_of_rows(task)
+        sample, rows = take(task.X, held_out[:1]), numbers[train]
+        figure, ax = _figure(1, 1, (8.0, 4.4))
+        explanation = explained(predictor, sample, N_EXPLAINED, rows)
+        ExplanationDisplay(explanation=explanation).plot(ax=ax)
+        figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
+        yield "explanation", figure
     if isinstance(learner[-1], MetricLearner):
         yield "decomposition", _decomposition(task, learner, train, held_out[0])
         side = 0.16 * min(learner[-1].n_features_in_, 25)
@@ -139,13 +159,25 @@ def _fitted(task, method, seed, train) -> Pipeline:
     return learner_of(task, LEARNERS[method], seed).fit(take(task.X, train), task.y[train])
 
 
+def _curves(predictor, X) -> Figure:
+    from matplotlib import pyplot
+
+    figure = CurvesDisplay.from_estimator(predictor, X).figure_
+    pyplot.close(figure)
+    return figure
+
+
+def _numbers_of_rows(task):
+    return np.arange(1, len(task.y) + 1) if task.rows is None else task.rows
+
+
 def _decomposition(task, learner, train, row):
     """Draw what makes a held-out row so near to the nearest of those learned from."""
     sample = take(task.X, [row])
     search = NearestNeighbors(n_neighbors=1).fit(learner.transform(take(task.X, train)))
     nearest = train[search.kneighbors(learner.transform(sample), return_distance=False)[0]]
-    numbers = task.X.index if hasattr(task.X, "index") else np.arange(len(task.y))
-    name = f"row {numbers[row] + 1} and its nearest, {numbers[nearest[0]] + 1}"
+    numbers = _numbers_of_rows(task)
+    name = f"row {numbers[row]} and its nearest, {numbers[nearest[0]]}"
     n_bars = min(learner[-1].n_features_in_, 11)
     figure, axes = _figure(1, 2, (11.0, 4.4 + 0.16 * n_bars))
     DistanceDecompositionDisplay.from_estimator(

@@ -13,14 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.evaluation import (
-    Measure,
-    Note,
-    Result,
-    Task,
-    largest_share,
-)
+from metricalign.command_line.evaluation import Note, Result
 from metricalign.command_line.reading import shorten
+from metricalign.command_line.tasks import Measure, Task, largest_share
 
 __all__ = ["GAIN", "WIDTH", "Progress", "duration", "measures_of", "notes_of", "verdict", "wrap"]
 
@@ -152,6 +147,13 @@ def best_of(task: Task, results: list[Result]) -> Result:
     candidates = [result for result in results[1:] if result.label != TREES] or results[:1]
     scores = [measure.sign * _mean(each.values[measure.name]) for each in candidates]
     return candidates[int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))]
+
+
+def recommended(task: Task, results: list[Result]) -> Result:
+    """The best method besides boosted trees: Euclid where nothing gains on it."""
+    best = best_of(task, results)
+    gain = _mean(gains_of(task.measures[0], results, best))
+    return best if gain > 0 else results[0]
 
 
 def is_clear(gains: NDArray) -> bool:

@@ -13,33 +13,40 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from metricalign.command_line.columns import TableColumns
-from metricalign.command_line.evaluation import Task, fit_method
-from metricalign.command_line.reading import Contents, InputError
+from metricalign.command_line.methods import fit_method
+from metricalign.command_line.reading import Contents, InputError, Layout
+from metricalign.command_line.tasks import Task
 from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
 
-__all__ = ["TableModel", "learn", "load_model", "save_model"]
+__all__ = ["TableModel", "explained", "learn", "load_model", "save_model"]
 
 # What a model in a .skops file may be made of, besides classes of this package and what skops
 # knows: no functions, such as eval or numpy.load, which a file could have called.
 KNOWN_TYPES = frozenset(
     (
         "functools.partial",  # of what is named here
+        "numpy.dtype",
         "scipy.sparse._csr.csr_array",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
         "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.utils.validation.check_array",
     )
 )
-# Classes of this package, and those that trees of scikit-learn are made of, of which skops trusts
-# more or fewer from release to release.
+# Classes of this package, those that trees of scikit-learn are made of, of which skops trusts
+# more or fewer from release to release, and skrub's but for its graphs of what is to be called;
+# and skrub's functions that look at the type of a column.
 KNOWN_CLASSES = re.compile(
     r"(metricalign\.([a-z_]+\.)*"
+    r"|skrub\.(?!_data_ops)([a-z_0-9]+\.)*"
     r"|(sklearn\.)?_loss\.([a-z_]+\.)?"
     r"|sklearn\.ensemble\._hist_gradient_boosting\.[a-z_]+\."
     r"|sklearn\.compose\._column_transformer\."
     r"|sklearn\.tree\._tree\.)"
     r"_?[A-Z]\w*"
+    r"|skrub\._dataframe\._common\.is_[a-z_]+"
+    r"|skrub\._table_vectorizer\._created_by_predicate"
+    r"|skrub\.selectors\._selectors\._cardinality_below"
 )
 
 
@@ -63,10 +70,8 @@ class TableModel:
         Their rows in the table, from 1.
     table_columns : list of str
         All columns of the table.
-    delimiter : str
-        Of the file, empty for Parquet.
-    has_names : bool
-        Whether the file had a line of names.
+    layout : Layout
+        How the file was written.
     """
 
     columns: TableColumns = field(repr=False)
@@ -78,8 +83,7 @@ class TableModel:
     y: NDArray = field(repr=False)
     rows: NDArray = field(repr=False)
     table_columns: list[str]
-    delimiter: str
-    has_names: bool
+    layout: Layout
 
     def predict(self, table: Any) -> NDArray:
         """Predict the target of each row of a DataFrame of pandas or polars.
@@ -135,11 +139,7 @@ class TableModel:
 
     def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
         """Why the nearest rows of one transformed row are near, by their numbers in the table."""
-        explanation = self.predictor.explain(X, n_neighbors)
-        change = explanation.change
-        if change is not None:
-            change = replace(change, row=self.rows[change.row])
-        return replace(explanation, rows=self.rows[explanation.rows], change=change)
+        return explained(self.predictor, X, n_neighbors, self.rows)
 
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Distances and places in `y` of the nearest rows, of transformed ones."""
@@ -148,6 +148,15 @@ class TableModel:
             return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
+
+
+def explained(predictor: Any, X: Any, n_neighbors: int, rows: NDArray) -> Explanation:
+    """Explain the neighbours of a sample, by the numbers that training rows have in the table."""
+    explanation = predictor.explain(X, n_neighbors)
+    change = explanation.change
+    if change is not None:
+        change = replace(change, row=rows[change.row])
+    return replace(explanation, rows=rows[explanation.rows], change=change)
 
 
 def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
@@ -182,8 +191,7 @@ def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[
         task.y,
         task.rows,
         [str(name) for name in contents.table.columns],
-        contents.delimiter,
-        contents.has_names,
+        contents.layout,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metricalign.command_line.columns import typed_column
-from metricalign.command_line.commands import check_output, reading_of, write_file
+from metricalign.command_line.commands import check_output, layout_of, reading_of, write_file
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.models import TableModel, load_model
 from metricalign.command_line.reading import (
@@ -52,10 +52,8 @@ def predict(options: Namespace) -> None:
             f"{model.method} does not explain; a model of evaluate ... --methods MetricNeighbors "
             "does."
         )
-    wanted = model.table_columns if model.has_names else ()
-    contents = read_contents(
-        options.table, options.delimiter, options.encoding, options.header, wanted
-    )
+    wanted = model.table_columns if model.layout.has_names else ()
+    contents = read_contents(options.table, layout_of(options), wanted, model.layout)
     table = _named(contents, model, options.table)
     reading = reading_of(options)
     frame, differences = _typed_like(table, model, reading)
@@ -75,7 +73,7 @@ def predict(options: Namespace) -> None:
 def _named(contents: Contents, model: TableModel, path) -> Any:
     """The table with the names of the training table, also where the file has none."""
     table = contents.table
-    if contents.has_names:
+    if contents.layout.has_names:
         return table
     without = [name for name in model.table_columns if name not in model.targets]
     for names in (model.table_columns, without):
@@ -88,13 +86,14 @@ def _named(contents: Contents, model: TableModel, path) -> Any:
 
 
 def _differences_of_the_file(contents, model, table):
-    if contents.delimiter != model.delimiter and contents.delimiter and model.delimiter:
+    layout, training = contents.layout, model.layout
+    if layout.delimiter != training.delimiter and layout.delimiter and training.delimiter:
         yield (
-            f"the delimiter is {contents.delimiter!r}; it was {model.delimiter!r} in the training "
+            f"the delimiter is {layout.delimiter!r}; it was {training.delimiter!r} in the training "
             "table."
         )
-    if contents.has_names != model.has_names:
-        has = "has a line of names" if contents.has_names else "has no line of names"
+    if layout.has_names != training.has_names:
+        has = "has a line of names" if layout.has_names else "has no line of names"
         yield f"the table {has}, unlike the training table."
     more = [name for name in table.columns if name not in model.table_columns]
     if more:

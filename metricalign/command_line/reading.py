@@ -8,7 +8,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -21,10 +21,21 @@ from metricalign._files import read_regular
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["MISSING", "Contents", "InputError", "counted", "read_contents", "shorten", "suggestion"]
+__all__ = [
+    "MISSING",
+    "Contents",
+    "InputError",
+    "Layout",
+    "counted",
+    "read_contents",
+    "shorten",
+    "suggestion",
+]
 
+# Of files with columns of a fixed width, whose texts may have single blanks.
+BLANKS = "  "
 # A line that a rarer mark splits is split by it; commas are in numbers and texts too.
-DELIMITERS = "\t;|, "
+DELIMITERS = ("\t", ";", "|", ",", BLANKS, " ")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 #: Texts of a missing value: those of pandas, and the question mark of many public tables.
 MISSING = frozenset(
@@ -35,10 +46,31 @@ MISSING = frozenset(
 )
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
+# Above so many texts that are all the same, another one is a name.
+FEWEST_ALIKE = 10
 
 
 class InputError(ValueError):
     """What a person gave cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file has its table; None where it is to be found out.
+
+    Attributes
+    ----------
+    delimiter : str or None, default=None
+        Between the fields of a CSV file; empty for Parquet.
+    encoding : str or None, default=None
+        Of a CSV file; None is UTF-8.
+    has_names : bool or None, default=None
+        Whether the first line has the names of the columns. Otherwise they are 1, 2 and so on.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    has_names: bool | None = None
 
 
 @dataclass
@@ -49,26 +81,22 @@ class Contents:
     ----------
     table : DataFrame
         Texts of a CSV file, stripped; what Parquet has.
-    delimiter : str
-        Between the fields of a CSV file; empty for Parquet.
-    has_names : bool
-        Whether the first line has the names of the columns. Otherwise they are 1, 2 and so on.
+    layout : Layout
+        How it was written.
     notes : list of str
         What a person should know of how it was read.
     """
 
     table: DataFrame
-    delimiter: str = ""
-    has_names: bool = True
+    layout: Layout
     notes: list[str] = field(default_factory=list)
 
 
 def read_contents(
     path: str | Path,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    has_names: bool | None = None,
+    layout: Layout | None = None,
     wanted: Sequence[str] = (),
+    expected: Layout | None = None,
 ) -> Contents:
     """Read a CSV or Parquet file.
 
@@ -76,14 +104,12 @@ def read_contents(
     ----------
     path : str or Path
         The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
-    delimiter : str or None, default=None
-        What separates the fields of a CSV file; None finds out.
-    encoding : str or None, default=None
-        Encoding of a CSV file; None is UTF-8.
-    has_names : bool or None, default=None
-        Whether the first line of a CSV file has the names of the columns; None finds out.
+    layout : Layout or None, default=None
+        What is known of a CSV file.
     wanted : sequence of str, default=()
         Names of columns that the file should have: a first line with one of them has names.
+    expected : Layout or None, default=None
+        What holds if the file is no UTF-8, and where its first line may be names or values.
 
     Returns
     -------
@@ -99,12 +125,14 @@ def read_contents(
         import pandas as pd
     except ImportError:
         raise InputError('reading a table needs pandas: pip install "metricalign[table]"') from None
-    path = Path(path)
+    path, layout, expected = Path(path), layout or Layout(), expected or Layout()
     data = _read_bytes(path)
     if path.suffix.lower() in PARQUET_SUFFIXES or data[:4] == b"PAR1":
-        contents = Contents(_read_parquet(pd, path, data))
+        contents = Contents(_read_parquet(pd, path, data), Layout("", None, True))
     else:
-        contents = _read_csv(pd, path, _decode(path, data, encoding), delimiter, has_names, wanted)
+        text, encoding = _decode(path, data, layout.encoding, expected.encoding)
+        layout = replace(layout, encoding=encoding)
+        contents = _read_csv(pd, path, text, layout, wanted, expected.has_names)
     if len(contents.table) == 0:
         raise InputError(f"{path} has column names but no rows.")
     return contents
@@ -178,7 +206,8 @@ def _read_parquet(pd, path, data):
     return table.rename(columns=str).reset_index(drop=True)
 
 
-def _decode(path, data, encoding):
+def _decode(path, data, encoding, expected):
+    """The text of a file and its encoding; bytes of another are hardly ever valid UTF-8."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding is None:
         encoding = "utf-16"
     try:
@@ -188,6 +217,8 @@ def _decode(path, data, encoding):
             f"--encoding {encoding} is not known; utf-8, latin-1, cp1252 and utf-16 are common."
         ) from None
     except UnicodeError as error:
+        if encoding is None and expected is not None:
+            return _decode(path, data, expected, None)
         if b"\0" in data[:4096]:
             raise _not_text(path) from None
         line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
@@ -196,10 +227,12 @@ def _decode(path, data, encoding):
             "for example --encoding cp1252 or --encoding latin-1."
         ) from None
     if "\0" in text:
+        if encoding is None and expected is not None:
+            return _decode(path, data, expected, None)
         raise _not_text(path)
     if not text.strip():
         raise InputError(f"{path} is empty; expected a line of column names, then rows.")
-    return text
+    return text, encoding
 
 
 def _not_text(path):
@@ -212,14 +245,15 @@ def _not_text(path):
 # CSV
 
 
-def _read_csv(pd, path, text, delimiter, has_names, wanted):
-    delimiter, quote = _find_layout(text, delimiter)
+def _read_csv(pd, path, text, layout, wanted, expects_names):
+    delimiter, quote = _find_marks(text, layout.delimiter)
+    has_names = layout.has_names
     rows, lines = _split(path, text, delimiter, quote)
     notes = []
     if quote == "'":
         notes.append("single quotes are taken for quotes")
     if has_names is None:
-        has_names = _has_names(path, rows, wanted)
+        has_names = _has_names(path, rows, wanted, expects_names)
     if has_names:
         names, rows, lines = rows[0], rows[1:], lines[1:]
         _check_names(path, names)
@@ -247,10 +281,11 @@ def _read_csv(pd, path, text, delimiter, has_names, wanted):
                 f"{'column names' if has_names else 'in the first line'}. Mend the line, or give "
                 f"--delimiter (used here: {delimiter!r})."
             )
-    return Contents(pd.DataFrame(rows, columns=names, dtype=object), delimiter, has_names, notes)
+    layout = Layout(delimiter, layout.encoding, has_names)
+    return Contents(pd.DataFrame(rows, columns=names, dtype=object), layout, notes)
 
 
-def _find_layout(text, delimiter):
+def _find_marks(text, delimiter):
     """Delimiter and quote with which the first lines have the same number of fields, above one."""
     lines = [line for line in text[:65536].splitlines()[: 2 * N_SAMPLED_LINES] if line.strip()]
     lines = lines[:N_SAMPLED_LINES]
@@ -268,26 +303,30 @@ def _find_layout(text, delimiter):
         # The first line may have one field less, see _read_csv.
         alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
         # A blank is in texts as well.
-        return (alike == len(widths), 0 if mark == " " else widths.count(widths[0]))
+        as_good = {" ": 0, BLANKS: -1}.get(mark, widths.count(widths[0]))
+        return (alike == len(widths), as_good)
 
-    marks = delimiter or DELIMITERS
+    marks = (delimiter,) if delimiter else DELIMITERS
     quotes = "'\"" if has_single_quotes else '"'
     return max(((mark, quote) for quote in quotes for mark in marks), key=quality)
 
 
 def _prepared(lines, delimiter):
     """Lines as the csv module takes them: runs of blanks count as one delimiter."""
+    if delimiter == BLANKS:
+        return (re.sub(r"\s{2,}", "\t", line.strip()) for line in lines)
     return (line.strip().replace("\t", " ") for line in lines) if delimiter == " " else lines
 
 
 def _dialect(delimiter, quote):
+    delimiter = "\t" if delimiter == BLANKS else delimiter
     return {"delimiter": delimiter, "quotechar": quote, "skipinitialspace": True}
 
 
 def _split(path, text, delimiter, quote):
     """Rows of stripped fields, and the lines at which they end."""
     lines = io.StringIO(text, newline="")
-    if delimiter == " ":
+    if delimiter in (BLANKS, " "):
         lines = [f"{line}\n" for line in _prepared(text.splitlines(), delimiter)]
     reader = csv.reader(lines, **_dialect(delimiter, quote), strict=True)
     rows, ends, line = [], [], 1
@@ -311,10 +350,10 @@ def _split(path, text, delimiter, quote):
     return rows, ends
 
 
-def _has_names(path, rows, wanted):
+def _has_names(path, rows, wanted, expected):
     """Whether the first row has names: by how it differs from the values below it."""
     first = rows[0]
-    if set(first) & set(wanted) or len(rows) == 1:
+    if set(first) & set(wanted):
         return True
     # Of files that were joined, the line of names comes again.
     sampled = [row for row in islice(rows, 1, N_SAMPLED_ROWS) if row != first]
@@ -329,10 +368,14 @@ def _has_names(path, rows, wanted):
             (against if NUMERIC.fullmatch(name) else for_names).append(number)
         elif name in below:
             against.append(number)
+        elif len(below) >= FEWEST_ALIKE and len(set(below)) == 1:
+            for_names.append(number)
+    if bool(for_names) == bool(against) and expected is not None:
+        return expected
     if for_names and against:
         raise InputError(
             f"{path}: the first line ({', '.join(first[:6])}) may be names (column "
-            f"{for_names[0] + 1} has numbers below it) or values (column {against[0] + 1} has the "
+            f"{for_names[0] + 1} has others below it) or values (column {against[0] + 1} has the "
             "like below it). Say which: --header or --no-header."
         )
     return not against

@@ -12,9 +12,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.evaluation import Result, Task
+from metricalign.command_line.evaluation import Result
 from metricalign.command_line.messages import gains_of, means, verdict
 from metricalign.command_line.models import TableModel
+from metricalign.command_line.tasks import Task
 
 __all__ = ["Report", "write_report"]
 

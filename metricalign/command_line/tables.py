@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metricalign.command_line.columns import Column, Format, Reading, read_column, typed_column
+from metricalign.command_line.columns import read_column, typed_column
+from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.reading import (
     InputError,
+    Layout,
     as_numpy,
     counted,
     read_contents,
@@ -38,12 +40,7 @@ __all__ = [
 
 
 def read_table(
-    path: str | Path,
-    *,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    has_names: bool | None = None,
-    reading: Reading | None = None,
+    path: str | Path, layout: Layout | None = None, reading: Reading | None = None
 ) -> DataFrame:
     """Read a CSV or Parquet file, its texts as numbers, dates and categories.
 
@@ -51,8 +48,8 @@ def read_table(
     ----------
     path : str or Path
         The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
-    delimiter, encoding, has_names
-        See `read_contents`.
+    layout : Layout or None, default=None
+        What is known of a CSV file.
     reading : Reading or None, default=None
         What marks and dates are like, where it cannot be found out.
 
@@ -68,7 +65,7 @@ def read_table(
         If it is not such a table, if two readings of a column are possible, or pandas is not
         installed.
     """
-    contents = read_contents(path, delimiter, encoding, has_names)
+    contents = read_contents(path, layout)
     columns = typed(contents.table, list(contents.table.columns), reading or Reading())
     return contents.table.assign(**{name: column.values for name, column in columns.items()})
 
@@ -258,12 +255,13 @@ def _reason_against(column, name, keeps_all):
             f"numbers, but for texts such as {column.odd!r}; give --missing {column.odd!r} if it "
             "stands for a missing value"
         )
-    if keeps_all or kind in ("date", "time"):
-        return None
-    reason = identifier_of(present, name, len(column.values) - len(present))
-    needs_skrub = reason is None and kind == "text" and is_free_text(column.values)
-    if needs_skrub and importlib.util.find_spec("skrub") is None:
-        return 'free text, which needs skrub: pip install "metricalign[table]"'
+    reason = None
+    if not keeps_all and kind in ("number", "text"):
+        reason = identifier_of(present, name, len(column.values) - len(present))
+    if reason is None and importlib.util.find_spec("skrub") is None:
+        what = "free text" if kind == "text" and is_free_text(column.values) else None
+        what = "dates" if kind == "date" else what
+        reason = f'{what}, for which pip install "metricalign[table]" is needed' if what else None
     return reason
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.columns import Reading, read_column
+from metricalign.command_line.columns import read_column
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import MISSING, InputError, shorten
 from metricalign.command_line.tables import typed
 from metricalign.relations import resolve_relation, sums_to_one

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from metricalign.command_line.commands import check_plot, write_pictures
-from metricalign.command_line.evaluation import Result, Task, compare_tasks, sample
+from metricalign.command_line.evaluation import Result, compare_tasks
 from metricalign.command_line.figures import draw_embeddings
 from metricalign.command_line.messages import (
     Progress,
@@ -19,6 +19,7 @@ from metricalign.command_line.messages import (
     notes_of,
     wrap,
 )
+from metricalign.command_line.tasks import Task, sample
 
 __all__ = ["tour"]
 

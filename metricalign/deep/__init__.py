@@ -11,6 +11,15 @@ except ImportError as error:
         f'metricalign.deep needs PyTorch and skorch ({error}): pip install "metricalign[deep]"'
     ) from error
 
+from metricalign.deep.augmentations import (
+    Augmentation,
+    FeatureMasking,
+    GaussianNoise,
+    PixelNoise,
+    RandomCrop,
+    RandomShift,
+    SwapNoise,
+)
 from metricalign.deep.explainer import InformationExplainer, InformationExplanation
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.information import (
@@ -36,14 +45,21 @@ __all__ = [
     "SMILE",
     "AlignmentLoss",
     "ApproxNDCGLoss",
+    "Augmentation",
     "DeepLoss",
+    "FeatureMasking",
+    "GaussianNoise",
     "InfoNCE",
     "InformationExplainer",
     "InformationExplanation",
     "MutualInformation",
     "PairwiseCrossEntropyLoss",
+    "PixelNoise",
+    "RandomCrop",
+    "RandomShift",
     "RankNContrastLoss",
     "SmoothAPLoss",
     "SoftNeighborsLoss",
+    "SwapNoise",
     "VariationalUpperBound",
 ]

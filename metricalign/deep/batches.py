@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from metricalign.deep.data import AlignmentData, Batch
+from metricalign.deep.data import AlignmentData, Batch, ViewData
 from metricalign.deep.samples import read_batch
 from metricalign.pairs import check_pairs
 from metricalign.relations import PrecomputedRelation
 
-__all__ = ["AllPairsOfBatch", "GivenPairs", "StrongPairs", "choose_batches"]
+__all__ = ["AllPairsOfBatch", "GivenPairs", "JointBatches", "StrongPairs", "choose_batches"]
 
 # Partners among which `StrongPairs` chooses.
 _N_CANDIDATES = 64
@@ -43,35 +43,40 @@ class AllPairsOfBatch:
         Determines the order.
     n_candidates : int, default=0
         Number of candidates, at most all that are not in the batch.
+    n_views : int, default=1
+        How often each sample is in its batch.
     """
 
     def __init__(
         self,
-        data: AlignmentData,
+        data: AlignmentData | ViewData,
         rows: NDArray,
         batch_size: int,
         random_state: np.random.RandomState,
         n_candidates: int = 0,
+        n_views: int = 1,
     ):
         self.data = data
         self.rows = rows
         self.batch_size = batch_size
         self.random_state = random_state
         self.n_candidates = n_candidates
+        self.n_views = n_views
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.random_state.permutation(self.rows)
         # A single sample is no pair.
         for batch in gen_batches(len(order), self.batch_size, min_batch_size=2):
             # Sorted, since disks and chunks are read in order.
-            rows = np.sort(order[batch])
+            rows = np.tile(np.sort(order[batch]), self.n_views)
+            n_rows = len(rows)
             if self.n_candidates:
                 # The order is random already: some that follow each other are random ones.
                 others = np.concatenate([order[batch.stop :], order[: batch.start]])
                 start = self.random_state.randint(max(len(others), 1))
                 candidates = np.roll(others, -start)[: self.n_candidates]
                 rows = np.concatenate([rows, np.sort(candidates)])
-            yield self.data.batch(rows, batch.stop - batch.start)
+            yield self.data.batch(rows, n_rows)
 
 
 class StrongPairs:
@@ -163,13 +168,37 @@ class GivenPairs:
             yield self.data.batch_of_pairs(pairs, self.data.pair_relations(pairs))
 
 
+class JointBatches:
+    """Batches of several kinds beside each other: all of the last kind, and as many of each other.
+
+    Parameters
+    ----------
+    kinds : sequence of iterable of Batch
+        The batches of an epoch of each kind. Those that are fewer begin again.
+    """
+
+    def __init__(self, kinds: Sequence[Iterable[Batch]]):
+        self.kinds = kinds
+
+    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
+        *others, last = self.kinds
+        others = [_endless(batches) for batches in others]
+        for batch in last:
+            yield (*map(next, others), batch)
+
+
+def _endless(batches) -> Iterator[Batch]:
+    while True:
+        yield from batches
+
+
 def choose_batches(
     data: AlignmentData,
     loss: Any,
     pairs: str | ArrayLike,
     batch_size: int,
     n_candidates: int,
-    rows: NDArray,
+    training_rows: Sequence[NDArray],
 ) -> Callable[..., Iterable[Batch]]:
     """What makes the batches of an epoch.
 
@@ -185,8 +214,8 @@ def choose_batches(
         Samples, or pairs, in a batch.
     n_candidates : int
         Other samples that a loss which takes them compares a batch with.
-    rows : ndarray of int
-        The samples to train on.
+    training_rows : sequence of ndarray of int
+        The samples that each network is trained on.
 
     Returns
     -------
@@ -227,20 +256,23 @@ def choose_batches(
         if not getattr(loss, "takes_candidates", False):
             n_candidates = 0
         return partial(AllPairsOfBatch, batch_size=batch_size, n_candidates=n_candidates)
-    pairs = check_pairs(pairs, data.X.shape[0])
-    known = pairs[np.isin(pairs, rows).all(axis=1)]
-    if len(known) == 0:
+    pairs = check_pairs(pairs, data.data.X.shape[0])
+    for rows in training_rows:
+        _check_pairs_to_train_on(data.data.X, pairs[np.isin(pairs, rows).all(axis=1)])
+    return partial(GivenPairs, batch_size=batch_size, pairs=pairs)
+
+
+def _check_pairs_to_train_on(X, pairs):
+    if len(pairs) == 0:
         raise ValueError(
             "No pair has both samples in the part of the data to train on. Decrease "
             "validation_fraction, or set early_stopping=False."
         )
-    batches = (known[some] for some in gen_batches(len(known), _PAIRS_AT_A_TIME))
+    batches = (pairs[some] for some in gen_batches(len(pairs), _PAIRS_AT_A_TIME))
     if not any(
-        np.any(read_batch(data.X, batch[:, 0]) != read_batch(data.X, batch[:, 1]))
-        for batch in batches
+        np.any(read_batch(X, batch[:, 0]) != read_batch(X, batch[:, 1])) for batch in batches
     ):
         raise ValueError(
             "pairs: both samples of every pair have the same features, so no distance can be "
             "learned. Give pairs of samples that differ."
         )
-    return partial(GivenPairs, batch_size=batch_size, pairs=pairs)

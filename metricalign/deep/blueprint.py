@@ -111,16 +111,29 @@ class Blueprint:
     normalize: bool
     is_refined: bool
 
-    def build(self) -> EmbeddingNetwork:
-        """A network with random weights."""
+    def build(self, starts_from_euclid: bool = False) -> EmbeddingNetwork:
+        """A network with random weights.
+
+        Parameters
+        ----------
+        starts_from_euclid : bool, default=False
+            Whether its first layer starts from Euclid's distance, as far as its units suffice.
+
+        Returns
+        -------
+        network : EmbeddingNetwork
+        """
         embedding: nn.Module = nn.Identity()
         n_inputs = self.n_inputs
         if self.embedding is not None:
             embedding, n_inputs = EMBEDDINGS[self.embedding].build(self.edges, self.shares)
         sizes = (n_inputs, *self.hidden_layer_sizes, self.n_components)
+        perceptron = MultilayerPerceptron(sizes, self.activation)
+        if starts_from_euclid:
+            perceptron.start_from_euclid()
         network: nn.Module = TableNetwork(
             embedding,
-            MultilayerPerceptron(sizes, self.activation),
+            perceptron,
             self.n_components,
             self.n_blocks,
             _N_UNITS_OF_BLOCK,

@@ -5,40 +5,30 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from metricalign.deep.bottleneck import Bottleneck, LocalNetwork, standardized
 from metricalign.deep.frozen import FeatureStatistics, FrozenNetwork
 from metricalign.deep.information import InfoNCE, perceptron
 
-__all__ = ["Critic", "FeaturesOfSamples"]
+__all__ = ["Critic"]
 
-# Locations whose scores are trained in a step.
-_LOCATIONS_PER_STEP = 32
+# Random locations whose scores are trained in a step. Those of an image are much alike: with 32 of
+# 49 a step costs twice the time, and the bound on fashion is a twentieth higher.
+_LOCATIONS_PER_STEP = 8
+
+# Of what is compared with the likeliest: e^-60 of it is lost in single precision anyway.
+_SMALLEST_LOG = -60
+
+# Numbers that an array of scores may have, to stay in the cache.
+_N_SCORES = 2**20
 
 # Largest factor of the scores, and halvings of the interval: to within a five-hundredth.
-_LARGEST_FACTOR, _N_BISECTIONS = 2.0, 10
+_LARGEST_FACTOR, _N_BISECTIONS = 8.0, 12
 
-# Noises of which information is averaged, and parts of the reference samples in the jackknife.
-_N_DRAWS, N_BLOCKS = 2, 8
-
-
-class FeaturesOfSamples(Dataset):
-    """Features and Z of samples, computed when they are needed."""
-
-    def __init__(self, bottleneck: Bottleneck, X: Tensor, device: torch.device):
-        self.bottleneck = bottleneck
-        self.X = X
-        self.device = device
-
-    def __len__(self):
-        return len(self.X)
-
-    @torch.no_grad()
-    def __getitem__(self, rows):
-        local, Z, _ = self.bottleneck.network(self.X[rows].to(self.device))
-        return [self.bottleneck.standardized(local), Z]
+# Parts of the reference samples in the jackknife.
+N_BLOCKS = 8
 
 
 class Critic(nn.Module):
@@ -49,6 +39,10 @@ class Critic(nn.Module):
     factors: Tensor
     references: Tensor
     summands: Tensor
+    n_compared: Tensor
+    slope: Tensor
+    offset: Tensor
+    miss: Tensor
 
     def __init__(
         self,
@@ -61,12 +55,12 @@ class Critic(nn.Module):
         self.network = network
         # In a tuple, since it is no part to be trained.
         self._bottleneck = (bottleneck,)
-        for name in ("factors", "references", "summands"):
+        for name in ("factors", "references", "summands", "n_compared", "slope", "offset", "miss"):
             self.register_buffer(name, None)
         self.register_buffer("Z_mean", statistics.Z.mean(dim=0))
         self.register_buffer("Z_deviation", statistics.Z.std(dim=0))
         self.n_locations, n_channels = statistics.mean.shape
-        n_images = max(1, n_hidden // 2)
+        n_images = max(1, n_hidden // 4)
         self.of_local = LocalNetwork(self.n_locations, n_channels, n_hidden, n_images)
         self.of_Z = perceptron([statistics.Z.shape[1], n_hidden, n_images])
 
@@ -85,16 +79,25 @@ class Critic(nn.Module):
         return copy
 
     def forward(self, batch: list[Tensor]) -> Tensor:
-        """Loss of a batch of features and Z."""
-        both, images = self.both(batch[0]), self.images(batch[1])
+        """Loss of samples and what the network makes of them."""
+        _, local, Z, *_ = batch
         # Random locations are enough to train the same critic for all.
-        places = torch.randperm(self.n_locations, device=images.device)[:_LOCATIONS_PER_STEP]
+        places = torch.randperm(self.n_locations, device=Z.device)[:_LOCATIONS_PER_STEP]
+        images = self.images(Z)
+        with torch.no_grad():
+            both = self.both(self.bottleneck.standardized(local, places), places)
         losses = [InfoNCE().loss(self.scores(part, images, places)) for part in both]
         return torch.stack(losses).sum()
 
-    def both(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The features, and these with noise."""
-        return features, self.bottleneck.noised(features, self.bottleneck.share(features))
+    def both(self, features: Tensor, places: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """The features of these places, and these with noise."""
+        share = self.bottleneck.share(features, places)
+        return features, self.bottleneck.noised(features, share)
+
+    @property
+    def n_rows(self) -> int:
+        """Samples that are explained at a time."""
+        return max(1, min(256, _N_SCORES // (self.n_locations * len(self.references))))
 
     def images(self, Z: Tensor) -> Tensor:
         """Images of Z, of which scores are products."""
@@ -105,53 +108,85 @@ class Critic(nn.Module):
         return torch.einsum("ilk,jk->lij", self.of_local(features, places), images)
 
     @torch.no_grad()
-    def calibrate(self, features: Tensor, Z: Tensor) -> None:
+    def calibrate(self, local: Tensor, Z: Tensor) -> None:
         """Find the factors of the scores, without and with noise, that maximise InfoNCE."""
         images = self.images(Z)
-        places = torch.arange(self.n_locations, device=Z.device).split(_LOCATIONS_PER_STEP)
-        factors = [
-            torch.cat([_best_factor(self.scores(part, images, some)) for some in places])
-            for part in self.both(features)
-        ]
-        self.factors = torch.stack(factors)[:, :, None]
+        factors = []
+        for places in torch.arange(self.n_locations, device=Z.device).split(_LOCATIONS_PER_STEP):
+            both = self.both(self.bottleneck.standardized(local, places), places)
+            factors.append([_best_factor(self.scores(part, images, places)) for part in both])
+        parts = [torch.cat(part) for part in zip(*factors, strict=True)]
+        self.factors = torch.stack(parts)[:, :, None]
 
     @torch.no_grad()
     def remember(self, Z: Tensor) -> None:
-        """Keep the images of the reference samples."""
-        self.references = self.images(Z)
-        # A column for all, and one for all without each block.
-        places = torch.arange(len(Z), device=Z.device)[:, None] * N_BLOCKS // len(Z)
-        blocks = torch.arange(-1, N_BLOCKS, device=Z.device)
-        self.summands = (places != blocks).to(self.references)
+        """Keep the images of the reference samples, in blocks of the same size."""
+        n_blocks = min(N_BLOCKS, len(Z))
+        block_size = len(Z) // n_blocks
+        self.references = self.images(Z[: n_blocks * block_size])
+        # A column for all blocks, and one for all without each of them.
+        whole = torch.ones(n_blocks, 1)
+        self.summands = torch.cat([whole, 1 - torch.eye(n_blocks)], dim=1).to(Z.device)
+        self.n_compared = 1 + block_size * self.summands.sum(dim=0)
+
+    @torch.no_grad()
+    def foresee(self, local: Tensor, Z: Tensor) -> None:
+        """Fit what noised features tell in the mean over the noise to what their mean tells.
+
+        By a line with the same slope at all locations. Two pairs of opposite noises give what is
+        to be foreseen; their difference tells how much of what the line misses is noise.
+        """
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for rows in gen_batches(len(Z), self.n_rows):
+            features, images = self.bottleneck.standardized(local[rows]), self.images(Z[rows])
+            share = self.bottleneck.share(features)
+            kept = share * features
+            of_mean = self.of_noised(kept, images)
+            pairs = []
+            for _ in range(2):
+                noise = (1 - share) * torch.randn_like(features)
+                both = self.of_noised(kept + noise, images), self.of_noised(kept - noise, images)
+                pairs.append((both[0] + both[1]) / 2)
+            difference = pairs[0] - pairs[1]
+            found.append((of_mean, (pairs[0] + pairs[1]) / 2, difference.square() / 4))
+        of_mean, truth, noise = (torch.cat(parts)[..., 0] for parts in zip(*found, strict=True))
+        centre, mean = of_mean.mean(dim=0), truth.mean(dim=0)
+        inputs = of_mean - centre
+        # Without a decision nothing passes, and there is nothing to foresee.
+        self.slope = (inputs * (truth - mean)).sum() / inputs.square().sum().clamp_min(1e-6)
+        self.offset = (mean - self.slope * centre)[:, None]
+        missed = (truth - mean - self.slope * inputs).square()
+        self.miss = (missed - noise).mean(dim=0).clamp_min(0)
+
+    def of_noised(self, features: Tensor, images: Tensor) -> Tensor:
+        """Specific information of features as the bottleneck makes them."""
+        return self.information(features, images, self.factors[1])[0]
 
     def explain(self, X: Tensor, survivors: slice) -> dict[str, Tensor]:
         """Maps of a batch, of shape (n_samples, n_locations)."""
         local, Z, output = self.network(X)
+        images = self.images(Z)
         features = self.bottleneck.standardized(local)
         share = self.bottleneck.share(features)
-        draws = [self.bottleneck.noised(features, share) for _ in range(_N_DRAWS)]
-        images = self.images(Z)
         total, contribution = self.information(features, images, self.factors[0])
-        noised = [self.information(draw, images, self.factors[1])[0] for draw in draws]
-        kept = torch.stack(noised)
-        decision = torch.minimum(total, kept.mean(dim=0))
+        foreseen = self.slope * self.of_noised(share * features, images) + self.offset
+        decision = torch.minimum(total, foreseen.clamp_min(0))
         own = self.network.log_decision(Z, output)[survivors].exp()
         # Networks may refuse a batch without samples.
         left = own
         if len(own):
-            left = self.bottleneck.decision(
-                X[survivors], local[survivors], draws[0][survivors]
-            ).exp()
-        # The noise of draws counts where it is not cut off.
+            noised = self.bottleneck.noised(features[survivors], share[survivors])
+            left = self.bottleneck.decision(X[survivors], local[survivors], noised).exp()
+        # What the line misses counts where the decision-related part is not cut off.
         is_cut = decision[..., 0] == total[..., 0]
-        noise = (kept[..., 0].var(dim=0) / _N_DRAWS).masked_fill(is_cut, 0)
+        miss = self.miss.expand_as(is_cut).masked_fill(is_cut, 0)
         return {
             "total": total[..., 0],
             "decision": decision[..., 0],
             "redundant": total[..., 0] - decision[..., 0],
             "total_error": _jackknife_variance(total).sqrt(),
-            "decision_error": (_jackknife_variance(decision) + noise).sqrt(),
-            "redundant_error": (_jackknife_variance(total - decision) + noise).sqrt(),
+            "decision_error": (_jackknife_variance(decision) + miss).sqrt(),
+            "redundant_error": (_jackknife_variance(total - decision) + miss).sqrt(),
             "passed": self.bottleneck.passed(features, share),
             "contribution": contribution,
             "kept": torch.minimum(own, left).sum(dim=1),
@@ -169,24 +204,30 @@ class Critic(nn.Module):
         contribution : Tensor of shape (n_samples, n_locations)
             Contribution to InfoNCE.
         """
-        found = factor * self.of_local(features, slice(None))
+        found = factor * self.of_local(features)
         own = (found * images[:, None]).sum(dim=2, keepdim=True)
         scores = found @ self.references.T
         largest = torch.maximum(scores.amax(dim=2, keepdim=True), own)
-        scores, own = scores.sub_(largest), own - largest
-        weights = scores.exp()
-        sums = weights @ self.summands + own.exp()
-        products = scores.mul_(weights) @ self.summands + own.exp() * own
-        n_compared = self.summands.sum(dim=0) + 1
-        log_mean = sums.log() - n_compared.log()
+        # No weight is rounded to 0, so that none of the sums is.
+        scores = scores.sub_(largest).clamp_min_(_SMALLEST_LOG)
+        own = own - largest
+        weights, own_weight = scores.exp(), own.exp()
+        sums = self._without_blocks(weights) + own_weight
+        products = self._without_blocks(scores.mul_(weights)) + own_weight * own
+        log_mean = sums.log() - self.n_compared.log()
         # Negative by rounding only.
         information = (products / sums - log_mean).clamp_min(0)
         return information, (own - log_mean)[..., 0]
 
+    def _without_blocks(self, values: Tensor) -> Tensor:
+        """Sums over the reference samples: over all, and without each block."""
+        return values.unflatten(-1, (len(self.summands), -1)).sum(dim=-1) @ self.summands
+
 
 def _jackknife_variance(values):
     """Variance over the reference samples, from the values without each block of them."""
-    return (N_BLOCKS - 1) * values[..., 1:].var(dim=-1, correction=0)
+    without = values[..., 1:]
+    return (without.shape[-1] - 1) * without.var(dim=-1, correction=0)
 
 
 def _best_factor(scores):

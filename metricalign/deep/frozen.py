@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
+from torch.utils.data import Dataset
 
 from metricalign.deep.hraml import HRAML
+from metricalign.deep.information.training import Samples
 
-__all__ = ["FeatureStatistics", "FrozenNetwork"]
+__all__ = ["FeatureStatistics", "FrozenNetwork", "OutputsOfSamples"]
 
 # Samples that are the possible neighbours in a relation, and how many of them are near.
 _N_REFERENCES, _N_NEIGHBORS = 256, 10
@@ -143,6 +146,35 @@ def from_locations(locations, like) -> Tensor:
     return (locations.transpose(1, 2) if like.ndim == 4 else locations).reshape(like.shape)
 
 
+class OutputsOfSamples(Dataset):
+    """Samples, their local features, Z, output and classes, computed when they are needed."""
+
+    def __init__(
+        self, network: FrozenNetwork, X: Tensor, targets: Tensor | None, device: torch.device
+    ):
+        self.network = network
+        self.X = X
+        self.targets = [] if targets is None else [targets]
+        self.device = device
+
+    def __len__(self):
+        return len(self.X)
+
+    @torch.no_grad()
+    def __getitem__(self, rows):
+        X = self.X[rows].to(self.device)
+        return [X, *self.network(X), *(part[rows].to(self.device) for part in self.targets)]
+
+    def kept(self, n_numbers: int) -> OutputsOfSamples | Samples:
+        """All of them, computed once, unless they are more numbers than this."""
+        first = self[: min(2, len(self))]
+        if len(self) * sum(part[0].numel() for part in first) > n_numbers:
+            return self
+        batches = [self[rows][1:4] for rows in gen_batches(len(self), 256)]
+        outputs = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+        return Samples(*(part.to(self.device) for part in (self.X, *outputs, *self.targets)))
+
+
 class FeatureStatistics:
     """Basis, means and deviations of local features, and Z and output of samples.
 
@@ -151,28 +183,27 @@ class FeatureStatistics:
     a location, the same for all, and the noise, independent in it, stays where tokens are.
     """
 
-    def __init__(self, network: FrozenNetwork, X: Tensor, device: torch.device):
+    def __init__(self, samples: OutputsOfSamples | Samples, rows: NDArray):
         sums: Any = 0
         squares: Any = 0
         found: list[tuple[Tensor, Tensor]] = []
-        with torch.no_grad():
-            for rows in gen_batches(len(X), 256):
-                local, Z, output = network(X[rows].to(device))
-                features = to_locations(local).double()
-                if not found:
-                    # Any orthogonal basis is allowed, so the first batch is enough for it.
-                    self.basis = torch.eye(features.shape[2]).to(features)
-                    if local.ndim == 3:
-                        self.basis = _principal_components(features)
-                features = features @ self.basis
-                sums = sums + features.sum(dim=0)
-                squares = squares + features.square().sum(dim=0)
-                found.append((Z, output))
+        for part in gen_batches(len(rows), 256):
+            _, local, Z, output, *_ = samples[rows[part]]
+            features = to_locations(local).double()
+            if not found:
+                # Any orthogonal basis is allowed, so the first batch is enough for it.
+                self.basis = torch.eye(features.shape[2]).to(features)
+                if local.ndim == 3:
+                    self.basis = _principal_components(features)
+            features = features @ self.basis
+            sums = sums + features.sum(dim=0)
+            squares = squares + features.square().sum(dim=0)
+            found.append((Z, output))
         self.Z, self.output = (torch.cat(parts) for parts in zip(*found, strict=True))
-        self.mean = (sums / len(X)).float()
-        variance = squares / len(X) - (sums / len(X)).square()
+        self.mean = (sums / len(rows)).float()
+        variance = squares / len(rows) - (sums / len(rows)).square()
         # What is constant up to rounding carries nothing.
-        is_constant = variance < 1e-10 * (squares / len(X)).amax(dim=1, keepdim=True)
+        is_constant = variance < 1e-10 * (squares / len(rows)).amax(dim=1, keepdim=True)
         self.deviation = variance.masked_fill(is_constant, 0).sqrt().float()
         self.basis = self.basis.float()
         self.location_shape = tuple(local.shape[2:] if local.ndim == 4 else local.shape[1:2])

@@ -1,10 +1,9 @@
-"""HRAML: networks as one estimator, long since it has many parameters and says what each is."""
+"""HRAML: networks as one estimator."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -12,47 +11,26 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
+from torch import Tensor, nn
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit, level_of_call
-from metricalign.deep.batches import choose_batches
-from metricalign.deep.blueprint import Blueprint, architectures
-from metricalign.deep.data import AlignmentData
-from metricalign.deep.device import computing_device, seeded
-from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
-from metricalign.deep.losses import LOSSES, DeepLoss, LayeredLoss
-from metricalign.deep.networks import ACTIVATIONS, EmbeddingNetwork, NetworkEnsemble
-from metricalign.deep.refinement import refined_start
-from metricalign.deep.samples import (
-    encoder_of,
-    images_of,
-    location_and_scale,
-    number_columns,
-    validate_samples,
-)
-from metricalign.deep.selection import split_samples, train_all
-from metricalign.deep.training import OPTIMIZERS, Training
-from metricalign.deep.validation import pairs_among, validation_error
+from metricalign._estimator import keeps_last_fit
+from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.device import computing_device
+from metricalign.deep.embeddings import EMBEDDINGS
+from metricalign.deep.fitting import NetworkFitting, n_components
+from metricalign.deep.losses import LOSSES, DeepLoss
+from metricalign.deep.networks import ACTIVATIONS
+from metricalign.deep.samples import images_of, validate_samples
+from metricalign.deep.training import OPTIMIZERS
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import EmbeddingLearner
-from metricalign.relations import Relation, TargetRelation, resolve_relation
+from metricalign.relations import Relation, resolve_relation
 
 __all__ = ["HRAML"]
-
-# Pairs from which the range of the relations is learned.
-_N_PAIRS_OF_RANGE = 100_000
-
-# Samples from which the pieces of the columns are learned.
-_N_ROWS_OF_PIECES = 20_000
-
-# Steps of "auto", and the epochs and batches that they are made of.
-_N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
 
 
 class HRAML(EmbeddingLearner):
@@ -95,7 +73,8 @@ default="auto"
         hidden layers and blocks, a network with an embedding adds up one curve for each column;
         with them columns act together. ``"auto"`` trains one network with ``"plr_lite"`` and no
         block and one with two blocks on the standardised columns, and goes on with that of the
-        smaller validation error; without `early_stopping` it takes the first.
+        smaller validation error; without `early_stopping` it takes the first. Where most
+        targets are missing it is 0, and ``embedding="auto"`` the standardised columns.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
@@ -126,6 +105,14 @@ default="auto"
         Weights of the loss of each layer, the embedding last: relations are aligned in all layers
         with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
         of wide hidden layers start far apart.
+    augment : callable, sequence of callable or None, default=None
+        What makes random views of samples, such as ``SwapNoise()``, see
+        `metricalign.deep.Augmentation`; several are applied one after the other. With it, two views
+        of each sample are to be nearest to each other, by the same loss of relations that are 0 for
+        views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
+        y)`` also from samples whose target is missing; the two losses are added. The loss of the
+        views is that of what a small network makes of the images, which is dropped after training.
+        The first layer starts from Euclid's distance.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
@@ -141,8 +128,8 @@ default="auto"
         Other samples, drawn anew for each batch, which a loss of soft neighbours compares it with.
     optimizer : {"adam", "adamw", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.01
-        Initial step length.
+    learning_rate : float or "auto", default="auto"
+        Initial step length. ``"auto"`` is .01, and .001 without targets.
     momentum : float, default=0.9
         Momentum of ``"sgd"``.
     weight_decay : float, default=2e-4
@@ -159,8 +146,8 @@ default="auto"
     max_iter : int or "auto", default="auto"
         Largest number of epochs. ``"auto"`` is what makes 600 steps, from 20 to 100.
     early_stopping : bool, default=True
-        Whether to set a part of the training data aside for each network, to stop when the error
-        there no longer falls, and to restore the weights that were best.
+        Whether to set a part of the samples with targets aside for each network, to stop when the
+        error there no longer falls, and to restore the weights that were best.
     validation_fraction : float, default=0.1
         Size of that part, at least 2 samples.
     n_iter_no_change : int, default=20
@@ -194,8 +181,8 @@ default="auto"
         The network gets ``(X - offset_) / scale_``.
     refined_ : estimator or None
         The fitted learner that the network, the last of several, started from.
-    relation_ : TargetRelation
-        Relation of the targets.
+    relation_ : TargetRelation or None
+        Relation of the targets; None after ``fit(X)``.
     relation_range_ : tuple of float
         `smallest` and `largest` above.
     loss_curve_ : ndarray of shape (n_iter,)
@@ -204,7 +191,7 @@ default="auto"
         Error on the validation part after each epoch, of the first network: the loss, if it is one
         of soft neighbours (the share of wrong neighbours in place of the log loss), else the mean
         relation to the 5 nearest samples, or, where only some pairs have a relation, the share of
-        them in the wrong order. Only with `early_stopping`.
+        them in the wrong order. Only with `early_stopping` and targets.
     n_iter_ : int
         Number of epochs of the first network.
     n_features_in_ : int
@@ -262,11 +249,12 @@ default="auto"
         "refine": [None, HasMethods(["fit", "get_mahalanobis_matrix"])],
         "loss": [StrOptions({"auto", *LOSSES}), DeepLoss, nn.Module],
         "layer_weights": [None, "array-like"],
+        "augment": [None, callable, "array-like"],
         "relation": [str, callable],
         "pairs": [StrOptions({"auto", "batch", "strength"}), "array-like"],
         "n_candidates": [Interval(Integral, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [None, StrOptions({"cosine", "plateau"})],
@@ -299,11 +287,12 @@ default="auto"
         refine: Any = None,
         loss: str | DeepLoss | nn.Module = "auto",
         layer_weights: Sequence[float] | None = None,
+        augment: Callable[[Tensor], Tensor] | Sequence[Callable[[Tensor], Tensor]] | None = None,
         relation: str | Relation | Callable[[Any, Any], float] = "auto",
         pairs: str | ArrayLike = "auto",
         n_candidates: int = 2048,
         optimizer: str = "adamw",
-        learning_rate: float = 0.01,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         weight_decay: float = 2e-4,
         schedule: str | None = "cosine",
@@ -332,6 +321,7 @@ default="auto"
         self.refine = refine
         self.loss = loss
         self.layer_weights = layer_weights
+        self.augment = augment
         self.relation = relation
         self.pairs = pairs
         self.n_candidates = n_candidates
@@ -358,7 +348,7 @@ default="auto"
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
-        tags.target_tags.required = True
+        tags.target_tags.required = self.augment is None
         tags.target_tags.two_d_labels = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -366,7 +356,7 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=False)
     @keeps_last_fit
-    def fit(self, X: ArrayLike, y: Any) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -375,9 +365,11 @@ default="auto"
             Samples, in memory with categories or missing values. Memory-mapped arrays are read in
             batches. A Dask array is computed once, chunk by chunk, into a temporary file that is
             read in batches.
-        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples), \
+or None, default=None
             Their targets: classes, label sets, distributions or numbers; or the matrix of
-            relations, if ``relation="precomputed"``.
+            relations, if ``relation="precomputed"``. With `augment` they may be missing, some
+            (NaN, None, or -1 in place of integer classes) or all (None).
 
         Returns
         -------
@@ -390,114 +382,19 @@ default="auto"
             If an argument is not valid, nothing can be learned from the data, or the loss
             becomes infinite or NaN.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        starts_warm = self.warm_start and hasattr(self, "module_")
-        device = computing_device(self.device)
-        table = self.table_ if starts_warm else encoder_of(X)
-        X = validate_samples(self, X, table, reset=not starts_warm, ensure_min_samples=2)
-        y = in_memory(y)
-        relation = resolve_relation(self.relation, y)
-        targets = relation.encode(y, X.shape[0])
-        random_state = check_random_state(self.random_state)
-        order = random_state.permutation(X.shape[0])
-        validation_fraction = self.validation_fraction if self.early_stopping else None
-        splits = split_samples(order, validation_fraction, self.n_ensemble)
-        rows = splits[0].training
-        loss = self._loss(relation, targets)
-        numbers = number_columns(X.shape[1], table)
-        kinds = self._architectures(X, numbers)
-        if starts_warm:
-            offset, scale = self.offset_, self.scale_
-        elif self.module is not None or table is not None:
-            offset, scale = 0.0, 1.0
-        else:
-            offset, scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
-        range_ = _range(relation, targets, rows)
-        data = AlignmentData(X, offset, scale, relation, targets, *range_, loss, device)
-        blueprints: list[Blueprint | None] = [None]
-        if self.module is None and not starts_warm:
-            blueprints = [self._blueprint(data, kind, numbers, random_state) for kind in kinds]
-        batches = choose_batches(
-            data, loss, self.pairs, self._batch_size(len(rows)), self.n_candidates, rows
-        )
-        training = self._training(len(rows), device)
-        refined: list[Any] = [self.refined_ if starts_warm else None]
-
-        def train(blueprint, split, n_epochs=None, network: Any = None):
-            if network is None:
-                network = self._network(X.shape[1], blueprint)
-                if self.refine is not None:
-                    refined[0] = self._refine(
-                        network, X, y, targets, np.sort(split.training), scale
-                    )
-            error = validation_error(data, loss, split) if len(split.validation) else None
-            return training.run(
-                network,
-                LayeredLoss(deepcopy(loss), self.layer_weights),
-                batches(data, split.training, random_state=random_state),
-                error,
-                n_epochs,
-                self._report if self.verbose else None,
-            )
-
-        with seeded(random_state, device):
-            if starts_warm:
-                last, blueprint = deepcopy(self.module_), self.blueprint_
-                networks = getattr(last, "networks", [last])
-                records = [
-                    train(blueprint, split, network=network)
-                    for network, split in zip(networks, splits, strict=False)
-                ]
-            else:
-                blueprint, records = train_all(train, blueprints, splits, self.refit)
-        self.table_, self.refined_, self.blueprint_ = table, refined[0], blueprint
-        self.offset_, self.scale_ = offset, scale
-        self.relation_, self.relation_range_ = relation, range_
-        self._store(records)
-        return self
-
-    def _refine(self, network, X, y, targets, rows, scale):
-        """The fitted linear metric that the first layer of a network starts from."""
-        learner = self._with_relation(self.refine)
-        is_precomputed = isinstance(self.relation, str) and self.relation == "precomputed"
-        y = targets if is_precomputed else y
-        weights = refined_start(learner, X, y, rows, is_precomputed, scale)
-        network.get_submodule("module.0").load_state_dict({"weight": weights})
-        return learner
-
-    def _architectures(self, X, numbers) -> list[tuple[str | None, int]]:
-        """Embeddings and blocks that networks may have, the first ones without validation."""
-        if self.module is not None:
-            return [(None, 0)]
-        can_embed = self.refine is None and not sparse.issparse(X)
-        return architectures(self.embedding, self.n_blocks, len(numbers), can_embed)
-
-    def _store(self, records):
-        """Set the attributes that training sets."""
-        networks = [record.network for record in records]
-        network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
-        # On the CPU, so that a pickle opens on every machine.
-        self.module_ = network.to("cpu").eval()
-        n_inputs = self.n_features_in_ if self.table_ is None else len(self.table_.scale_)
-        self._n_features_out = self.module_(torch.zeros(1, n_inputs))[-1].shape[1]
+        fitting = NetworkFitting(self, X, y)
+        records = fitting.run()
+        self.module_, self.blueprint_ = fitting.network, fitting.blueprint
+        self.table_, self.refined_ = fitting.table, fitting.refined
+        self.offset_, self.scale_ = fitting.offset, fitting.scale
+        self.relation_, self.relation_range_ = fitting.targets.relation, fitting.relation_range
+        self._n_features_out = n_components(self.module_, fitting.n_inputs)
         self.n_iter_ = len(records[0].losses)
         self.loss_curve_ = np.array(records[0].losses)
         self.__dict__.pop("validation_errors_", None)  # of a warm start
         if records[0].errors:
             self.validation_errors_ = np.array(records[0].errors)
-        interrupted = [record for record in records if record.is_interrupted]
-        if interrupted:
-            warnings.warn(
-                f"{type(self).__name__} was interrupted in epoch {len(interrupted[0].losses) + 1} "
-                f"of network {len(records)} of {self.n_ensemble}. It is fitted, with the best "
-                "weights so far.",
-                UserWarning,
-                stacklevel=level_of_call(),
-            )
+        return self
 
     def __getstate__(self):
         """State whose networks are arrays, unless they are the user's, so that skops saves it."""
@@ -512,9 +409,6 @@ default="auto"
         blueprint: Blueprint | None = getattr(self, "blueprint_", None)
         if blueprint is not None:
             self.module_ = blueprint.load(state["module_"])
-
-    def _report(self, line):
-        print(f"[{type(self).__name__}] {line}", flush=True)
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Map samples so that Euclid's distance of the images is the learned distance.
@@ -558,7 +452,7 @@ default="auto"
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : array-like
-            Their targets, of the kind used in fit.
+            Their targets, of the kind used in fit; of any kind after ``fit(X)``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A pair counts with the product of the weights of its samples.
 
@@ -570,6 +464,10 @@ default="auto"
         check_is_fitted(self)
         if self.table_ is not None:
             X = validate_samples(self, X, self.table_, reset=False)
+        if self.relation_ is None:
+            scored = copy(self)
+            scored.relation_ = resolve_relation(self.relation, in_memory(y))
+            return scored.score(X, y, sample_weight)
         return super().score(X, y, sample_weight)
 
     def _images_to_compare(self, X):
@@ -577,93 +475,3 @@ default="auto"
 
     def _differences(self, left, right):
         return self.transform(left) - self.transform(right)
-
-    def _loss(self, relation, targets) -> DeepLoss | nn.Module:
-        loss: Any = self.loss
-        if isinstance(loss, str) and loss == "auto":
-            is_stored = relation.kind == "precomputed" and sparse.issparse(targets)
-            names_pairs = not isinstance(self.pairs, str) or self.pairs == "strength"
-            loss = "alignment" if is_stored or names_pairs else "soft_neighbors"
-        loss = LOSSES[loss]() if isinstance(loss, str) else deepcopy(loss)
-        if isinstance(loss, DeepLoss):
-            loss._validate_params()
-            loss = loss.for_relation(relation)
-        return loss
-
-    def _training(self, n_rows, device) -> Training:
-        batch_size, n_epochs = self._batch_size(n_rows), self.max_iter
-        if isinstance(n_epochs, str):
-            n_batches = int(np.ceil(n_rows / batch_size))
-            n_epochs = int(np.clip(np.ceil(_N_STEPS / n_batches), *_EPOCHS))
-        return Training(
-            self.optimizer,
-            self.learning_rate,
-            self.momentum,
-            self.weight_decay,
-            self.schedule,
-            self.averaging,
-            n_epochs,
-            self.n_iter_no_change,
-            device,
-            self.mixed_precision,
-        )
-
-    def _batch_size(self, n_rows) -> int:
-        if isinstance(self.batch_size, str):
-            return int(np.clip(n_rows // 16, *_BATCH_SIZES))
-        return self.batch_size
-
-    def _blueprint(self, data, architecture, numbers, random_state) -> Blueprint:
-        n_samples, n_inputs = data.X.shape
-        embedding, n_blocks = architecture
-        edges: list[NDArray | None] = []
-        shares: list[NDArray | None] = []
-        if embedding is not None:
-            rows = np.sort(random_state.permutation(n_samples)[:_N_ROWS_OF_PIECES])
-            columns = data.samples(rows).cpu().numpy()[:, numbers].astype(np.float64)
-            edges, shares = [None] * n_inputs, [None] * n_inputs
-            pieces = column_pieces(columns, EMBEDDINGS[embedding].n_bins)
-            for number, ends, share in zip(numbers, *pieces, strict=True):
-                edges[number], shares[number] = ends, share
-        sizes = tuple(self.hidden_layer_sizes)
-        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must be positive integers, the number of units of each hidden "
-                f"layer; got {self.hidden_layer_sizes!r}."
-            )
-        return Blueprint(
-            n_inputs,
-            embedding,
-            edges,
-            shares,
-            sizes,
-            self.n_components,
-            self.activation,
-            n_blocks,
-            self.dropout,
-            self.normalize,
-            self.refine is not None,
-        )
-
-    def _network(self, n_inputs, blueprint) -> EmbeddingNetwork:
-        if blueprint is not None:
-            return blueprint.build()
-        module: Any = deepcopy(self.module)
-        if self.refine is not None:
-            module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
-        return EmbeddingNetwork(module, self.normalize)
-
-
-def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
-    """Relation of targets that are the same, and of those that differ most."""
-    pairs = pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
-    relations = relation(targets, pairs)
-    smallest, largest = relations.min(), relations.max()
-    if relation.kind != "precomputed":
-        smallest = min(smallest, relation(targets, np.stack([rows, rows], axis=1)).min())
-    if smallest == largest:
-        raise ValueError(
-            f"y is constant in the part of the data to train on: all relations are {largest:g}. "
-            "Use more samples, or set early_stopping=False."
-        )
-    return float(smallest), float(largest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,11 @@ class MultilayerPerceptron(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*ends) for ends in pairwise(sizes))
         self.activation = ACTIVATIONS[activation]()
+
+    def start_from_euclid(self) -> None:
+        """Let the first layer keep all distances, if it has as many units as features."""
+        first: Any = self.layers[0]
+        nn.init.orthogonal_(first.weight)
 
     def forward(self, X: Tensor) -> list[Tensor]:
         """Outputs of the hidden layers and, last, the embedding."""

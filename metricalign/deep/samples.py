@@ -21,6 +21,7 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import is_categorical
 
 __all__ = [
+    "columns_of",
     "encoder_of",
     "images_of",
     "location_and_scale",
@@ -103,6 +104,24 @@ def number_columns(n_features: int, encoder: PiecewiseLinearEncoder | None) -> N
     return np.array(
         [block.start for block, edges in blocks if edges is not None and len(edges) > 1], dtype=int
     )
+
+
+def columns_of(encoder: PiecewiseLinearEncoder) -> NDArray:
+    """Column of the table that each column of its encoding is of.
+
+    Parameters
+    ----------
+    encoder : PiecewiseLinearEncoder
+        Fitted encoder.
+
+    Returns
+    -------
+    columns : ndarray of int of shape (n_encoded,)
+    """
+    columns = np.empty(len(encoder.scale_), dtype=int)
+    for number, block in enumerate(encoder.blocks_):
+        columns[block] = number
+    return columns
 
 
 def validate_samples(

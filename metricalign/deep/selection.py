@@ -21,14 +21,17 @@ class Split(NamedTuple):
     ----------
     training, validation : ndarray of int
         Rows of the samples.
+    unlabelled : ndarray of int
+        Rows of other samples to train on, whose targets are not known.
     """
 
     training: NDArray
     validation: NDArray
+    unlabelled: NDArray
 
 
 def split_samples(
-    order: NDArray, validation_fraction: float | None, n_networks: int
+    order: NDArray, validation_fraction: float | None, n_networks: int, unlabelled: NDArray
 ) -> list[Split]:
     """For each network the samples to train on, and those to validate it on.
 
@@ -40,6 +43,8 @@ def split_samples(
         Share to validate on, at least 2 samples; None for no validation.
     n_networks : int
         How many networks.
+    unlabelled : ndarray of int
+        Samples beside them whose targets are not known.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def split_samples(
     """
     n_samples = len(order)
     if validation_fraction is None:
-        return [Split(order, order[:0])] * n_networks
+        return [Split(order, order[:0], unlabelled)] * n_networks
     n_validation = max(2, int(np.ceil(validation_fraction * n_samples)))
     if n_samples - n_validation < 2:
         raise ValueError(
@@ -61,7 +66,7 @@ def split_samples(
             "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
         )
     turned = (np.roll(order, -k * n_validation) for k in range(n_networks))
-    return [Split(order[n_validation:], order[:n_validation]) for order in turned]
+    return [Split(order[n_validation:], order[:n_validation], unlabelled) for order in turned]
 
 
 def train_all(
@@ -104,8 +109,9 @@ def train_all(
     n_epochs = None
     if refit and validates:
         n_epochs, records = firsts[best].n_best, []
-        everyone = np.concatenate(splits[0])
-        splits = [Split(everyone, everyone[:0])] * len(splits)
+        training, validation, unlabelled = splits[0]
+        everyone = np.concatenate([training, validation])
+        splits = [Split(everyone, everyone[:0], unlabelled)] * len(splits)
     for split in splits[len(records) :]:
         records.append(train(blueprint, split, n_epochs))
         if records[-1].is_interrupted:

@@ -88,8 +88,8 @@ class Training(NamedTuple):
     def run(
         self,
         network: nn.Module,
-        criterion: nn.Module,
-        batches: Iterable[Batch],
+        criteria: nn.ModuleList,
+        batches: Iterable[tuple[Batch, ...]],
         validation_error: Callable[[nn.Module], float] | None = None,
         n_epochs: int | None = None,
         report: Callable[[str], None] | None = None,
@@ -100,11 +100,11 @@ class Training(NamedTuple):
         ----------
         network : torch.nn.Module
             Returns a list of layers.
-        criterion : torch.nn.Module
-            Loss of the layers, the relations and the targets of a batch. Its weights are trained
-            too.
-        batches : iterable of Batch
-            The batches of an epoch, on the device.
+        criteria : torch.nn.ModuleList
+            Losses of the layers, the relations and the targets of a batch, which are added. Their
+            weights are trained too.
+        batches : iterable of tuple of Batch
+            The batches of an epoch, on the device: one for each loss in every step.
         validation_error : callable or None, default=None
             Error of a network, without derivatives. None: train all epochs.
         n_epochs : int or None, default=None
@@ -123,8 +123,8 @@ class Training(NamedTuple):
         KeyboardInterrupt
             If the user stops it in the first epoch.
         """
-        network, criterion = network.to(self.device), criterion.to(self.device)
-        optimizer, scheduler = self._optimizer(network, criterion)
+        network, criteria = network.to(self.device), criteria.to(self.device)
+        optimizer, scheduler = self._optimizer(network, criteria)
         averaged: Any = network
         if self.averaging:
             averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.averaging))
@@ -133,7 +133,7 @@ class Training(NamedTuple):
         n_best, is_interrupted, best = 0, False, {}
         try:
             for epoch in range(1, (n_epochs or self.n_epochs) + 1):
-                loss = self._epoch(network, criterion, batches, optimizer, averaged)
+                loss = self._epoch(network, criteria, batches, optimizer, averaged)
                 if not np.isfinite(loss):
                     raise ValueError(
                         f"The loss is {loss} after {epoch} epochs. Decrease learning_rate, or "
@@ -164,12 +164,12 @@ class Training(NamedTuple):
         network = averaged.module if self.averaging else network
         return TrainingRecord(network.eval(), losses, errors, n_best, is_interrupted)
 
-    def _optimizer(self, network, criterion):
+    def _optimizer(self, network, criteria):
         options = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer == "sgd":
             options["momentum"] = self.momentum
         optimizer: Any = OPTIMIZERS[self.optimizer]
-        optimizer = optimizer([*network.parameters(), *criterion.parameters()], **options)
+        optimizer = optimizer([*network.parameters(), *criteria.parameters()], **options)
         if self.schedule == "cosine":
             return optimizer, CosineAnnealingLR(optimizer, T_max=self.n_epochs)
         if self.schedule == "plateau":
@@ -177,7 +177,7 @@ class Training(NamedTuple):
         return optimizer, None
 
     @torch.enable_grad()  # also where the caller, or an interrupt, has turned gradients off
-    def _epoch(self, network, criterion, batches, optimizer, averaged) -> float:
+    def _epoch(self, network, criteria, batches, optimizer, averaged) -> float:
         """Mean loss of the batches."""
         network.train()
         # The sum stays on the device, so that no step waits for the one before.
@@ -185,10 +185,13 @@ class Training(NamedTuple):
         precision: Any = nullcontext()
         if self.mixed_precision:
             precision = torch.autocast(self.device.type, torch.bfloat16)
-        for batch in batches:
-            with precision:
-                layers = network(batch.samples)
-            loss = criterion([layer.float() for layer in layers], batch.relations, batch.targets)
+        for parts in batches:
+            loss = torch.zeros((), device=self.device)
+            for criterion, batch in zip(criteria, parts, strict=True):
+                with precision:
+                    layers = network(batch.samples)
+                layers = [layer.float() for layer in layers]
+                loss = loss + criterion(layers, batch.relations, batch.targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -85,7 +85,7 @@ def _disorder(network, data, pairs) -> float:
     """Share of pairs of pairs whose distances are in the wrong order."""
     samples, positions = np.unique(pairs, return_inverse=True)
     batches = gen_batches(len(samples), _ROWS_AT_A_TIME)
-    images = torch.cat([network(data.samples(samples[rows]))[-1] for rows in batches])
+    images = torch.cat([network(data.data.samples(samples[rows]))[-1] for rows in batches])
     left, right = images[positions.reshape(-1, 2)].unbind(1)
     distances = (left - right).norm(dim=1).cpu().numpy()
     relations = data.pair_relations(pairs).round(12)

@@ -113,9 +113,9 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def _with_relation(self, learner):
         """A copy of a learner that has the relation of this one, if its own is "auto"."""
         learner = clone(learner)
-        relation = learner.get_params().get("relation")
+        relation = getattr(learner, "relation", None)
         if isinstance(relation, str) and relation == "auto":
-            learner.set_params(relation=self.relation)
+            learner.relation = self.relation
         return learner
 
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
@@ -146,6 +146,10 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def _differences(self, left, right) -> NDArray:
         """Images of the first samples minus those of the second ones."""
         raise NotImplementedError
+
+    def _rows_to_compare(self, X) -> Any:
+        """Rows of numbers that are equal where samples are."""
+        return X
 
     def _images_to_compare(self, X) -> Any:
         """Images of samples, but for a common offset that would cost their distances digits."""
@@ -213,6 +217,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         images = self._images_to_compare(X)
         n_samples = images.shape[0]
         targets = self.relation_.encode(in_memory(y), n_samples)
+        X = self._rows_to_compare(X)
         if is_dask_array(X):
             X, sample_weight = DistributedSamples(X), in_memory(sample_weight)
         if sample_weight is not None:

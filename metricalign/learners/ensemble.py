@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgWarning
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import _safe_indexing
@@ -46,6 +47,7 @@ __all__ = ["MetricEnsemble"]
 _N_COMPONENTS = 64
 # Of gradient alignment: half of its own default.
 _N_LANDMARKS = 500
+_ZERO_METRIC = "it learned the zero metric."
 
 
 class MetricEnsemble(EmbeddingLearner):
@@ -189,12 +191,14 @@ class MetricEnsemble(EmbeddingLearner):
         Raises
         ------
         ValueError
-            If an argument is not valid, or there is nothing to learn from the targets.
+            If an argument is not valid, a parameter of one of `learners` among them, or there is
+            nothing to learn from the targets.
 
         Warns
         -----
         FitFailedWarning
-            If one of `learners` cannot be fitted, or learns the zero metric; it is left out.
+            If a learner finds nothing to learn in such samples or targets, or one of `learners`
+            learns the zero metric; it is left out.
         UserWarning
             If none is left; the distance is then that of the standardised columns.
         """
@@ -233,8 +237,10 @@ class MetricEnsemble(EmbeddingLearner):
         )
         scaled = scaled.astype(np.float64, copy=False)
         linear_map, learners, failures = _average(fits, fitted, views, scaled)
-        # Nobody chose the default ones: that some do not suit the targets is no news.
-        for learner, reason in failures if self.learners is not None else []:
+        for learner, reason in failures:
+            # Nobody chose the default ones: that some have no metric for the targets is no news.
+            if reason == _ZERO_METRIC and self.learners is None:
+                continue
             warnings.warn(
                 f"{learner} is left out: {reason}", FitFailedWarning, stacklevel=level_of_call()
             )
@@ -285,9 +291,11 @@ class MetricEnsemble(EmbeddingLearner):
                 )
             learner = self._with_relation(learner)
             if isinstance(learner.relation, str) and learner.relation == "auto":
-                learner.set_params(relation=relation.name)
-            if "random_state" in learner.get_params() and learner.random_state is None:
-                learner.set_params(random_state=self.random_state)
+                learner.relation = relation.name
+            if getattr(learner, "random_state", 0) is None:
+                learner.random_state = self.random_state
+            if hasattr(learner, "_parameter_constraints"):
+                learner._validate_params()
             resolved.append(learner)
         return resolved
 
@@ -323,6 +331,9 @@ class MetricEnsemble(EmbeddingLearner):
     def _differences(self, left, right) -> NDArray:
         return self.transform(left) - self.transform(right)
 
+    def _rows_to_compare(self, X) -> Any:
+        return self.encoder_.transform(_dense(X))
+
     def get_mahalanobis_matrix(self) -> NDArray:
         """Positive semidefinite matrix of the learned distance, over the encoding.
 
@@ -336,13 +347,15 @@ class MetricEnsemble(EmbeddingLearner):
 
 
 def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
-    """The fitted learner, or why it could not be fitted."""
+    """The fitted learner, or why it learns nothing from such samples and targets."""
     with warnings.catch_warnings():
         # One that is near zero or has not converged is still worth its place in an average.
         for category in (UserWarning, LinAlgWarning):
             warnings.simplefilter("ignore", category)
         try:
-            return clone(learner).fit(X, y, sample_weight=weight)
+            # The parameters are valid: the time it takes to look at them again would be noticed.
+            with config_context(skip_parameter_validation=True):
+                return clone(learner).fit(X, y, sample_weight=weight)
         except ValueError as error:
             return str(error)
 
@@ -365,7 +378,7 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
                 np.finfo(np.float32).eps * np.linalg.norm(components) * np.linalg.norm(scaled)
             )
             size = size if size > rounding**2 else 0.0
-            failure = "it learned the zero metric."
+            failure = _ZERO_METRIC
         if size > 0:
             parts.append(components / np.sqrt(size))
             learners.append((view, result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
+from metricalign.learners.components import _dense
+from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = [
     "euclidean_learner",
@@ -110,8 +113,13 @@ def feature_names_of(estimator: Any, feature_names: ArrayLike | None = None) -> 
     return np.array([f"x{feature}" for feature in range(n_features)])
 
 
-def euclidean_learner(learner: EmbeddingLearner) -> MetricLearner:
+def euclidean_learner(learner: EmbeddingLearner) -> EmbeddingLearner:
     """Make the metric learner of Euclid's distance, to compare a learned one with."""
+    if isinstance(learner, MetricEnsemble):
+        # Of the standardised columns, and not of their encoding.
+        ensemble = copy(learner)
+        ensemble.components_ = _dense(learner.encoder_.linear_map_)
+        return ensemble
     euclid = MetricLearner()
     for name in ("relation_", "n_features_in_", "feature_names_in_"):
         if hasattr(learner, name):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -20,6 +21,7 @@ from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.regressions import tree_regressions
@@ -34,6 +36,10 @@ from metricalign.predictors.training import (
 from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
+
+# Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
+# (docs/quality.md).
+_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1),)
 
 
 class Neighborhood(NamedTuple):
@@ -210,7 +216,7 @@ class MetricNeighbors(SavedWithVersion):
             Z[rows],
             targets[rows],
             weight,
-            self._resolve_metric(table, relation),
+            *self._resolve_metric(table, relation),
             table,
             random_state,
         )
@@ -220,7 +226,7 @@ class MetricNeighbors(SavedWithVersion):
         arguments = training.table, training.targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
-                delayed(training.fit)(np.arange(len(rows))),
+                delayed(training.fit)(training.metric, np.arange(len(rows))),
                 *(delayed(tree.fit)(*arguments) for tree in trees),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
@@ -266,13 +272,22 @@ class MetricNeighbors(SavedWithVersion):
             "_n_given": self._n_given + len(table),
         }
 
-    def _resolve_metric(self, table, relation):
-        """An estimator to fit, or the table of standardised columns, which is fitted."""
-        if isinstance(self.metric, str) and self.metric == "euclidean":
-            return table
+    def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
+        """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
         if isinstance(self.metric, str):
-            return MetricEnsemble(relation=relation, random_state=self.random_state)
-        return self.metric
+            if self.metric == "euclidean":
+                return table, table
+            options: Any = {"relation": relation, "random_state": self.random_state}
+            return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
+        # Numbers alone do not say whether they are classes. The predictor does.
+        metric = clone(self.metric)
+        undecided = [
+            name
+            for name, value in metric.get_params().items()
+            if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
+        ]
+        metric = metric.set_params(**dict.fromkeys(undecided, relation))
+        return metric, metric
 
     def _choose_votes(self, folds, parts) -> None:
         """Weights of the regressions, and the votes, by the squared error in held-out folds."""

@@ -48,14 +48,16 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
         "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
         transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images. Weights of samples go to it, or to the last step of a
-        pipeline, if it takes them.
+        neighbours are those of its images. Its ``relation="auto"`` is that of classes, or of
+        label sets. Weights of samples go to it, or to the last step of a pipeline, if it takes
+        them.
     n_neighbors : int, default=100
         Neighbours that vote at most. How many count is up to the weights.
     trees : bool, default=True
         Whether trees take part in the correction.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples.
+        Folds in which the vote is chosen; two if there are more than 2,000 samples. For
+        "ensemble" the metric of a fold has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None

@@ -75,8 +75,9 @@ class Training(NamedTuple):
         Coordinates of the targets.
     weight : ndarray of shape (n_samples,)
         Weights, with mean 1.
-    metric : object
-        What is fitted; `euclid` stands for Euclid's distance.
+    metric, metric_of_folds : object
+        What is fitted to all samples and to those outside a fold; `euclid` stands for Euclid's
+        distance.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
     random_state : int
@@ -89,14 +90,17 @@ class Training(NamedTuple):
     targets: NDArray
     weight: NDArray
     metric: Any
+    metric_of_folds: Any
     euclid: PiecewiseLinearEncoder
     random_state: int
 
-    def fit(self, rows: NDArray) -> Fitted:
-        """Fit the metric and the regressions to some of the samples.
+    def fit(self, metric: Any, rows: NDArray) -> Fitted:
+        """Fit a metric and the regressions to some of the samples.
 
         Parameters
         ----------
+        metric : object
+            `metric` or `metric_of_folds`.
         rows : ndarray of int of shape (n_rows,)
             Which samples.
 
@@ -104,10 +108,12 @@ class Training(NamedTuple):
         -------
         fitted : Fitted
         """
-        metric, images = self.euclid, self.table[rows]
+        images = self.table[rows]
         # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
-        if self.metric is not self.euclid and np.ptp(self.targets[rows], axis=0).any():
-            metric = clone(self.metric)
+        if not np.ptp(self.targets[rows], axis=0).any():
+            metric = self.euclid
+        if metric is not self.euclid:
+            metric = clone(metric)
             X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
             images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
         images = np.asarray(_dense(images))
@@ -198,7 +204,7 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
         # What cannot be learned from a part of the samples, or is not in it, is no news.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
-        fitted = training.fit(train)
+        fitted = training.fit(training.metric_of_folds, train)
         images = training.table[test]
         if fitted.metric is not training.euclid:
             images = fitted.metric.transform(_safe_indexing(training.X, test))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metricalign.deep.losses.alignment import AlignmentLoss
 from metricalign.deep.losses.contrast import PairwiseCrossEntropyLoss, RankNContrastLoss
 from metricalign.deep.losses.distances import squared_distances
-from metricalign.deep.losses.layers import LayeredLoss
+from metricalign.deep.losses.layers import LayeredLoss, ProjectedLoss
 from metricalign.deep.losses.loss import DeepLoss
 from metricalign.deep.losses.ranking import ApproxNDCGLoss, SmoothAPLoss
 from metricalign.deep.losses.soft_neighbors import SoftNeighborsLoss
@@ -17,6 +17,7 @@ __all__ = [
     "DeepLoss",
     "LayeredLoss",
     "PairwiseCrossEntropyLoss",
+    "ProjectedLoss",
     "RankNContrastLoss",
     "SmoothAPLoss",
     "SoftNeighborsLoss",

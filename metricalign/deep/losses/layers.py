@@ -1,4 +1,4 @@
-"""A loss of several layers of a network."""
+"""A loss of several layers of a network, and of what a head makes of the last one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from metricalign.deep.losses.distances import squared_distances
 
-__all__ = ["LayeredLoss"]
+__all__ = ["LayeredLoss", "ProjectedLoss"]
+
+# Units of the two layers of a head.
+_HEAD_SIZES = (256, 64)
 
 
 class LayeredLoss(nn.Module):
@@ -72,3 +75,37 @@ class LayeredLoss(nn.Module):
                 f"loss={self.loss!r} must return one number, a tensor of shape (); got {got}."
             )
         return loss
+
+
+class ProjectedLoss(nn.Module):
+    """A loss of what a small network of its own, the head, makes of the images.
+
+    The head is trained with the network and then dropped. It forgets what views of one sample do
+    not share, so that the images need not: neighbours may need it.
+
+    Parameters
+    ----------
+    loss : LayeredLoss
+        The loss.
+    n_components : int
+        Dimension of the images.
+
+    References
+    ----------
+    T. Chen, S. Kornblith, M. Norouzi, G. Hinton. "A Simple Framework for Contrastive Learning of
+    Visual Representations". ICML 2020.
+    """
+
+    def __init__(self, loss: LayeredLoss, n_components: int):
+        super().__init__()
+        self.loss = loss
+        n_hidden, n_outputs = _HEAD_SIZES
+        self.head = nn.Sequential(
+            nn.Linear(n_components, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_outputs)
+        )
+
+    def forward(
+        self, layers: list[Tensor], relations: Tensor | None, targets: Any = None
+    ) -> Tensor:
+        """Loss of a batch; see `LayeredLoss`."""
+        return self.loss([*layers[:-1], self.head(layers[-1])], relations, targets)

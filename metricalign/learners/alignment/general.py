@@ -10,7 +10,7 @@ from metricalign.learners.alignment.base import LinearMetricLearner, constraints
 from metricalign.losses import LOSSES, Loss
 from metricalign.regularizers import REGULARIZERS, Regularizer
 
-__all__ = ["GeneralAlignment", "RelationAlignment"]
+__all__ = ["RelationAlignment"]
 
 
 class GeneralAlignment(LinearMetricLearner):

@@ -1,47 +1,14 @@
-"""Learning from judgments of pairs alone, and telling whether two samples are the same.
-
-Three kinds of judgment can take the place of targets:
-
-- **Same or different.** `PairClassifier` learns the metric and the distance up to which two
-  samples count as the same.
-- **Grades**, such as a person's ratings from 0 (alike) to 4 (nothing in common). Any metric
-  learner takes them with ``relation="precomputed"``: y is the symmetric matrix of the
-  grades, one row and column a sample. The larger a grade, the more different the two; turn
-  grades of similarity round, ``highest - grade``. In a dense matrix every pair has a grade; a
-  sparse one stores those of the judged pairs, and only these are learned from. A grade of
-  zero is stored as an explicit zero, and a pair once, in either triangle; SciPy adds up
-  what is stored twice, so take the mean of several ratings of one pair first.
-- **Both**: learn the metric from the grades, and calibrate a threshold for it with pairs
-  judged same or different, ``PairClassifier(FrozenEstimator(metric))``.
-
-Three samples, of which two pairs have a grade, learned from and used for verification:
-
->>> import numpy as np
->>> from scipy.sparse import coo_array
->>> from sklearn.frozen import FrozenEstimator
->>> from metricalign import PSDSVR
->>> from metricalign.pair_classification import PairClassifier
->>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
->>> grades = coo_array(([0.0, 4.0], ([0, 1], [1, 2])), shape=(3, 3))
->>> metric = PSDSVR(relation="precomputed").fit(X, grades)
->>> metric.pair_distance(X[[[0, 1], [1, 2]]]).round(1)
-array([0. , 1.9])
->>> verifier = PairClassifier(FrozenEstimator(metric)).fit(X[[[0, 1], [1, 2]]], [1, -1])
->>> verifier.predict(X[[[0, 2], [0, 0]]])
-array([-1,  1])
-"""
+"""The estimator that tells whether two samples are the same."""
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, sparse, special
+from scipy import sparse, special
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
     clone,
@@ -49,7 +16,6 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -57,25 +23,24 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils.metadata_routing import UNUSED
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import (
     SavedWithVersion,
     check_sample_pairs,
     keeps_last_fit,
-    level_of_call,
 )
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance, MetricLearner
-from metricalign.pairs import PairSelection
-from metricalign.pairs.identical import first_identical
+from metricalign.pair_classification.calibration import best_threshold, log_odds
+from metricalign.pair_classification.judgments import (
+    check_judgments,
+    precomputed_relations,
+    warn_of_scales,
+)
 
 __all__ = ["PairClassifier"]
-
-# Of wine and breast_cancer, which scaling makes .27 and .09 more accurate, the largest standard
-# deviation is 390 and 7,800 times the median; of digits, which needs no scaling, 1.5 times.
-_UNUSUAL_SCALE = 100
 
 Strategy = Literal["accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"]
 
@@ -255,8 +220,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         """
         settings = self._calibration()
         pairs = check_sample_pairs(pairs)
-        classes, y, weights = _check_judgments(pairs, y, sample_weight)
-        samples, relations, judged = _precomputed_relations(pairs, y, weights)
+        classes, y, weights = check_judgments(pairs, y, sample_weight)
+        samples, relations, judged = precomputed_relations(pairs, y, weights)
         metric = PSDSVR() if self.metric is None else clone(self.metric)
         for name in metric.get_params():
             step, separator, parameter = name.rpartition("__")
@@ -266,7 +231,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
                 if np.any(judged.weights != 1):
                     metric.set_params(**{f"{step}{separator}pairs": judged})
         if isinstance(metric, MetricLearner):
-            _warn_of_scales(samples, type(metric).__name__)
+            warn_of_scales(samples, type(metric).__name__)
         self.metric_ = metric.fit(samples, relations)
         self.n_features_in_ = pairs.shape[2]
         self.classes_ = classes
@@ -274,8 +239,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return self
 
     def _calibrate(self, distances, y, weights, settings):
-        self.threshold_ = _best_threshold(distances, y, weights, **settings)
-        self.calibration_ = _log_odds(distances, y, weights)
+        self.threshold_ = best_threshold(distances, y, weights, **settings)
+        self.calibration_ = log_odds(distances, y, weights)
 
     def calibrate_threshold(
         self,
@@ -312,7 +277,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         check_is_fitted(self)
         settings = self._calibration(strategy=strategy, min_rate=min_rate, beta=beta)
         distances = self.pair_distance(pairs_valid)
-        _, y_valid, weights = _check_judgments(distances, y_valid, sample_weight)
+        _, y_valid, weights = check_judgments(distances, y_valid, sample_weight)
         self._calibrate(distances, y_valid, weights, settings)
         return self
 
@@ -450,7 +415,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
             Between 0 and 1.
         """
         scores = self.decision_function(pairs)
-        _, y, weights = _check_judgments(scores, y, sample_weight)
+        _, y, weights = check_judgments(scores, y, sample_weight)
         return float(roc_auc_score(y, scores, sample_weight=weights))
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -517,25 +482,6 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return settings
 
 
-class JudgedPairs(BaseEstimator):
-    """Pairs of a metric learner that are given, with weights."""
-
-    def __init__(self, indices, weights, n_samples):
-        self.indices = indices
-        self.weights = weights
-        self.n_samples = n_samples
-
-    def select(self, X, y, sample_weight=None, random_state=None) -> PairSelection:
-        """Return the pairs."""
-        if X.shape[0] != self.n_samples:
-            raise ValueError(
-                "Judged pairs with weights, or judged several times, must be fitted to all at "
-                "once, not to some of their samples. Cross-validate the PairClassifier: a grid "
-                "search has metric__C."
-            )
-        return PairSelection(self.indices, self.weights)
-
-
 def _pair_distance(metric, pairs):
     """Distance of each pair after any transformer, exactly as a metric learner has it."""
     if isinstance(metric, FrozenEstimator):
@@ -549,125 +495,3 @@ def _pair_distance(metric, pairs):
         return metric.pair_distance(pairs)
     images = np.asarray(metric.transform(samples))
     return np.linalg.norm(images[::2] - images[1::2], axis=1)
-
-
-def _check_judgments(pairs, y, sample_weight):
-    """Both kinds of judgment, those of the pairs as -1 and +1, and the weights of the pairs."""
-    if y is None:
-        raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
-    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
-    check_consistent_length(pairs, y)
-    different = -1 if np.isin(y, (-1, 1)).all() else 0
-    is_valid = np.isin(y, (different, 1))
-    if not is_valid.all():
-        raise ValueError(
-            "y must hold the judgments +1, the same, and -1, different, or 1 and 0, or True and "
-            f"False; got {np.unique(y)[:5].tolist()}. Grades are learned from with "
-            'relation="precomputed", see metricalign.pair_classification.'
-        )
-    classes = np.array([False, True]) if y.dtype == bool else np.array([different, 1])
-    y = np.where(y == 1, 1, -1)
-    weights = _check_sample_weight(sample_weight, pairs, dtype=np.float64, ensure_non_negative=True)
-    found = np.unique(y[weights > 0])
-    if len(found) < 2:
-        raise ValueError(
-            f"y must hold both judgments, +1 and -1, with positive weight; got one class only, "
-            f"{found.tolist()}."
-        )
-    return classes, y, weights
-
-
-def _precomputed_relations(pairs, y, weights):
-    """Distinct samples, the sparse matrix of their relations, and its pairs with their weights."""
-    kept = weights > 0
-    rows = pairs[kept].reshape(-1, pairs.shape[2])
-    distinct, numbers = np.unique(first_identical(rows), return_inverse=True)
-    samples = rows[distinct]
-    left, right = np.sort(numbers.reshape(-1, 2), axis=1).T
-    # The matrix of a pair judged several times has the sum; a sample with itself is no pair.
-    sums = sparse.coo_array(
-        ((y * weights)[kept], (left, right)), shape=(len(samples), len(samples))
-    ).tocsr()
-    left, right = sums.tocoo().coords
-    is_pair = (left < right) & (sums.data != 0)
-    indices = np.stack([left, right], axis=1, dtype=np.intp)[is_pair]
-    sums = sums.data[is_pair]
-    relations = -np.sign(sums)
-    if len(np.unique(relations)) < 2:
-        raise ValueError(
-            "Pairs of both judgments, +1 and -1, must be left to learn from, without pairs of "
-            "identical samples and those whose judgments cancel; got "
-            f"{np.sum(relations < 0)} of +1 and {np.sum(relations > 0)} of -1."
-        )
-    matrix = sparse.coo_array((relations, tuple(indices.T)), shape=(len(samples), len(samples)))
-    return samples, matrix.tocsr(), JudgedPairs(indices, np.abs(sums), len(samples))
-
-
-def _warn_of_scales(samples, name):
-    """Say that few features make all distances, so that the others are not learned from."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviations = samples.std(axis=0)
-    usual = np.median(deviations[deviations > 0])
-    if deviations.max() > _UNUSUAL_SCALE * usual:
-        warnings.warn(
-            f"The features of the pairs have standard deviations of {usual:.1e} as a rule, and of "
-            f"{deviations.max():.1e} at most, so that few of them make all distances. If that is "
-            f"only their unit, scale them: make_pipeline(StandardScaler(), {name}()) as metric.",
-            stacklevel=level_of_call(),
-        )
-
-
-def _best_threshold(distances, y, weights, strategy, min_rate, beta):
-    """Return the best of all ways to cut the distances, as described in `PairClassifier`."""
-    kept = weights > 0
-    levels, places = np.unique(distances[kept], return_inverse=True)
-    below = np.zeros((2, len(levels) + 1))
-    for row, judgment in enumerate((1, -1)):
-        mass = weights[kept] * (y[kept] == judgment)
-        below[row, 1:] = np.cumsum(np.bincount(places, mass))
-    true_positive, false_positive = below
-    false_negative = true_positive[-1] - true_positive
-    true_negative = false_positive[-1] - false_positive
-    if strategy == "accuracy":
-        values = true_positive + true_negative
-    elif strategy == "f_beta":
-        right = (1 + beta**2) * true_positive
-        values = right / (right + beta**2 * false_negative + false_positive)
-    elif strategy == "equal_error_rate":
-        rates = false_negative / true_positive[-1], false_positive / true_negative[0]
-        values = -np.maximum(*rates)
-    else:
-        rates = true_positive / true_positive[-1], true_negative / true_negative[0]
-        value, other = rates if strategy == "max_tpr" else rates[::-1]
-        values = np.where(other >= min_rate, value, -1)
-    best = np.flatnonzero(values == values.max())[-1 if strategy == "max_tnr" else 0]
-    lower, upper = np.pad(levels, 1, constant_values=(-np.inf, np.inf))[[best, best + 1]]
-    middle = lower / 2 + upper / 2
-    # Halfway between neighbouring floats there is none.
-    return float(lower if middle == upper < np.inf else middle)
-
-
-def _log_odds(distances, y, weights) -> tuple[float, float]:
-    """Slope and intercept of the log-odds of the same, by Platt's method: a logistic regression.
-
-    Targets are a little inside 0 and 1, so that pairs which a distance separates have no
-    probability of 0 or 1.
-    """
-    is_same = y > 0
-    n_same, n_different = weights[is_same].sum(), weights[~is_same].sum()
-    targets = np.where(is_same, (n_same + 1) / (n_same + 2), 1 / (n_different + 2))
-    center = np.average(distances, weights=weights)
-    scale = center or 1.0
-    scaled = (distances - center) / scale
-
-    def loss(parameters):
-        odds = parameters[0] * scaled + parameters[1]
-        errors = weights * (special.expit(odds) - targets)
-        value = weights @ (np.logaddexp(0, odds) - targets * odds)
-        return value, np.array([errors @ scaled, errors.sum()])
-
-    start = [0.0, np.log((n_same + 1) / (n_different + 1))]
-    # The farther, the less alike: at most a slope of zero, where the distance says nothing.
-    bounds = [(None, 0.0), (None, None)]
-    slope, intercept = optimize.minimize(loss, start, jac=True, bounds=bounds, tol=1e-12).x
-    return float(slope / scale), float(intercept - slope * center / scale)

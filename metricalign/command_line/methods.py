@@ -1,0 +1,184 @@
+"""What can be compared: neighbours under Euclid's and learned distances, and boosted trees."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Any, Self
+
+import joblib
+from sklearn.base import BaseEstimator, clone
+from sklearn.metrics import check_scoring
+from sklearn.pipeline import Pipeline
+
+import metricalign
+from metricalign.command_line.boosted import BoostedTrees
+from metricalign.command_line.reading import InputError
+from metricalign.command_line.tasks import Task, splits, take
+from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.base import EmbeddingLearner
+from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
+
+__all__ = [
+    "DEFAULT_METHODS",
+    "LEARNERS",
+    "LEARNERS_OF_CLASSES",
+    "METHODS",
+    "SharedEnsemble",
+    "check_methods",
+    "fit_method",
+    "learner_of",
+]
+
+NEIGHBORS = (3, 5, 10, 20)
+INNER_FOLDS = 3
+
+
+def _is_learner(item):
+    if not (isinstance(item, type) and issubclass(item, EmbeddingLearner)):
+        return False
+    parameters = inspect.signature(item).parameters
+    has_defaults = all(each.default is not each.empty for each in parameters.values())
+    return has_defaults and "relation" in parameters
+
+
+#: The public metric learners by the name of their class: neighbours under them vote.
+LEARNERS: dict[str, BaseEstimator] = {
+    name: getattr(metricalign, name)()
+    for name in metricalign.__all__
+    if _is_learner(getattr(metricalign, name))
+}
+#: Those whose loss knows same and different only.
+LEARNERS_OF_CLASSES = ("DoubletSVM", "PCML", "NCML")
+#: What is compared by default, besides Euclid's distance.
+DEFAULT_METHODS = (
+    "MetricNeighbors",
+    "MetricNeighbors-no-trees",
+    "DiscriminantAlignment",
+    "PSDSVR",
+    "BoostedTrees",
+)
+#: Everything that can be compared.
+METHODS = ("MetricNeighbors", "MetricNeighbors-no-trees", *LEARNERS, "BoostedTrees", "Euclid")
+
+
+def check_methods(task: Task, methods: Iterable[str]) -> None:
+    """Raise `InputError` if a method cannot learn from the kind of the targets."""
+    if task.kind == "class":
+        return
+    unsuited = [name for name in methods if name in LEARNERS_OF_CLASSES]
+    if unsuited:
+        others = ", ".join(name for name in METHODS if name not in LEARNERS_OF_CLASSES)
+        raise InputError(
+            f"--methods {' '.join(unsuited)}: learns from classes only, and the target is of "
+            f"--kind {task.kind}. The methods for it are {others}."
+        )
+
+
+class SharedEnsemble(MetricEnsemble):
+    """An ensemble that is fitted once to the same samples, for the predictors of one fold."""
+
+    fitted: dict[str, tuple[dict[str, Any], float]] = {}  # noqa: RUF012, shared on purpose
+    spared: float = 0.0
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the metric, or take over what was learned from the same."""
+        key = joblib.hash((self.get_params(), X, y, sample_weight))
+        if key in self.fitted:
+            attributes, seconds = self.fitted[key]
+            self.__dict__.update(attributes)
+            SharedEnsemble.spared += seconds
+            return self
+        start = perf_counter()
+        super().fit(X, y, sample_weight)
+        self.fitted[key] = dict(self.__dict__), perf_counter() - start
+        return self
+
+
+def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline:
+    """Make the pipeline from a row of a task to the space in which neighbours are sought.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    learner : estimator or None
+        A metric learner; None is Euclid's distance of the standardised columns.
+    seed : int
+        Seed of what is drawn at random.
+
+    Returns
+    -------
+    learner : Pipeline
+        Not fitted.
+    """
+    # The ensemble standardises by itself, and encodes.
+    steps: list[tuple[str, Any]] = [("texts", DateTextEncoder())]
+    if not isinstance(learner, MetricEnsemble):
+        steps.append(("columns", PiecewiseLinearEncoder(n_bins=1)))
+    if learner is not None:
+        learner = clone(learner).set_params(relation=task.rules.relation)
+        if "random_state" in learner.get_params():
+            learner.set_params(random_state=seed)
+        steps.append(("metric", learner))
+    return Pipeline(steps)
+
+
+def fit_method(task: Task, method: str, seed: int, shares: bool = False) -> Any:
+    """Fit a method to all rows of a task.
+
+    Parameters
+    ----------
+    task : Task
+        What to predict.
+    method : str
+        One of `METHODS`.
+    seed : int
+        Seed of what is drawn at random.
+    shares : bool, default=False
+        Whether an ensemble that was fitted to the same rows is taken once more.
+
+    Returns
+    -------
+    model : estimator
+        The fitted predictor.
+    """
+    if method == "BoostedTrees":
+        return BoostedTrees(task.kind, random_state=seed).fit(task.X, task.y)
+    if method.startswith("MetricNeighbors"):
+        is_class = task.kind in ("class", "labels")
+        predictor = MetricNeighborsClassifier if is_class else MetricNeighborsRegressor
+        # What "ensemble" is, but for the sharing.
+        ensemble = Pipeline(
+            [
+                ("texts", DateTextEncoder()),
+                ("metric", SharedEnsemble(relation=task.rules.relation, random_state=seed)),
+            ]
+        )
+        return predictor(
+            ensemble if shares else "ensemble",
+            trees=not method.endswith("no-trees"),
+            random_state=seed,
+        ).fit(task.X, task.y, groups=task.groups)
+    learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
+    n_neighbors = _choose_neighbors(task, learner, seed)
+    images = learner.fit_transform(task.X, task.y)
+    neighbors = task.rules.neighbors(n_neighbors).fit(images, task.y)
+    return Pipeline([*learner.steps, ("neighbors", neighbors)])
+
+
+def _choose_neighbors(task, learner, seed):
+    """Choose the number of neighbours; the metric is learned once a fold, not once a number."""
+    scorer = check_scoring(scoring=task.measures[0].scorer)
+    scores: dict[int, float] = {}
+    for train, test in splits(task, INNER_FOLDS, seed):
+        inner = clone(learner)
+        near = inner.fit_transform(take(task.X, train), task.y[train])
+        far = inner.transform(take(task.X, test))
+        for number in NEIGHBORS:
+            if number <= max(len(train) // 2, min(NEIGHBORS)):
+                model = task.rules.neighbors(number).fit(near, task.y[train])
+                scores[number] = scores.get(number, 0) + scorer(model, far, task.y[test])
+    return max(scores, key=lambda number: scores[number])

@@ -1,0 +1,257 @@
+"""What is to be predicted: a table and targets of a kind, its measures and its folds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import make_scorer, r2_score
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.reading import InputError
+from metricalign.metrics import SCORERS
+
+__all__ = [
+    "RULES",
+    "Measure",
+    "Task",
+    "check_folds",
+    "check_rows",
+    "largest_share",
+    "sample",
+    "splits",
+    "take",
+]
+
+FEWEST_ROWS = 10
+# One class with a larger share: accuracy then says little.
+LARGEST_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How good predictions are; the scorer of a loss is its negative."""
+
+    name: str
+    scorer: str | Callable[[Any, Any, NDArray], float]
+    is_loss: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What turns values of the scorer into those of the measure, and back."""
+        return -1 if self.is_loss else 1
+
+
+def _relative_error(y_true, y_pred):
+    """Root mean squared error over the standard deviation, mean of the columns."""
+    return np.sqrt(1 - r2_score(y_true, y_pred, multioutput="raw_values")).mean()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What follows from a kind of target: relation, neighbours and measures, the main one first."""
+
+    relation: str
+    neighbors: type
+    measures: tuple[Measure, ...]
+
+
+RULES = {
+    "class": Rules(
+        "class",
+        KNeighborsClassifier,
+        (
+            Measure("accuracy", "accuracy"),
+            Measure("balanced accuracy", "balanced_accuracy"),
+            Measure("macro F1", "f1_macro"),
+        ),
+    ),
+    "number": Rules(
+        "absolute_difference",
+        KNeighborsRegressor,
+        (
+            Measure("R2", "r2"),
+            Measure("RMSE", "neg_root_mean_squared_error", is_loss=True),
+            Measure("mean absolute error", "neg_mean_absolute_error", is_loss=True),
+        ),
+    ),
+    "labels": Rules(
+        "manhattan",
+        KNeighborsClassifier,
+        (
+            Measure("average precision", SCORERS["average_precision"]),
+            Measure("ranking loss", SCORERS["ranking"], is_loss=True),
+            Measure("one-error", SCORERS["one_error"], is_loss=True),
+            Measure("coverage", SCORERS["coverage"], is_loss=True),
+            Measure("Hamming loss", SCORERS["hamming"], is_loss=True),
+        ),
+    ),
+    "distribution": Rules(
+        "chebyshev",
+        KNeighborsRegressor,
+        (
+            Measure("Chebyshev", SCORERS["chebyshev"], is_loss=True),
+            Measure("Clark", SCORERS["clark"], is_loss=True),
+            Measure("Canberra", SCORERS["canberra"], is_loss=True),
+            Measure("Kullback-Leibler", SCORERS["kullback_leibler"], is_loss=True),
+            Measure("cosine", SCORERS["cosine"]),
+            Measure("intersection", SCORERS["intersection"]),
+        ),
+    ),
+    "numbers": Rules(
+        "euclidean",
+        KNeighborsRegressor,
+        (
+            Measure("mean R2", "r2"),
+            Measure(
+                "RMSE / deviation",
+                make_scorer(_relative_error, greater_is_better=False),
+                is_loss=True,
+            ),
+        ),
+    ),
+}
+
+
+@dataclass
+class Task:
+    """Something to predict: a table of numbers and categories, and targets of a kind.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    X : DataFrame or ndarray of shape (n_rows, n_features)
+        Numbers and categories.
+    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+        Targets.
+    kind : str
+        A name of `RULES`.
+    names : list of str
+        Names of the columns of y.
+    groups : ndarray of shape (n_rows,) or None
+        Rows of a group are never in both parts of a fold.
+    time : ndarray of shape (n_rows,) or None
+        Folds are learned from rows before those that they predict.
+    rows : ndarray of int of shape (n_rows,) or None
+        Numbers of the rows in the table, from 1.
+    columns : TableColumns or None
+        What made X of the table.
+    candidates : dict from str to ndarray of shape (n_rows,)
+        Columns that may identify groups of rows.
+    """
+
+    name: str
+    X: Any
+    y: NDArray
+    kind: str
+    names: list[str] = field(default_factory=list)
+    groups: NDArray | None = None
+    time: NDArray | None = None
+    rows: NDArray | None = None
+    columns: TableColumns | None = None
+    candidates: dict[str, NDArray] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Rules:
+        """What follows from the kind of the targets."""
+        return RULES[self.kind]
+
+    @property
+    def is_imbalanced(self) -> bool:
+        """Whether nearly all rows are of one class."""
+        return self.kind == "class" and largest_share(self.y) > LARGEST_SHARE
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Measures, the main one first: of a rare class, accuracy says nothing."""
+        first, *others = self.rules.measures
+        return (others[0], first, *others[1:]) if self.is_imbalanced else self.rules.measures
+
+    def part(self, rows: NDArray) -> Task:
+        """The task of some of the rows."""
+        parts: dict[str, Any] = {
+            name: None if value is None else value[rows]
+            for name in ("groups", "time", "rows")
+            for value in [getattr(self, name)]
+        }
+        return replace(self, X=take(self.X, rows), y=self.y[rows], **parts)
+
+
+def largest_share(y: NDArray) -> float:
+    """Share of the most frequent class."""
+    return float(np.unique(y, return_counts=True)[1].max() / len(y))
+
+
+def take(X: Any, rows: ArrayLike) -> Any:
+    """Select rows of a table or an array."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def sample(task: Task, n_rows: int, seed: int) -> Task:
+    """A task of so many rows, drawn at random and in their order."""
+    if len(task.y) <= n_rows:
+        return task
+    rows = np.random.default_rng(seed).permutation(len(task.y))[:n_rows]
+    return task.part(np.sort(rows))
+
+
+def check_rows(n_rows: int, n_folds: int) -> None:
+    """Raise `InputError` if there are too few rows for so many folds."""
+    needed = max(2 * n_folds, FEWEST_ROWS)
+    if n_rows < needed:
+        raise InputError(
+            f"too few rows with a target for {n_folds} folds: {n_rows}, and at least {needed} are "
+            "needed. Give more rows" + (" or fewer --folds." if n_rows >= FEWEST_ROWS else ".")
+        )
+
+
+def check_folds(task: Task, n_folds: int) -> None:
+    """Raise `InputError` if there are too few rows of a class, or groups, for so many folds."""
+    if task.kind == "class":
+        largest = np.unique(task.y, return_counts=True)[1].max()
+        if largest < n_folds:
+            raise InputError(
+                f"no class has as many rows as there are folds ({n_folds}); the largest has "
+                f"{largest}. Give fewer --folds."
+            )
+    if task.groups is not None and len(np.unique(task.groups)) < n_folds:
+        raise InputError(
+            f"--groups: {len(np.unique(task.groups))} groups are too few for {n_folds} folds. Give "
+            "fewer --folds."
+        )
+
+
+def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
+    """Rows to learn from and rows to predict, so that nothing leaks."""
+    rows = np.zeros(len(task.y))
+    if task.time is not None:
+        order = np.argsort(task.time, kind="stable")
+        for train, test in TimeSeriesSplit(n_folds).split(rows):
+            yield order[train], order[test]
+    elif task.groups is not None and len(np.unique(task.groups)) >= n_folds:
+        splitter: Any = StratifiedGroupKFold if task.kind == "class" else GroupKFold
+        yield from splitter(n_folds, shuffle=True, random_state=seed).split(
+            rows, task.y, task.groups
+        )
+    else:
+        # Of training rows no class may be left with a row for each inner fold.
+        is_stratified = task.kind == "class" and largest_share(task.y) * len(task.y) >= n_folds
+        splitter = StratifiedKFold if is_stratified else KFold
+        with warnings.catch_warnings():
+            # Said already, by the size of the smallest class.
+            warnings.filterwarnings("ignore", message="The least populated class")
+            folds = list(splitter(n_folds, shuffle=True, random_state=seed).split(rows, task.y))
+        yield from folds

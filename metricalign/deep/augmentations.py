@@ -1,0 +1,376 @@
+"""Random views of samples, from which a network learns without targets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+__all__ = [
+    "Augmentation",
+    "FeatureMasking",
+    "GaussianNoise",
+    "PixelNoise",
+    "RandomCrop",
+    "RandomShift",
+    "SwapNoise",
+    "check_augmentations",
+    "view_of",
+]
+
+
+class Augmentation(BaseEstimator, ABC):
+    """What makes a random view of each sample has to offer.
+
+    A new one is a subclass that is called with a batch of samples and returns as many of the same
+    shape, drawing from the global generator of torch, which HRAML seeds. Its parameters are those
+    of its ``__init__``, which only stores them. HRAML takes any other callable too.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {}
+
+    def for_columns(self, columns: Tensor) -> Self:
+        """Copy of this augmentation for an encoded table; itself if columns do not matter to it.
+
+        Parameters
+        ----------
+        columns : Tensor of int of shape (n_features,)
+            Column of the table that each feature is of. A category has several features.
+
+        Returns
+        -------
+        augmentation : Augmentation
+        """
+        return self
+
+    @abstractmethod
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample.
+
+        Parameters
+        ----------
+        samples : Tensor of shape (n_samples, n_features)
+            Random samples, in the units of X; those of a table with categories or missing values
+            as `metricalign.PiecewiseLinearEncoder` encodes it. Not to be changed in place.
+
+        Returns
+        -------
+        views : Tensor of the same shape
+        """
+
+
+class GaussianNoise(Augmentation):
+    """Add noise of a normal distribution to each feature.
+
+    Parameters
+    ----------
+    scale : float, default=0.3
+        Its standard deviation, in standard deviations of the feature in the batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> samples = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
+    >>> GaussianNoise(0.1)(samples).shape
+    torch.Size([2, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"scale": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(self, scale: float = 0.3):
+        self.scale = scale
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        return samples + self.scale * samples.std(dim=0) * torch.randn_like(samples)
+
+
+class PixelNoise(Augmentation):
+    """Add noise of a normal distribution to each pixel, of the same size to all.
+
+    Parameters
+    ----------
+    scale : float, default=1.0
+        Its standard deviation, in roots of the mean variance of the pixels in the batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> PixelNoise()(torch.tensor([[0.0, 1.0], [2.0, 1.0]])).shape
+    torch.Size([2, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"scale": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        return samples + self.scale * samples.var(dim=0).mean().sqrt() * torch.randn_like(samples)
+
+
+class _ColumnAugmentation(Augmentation):
+    """What changes a random share of the columns of each sample.
+
+    Parameters
+    ----------
+    share : float
+        Probability of a column to be changed.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"share": [Interval(Real, 0, 1, closed="right")]}
+
+    _columns: Tensor | None = None
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def for_columns(self, columns: Tensor) -> Self:
+        """Copy that changes all features of a column or none; see `Augmentation`."""
+        augmentation = type(self)(**self.get_params())
+        augmentation._columns = columns
+        return augmentation
+
+    def _of_columns(self, draw: Callable[[int], Tensor], samples: Tensor) -> Tensor:
+        """What is drawn for each column, for each feature."""
+        if self._columns is None:
+            return draw(samples.shape[1])
+        return draw(int(self._columns.max()) + 1)[:, self._columns]
+
+    def _is_changed(self, samples: Tensor) -> Tensor:
+        n_samples, device = len(samples), samples.device
+        return self._of_columns(
+            lambda n_columns: torch.rand(n_samples, n_columns, device=device) < self.share, samples
+        )
+
+
+class FeatureMasking(_ColumnAugmentation):
+    """Replace some columns of each sample by their means in the batch.
+
+    Parameters
+    ----------
+    share : float, default=0.3
+        Probability of a column to be replaced.
+
+    Examples
+    --------
+    >>> import torch
+    >>> FeatureMasking(1.0)(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
+    tensor([[1., 1.],
+            [1., 1.]])
+    """
+
+    def __init__(self, share: float = 0.3):
+        super().__init__(share)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        return samples.mean(dim=0).where(self._is_changed(samples), samples)
+
+
+class SwapNoise(_ColumnAugmentation):
+    """Replace some columns of each sample by those of other samples, each of another one.
+
+    Columns keep their distributions, and lose what they have to do with each other.
+
+    Parameters
+    ----------
+    share : float, default=0.3
+        Probability of a column to be replaced.
+
+    References
+    ----------
+    D. Bahri, H. Jiang, Y. Tay, D. Metzler. "SCARF: Self-Supervised Contrastive Learning using
+    Random Feature Corruption". ICLR 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> samples = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
+    >>> SwapNoise(0.5)(samples)[:, 1]
+    tensor([1., 1.])
+    """
+
+    def __init__(self, share: float = 0.3):
+        super().__init__(share)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        n_samples, device = len(samples), samples.device
+        others = self._of_columns(
+            lambda n_columns: torch.randint(n_samples, (n_samples, n_columns), device=device),
+            samples,
+        )
+        return samples.gather(0, others).where(self._is_changed(samples), samples)
+
+
+class _ImageAugmentation(Augmentation):
+    """What changes images, whose pixels are the features.
+
+    Parameters
+    ----------
+    image_shape : sequence of int
+        (height, width) or (channels, height, width).
+    """
+
+    def __init__(self, image_shape: Sequence[int]):
+        self.image_shape = image_shape
+
+    def _images(self, samples: Tensor) -> Tensor:
+        """Images of shape (n_samples, n_channels, height, width)."""
+        shape = tuple(self.image_shape)
+        n_pixels = int(torch.tensor(shape).prod())
+        if len(shape) not in (2, 3) or samples.shape[1] != n_pixels:
+            raise ValueError(
+                f"image_shape={self.image_shape!r} of {type(self).__name__} must be (height, "
+                "width) or (channels, height, width), and have as many pixels as a sample has "
+                f"features, {samples.shape[1]}."
+            )
+        return samples.reshape(len(samples), -1, *shape[-2:])
+
+
+class RandomShift(_ImageAugmentation):
+    """Shift images by whole pixels. What comes in at an edge repeats the pixels there.
+
+    Parameters
+    ----------
+    image_shape : sequence of int
+        (height, width) or (channels, height, width) of the image that a sample is.
+    n_pixels : int, default=2
+        Largest shift in each direction.
+
+    Examples
+    --------
+    >>> import torch
+    >>> RandomShift((2, 2), n_pixels=1)(torch.ones(3, 4)).shape
+    torch.Size([3, 4])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "image_shape": ["array-like"],
+        "n_pixels": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, image_shape: Sequence[int], n_pixels: int = 2):
+        super().__init__(image_shape)
+        self.n_pixels = n_pixels
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        images = self._images(samples)
+        n_samples, n_channels, height, width = images.shape
+        shifts = torch.randint(
+            -self.n_pixels, self.n_pixels + 1, (2, n_samples, 1), device=samples.device
+        )
+        rows = (torch.arange(height, device=samples.device) + shifts[0]).clamp(0, height - 1)
+        columns = (torch.arange(width, device=samples.device) + shifts[1]).clamp(0, width - 1)
+        pixels = (rows[:, :, None] * width + columns[:, None, :]).reshape(n_samples, 1, -1)
+        shifted = images.flatten(start_dim=2).gather(2, pixels.expand(-1, n_channels, -1))
+        return shifted.reshape(samples.shape)
+
+
+class RandomCrop(_ImageAugmentation):
+    """Cut a random part out of each image, and enlarge it to the whole.
+
+    Parameters
+    ----------
+    image_shape : sequence of int
+        (height, width) or (channels, height, width) of the image that a sample is.
+    smallest : float, default=0.6
+        Smallest height and width of the part, as a share of those of the image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> RandomCrop((2, 2))(torch.ones(3, 4)).shape
+    torch.Size([3, 4])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "image_shape": ["array-like"],
+        "smallest": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(self, image_shape: Sequence[int], smallest: float = 0.6):
+        super().__init__(image_shape)
+        self.smallest = smallest
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        images = self._images(samples)
+        size = 1 - (1 - self.smallest) * torch.rand(len(samples), device=samples.device)
+        middle = (1 - size)[:, None] * (2 * torch.rand(len(samples), 2, device=samples.device) - 1)
+        maps = torch.cat([torch.diag_embed(size[:, None].expand(-1, 2)), middle[..., None]], dim=2)
+        grid = affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
+        crops = grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return crops.reshape(samples.shape)
+
+
+def check_augmentations(augment: Any) -> list[Callable[[Tensor], Tensor]]:
+    """The augmentations that make a view, one after the other.
+
+    Parameters
+    ----------
+    augment : callable or sequence of callable
+        One or several.
+
+    Returns
+    -------
+    augmentations : list of callable
+
+    Raises
+    ------
+    ValueError
+        If there is none, one of them cannot be called, or has a parameter that is not valid.
+    """
+    augmentations = [augment] if callable(augment) else list(augment)
+    if not augmentations:
+        raise ValueError("augment is empty; give at least one augmentation, such as SwapNoise().")
+    for augmentation in augmentations:
+        if isinstance(augmentation, type) or not callable(augmentation):
+            raise ValueError(
+                "augment must be a callable, such as SwapNoise(), or a sequence of them; got "
+                f"{augmentation!r}."
+            )
+        if isinstance(augmentation, Augmentation):
+            augmentation._validate_params()
+    return augmentations
+
+
+def view_of(samples: Tensor, augmentations: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """A random view of each sample.
+
+    Parameters
+    ----------
+    samples : Tensor of shape (n_samples, n_features)
+        The samples.
+    augmentations : sequence of callable
+        What is done to them, one after the other.
+
+    Returns
+    -------
+    views : Tensor of the same shape
+
+    Raises
+    ------
+    ValueError
+        If an augmentation returns something else.
+    """
+    views = samples
+    for augmentation in augmentations:
+        views = augmentation(views)
+        if not isinstance(views, Tensor) or views.shape != samples.shape:
+            got = tuple(views.shape) if isinstance(views, Tensor) else type(views).__name__
+            raise ValueError(
+                f"augment: {augmentation!r} must return a tensor of the shape of the samples, "
+                f"{tuple(samples.shape)}; got {got}."
+            )
+    return views

@@ -1,0 +1,400 @@
+"""A fit of HRAML: from its parameters and the data to trained networks."""
+
+from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import check_random_state
+from torch import nn
+
+from metricalign._arrays import in_memory
+from metricalign._estimator import level_of_call
+from metricalign.deep.augmentations import Augmentation, check_augmentations
+from metricalign.deep.batches import JointBatches, choose_batches
+from metricalign.deep.blueprint import Blueprint, architectures
+from metricalign.deep.data import AlignmentData, SampleData, ViewData
+from metricalign.deep.device import computing_device, seeded
+from metricalign.deep.embeddings import EMBEDDINGS, column_pieces
+from metricalign.deep.losses import LOSSES, DeepLoss
+from metricalign.deep.networks import EmbeddingNetwork, NetworkEnsemble
+from metricalign.deep.objectives import TargetObjective, ViewObjective
+from metricalign.deep.refinement import refined_start
+from metricalign.deep.samples import (
+    columns_of,
+    encoder_of,
+    location_and_scale,
+    number_columns,
+    validate_samples,
+)
+from metricalign.deep.selection import Split, split_samples, train_all
+from metricalign.deep.targets import known_targets
+from metricalign.deep.training import Training, TrainingRecord
+from metricalign.deep.validation import pairs_among
+from metricalign.relations import TargetRelation, resolve_relation
+
+__all__ = ["NetworkFitting", "n_components"]
+
+# Pairs from which the range of the relations is learned.
+_N_PAIRS_OF_RANGE = 100_000
+
+# Samples from which the pieces of the columns are learned.
+_N_ROWS_OF_PIECES = 20_000
+
+# Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
+_LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
+
+# Steps of "auto", and the epochs and batches that they are made of.
+_N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
+
+
+class NetworkFitting:
+    """One fit of `HRAML`: what its "auto" means for the data, and the training of the networks.
+
+    Parameters
+    ----------
+    learner : HRAML
+        Its parameters, and what it has learned if it goes on from there. Only the number and the
+        names of its features are set.
+    X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+        Samples.
+    y : array-like or None
+        Targets.
+
+    Attributes
+    ----------
+    table : PiecewiseLinearEncoder or None
+        Encoder of a table with categories or missing values.
+    n_inputs : int
+        Columns that a network gets.
+    targets : KnownTargets
+        The targets.
+    relation_range : tuple of float
+        Relation of targets that are the same, and of those that differ most.
+    offset, scale : ndarray of shape (n_inputs,) or float
+        The networks get (X - offset) / scale.
+    network : EmbeddingNetwork or NetworkEnsemble
+        The trained network, or networks, on the CPU.
+    blueprint : Blueprint or None
+        What they are made of.
+    refined : estimator or None
+        The fitted learner that the last network started from.
+
+    Raises
+    ------
+    ValueError
+        If parameters and data do not go together.
+    """
+
+    network: nn.Module
+    blueprint: Blueprint | None
+
+    def __init__(self, learner: Any, X: Any, y: Any):
+        self.learner = learner
+        if y is None:
+            self._check_learns_without_targets()
+        augmentations = [] if learner.augment is None else check_augmentations(learner.augment)
+        self.starts_warm = learner.warm_start and hasattr(learner, "module_")
+        self.device = computing_device(learner.device)
+        self.table = learner.table_ if self.starts_warm else encoder_of(X)
+        self.X = X = validate_samples(
+            learner, X, self.table, reset=not self.starts_warm, ensure_min_samples=2
+        )
+        n_samples, self.n_inputs = X.shape
+        self.targets = known_targets(
+            learner.relation, in_memory(y), n_samples, len(augmentations) > 0
+        )
+        self.random_state = check_random_state(learner.random_state)
+        self.splits = self._splits(self.random_state.permutation(n_samples))
+        self.numbers = number_columns(self.n_inputs, self.table)
+        kinds = self._architectures()
+        self.offset: Any = 0.0
+        self.scale: Any = 1.0
+        if self.starts_warm:
+            self.offset, self.scale = learner.offset_, learner.scale_
+        elif learner.module is None and self.table is None:
+            self.offset, self.scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
+        if 2 * self.targets.is_known.sum() < n_samples and learner.n_blocks == "auto":
+            # Too few targets tell which network has better neighbours. The linear map's were.
+            kinds = [(None if learner.embedding == "auto" else kinds[0][0], 0)]
+        self.data = SampleData(X, self.offset, self.scale, self.device)
+        self.objectives: list[Any] = []
+        self.relation_range = (0.0, 1.0)
+        if self.targets.relation is not None:
+            objective = self._target_objective()
+            self.objectives.append(objective)
+            self.relation_range = (objective.data.smallest, objective.data.largest)
+        if augmentations:
+            self.objectives.append(self._view_objective(augmentations))
+        self.blueprints: list[Blueprint | None] = [None]
+        if learner.module is None and not self.starts_warm:
+            self.blueprints = [self._blueprint(kind) for kind in kinds]
+        self.training = self._training()
+        self.refined = learner.refined_ if self.starts_warm else None
+
+    def run(self) -> list[TrainingRecord]:
+        """Train the networks.
+
+        Returns
+        -------
+        records : list of TrainingRecord
+            What came of each; fewer if the user stopped, who is warned.
+        """
+        with seeded(self.random_state, self.device):
+            if self.starts_warm:
+                last, self.blueprint = deepcopy(self.learner.module_), self.learner.blueprint_
+                networks = getattr(last, "networks", [last])
+                records = [
+                    self._train(self.blueprint, split, network=network)
+                    for network, split in zip(networks, self.splits, strict=False)
+                ]
+            else:
+                self.blueprint, records = train_all(
+                    self._train, self.blueprints, self.splits, self.learner.refit
+                )
+        networks = [record.network for record in records]
+        network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
+        # On the CPU, so that a pickle opens on every machine.
+        self.network = network.to("cpu").eval()
+        interrupted = [record for record in records if record.is_interrupted]
+        if interrupted:
+            warnings.warn(
+                f"{type(self.learner).__name__} was interrupted in epoch "
+                f"{len(interrupted[0].losses) + 1} of network {len(records)} of "
+                f"{self.learner.n_ensemble}. It is fitted, with the best weights so far.",
+                UserWarning,
+                stacklevel=level_of_call(),
+            )
+        return records
+
+    def _train(self, blueprint, split, n_epochs=None, network: Any = None) -> TrainingRecord:
+        """Train a new network, or go on with one."""
+        if network is None:
+            network = self._network(blueprint)
+            if self.learner.refine is not None:
+                self._refine(network, np.sort(split.training))
+        n_outputs = n_components(network, self.n_inputs)
+        weights = self.learner.layer_weights
+        return self.training.run(
+            network,
+            nn.ModuleList(objective.criterion(weights, n_outputs) for objective in self.objectives),
+            JointBatches(
+                [objective.batches(split, self.random_state) for objective in self.objectives]
+            ),
+            self.objectives[0].error(split) if len(split.validation) else None,
+            n_epochs,
+            self._report if self.learner.verbose else None,
+        )
+
+    def _report(self, line):
+        print(f"[{type(self.learner).__name__}] {line}", flush=True)
+
+    def _check_learns_without_targets(self):
+        learner = self.learner
+        if learner.augment is None:
+            raise ValueError(
+                f"This {type(learner).__name__} estimator requires y to be passed, but the target "
+                "y is None. To learn without targets, give augment, such as augment=SwapNoise()."
+            )
+        if learner.refine is not None:
+            raise ValueError("refine learns a metric from targets, but y is None. Use refine=None.")
+        if not isinstance(learner.pairs, str) or learner.pairs == "strength":
+            raise ValueError(
+                f"pairs={learner.pairs!r} are of samples with targets, but y is None. Use "
+                "pairs='auto'."
+            )
+
+    def _splits(self, order) -> list[Split]:
+        """For each network the samples to train on, and those to validate it on."""
+        learner = self.learner
+        if self.targets.relation is None:
+            return split_samples(order, None, learner.n_ensemble, order[:0])
+        is_known = self.targets.is_known[order]
+        fraction = learner.validation_fraction if learner.early_stopping else None
+        return split_samples(order[is_known], fraction, learner.n_ensemble, order[~is_known])
+
+    def _target_objective(self) -> TargetObjective:
+        relation: Any = self.targets.relation
+        encoded = self.targets.encoded
+        loss = self._loss(relation, encoded)
+        rows = self.splits[0].training
+        range_ = _range(relation, encoded, rows)
+        data = AlignmentData(self.data, relation, encoded, *range_, loss, self.targets.is_known)
+        batches = choose_batches(
+            data,
+            loss,
+            self.learner.pairs,
+            self._batch_size(len(rows)),
+            self.learner.n_candidates,
+            [split.training for split in self.splits],
+        )
+        return TargetObjective(data, loss, batches)
+
+    def _view_objective(self, augmentations) -> ViewObjective:
+        # To which sample a view belongs is its class.
+        loss = self._loss(resolve_relation("class", [0, 1]), None)
+        if getattr(loss, "needs_targets", False):
+            raise ValueError(
+                f"loss={self.learner.loss!r} averages targets, which views of samples do not have. "
+                "Use loss='auto'."
+            )
+        if self.table is not None:
+            columns = torch.from_numpy(columns_of(self.table)).to(self.device)
+            augmentations = [
+                augmentation.for_columns(columns)
+                if isinstance(augmentation, Augmentation)
+                else augmentation
+                for augmentation in augmentations
+            ]
+        takes_candidates = getattr(loss, "takes_candidates", False)
+        return ViewObjective(
+            ViewData(self.data, augmentations),
+            loss,
+            self._batch_size(self._n_rows),
+            self.learner.n_candidates if takes_candidates else 0,
+        )
+
+    def _loss(self, relation, targets) -> DeepLoss | nn.Module:
+        loss: Any = self.learner.loss
+        if isinstance(loss, str) and loss == "auto":
+            pairs = self.learner.pairs
+            is_stored = sparse.issparse(targets) and relation.kind == "precomputed"
+            names_pairs = not isinstance(pairs, str) or pairs == "strength"
+            loss = "alignment" if is_stored or names_pairs else "soft_neighbors"
+        loss = LOSSES[loss]() if isinstance(loss, str) else deepcopy(loss)
+        if isinstance(loss, DeepLoss):
+            loss._validate_params()
+            loss = loss.for_relation(relation)
+        return loss
+
+    @property
+    def _n_rows(self) -> int:
+        """Samples that a network is trained on."""
+        return len(self.splits[0].training) + len(self.splits[0].unlabelled)
+
+    def _batch_size(self, n_rows) -> int:
+        if isinstance(self.learner.batch_size, str):
+            return int(np.clip(n_rows // 16, *_BATCH_SIZES))
+        return self.learner.batch_size
+
+    def _training(self) -> Training:
+        learner = self.learner
+        learning_rate, n_epochs = learner.learning_rate, learner.max_iter
+        if isinstance(learning_rate, str):
+            has_targets = self.targets.relation is not None
+            learning_rate = _LEARNING_RATE if has_targets else _LEARNING_RATE_OF_VIEWS
+        if isinstance(n_epochs, str):
+            n_batches = int(np.ceil(self._n_rows / self._batch_size(self._n_rows)))
+            n_epochs = int(np.clip(np.ceil(_N_STEPS / n_batches), *_EPOCHS))
+        return Training(
+            learner.optimizer,
+            learning_rate,
+            learner.momentum,
+            learner.weight_decay,
+            learner.schedule,
+            learner.averaging,
+            n_epochs,
+            learner.n_iter_no_change,
+            self.device,
+            learner.mixed_precision,
+        )
+
+    def _architectures(self) -> list[tuple[str | None, int]]:
+        """Embeddings and blocks that networks may have, the first ones without validation."""
+        learner = self.learner
+        if learner.module is not None:
+            return [(None, 0)]
+        can_embed = learner.refine is None and not sparse.issparse(self.X)
+        return architectures(learner.embedding, learner.n_blocks, len(self.numbers), can_embed)
+
+    def _blueprint(self, architecture) -> Blueprint:
+        learner, n_inputs = self.learner, self.n_inputs
+        embedding, n_blocks = architecture
+        edges: list[NDArray | None] = []
+        shares: list[NDArray | None] = []
+        if embedding is not None:
+            rows = np.sort(self.random_state.permutation(self.X.shape[0])[:_N_ROWS_OF_PIECES])
+            columns = self.data.samples(rows).cpu().numpy()[:, self.numbers].astype(np.float64)
+            edges, shares = [None] * n_inputs, [None] * n_inputs
+            pieces = column_pieces(columns, EMBEDDINGS[embedding].n_bins)
+            for number, ends, share in zip(self.numbers, *pieces, strict=True):
+                edges[number], shares[number] = ends, share
+        sizes = tuple(learner.hidden_layer_sizes)
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be positive integers, the number of units of each hidden "
+                f"layer; got {learner.hidden_layer_sizes!r}."
+            )
+        return Blueprint(
+            n_inputs,
+            embedding,
+            edges,
+            shares,
+            sizes,
+            learner.n_components,
+            learner.activation,
+            n_blocks,
+            learner.dropout,
+            learner.normalize,
+            learner.refine is not None,
+        )
+
+    def _network(self, blueprint) -> EmbeddingNetwork:
+        learner, n_inputs = self.learner, self.n_inputs
+        if blueprint is not None:
+            return blueprint.build(starts_from_euclid=learner.augment is not None)
+        module: Any = deepcopy(learner.module)
+        if learner.refine is not None:
+            module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
+        return EmbeddingNetwork(module, learner.normalize)
+
+    def _refine(self, network, rows):
+        """Start the first layer of a network from a linear metric, learned from these samples."""
+        learner = self.learner._with_relation(self.learner.refine)
+        targets: Any = self.targets
+        is_known, is_precomputed = targets.is_known, targets.relation.kind == "precomputed"
+        y = targets.encoded if is_precomputed else targets.given
+        X = self.X if is_known.all() else self.X[is_known]
+        rows = (np.cumsum(is_known) - 1)[rows]
+        weights = refined_start(learner, X, y, rows, is_precomputed, self.scale)
+        network.get_submodule("module.0").load_state_dict({"weight": weights})
+        self.refined = learner
+
+
+@torch.no_grad()
+def n_components(network: nn.Module, n_inputs: int) -> int:
+    """Dimension of the images of a network that is on the CPU.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Returns a list of layers, the images last.
+    n_inputs : int
+        Columns that it gets.
+
+    Returns
+    -------
+    n_components : int
+    """
+    return network.eval()(torch.zeros(1, n_inputs))[-1].shape[1]
+
+
+def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
+    """Relation of targets that are the same, and of those that differ most."""
+    pairs = pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
+    relations = relation(targets, pairs)
+    smallest, largest = relations.min(), relations.max()
+    if relation.kind != "precomputed":
+        smallest = min(smallest, relation(targets, np.stack([rows, rows], axis=1)).min())
+    if smallest == largest:
+        raise ValueError(
+            f"y is constant in the part of the data to train on: all relations are {largest:g}. "
+            "Use more samples, or set early_stopping=False."
+        )
+    return float(smallest), float(largest)
