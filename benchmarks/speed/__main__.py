@@ -43,6 +43,10 @@ PAGES = {
     ),
     "path": ("path.py", "--data wine --numbers 3"),
     "workers": ("workers.py --chunk 500000", "--samples 10000 --chunk 5000"),
+    "workers_defaults": (
+        "workers_defaults.py",
+        "--samples 5000 --learners DiscriminantAlignment",
+    ),
 }
 
 

@@ -1,0 +1,85 @@
+"""Time of the default fit of every learner on Dask workers, over that in memory.
+
+The samples of benchmarks/speed/defaults.py, float32, made where they are used. Wall seconds, one
+thread for each worker and one in memory, after a small fit of each kind has loaded the code. The
+last column is the largest difference of the two metrics, as a share of the largest entry.
+
+    python benchmarks/speed/workers_defaults.py [--samples 1000000] [--features 50] [--workers 2]
+        [--learners GradientAlignment MetricEnsemble]
+
+Needs `pip install "metricalign[dask]"`.
+"""
+
+import argparse
+import time
+import warnings
+from itertools import pairwise
+
+import dask
+import dask.array as da
+import numpy as np
+from defaults import LEARNERS, generated
+from distributed import Client, LocalCluster, wait
+from scaling import print_row
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+
+def rows_of(start, stop, n_samples, n_features):
+    """Some of the samples; each chunk makes all and keeps its own."""
+    return generated(n_samples, n_features)[0][start:stop]
+
+
+def fit(learner, X, y):
+    """The metric, and the seconds that it took."""
+    warnings.simplefilter("ignore")
+    start = time.perf_counter()
+    metric = clone(learner).fit(X, y).get_mahalanobis_matrix()
+    return metric, time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--features", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--chunks", type=int, default=8)
+    learners = [name for name in LEARNERS if name not in ("HistGradientBoosting", "PSDSVR")]
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=learners)
+    options = parser.parse_args()
+    shape = options.samples, options.features
+    ends = np.linspace(0, options.samples, options.chunks + 1).astype(int).tolist()
+    X, y = generated(*shape)
+    titles = ["samples x features", "learner", "in memory, s", "Dask, s", "ratio", "difference"]
+    print_row(titles)
+    print_row(["---"] * len(titles))
+    with (
+        LocalCluster(
+            n_workers=options.workers, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster),
+        threadpool_limits(1),
+    ):
+        make = dask.delayed(rows_of)
+        chunks = [
+            da.from_delayed(
+                make(start, stop, *shape), shape=(stop - start, shape[1]), dtype=np.float32
+            )
+            for start, stop in pairwise(ends)
+        ]
+        distributed = da.concatenate(chunks).persist()
+        wait(distributed)
+        few = distributed[:2000].persist()
+        for name in options.learners:
+            fit(LEARNERS[name], X[:2000], y[:2000])
+            fit(LEARNERS[name], few, y[:2000])
+            expected, seconds = fit(LEARNERS[name], X, y)
+            found, other = fit(LEARNERS[name], distributed, y)
+            difference = np.abs(found - expected).max() / np.abs(expected).max()
+            samples = f"{shape[0]:,} x {shape[1]}"
+            times = f"{seconds:.1f}", f"{other:.1f}", f"{other / seconds:.2f}"
+            print_row([samples, name, *times, f"{difference:.0e}"])
+
+
+if __name__ == "__main__":
+    main()
