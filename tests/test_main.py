@@ -144,7 +144,7 @@ def test_measures_are_those_of_cross_validation(kind, frame):
     # A single number of neighbours is left to choose from.
     task = Task("table", X[:40], y[:40], kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "NEIGHBORS", (3,))
+        patch.setattr(methods_module, "NEIGHBORS", (3,))
         (result,), _ = compare(task, [], n_folds=4, seed=1)
     splitter = (StratifiedKFold if kind == "class" else KFold)(4, shuffle=True, random_state=1)
     for fold, (train, test) in enumerate(splitter.split(task.X, task.y if y.ndim == 1 else None)):
@@ -1029,7 +1029,7 @@ def test_an_interrupt_while_drawing_leaves_no_folder(
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures, "_fitted", interrupt)
+    monkeypatch.setattr(figures, "_halves", interrupt)
     folder = tmp_path / "pictures"
     assert main(["evaluate", table, "--target", "weight", *FEATURES, "--plot", str(folder)]) == 130
     assert not folder.exists()
