@@ -187,7 +187,7 @@ class InformationExplainer(BaseEstimator):
     n_hidden : int, default=128
         Units of the first hidden layer of both modules. The critic has a second one of half as
         many.
-    learning_rate : float, default=0.01
+    learning_rate : float, default=0.005
         Step length of Adam.
     batch_size : int, default=128
         Reference samples; the ceiling of the information is the logarithm of one more. The critic
@@ -278,7 +278,7 @@ class InformationExplainer(BaseEstimator):
         head: str | Callable[[Tensor, Tensor], Tensor] = "auto",
         keep: float = 0.9,
         n_hidden: int = 128,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.005,
         batch_size: int = 128,
         max_iter: int = 10,
         validation_fraction: float = 0.1,
