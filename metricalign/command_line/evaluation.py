@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from threadpoolctl import threadpool_limits
 
-from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, SharedEnsemble, fit_method
+from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, fit_method
 from metricalign.command_line.tasks import Task, splits
 
 __all__ = [
@@ -169,24 +169,21 @@ def _fold(task, labels, fold, n_folds, seed, progress=lambda text: None) -> list
     train, test = (task.part(rows) for rows in fold)
     scorers = {measure.name: check_scoring(scoring=measure.scorer) for measure in task.measures}
     outcomes = []
-    SharedEnsemble.fitted.clear()
     for label in labels:
         progress(label)
         failure = None
         values = dict.fromkeys(scorers, np.nan)
         predicted: set[Any] = set()
-        SharedEnsemble.spared = 0.0
         start = perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                model = fit_method(train, label, seed, shares=True)
+                model = fit_method(train, label, seed)
             except ValueError as error:
                 if label == "Euclid":
                     raise
                 failure = f"error: {error}"
-            # What the fits take that were taken over is a part of it.
-            seconds = perf_counter() - start + SharedEnsemble.spared
+            seconds = perf_counter() - start
             if failure is None:
                 for measure in task.measures:
                     score = scorers[measure.name](model, test.X, test.y)
@@ -201,7 +198,6 @@ def _fold(task, labels, fold, n_folds, seed, progress=lambda text: None) -> list
         n_fits = n_folds * (INNER_FOLDS + 1 if label in LEARNERS and failure is None else 1)
         notes = [Note(label, text, n_fits) for text in [*texts, failure] if text is not None]
         outcomes.append((values, seconds, predicted, notes))
-    SharedEnsemble.fitted.clear()
     return outcomes
 
 

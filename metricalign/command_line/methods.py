@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
-import joblib
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import check_scoring
 from sklearn.pipeline import Pipeline
@@ -26,7 +24,6 @@ __all__ = [
     "LEARNERS",
     "LEARNERS_OF_CLASSES",
     "METHODS",
-    "SharedEnsemble",
     "check_methods",
     "fit_method",
     "learner_of",
@@ -77,26 +74,6 @@ def check_methods(task: Task, methods: Iterable[str]) -> None:
         )
 
 
-class SharedEnsemble(MetricEnsemble):
-    """An ensemble that is fitted once to the same samples, for the predictors of one fold."""
-
-    fitted: dict[str, tuple[dict[str, Any], float]] = {}  # noqa: RUF012, shared on purpose
-    spared: float = 0.0
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn the metric, or take over what was learned from the same."""
-        key = joblib.hash((self.get_params(), X, y, sample_weight))
-        if key in self.fitted:
-            attributes, seconds = self.fitted[key]
-            self.__dict__.update(attributes)
-            SharedEnsemble.spared += seconds
-            return self
-        start = perf_counter()
-        super().fit(X, y, sample_weight)
-        self.fitted[key] = dict(self.__dict__), perf_counter() - start
-        return self
-
-
 def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline:
     """Make the pipeline from a row of a task to the space in which neighbours are sought.
 
@@ -126,7 +103,7 @@ def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline
     return Pipeline(steps)
 
 
-def fit_method(task: Task, method: str, seed: int, shares: bool = False) -> Any:
+def fit_method(task: Task, method: str, seed: int) -> Any:
     """Fit a method to all rows of a task.
 
     Parameters
@@ -137,8 +114,6 @@ def fit_method(task: Task, method: str, seed: int, shares: bool = False) -> Any:
         One of `METHODS`.
     seed : int
         Seed of what is drawn at random.
-    shares : bool, default=False
-        Whether an ensemble that was fitted to the same rows is taken once more.
 
     Returns
     -------
@@ -150,18 +125,9 @@ def fit_method(task: Task, method: str, seed: int, shares: bool = False) -> Any:
     if method.startswith("MetricNeighbors"):
         is_class = task.kind in ("class", "labels")
         predictor = MetricNeighborsClassifier if is_class else MetricNeighborsRegressor
-        # What "ensemble" is, but for the sharing.
-        ensemble = Pipeline(
-            [
-                ("texts", DateTextEncoder()),
-                ("metric", SharedEnsemble(relation=task.rules.relation, random_state=seed)),
-            ]
+        return predictor(trees=not method.endswith("no-trees"), random_state=seed).fit(
+            task.X, task.y, groups=task.groups
         )
-        return predictor(
-            ensemble if shares else "ensemble",
-            trees=not method.endswith("no-trees"),
-            random_state=seed,
-        ).fit(task.X, task.y, groups=task.groups)
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
     n_neighbors = _choose_neighbors(task, learner, seed)
     images = learner.fit_transform(task.X, task.y)
