@@ -143,6 +143,17 @@ def test_what_the_model_does_not_know_is_refused():
         columns.transform(pd.DataFrame({"length": [1.0]}))
 
 
+@pytest.mark.parametrize("values", [[8102020, 9102020], [8102020.0, None], [True, False]])
+@pytest.mark.parametrize("dtype", [None, object])
+def test_numbers_are_no_dates(values, dtype):
+    columns = TableColumns({"day": Format("date", pattern="%d.%m.%Y")})
+    columns.fit(pd.DataFrame({"day": ["08.10.2020", "09.10.2020"]}))
+    with pytest.raises(InputError, match=f"has a date in each row .* now it has '{values[0]}"):
+        columns.transform(pd.DataFrame({"day": pd.Series(values, dtype=dtype)}))
+    given = columns.transform(pd.DataFrame({"day": [np.nan, np.nan]}))
+    assert given["day"].isna().all()
+
+
 def test_missing_codes_of_the_training_table_are_missing_later(tmp_path):
     formats = {"size": Format("number"), "town": Format("text")}
     columns = TableColumns(formats, ["-9", "nowhere"])
@@ -177,6 +188,9 @@ def test_columns_that_are_left_out():
         row=np.arange(60),
         constant=[5] * 60,
         name=[f"x{i}" for i in range(60)],
+        money=[f"${i}.3M" for i in range(60)],
+        about=[f"~{i}" for i in range(60)],
+        between=[f"{i} - {i + 5} km" for i in range(60)],
         code=[f"{i % 5:03d}" for i in range(60)],
         speech=[f"some free text of {i} words" for i in range(60)],
     )
@@ -187,6 +201,9 @@ def test_columns_that_are_left_out():
         "row": "like an identifier, another value in each row",
         "constant": "constant",
         "name": "like an identifier, text with another value in most rows",
+        "money": "numbers in a form that is not read, such as '$0.3M'",
+        "about": "numbers in a form that is not read, such as '~0'",
+        "between": "numbers in a form that is not read, such as '0 - 5 km'",
     }
     assert "speech" in features.columns
     assert features.formats["code"].kind == "text"

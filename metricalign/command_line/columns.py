@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -145,6 +146,9 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
     else:
         try:
             if form.kind == "date":
+                if any(isinstance(value, Real) for value in column.dropna()):
+                    # pandas would take 8102020 for nanoseconds after 1970.
+                    raise TypeError("a number is no date")
                 dates = pd.to_datetime(column)
                 dates = (
                     dates.dt.tz_localize(None) if dates.dt.tz is None else dates.dt.tz_convert(None)

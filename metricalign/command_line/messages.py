@@ -220,7 +220,9 @@ def _why(task, measure, results, trees):
     euclid = _mean(results[0].values[measure.name])
     if measure.name in ("accuracy", "balanced accuracy", "R2", "mean R2") and euclid > 0.98:
         return "Euclid leaves little to gain."
-    said_nothing = "The columns say little about the target, so no distance can say much."
+    said_nothing = (
+        "The columns that are used say little about the target, so no distance can say much."
+    )
     if measure.name in ("R2", "mean R2") and euclid < 0.05:
         return said_nothing
     if measure.name == "accuracy" and euclid <= largest_share(task.y) + 0.01:

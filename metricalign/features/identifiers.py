@@ -7,6 +7,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from metricalign.features.numerals import UNREAD_NUMBER
+
 __all__ = ["GROUPS", "identifier_of"]
 
 # An identifier where each row has another integer, and one that several rows may share.
@@ -38,7 +40,8 @@ def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
     Returns
     -------
     reason : str or None
-        Such as "like an identifier, another value in each row".
+        Such as "like an identifier, another value in each row". Texts that are different since
+        they are numbers, in a form that is not read, are told apart.
     """
     if len(values) < 3:
         return None
@@ -48,6 +51,9 @@ def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
             return GROUPS
         if n_distinct > max(len(values) / 2, 3):
             n_words = np.mean([len(text.split()) for text in values])
+            unread = [text for text in values if UNREAD_NUMBER.fullmatch(text.strip())]
+            if len(unread) > len(values) / 2:
+                return f"numbers in a form that is not read, such as {unread[0]!r}"
             if n_words < _FEWEST_WORDS:
                 return "like an identifier, text with another value in most rows"
         return None

@@ -6,7 +6,7 @@ import re
 
 from numpy.typing import NDArray
 
-__all__ = ["FEWEST_NUMBERS", "LEADING_ZERO", "NUMBER", "numbers_as_texts"]
+__all__ = ["FEWEST_NUMBERS", "LEADING_ZERO", "NUMBER", "UNREAD_NUMBER", "numbers_as_texts"]
 
 _CURRENCIES = "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL"
 _UNITS = (
@@ -21,6 +21,10 @@ NUMBER = re.compile(
     r"(?P<digits>[0-9][0-9.,'’\u00a0\u2009\u202f ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
     rf"\s*(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>[-−])?(?(bracket)\))"
 )
+_MAGNITUDES = "[kKMB]|bn|mn|[mM]io|Mrd|thousand|million|billion"
+_AMOUNT = rf"(?:{_CURRENCIES})? ?[0-9][0-9.,]* ?(?:{_MAGNITUDES})? ?(?:{_CURRENCIES}|{_UNITS})?"
+#: A number in a form that nobody reads here: $20.3M, ~20, <5, 10 - 20 km.
+UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±]? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?")
 #: A code, such as 007.
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 #: Of more values, most of them numbers, the others are taken for errors.
