@@ -157,7 +157,9 @@ def test_crops_enlarge_a_part():
         (GaussianNoise(-1.0), "'scale' parameter of GaussianNoise"),
         (RandomShift((2, 7)), "as many pixels as a sample has features, 13"),
         (RandomCrop((13,)), "must be \\(height, width\\)"),
+        (RandomShift((-1, -13)), "must be \\(height, width\\)"),
         (lambda samples: samples[:, :2], "must return a tensor of the shape"),
+        (lambda samples: samples.double(), "got .* of torch.float64"),
         (lambda samples: samples.numpy(), "got ndarray"),
     ],
 )
@@ -328,6 +330,7 @@ def test_what_needs_targets_is_told(options, message, classes):
         lambda y, missing: np.where(missing, -1.0, y)[:, None],
         lambda y, missing: np.where(missing, np.nan, y),
         lambda y, missing: np.where(missing, None, y),
+        lambda y, missing: [pd.NA if m else "abc"[v] for v, m in zip(y, missing, strict=True)],
         lambda y, missing: pd.Series(y).mask(missing).astype("Int64"),
         lambda y, missing: pl.Series(
             [None if m else int(v) for v, m in zip(y, missing, strict=True)]
@@ -388,6 +391,15 @@ def test_targets_are_not_missing_without_views(classes):
     X, y = classes
     with pytest.raises(ValueError, match="NaN"):
         HRAML(**SMALL).fit(X, np.where(y > 0, y, np.nan))
+
+
+@pytest.mark.parametrize("n_known", [0, 1])
+def test_a_pair_of_targets_must_be_known(n_known, classes):
+    X, y = classes
+    with pytest.raises(ValueError, match=f"{n_known} known targets.*give y=None"):
+        HRAML(augment=GaussianNoise(), **SMALL).fit(
+            X, np.where(np.arange(len(y)) < n_known, y, np.nan)
+        )
 
 
 def test_number_of_targets_is_that_of_samples(classes):

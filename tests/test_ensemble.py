@@ -14,10 +14,17 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metricalign import PSDSVR, DiscriminantAlignment, GradientAlignment, MetricEnsemble
+from metricalign import (
+    PSDSVR,
+    DiscriminantAlignment,
+    GradientAlignment,
+    IteratedMetricLearner,
+    MetricEnsemble,
+)
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import MetricLearner
 from metricalign.metrics import pairwise_relations
+from metricalign.pairs import NearestPairs
 
 QUICK = [DiscriminantAlignment(), GradientAlignment(n_rounds=1)]
 
@@ -216,6 +223,8 @@ def test_sparse_is_as_dense(classes):
         ([], "learners is empty"),
         ([StandardScaler()], "linear metric learners of this package"),
         ([*QUICK, GradientAlignment(alpha=-1.0)], "'alpha' parameter of GradientAlignment"),
+        ([PSDSVR(pairs=NearestPairs(0))], "'n_neighbors' parameter of NearestPairs"),
+        ([IteratedMetricLearner(PSDSVR(C=-1.0))], "'C' parameter of PSDSVR"),
     ],
 )
 def test_wrong_learners_are_refused(learners, message, numbers):

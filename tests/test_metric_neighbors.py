@@ -9,6 +9,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
@@ -495,6 +496,30 @@ def test_folds_do_not_part_groups():
     with config_context(enable_metadata_routing=True):
         routed = make_pipeline(model.set_fit_request(groups=True)).fit(X, y, groups=groups)
     assert routed[-1].votes_ == model.votes_
+
+
+def test_groups_may_come_in_any_form_and_none_may_be_missing(classes):
+    X, y = classes
+    model = euclid(MetricNeighborsClassifier)
+    groups = np.arange(len(y)) // 4
+    names = np.array([f"{group:03d}" for group in groups], dtype=object)
+    expected = model.fit(X, y, groups=groups).predict_proba(X)
+    for same in (groups[:, None], pd.DataFrame({"group": names}), pd.Categorical(names)):
+        np.testing.assert_array_equal(model.fit(X, y, groups=same).predict_proba(X), expected)
+    for missing in (None, np.nan, pd.NA):
+        names[0] = missing
+        with pytest.raises(ValueError, match="groups has missing values"):
+            model.fit(X, y, groups=names)
+    names[0] = 3
+    with pytest.raises(ValueError, match="all numbers or all strings"):
+        model.fit(X, y, groups=names)
+
+
+def test_a_metric_may_be_frozen(classes):
+    X, y = classes
+    frozen = FrozenEstimator(PCA(2).fit(X))
+    model = MetricNeighborsClassifier(frozen, trees=False, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.metric_.transform(X), frozen.transform(X))
 
 
 def test_neighbors_of_training_samples_are_rows_of_the_fit(classes):

@@ -31,6 +31,7 @@ from metricalign import (
     RAMLPCSVR,
     RAMLSVR,
     DoubletSVM,
+    MetricEnsemble,
     RelationAlignment,
     RelationAlignmentCV,
 )
@@ -510,6 +511,12 @@ def test_errors_of_parameters(judged, fitted, parameters, match):
     if "metric" not in parameters:
         with pytest.raises(ValueError, match=match):
             fitted.calibrate_threshold(pairs, y, **parameters)
+
+
+def test_a_metric_that_takes_no_weights_of_pairs_is_told(judged):
+    pairs, y = judged[:2]
+    with pytest.raises(ValueError, match=r"MetricEnsemble.* does not take pairs with weights"):
+        PairClassifier(MetricEnsemble()).fit(pairs, y, sample_weight=np.arange(len(y)))
 
 
 def test_weights_of_pairs_are_not_cross_validated_inside(judged):

@@ -2525,3 +2525,11 @@ def test_a_large_weight_takes_tens_of_steps():
     learner = PSDSVR(C=1000 * scale, max_iter=100).fit(X, y)
     assert learner.converged_
     assert learner.dual_gap_ <= learner.tol
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_pull_that_still_grows_is_not_taken_for_rounding():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)[:200, :8]
+    learner = PSDSVR(C=700.0, tol=1e-6, max_iter=300).fit(X, y[:200])
+    assert learner.dual_gap_ < 0.05

@@ -16,6 +16,7 @@ from metricalign.command_line.formats import Format, Reading  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.tables import read_table, sort_features, typed  # noqa: E402
 from metricalign.command_line.targets import read_target  # noqa: E402
+from metricalign.features.identifiers import identifier_of  # noqa: E402
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -207,6 +208,18 @@ def test_columns_that_are_left_out():
     }
     assert "speech" in features.columns
     assert features.formats["code"].kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_identifier"),
+    [
+        *[(name, True) for name in ("id", "ID", "Customer ID", "order-Id", "userId", "Patient No")],
+        *[(name, False) for name in ("valid", "Covid", "GRID", "size")],
+    ],
+)
+def test_identifiers_are_told_by_their_names(name, is_identifier):
+    numbers = 7.0 * np.random.default_rng(0).permutation(60)
+    assert (identifier_of(numbers, name) is not None) == is_identifier
 
 
 def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(monkeypatch):

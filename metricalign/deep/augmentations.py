@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -227,8 +228,8 @@ class _ImageAugmentation(Augmentation):
     def _images(self, samples: Tensor) -> Tensor:
         """Images of shape (n_samples, n_channels, height, width)."""
         shape = tuple(self.image_shape)
-        n_pixels = int(torch.tensor(shape).prod())
-        if len(shape) not in (2, 3) or samples.shape[1] != n_pixels:
+        is_shape = len(shape) in (2, 3) and min(shape) > 0
+        if not is_shape or samples.shape[1] != math.prod(shape):
             raise ValueError(
                 f"image_shape={self.image_shape!r} of {type(self).__name__} must be (height, "
                 "width) or (channels, height, width), and have as many pixels as a sample has "
@@ -364,13 +365,19 @@ def view_of(samples: Tensor, augmentations: Sequence[Callable[[Tensor], Tensor]]
     ValueError
         If an augmentation returns something else.
     """
+    expected = _described(samples)
     views = samples
     for augmentation in augmentations:
         views = augmentation(views)
-        if not isinstance(views, Tensor) or views.shape != samples.shape:
-            got = tuple(views.shape) if isinstance(views, Tensor) else type(views).__name__
+        if _described(views) != expected:
             raise ValueError(
-                f"augment: {augmentation!r} must return a tensor of the shape of the samples, "
-                f"{tuple(samples.shape)}; got {got}."
+                f"augment: {augmentation!r} must return a tensor of the shape and type of the "
+                f"samples, {expected}; got {_described(views)}."
             )
     return views
+
+
+def _described(views) -> str:
+    if not isinstance(views, Tensor):
+        return type(views).__name__
+    return f"{tuple(views.shape)} of {views.dtype}"

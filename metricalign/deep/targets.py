@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign.features.columns import find_missing
 from metricalign.relations import TargetRelation, resolve_relation
 from metricalign.relations.kinds import _check_n_samples
 
@@ -72,6 +73,11 @@ def known_targets(relation: Any, y: Any, n_samples: int, may_miss: bool) -> Know
     is_known = ~_is_missing(y)
     _check_n_samples(is_known, n_samples)
     is_known[is_known] = _is_class(relation, _take(y, is_known))
+    if is_known.sum() < 2:
+        raise ValueError(
+            f"y has {is_known.sum()} known targets, but a pair needs 2. To learn from the views "
+            "alone, give y=None."
+        )
     known = _take(y, is_known)
     resolved = resolve_relation(relation, known)
     # Of samples without a target the first one stands for it.
@@ -95,8 +101,7 @@ def _as_array(y) -> NDArray:
 
 def _is_no_value(array) -> NDArray:
     if array.dtype.kind == "O":
-        is_none = [value is None or value != value for value in array.flat]
-        return np.reshape(is_none, array.shape)
+        return find_missing(array.ravel()).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
 
 

@@ -294,8 +294,9 @@ class MetricEnsemble(EmbeddingLearner):
                 learner.relation = relation.name
             if getattr(learner, "random_state", 0) is None:
                 learner.random_state = self.random_state
-            if hasattr(learner, "_parameter_constraints"):
-                learner._validate_params()
+            for part in (learner, *learner.get_params().values()):
+                if hasattr(part, "_parameter_constraints") and not isinstance(part, type):
+                    part._validate_params()
             resolved.append(learner)
         return resolved
 

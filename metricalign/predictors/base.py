@@ -30,6 +30,7 @@ from metricalign.predictors.training import (
     Training,
     dense_table,
     folds_of,
+    group_numbers,
     held_out,
     images_near_origin,
 )
@@ -188,7 +189,8 @@ class MetricNeighbors(SavedWithVersion):
                 "is None."
             )
         given, y = dense_table(X), in_memory(y)
-        sample_weight, groups = in_memory(sample_weight), in_memory(groups)
+        sample_weight = in_memory(sample_weight)
+        groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
         present = given
         if sample_weight is not None:
@@ -203,7 +205,7 @@ class MetricNeighbors(SavedWithVersion):
         y, targets, relation, is_class = self._set_targets(y, weight, classes)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight, groups)
-        ties = [targets] if groups is None else [targets, np.asarray(groups)]
+        ties = [targets] if groups is None else [targets, groups]
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
@@ -220,7 +222,7 @@ class MetricNeighbors(SavedWithVersion):
             table,
             random_state,
         )
-        groups = None if groups is None else np.asarray(groups)[rows]
+        groups = None if groups is None else groups[rows]
         folds = folds_of(training, self.n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
         arguments = training.table, training.targets, weight, folds, random_state
@@ -460,7 +462,9 @@ def _with_relation(metric, relation) -> Any:
         for name, value in metric.get_params().items()
         if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
     ]
-    return metric.set_params(**dict.fromkeys(undecided, relation))
+    # Not the result of set_params: that of a FrozenEstimator is None.
+    metric.set_params(**dict.fromkeys(undecided, relation))
+    return metric
 
 
 def _predictions(X, predictor, predict) -> NDArray:

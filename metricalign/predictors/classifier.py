@@ -82,7 +82,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
-        Mean distance of the training samples, the unit of the widths.
+        Mean distance of the training samples, the unit of the widths. Distances count as three
+        times their median at most.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
@@ -230,8 +231,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Probability of each class, or of each label.
 
-        No probability is zero: the frequency of the class counts as much as one more sample among
-        all of them.
+        No class of the training samples has probability zero: its frequency counts as much as one
+        more sample among all of them.
 
         Parameters
         ----------

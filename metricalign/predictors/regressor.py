@@ -73,7 +73,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
-        Mean distance of the training samples, the unit of the widths.
+        Mean distance of the training samples, the unit of the widths. Distances count as three
+        times their median at most.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)

@@ -12,11 +12,12 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.validation import has_fit_parameter
 
 from metricalign._arrays import in_memory
 from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features.columns import find_missing
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
 from metricalign.predictors.regressions import KernelRidge, mean_distance
@@ -28,6 +29,7 @@ __all__ = [
     "Training",
     "dense_table",
     "folds_of",
+    "group_numbers",
     "held_out",
     "images_near_origin",
 ]
@@ -124,6 +126,35 @@ class Training(NamedTuple):
         return Fitted(metric, origin, images, mean_distance(images), ridge)
 
 
+def group_numbers(groups: Any) -> NDArray:
+    """A number for each group, in the order of their names.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,)
+        Group of each sample.
+
+    Returns
+    -------
+    numbers : ndarray of int of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If they are not one column, some are missing, or their names are of several kinds.
+    """
+    groups = np.asarray(column_or_1d(groups))
+    if find_missing(groups).any():
+        raise ValueError(
+            "groups has missing values. Give every sample a group, those of no group one each."
+        )
+    try:
+        numbers: NDArray = np.unique(groups, return_inverse=True)[1]
+    except TypeError:
+        raise ValueError("groups must be all numbers or all strings.") from None
+    return numbers
+
+
 def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray | None) -> list:
     """Folds of the samples in which the vote is chosen; none if there are too few samples.
 
@@ -135,7 +166,7 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
         How many, at most; two of many samples.
     is_class : bool
         Whether targets are classes, of which every fold gets its share.
-    groups : ndarray of shape (n_samples,) or None
+    groups : ndarray of int of shape (n_samples,) or None
         Groups that folds do not part.
 
     Returns
