@@ -70,7 +70,9 @@ MODULES = {
     ),
     "quasi_newton": (
         ["solvers/quasi_newton.py"],
-        solver_tests("quasi and (wine or squared or callback or steps or stall)"),
+        solver_tests(
+            "quasi and (wine or squared or callback or steps or stall or units or without_length)"
+        ),
     ),
     "nu": (["solvers/nu.py"], solver_tests("nu_")),
     "ridge": (["solvers/ridge.py"], solver_tests("ridge")),
