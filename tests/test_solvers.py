@@ -2492,6 +2492,14 @@ def test_step_of_the_gradient_method_is_bounded_by_the_pair_kernel(seed, is_cent
     assert largest <= found <= 1.0501 * largest
 
 
+def test_gradient_method_takes_the_longer_steps_that_an_intercept_allows():
+    """The centred kernel is less than a third of the kernel here, which asks for 932 steps."""
+    Z, t, _ = random_differences()
+    problem = simple_problem(np.column_stack([np.full(30, 3.0), Z]), t, 1.0, fit_intercept=True)
+    result = projected_gradient(problem, tol=1e-4, max_iter=600)
+    assert result.relative_gap <= 1e-4
+
+
 def test_step_of_the_gradient_method_without_any_length():
     for Z, is_centered in [(np.zeros((2, 3)), False), (np.ones((1, 3)), True)]:
         operator = simple_problem(Z, np.ones(len(Z)), 1.0).operator
