@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import fields, replace
 from functools import cache, partial
 from itertools import product
@@ -1715,8 +1716,11 @@ def test_newton_system_is_preconditioned_by_a_sample_of_the_pairs(monkeypatch, f
     Z, t, _ = random_differences(n_pairs, d)
     problem = simple_problem(Z * 2.0 ** -np.arange(d), t, 1.0)
     projection = problem.regularizer.project(np.eye(d))
-    newton_system.solve_free(problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
+    arguments = (problem.operator, projection, np.ones(n_pairs), t, fit_intercept)
+    solution = newton_system.solve_free(*arguments)
     assert problem.n_passes <= 24
+    # The same sample every time.
+    assert_array_equal(newton_system.solve_free(*arguments), solution)
 
 
 @pytest.mark.parametrize("n_free", [3, 12, 13, 40])
@@ -1791,6 +1795,122 @@ def test_newton_objective_is_the_penalty_and_the_envelope_of_the_loss(
         before = state.value
         state.step(problem.stationary_matrix(state.dual_coef))
         assert state.value <= before + 1e-12 * abs(before)
+
+
+def shifted_to_trace(S, trace):
+    """The nearest semidefinite matrix of this trace, or of less."""
+
+    def excess(shift):
+        return np.trace(project_semidefinite(S - shift * np.eye(len(S)))) - trace
+
+    shift = brentq(excess, 0, np.abs(S).sum(), xtol=1e-15) if excess(0) > 0 else 0.0
+    return project_semidefinite(S - shift * np.eye(len(S)))
+
+
+# Each regularizer with its price and its proximal step, written down a second time.
+PROXIMAL_STEPS = {
+    "cone": (PositiveSemidefinite(), lambda M: 0.0, lambda S, size: project_semidefinite(S)),
+    "trace_norm": (
+        TraceNorm(0.1),
+        lambda M: 0.1 * np.trace(M),
+        lambda S, size: project_semidefinite(S - 0.1 * size * np.eye(len(S))),
+    ),
+    "bounded_trace": (BoundedTrace(0.5), lambda M: 0.0, lambda S, size: shifted_to_trace(S, 0.5)),
+}
+
+
+def newton_state(name, C):
+    """A problem, the state after a step, and S(beta) there: M - S(beta) is a gradient."""
+    case = Case("epsilon_insensitive", "positive_semidefinite", False, False, True, "wine", C)
+    problem = replace(problem_of(case), regularizer=PROXIMAL_STEPS[name][0])
+    state = semismooth_newton._State(problem, None)
+    assert state.step(problem.stationary_matrix(state.dual_coef))
+    return problem, state, problem.stationary_matrix(state.dual_coef)
+
+
+@pytest.mark.parametrize("name", PROXIMAL_STEPS)
+def test_step_of_newton_that_only_rises_is_none(monkeypatch, name):
+    # The shorter steps would end in rounding.
+    monkeypatch.setattr(semismooth_newton, "_GRADIENT_TRIALS", (10, 0.25))
+    _, state, target = newton_state(name, 1.0)
+    before, M = state.value, state.projection.matrix
+    assert not state.step(M + 100 * (M - target))
+    assert state.value >= before
+
+
+@pytest.mark.parametrize("C", [1e-2, 1.0])
+@pytest.mark.parametrize("name", PROXIMAL_STEPS)
+def test_gradient_step_is_the_longest_proximal_step_that_helps(name, C):
+    """Of the sizes 1, 1/4, 1/16 and so on."""
+    problem, state, target = newton_state(name, C)
+    _, price, proximal = PROXIMAL_STEPS[name]
+    M, differences = state.projection.matrix, parts_of(CASES[0]).differences
+
+    def value(M):
+        a = np.einsum("pi,ij,pj->p", differences, M, differences)
+        beta, _ = problem.conjugate.proximal(a, 0.0, state.rho)
+        fit = -problem.conjugate.value(beta) - beta @ a - 0.5 * state.rho * np.sum(beta**2)
+        return 0.5 * np.sum(M**2) + price(M) + fit
+
+    assert state.value == pytest.approx(value(M))
+    steps = [proximal(M + size * (target - M), size) for size in 0.25 ** np.arange(9)]
+    expected = next(moved for moved in steps if value(moved) < value(M))
+    assert state._gradient_step(copy(state), target)
+    assert_allclose(state.projection.matrix, expected, atol=1e-10)
+    assert state.value == pytest.approx(value(expected))
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "ratio", "factor"),
+    [("positive_semidefinite", 1.1, 3), ("positive_semidefinite", 0.9, 1), ("symmetric", 1.1, 1)],
+)
+def test_pull_grows_for_a_large_weight_over_a_cone(regularizer, ratio, factor):
+    """Threefold, up to a width of three spreads; by less, the objective would not fall."""
+    case = Case("epsilon_insensitive", regularizer, True, False, True, "wine", 1.0)
+    parts, problem = parts_of(case), problem_of(case)
+    lengths = np.sum(parts.differences**2, axis=1)
+    weight = ratio * 1e5 * np.std(parts.relations) / np.mean(lengths) ** 2
+    problem = problem.reweighted(weight / parts.weights.sum())
+    width = problem.weights.mean() / np.std(parts.relations)
+    state = semismooth_newton._State(problem, None)
+    expected = 0.3
+    assert state.rho * width == pytest.approx(expected)
+    for _ in range(4):
+        before = state.value
+        state.n_steps = 7
+        state.pull_more()
+        # To the largest, or not at all.
+        expected = min(factor * expected, 3.0) if factor > 1 else expected
+        assert state.rho * width == pytest.approx(expected)
+        assert state.n_steps == 0
+        assert state.pull() == pytest.approx(0.5 * state.rho * np.sum(state.dual_coef**2))
+        assert state.value <= before
+
+
+@pytest.mark.parametrize(("excess", "factor"), [(0, 3), (1, 1)])
+def test_pull_does_not_grow_where_systems_are_large(monkeypatch, excess, factor):
+    case = Case("epsilon_insensitive", "positive_semidefinite", True, True, True, "wine", 1e4)
+    state = semismooth_newton._State(problem_of(case), None)
+    n_products = state.projection.n_products(6)
+    monkeypatch.setattr(semismooth_newton, "_FEW_PRODUCTS", n_products - excess)
+    before = state.rho
+    state.pull_more()
+    assert state.rho == pytest.approx(factor * before)
+
+
+@pytest.mark.parametrize(("fall", "n_iter"), [(0.0, 101), (0.008, 101), (0.012, 250)])
+def test_newton_stops_where_its_gap_does_not_fall(monkeypatch, fall, n_iter):
+    """By a hundredth in a hundred steps, each of which here moves nothing."""
+
+    class Falling(SolverResult):
+        @property
+        def gap(self):
+            return 1e-8 * (1 - fall) ** (self.n_iter / 99)
+
+    monkeypatch.setattr(semismooth_newton, "SolverResult", Falling)
+    monkeypatch.setattr(semismooth_newton._State, "step", lambda state, target: True)
+    case = Case("epsilon_insensitive", "positive_semidefinite", False, False, False, "wine", 1.0)
+    assert newton(problem_of(case), tol=0.0, max_iter=250).n_iter == n_iter
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
@@ -1925,6 +2045,13 @@ def assert_units_do_not_matter(case, what, solve):
 def test_units_do_not_matter(solver, regularizer, loss, what):
     case = Case(loss, regularizer, loss not in ONE_SIDED, loss != "hinge", True, "wine", 1.0)
     assert_units_do_not_matter(case, what, partial(SOLVERS[solver], tol=1e-4, max_iter=25))
+
+
+@pytest.mark.parametrize("what", ["samples", "relations"])
+def test_units_do_not_matter_to_a_large_weight(what):
+    """Over a cone, where the pull grows."""
+    case = Case("epsilon_insensitive", "positive_semidefinite", True, True, True, "wine", 1e4)
+    assert_units_do_not_matter(case, what, partial(newton, tol=1e-4, max_iter=30))
 
 
 @pytest.mark.parametrize("what", ["samples", "relations"])
@@ -2363,6 +2490,14 @@ def test_step_of_the_gradient_method_is_bounded_by_the_pair_kernel(seed, is_cent
     largest = np.linalg.eigvalsh(K)[-1]
     found = accelerated_gradient._largest_eigenvalue(simple_problem(Z, t, c).operator, is_centered)
     assert largest <= found <= 1.0501 * largest
+
+
+def test_gradient_method_takes_the_longer_steps_that_an_intercept_allows():
+    """The centred kernel is less than a third of the kernel here, which asks for 932 steps."""
+    Z, t, _ = random_differences()
+    problem = simple_problem(np.column_stack([np.full(30, 3.0), Z]), t, 1.0, fit_intercept=True)
+    result = projected_gradient(problem, tol=1e-4, max_iter=600)
+    assert result.relative_gap <= 1e-4
 
 
 def test_step_of_the_gradient_method_without_any_length():

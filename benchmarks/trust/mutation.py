@@ -60,8 +60,8 @@ MODULES = {
         ["solvers/semismooth_newton.py", "solvers/newton_system.py"],
         solver_tests(
             OPTIMA + "newton_system or factor_ or newton_objective or along_a_line or few_passes or"
-            " ends_where or squared_loss or one_feature or callback_stops or with_a_price or"
-            " wine and immediate)"
+            " ends_where or squared_loss or one_feature or callback_stops or with_a_price or pull_"
+            " or newton_stops or only_rises or proximal_step or large_weight or wine and immediate)"
         ),
     ),
     "projected_gradient": (
@@ -70,7 +70,9 @@ MODULES = {
     ),
     "quasi_newton": (
         ["solvers/quasi_newton.py"],
-        solver_tests("quasi and (wine or squared or callback or steps or stall)"),
+        solver_tests(
+            "quasi and (wine or squared or callback or steps or stall or units or without_length)"
+        ),
     ),
     "nu": (["solvers/nu.py"], solver_tests("nu_")),
     "ridge": (["solvers/ridge.py"], solver_tests("ridge")),
