@@ -103,7 +103,7 @@ def given_density(seeds):
     for n_columns, correlation in ((1, 0.5), (1, 0.9), (5, 0.5), (5, 0.8), (10, 0.9)):
         learner = MutualInformation("upper", critic=NormalDensity(correlation))
         errors, errors_of_bound = [], []
-        for seed in range(seeds):
+        for seed in seeds:
             x, y, truth = normals(np.random.default_rng(seed), 2000, [correlation] * n_columns)
             found = learner.fit(x, y).estimate(x, y)
             errors.append(found.value - truth)
@@ -111,7 +111,8 @@ def given_density(seeds):
         print(
             f"density given, {n_columns} normals, {correlation}: truth {truth:.3f}, "
             f"{np.mean(errors):+.3f} ({np.std(errors):.3f}), above it in "
-            f"{np.mean(np.array(errors) >= 0):.0%} of {len(seeds)} runs, within the one-sided 95 % in "
+            f"{np.mean(np.array(errors) >= 0):.0%} of {len(seeds)} runs, "
+            "within the one-sided 95 % in "
             f"{np.mean(np.array(errors_of_bound) >= 0):.0%}",
             flush=True,
         )
@@ -127,7 +128,7 @@ def estimators(seeds):
                 cells.append("no density")
                 continue
             errors = []
-            for seed in range(seeds):
+            for seed in seeds:
                 x, y, truth = draw(np.random.default_rng(seed), 6000)
                 learner = MutualInformation(name, random_state=seed).fit(x[:4000], y[:4000])
                 found = learner.estimate(x[4000:], y[4000:])
@@ -227,7 +228,7 @@ def known(seeds):
     print(
         "\npointing game (deciding patch, other patch, either), nats at the patches and elsewhere"
     )
-    for seed in range(seeds):
+    for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         X, y, other, _ = patches(rng, 2000)
@@ -251,7 +252,7 @@ def known(seeds):
                 flush=True,
             )
     print(f"truth: log 2 = {np.log(2):.3f} of either patch\n\narea under the ROC curve, columns")
-    for seed in range(seeds):
+    for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         order = rng.permutation(10)
@@ -355,7 +356,7 @@ def attribution(seeds):
     background = torch.as_tensor(X).mean(dim=0)
     print("\n| method | deletion (low is good) | insertion (high is good) |\n| --- | --- | --- |")
     found = {}
-    for seed in range(seeds):
+    for seed in seeds:
         model, _ = trained_network(X, y, seed=seed)
         with torch.no_grad():
             classes = model(tensor).argmax(dim=1)
@@ -466,7 +467,7 @@ def cost(seeds):
 
     for width in (16, 32, 64):
         fits, explanations = [], []
-        for seed in range(seeds):
+        for seed in seeds:
             network, epoch = trained_network(X, y, n_epochs=1, width=width, seed=seed)
             model = nn.Sequential(Counted(), network)
             explainer = InformationExplainer(

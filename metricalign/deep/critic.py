@@ -14,8 +14,9 @@ from metricalign.deep.information import InfoNCE, perceptron
 
 __all__ = ["Critic"]
 
-# Random locations whose scores are trained in a step. Those of an image are much alike: with 32 of
-# 49 a step costs twice the time, and the bound on fashion is a twentieth higher.
+# Random locations whose scores are trained in a step. Those of an image are much alike: in an
+# earlier version, with one hidden layer, a step with 32 of 49 took twice the time, and the bound on
+# fashion was a twentieth higher.
 _LOCATIONS_PER_STEP = 8
 
 # Of what is compared with the likeliest: e^-60 of it is lost in single precision anyway.
