@@ -63,8 +63,8 @@ class Critic(nn.Module):
         self.register_buffer("Z_deviation", statistics.Z.std(dim=0))
         self.n_locations, n_channels = statistics.mean.shape
         n_images = max(1, n_hidden // 4)
-        # In an earlier version a single hidden layer found half a nat of a planted patch under noise.
-        # Two find .61 to .67.
+        # In an earlier version a single hidden layer found half a nat of a planted patch under
+        # noise. Two find .61 to .67.
         sizes = [n_channels, n_hidden, 2 * n_images, n_images]
         self.of_local = LocalNetwork(self.n_locations, sizes)
         self.of_Z = perceptron([statistics.Z.shape[1], n_hidden, n_images])
