@@ -98,12 +98,12 @@ class NormalDensity(nn.Module):
         return -(Y[:, None] - self.correlation * X).square().sum(dim=2) / (2 * rest)
 
 
-def given_density(n_runs):
+def given_density(seeds):
     """The upper bound where the density is given, as it is where one adds the noise oneself."""
     for n_columns, correlation in ((1, 0.5), (1, 0.9), (5, 0.5), (5, 0.8), (10, 0.9)):
         learner = MutualInformation("upper", critic=NormalDensity(correlation))
         errors, errors_of_bound = [], []
-        for seed in range(n_runs):
+        for seed in seeds:
             x, y, truth = normals(np.random.default_rng(seed), 2000, [correlation] * n_columns)
             found = learner.fit(x, y).estimate(x, y)
             errors.append(found.value - truth)
@@ -111,13 +111,14 @@ def given_density(n_runs):
         print(
             f"density given, {n_columns} normals, {correlation}: truth {truth:.3f}, "
             f"{np.mean(errors):+.3f} ({np.std(errors):.3f}), above it in "
-            f"{np.mean(np.array(errors) >= 0):.0%} of {n_runs} runs, within the one-sided 95 % in "
+            f"{np.mean(np.array(errors) >= 0):.0%} of {len(seeds)} runs, "
+            "within the one-sided 95 % in "
             f"{np.mean(np.array(errors_of_bound) >= 0):.0%}",
             flush=True,
         )
 
 
-def estimators(n_runs):
+def estimators(seeds):
     print("\n| task | truth | " + " | ".join(BOUNDS) + " |\n| --- " + "| --- " * 5 + "|")
     sides = {name: [] for name in BOUNDS}
     for task, draw in TASKS.items():
@@ -127,7 +128,7 @@ def estimators(n_runs):
                 cells.append("no density")
                 continue
             errors = []
-            for seed in range(n_runs):
+            for seed in seeds:
                 x, y, truth = draw(np.random.default_rng(seed), 6000)
                 learner = MutualInformation(name, random_state=seed).fit(x[:4000], y[:4000])
                 found = learner.estimate(x[4000:], y[4000:])
@@ -223,11 +224,11 @@ def two_tasks(model, X, y, other, n_epochs):
     return train(model, X, losses, n_epochs)
 
 
-def known(n_runs):
+def known(seeds):
     print(
         "\npointing game (deciding patch, other patch, either), nats at the patches and elsewhere"
     )
-    for seed in range(n_runs):
+    for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         X, y, other, _ = patches(rng, 2000)
@@ -251,7 +252,7 @@ def known(n_runs):
                 flush=True,
             )
     print(f"truth: log 2 = {np.log(2):.3f} of either patch\n\narea under the ROC curve, columns")
-    for seed in range(n_runs):
+    for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         order = rng.permutation(10)
@@ -347,7 +348,7 @@ def curves(model, X, classes, values, background):
     return {name: np.trapezoid(points, dx=1 / 7) for name, points in areas.items()}
 
 
-def attribution(n_runs):
+def attribution(seeds):
     from captum.attr import IntegratedGradients, LayerGradCam, Saliency
 
     X, y, X_test = fashion()
@@ -355,7 +356,7 @@ def attribution(n_runs):
     background = torch.as_tensor(X).mean(dim=0)
     print("\n| method | deletion (low is good) | insertion (high is good) |\n| --- | --- | --- |")
     found = {}
-    for seed in range(n_runs):
+    for seed in seeds:
         model, _ = trained_network(X, y, seed=seed)
         with torch.no_grad():
             classes = model(tensor).argmax(dim=1)
@@ -394,7 +395,7 @@ def agreement(first, second):
     return np.mean(found) if found else np.nan
 
 
-def sanity(n_runs):
+def sanity(seeds):
     X, y, X_test = fashion()
     model, _ = trained_network(X, y)
     for layer in ("0", "2"):
@@ -454,7 +455,7 @@ def timed(function, *arguments):
     return process_time() - start, Counted.n_samples - before
 
 
-def cost(n_runs):
+def cost(seeds):
     """Seconds of the explainer over those of the network, one beside the other."""
     X, y, X_test = fashion()
     tensor = torch.as_tensor(X_test)
@@ -466,7 +467,7 @@ def cost(n_runs):
 
     for width in (16, 32, 64):
         fits, explanations = [], []
-        for seed in range(n_runs):
+        for seed in seeds:
             network, epoch = trained_network(X, y, n_epochs=1, width=width, seed=seed)
             model = nn.Sequential(Counted(), network)
             explainer = InformationExplainer(
@@ -492,11 +493,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    seeds = range(arguments.seed, arguments.seed + arguments.runs)
     for part in parts:
         if part.__name__ in arguments.parts:
-            part(arguments.runs)
+            part(seeds)
 
 
 if __name__ == "__main__":

@@ -48,14 +48,17 @@ _N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 256
 # Explained samples of which is asked what remains of the decision: it takes another forward pass.
 _N_OF_SURVIVAL = 128
 
-# Of a bottleneck, on digits and fashion: after 50 steps the loss is within a fifth of what is
-# allowed, after 120 what passes hardly falls any more.
+# Of a bottleneck. In an earlier version, with twice the learning rate, the loss on digits and
+# fashion was within a fifth of what is allowed after 50 steps, and what passed hardly fell after
+# 120.
 _N_STEPS = 120
 
 # Numbers of samples and outputs that are kept rather than computed in each epoch, half a gigabyte.
 _N_KEPT_NUMBERS = 2**27
 
-# Of the critic. With less, two seeds agree less, and the bound on fashion is hardly higher.
+# Of the critic. In an earlier version, with one hidden layer, .2 rather than .1 took .05 off a
+# bound of 2.25 nats on fashion, and two seeds agreed more: the rank correlation of their redundant
+# maps was .81 rather than .79.
 _WEIGHT_DECAY = 0.2
 
 
