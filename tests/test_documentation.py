@@ -341,9 +341,6 @@ def test_import_is_light():
 
 # The rooms of the package
 
-# Too long, and without a reason yet.
-TO_BE_SPLIT = {"command_line/commands.py"}
-
 
 def test_long_modules_say_why():
     """A module of over 500 lines says in its first sentence that it is long, since ..."""
@@ -352,8 +349,7 @@ def test_long_modules_say_why():
         text, name = path.read_text(encoding="utf-8"), path.relative_to(package).as_posix()
         first_sentence = ast.get_docstring(ast.parse(text)).split("\n\n")[0].split(". ")[0]
         is_long = len(text.splitlines()) > 500
-        if name not in TO_BE_SPLIT:
-            assert is_long == (" long since " in first_sentence.replace("\n", " ")), name
+        assert is_long == (" long since " in first_sentence.replace("\n", " ")), name
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from metricalign.pair_classification.calibration import best_threshold, log_odds
 from metricalign.pair_classification.judgments import (
     check_judgments,
     precomputed_relations,
+    set_pairs,
     warn_of_scales,
 )
 
@@ -229,7 +230,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
                 metric.set_params(**{name: "precomputed"})
                 # Not every learner takes pairs with weights.
                 if np.any(judged.weights != 1):
-                    _set_pairs(metric, f"{step}{separator}pairs", judged)
+                    set_pairs(metric, f"{step}{separator}pairs", judged)
         if isinstance(metric, MetricLearner):
             warn_of_scales(samples, type(metric).__name__)
         self.metric_ = metric.fit(samples, relations)
@@ -480,16 +481,6 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
                 "rate, from 0 to 1; got None."
             )
         return settings
-
-
-def _set_pairs(metric, name, judged):
-    if name not in metric.get_params():
-        raise ValueError(
-            f"{metric!r} does not take pairs with weights, which those have that are judged "
-            "several times or come with sample_weight. Give each pair once and no weights, or "
-            "another metric, such as PSDSVR()."
-        )
-    metric.set_params(**{name: judged})
 
 
 def _pair_distance(metric, pairs):

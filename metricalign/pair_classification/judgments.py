@@ -16,7 +16,13 @@ from metricalign._estimator import level_of_call
 from metricalign.pairs import PairSelection
 from metricalign.pairs.identical import first_identical
 
-__all__ = ["JudgedPairs", "check_judgments", "precomputed_relations", "warn_of_scales"]
+__all__ = [
+    "JudgedPairs",
+    "check_judgments",
+    "precomputed_relations",
+    "set_pairs",
+    "warn_of_scales",
+]
 
 # Of wine and breast_cancer, which scaling makes .27 and .09 more accurate, the largest standard
 # deviation is 390 and 7,800 times the median; of digits, which needs no scaling, 1.5 times.
@@ -96,6 +102,17 @@ def precomputed_relations(
         )
     matrix = sparse.coo_array((relations, tuple(indices.T)), shape=(len(samples), len(samples)))
     return samples, matrix.tocsr(), JudgedPairs(indices, np.abs(sums), len(samples))
+
+
+def set_pairs(metric: Any, name: str, judged: JudgedPairs) -> None:
+    """Give a metric the pairs to learn from, as its parameter of this name."""
+    if name not in metric.get_params():
+        raise ValueError(
+            f"{metric!r} does not take pairs with weights, which those have that are judged "
+            "several times or come with sample_weight. Give each pair once and no weights, or "
+            "another metric, such as PSDSVR()."
+        )
+    metric.set_params(**{name: judged})
 
 
 def warn_of_scales(samples: NDArray, name: str) -> None:
