@@ -451,6 +451,22 @@ def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
     assert "power" in output
 
 
+def test_explanations_call_labels_by_their_names(cars, tmp_path, capsys):
+    cars["tags"] = np.where(cars["power"] > 120, "fast, dear", "slow")
+    cars.loc[cars["make"] == "audi", "tags"] += ", quiet"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees"]
+    path, saved = write(cars, tmp_path), tmp_path / "tags.joblib"
+    run(capsys, "evaluate", path, "--target", "tags", *options, "--save", saved)
+    path = write(cars.nlargest(1, "power"), tmp_path)
+    output, _ = run(capsys, "predict", saved, path, "--explain")
+    assert "Prediction: {dear, fast" in output
+    assert "fast: probability" in output
+    assert "[0, " not in output
+    assert "[1, " not in output
+    assert output.count("{dear, fast") >= 4  # the prediction and the targets of three neighbours
+    assert "It would be {" in output
+
+
 def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
     cars["tags"] = np.where(
         cars["power"] > 150, "fast, dear", np.where(cars["power"] > 100, "fast", "cheap, fast")
