@@ -303,6 +303,14 @@ def test_a_page_of_everything(cars, tmp_path, capsys):
     assert parsed.n_circles == 90
     for part in ("MetricNeighbors-no-trees", "Columns that make the distance", "Prediction:"):
         assert part in text
+    # Rows that are explained were held out: none is its own neighbour.
+    explained = re.findall(r"<p>Row (\d+), .*?<pre>(.*?)</pre>", text, re.DOTALL)
+    assert [row for row, _ in explained] == ["1", "45", "90"]
+    for _, explanation in explained:
+        neighbors = re.findall(r"^ +(\d+) +[\d.]+ +\d+%  ", explanation, re.MULTILINE)
+        assert len(neighbors) == 4
+        assert {"1", "45", "90"}.isdisjoint(neighbors)
+    assert "held out" in text
     assert f"Report: {page}" in output
     _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
     assert "this would replace" in error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Result
 from metricalign.command_line.messages import gains_of, means, verdict
-from metricalign.command_line.models import TableModel
+from metricalign.command_line.methods import fit_method
+from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
 
 __all__ = ["Report", "write_report"]
@@ -35,8 +37,8 @@ pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 img { width: 100%; min-width: 42rem; height: auto; }
 svg circle:hover { stroke: #000; stroke-width: 2; }
 """
-# Rows that are drawn and explained, columns whose importance is shown.
-N_DRAWN, N_EXPLAINED, N_IMPORTANCES, N_CURVES = 400, 3, 15, 6
+# Rows that are drawn and explained, by so many neighbours; columns whose importance is shown.
+N_DRAWN, N_EXPLAINED, N_NEIGHBORS, N_IMPORTANCES, N_CURVES = 400, 3, 4, 15, 6
 COLOURS = ("#2f6db3", "#d1622b", "#3d9a50", "#8e5ba6", "#b8a12b", "#4aa5b5", "#c0527f", "#777777")
 
 
@@ -147,11 +149,23 @@ def _of_model(report, model):
     yield from _embedding(model, task)
     if hasattr(predictor, "explain"):
         yield "<h2>Some rows and their neighbours</h2>"
-        for row in np.linspace(0, len(task.y) - 1, N_EXPLAINED).astype(int):
-            target = escape(_target_of(task, row))
-            yield f"<p>Row {_number_of(task, row)}, target {target}:</p>"
-            text = str(model.explanation_of(task.X.iloc[[row]], 4))
-            yield f"<pre>{escape(text)}</pre>"
+        yield from _explanations(report.task, model)
+
+
+def _explanations(task: Task, model: TableModel):
+    """Explain a few rows by a predictor that has not seen them: each would be its own nearest."""
+    explained_rows = np.linspace(0, len(task.y) - 1, N_EXPLAINED).astype(int)
+    others = task.part(np.setdiff1d(np.arange(len(task.y)), explained_rows))
+    with warnings.catch_warnings():
+        # The fit to all rows has said them.
+        warnings.simplefilter("ignore")
+        predictor = fit_method(others, model.method, model.predictor.random_state)
+    numbers = _number_of(others, np.arange(len(others.y)))
+    yield "<p>These rows were held out: the distance was learned again without them.</p>"
+    for row in explained_rows:
+        yield f"<p>Row {_number_of(task, row)}, target {escape(_target_of(task, row))}:</p>"
+        found = explained(predictor, task.X.iloc[[row]], N_NEIGHBORS, numbers, task.names)
+        yield f"<pre>{escape(str(found))}</pre>"
 
 
 def _number_of(task, row):
