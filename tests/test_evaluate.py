@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Format  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
+from metricalign.command_line.report import _embedding  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
@@ -314,6 +316,20 @@ def test_a_page_of_everything(cars, tmp_path, capsys):
     assert f"Report: {page}" in output
     _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
     assert "this would replace" in error
+
+
+@pytest.mark.parametrize("n_classes", [3, 10, 12])
+def test_every_colour_of_the_page_is_explained(n_classes):
+    y = np.concatenate([np.arange(n_classes), np.arange(n_classes)[-10:]])
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(len(y), 3)))
+    model = SimpleNamespace(images_of=lambda rows: rows)
+    page = "".join(_embedding(model, Task("table", X, y, "class")))
+    of_points = set(re.findall(r'fill="(#\w+)"', page))
+    legend = dict(re.findall(r'style="color:(#\w+)">&#9679;</span> (\w+)', page))
+    assert set(legend) == of_points
+    # Of twelve classes the ten that are frequent have a colour.
+    shown = [str(label) for label in range(n_classes)[-10:]]
+    assert list(legend.values()) == shown + ["others"] * (n_classes > 10)
 
 
 def test_a_page_without_a_distance(cars, tmp_path, capsys):

@@ -18,6 +18,7 @@ from metricalign.command_line.messages import gains_of, means, verdict
 from metricalign.command_line.methods import fit_method
 from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
+from metricalign.plotting.drawing import COLORS
 
 __all__ = ["Report", "write_report"]
 
@@ -39,7 +40,7 @@ svg circle:hover { stroke: #000; stroke-width: 2; }
 """
 # Rows that are drawn and explained, by so many neighbours; columns whose importance is shown.
 N_DRAWN, N_EXPLAINED, N_NEIGHBORS, N_IMPORTANCES, N_CURVES = 400, 3, 4, 15, 6
-COLOURS = ("#2f6db3", "#d1622b", "#3d9a50", "#8e5ba6", "#b8a12b", "#4aa5b5", "#c0527f", "#777777")
+OTHERS = "#cccccc"
 
 
 @dataclass
@@ -235,21 +236,31 @@ def _embedding(model: TableModel, task: Task):
         )
     yield "</svg>"
     if task.kind == "class":
-        classes = np.unique(task.y)[: len(COLOURS) - 1].tolist()
+        colours = _colours_of_classes(task.y)
+        legend = [(str(label), colour) for label, colour in colours.items()]
+        if len(np.unique(task.y)) > len(colours):
+            legend.append(("others", OTHERS))
         marks = [
-            f'<span style="color:{colour}">&#9679;</span> {escape(str(label))}'
-            for label, colour in zip(classes, COLOURS, strict=False)
+            f'<span style="color:{colour}">&#9679;</span> {escape(label)}'
+            for label, colour in legend
         ]
         yield "<p>" + " &nbsp; ".join(marks) + "</p>"
     elif task.kind == "number":
         yield f"<p>From {task.y.min():.4g} (light) to {task.y.max():.4g} (dark).</p>"
 
 
+def _colours_of_classes(y: NDArray) -> dict[Any, str]:
+    """A colour for each of the most frequent classes, in the order of the classes."""
+    classes, counts = np.unique(y, return_counts=True)
+    most = np.sort(np.argsort(-counts, kind="stable")[: len(COLORS)])
+    return dict(zip(classes[most].tolist(), COLORS, strict=False))
+
+
 def _colours(task: Task, rows: NDArray) -> list[str]:
     y: Any = task.y
     if task.kind == "class":
-        codes = np.minimum(np.unique(y, return_inverse=True)[1][rows], len(COLOURS) - 1)
-        return [COLOURS[code] for code in codes]
+        colours = _colours_of_classes(y)
+        return [colours.get(label, OTHERS) for label in y[rows].tolist()]
     values = y if y.ndim == 1 else y.sum(axis=1) if task.kind == "labels" else y[:, 0]
     ranks = np.argsort(np.argsort(values))[rows] / max(len(values) - 1, 1)
     return [f"hsl(212, 60%, {88 - 62 * rank:.0f}%)" for rank in ranks]
