@@ -16,7 +16,7 @@ from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Format  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
-from metricalign.command_line.report import _embedding  # noqa: E402
+from metricalign.command_line.report import _embedding, _explanations  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
@@ -316,6 +316,15 @@ def test_a_page_of_everything(cars, tmp_path, capsys):
     assert f"Report: {page}" in output
     _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
     assert "this would replace" in error
+
+
+def test_no_class_is_held_out_as_a_whole():
+    # The first, the middle and the last row are all of a class.
+    X = pd.DataFrame({"size": np.random.default_rng(0).normal(size=11)})
+    task = Task("table", X, np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "class")
+    predictor = SimpleNamespace(random_state=0)
+    model = SimpleNamespace(method="MetricNeighbors-no-trees", predictor=predictor)
+    assert "".join(_explanations(task, model)).count("Prediction: ") == 3
 
 
 @pytest.mark.parametrize("n_classes", [3, 10, 12])

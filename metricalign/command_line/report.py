@@ -155,7 +155,13 @@ def _of_model(report, model):
 
 def _explanations(task: Task, model: TableModel):
     """Explain a few rows by a predictor that has not seen them: each would be its own nearest."""
-    explained_rows = np.linspace(0, len(task.y) - 1, N_EXPLAINED).astype(int)
+    rows = np.arange(len(task.y))
+    if task.kind == "class":
+        # No class is held out as a whole.
+        _, codes, counts = np.unique(task.y, return_inverse=True, return_counts=True)
+        is_frequent = counts[codes] > N_EXPLAINED
+        rows = rows[is_frequent] if is_frequent.any() else rows
+    explained_rows = rows[np.linspace(0, len(rows) - 1, N_EXPLAINED).astype(int)]
     others = task.part(np.setdiff1d(np.arange(len(task.y)), explained_rows))
     with warnings.catch_warnings():
         # The fit to all rows has said them.
