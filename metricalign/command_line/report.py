@@ -19,6 +19,7 @@ from metricalign.command_line.methods import fit_method
 from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
 from metricalign.plotting.drawing import COLORS
+from metricalign.predictors.explanation import _number
 
 __all__ = ["Report", "write_report"]
 
@@ -184,7 +185,7 @@ def _target_of(task, row):
     y = task.y[row]
     if task.kind == "labels":
         return ", ".join(name for name, has in zip(task.names, y, strict=True) if has) or "none"
-    return str(y) if np.ndim(y) == 0 else ", ".join(f"{value:.4g}" for value in y)
+    return str(y) if np.ndim(y) == 0 else ", ".join(_number(value) for value in y)
 
 
 def _importances(names, importances):
@@ -252,7 +253,7 @@ def _embedding(model: TableModel, task: Task):
         ]
         yield "<p>" + " &nbsp; ".join(marks) + "</p>"
     elif task.kind == "number":
-        yield f"<p>From {task.y.min():.4g} (light) to {task.y.max():.4g} (dark).</p>"
+        yield f"<p>From {_number(task.y.min())} (light) to {_number(task.y.max())} (dark).</p>"
 
 
 def _colours_of_classes(y: NDArray) -> dict[Any, str]:
