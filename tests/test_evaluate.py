@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Format  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
+from metricalign.command_line.report import _embedding, _explanations  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
@@ -189,7 +191,8 @@ def test_a_column_that_tells_the_target_is_named(cars, tmp_path, capsys):
 def test_scores_that_are_too_good_to_be_true_are_doubted():
     task = Task("", pd.DataFrame({"a": np.arange(60.0)}), np.arange(60) % 2, "class")
     perfect = [result_of("Euclid", [1.0, 0.9999]), result_of("PSDSVR", [1.0, 1.0])]
-    assert "of 1.000 is too good to be true" in next(warnings_of(task, task, perfect))
+    doubt = next(warnings_of(task, task, perfect))
+    assert doubt.startswith("accuracy 1.000 is too good to be true")
 
 
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
@@ -303,9 +306,40 @@ def test_a_page_of_everything(cars, tmp_path, capsys):
     assert parsed.n_circles == 90
     for part in ("MetricNeighbors-no-trees", "Columns that make the distance", "Prediction:"):
         assert part in text
+    # Rows that are explained were held out: none is its own neighbour.
+    explained = re.findall(r"<p>Row (\d+), .*?<pre>(.*?)</pre>", text, re.DOTALL)
+    assert [row for row, _ in explained] == ["1", "45", "90"]
+    for _, explanation in explained:
+        neighbors = re.findall(r"^ +(\d+) +[\d.]+ +\d+%  ", explanation, re.MULTILINE)
+        assert len(neighbors) == 4
+        assert {"1", "45", "90"}.isdisjoint(neighbors)
+    assert "held out" in text
     assert f"Report: {page}" in output
     _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
     assert "this would replace" in error
+
+
+def test_no_class_is_held_out_as_a_whole():
+    # The first, the middle and the last row are all of a class.
+    X = pd.DataFrame({"size": np.random.default_rng(0).normal(size=11)})
+    task = Task("table", X, np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "class")
+    predictor = SimpleNamespace(random_state=0)
+    model = SimpleNamespace(method="MetricNeighbors-no-trees", predictor=predictor)
+    assert "".join(_explanations(task, model)).count("Prediction: ") == 3
+
+
+@pytest.mark.parametrize("n_classes", [3, 10, 12])
+def test_every_colour_of_the_page_is_explained(n_classes):
+    y = np.concatenate([np.arange(n_classes), np.arange(n_classes)[-10:]])
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(len(y), 3)))
+    model = SimpleNamespace(images_of=lambda rows: rows)
+    page = "".join(_embedding(model, Task("table", X, y, "class")))
+    of_points = set(re.findall(r'fill="(#\w+)"', page))
+    legend = dict(re.findall(r'style="color:(#\w+)">&#9679;</span> (\w+)', page))
+    assert set(legend) == of_points
+    # Of twelve classes the ten that are frequent have a colour.
+    shown = [str(label) for label in range(n_classes)[-10:]]
+    assert list(legend.values()) == shown + ["others"] * (n_classes > 10)
 
 
 def test_a_page_without_a_distance(cars, tmp_path, capsys):
@@ -449,6 +483,22 @@ def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
     # The eighth row of the training table is the nearest of itself.
     assert re.search(r"Row 1 Prediction: .* 8 0 ", output)
     assert "power" in output
+
+
+def test_explanations_call_labels_by_their_names(cars, tmp_path, capsys):
+    cars["tags"] = np.where(cars["power"] > 120, "fast, dear", "slow")
+    cars.loc[cars["make"] == "audi", "tags"] += ", quiet"
+    options = ["--folds", "2", "--methods", "MetricNeighbors-no-trees"]
+    path, saved = write(cars, tmp_path), tmp_path / "tags.joblib"
+    run(capsys, "evaluate", path, "--target", "tags", *options, "--save", saved)
+    path = write(cars.nlargest(1, "power"), tmp_path)
+    output, _ = run(capsys, "predict", saved, path, "--explain")
+    assert "Prediction: {dear, fast" in output
+    assert "fast: probability" in output
+    assert "[0, " not in output
+    assert "[1, " not in output
+    assert output.count("{dear, fast") >= 4  # the prediction and the targets of three neighbours
+    assert "It would be {" in output
 
 
 def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):

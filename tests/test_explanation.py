@@ -1,6 +1,7 @@
 """Explanations of predictions: sums, changes that are tried, and text that is readable."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from sklearn.decomposition import KernelPCA
 
 from metricalign.learners.columns import column_map
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
+from metricalign.predictors.explanation import _probability
 
 OPTIONS = {"n_folds": 2, "random_state": 0}
 
@@ -108,6 +110,25 @@ def test_labels_are_called_by_their_names():
     text = model.explain(largest).text_of_prediction()
     one, two = model.predict(largest)[0]
     assert text == f"one {one:.4g}, two {two:.4g}"
+
+
+@pytest.mark.parametrize(("unit", "rounding"), [(1, 0.1), (1e3, 1), (1e6, 1)])
+def test_numbers_are_written_without_exponents(unit, rounding):
+    X = frame()
+    price = unit * (X["size"].to_numpy() + 4 * (X["colour"] == "red") + 100)
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X[1:], price[1:])
+    text = str(model.explain(X[:1]))
+    assert "e+" not in text
+    prediction, votes, correction = re.match(
+        r"Prediction: (\S+)\n  (\S+) by votes, (\S+) by correction\n", text
+    ).groups()
+    assert correction[0] in "+-"
+    assert_allclose(float(votes) + float(correction), float(prediction), atol=2 * rounding)
+
+
+def test_probabilities_are_written_without_exponents():
+    texts = [_probability(value, "+") for value in (1e-7, -1e-7, 0.25, -0.5, 1)]
+    assert texts == ["+0.000", "+0.000", "+0.250", "-0.500", "+1.000"]
 
 
 def test_values_are_those_of_the_table(case):

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from metricalign import PSDSVR, DiscriminantAlignment, MetricEnsemble
 from metricalign.learners.columns import column_map
 from metricalign.plotting import CurvesDisplay, ExplanationDisplay
+from metricalign.plotting.curves import ColumnCurve, _draw_numbers
 from metricalign.predictors import MetricNeighborsClassifier
 
 
@@ -204,6 +205,21 @@ def test_dates_are_points_over_time(table):
     assert_allclose(late.values, np.arange(120) * 3600)
     display.figure_.canvas.draw()
     assert display.axes_[0].lines[0].get_linestyle() == "None"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("days", [0, 0.01, 1, 3, 40, 100, 700, 1000, 1500, 1800, 4000, 40000])
+def test_dates_of_any_range_have_few_ticks(days):
+    start = np.datetime64("2019-01-31", "s")
+    values = start + np.linspace(0, days * 86400, 9).astype("timedelta64[s]")
+    curve = ColumnCurve("sold", 1.0, values, np.zeros((9, 2)), np.ones(9), None, np.array([1, 0]))
+    figure = Figure()
+    axis = figure.subplots()
+    _draw_numbers(axis, curve)
+    figure.canvas.draw()
+    low, high = axis.get_xlim()
+    ticks = axis.get_xticks()
+    assert 1 <= np.sum((ticks >= low) & (ticks <= high)) <= 7
 
 
 def test_curves_are_drawn_in_given_axes(table, model):

@@ -105,7 +105,9 @@ def evaluate(options: Namespace) -> None:
                     made = list(report_lines(options, read))
                     shown = model if model.has_neighbors else None
                     report = Report(task, results, shown, learned, made, warned)
+                    progress(f"explaining {method}")
                     write_file(options.report, partial(write_report, report))
+                    progress.clear()
                     print(f"\nReport: {options.report}")
             if options.plot:
                 _draw(options, task, results, method, progress)

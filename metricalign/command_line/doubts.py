@@ -50,7 +50,7 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
         )
     elif measure.name in BOUNDED and value > PERFECT:
         yield (
-            f"a {measure.name} of {value:.3f} is too good to be true. Do columns tell the target? "
+            f"{measure.name} {value:.3f} is too good to be true. Do columns tell the target? "
             "See what was used"
         )
     if task.groups is None and task.time is None:

@@ -90,7 +90,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         numbers = _numbers_of_rows(task)
         sample, rows = take(task.X, held_out[:1]), numbers[train]
         figure, ax = _figure(1, 1, (8.0, 4.4))
-        explanation = explained(predictor, sample, N_EXPLAINED, rows)
+        explanation = explained(predictor, sample, N_EXPLAINED, rows, task.names)
         ExplanationDisplay(explanation=explanation).plot(ax=ax)
         figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
         yield "explanation", figure

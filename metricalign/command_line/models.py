@@ -139,7 +139,7 @@ class TableModel:
 
     def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
         """Why the nearest rows of one transformed row are near, by their numbers in the table."""
-        return explained(self.predictor, X, n_neighbors, self.rows)
+        return explained(self.predictor, X, n_neighbors, self.rows, self.names)
 
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Distances and places in `y` of the nearest rows, of transformed ones."""
@@ -150,13 +150,18 @@ class TableModel:
         return self.predictor.kneighbors(X, n_neighbors)
 
 
-def explained(predictor: Any, X: Any, n_neighbors: int, rows: NDArray) -> Explanation:
-    """Explain the neighbours of a sample, by the numbers that training rows have in the table."""
+def explained(
+    predictor: Any, X: Any, n_neighbors: int, rows: NDArray, names: list[str]
+) -> Explanation:
+    """Explain the neighbours of a sample, by the numbers that training rows have in the table.
+
+    Labels, and several numbers, have the names of their columns.
+    """
     explanation = predictor.explain(X, n_neighbors)
-    change = explanation.change
+    change, outputs = explanation.change, names or explanation.outputs
     if change is not None:
         change = replace(change, row=rows[change.row])
-    return replace(explanation, rows=rows[explanation.rows], change=change)
+    return replace(explanation, rows=rows[explanation.rows], change=change, outputs=outputs)
 
 
 def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:

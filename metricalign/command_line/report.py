@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Result
 from metricalign.command_line.messages import gains_of, means, verdict
-from metricalign.command_line.models import TableModel
+from metricalign.command_line.methods import fit_method
+from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
+from metricalign.plotting.drawing import COLORS
+from metricalign.predictors.explanation import _number
 
 __all__ = ["Report", "write_report"]
 
@@ -35,9 +39,9 @@ pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 img { width: 100%; min-width: 42rem; height: auto; }
 svg circle:hover { stroke: #000; stroke-width: 2; }
 """
-# Rows that are drawn and explained, columns whose importance is shown.
-N_DRAWN, N_EXPLAINED, N_IMPORTANCES, N_CURVES = 400, 3, 15, 6
-COLOURS = ("#2f6db3", "#d1622b", "#3d9a50", "#8e5ba6", "#b8a12b", "#4aa5b5", "#c0527f", "#777777")
+# Rows that are drawn and explained, by so many neighbours; columns whose importance is shown.
+N_DRAWN, N_EXPLAINED, N_NEIGHBORS, N_IMPORTANCES, N_CURVES = 400, 3, 4, 15, 6
+OTHERS = "#cccccc"
 
 
 @dataclass
@@ -147,11 +151,29 @@ def _of_model(report, model):
     yield from _embedding(model, task)
     if hasattr(predictor, "explain"):
         yield "<h2>Some rows and their neighbours</h2>"
-        for row in np.linspace(0, len(task.y) - 1, N_EXPLAINED).astype(int):
-            target = escape(_target_of(task, row))
-            yield f"<p>Row {_number_of(task, row)}, target {target}:</p>"
-            text = str(model.explanation_of(task.X.iloc[[row]], 4))
-            yield f"<pre>{escape(text)}</pre>"
+        yield from _explanations(report.task, model)
+
+
+def _explanations(task: Task, model: TableModel):
+    """Explain a few rows by a predictor that has not seen them: each would be its own nearest."""
+    rows = np.arange(len(task.y))
+    if task.kind == "class":
+        # No class is held out as a whole.
+        _, codes, counts = np.unique(task.y, return_inverse=True, return_counts=True)
+        is_frequent = counts[codes] > N_EXPLAINED
+        rows = rows[is_frequent] if is_frequent.any() else rows
+    explained_rows = rows[np.linspace(0, len(rows) - 1, N_EXPLAINED).astype(int)]
+    others = task.part(np.setdiff1d(np.arange(len(task.y)), explained_rows))
+    with warnings.catch_warnings():
+        # The fit to all rows has said them.
+        warnings.simplefilter("ignore")
+        predictor = fit_method(others, model.method, model.predictor.random_state)
+    numbers = _number_of(others, np.arange(len(others.y)))
+    yield "<p>These rows were held out: the distance was learned again without them.</p>"
+    for row in explained_rows:
+        yield f"<p>Row {_number_of(task, row)}, target {escape(_target_of(task, row))}:</p>"
+        found = explained(predictor, task.X.iloc[[row]], N_NEIGHBORS, numbers, task.names)
+        yield f"<pre>{escape(str(found))}</pre>"
 
 
 def _number_of(task, row):
@@ -163,7 +185,7 @@ def _target_of(task, row):
     y = task.y[row]
     if task.kind == "labels":
         return ", ".join(name for name, has in zip(task.names, y, strict=True) if has) or "none"
-    return str(y) if np.ndim(y) == 0 else ", ".join(f"{value:.4g}" for value in y)
+    return str(y) if np.ndim(y) == 0 else ", ".join(_number(value) for value in y)
 
 
 def _importances(names, importances):
@@ -221,21 +243,31 @@ def _embedding(model: TableModel, task: Task):
         )
     yield "</svg>"
     if task.kind == "class":
-        classes = np.unique(task.y)[: len(COLOURS) - 1].tolist()
+        colours = _colours_of_classes(task.y)
+        legend = [(str(label), colour) for label, colour in colours.items()]
+        if len(np.unique(task.y)) > len(colours):
+            legend.append(("others", OTHERS))
         marks = [
-            f'<span style="color:{colour}">&#9679;</span> {escape(str(label))}'
-            for label, colour in zip(classes, COLOURS, strict=False)
+            f'<span style="color:{colour}">&#9679;</span> {escape(label)}'
+            for label, colour in legend
         ]
         yield "<p>" + " &nbsp; ".join(marks) + "</p>"
     elif task.kind == "number":
-        yield f"<p>From {task.y.min():.4g} (light) to {task.y.max():.4g} (dark).</p>"
+        yield f"<p>From {_number(task.y.min())} (light) to {_number(task.y.max())} (dark).</p>"
+
+
+def _colours_of_classes(y: NDArray) -> dict[Any, str]:
+    """A colour for each of the most frequent classes, in the order of the classes."""
+    classes, counts = np.unique(y, return_counts=True)
+    most = np.sort(np.argsort(-counts, kind="stable")[: len(COLORS)])
+    return dict(zip(classes[most].tolist(), COLORS, strict=False))
 
 
 def _colours(task: Task, rows: NDArray) -> list[str]:
     y: Any = task.y
     if task.kind == "class":
-        codes = np.minimum(np.unique(y, return_inverse=True)[1][rows], len(COLOURS) - 1)
-        return [COLOURS[code] for code in codes]
+        colours = _colours_of_classes(y)
+        return [colours.get(label, OTHERS) for label in y[rows].tolist()]
     values = y if y.ndim == 1 else y.sum(axis=1) if task.kind == "labels" else y[:, 0]
     ranks = np.argsort(np.argsort(values))[rows] / max(len(values) - 1, 1)
     return [f"hsl(212, 60%, {88 - 62 * rank:.0f}%)" for rank in ranks]

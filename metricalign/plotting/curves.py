@@ -325,7 +325,8 @@ def _draw_numbers(axis, curve):
         style = {"linestyle": "" if is_date else "-", "marker": marker, "color": color}
         axis.plot(values, heights, linewidth=line_width, **style)
     if is_date:
-        locator = AutoDateLocator(maxticks=6)
+        # By default fewer than five years are marked by months, which may be too many.
+        locator = AutoDateLocator(minticks=2, maxticks=6)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if curve.heights_of_missing is not None:

@@ -183,15 +183,15 @@ class Explanation:
     __repr__ = __str__
 
     def _parts(self):
-        what = "probability " if self.is_class else ""
+        what, form = ("probability ", _probability) if self.is_class else ("", _number)
         parts, corrections = np.ravel(self.neighbors_part), np.ravel(self.correction)
         names = [f"{name}: " for name in self.outputs or range(len(parts))]
         shown = np.arange(len(parts))
         if self.is_class:
             shown = np.argsort(-(parts + corrections), kind="stable")
         return [
-            f"  {names[n] if len(parts) > 1 else ''}{what}{parts[n]:.3g} by votes, "
-            f"{corrections[n]:+.3g} by correction"
+            f"  {names[n] if len(parts) > 1 else ''}{what}{form(parts[n])} by votes, "
+            f"{form(corrections[n], '+')} by correction"
             for n in shown[:_N_OUTPUTS]
         ]
 
@@ -395,8 +395,17 @@ def _text(value):
     if isinstance(value, tuple):
         return "{" + ", ".join(map(_text, value)) + "}"
     if isinstance(value, float | np.floating):
-        return f"{value:.4g}"
+        return _number(value)
     return str(value)
+
+
+def _number(value, sign=""):
+    """Four digits, or all before the point: no exponent for a price."""
+    return f"{value:{sign}.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
+
+
+def _probability(value, sign=""):
+    return f"{round(float(value), 3) + 0.0:{sign}.3f}"  # adding zero leaves no "-0.000"
 
 
 def _cut(line, length):
