@@ -82,8 +82,15 @@ def learner(classes):
 # scikit-learn's conventions
 
 
-@parametrize_with_checks([HRAML(n_ensemble=2, max_iter=3)])
+@parametrize_with_checks([HRAML(n_ensemble=2, max_iter=3, embedding=None, n_blocks=0)])
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
+    check(estimator)
+
+
+@pytest.mark.slow  # three kinds of network are compared
+@parametrize_with_checks([HRAML(n_ensemble=2, max_iter=3)])
+def test_scikit_learn_conventions_of_the_default_network(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
 
