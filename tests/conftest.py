@@ -56,6 +56,16 @@ def make_small_problem(name, dtype=np.float64):
     return problem
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """Several threads of torch would mostly wait for each other."""
+    torch = pytest.importorskip("torch")
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
 @pytest.fixture(scope="session")
 def small_problems():
     """The small problems by name: wine, iris, breast_cancer (classes), diabetes (numbers)."""

@@ -26,12 +26,7 @@ PARTS = ("total", "decision", "redundant")
 QUICK = {"max_iter": 2, "batch_size": 32, "random_state": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 # A table. Z is two sums; the first decides:

@@ -19,13 +19,7 @@ from metricalign.deep.information import (  # noqa: E402
     VariationalUpperBound,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def gaussians(n_samples, n_columns, correlation, seed=0):

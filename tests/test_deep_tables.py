@@ -32,12 +32,7 @@ from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsReg
 SMALL = {"n_components": 4, "n_ensemble": 1, "max_iter": 5, "random_state": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")

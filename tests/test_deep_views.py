@@ -37,12 +37,7 @@ SMALL = {"n_components": 4, "n_ensemble": 1, "max_iter": 3, "random_state": 0}
 LONGER = {"n_ensemble": 1, "learning_rate": 0.01, "max_iter": 15, "random_state": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(autouse=True)
