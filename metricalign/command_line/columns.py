@@ -59,7 +59,7 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
     found = None
     if format is not None:
         values = format.parse(unique)
-        if not _is_null(values).any():
+        if not pd.isna(values).any():
             found = Column(values, format)
     no_number = np.array([text.lower() in NO_NUMBER for text in unique])
     plain = unique[~no_number]
@@ -90,12 +90,6 @@ def _without_codes(values, form, reading):
     """Values, NaN where they are the number of a text of a missing one: -9 is -9.0 too."""
     codes = form.parse(np.array(sorted(reading.missing), dtype=object))
     return np.where(np.isin(values, codes), np.nan, values) if form.kind == "number" else values
-
-
-def _is_null(values):
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    return np.isnat(values) if values.dtype.kind == "M" else np.zeros(len(values), dtype=bool)
 
 
 def typed_column(column: Any, name: str, form: Format, reading: Reading | None = None) -> Column:

@@ -172,7 +172,9 @@ class Features:
     @property
     def n_missing(self) -> int:
         """Missing values in the columns that are used."""
-        return sum(int(_is_missing(column.values).sum()) for column in self.columns.values())
+        import pandas as pd
+
+        return sum(int(pd.isna(column.values).sum()) for column in self.columns.values())
 
 
 def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Features:
@@ -222,16 +224,6 @@ def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Featur
     return features
 
 
-def _is_missing(values):
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    return (
-        np.isnat(values)
-        if values.dtype.kind == "M"
-        else np.array([value is None for value in values], dtype=bool)
-    )
-
-
 def _key_of(values):
     """What columns of the same values have in common."""
     if values.dtype == object:
@@ -241,10 +233,12 @@ def _key_of(values):
 
 def _reason_against(column, name, keeps_all):
     """Why a column is not used, if it is not."""
+    import pandas as pd
+
     kind = column.format.kind
     if kind == "other":
         return "neither numbers, dates nor text"
-    present = column.values[~_is_missing(column.values)]
+    present = column.values[~pd.isna(column.values)]
     if len(present) == 0:
         return "no values"
     n_distinct = len(set(present.tolist()))

@@ -134,6 +134,8 @@ def _frame(features: Features) -> Any:
 
 def _role(table, name, option, reading):
     """Values of a column by which folds are made."""
+    import pandas as pd
+
     column = typed(table, [name], reading)[name]
     values = column.values
     if option == "groups":
@@ -142,9 +144,9 @@ def _role(table, name, option, reading):
         raise InputError(
             f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
         )
-    missing = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
-    if missing.any():
-        raise InputError(f"--time {name}: {counted(int(missing.sum()), 'row')} have no time.")
+    n_missing = int(pd.isna(values).sum())
+    if n_missing:
+        raise InputError(f"--time {name}: {counted(n_missing, 'row')} have no time.")
     return values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
 
 

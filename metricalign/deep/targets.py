@@ -90,19 +90,13 @@ def _is_missing(y) -> NDArray:
     if sparse.issparse(y):
         return np.zeros(y.shape[0], dtype=bool)
     # pandas says so itself: its NA is neither equal nor unequal to anything.
-    missing: Any = np.asarray(y.isna()) if hasattr(y, "isna") else _is_no_value(_as_array(y))
+    missing: Any = np.asarray(y.isna()) if hasattr(y, "isna") else find_missing(_as_array(y))
     return missing.reshape(len(missing), -1).any(axis=1)
 
 
 def _as_array(y) -> NDArray:
     # Lists as objects: NaN among strings would become a string.
     return np.asarray(y) if hasattr(y, "__array__") else np.array(y, dtype=object)
-
-
-def _is_no_value(array) -> NDArray:
-    if array.dtype.kind == "O":
-        return find_missing(array.ravel()).reshape(array.shape)
-    return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
 
 
 def _is_class(relation, known) -> NDArray:

@@ -20,9 +20,10 @@ def is_categorical(dtype: Any) -> bool:
 
 def find_missing(values: NDArray) -> NDArray:
     """Whether each value is missing: None, NaN or NA."""
-    return np.array(
-        [value is None or is_pandas_na(value) or value != value for value in values], dtype=bool
-    )
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    missing = [value is None or is_pandas_na(value) or value != value for value in values.flat]
+    return np.array(missing, dtype=bool).reshape(values.shape)
 
 
 def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:

@@ -38,8 +38,7 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
     kind = values.dtype.kind
     if kind not in "OSTUf" or values.ndim not in (1, 2) or not values.size:
         return
-    is_missing = np.isnan(values) if kind == "f" else find_missing(values.ravel())
-    is_missing = is_missing.reshape(len(values), -1)
+    is_missing = find_missing(values).reshape(len(values), -1)
     rows = np.flatnonzero(is_missing.any(axis=1))
     if len(rows):
         raise ValueError(
