@@ -1,4 +1,4 @@
-"""Neighbours of a learned metric whose targets are corrected and vote: base of the predictors."""
+"""Base class of the predictors: neighbours under a learned metric vote with corrected targets."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, w
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
 
-# Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
-# (docs/quality.md).
+# Learners of the ensemble in folds: with this one alone the votes are chosen as well, in half the
+# time (docs/quality.md).
 _FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500),)
 
 
 class Neighborhood(NamedTuple):
-    """Neighbours of samples, and what each has to do with the prediction.
+    """Neighbours of samples, and the part of each in the prediction.
 
     The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
-    per class or label, or the numbers.
+    per class, label or number.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class Neighborhood(NamedTuple):
     neighbors_part : ndarray of shape (n_samples, n_columns)
         Weighted mean of the targets of the neighbours.
     correction : ndarray of shape (n_samples, n_columns)
-        What is added, because regressions predict other targets for the sample than for its
+        Added to it, as the regressions predict other targets for the sample than for its
         neighbours.
     predicted : ndarray of shape (n_samples, n_columns)
         What the regressions predict for the sample.
     places : ndarray of int of shape (n_samples, n_neighbors)
-        The neighbours among the distinct training samples, `samples_`.
+        The neighbours, as positions in `samples_`, the distinct training samples.
     """
 
     indices: NDArray
@@ -78,7 +78,7 @@ class Neighborhood(NamedTuple):
 
 
 class MetricNeighbors(SavedWithVersion):
-    """What both predictors have in common; a subclass says what targets are in coordinates."""
+    """Base of both predictors; a subclass turns targets into coordinates and back."""
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
@@ -117,31 +117,31 @@ class MetricNeighbors(SavedWithVersion):
         return hasattr(self, "votes_")
 
     def _set_targets(self, y, weight, classes) -> tuple[Any, NDArray, str, bool]:
-        """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        """Return targets, their coordinates, name of their relation, whether they are classes."""
         raise NotImplementedError
 
     def _further_targets(self, y) -> NDArray:
-        """Coordinates of targets that come after those of the fit."""
+        """Return the coordinates of targets that are added after the fit."""
         raise NotImplementedError
 
     def _decoded(self, coordinates) -> Any:
-        """Targets of coordinates."""
+        """Turn coordinates into targets."""
         raise NotImplementedError
 
     def _in_units(self, neighborhood) -> tuple[Any, Any]:
-        """Votes and prediction of the first sample: probabilities, or numbers in their units."""
+        """Return the first sample's votes and prediction: probabilities, or numbers in units."""
         raise NotImplementedError
 
     def _names_of_outputs(self) -> list[str] | None:
-        """Names of the columns of the targets, if they have names."""
+        """Return the names of the columns of the targets, or None."""
         raise NotImplementedError
 
     def _is_other(self, coordinates, before) -> NDArray:
-        """Whether targets clearly differ from the prediction of one sample."""
+        """Return which targets clearly differ from the prediction of one sample."""
         raise NotImplementedError
 
     def _is_changed(self, after, before, goal) -> NDArray:
-        """Whether predictions have changed from that of a sample towards another one."""
+        """Return which predictions have clearly moved from `before` towards `goal`."""
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -157,15 +157,15 @@ class MetricNeighbors(SavedWithVersion):
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. Values may be missing. Those of Dask come into memory.
+            Samples. Values may be missing. Dask arrays are loaded into memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
             Their targets. Classifier: classes, a column for each label, or the set of labels of
             each sample. Regressor: numbers, or the shares of a distribution.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups, such as the person that a sample is of, which folds do not part: for
-            predictions of samples of other groups.
+            Group of each sample, such as the person that it is of. No group is split between
+            folds, so that the votes are chosen for samples of new groups.
 
         Returns
         -------
@@ -194,7 +194,7 @@ class MetricNeighbors(SavedWithVersion):
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
         present = given
         if sample_weight is not None:
-            # What a free text is must not depend on samples that are as good as absent.
+            # Samples of weight 0 must not decide which columns are free texts.
             sample_weight = check_sample_weight(sample_weight, given)
             present = _safe_indexing(given, np.flatnonzero(sample_weight))
         X = columns.fit(present).transform(given)
@@ -209,7 +209,7 @@ class MetricNeighbors(SavedWithVersion):
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
-        # A metric of one's own prepares the columns itself.
+        # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else given
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         training = Training(
@@ -250,7 +250,7 @@ class MetricNeighbors(SavedWithVersion):
         return self
 
     def _add(self, X, y, sample_weight) -> None:
-        """Take further samples among those that neighbours are searched in."""
+        """Add samples to those among which neighbours are searched."""
         given, y = dense_table(X), in_memory(y)
         images, table = self._images_of(given)
         targets = self._further_targets(y)
@@ -263,7 +263,7 @@ class MetricNeighbors(SavedWithVersion):
         self.__dict__ |= {
             "_images": np.concatenate([self._images, images]),
             "_targets": np.concatenate([self._targets, targets]),
-            # By regressions that have not seen these samples, as is the case for all others.
+            # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, self._regression(images, table[rows])]),
             "_weight": np.concatenate([self._weight, weight / self._weight_unit]),
             "_values": [
@@ -275,7 +275,7 @@ class MetricNeighbors(SavedWithVersion):
         }
 
     def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
-        """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
+        """Return the metric for all samples and that for folds: unfitted, or the fitted table."""
         if not isinstance(self.metric, str):
             metric = _with_relation(self.metric, relation)
             return metric, metric
@@ -285,7 +285,7 @@ class MetricNeighbors(SavedWithVersion):
         return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
 
     def _choose_votes(self, folds, parts) -> None:
-        """Weights of the regressions, and the votes, by the squared error in held-out folds."""
+        """Choose weights of regressions and votes by the squared error in held-out folds."""
         n_samples, n_outputs = self._targets.shape
         self._predicted = np.zeros((n_samples, n_outputs))
         self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
@@ -311,7 +311,7 @@ class MetricNeighbors(SavedWithVersion):
         )
 
     def _regression(self, images, table) -> NDArray:
-        """The mean of the regressions, in coordinates of the targets."""
+        """Return the weighted mean of the regressions, in coordinates of the targets."""
         weights = self.regression_weights_
         predicted = np.zeros((len(images), self._targets.shape[1]))
         if not len(weights):
@@ -325,11 +325,11 @@ class MetricNeighbors(SavedWithVersion):
         return predicted
 
     def _bounded(self, targets):
-        """The nearest possible targets, in coordinates."""
+        """Return the nearest possible targets, in coordinates."""
         return targets
 
     def _predict(self, X, predict) -> Any:
-        """What `predict` makes of coordinates of the targets, lazily if X is of Dask."""
+        """Apply `predict` to the predicted coordinates, lazily if X is a Dask array."""
         check_is_fitted(self)
         if not is_of_dask(X):
             return predict(self._coordinates(X))
@@ -338,23 +338,23 @@ class MetricNeighbors(SavedWithVersion):
         return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
 
     def _coordinates(self, X) -> NDArray:
-        """Prediction in coordinates of the targets."""
+        """Return the prediction in coordinates of the targets."""
         neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
     def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
-        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+        """Explain a prediction by the nearest training rows and by the columns of the table.
 
-        For each of them the part of every column of the table in the squared distance; and the
-        fewest columns that would have to change for another prediction. Print it, or draw it with
-        `metricalign.plotting.ExplanationDisplay`.
+        It says what part each column has in the squared distance to each of these rows, and names
+        the fewest columns that would have to change for another prediction. Print it, or draw it
+        with `metricalign.plotting.ExplanationDisplay`.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
             One sample.
         n_neighbors : int, default=5
-            How many of the nearest rows to explain.
+            Number of nearest rows to show.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class MetricNeighbors(SavedWithVersion):
         return explanation_of(self, dense_table(one_sample(X, "X")), n_neighbors)
 
     def neighborhood(self, X: ArrayLike) -> Neighborhood:
-        """Neighbours, their weights, and the two parts of the prediction.
+        """Find the neighbours, their weights, and the two parts of the prediction.
 
         Parameters
         ----------
@@ -404,14 +404,14 @@ class MetricNeighbors(SavedWithVersion):
     def kneighbors(
         self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
     ) -> tuple[NDArray, NDArray] | NDArray:
-        """Nearest training samples under the metric.
+        """Find the nearest training samples under the metric.
 
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples.
         n_neighbors : int, default=5
-            How many neighbours. Samples that were repeated in fit count once.
+            Number of neighbours. Samples that were repeated in fit count once.
         return_distance : bool, default=True
             Whether to return the distances.
 
@@ -425,7 +425,7 @@ class MetricNeighbors(SavedWithVersion):
         Raises
         ------
         ValueError
-            If there are not so many distinct training samples.
+            If there are fewer distinct training samples.
         """
         check_is_fitted(self)
         if not 1 <= n_neighbors <= len(self.samples_):
@@ -438,7 +438,7 @@ class MetricNeighbors(SavedWithVersion):
         return (distances, indices) if return_distance else indices
 
     def _images_of(self, X):
-        """Images under the metric, and standardised columns."""
+        """Return the images under the metric, and the standardised columns."""
         given = dense_table(X)
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
@@ -452,9 +452,9 @@ class MetricNeighbors(SavedWithVersion):
 
 
 def _with_relation(metric, relation) -> Any:
-    """A copy of a metric that learns from the relation of the targets where its own is "auto".
+    """Return a copy of a metric in which the relation "auto" is replaced by that of the targets.
 
-    From integers alone it could not know whether they are classes or numbers.
+    The predictor knows whether integers are classes or numbers; from y alone a metric could not.
     """
     metric = clone(metric)
     undecided = [
@@ -462,18 +462,18 @@ def _with_relation(metric, relation) -> Any:
         for name, value in metric.get_params().items()
         if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
     ]
-    # Not the result of set_params: that of a FrozenEstimator is None.
+    # The result of set_params is not used: a FrozenEstimator returns None.
     metric.set_params(**dict.fromkeys(undecided, relation))
     return metric
 
 
 def _predictions(X, predictor, predict) -> NDArray:
-    """Predictions for a chunk of samples."""
+    """Return the predictions for a chunk of samples."""
     return _as_array(predict(predictor._coordinates(X)))
 
 
 def _as_array(predicted) -> NDArray:
-    """Predictions as an array, of objects if they are label sets."""
+    """Return predictions as an array; label sets as an array of objects."""
     if not isinstance(predicted, list):
         return predicted
     label_sets = np.empty(len(predicted), dtype=object)

@@ -1,4 +1,4 @@
-"""Regressions of targets in coordinates, which correct the votes of neighbours."""
+"""Regressions on the coordinates of targets: they correct the votes of the neighbours."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = [
     "tree_regressions",
 ]
 
-# Kernel ridge regression: width in mean distances, penalties, and centres at most.
+# Kernel ridge regression: width in mean distances, penalties, and largest number of landmarks.
 _KERNEL_WIDTH = 2.0
 _PENALTIES = (0.003, 0.03, 0.3)
 _N_LANDMARKS = 1000
-# Entries of a part of the kernel matrix.
+# Entries of the kernel matrix that are computed at a time.
 _BLOCK_SIZE = 4_000_000
-# Of fewer samples, small trees are boosted, which on 15 sets of numbers have .83 of the error of
-# scikit-learn's default (31 leaves of 20 samples at least) with 300 samples, and the same with
-# 1,000; in half of its rounds at twice its rate, and with half of the forest: .997 (.002) of the
-# predictor's error on numbers, .993 (.004) on classes.
+# Fewer samples get smaller trees. On 15 data sets of numbers, these have .83 of the error of
+# scikit-learn's default (31 leaves of at least 20 samples) with 300 samples, and the same error
+# with 1,000. Half the rounds at twice the rate, and half the forest, leave .997 (.002) of the
+# predictor's error on numbers, and .993 (.004) on classes.
 _MANY_SAMPLES = 2000
 _SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 50, "learning_rate": 0.2}
-# Trees of a forest, over all folds, of few and of many samples.
+# Trees of a forest, in all folds together, for few and for many samples.
 _N_TREES = 50, 100
 
 
@@ -43,7 +43,7 @@ class KernelRidge:
     n_predictions = len(_PENALTIES)
 
     def fit(self, images: NDArray, targets: NDArray, weight: NDArray, random_state: int) -> Self:
-        """Fit them to distinct samples.
+        """Fit the regressions to distinct samples.
 
         Parameters
         ----------
@@ -74,12 +74,13 @@ class KernelRidge:
                 rows = self._kernel(images[batch])
                 roots = np.sqrt(weight[batch])[:, None]
                 rows *= roots
-                # The product of an array with itself takes half the time.
+                # NumPy needs half the time for the product of an array with itself.
                 products += rows.T @ rows
                 sums += rows.T @ (roots * targets[batch])
-            # Landmarks that are nearly the same make it singular.
+            # Nearly identical landmarks would make it singular.
             products[np.diag_indices(len(products))] += 1e-12 * np.trace(products)
-        # With the kernels of all samples, the normal equations divided by their matrix.
+        # If every sample is a landmark, both sides of the normal equations have the factor
+        # kernel * weight, which is left out.
         ridge = np.diag(1 / weight) if is_whole else kernel
         coef = [linalg.solve(products + p * ridge, sums, assume_a="pos") for p in _PENALTIES]
         self.coef_ = np.stack(coef, axis=1)
@@ -108,14 +109,14 @@ class KernelRidge:
 
 
 class CrossFitted(ABC):
-    """Mean of one regression for each fold, fitted to the columns of the samples outside it.
+    """Mean of several regressions, one for each fold and fitted to the samples outside it.
 
     So every sample has a prediction by a regression that has not seen it.
 
     Attributes
     ----------
     held_out_ : ndarray of shape (n_samples, n_outputs)
-        Predictions of the samples that were fitted, each by the regression that has not seen it.
+        Predictions of the training samples, each by the regression that has not seen it.
     """
 
     def fit(
@@ -142,8 +143,8 @@ class CrossFitted(ABC):
         """
         self.held_out_ = np.zeros_like(targets)
         self.models_ = []
-        # Splits that are equally good must not be told apart by the rounding of the coordinates,
-        # which the order of the samples changes, and those of weight 0.
+        # The order of the samples, and samples of weight 0, change how coordinates are rounded.
+        # This must not decide between two splits that are equally good.
         targets = targets.astype(np.float32).astype(np.float64)
         for train, test in folds:
             model = self._model(len(folds), len(train)).set_params(random_state=random_state)
@@ -169,22 +170,22 @@ class CrossFitted(ABC):
 
     @abstractmethod
     def _model(self, n_folds, n_samples) -> Any:
-        """A regressor of scikit-learn, not fitted."""
+        """Return an unfitted regressor of scikit-learn."""
 
     @abstractmethod
     def _as_learned(self, targets) -> NDArray:
-        """What the regressor is fitted to."""
+        """Turn coordinates into what the regressor is fitted to."""
 
     @abstractmethod
     def _as_targets(self, predicted) -> NDArray:
-        """What the regressor predicts, as coordinates of the targets."""
+        """Turn predictions of the regressor into coordinates of the targets."""
 
 
 class RandomizedTrees(CrossFitted):
-    """Extremely randomised trees, the same number in all for any number of folds."""
+    """Extremely randomised trees. More folds mean fewer trees in each, not more trees."""
 
     def __init__(self, max_features: Any):
-        # What scikit-learn has by default for classes and for numbers: "sqrt" and 1.0.
+        # scikit-learn's defaults are "sqrt" for classes and 1.0 for numbers.
         self.max_features = max_features
 
     def _model(self, n_folds, n_samples):
@@ -199,7 +200,7 @@ class RandomizedTrees(CrossFitted):
 
 
 class Boosting(CrossFitted):
-    """Gradient boosting of one number, or of the first of the indicators of two classes."""
+    """Gradient boosting of one number, or of the indicator of the first of two classes."""
 
     def __init__(self, is_indicator: bool):
         self.is_indicator = is_indicator
@@ -216,7 +217,7 @@ class Boosting(CrossFitted):
 
 
 def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
-    """Forest and boosting for targets in coordinates, not fitted."""
+    """Return the unfitted forest, and boosting if it can predict these targets."""
     is_indicator = bool(np.isin(targets, (0, 1)).all())
     regressions: list[CrossFitted] = [RandomizedTrees("sqrt" if is_indicator else 1.0)]
     if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
@@ -225,15 +226,15 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero.
+    """Mean distance of two samples, among at most a thousand of them; 1 if it is zero.
 
-    No distance counts as more than three times their median: of few samples that are far from all
-    others the mean would be that of these alone.
+    No distance counts as more than three times the median. Otherwise a few samples that are far
+    from all others would decide the mean.
     """
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
     distances = euclidean_distances(some)[np.triu_indices(len(some), k=1)]
     if not distances.any():
         return 1.0
     median = np.median(distances)
-    # More than half of the samples may be the same.
+    # The median is zero where most samples are the same.
     return float(np.minimum(distances, 3 * median if median > 0 else np.inf).mean())

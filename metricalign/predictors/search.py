@@ -18,17 +18,17 @@ _BLOCK_SIZE = 4_000_000
 def nearest(queries: NDArray, samples: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
     """Exact search of nearest neighbours.
 
-    By products in single precision where these are proven to find them, else by differences: of
-    samples that are all as far, and where others are so far that the products lose their digits.
+    Products in single precision are used where they are proven to find the neighbours. Differences
+    are used elsewhere: if samples are equally far, or some so far that products lose their digits.
 
     Parameters
     ----------
     queries : ndarray of shape (n_queries, n_features)
-        What neighbours are searched of.
+        Samples whose neighbours are searched.
     samples : ndarray of shape (n_samples, n_features)
-        Where they are searched. The fastest if most of them are near the origin.
+        Samples among which they are searched: fastest if most are near the origin.
     n_neighbors : int
-        How many; all samples if these are fewer.
+        Number of neighbours; all samples if there are fewer.
 
     Returns
     -------

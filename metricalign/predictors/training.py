@@ -34,9 +34,9 @@ __all__ = [
     "images_near_origin",
 ]
 
-# Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
+# From so many distinct samples on, two folds replace `n_folds`: they choose as well, in less time.
 _FEW_SAMPLES = 2000
-# Held-out samples, at most, whose neighbours are looked at to choose the votes.
+# Largest number of held-out samples whose neighbours are searched to choose the votes.
 _MOST_JUDGED = 4000
 
 
@@ -48,7 +48,7 @@ class Fitted(NamedTuple):
     metric : object
         The fitted metric, or the table of standardised columns.
     origin : ndarray of shape (n_components,)
-        What is taken from all images, so that they are near the origin.
+        Subtracted from all images, so that they are near the origin.
     images : ndarray of float32 of shape (n_samples, n_components)
         Images of the samples.
     scale : float
@@ -65,7 +65,7 @@ class Fitted(NamedTuple):
 
 
 class Training(NamedTuple):
-    """Distinct samples in an order of their own, and the metric that is fitted to them.
+    """Distinct samples, sorted by their values, and the metric that is fitted to them.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Training(NamedTuple):
     weight : ndarray of shape (n_samples,)
         Weights, with mean 1.
     metric, metric_of_folds : object
-        What is fitted to all samples and to those outside a fold; `euclid` stands for Euclid's
+        Metrics to fit to all samples, and to those outside a fold; `euclid` stands for Euclid's
         distance.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
@@ -111,7 +111,7 @@ class Training(NamedTuple):
         fitted : Fitted
         """
         images = self.table[rows]
-        # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
+        # In a fold of few samples all targets may be the same, so that there is nothing to learn.
         if not np.ptp(self.targets[rows], axis=0).any():
             metric = self.euclid
         if metric is not self.euclid:
@@ -167,7 +167,7 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
     is_class : bool
         Whether targets are classes, of which every fold gets its share.
     groups : ndarray of int of shape (n_samples,) or None
-        Groups that folds do not part.
+        Groups, none of which is split between folds.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
 
 
 class HeldOut(NamedTuple):
-    """What the samples of a fold see of those outside it.
+    """Neighbours and predictions of the samples of a fold, found by those outside it.
 
     Attributes
     ----------
@@ -215,7 +215,7 @@ class HeldOut(NamedTuple):
 
 
 def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int) -> HeldOut:
-    """Fit to the samples outside a fold, and look from the samples of the fold at them.
+    """Fit to the samples outside a fold, then find neighbours and predictions of those in it.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
     fold : tuple (train, test) of ndarrays of int
         Rows of the samples outside the fold, and of those in it.
     n_neighbors : int
-        How many neighbours to find, at most.
+        Largest number of neighbours.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
     """
     train, test = fold
     with warnings.catch_warnings():
-        # What cannot be learned from a part of the samples, or is not in it, is no news.
+        # That something is missing from a part of the samples is no news to the user.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
         fitted = training.fit(training.metric_of_folds, train)
@@ -247,23 +247,23 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
 
 
 def _weight_for(metric, weight) -> dict[str, NDArray]:
-    """Argument of fit that takes sample weights, if there is one: of a pipeline the last step's."""
+    """Return sample weights as an argument of fit, if the metric or its last step takes them."""
     name, last = metric.steps[-1] if isinstance(metric, Pipeline) else ("", metric)
     if not has_fit_parameter(last, "sample_weight"):
         return {}
     if not name:
         return {"sample_weight": weight}
-    # With metadata routing, a pipeline takes what its steps ask for, by other names.
+    # With metadata routing, a pipeline refuses arguments in this form.
     return {} if get_config()["enable_metadata_routing"] else {f"{name}__sample_weight": weight}
 
 
 def dense_table(X: Any) -> Any:
-    """A dense table in memory of which rows can be taken.
+    """Turn samples into a dense table in memory whose rows can be indexed.
 
     Parameters
     ----------
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-        Samples, of Dask too.
+        Samples; Dask arrays as well.
 
     Returns
     -------
@@ -272,7 +272,7 @@ def dense_table(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If X is one sample without its row.
+        If X has one dimension.
     """
     X = _dense(in_memory(X))
     if getattr(X, "ndim", 2) == 1:
@@ -284,14 +284,14 @@ def dense_table(X: Any) -> Any:
 
 
 def images_near_origin(images: Any, origin: NDArray) -> NDArray:
-    """Images as the search takes them: near the origin, where single precision is enough.
+    """Move images near the origin, where single precision is enough for the search.
 
     Parameters
     ----------
     images : {array-like, sparse matrix} of shape (n_samples, n_components)
         Images of a metric.
     origin : ndarray of shape (n_components,)
-        What is taken from each of them.
+        Subtracted from each of them.
 
     Returns
     -------
