@@ -1,4 +1,4 @@
-"""Samples with what they have to do with each other, on the device where a network is trained."""
+"""Samples and their relations, on the device where a network is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all metric learners share once they are fitted, with a linear map or without."""
+"""Base classes of the metric learners: what a fitted one can do, with a linear map or without."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _LARGEST_SCORE = 100_000
 # `score` makes the differences of so many entries at a time.
 _ENTRIES_OF_BATCH = 1_000_000
 
-# Rows of a Dask array whose middle is taken as that of all.
+# Rows of a Dask array whose middle stands for that of all rows.
 _ROWS_OF_MIDDLE = 1000
 
 

@@ -146,7 +146,7 @@ def _check_array(y, **options):
 
 
 def _is_array_of_numbers(y):
-    """Whether y needs no check, as mostly: in a small fit that would take a twentieth of it."""
+    """Whether y needs no check: in a small fit the check takes a twentieth of the time."""
     is_array = type(y) is np.ndarray and y.ndim in (1, 2) and y.size > 0
     return is_array and y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
 
@@ -178,7 +178,7 @@ def _check_n_samples(y, n_samples):
 
 
 def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
-    """Targets of some of the samples, or the relations among them.
+    """Select the targets of some of the samples, or the relations among them.
 
     Parameters
     ----------

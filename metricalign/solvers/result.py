@@ -21,7 +21,7 @@ from metricalign.solvers.problem import (
 
 __all__ = ["SolverResult", "certify", "needs", "solve"]
 
-# While the gap is above this share of the objective at zero, rounding is not computed.
+# Rounding is not computed while the gap is above this share of the objective at zero.
 _NEAR_ROUNDING = 1e-6
 
 
