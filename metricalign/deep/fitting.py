@@ -37,6 +37,7 @@ from metricalign.deep.selection import Split, split_samples, train_all
 from metricalign.deep.targets import known_targets
 from metricalign.deep.training import Training, TrainingRecord
 from metricalign.deep.validation import pairs_among
+from metricalign.learners.base import with_relation
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = ["NetworkFitting", "n_components"]
@@ -365,7 +366,7 @@ class NetworkFitting:
 
     def _refine(self, network, rows):
         """Start the first layer of a network from a linear metric, learned from these samples."""
-        learner = self.learner._with_relation(self.learner.refine)
+        learner = with_relation(self.learner.refine, self.learner.relation)
         targets: Any = self.targets
         is_known, is_precomputed = targets.is_known, targets.relation.kind == "precomputed"
         y = targets.encoded if is_precomputed else targets.given

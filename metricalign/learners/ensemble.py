@@ -29,16 +29,20 @@ from metricalign._arrays import (
     named_columns,
 )
 from metricalign._decorators import _fit_context
-from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
+from metricalign._estimator import (
+    check_sample_weight,
+    keeps_last_fit,
+    level_of_call,
+    require_targets,
+)
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
-from metricalign.learners.base import EmbeddingLearner, MetricLearner
+from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
-from metricalign.pairs.distinct import distinct_samples, representative_samples
+from metricalign.pairs.distinct import representative_samples
 from metricalign.pairs.distributed import DistributedSamples
-from metricalign.relations import check_targets, select_targets
 
 __all__ = ["MetricEnsemble"]
 
@@ -202,11 +206,7 @@ class MetricEnsemble(EmbeddingLearner):
         UserWarning
             If none is left; the distance is then that of the standardised columns.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
         X, y, sample_weight = _dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
@@ -216,15 +216,11 @@ class MetricEnsemble(EmbeddingLearner):
         X = in_memory(X)
         encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
-        relation, targets = self._relation_of(y, encoding.shape[0])
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, encoding)
-        samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
+        samples = self._distinct_samples(encoding, y, sample_weight)
         # Products of the same rows, in the same order, whether or not samples are repeated.
-        encoding, weight = encoding[samples.rows], samples.weight
-        is_precomputed = samples.relation.kind == "precomputed"
-        y = y if is_precomputed else check_targets(y)
-        y = select_targets(y, samples.rows, is_precomputed=is_precomputed)
+        encoding, y, weight = encoding[samples.rows], samples.select(y), samples.weight
         share = (weight / weight.sum())[:, None]
         scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
         views = {"encoding": _principal_axes(scaled)}
@@ -263,13 +259,9 @@ class MetricEnsemble(EmbeddingLearner):
         if is_dask_array(table):
             table = DistributedSamples(table, estimator_name=type(self).__name__)
         weight = check_sample_weight(sample_weight, table)
-        relation, targets = self._relation_of(y, table.shape[0], weight)
-        samples = distinct_samples(table, y, relation, targets, weight, self.relation)
-        rows, weight, _, _ = representative_samples(samples, table, self.max_samples)
-        is_precomputed = relation.kind == "precomputed"
-        y = select_targets(
-            y if is_precomputed else check_targets(y), rows, is_precomputed=is_precomputed
-        )
+        samples = self._distinct_samples(table, y, weight)
+        samples = representative_samples(samples, table, self.max_samples)
+        rows, y, weight = samples.rows, samples.select(y), samples.weight
         if is_dask_array(X):
             # In ascending order, as Dask wants them, and then in their own.
             return in_memory(X[np.sort(rows)])[np.argsort(np.argsort(rows))], y, weight
@@ -281,6 +273,8 @@ class MetricEnsemble(EmbeddingLearner):
             # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
             gradient = GradientAlignment(shrinkage=1.0, n_landmarks=_N_LANDMARKS)
             learners = [DiscriminantAlignment(), gradient, PSDSVR(tol=0.03)]
+        is_automatic = isinstance(self.relation, str) and self.relation == "auto"
+        relation = relation.name if is_automatic else self.relation
         if len(learners) == 0:
             raise ValueError("learners is empty; give at least one metric learner.")
         resolved = []
@@ -289,9 +283,7 @@ class MetricEnsemble(EmbeddingLearner):
                 raise ValueError(
                     f"learners must be linear metric learners of this package; got {learner!r}."
                 )
-            learner = self._with_relation(learner)
-            if isinstance(learner.relation, str) and learner.relation == "auto":
-                learner.relation = relation.name
+            learner = with_relation(learner, relation)
             if getattr(learner, "random_state", 0) is None:
                 learner.random_state = self.random_state
             for part in (learner, *learner.get_params().values()):

@@ -19,11 +19,7 @@ from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.learners.coordinates import target_coordinates
-from metricalign.pairs.distinct import (
-    distinct_samples,
-    representative_samples,
-    shrunk_coordinates,
-)
+from metricalign.pairs.distinct import representative_samples, shrunk_coordinates
 from metricalign.pairs.identical import first_identical
 
 __all__ = ["GradientAlignment"]
@@ -178,8 +174,7 @@ class GradientAlignment(MetricLearner):
         UserWarning
             If the metric is zero, as the relations grow with the similarity of targets.
         """
-        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
-        samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
+        X, _, samples = self._validate_distinct(X, y, sample_weight)
         # Repeating all samples shall not change the weight of the penalty.
         n_distinct = len(np.unique(first_identical(X[samples.rows])))
         samples = representative_samples(samples, X, self.max_samples)

@@ -45,6 +45,22 @@ class DistinctSamples(NamedTuple):
     relation: TargetRelation
     targets: Any
 
+    def select(self, y: Any) -> Any:
+        """Targets of these samples, of all targets as they were given.
+
+        Parameters
+        ----------
+        y : array-like or sparse matrix
+            Targets of all samples, or their matrix of relations.
+
+        Returns
+        -------
+        targets : ndarray or csr_array
+        """
+        is_precomputed = self.relation.kind == "precomputed"
+        y = y if is_precomputed else check_targets(y)
+        return select_targets(y, self.rows, is_precomputed=is_precomputed)
+
 
 def distinct_samples(
     X: Any,

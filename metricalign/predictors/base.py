@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -17,8 +16,14 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from metricalign._arrays import in_memory, is_of_dask, map_samples, named_columns, one_sample
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
+from metricalign._estimator import (
+    SavedWithVersion,
+    check_sample_weight,
+    keeps_last_fit,
+    require_targets,
+)
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.learners.gradient import GradientAlignment
@@ -183,11 +188,7 @@ class MetricNeighbors(SavedWithVersion):
 
     @keeps_last_fit
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
@@ -277,7 +278,7 @@ class MetricNeighbors(SavedWithVersion):
     def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
         """Return the metric for all samples and that for folds: unfitted, or the fitted table."""
         if not isinstance(self.metric, str):
-            metric = _with_relation(self.metric, relation)
+            metric = with_relation(self.metric, relation)
             return metric, metric
         if self.metric == "euclidean":
             return table, table
@@ -449,22 +450,6 @@ class MetricNeighbors(SavedWithVersion):
             return images_near_origin(table, self._origin), table
         X = X if len(self.pipeline_) > 1 else given
         return images_near_origin(self.metric_.transform(X), self._origin), table
-
-
-def _with_relation(metric, relation) -> Any:
-    """Return a copy of a metric in which the relation "auto" is replaced by that of the targets.
-
-    The predictor knows whether integers are classes or numbers; from y alone a metric could not.
-    """
-    metric = clone(metric)
-    undecided = [
-        name
-        for name, value in metric.get_params().items()
-        if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
-    ]
-    # The result of set_params is not used: a FrozenEstimator returns None.
-    metric.set_params(**dict.fromkeys(undecided, relation))
-    return metric
 
 
 def _predictions(X, predictor, predict) -> NDArray:

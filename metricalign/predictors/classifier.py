@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
 
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
@@ -18,6 +17,7 @@ from metricalign.learners.components import _dense
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.targets import check_predictable
+from metricalign.relations.kinds import check_classes
 
 __all__ = ["MetricNeighborsClassifier"]
 
@@ -124,25 +124,17 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     def _set_targets(self, y, weight, classes):
         y, self.labels_, self._has_sets = label_indicators(y)
         check_predictable(y, wants_numbers=False)
-        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
-        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        y = check_classes(y)
+        self._is_multilabel = y.ndim == 2
         if not self._is_multilabel:
-            y = column_or_1d(_dense(y), warn=True)
-            check_classification_targets(y)
             self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
                 )
             return y, self._indicators(y), "class", True
-        y = _dense(y)
-        if not np.isin(y, (0, 1)).all():
-            raise ValueError(
-                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
-                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
-            )
         self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
-        return y.astype(int), y.astype(np.float64), "manhattan", False
+        return y, y.astype(np.float64), "manhattan", False
 
     def _indicators(self, y):
         """Return a column of 0 and 1 for each class."""
