@@ -1,8 +1,8 @@
 """Public tables as they come: `evaluate` at its defaults on files that Python packages bring along.
 
-The packages are ISLP, statsmodels, lifelines, causaldata, vega_datasets and palmerpenguins; five files
-of the UCI repository are sought in a folder that is named besides. What is read of them is compared
-with what pandas reads: the same rows, and the same numbers.
+The packages are ISLP, statsmodels, lifelines, causaldata, vega_datasets and palmerpenguins; five
+files of the UCI repository are sought in a folder that is named besides. What is read of them is
+compared with what pandas reads: the same rows, and the same numbers.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ TABLES: list[tuple[str, str, list[str]]] = [
     ("statsmodels/datasets/macrodata/macrodata.csv", "infl", []),
     ("statsmodels/datasets/modechoice/modechoice.csv", "choice", ["--groups", "individual"]),
     ("statsmodels/datasets/randhie/src/randhie.csv", "mdvis", []),
-    ("statsmodels/datasets/star98/star98.csv", "NABOVE", []),
+    ("statsmodels/datasets/star98/star98.csv", "PR50M", []),
     ("lifelines/datasets/ACTG175.csv", "cens", []),
-    ("lifelines/datasets/canadian_senators.csv", "political_affiliation_at_appointment", []),
+    ("lifelines/datasets/canadian_senators.csv", "Political Affiliation at Appointment", []),
     ("lifelines/datasets/divorce.dat", "years", []),
     ("lifelines/datasets/gbsg2.csv", "time", []),
     ("lifelines/datasets/lung.csv", "status", []),
