@@ -323,9 +323,8 @@ def test_no_class_is_held_out_as_a_whole():
     # The first, the middle and the last row are all of a class.
     X = pd.DataFrame({"size": np.random.default_rng(0).normal(size=11)})
     task = Task("table", X, np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "class")
-    predictor = SimpleNamespace(random_state=0)
-    model = SimpleNamespace(method="MetricNeighbors-no-trees", predictor=predictor)
-    assert "".join(_explanations(task, model)).count("Prediction: ") == 3
+    page = "".join(_explanations(task, "MetricNeighbors-no-trees", 0))
+    assert page.count("Prediction: ") == 3
 
 
 @pytest.mark.parametrize("n_classes", [3, 10, 12])
@@ -498,7 +497,7 @@ def test_explanations_call_labels_by_their_names(cars, tmp_path, capsys):
     assert "[0, " not in output
     assert "[1, " not in output
     assert output.count("{dear, fast") >= 4  # the prediction and the targets of three neighbours
-    assert "It would be {" in output
+    assert "The prediction would be {" in output
 
 
 def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):

@@ -12,6 +12,11 @@ from sklearn.pipeline import Pipeline
 
 import metricalign
 from metricalign.command_line.boosted import BoostedTrees
+from metricalign.command_line.neighbors import (
+    PlainNeighbors,
+    PlainNeighborsClassifier,
+    PlainNeighborsRegressor,
+)
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.tasks import Task, splits, take
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -27,6 +32,7 @@ __all__ = [
     "check_methods",
     "fit_method",
     "learner_of",
+    "plain_neighbors",
 ]
 
 NEIGHBORS = (3, 5, 10, 20)
@@ -130,9 +136,14 @@ def fit_method(task: Task, method: str, seed: int) -> Any:
         )
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
     n_neighbors = _choose_neighbors(task, learner, seed)
-    images = learner.fit_transform(task.X, task.y)
-    neighbors = task.rules.neighbors(n_neighbors).fit(images, task.y)
-    return Pipeline([*learner.steps, ("neighbors", neighbors)])
+    return plain_neighbors(task, learner, n_neighbors)
+
+
+def plain_neighbors(task: Task, learner: Pipeline, n_neighbors: int) -> PlainNeighbors:
+    """Learn a distance from all rows of a task, under which so many neighbours vote alike."""
+    is_class = task.kind in ("class", "labels")
+    plain = PlainNeighborsClassifier if is_class else PlainNeighborsRegressor
+    return plain(learner, n_neighbors=n_neighbors).fit(task.X, task.y)
 
 
 def _choose_neighbors(task, learner, seed):
