@@ -20,7 +20,7 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import find_missing
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
-from metricalign.predictors.regressions import KernelRidge, mean_distance
+from metricalign.predictors.regressions import KernelRidge
 from metricalign.predictors.search import nearest
 
 __all__ = [
@@ -123,7 +123,7 @@ class Training(NamedTuple):
         images = images_near_origin(images, origin)
         ridge = KernelRidge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
-        return Fitted(metric, origin, images, mean_distance(images), ridge)
+        return Fitted(metric, origin, images, ridge.scale_, ridge)
 
 
 def group_numbers(groups: Any) -> NDArray:
