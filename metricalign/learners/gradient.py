@@ -189,17 +189,12 @@ class GradientAlignment(MetricLearner):
         samples = representative_samples(samples, X, self.max_samples)
         weight = samples.weight / samples.weight.sum() * n_distinct
         X = in_memory(X[samples.rows])
-        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
-        if sparse.issparse(coordinates):
-            coordinates = coordinates.toarray()
-        coordinates = coordinates.astype(np.float64)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(len(weight))
         landmarks = np.sort(order[: self.n_landmarks])
         targets = target_coordinates(
             samples.relation, samples.targets, weight, landmarks, _N_OUTPUTS, random_state
         )
-        matrix = np.zeros((coordinates.shape[1],) * 2)
         if targets.shape[1] == 0:
             warnings.warn(
                 f"{type(self).__name__} learned the zero metric: similar targets have large "
@@ -207,13 +202,23 @@ class GradientAlignment(MetricLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        else:
+        components = self._components(X, targets, weight, order)
+        self.relation_, self.components_ = samples.relation, components
+        return self
+
+    def _components(self, X, targets, weight, order):
+        """Components of the metric; the landmarks are the first samples of an order."""
+        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
+        if sparse.issparse(coordinates):
+            coordinates = coordinates.toarray()
+        coordinates = coordinates.astype(np.float64)
+        matrix = np.zeros((coordinates.shape[1],) * 2)
+        if targets.shape[1] > 0:
+            landmarks = np.sort(order[: self.n_landmarks])
             n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
             points = np.sort(order[:n_points])
             matrix = self._matrix(coordinates, targets, weight, landmarks, points)
-        components = components_of(matrix.astype(X.dtype), self.n_components) @ basis
-        self.relation_, self.components_ = samples.relation, components
-        return self
+        return components_of(matrix.astype(X.dtype), self.n_components) @ basis
 
     def _matrix(self, X, targets, weight, landmarks, points):
         """Matrix of the metric, of norm 1."""

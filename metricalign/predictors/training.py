@@ -26,6 +26,7 @@ from metricalign.predictors.search import nearest
 __all__ = [
     "Fitted",
     "HeldOut",
+    "MetricToFit",
     "Training",
     "dense_table",
     "folds_of",
@@ -64,45 +65,57 @@ class Fitted(NamedTuple):
     ridge: KernelRidge
 
 
-class Training(NamedTuple):
-    """Distinct samples in an order of their own, and the metric that is fitted to them.
+class MetricToFit(NamedTuple):
+    """A metric, and all samples as it takes them.
 
     Attributes
     ----------
+    metric : object
+        The estimator, which is not fitted; or the encoder of the table, which stands for Euclid's
+        distance.
     X, y : array-like or DataFrame
-        Samples and targets as the metric takes them.
+        Samples and targets.
+    """
+
+    metric: Any
+    X: Any
+    y: Any
+
+
+class Training(NamedTuple):
+    """Distinct samples in an order of their own, and the metrics that are fitted to them.
+
+    Attributes
+    ----------
+    of_all, of_folds : MetricToFit
+        What is fitted to all samples, and to those outside a fold.
     table : ndarray of shape (n_samples, n_columns)
         Standardised columns.
     targets : ndarray of shape (n_samples, n_outputs)
         Coordinates of the targets.
     weight : ndarray of shape (n_samples,)
         Weights, with mean 1.
-    metric, metric_of_folds : object
-        What is fitted to all samples and to those outside a fold; `euclid` stands for Euclid's
-        distance.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
     random_state : int
         Draws landmarks, and the samples that are judged.
     """
 
-    X: Any
-    y: Any
+    of_all: MetricToFit
+    of_folds: MetricToFit
     table: NDArray
     targets: NDArray
     weight: NDArray
-    metric: Any
-    metric_of_folds: Any
     euclid: PiecewiseLinearEncoder
     random_state: int
 
-    def fit(self, metric: Any, rows: NDArray) -> Fitted:
+    def fit(self, wanted: MetricToFit, rows: NDArray) -> Fitted:
         """Fit a metric and the regressions to some of the samples.
 
         Parameters
         ----------
-        metric : object
-            `metric` or `metric_of_folds`.
+        wanted : MetricToFit
+            `of_all` or `of_folds`.
         rows : ndarray of int of shape (n_rows,)
             Which samples.
 
@@ -110,13 +123,13 @@ class Training(NamedTuple):
         -------
         fitted : Fitted
         """
-        images = self.table[rows]
+        metric, images = wanted.metric, self.table[rows]
         # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
         if not np.ptp(self.targets[rows], axis=0).any():
             metric = self.euclid
         if metric is not self.euclid:
             metric = clone(metric)
-            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+            X, y = _safe_indexing(wanted.X, rows), _safe_indexing(wanted.y, rows)
             images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
         images = np.asarray(_dense(images))
         origin = middle_of(images)
@@ -235,10 +248,10 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
         # What cannot be learned from a part of the samples, or is not in it, is no news.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
-        fitted = training.fit(training.metric_of_folds, train)
+        fitted = training.fit(training.of_folds, train)
         images = training.table[test]
         if fitted.metric is not training.euclid:
-            images = fitted.metric.transform(_safe_indexing(training.X, test))
+            images = fitted.metric.transform(_safe_indexing(training.of_folds.X, test))
     images = images_near_origin(images, fitted.origin)
     judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
     distances, indices = nearest(images[judged], fitted.images, n_neighbors)
