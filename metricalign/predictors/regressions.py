@@ -7,10 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
+
+from metricalign.learners.exponential_kernel import (
+    euclidean,
+    exponential_kernel,
+    solve_positive,
+)
 
 __all__ = [
     "Boosting",
@@ -38,7 +42,13 @@ _N_TREES = 50, 100
 
 
 class KernelRidge:
-    """Kernel ridge regressions on images, one for each of a few penalties."""
+    """Kernel ridge regressions on images, one for each of a few penalties.
+
+    Attributes
+    ----------
+    scale_ : float
+        Mean distance of the images.
+    """
 
     n_predictions = len(_PENALTIES)
 
@@ -62,7 +72,8 @@ class KernelRidge:
         """
         order = np.random.RandomState(random_state).permutation(len(images))[:_N_LANDMARKS]
         self.landmarks_ = images[np.sort(order)].astype(np.float64)
-        self.width_ = _KERNEL_WIDTH * mean_distance(self.landmarks_)
+        self.scale_ = mean_distance(images)
+        self.width_ = _KERNEL_WIDTH * self.scale_
         self.mean_ = np.average(targets, axis=0, weights=weight)
         kernel, targets = self._kernel(self.landmarks_), targets - self.mean_
         is_whole = len(kernel) == len(images)
@@ -71,7 +82,7 @@ class KernelRidge:
         else:
             products, sums = np.zeros_like(kernel), np.zeros((len(kernel), targets.shape[1]))
             for batch in gen_batches(len(images), max(1, _BLOCK_SIZE // len(kernel))):
-                rows = self._kernel(images[batch])
+                rows = self._kernel(images[batch].astype(np.float64))
                 roots = np.sqrt(weight[batch])[:, None]
                 rows *= roots
                 # NumPy needs half the time for the product of an array with itself.
@@ -82,12 +93,12 @@ class KernelRidge:
         # If every sample is a landmark, both sides of the normal equations have the factor
         # kernel * weight, which is left out.
         ridge = np.diag(1 / weight) if is_whole else kernel
-        coef = [linalg.solve(products + p * ridge, sums, assume_a="pos") for p in _PENALTIES]
+        coef = [solve_positive(products + p * ridge, sums) for p in _PENALTIES]
         self.coef_ = np.stack(coef, axis=1)
         return self
 
     def _kernel(self, images):
-        return np.exp(-euclidean_distances(images, self.landmarks_) / self.width_)
+        return exponential_kernel(euclidean(images, self.landmarks_), self.width_)
 
     def predict(self, images: NDArray) -> NDArray:
         """Predict coordinates of targets.
@@ -234,7 +245,7 @@ def mean_distance(images: NDArray) -> float:
     from all others would decide the mean.
     """
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    distances = euclidean_distances(some)[np.triu_indices(len(some), k=1)]
+    distances = euclidean(some, some)[np.tri(len(some), k=-1, dtype=bool)]
     if not distances.any():
         return 1.0
     median = np.median(distances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,21 +103,24 @@ def best_votes(
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     bounded : callable
-        Gives the nearest possible targets.
+        Gives the nearest possible targets, which are along the last axis.
 
     Returns
     -------
     votes : list of Vote
     """
     values = np.hstack([targets, predicted])
+    regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
     errors = {}
     for width, power in product(_WIDTHS, _POWERS):
         weights = Vote(width, power, 0.0).weights(distances, weight[indices])
         mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
-        for correction, regression in product(_CORRECTIONS, _REGRESSIONS):
-            vote = Vote(float(width), power, correction, regression)
-            guess = bounded(mean + vote.added(mean, expected, predicted[rows]))
-            errors[vote] = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
+        for correction in _CORRECTIONS:
+            votes = Vote(width, power, correction, regressions)
+            guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
+            of_samples = np.sum((guess - targets[rows]) ** 2, axis=-1)
+            for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
+                errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
 
