@@ -318,6 +318,21 @@ def test_what_needs_targets_is_told(options, message, classes):
 # Learning with few targets
 
 
+def test_pairs_whose_relation_is_not_known_are_told(classes):
+    X, y = classes
+    some = np.where(np.arange(len(y)) < 3, -1, y)
+    learner = HRAML(augment=GaussianNoise(), pairs=[[0, 9], [9, 100], [2, 7]], **SMALL)
+    with pytest.raises(ValueError, match=r"2 of the 3 pairs .* is missing, such as \[0, 9\]"):
+        learner.fit(X, some)
+
+
+def test_samples_with_a_target_are_counted_where_they_are_too_few(classes):
+    X, y = classes
+    few = np.where(np.isin(np.arange(len(y)), [0, 80, 150]), y, -1)
+    with pytest.raises(ValueError, match="of 3 samples with a target leaves fewer than 2"):
+        HRAML(augment=GaussianNoise(), **SMALL).fit(X, few)
+
+
 @pytest.mark.parametrize(
     "mark",
     [

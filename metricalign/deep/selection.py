@@ -62,8 +62,8 @@ def split_samples(
     n_validation = max(2, int(np.ceil(validation_fraction * n_samples)))
     if n_samples - n_validation < 2:
         raise ValueError(
-            f"validation_fraction={validation_fraction} of n_samples={n_samples} leaves "
-            "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
+            f"validation_fraction={validation_fraction} of {n_samples} samples with a target leaves "
+            "fewer than 2 to train on. Decrease it, or set early_stopping=False."
         )
     turned = (np.roll(order, -k * n_validation) for k in range(n_networks))
     return [Split(order[n_validation:], order[:n_validation], unlabelled) for order in turned]
