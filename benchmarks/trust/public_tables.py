@@ -135,10 +135,9 @@ def _line(name, path, target, given, is_verbose) -> str:
         return "| " + " | ".join([*cells, " ".join(run.stderr.split())]) + " |" + " |" * 5
     measure, scores = _scores(run.stdout)
     learned = {method: score for method, score in scores.items() if method not in BASELINES}
-    sentence = _verdict(run.stdout)
     method = max(learned, key=lambda each: float(learned[each]))
     cells += [measure, scores["Euclid"], f"{learned[method]} ({method})"]
-    cells += [scores.get("BoostedTrees", ""), _in_short(sentence), f"{seconds:.0f}"]
+    cells += [scores.get("BoostedTrees", ""), _verdict(run.stdout), f"{seconds:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -187,11 +186,8 @@ def _scores(text) -> tuple[str, dict[str, str]]:
 
 
 def _verdict(text) -> str:
-    paragraph = text.split("\n\n")[-1].split("--save model.joblib")[0]
-    return " ".join(line for line in paragraph.split("\n") if not line.startswith(("Note", "Warn")))
-
-
-def _in_short(sentence) -> str:
+    """What the last sentence of `evaluate` says, in short."""
+    sentence = re.search(r"^(Use .*|No learned .*|Euclid: )", text, re.MULTILINE)[1]
     if sentence.startswith("Use "):
         return "use " + sentence[4:].split(":")[0]
     return "no clear gain" if "clearly" in sentence else "Euclid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
@@ -135,7 +136,9 @@ def fit_method(task: Task, method: str, seed: int) -> Any:
             task.X, task.y, groups=task.groups
         )
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
-    n_neighbors = _choose_neighbors(task, learner, seed)
+    # Texts are encoded without their targets, and take long: once for all folds.
+    encoded = replace(task, X=learner[0].fit_transform(task.X))
+    n_neighbors = _choose_neighbors(encoded, learner[1:], seed)
     return plain_neighbors(task, learner, n_neighbors)
 
 
