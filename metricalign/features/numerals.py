@@ -65,7 +65,11 @@ def numbers_as_texts(texts: NDArray) -> str | None:
     """
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
-    odd = [text for text in texts if not NUMBER.fullmatch(text.strip())]
+    found = [NUMBER.fullmatch(text.strip()) for text in texts]
+    scales = {match["after"] for match in found if match and SCALE.fullmatch(match["after"] or "")}
+    if len(scales) > 1:  # No rating: a blood pressure of 120/80, say.
+        return None
+    odd = [text for text, match in zip(texts, found, strict=True) if not match]
     if len(odd) >= len(texts) / 2:
         return None
     return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -51,7 +51,7 @@ def table_of_views(X: Any, weight: NDArray) -> tuple[NDArray, list[slice]]:
     scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
     views = [encoding @ _dense(view).T for view in views_of(encoder, scaled).values()]
     ends = np.cumsum([0, *(view.shape[1] for view in views)])
-    return np.hstack(views), [slice(*block) for block in itertools.pairwise(ends)]
+    return np.hstack(views), [slice(*block) for block in pairwise(ends)]
 
 
 class FoldMetric(BaseEstimator):

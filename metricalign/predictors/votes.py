@@ -111,10 +111,12 @@ def best_votes(
     """
     values = np.hstack([targets, predicted])
     regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
-    errors = {}
+    weight_of_neighbors, errors = weight[indices], {}
+    graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
     for width, power in product(_WIDTHS, _POWERS):
-        weights = Vote(width, power, 0.0).weights(distances, weight[indices])
-        mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
+        weights = Vote(width, power, 0.0).weights(distances, weight_of_neighbors)
+        graph.data = weights.ravel()
+        mean, expected = np.hsplit(graph @ values, 2)
         for correction in _CORRECTIONS:
             votes = Vote(width, power, correction, regressions)
             guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
@@ -162,6 +164,11 @@ def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArr
     -------
     means : ndarray of shape (n_samples, n_columns)
     """
+    return _neighbor_graph(weights, indices, len(values)) @ values
+
+
+def _neighbor_graph(weights, indices, n_values):
+    """Sparse matrix of the weights, which is cheaper to use again than to make."""
     ends = np.arange(0, weights.size + 1, weights.shape[1])
-    shape = len(weights), len(values)
-    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+    shape = len(weights), n_values
+    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape)
