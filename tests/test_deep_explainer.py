@@ -439,6 +439,9 @@ def test_ceiling_is_told():
     [InformationExplainer(nn.Identity(), head="relation", max_iter=1, batch_size=8)]
 )
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
+    monkeypatch.setattr(
+        "metricalign.deep.explainer._N_STEPS", 5
+    )  # of the bottleneck, however few samples
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
 

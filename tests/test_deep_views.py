@@ -228,7 +228,9 @@ def test_kinds_of_batches_come_beside_each_other():
 # Learning without targets
 
 
-@parametrize_with_checks([HRAML(augment=GaussianNoise(), n_ensemble=1, max_iter=3)])
+@parametrize_with_checks(
+    [HRAML(augment=GaussianNoise(), n_ensemble=1, max_iter=3, embedding=None, n_blocks=0)]
+)
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
