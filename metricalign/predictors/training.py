@@ -38,7 +38,7 @@ __all__ = [
 # Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
 _FEW_SAMPLES = 2000
 # Held-out samples, at most, whose neighbours are looked at to choose the votes.
-_MOST_JUDGED = 4000
+_MOST_JUDGED = 2000
 
 
 class Fitted(NamedTuple):
