@@ -77,6 +77,7 @@ def test_values(texts, values, form):
         ["1e", "2"],
         ["120/80", "95/60"],
         ["120/80", "95/80"],
+        [*(f"{n}/80" for n in range(70, 130))],
         ["1/2", "3/4"],
         ["12B", "13"],
         ["12B", "13B"],
@@ -227,6 +228,7 @@ def test_columns_that_are_left_out():
     ("name", "is_identifier"),
     [
         *[(name, True) for name in ("id", "ID", "Customer ID", "order-Id", "userId", "Patient No")],
+        *[(name, True) for name in ("Fall-Nr.", "invoice number")],
         *[(name, False) for name in ("valid", "Covid", "GRID", "size")],
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["TableColumns", "read_column", "typed_column"]
 
 #: What people write for a missing number or date, where all other values of a column are such.
-NO_NUMBER = frozenset(("-", "--", "–", "—", ".", "..", "...", "*", "n.a.", "none", "missing"))
-NO_NUMBER |= {"unknown", "#div/0!", "#value!", "#ref!"}
+NO_NUMBER = re.compile(
+    r"[-–—.*_ ]+|n\.? ?a\.?|k\. ?a\.?|none|nil|missing|unknown|unbekannt|#(div/0|value|ref|n/a)!?",
+    re.IGNORECASE,
+)
 
 
 def read_column(texts: Series, name: str, reading: Reading, format: Format | None = None) -> Column:
@@ -61,7 +64,7 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
         values = format.parse(unique)
         if not pd.isna(values).any():
             found = Column(values, format)
-    no_number = np.array([text.lower() in NO_NUMBER for text in unique])
+    no_number = np.array([NO_NUMBER.fullmatch(text) is not None for text in unique])
     plain = unique[~no_number]
     if found is None and len(plain):
         numbers = as_numbers(plain, name, reading)

@@ -233,7 +233,9 @@ def _may_be_sets(texts):
     if not all(isinstance(text, str) and SMALL_SET.fullmatch(text) for text in texts):
         return False
     sets = [[int(part) for part in text.split(",")] for text in texts]
-    return max(map(len, sets)) > 1 and all(labels == sorted({*labels}) for labels in sets)
+    return max(map(len, sets), default=0) > 1 and all(
+        labels == sorted({*labels}) for labels in sets
+    )
 
 
 def _read_several(table, names, kind, reading) -> Target:
