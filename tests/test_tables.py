@@ -268,6 +268,13 @@ def test_another_unit_than_expected_is_another_format(unit, text, read):
     np.testing.assert_array_equal(column.values, [float(text.split()[0])])
 
 
+def test_a_format_is_kept_where_numbers_are_missing():
+    german = Format("number", ",")
+    read = read_column(pd.Series(["159", "k.A.", "---"], dtype=object), "x", Reading(), german)
+    assert read.format == german
+    np.testing.assert_array_equal(read.values, [159, np.nan, np.nan])
+
+
 # Targets
 
 

@@ -81,7 +81,7 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
     return _with_marks(texts, matches, name, reading, unit)
 
 
-def _match(text):
+def _match(text) -> Any:
     """Match a number; what is above its scale, such as 120/80, is none."""
     match = NUMBER.fullmatch(text)
     scale = match and SCALE.fullmatch(match["after"] or "")
