@@ -83,7 +83,7 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 def _match(text) -> Any:
     """Match a number; what is above its scale, such as 120/80, is none."""
-    match = NUMBER.fullmatch(text)
+    match: Any = NUMBER.fullmatch(text)
     scale = match and SCALE.fullmatch(match["after"] or "")
     whole = re.split("[.,]", match["digits"])[0] if scale else ""
     return None if whole.isdigit() and int(whole) > int(scale[1]) else match
