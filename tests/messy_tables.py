@@ -431,7 +431,7 @@ TABLES: dict[str, Callable[[], Messy]] = {
         table=lambda: clean().replace({"town": {"Ulm": "Ulm,\nBavaria"}}),
         change=lambda lines: lines,
     ),
-    "a title above, refused": _with(change=_before("Towns in 2021", "")),
+    "a title above": _with(change=_before("Towns in 2021", "")),
     "a short row, refused": _with(change=lambda lines: [*lines[:5], "1,2", *lines[5:]]),
     "a total below, refused": _with(change=lambda lines: [*lines, "Total,12345"]),
     "a name twice, refused": _with(
