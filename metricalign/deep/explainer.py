@@ -43,10 +43,10 @@ __all__ = ["InformationExplainer", "InformationExplanation"]
 
 # Samples of which means and variances of features, prototypes and neighbours are learned, and those
 # of which the loss that is allowed and the factors of the scores are.
-_N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 256
+_N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 512
 
 # Explained samples of which is asked what remains of the decision: it takes another forward pass.
-_N_OF_SURVIVAL = 128
+_N_OF_SURVIVAL = 64
 
 # Of a bottleneck. In an earlier version, with twice the learning rate, the loss on digits and
 # fashion was within a fifth of what is allowed after 50 steps, and what passed hardly fell after
@@ -89,7 +89,7 @@ class InformationExplanation:
     decision_kept, decision_kept_error : float
         Share of the decision that survives when only the decision-related part of all locations is
         kept: the sum over decisions of the smaller of the two probabilities, with and without the
-        rest, in the mean of at most 128 samples; and its standard error.
+        rest, in the mean of at most 64 samples; and its standard error.
     ceiling : float
         Largest value of `total` that could be found, the logarithm of the number of samples that
         are compared.
@@ -131,7 +131,8 @@ class InformationExplainer(BaseEstimator):
     modules are trained; the network is copied, and the copy is frozen.
 
     **Total.** A critic s is trained by InfoNCE to tell the Z of a sample from those of others by
-    l_i. What l_i says about Z is the specific information
+    l_i. It is the mean of two networks that learn by themselves, since one depends more on where
+    it starts. What l_i says about Z is the specific information
 
         total = KL(p(Z | l_i) || p(Z)) = sum_m v_m log(n v_m),   v = softmax_m(c_i s(l_i, z_m))
 
@@ -187,9 +188,9 @@ class InformationExplainer(BaseEstimator):
         How much of what the decision knows must survive the bottleneck: 1 - keep is the share of
         the loss that a constant decision would have (or, if it is smaller, the decision from
         noise). The larger, the more is called decision-related.
-    n_hidden : int, default=128
-        Units of the first hidden layer of both modules. The critic has a second one of half as
-        many.
+    n_hidden : int, default=64
+        Units of the first hidden layer of the bottleneck and of each of the two networks of the
+        critic, which have a second one of half as many.
     learning_rate : float, default=0.005
         Step length of Adam.
     batch_size : int, default=128
@@ -280,7 +281,7 @@ class InformationExplainer(BaseEstimator):
         representation: str | Callable[[nn.Module], nn.Module] | None = None,
         head: str | Callable[[Tensor, Tensor], Tensor] = "auto",
         keep: float = 0.9,
-        n_hidden: int = 128,
+        n_hidden: int = 64,
         learning_rate: float = 0.005,
         batch_size: int = 128,
         max_iter: int = 10,
@@ -382,10 +383,10 @@ class InformationExplainer(BaseEstimator):
             averaged.average()
             critic.eval().requires_grad_(False)
             _, local, Z, *_ = samples[validation[:_N_OF_CALIBRATION]]
-            critic.calibrate(local, Z)
             # The same ones whatever the random state, from all parts of X.
             rows = np.linspace(0, len(X) - 1, min(self.batch_size, len(X))).astype(int)
             critic.remember(samples[rows][2])
+            critic.calibrate(local, Z)
             critic.foresee(local, Z)
         # On the CPU, so that a pickle opens on every machine.
         network.to("cpu")
