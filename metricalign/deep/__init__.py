@@ -20,7 +20,8 @@ from metricalign.deep.augmentations import (
     RandomShift,
     SwapNoise,
 )
-from metricalign.deep.explainer import InformationExplainer, InformationExplanation
+from metricalign.deep.explainer import InformationExplainer
+from metricalign.deep.explanation import InformationExplanation
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.information import (
     NWJ,
