@@ -26,12 +26,13 @@ from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
-from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
+from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import tree_regressions
 from metricalign.predictors.search import nearest
 from metricalign.predictors.training import (
+    MetricToFit,
     Training,
     dense_table,
     folds_of,
@@ -42,10 +43,6 @@ from metricalign.predictors.training import (
 from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
-
-# Learners of the ensemble in folds: with this one alone the votes are chosen as well, in half the
-# time (docs/quality.md).
-_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500),)
 
 
 class Neighborhood(NamedTuple):
@@ -213,23 +210,18 @@ class MetricNeighbors(SavedWithVersion):
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else given
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        training = Training(
-            _safe_indexing(X, rows),
-            _safe_indexing(y, rows),
-            Z[rows],
-            targets[rows],
-            weight,
-            *self._resolve_metric(table, relation),
-            table,
-            random_state,
-        )
+        targets = targets[rows]
+        metric = self._resolve_metric(table, relation)
+        of_all = MetricToFit(metric, _safe_indexing(X, rows), _safe_indexing(y, rows))
+        of_folds = self._metric_of_folds(of_all, targets, weight, random_state)
+        training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
         folds = folds_of(training, self.n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
         arguments = training.table, training.targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
-                delayed(training.fit)(training.metric, np.arange(len(rows))),
+                delayed(training.fit)(training.of_all, np.arange(len(rows))),
                 *(delayed(tree.fit)(*arguments) for tree in trees),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
@@ -275,15 +267,20 @@ class MetricNeighbors(SavedWithVersion):
             "_n_given": self._n_given + len(table),
         }
 
-    def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
-        """Return the metric for all samples and that for folds: unfitted, or the fitted table."""
+    def _resolve_metric(self, table, relation) -> Any:
+        """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
-            metric = with_relation(self.metric, relation)
-            return metric, metric
+            return with_relation(self.metric, relation)
         if self.metric == "euclidean":
-            return table, table
-        options: Any = {"relation": relation, "random_state": self.random_state}
-        return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
+            return table
+        return MetricEnsemble(relation=relation, random_state=self.random_state)
+
+    def _metric_of_folds(self, of_all, targets, weight, random_state) -> MetricToFit:
+        """What is fitted in folds: a simpler metric in place of the ensemble."""
+        if not isinstance(self.metric, str) or self.metric != "ensemble":
+            return of_all
+        views, blocks = table_of_views(of_all.X, weight)
+        return MetricToFit(FoldMetric(blocks, random_state), views, targets)
 
     def _choose_votes(self, folds, parts) -> None:
         """Choose weights of regressions and votes by the squared error in held-out folds."""

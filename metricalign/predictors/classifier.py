@@ -218,7 +218,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         targets = np.clip(targets, 0, 1)
         if self._is_multilabel:
             return targets
-        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+        return targets / np.maximum(targets.sum(axis=-1, keepdims=True), 1e-12)
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Probability of each class, or of each label.

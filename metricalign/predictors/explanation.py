@@ -190,11 +190,12 @@ class Explanation:
         shown = np.arange(len(parts))
         if self.is_class:
             shown = np.argsort(-(parts + corrections), kind="stable")
-        return [
-            f"  {names[n] if len(parts) > 1 else ''}{what}{form(parts[n])} by votes, "
-            f"{form(corrections[n], '+')} by correction"
-            for n in shown[:_N_OUTPUTS]
-        ]
+        lines = []
+        for n in shown[:_N_OUTPUTS]:
+            added = f", {form(corrections[n], '+')} by correction" if corrections.any() else ""
+            name = names[n] if len(parts) > 1 else ""
+            lines.append(f"  {name}{what}{form(parts[n])} by votes{added}")
+        return lines
 
     def _because(self, place):
         shares = self.shares()[place]
@@ -211,7 +212,7 @@ class Explanation:
             return ["No change of columns to those of a row with another target changes it."]
         change = self.change
         lines = [
-            f"It would be {self._text_of(change.prediction)} "
+            f"The prediction would be {self._text_of(change.prediction)} "
             f"with these values of row {change.row}:",
         ]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):

@@ -177,7 +177,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         if not self._is_distribution:
             return targets
         targets = np.maximum(targets, 0)
-        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+        return targets / np.maximum(targets.sum(axis=-1, keepdims=True), 1e-12)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Predicted numbers or distributions.

@@ -20,12 +20,13 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import find_missing
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
-from metricalign.predictors.regressions import KernelRidge, mean_distance
+from metricalign.predictors.regressions import KernelRidge
 from metricalign.predictors.search import nearest
 
 __all__ = [
     "Fitted",
     "HeldOut",
+    "MetricToFit",
     "Training",
     "dense_table",
     "folds_of",
@@ -64,45 +65,57 @@ class Fitted(NamedTuple):
     ridge: KernelRidge
 
 
-class Training(NamedTuple):
-    """Distinct samples, sorted by their values, and the metric that is fitted to them.
+class MetricToFit(NamedTuple):
+    """A metric, and all samples as it takes them.
 
     Attributes
     ----------
+    metric : object
+        The estimator, which is not fitted; or the encoder of the table, which stands for Euclid's
+        distance.
     X, y : array-like or DataFrame
-        Samples and targets as the metric takes them.
+        Samples and targets.
+    """
+
+    metric: Any
+    X: Any
+    y: Any
+
+
+class Training(NamedTuple):
+    """Distinct samples, sorted by their values, and the metrics that are fitted to them.
+
+    Attributes
+    ----------
+    of_all, of_folds : MetricToFit
+        What is fitted to all samples, and to those outside a fold.
     table : ndarray of shape (n_samples, n_columns)
         Standardised columns.
     targets : ndarray of shape (n_samples, n_outputs)
         Coordinates of the targets.
     weight : ndarray of shape (n_samples,)
         Weights, with mean 1.
-    metric, metric_of_folds : object
-        Metrics to fit to all samples, and to those outside a fold; `euclid` stands for Euclid's
-        distance.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
     random_state : int
         Draws landmarks, and the samples that are judged.
     """
 
-    X: Any
-    y: Any
+    of_all: MetricToFit
+    of_folds: MetricToFit
     table: NDArray
     targets: NDArray
     weight: NDArray
-    metric: Any
-    metric_of_folds: Any
     euclid: PiecewiseLinearEncoder
     random_state: int
 
-    def fit(self, metric: Any, rows: NDArray) -> Fitted:
+    def fit(self, wanted: MetricToFit, rows: NDArray) -> Fitted:
         """Fit a metric and the regressions to some of the samples.
 
         Parameters
         ----------
-        metric : object
-            `metric` or `metric_of_folds`.
+        wanted : MetricToFit
+            `of_all` or `of_folds`.
         rows : ndarray of int of shape (n_rows,)
             Which samples.
 
@@ -110,20 +123,20 @@ class Training(NamedTuple):
         -------
         fitted : Fitted
         """
-        images = self.table[rows]
+        metric, images = wanted.metric, self.table[rows]
         # In a fold of few samples all targets may be the same, so that there is nothing to learn.
         if not np.ptp(self.targets[rows], axis=0).any():
             metric = self.euclid
         if metric is not self.euclid:
             metric = clone(metric)
-            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+            X, y = _safe_indexing(wanted.X, rows), _safe_indexing(wanted.y, rows)
             images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
         images = np.asarray(_dense(images))
         origin = middle_of(images)
         images = images_near_origin(images, origin)
         ridge = KernelRidge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
-        return Fitted(metric, origin, images, mean_distance(images), ridge)
+        return Fitted(metric, origin, images, ridge.scale_, ridge)
 
 
 def group_numbers(groups: Any) -> NDArray:
@@ -235,10 +248,10 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
         # That something is missing from a part of the samples is no news to the user.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
-        fitted = training.fit(training.metric_of_folds, train)
+        fitted = training.fit(training.of_folds, train)
         images = training.table[test]
         if fitted.metric is not training.euclid:
-            images = fitted.metric.transform(_safe_indexing(training.X, test))
+            images = fitted.metric.transform(_safe_indexing(training.of_folds.X, test))
     images = images_near_origin(images, fitted.origin)
     judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
     distances, indices = nearest(images[judged], fitted.images, n_neighbors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,21 +103,26 @@ def best_votes(
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     bounded : callable
-        Gives the nearest possible targets.
+        Gives the nearest possible targets, which are along the last axis.
 
     Returns
     -------
     votes : list of Vote
     """
     values = np.hstack([targets, predicted])
-    errors = {}
+    regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
+    weight_of_neighbors, errors = weight[indices], {}
+    graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
     for width, power in product(_WIDTHS, _POWERS):
-        weights = Vote(width, power, 0.0).weights(distances, weight[indices])
-        mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
-        for correction, regression in product(_CORRECTIONS, _REGRESSIONS):
-            vote = Vote(float(width), power, correction, regression)
-            guess = bounded(mean + vote.added(mean, expected, predicted[rows]))
-            errors[vote] = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
+        weights = Vote(width, power, 0.0).weights(distances, weight_of_neighbors)
+        graph.data = weights.ravel()
+        mean, expected = np.hsplit(graph @ values, 2)
+        for correction in _CORRECTIONS:
+            votes = Vote(width, power, correction, regressions)
+            guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
+            of_samples = np.sum((guess - targets[rows]) ** 2, axis=-1)
+            for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
+                errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
 
@@ -159,6 +164,11 @@ def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArr
     -------
     means : ndarray of shape (n_samples, n_columns)
     """
+    return _neighbor_graph(weights, indices, len(values)) @ values
+
+
+def _neighbor_graph(weights, indices, n_values):
+    """Sparse matrix of the weights, which is cheaper to use again than to make."""
     ends = np.arange(0, weights.size + 1, weights.shape[1])
-    shape = len(weights), len(values)
-    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+    shape = len(weights), n_values
+    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape)
