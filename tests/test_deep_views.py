@@ -264,7 +264,7 @@ def test_what_views_do_not_share_is_forgotten(nuisance):
     assert learned < 0.15
     assert learner.relation_ is None
     assert not hasattr(learner, "validation_errors_")
-    assert (learner.blueprint_.embedding, learner.blueprint_.n_blocks) == (None, 0)
+    assert (learner.blueprints_[0].embedding, learner.blueprints_[0].n_blocks) == (None, 0)
     # Of targets of any kind, given later.
     assert learner.score(X, y) > learner.score(X, y[::-1])
 
@@ -316,6 +316,21 @@ def test_what_needs_targets_is_told(options, message, classes):
 
 
 # Learning with few targets
+
+
+def test_pairs_whose_relation_is_not_known_are_told(classes):
+    X, y = classes
+    some = np.where(np.arange(len(y)) < 3, -1, y)
+    learner = HRAML(augment=GaussianNoise(), pairs=[[0, 9], [9, 100], [2, 7]], **SMALL)
+    with pytest.raises(ValueError, match=r"2 of the 3 pairs .* is missing, such as \[0, 9\]"):
+        learner.fit(X, some)
+
+
+def test_samples_with_a_target_are_counted_where_they_are_too_few(classes):
+    X, y = classes
+    few = np.where(np.isin(np.arange(len(y)), [0, 80, 150]), y, -1)
+    with pytest.raises(ValueError, match="of 3 samples with a target leaves fewer than 2"):
+        HRAML(augment=GaussianNoise(), **SMALL).fit(X, few)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +423,7 @@ def test_samples_without_targets_help_few_with_them(nuisance):
     few = np.where(np.arange(len(y)) < 20, y, -1)
     joint = HRAML(augment=OtherNuisance(), **LONGER).fit(X, few)
     alone = HRAML(**LONGER).fit(X[:20], y[:20])
-    assert errors(X, y, joint.transform(X))[1] < errors(X, y, alone.transform(X))[1] - 0.1
+    assert errors(X, y, joint.transform(X))[1] < errors(X, y, alone.transform(X))[1] - 0.05
 
 
 def test_linear_metric_starts_from_the_known_targets(classes):

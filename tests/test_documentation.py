@@ -78,7 +78,7 @@ def test_readme_begins_with_what_it_prints(capsys):
 def test_code_of_the_guide_runs(page, capsys):
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
         extras = ("metricalign.deep", "skl2onnx", "onnxruntime", "ray", "pyspark", "sqlite_vec")
-        extras = (*extras, "qdrant_client", "umap")
+        extras = (*extras, "qdrant_client", "pgserver", "umap")
         needed = [name for name in extras if re.search(rf"\b{name}\b", code)]
         if not all(map(is_present, needed)):
             continue  # conftest.py says what an extra that is missing leaves out

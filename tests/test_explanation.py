@@ -104,7 +104,7 @@ def test_labels_are_called_by_their_names():
     assert text.startswith("Prediction: {large, dear}\n")
     assert "dear: probability" in text
     assert "  {large, dear}\n" in text  # the targets of the neighbours
-    assert "It would be {}" in text or "It would be {large}" in text
+    assert "The prediction would be {}" in text or "The prediction would be {large}" in text
     numbers = pd.DataFrame({"one": X["size"], "two": X["size"] ** 2})
     model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X, numbers)
     text = model.explain(largest).text_of_prediction()

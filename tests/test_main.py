@@ -455,6 +455,8 @@ def test_a_saved_model_takes_new_rows(frame, table, tmp_path, reads_only):
 OF_ALL = {
     "embedding.png",
     "distance_relation.png",
+    "curves.png",
+    "explanation.png",
     "decomposition.png",
     "heatmap.png",
     "spectrum.png",
@@ -464,7 +466,7 @@ OF_CONVEX = OF_ALL | {"convergence.png"}
 
 def test_names_of_pictures():
     names = {f"{name}.png" for name in figures.PICTURES}
-    assert names == OF_CONVEX | {"curves.png", "explanation.png"}
+    assert names == OF_CONVEX
 
 
 def test_pictures_are_of_the_method_that_is_recommended(table, tmp_path, monkeypatch, capsys):
@@ -491,7 +493,7 @@ def test_pictures_of_neighbours_number_the_rows_of_the_table(frame):
     X = frame[["length", "width", "town"]]
     task = Task("table", X, frame["weight"].to_numpy(), "number", ["weight"], rows=rows)
     pictures = dict(figures.draw(task, "MetricNeighbors-no-trees"))
-    assert set(pictures) == {"embedding", "distance_relation", *figures.EXPLAINED}
+    assert set(pictures) == {"embedding", "distance_relation", "curves", "explanation"}
     assert [axis.get_title() for axis in pictures["embedding"].axes[:2]] == [
         "Euclid",
         "MetricNeighbors-no-trees",
@@ -528,7 +530,7 @@ def test_plot(method, names, table, tmp_path, reads_only, capsys):
 def test_pictures_of_every_kind(kind, frame):
     pytest.importorskip("matplotlib")
     y = targets_of(kind, frame)
-    task = Task("table", frame[["length", "width", "noise"]], y, kind, StandardScaler())
+    task = Task("table", frame[["length", "width", "noise"]], y, kind)
     assert {f"{name}.png" for name, _ in figures.draw(task, "PSDSVR")} == OF_CONVEX
 
 
@@ -545,8 +547,8 @@ def test_pictures_show_rows_that_were_not_learned_from(frame, monkeypatch):
         np.testing.assert_array_equal(y, frame["weight"].loc[X.index])
         return original_draw(estimator, X, y, **options)
 
-    original_fit, original_draw = Pipeline.fit, figures.EmbeddingDisplay.from_estimator
-    monkeypatch.setattr(Pipeline, "fit", fit)
+    original_fit, original_draw = Pipeline.fit_transform, figures.EmbeddingDisplay.from_estimator
+    monkeypatch.setattr(Pipeline, "fit_transform", fit)
     monkeypatch.setattr(figures.EmbeddingDisplay, "from_estimator", draw)
     X = frame[["length", "width", "noise"]]
     task = Task("table", X, frame["weight"].to_numpy(), "number")
@@ -1157,3 +1159,25 @@ def test_parquet_with_a_name_twice(frame, tmp_path, capsys):
     importlib.import_module("pyarrow.parquet").write_table(table, path)
     error = error_of(capsys, "evaluate", path, "--target", "a")
     assert f"{path} has several columns of the name 'a'" in error
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("method", ["Euclid", "DiscriminantAlignment"])
+def test_single_distances_vote_as_plain_neighbours_do_and_explain_by_column(kind, method, frame):
+    y = targets_of(kind, frame)
+    task = Task("table", frame[["length", "width", "noise", "town"]], y, kind)
+    train, new = task.part(np.arange(40)), task.X[40:]
+    predictor = fit_method(train, method, 0)
+    images, far = map(predictor.pipeline_.transform, (train.X, new))
+    plain = task.rules.neighbors(predictor.n_neighbors).fit(images, train.y)
+    np.testing.assert_allclose(predictor.predict(new), plain.predict(far), rtol=1e-12)
+    if kind == "class":
+        np.testing.assert_array_equal(predictor.predict_proba(new), plain.predict_proba(far))
+    distances, rows = predictor.kneighbors(new, 3)
+    np.testing.assert_allclose(distances, plain.kneighbors(far, 3)[0])
+    explanation = predictor.explain(new[:1], 3)
+    assert list(explanation.columns) == ["length", "width", "noise", "town"]
+    assert list(explanation.rows) == list(rows[0])
+    np.testing.assert_allclose(explanation.contributions.sum(axis=1), distances[0] ** 2)
+    assert "by correction" not in str(explanation)
+    np.testing.assert_allclose(predictor.feature_importances_.sum(), 1)

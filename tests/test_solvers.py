@@ -2372,6 +2372,74 @@ def test_single_precision_gives_way_to_double_where_numbers_leave_its_range(solv
     assert single.primal == pytest.approx(double.primal, rel=1e-5)
 
 
+@pytest.mark.parametrize("n_iter", [1, 3])
+def test_single_precision_goes_on_in_double_with_what_is_left(n_iter):
+    """Further steps start from what was reached, within `max_iter` steps of both."""
+    Z, t, c = random_differences()
+    problem, start = simple_problem(Z, t, c, dtype=np.float32), 0.1 * c
+    seen = []
+
+    def solver(problem, *, tol, max_iter, dual_coef, callback):
+        seen.append((problem.operator.dtype, max_iter, dual_coef))
+        if problem.is_double:
+            raise KeyboardInterrupt
+        result = newton(problem, tol=tol, max_iter=n_iter, dual_coef=dual_coef, callback=callback)
+        found.append(result)
+        return result
+
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        solve(problem, solver, tol=1e-12, max_iter=9, dual_coef=start)
+    assert [entry[:2] for entry in seen] == [(np.float32, 9), (np.float64, 9 - n_iter)]
+    assert seen[0][2] is start
+    assert_array_equal(seen[1][2], found[0].dual_coef)
+    # Where all steps are taken, what was reached is the answer.
+    assert solve(problem, solver, tol=1e-12, max_iter=n_iter, dual_coef=start) is found[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_solve_keeps_the_start_and_the_steps_of_a_solve_that_is_made_anew(dtype):
+    problem, start = simple_problem(*random_differences(), dtype=dtype), np.zeros(30)
+    seen = []
+
+    def solver(problem, **options):
+        seen.append((problem.operator.dtype, options))
+        if not problem.is_double:
+            raise OutOfRangeError("Scale X.")
+        return newton(problem, **options)
+
+    def callback(result):
+        return result.n_iter == 2
+
+    result = solve(problem, solver, tol=1e-9, max_iter=7, dual_coef=start, callback=callback)
+    options = {"tol": 1e-9, "max_iter": 7, "dual_coef": start, "callback": callback}
+    types = [np.float32, np.float64] if dtype == np.float32 else [np.float64]
+    assert seen == [(each, options) for each in types]
+    assert result.n_iter == 2
+
+
+@pytest.mark.parametrize(
+    ("distance", "gap", "is_solved"),
+    [
+        (0.0, 0.009, True),
+        (0.0, 0.011, False),
+        (0.0, 0.99, False),
+        (1.0, 0.99, True),
+        (1.0, 1.01, False),
+    ],
+)
+def test_gap_near_the_prior_is_a_hundredth(distance, gap, is_solved):
+    """The gap is in units of `tol` times the objective."""
+    Z, t, c = random_differences()
+    problem = simple_problem(Z, t, c, regularizer="symmetric", prior=np.eye(3))
+    projection = problem.regularizer.project(np.eye(3) * (1 + distance))
+    point = problem.primal_point(projection, problem.distances(projection.matrix), 0.0)
+    dual = problem.dual_point(problem.feasible(np.zeros(30)))
+    tol = 1e-4
+    result = SolverResult(point, replace(dual, value=point.value * (1 - gap * tol)))
+    assert result.is_solved(problem, tol) is is_solved
+
+
 def test_range_that_double_precision_leaves_too_is_told():
     problem = simple_problem(*random_differences(), dtype=np.float32)
     seen = []

@@ -1,7 +1,8 @@
 """Public tables as they come: `evaluate` at its defaults on files that Python packages bring along.
 
-The packages are ISLP, statsmodels, lifelines, causaldata, vega_datasets and palmerpenguins. What is
-read of their files is compared with what pandas reads: the same rows, and the same numbers.
+The packages are ISLP, statsmodels, lifelines, causaldata, vega_datasets and palmerpenguins; five
+files of the UCI repository are sought in a folder that is named besides. What is read of them is
+compared with what pandas reads: the same rows, and the same numbers.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ TABLES: list[tuple[str, str, list[str]]] = [
     ("statsmodels/datasets/macrodata/macrodata.csv", "infl", []),
     ("statsmodels/datasets/modechoice/modechoice.csv", "choice", ["--groups", "individual"]),
     ("statsmodels/datasets/randhie/src/randhie.csv", "mdvis", []),
-    ("statsmodels/datasets/star98/star98.csv", "NABOVE", []),
+    ("statsmodels/datasets/star98/star98.csv", "PR50M", []),
     ("lifelines/datasets/ACTG175.csv", "cens", []),
-    ("lifelines/datasets/canadian_senators.csv", "political_affiliation_at_appointment", []),
+    ("lifelines/datasets/canadian_senators.csv", "Political Affiliation at Appointment", []),
     ("lifelines/datasets/divorce.dat", "years", []),
     ("lifelines/datasets/gbsg2.csv", "time", []),
     ("lifelines/datasets/lung.csv", "status", []),
@@ -54,7 +55,21 @@ TABLES: list[tuple[str, str, list[str]]] = [
     ("vega_datasets/_data/airports.csv", "state", []),
     ("vega_datasets/_data/seattle-weather.csv", "weather", []),
     ("vega_datasets/_data/us-employment.csv", "nonfarm_change", ["--time", "month"]),
+    ("abalone.csv", "9", []),
+    ("adult-train.csv", "15", []),
+    ("auto_imports.csv", "26", []),
+    ("breast-cancer.csv", "10", []),
+    ("pollution.csv", "pm2.5", ["--time", "No"]),
 ]
+# What pandas has to be told of a file.
+FORMATS: dict[str, dict[str, Any]] = {
+    "Auto.data": {"sep": r"\s+"},
+    "divorce.dat": {"sep": r"\s{2,}"},
+    "abalone.csv": {"header": None},
+    "adult-train.csv": {"header": None, "na_values": "?"},
+    "auto_imports.csv": {"header": None, "na_values": "?"},
+    "breast-cancer.csv": {"header": None, "na_values": "?", "quotechar": "'"},
+}
 HEAD = (
     "| table | rows, columns | read | measure | Euclid | best learned | boosted trees | verdict | "
     "CPU seconds |"
@@ -64,27 +79,41 @@ HEAD = (
 def main() -> None:
     """Evaluate all tables that are installed, and write the result into the page if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", default=sysconfig.get_path("purelib"), type=Path)
+    installed = Path(sysconfig.get_path("purelib"))
+    parser.add_argument("folders", nargs="*", type=Path, help="where files are besides")
     parser.add_argument("--only", default="", help="files whose name has this")
+    parser.add_argument("--new", action="store_true", help="files that the page does not have yet")
     parser.add_argument("--verbose", action="store_true", help="print what evaluate prints")
-    parser.add_argument("--write", action="store_true", help="write the table of docs/trust.md")
+    parser.add_argument("--write", action="store_true", help="write each line into docs/trust.md")
     options = parser.parse_args()
-    lines = [HEAD, "| " + "--- | " * (HEAD.count("|") - 1)]
+    known = _lines_of_the_page()
     for file, target, given in TABLES:
-        if options.only not in file:
-            continue
-        lines.append(_line(options.folder / file, target, given, options.verbose))
-        print(lines[-1], flush=True)
-    if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
-        text = "\n".join(line.rstrip() for line in lines)
-        PAGE.write_text(f"{before}{START}{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        paths = [folder / file for folder in [installed, *options.folders]]
+        path = next((path for path in paths if path.is_file()), None)
+        name = f"{Path(file).name}, {target}"
+        if options.only in file and path is not None and not (options.new and name in known):
+            known[name] = _line(name, path, target, given, options.verbose)
+            print(known[name], flush=True)
+            if options.write:
+                _write(known)
 
 
-def _line(path, target, given, is_verbose) -> str:
-    name = f"{path.name}, {target}"
-    if not path.is_file():
-        return f"| {name} | not installed |" + " |" * 7
+def _lines_of_the_page() -> dict[str, str]:
+    """Lines of the table in the page by the file and its target."""
+    text = PAGE.read_text(encoding="utf-8").partition(START)[2].partition(END)[0]
+    return {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()[2:]}
+
+
+def _write(known) -> None:
+    names = [f"{Path(file).name}, {target}" for file, target, _ in TABLES]
+    lines = [HEAD, "| " + "--- | " * (HEAD.count("|") - 1)]
+    lines += [known[name] for name in names if name in known]
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    text = "\n".join(line.rstrip() for line in lines)
+    PAGE.write_text(f"{before}{START}{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def _line(name, path, target, given, is_verbose) -> str:
     shape, read = _read(path)
     if shape is None:
         return f"| {name} | | {read} |" + " |" * 6
@@ -106,10 +135,9 @@ def _line(path, target, given, is_verbose) -> str:
         return "| " + " | ".join([*cells, " ".join(run.stderr.split())]) + " |" + " |" * 5
     measure, scores = _scores(run.stdout)
     learned = {method: score for method, score in scores.items() if method not in BASELINES}
-    sentence = _verdict(run.stdout)
     method = max(learned, key=lambda each: float(learned[each]))
     cells += [measure, scores["Euclid"], f"{learned[method]} ({method})"]
-    cells += [scores.get("BoostedTrees", ""), _in_short(sentence), f"{seconds:.0f}"]
+    cells += [scores.get("BoostedTrees", ""), _verdict(run.stdout), f"{seconds:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -122,11 +150,9 @@ def _read(path) -> tuple[tuple[int, int] | None, str]:
         ours = read_table(path)
     except InputError as error:
         return None, f"refused: {' '.join(str(error).split())}".replace("|", "/")
-    # What pandas has to be told.
-    separator = {"Auto.data": r"\s+", "divorce.dat": r"\s{2,}"}.get(path.name)
-    engine: Any = "c" if separator == r"\s+" else "python"
+    form = FORMATS.get(path.name, {})
     theirs = pd.read_csv(
-        path, sep=separator, engine=engine, skipinitialspace=True, encoding="utf-8-sig"
+        path, **{"engine": "python", "skipinitialspace": True, "encoding": "utf-8-sig", **form}
     )
     if ours.shape != theirs.shape:
         return ours.shape, f"wrong: pandas has {theirs.shape}"
@@ -160,11 +186,8 @@ def _scores(text) -> tuple[str, dict[str, str]]:
 
 
 def _verdict(text) -> str:
-    paragraph = text.split("\n\n")[-1].split("--save model.joblib")[0]
-    return " ".join(line for line in paragraph.split("\n") if not line.startswith(("Note", "Warn")))
-
-
-def _in_short(sentence) -> str:
+    """What the last sentence of `evaluate` says, in short."""
+    sentence = re.search(r"^(Use .*|No learned .*|Euclid: )", text, re.MULTILINE)[1]
     if sentence.startswith("Use "):
         return "use " + sentence[4:].split(":")[0]
     return "no clear gain" if "clearly" in sentence else "Euclid"

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from metricalign.command_line.dates import as_dates
 from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.numbers import as_numbers
-from metricalign.command_line.reading import MISSING, InputError, as_numpy
+from metricalign.command_line.reading import MISSING, InputError, as_numpy, shorten
 from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
@@ -228,10 +228,18 @@ class TableColumns(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If a column is missing, or has values of another kind.
+            If it is no DataFrame, has no rows, or a column is missing or has values of another
+            kind.
         """
         import pandas as pd
 
+        if not hasattr(X, "columns"):
+            raise InputError(
+                "expected a DataFrame of pandas or polars with the columns "
+                f"{shorten(list(self.formats))}; got {type(X).__name__}."
+            )
+        if len(X) == 0:
+            raise InputError("the table has no rows.")
         absent = [name for name in self.formats if name not in X.columns]
         if absent:
             raise InputError(

@@ -104,7 +104,7 @@ def evaluate(options: Namespace) -> None:
                 if options.report:
                     made = list(report_lines(options, read))
                     shown = model if model.has_neighbors else None
-                    report = Report(task, results, shown, learned, made, warned)
+                    report = Report(task, results, shown, learned, made, warned, options.seed)
                     progress(f"explaining {method}")
                     write_file(options.report, partial(write_report, report))
                     progress.clear()
@@ -180,7 +180,8 @@ def _save(options, model: TableModel):
     text = str(path)
     quoted = f'"{text}"' if " " in text else text
     print(f"\n{model.method}, learned from all {len(model.y):,} rows: {path}\n")
-    print(f"    metricalign predict {quoted} TABLE.csv --neighbors 3\n")
+    why = " --neighbors 3 --explain" if model.has_neighbors else ""
+    print(f"    metricalign predict {quoted} TABLE.csv{why}\n")
     print("or, for a DataFrame of pandas or polars:\n")
     print("    from metricalign.command_line.models import load_model\n")
     print(f"    load_model({text!r}).predict(table)")

@@ -167,12 +167,13 @@ def _fold_of_process(place, *arguments):
 def _fold(task, labels, fold, n_folds, seed, progress=lambda text: None) -> list[tuple]:
     """Measures, seconds, predicted classes and notes of every method in a fold."""
     train, test = (task.part(rows) for rows in fold)
-    scorers = {measure.name: check_scoring(scoring=measure.scorer) for measure in task.measures}
+    # All at once, so that rows are predicted once.
+    scorer = check_scoring(scoring={each.name: each.scorer for each in task.measures})
     outcomes = []
     for label in labels:
         progress(label)
         failure = None
-        values = dict.fromkeys(scorers, np.nan)
+        values = {measure.name: np.nan for measure in task.measures}
         predicted: set[Any] = set()
         start = perf_counter()
         with warnings.catch_warnings(record=True) as caught:
@@ -185,9 +186,8 @@ def _fold(task, labels, fold, n_folds, seed, progress=lambda text: None) -> list
                 failure = f"error: {error}"
             seconds = perf_counter() - start
             if failure is None:
-                for measure in task.measures:
-                    score = scorers[measure.name](model, test.X, test.y)
-                    values[measure.name] = measure.sign * score
+                scores = scorer(model, test.X, test.y)
+                values = {each.name: each.sign * scores[each.name] for each in task.measures}
                 if task.kind == "class":
                     predicted = set(np.unique(model.predict(test.X)).tolist())
         texts = [
@@ -222,13 +222,14 @@ def one_thread_if_small(task: Task) -> AbstractContextManager:
     return threadpool_limits(1) if task.X.size < SMALL else nullcontext()
 
 
-# Seconds of one core for a row to learn from and 30 columns, measured on tables of 1,000 to 8,000.
-ENSEMBLE_SECONDS, REGRESSION_SECONDS = 0.9e-3, 1.0e-3
-TREE_SECONDS = 0.3e-3
+# Seconds of one core for a row to learn from and 30 columns of numbers, measured on tables of 1,000
+# to 3,000 rows; a column that a category or a text becomes takes a quarter of one of numbers.
+ENSEMBLE_SECONDS, REGRESSION_SECONDS, TREE_SECONDS = 0.45e-3, 0.1e-3, 0.06e-3
+SHARE_OF_ENCODED, COLUMNS_OF_TEXT, COLUMNS_OF_DATE = 0.25, 30, 7
 # Several hundred columns take much longer in a few learners.
-OTHER_SECONDS = 0.1e-3
+OTHER_SECONDS = 0.03e-3
 # For a row of a free text, which skrub encodes.
-TEXT_SECONDS = 0.2e-3
+TEXT_SECONDS = 0.12e-3
 # Until other processes have imported what they need.
 PROCESS_SECONDS = 3.0
 
@@ -249,25 +250,31 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
     -------
     seconds : float
     """
-    n_rows, n_columns = task.X.shape[0] * (1 - 1 / n_folds), task.X.shape[1]
+    n_rows = task.X.shape[0] * (1 - 1 / n_folds)
     n_outputs = task.y.shape[1] if task.y.ndim == 2 else 1
+    if task.kind == "class" and len(np.unique(task.y)) > 2:
+        n_outputs = len(np.unique(task.y))
+    n_columns, n_texts = task.X.shape[1], 0
+    if task.columns is not None:
+        n_texts = len(task.columns.free_texts_)
+        kinds = [form.kind for form in task.columns.formats.values()]
+        encoded = sum(map(len, task.columns.categories_.values()))
+        encoded += COLUMNS_OF_TEXT * n_texts + COLUMNS_OF_DATE * kinds.count("date")
+        n_columns = kinds.count("number") + SHARE_OF_ENCODED * encoded
     width = 0.25 + 0.75 * (n_columns / 30) ** 0.7
     # A predictor fits to all rows, and to parts of them: three folds of few rows, two of many.
     n_fits = 3 if n_rows <= 2000 else 2
     seconds = 0.0
     names = set(methods)
     ensembles = {name for name in names if name.startswith("MetricNeighbors")}
-    if ensembles:
-        seconds += n_fits * (ENSEMBLE_SECONDS * n_rows * width + 0.1)
+    seconds += len(ensembles) * n_fits * (ENSEMBLE_SECONDS * n_rows * width + 0.05)
     if "MetricNeighbors" in ensembles:
-        seconds += n_fits * (REGRESSION_SECONDS * n_rows * width + 0.15)
+        seconds += n_fits * (REGRESSION_SECONDS * n_rows * width + 0.1)
     if "BoostedTrees" in names:
-        seconds += n_outputs * (TREE_SECONDS * n_rows * width + 0.1)
+        seconds += n_outputs * (TREE_SECONDS * n_rows * width + 0.08)
     n_others = len(names - ensembles - {"BoostedTrees"})
-    seconds += n_others * (INNER_FOLDS + 1) * (OTHER_SECONDS * n_rows * width + 0.01)
-    n_texts = 0 if task.columns is None else len(task.columns.free_texts_)
-    n_encodings = len(names) + n_others * INNER_FOLDS
-    seconds += n_encodings * n_texts * (TEXT_SECONDS * n_rows + 0.2)
+    seconds += n_others * (INNER_FOLDS + 1) * (OTHER_SECONDS * n_rows * width + 0.02)
+    seconds += (len(names) + n_others) * n_texts * (TEXT_SECONDS * n_rows + 0.08)
     return n_folds * seconds
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
 
-from metricalign.command_line.methods import LEARNERS, fit_method, learner_of
+from metricalign.command_line.methods import LEARNERS, fit_method, learner_of, plain_neighbors
 from metricalign.command_line.models import explained
 from metricalign.command_line.tasks import Task, take
 from metricalign.learners.alignment.base import LinearMetricLearner
@@ -41,10 +40,8 @@ NEEDS = {
     "spectrum": "matrix",
     "convergence": "duality gap",
 }
-#: Pictures of neighbours that can be explained by column of the table.
-EXPLAINED = ("curves", "explanation")
 #: The names of all pictures.
-PICTURES = ("embedding", "distance_relation", *EXPLAINED, *NEEDS)
+PICTURES = ("embedding", "distance_relation", "curves", "explanation", *NEEDS)
 # Nearest rows that are explained.
 N_EXPLAINED = 5
 HELD_OUT = "Rows that were held out while the distance was learned"
@@ -68,13 +65,12 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     name : str
         What is drawn.
     figure : matplotlib.figure.Figure
-        The picture. Those in `NEEDS` only of methods that have what they need, and those in
-        `EXPLAINED` of the predictors by neighbours.
+        The picture. Those in `NEEDS` only of methods that have what they need.
     """
     train, held_out = _halves(task, seed)
     X, y = take(task.X, held_out), task.y[held_out]
-    predictor = None if method in LEARNERS else fit_method(task.part(train), method, seed)
-    learner = predictor.pipeline_ if predictor else _fitted(task, method, seed, train)
+    predictor = _fitted(task.part(train), method, seed)
+    learner = predictor.pipeline_
 
     for name, display in (
         ("embedding", EmbeddingDisplay),
@@ -85,15 +81,14 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         figure.suptitle(HELD_OUT)
         yield name, figure
 
-    if predictor:
-        yield "curves", _curves(predictor, take(task.X, train))
-        numbers = _numbers_of_rows(task)
-        sample, rows = take(task.X, held_out[:1]), numbers[train]
-        figure, ax = _figure(1, 1, (8.0, 4.4))
-        explanation = explained(predictor, sample, N_EXPLAINED, rows, task.names)
-        ExplanationDisplay(explanation=explanation).plot(ax=ax)
-        figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
-        yield "explanation", figure
+    yield "curves", _curves(predictor, take(task.X, train))
+    numbers = _numbers_of_rows(task)
+    sample, rows = take(task.X, held_out[:1]), numbers[train]
+    figure, ax = _figure(1, 1, (8.0, 4.4))
+    explanation = explained(predictor, sample, N_EXPLAINED, rows, task.names)
+    ExplanationDisplay(explanation=explanation).plot(ax=ax)
+    figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
+    yield "explanation", figure
     if isinstance(learner[-1], MetricLearner):
         yield "decomposition", _decomposition(task, learner, train, held_out[0])
         side = 0.16 * min(learner[-1].n_features_in_, 25)
@@ -130,7 +125,7 @@ def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
     figure, axes = _figure(len(tasks), 2, (width, height * len(tasks)))
     for (left, right), task in zip(np.reshape(axes, (-1, 2)), tasks, strict=True):
         train, held_out = _halves(task, seed)
-        learner = _fitted(task, method, seed, train)
+        learner = _fitted(task.part(train), method, seed).pipeline_
         X, y = take(task.X, held_out), task.y[held_out]
         EmbeddingDisplay.from_estimator(learner, X, y, random_state=seed, ax=(left, right))
         for axis in (left, right):
@@ -155,8 +150,11 @@ def _halves(task, seed) -> tuple[NDArray, NDArray]:
     return tuple(train_test_split(rows, test_size=0.5, random_state=seed, stratify=classes))
 
 
-def _fitted(task, method, seed, train) -> Pipeline:
-    return learner_of(task, LEARNERS[method], seed).fit(take(task.X, train), task.y[train])
+def _fitted(task, method, seed) -> Any:
+    if method not in LEARNERS:
+        return fit_method(task, method, seed)
+    # How many neighbours vote is not drawn, and takes folds to find out.
+    return plain_neighbors(task, learner_of(task, LEARNERS[method], seed), N_EXPLAINED)
 
 
 def _curves(predictor, X) -> Figure:

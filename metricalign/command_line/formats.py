@@ -1,4 +1,4 @@
-"""How the texts of a column are read, and what a person says of them."""
+"""Formats: how the texts of a column are read, by default and by the user's options."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.features.numerals import NUMBER
+from metricalign.features.numerals import MAGNITUDES, NUMBER, SCALE
 
-__all__ = ["Column", "Format", "Reading", "decode"]
+__all__ = ["Column", "Format", "Reading", "decode", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Format:
         A currency or another unit of all numbers, which is left away.
     pattern : str
         Format of dates and times, as in ``strptime``.
+    has_magnitudes : bool
+        Whether letters and words stand for powers of ten: 1.5M is 1,500,000.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Format:
     thousands: str = ""
     unit: str = ""
     pattern: str = ""
+    has_magnitudes: bool = False
 
     def parse(self, texts: NDArray) -> NDArray:
         """Values of texts; NaN, NaT or None where a text is of another format.
@@ -70,9 +73,11 @@ class Format:
         match: Any = NUMBER.fullmatch(text)
         if match is None:
             return np.nan
-        unit = match["before"] or match["after"] or ""
+        unit = unit_of(match)
         # 12 may be meant as 12 €, but 0.12 is not 0.12 %.
         if unit != self.unit and (unit or self.unit in ("%", "‰")):
+            return np.nan
+        if match["magnitude"] and not self.has_magnitudes:
             return np.nan
         value = decode(match, self.decimal, self.thousands)
         return np.nan if value is None else value
@@ -91,7 +96,15 @@ class Format:
         parts = [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
         parts += [f"thousands mark {self.thousands!r}"] if self.thousands else []
         parts += [f"in {self.unit}"] if self.unit else []
+        parts += ["with magnitudes: k is a thousand, M a million"] if self.has_magnitudes else []
         return ", ".join(parts)
+
+
+def unit_of(match: re.Match[str]) -> str:
+    """The unit in a match of `NUMBER`, in one spelling, or an empty text."""
+    unit = match["before"] or match["after"] or ""
+    scale = SCALE.fullmatch(unit)
+    return f"/{scale[1]}" if scale else unit.removesuffix("s") if len(unit) > 2 else unit
 
 
 def decode(match: re.Match[str], decimal: str, thousands: str) -> float | None:
@@ -111,7 +124,10 @@ def decode(match: re.Match[str], decimal: str, thousands: str) -> float | None:
         return None
     if len(whole) > 1 and whole[0] == "0" and not mark:
         return None
-    number = float(f"{whole or 0}.{fraction or 0}{match['exponent'] or ''}")
+    if match["magnitude"] and match["exponent"]:
+        return None
+    power = MAGNITUDES[match["magnitude"]] if match["magnitude"] else 0
+    number = float(f"{whole or 0}.{fraction or 0}{match['exponent'] or f'e{power}'}")
     negative = (match["bracket"] is not None) + sum(
         match[sign] in ("-", "−") for sign in ("sign", "sign2", "sign3")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
@@ -12,6 +13,11 @@ from sklearn.pipeline import Pipeline
 
 import metricalign
 from metricalign.command_line.boosted import BoostedTrees
+from metricalign.command_line.neighbors import (
+    PlainNeighbors,
+    PlainNeighborsClassifier,
+    PlainNeighborsRegressor,
+)
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.tasks import Task, splits, take
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -27,6 +33,7 @@ __all__ = [
     "check_methods",
     "fit_method",
     "learner_of",
+    "plain_neighbors",
 ]
 
 NEIGHBORS = (3, 5, 10, 20)
@@ -47,7 +54,7 @@ LEARNERS: dict[str, BaseEstimator] = {
     for name in metricalign.__all__
     if _is_learner(getattr(metricalign, name))
 }
-#: Those whose loss knows same and different only.
+#: Learners for classes only: their loss tells same from different.
 LEARNERS_OF_CLASSES = ("DoubletSVM", "PCML", "NCML")
 #: What is compared by default, besides Euclid's distance.
 DEFAULT_METHODS = (
@@ -129,10 +136,17 @@ def fit_method(task: Task, method: str, seed: int) -> Any:
             task.X, task.y, groups=task.groups
         )
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
-    n_neighbors = _choose_neighbors(task, learner, seed)
-    images = learner.fit_transform(task.X, task.y)
-    neighbors = task.rules.neighbors(n_neighbors).fit(images, task.y)
-    return Pipeline([*learner.steps, ("neighbors", neighbors)])
+    # Texts are encoded without their targets, and take long: once for all folds.
+    encoded = replace(task, X=learner[0].fit_transform(task.X))
+    n_neighbors = _choose_neighbors(encoded, learner[1:], seed)
+    return plain_neighbors(task, learner, n_neighbors)
+
+
+def plain_neighbors(task: Task, learner: Pipeline, n_neighbors: int) -> PlainNeighbors:
+    """Learn a distance from all rows of a task, under which so many neighbours vote alike."""
+    is_class = task.kind in ("class", "labels")
+    plain = PlainNeighborsClassifier if is_class else PlainNeighborsRegressor
+    return plain(learner, n_neighbors=n_neighbors).fit(task.X, task.y)
 
 
 def _choose_neighbors(task, learner, seed):

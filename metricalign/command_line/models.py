@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.methods import fit_method
@@ -129,12 +127,10 @@ class TableModel:
     @property
     def has_neighbors(self) -> bool:
         """Whether it predicts by neighbours."""
-        return hasattr(self.predictor, "kneighbors") or isinstance(self.predictor, Pipeline)
+        return hasattr(self.predictor, "kneighbors")
 
     def images_of(self, X: Any) -> NDArray:
         """Images under the metric, of transformed rows."""
-        if isinstance(self.predictor, Pipeline):
-            return self.predictor[:-1].transform(X)
         return self.predictor.pipeline_.transform(X)
 
     def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
@@ -143,9 +139,6 @@ class TableModel:
 
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Distances and places in `y` of the nearest rows, of transformed ones."""
-        n_neighbors = min(n_neighbors, len(np.unique(self.rows)))
-        if isinstance(self.predictor, Pipeline):
-            return self.predictor[-1].kneighbors(self.images_of(X), n_neighbors)
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.formats import Column, Format, Reading, decode
+from metricalign.command_line.formats import Column, Format, Reading, decode, unit_of
 from metricalign.command_line.reading import InputError
-from metricalign.features.numerals import FEWEST_NUMBERS, LEADING_ZERO, NUMBER
+from metricalign.features.numerals import CURRENCY, FEWEST_NUMBERS, LEADING_ZERO, NUMBER, SCALE
 
 __all__ = ["as_numbers"]
 
@@ -21,6 +21,8 @@ MARKS = [
     for decimal in ".,"
     if decimal != thousands
 ]
+# Of ratings; on two of them a number has two meanings, on others the texts are fractions.
+USUAL_SCALES = {"/5", "/10", "/20", "/100"}
 # Larger integers are not exact in float64.
 LARGEST_INTEGER = 2**53
 
@@ -62,8 +64,10 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
         if is_number.mean() > 0.5 and len(texts) > FEWEST_NUMBERS:
             return Column(texts, Format("text"), odd=texts[~is_number][0])
         return None
-    units = [match["before"] or match["after"] or "" for match in matches]
+    units = [unit_of(match) for match in matches]
     named = sorted({unit for unit in units if unit})
+    if not _are_magnitudes(matches, named) or not _are_ratings(matches, units):
+        return None
     if len(named) > 1:
         return Column(texts, Format("text"), odd=texts[units.index(named[-1])])
     unit = named[0] if named else ""
@@ -103,7 +107,34 @@ def _with_marks(texts, matches, name, given, unit):
     ((numbers, decimal, thousands),) = found.values()
     if _are_inexact(texts, numbers):
         return None
-    return Column(numbers, Format("number", decimal, thousands, unit))
+    has_magnitudes = any(match["magnitude"] for match in matches)
+    return Column(
+        numbers, Format("number", decimal, thousands, unit, has_magnitudes=has_magnitudes)
+    )
+
+
+def _are_magnitudes(matches, units):
+    """Whether the letters after numbers, if any, can only stand for powers of ten.
+
+    12B may be a house and 1.5K a temperature, where no currency, no other letter tells.
+    """
+    magnitudes = {match["magnitude"] for match in matches}
+    letters = magnitudes - {None}
+    if len(letters) != 1 or len(*letters) > 1 or any(map(CURRENCY.fullmatch, units)):
+        return True
+    has_decimals = any(match["magnitude"] and {*".,"} & {*match["digits"]} for match in matches)
+    return has_decimals and magnitudes != {"K"}
+
+
+def _are_ratings(matches, units):
+    """Whether numbers before a scale, if there is one, are on it: 120/80 is none."""
+    scales = {unit for unit in units if SCALE.fullmatch(unit)}
+    if len(scales) > 1 and not scales <= USUAL_SCALES:
+        return False
+    return all(
+        unit not in scales or float(match["digits"].replace(",", ".")) <= float(unit[1:])
+        for match, unit in zip(matches, units, strict=True)
+    )
 
 
 def _plain_numbers(texts):

@@ -48,11 +48,6 @@ def predict(options: Namespace) -> None:
     model = load_model(options.model)
     if (options.neighbors or options.explain) and not model.has_neighbors:
         raise InputError(f"{model.method} predicts without neighbours; see evaluate --methods.")
-    if options.explain and not hasattr(model.predictor, "explain"):
-        raise InputError(
-            f"{model.method} does not explain; a model of evaluate ... --methods MetricNeighbors "
-            "does."
-        )
     wanted = model.table_columns if model.layout.has_names else ()
     contents = read_contents(options.table, layout_of(options), wanted, model.layout)
     table = _named(contents, model, options.table)
@@ -166,7 +161,7 @@ def _targets_of(model, places):
         return y
     if model.kind == "labels":
         return _label_sets(y, model.names)
-    return [" ".join(f"{value:.6g}" for value in row) for row in y]
+    return [" ".join(f"{value:.15g}" for value in row) for row in y]
 
 
 def _explanations(model: TableModel, X, n_neighbors) -> str:

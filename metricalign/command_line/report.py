@@ -62,6 +62,8 @@ class Report:
         Lines that say what was made of the table.
     warnings : list of str
         Warnings and notes.
+    seed : int
+        Of what is drawn at random.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Report:
     learned: Task
     made: list[str]
     warnings: list[str]
+    seed: int
 
 
 def write_report(report: Report, file: IO[bytes]) -> None:
@@ -139,22 +142,20 @@ def _table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]):
 
 def _of_model(report, model):
     predictor, task = model.predictor, report.learned
-    if hasattr(predictor, "feature_importances_"):
-        yield "<h2>Columns that make the distance</h2>"
-        yield from _importances(task.X.columns, predictor.feature_importances_)
-        picture = _curves(predictor, task)
-        if picture:
-            yield "<p>How fast the distance grows along the columns that matter most:</p>"
-            yield picture
+    yield "<h2>Columns that make the distance</h2>"
+    yield from _importances(task.X.columns, predictor.feature_importances_)
+    picture = _curves(predictor, task)
+    if picture:
+        yield "<p>How fast the distance grows along the columns that matter most:</p>"
+        yield picture
     yield "<h2>The rows, as the distance sees them</h2>"
     yield "<p>Near rows are alike. Point at one to see its number and its target.</p>"
     yield from _embedding(model, task)
-    if hasattr(predictor, "explain"):
-        yield "<h2>Some rows and their neighbours</h2>"
-        yield from _explanations(report.task, model)
+    yield "<h2>Some rows and their neighbours</h2>"
+    yield from _explanations(report.task, model.method, report.seed)
 
 
-def _explanations(task: Task, model: TableModel):
+def _explanations(task: Task, method: str, seed: int):
     """Explain a few rows by a predictor that has not seen them: each would be its own nearest."""
     rows = np.arange(len(task.y))
     if task.kind == "class":
@@ -167,7 +168,7 @@ def _explanations(task: Task, model: TableModel):
     with warnings.catch_warnings():
         # The fit to all rows has said them.
         warnings.simplefilter("ignore")
-        predictor = fit_method(others, model.method, model.predictor.random_state)
+        predictor = fit_method(others, method, seed)
     numbers = _number_of(others, np.arange(len(others.y)))
     yield "<p>These rows were held out: the distance was learned again without them.</p>"
     for row in explained_rows:

@@ -25,6 +25,7 @@ __all__ = ["KINDS", "Target", "check_kind", "read_target"]
 
 #: What a target can be.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
+SMALL_SET = re.compile("[0-9]{1,2}(,[0-9]{1,2})*")
 # More different integers are a number unless somebody says otherwise.
 MOST_CLASSES = 20
 SEPARATORS = (",", ";", "|", "/", " ")
@@ -177,6 +178,8 @@ def _find_separator(texts, is_certain) -> str | None:
             for text in texts.unique()
             for part in {each.strip() for each in text.split(separator)}
         )
+        if separator == "/" and all(map(str.isdigit, parts)):
+            continue  # 120/80
         # Of names with a comma, such as "Smith, John", most parts are in one text only.
         again = sum(number for number in parts.values() if number > 1)
         if separator != " " and has_several.mean() > 0.2 and again > parts.total() / 2:
@@ -201,12 +204,13 @@ def _read_one(table, name, kind, reading) -> Target:
         doubt = ""
         if kind is None:
             few = n_distinct <= min(MOST_CLASSES, len(y) / 2)
-            kind = "class" if is_integer and few else "number"
+            is_measured = bool(column.format.unit) or column.format.has_magnitudes
+            kind = "class" if is_integer and few and not is_measured else "number"
             if is_integer and kind == "class" and n_distinct > 2:
                 doubt = "for a number give --kind number"
             elif is_integer and kind == "number" and n_distinct <= len(y) / 2:
                 doubt = f"for {n_distinct} classes give --kind class"
-            elif "," in (column.format.decimal, column.format.thousands) and not column.format.unit:
+            elif _may_be_sets(table[name][is_present]):
                 doubt = "for label sets give --kind labels"
         return Target(y, kind, [name], is_present, doubt=doubt)
     if form == "text":
@@ -221,6 +225,16 @@ def _read_one(table, name, kind, reading) -> Target:
     raise InputError(
         f"target column {name!r} has neither numbers nor text (it has {reprlib.repr(first)}); turn "
         "dates and times into numbers, or choose another --target."
+    )
+
+
+def _may_be_sets(texts):
+    """Whether texts such as 1,2 and 3 may be sets of numbered labels: they ascend."""
+    if not all(isinstance(text, str) and SMALL_SET.fullmatch(text) for text in texts):
+        return False
+    sets = [[int(part) for part in text.split(",")] for text in texts]
+    return max(map(len, sets), default=0) > 1 and all(
+        labels == sorted({*labels}) for labels in sets
     )
 
 

@@ -153,6 +153,7 @@ def _role(table, name, option, reading):
 KIND_NAMES = {
     "number": "of numbers",
     "text": "of categories",
+    "free": "of free text",
     "date": "of dates",
     "time": "of times",
 }
@@ -161,7 +162,9 @@ KIND_NAMES = {
 def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
     """Lines that say how the table was understood."""
     contents, features, target, task = read
-    kinds = [form.kind for form in features.formats.values()]
+    assert task.columns is not None
+    free = task.columns.free_texts_
+    kinds = ["free" if name in free else form.kind for name, form in features.formats.items()]
     types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")
     name = Path(options.table).name

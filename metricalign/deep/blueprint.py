@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from metricalign.deep.networks import (
     TableNetwork,
 )
 
-__all__ = ["Blueprint", "architectures"]
+__all__ = ["Blueprint", "architectures", "load_networks"]
 
 # Hidden units of a residual block.
 _N_UNITS_OF_BLOCK = 256
@@ -136,23 +136,28 @@ class Blueprint:
             network = nn.Sequential(first, network)
         return EmbeddingNetwork(network, self.normalize)
 
-    def load(self, arrays: Mapping[str, NDArray]) -> nn.Module:
-        """A network, or several, with the given weights.
 
-        Parameters
-        ----------
-        arrays : dict of str to ndarray
-            The weights by name, as `torch.nn.Module.state_dict` has them.
+def load_networks(blueprints: Sequence[Blueprint], arrays: Mapping[str, NDArray]) -> nn.Module:
+    """A network, or several, with the given weights.
 
-        Returns
-        -------
-        network : EmbeddingNetwork or NetworkEnsemble
-        """
-        # Names of the weights of several begin with "networks" and the number of the network.
-        numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
-        # The random weights, which are replaced, leave the generator as it is.
-        with own_generator():
-            networks = [self.build() for _ in numbers or {""}]
-        network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        return network.eval()
+    Parameters
+    ----------
+    blueprints : sequence of Blueprint
+        What they are made of: the first networks of the first blueprint, and so on, the same number
+        of each.
+    arrays : dict of str to ndarray
+        The weights by name, as `torch.nn.Module.state_dict` has them.
+
+    Returns
+    -------
+    network : EmbeddingNetwork or NetworkEnsemble
+    """
+    # Names of the weights of several begin with "networks" and the number of the network.
+    numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
+    n_of_each = max(len(numbers), 1) // len(blueprints)
+    # The random weights, which are replaced, leave the generator as it is.
+    with own_generator():
+        networks = [blueprint.build() for blueprint in blueprints for _ in range(n_of_each)]
+    network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return network.eval()

@@ -6,25 +6,44 @@ import re
 
 from numpy.typing import NDArray
 
-__all__ = ["FEWEST_NUMBERS", "LEADING_ZERO", "NUMBER", "UNREAD_NUMBER", "numbers_as_texts"]
+__all__ = [
+    "CURRENCY",
+    "FEWEST_NUMBERS",
+    "LEADING_ZERO",
+    "MAGNITUDES",
+    "NUMBER",
+    "SCALE",
+    "UNREAD_NUMBER",
+    "numbers_as_texts",
+]
 
 _CURRENCIES = "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL"
 _UNITS = (
     "%|‰|°C|°F|°|kg|g|mg|lbs?|oz|t|km/h|mph|km|cm|mm|m|mi|ft|m2|m²|l|ml|kWh|kW|hp|Hz|V|A|W|h|hrs?|"
     "min|ms|s|years?|yrs|days?|px|GB|MB|KB|TB|hPa|kPa|Pa|bar"
 )
-# The scales of ratings; 120/80 is no number.
-_SCALES = "/ ?(?:5|10|20|100)"
-#: A number with marks of any country, a currency or a unit, negative also in brackets.
+# The scales of ratings, such as 7/10 and 3 out of 5; 120/80 is no number.
+_SCALES = "(?:/|out of|of) ?(?:[2-9]|[1-9][0-9]|100)|stars?"
+#: The power of ten that a letter or a word after a number stands for.
+MAGNITUDES = {
+    **dict.fromkeys(("k", "K", "thousand", "Tsd.", "Tsd"), 3),
+    **dict.fromkeys(("M", "mn", "Mio.", "mio.", "Mio", "mio", "million"), 6),
+    **dict.fromkeys(("B", "bn", "Mrd.", "Mrd", "billion"), 9),
+}
+_MAGNITUDES = "|".join(map(re.escape, MAGNITUDES))
+#: A number with marks of any country, a currency or a unit, negative also in brackets. What may be
+#: a unit is no magnitude: 5 km.
 NUMBER = re.compile(
     rf"(?P<bracket>\()?(?P<sign>[-+−])?\s*(?P<before>{_CURRENCIES})?\s*(?P<sign2>[-+−])?"
     r"(?P<digits>[0-9][0-9.,'’\u00a0\u2009\u202f ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
+    rf"\s*(?P<magnitude>{_MAGNITUDES})??"
     rf"\s*(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>[-−])?(?(bracket)\))"
 )
-_MAGNITUDES = "[kKMB]|bn|mn|[mM]io|Mrd|thousand|million|billion"
 _AMOUNT = rf"(?:{_CURRENCIES})? ?[0-9][0-9.,]* ?(?:{_MAGNITUDES})? ?(?:{_CURRENCIES}|{_UNITS})?"
-#: A number in a form that nobody reads here: $20.3M, ~20, <5, 10 - 20 km.
+#: A number in a form that nobody reads here: ~20, <5, 10 - 20 km.
 UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±]? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?")
+#: Units that are a currency, and those that are a scale, with its highest rating.
+CURRENCY, SCALE = re.compile(_CURRENCIES), re.compile("(?:/|out of|of) ?([0-9]+)")
 #: A code, such as 007.
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 #: Of more values, most of them numbers, the others are taken for errors.
@@ -46,7 +65,11 @@ def numbers_as_texts(texts: NDArray) -> str | None:
     """
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
-    odd = [text for text in texts if not NUMBER.fullmatch(text.strip())]
+    found = [NUMBER.fullmatch(text.strip()) for text in texts]
+    scales = {match["after"] for match in found if match and SCALE.fullmatch(match["after"] or "")}
+    if len(scales) > 1:  # No rating: a blood pressure of 120/80, say.
+        return None
+    odd = [text for text, match in zip(texts, found, strict=True) if not match]
     if len(odd) >= len(texts) / 2:
         return None
     return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"

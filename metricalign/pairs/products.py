@@ -8,17 +8,18 @@ from sklearn.utils import gen_batches
 
 __all__ = ["nearest_by_products"]
 
-# Products of so many samples and queries are made at a time: they stay in the cache of a core,
-# where a product over 20 features takes 0.5 ns, and its part of the minima 0.1. With a row for each
-# query, not each sample, it would be 0.9 and 0.3.
+# Queries and samples multiplied at a time: their products fit the cache of a core. There a product
+# over 20 features takes 0.5 ns, and its part in the search for minima 0.1 ns. With queries as rows,
+# in place of samples, it was 0.9 and 0.3 ns.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 256, 4096
 # Queries for which the samples are prepared once.
 _QUERIES_AT_A_TIME = 16_384
-# Products of a block of which only the smallest is looked at first.
+# Rows of a group: at first only the smallest product of each group is looked at.
 _GROUP_SIZE = 32
 # Samples that are found beyond those asked for; their distances bound those of all others.
 _SURPLUS = 8
-# In units of the largest feature no sample is as far; what fills up a block is farther.
+# No sample is as far as this, in units of the largest feature; rows that fill up a block are
+# farther.
 _FAR, _FARTHER = np.float32(1e30), np.float32(1e31)
 
 
@@ -28,17 +29,17 @@ def nearest_by_products(
     r"""Find the nearest samples, and say for which queries they are proven to be.
 
     Products in float32 order the samples s by :math:`\frac12\|s\|^2 - q \cdot s`. The first few are
-    compared by differences in float64. No other sample is nearer than those that are returned
-    wherever the rounding of the products is smaller than what the last of the few is farther.
+    compared by differences in float64. The answer is proven where the products that were not
+    compared exceed that of the last neighbour by more than the rounding of a product.
 
     Parameters
     ----------
     queries : ndarray of shape (n_queries, n_features)
-        What neighbours are sought of. The nearer to the origin, the more can be proven.
+        Samples whose neighbours are sought. More is proven for those near the origin.
     samples : ndarray of shape (n_samples, n_features)
-        Where they are sought.
+        Samples among which they are sought.
     n_neighbors : int
-        How many, at most n_samples.
+        Number of neighbours, at most n_samples.
 
     Returns
     -------
@@ -73,8 +74,8 @@ def _exclude_others(queries, distances, bounds, unit) -> NDArray:
     """Whether no sample whose product is at least `bounds` can be nearer than these distances."""
     length = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64)) / unit
     farthest = distances[:, -1] / unit
-    # A nearer sample s is no longer than q and the distance together, and its product is rounded by
-    # less than (d + 4) u |q| |s|, half its square by as much.
+    # A nearer sample s has a length of at most that of q plus the distance. Its product is rounded
+    # by less than (d + 4) u |q| |s|, and half its square by no more.
     rounding = (queries.shape[1] + 4) * 2.0**-24 * 1.5 * (length + farthest) ** 2
     smallest = np.finfo(np.float32).tiny * queries.shape[1]
     return bounds - 0.5 * farthest**2 + 0.5 * length**2 > rounding + smallest
@@ -92,7 +93,7 @@ def _sort_by_differences(queries, samples, found, distances, indices) -> None:
 
 
 def _smallest_products(queries, samples, number, unit) -> tuple[NDArray, NDArray]:
-    """For each query the samples of the smallest values, and what those of all others reach."""
+    """For each query the samples with the smallest products, and a lower bound of all others."""
     smallest = _SmallestValues(len(queries), number)
     factors = np.ones((queries.shape[1] + 1, len(queries)), dtype=np.float32)
     factors[:-1] = queries.T / unit
@@ -125,13 +126,13 @@ class _SmallestValues:
         self._size = 0
 
     def add(self, first_column, first_row, values) -> None:
-        """Take a block; of a group of its rows first only the smallest value is looked at."""
+        """Take a block of values: groups whose smallest is too large are skipped."""
         n_columns = values.shape[1]
         values = values.reshape(_GROUP_SIZE, -1, n_columns)
         minima = values.min(axis=0)
         bounds = self.bounds[first_column : first_column + n_columns]
         if bounds.max() == _FAR and len(minima) >= self.number:
-            # So many groups have a value that is no larger.
+            # At least `number` groups have a value that is no larger.
             smallest = np.partition(minima, self.number - 1, axis=0)[self.number - 1]
             np.minimum(bounds, smallest, out=bounds)
         # NumPy searches one dimension five times as fast as two.
@@ -144,7 +145,7 @@ class _SmallestValues:
         self._size += len(place)
 
     def drop_larger(self, *, at_once=False) -> None:
-        """Keep the smallest values of each column, if there are many more or at once."""
+        """Drop all but the smallest values of each column; at once, or when many have come."""
         if self._size <= 2 * len(self.bounds) * self.number and not at_once:
             return
         keys, rows = np.concatenate(self._keys), np.concatenate(self._rows)
@@ -166,7 +167,7 @@ class _SmallestValues:
 
 
 def _keys(column, value) -> NDArray:
-    """Integers that are in the order of columns, and of float32 values in a column."""
+    """Integers that sort by column, and within a column by float32 value."""
     bits = value.view(np.int32)
     bits = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits)
     return (column.astype(np.int64) << 32) + bits
