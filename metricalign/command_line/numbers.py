@@ -83,9 +83,11 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 def _match(text) -> Any:
     """Match a number; what is above its scale, such as 120/80, is none."""
-    match: Any = NUMBER.fullmatch(text)
-    scale = match and SCALE.fullmatch(match["after"] or "")
-    whole = re.split("[.,]", match["digits"])[0] if scale else ""
+    match = NUMBER.fullmatch(text)
+    scale = SCALE.fullmatch(match["after"] or "") if match else None
+    if match is None or scale is None:
+        return match
+    whole = re.split("[.,]", match["digits"])[0]
     return None if whole.isdigit() and int(whole) > int(scale[1]) else match
 
 
