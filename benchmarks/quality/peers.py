@@ -1,9 +1,9 @@
 """Do neighbours of a learned metric predict better than networks and kernels made for tables?
 
 On ten sets, five of classes and five of numbers, in the folds of neighbors.py: the peers TabR,
-which retrieves neighbours with a network (TabR-S-D), RealMLP, a network (the smaller RealMLP-TD-S),
-and xRFM, recursive feature machines, all of them from pytabkit at its defaults, with which a fifth
-of the training samples is for validation; beside methods of neighbors.py.
+which retrieves neighbours with a network (TabR-S-D), RealMLP, a network (the smaller one,
+RealMLP-TD-S), and xRFM, recursive feature machines; all of them from pytabkit at its defaults, with
+which a fifth of the training samples is for validation. Methods of neighbors.py beside them.
 
 The peers need an environment of their own:
 
