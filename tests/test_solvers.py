@@ -1331,6 +1331,12 @@ def test_nu_is_the_share_outside_the_tube(case, nu):
     assert share @ (errors >= epsilon - 1e-3) >= nu - 1e-9
 
 
+def test_nu_svr_keeps_the_basis_of_its_problem():
+    basis = np.eye(5)[:, :3]
+    problem = replace(simple_problem(*random_differences()), basis=basis)
+    assert nu_problem(problem, 0.5).at(0.1).basis is basis
+
+
 def test_nu_svr_stops_by_callback_and_by_max_iter():
     seen = []
 
@@ -2493,6 +2499,11 @@ def test_metric_that_no_bound_tells_from_the_prior_gives_way_to_a_better_prior(d
     certify(problem, result)
     assert not np.any(result.matrix)
     assert result.gap < 1e-17
+    # It stays where somebody chose to stop at it.
+    result = SolverResult(near, dual)
+    result.is_interrupted = True
+    certify(problem, result)
+    assert_array_equal(result.matrix, near.matrix)
     # One that is better than the prior stays, though the gap is larger than its part.
     t = np.array([1.0, 1.0, 2.0])
     problem = simple_problem(Z, t, 1e-15, regularizer="symmetric", loss=Squared())
