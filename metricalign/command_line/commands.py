@@ -46,18 +46,7 @@ WORTH_SAYING = 2.0
 
 
 def evaluate(options: Namespace) -> None:
-    """Compare Euclid with learned distances on a table, and keep a model if asked to.
-
-    Parameters
-    ----------
-    options : Namespace
-        The options of ``python -m metricalign evaluate``.
-
-    Raises
-    ------
-    InputError
-        If the table or an option cannot be used.
-    """
+    """Compare Euclid with learned distances on a table, and keep a model if asked to."""
     check_outputs(options)
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)

@@ -77,15 +77,7 @@ class Report:
 
 
 def write_report(report: Report, file: IO[bytes]) -> None:
-    """Write the page.
-
-    Parameters
-    ----------
-    report : Report
-        What it shows.
-    file : binary file
-        Where it goes.
-    """
+    """Write the page into a binary file."""
     file.write("\n".join(_page(report)).encode())
 
 
