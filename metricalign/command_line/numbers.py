@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from metricalign.command_line.dates import as_dates
 from metricalign.command_line.formats import Column, Format, Reading, decode, unit_of
 from metricalign.command_line.reading import InputError, TwoReadingsError
-from metricalign.features.numerals import CURRENCY, FEWEST_NUMBERS, LEADING_ZERO, NUMBER, SCALE
+from metricalign.features.numerals import (
+    CURRENCY,
+    FEWEST_NUMBERS,
+    LEADING_ZERO,
+    SCALE,
+    match_number,
+)
 
 __all__ = ["as_numbers"]
 
@@ -39,7 +45,7 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
         plain = _plain_numbers(texts)
         if plain is not None:
             return plain
-    matches: list[Any] = [_match(text) for text in texts]
+    matches: list[Any] = [match_number(text) for text in texts]
     is_number = np.array([match is not None for match in matches])
     if not is_number.any():
         return None
@@ -62,16 +68,6 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
             "scale or not. Write them alike, or leave the column out with --drop."
         )
     return _with_marks(texts, matches, name, reading, unit)
-
-
-def _match(text) -> Any:
-    """Match a number; what is above its scale, such as 120/80, is none."""
-    match = NUMBER.fullmatch(text)
-    scale = SCALE.fullmatch(match["after"] or "") if match else None
-    if match is None or scale is None:
-        return match
-    whole = re.split("[.,]", match["digits"])[0]
-    return None if whole.isdigit() and int(whole) > int(scale[1]) else match
 
 
 def _given_marks(name, reading):

@@ -14,6 +14,7 @@ __all__ = [
     "NUMBER",
     "SCALE",
     "UNREAD_NUMBER",
+    "match_number",
     "numbers_as_texts",
 ]
 
@@ -50,6 +51,16 @@ LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 FEWEST_NUMBERS = 20
 
 
+def match_number(text: str) -> re.Match[str] | None:
+    """Match a number, if a text is one; what is above its scale, such as 120/80, is none."""
+    match = NUMBER.fullmatch(text)
+    scale = SCALE.fullmatch(match["after"] or "") if match else None
+    if match is None or scale is None:
+        return match
+    whole = re.split("[.,]", match["digits"])[0]
+    return None if whole.isdigit() and int(whole) > int(scale[1]) else match
+
+
 def numbers_as_texts(texts: NDArray) -> str | None:
     """What is wrong with texts that are no codes, but of which most are numbers.
 
@@ -65,7 +76,7 @@ def numbers_as_texts(texts: NDArray) -> str | None:
     """
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
-    odd = [text for text in texts if not NUMBER.fullmatch(text.strip())]
+    odd = [text for text in texts if match_number(text.strip()) is None]
     if len(odd) >= len(texts) / 2:
         return None
     return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"
