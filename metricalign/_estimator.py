@@ -88,6 +88,21 @@ def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _
     return fit_copy
 
 
+def require_targets(estimator: Any, y: Any) -> None:
+    """Refuse to fit without targets.
+
+    Raises
+    ------
+    ValueError
+        If `y` is None. Its first words are those that scikit-learn's checks look for.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+
+
 def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArray[np.floating]:
     """Pairs of samples as one array, of shape (n_pairs, 2, n_features).
 

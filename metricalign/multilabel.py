@@ -11,14 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from metricalign._arrays import sum_duplicates
-from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call
+from metricalign._estimator import (
+    SavedWithVersion,
+    keeps_last_fit,
+    level_of_call,
+    require_targets,
+)
 from metricalign.pairs.search import middle_of, sees_only_differences
+from metricalign.relations.kinds import check_classes
 
 __all__ = ["MLkNN"]
 
@@ -209,27 +213,15 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
     def _fit_labels(self, y):
         """Return the targets as dense indicators, and remember what they looked like."""
         self._sparse_output = sparse.issparse(y)
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target "
-                "y is None."
-            )
-        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
-        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        require_targets(self, y)
+        y = check_classes(y)
+        self._is_multilabel = y.ndim == 2
         if not self._is_multilabel:
-            y = column_or_1d(y.toarray() if self._sparse_output else y, warn=True)
-            check_classification_targets(y)
             self.classes_, indices = np.unique(y, return_inverse=True)
             return (indices[:, None] == np.arange(len(self.classes_))).astype(int)
-        y = y.toarray() if self._sparse_output else y
-        if not np.isin(y, (0, 1)).all():
-            raise ValueError(
-                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
-                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
-            )
         # As scikit-learn's neighbours have it: its scorers tell label sets by this.
         self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
-        return y.astype(int)
+        return y
 
     def _count_votes(self, X):
         """Return for each sample and label how many neighbours have the label."""

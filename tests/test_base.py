@@ -6,10 +6,20 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from metricalign import PSDSVR, RAMLSVR, RelationAlignment
-from metricalign.learners.base import _concordance
+from metricalign import (
+    PSDSVR,
+    RAMLSVR,
+    IteratedMetricLearner,
+    NeighborhoodAlignment,
+    RelationAlignment,
+)
+from metricalign.learners.base import _concordance, with_relation
 from metricalign.learners.components import components_of
 
 
@@ -184,3 +194,42 @@ def test_score_of_many_features_takes_little_memory():
     tracemalloc.stop()
     n_pairs = 200 * 199 // 2
     assert peak < n_pairs * 1000 * 8 / 2
+
+
+def relations_in(estimator):
+    parameters = estimator.get_params()
+    return {name: parameters[name] for name in parameters if name.split("__")[-1] == "relation"}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "expected"),
+    [
+        (PSDSVR(), {"relation": "class"}),
+        (PSDSVR(relation="zero_one"), {"relation": "zero_one"}),
+        (make_pipeline(StandardScaler(), PSDSVR()), {"psdsvr__relation": "class"}),
+        (GridSearchCV(PSDSVR(), {"C": [1.0]}), {"estimator__relation": "class"}),
+        # A learner passes its own relation on to the one inside of it.
+        (
+            IteratedMetricLearner(PSDSVR(), relation="zero_one"),
+            {"relation": "zero_one", "learner__relation": "auto"},
+        ),
+        (
+            make_pipeline(NeighborhoodAlignment(refine=PSDSVR(relation="zero_one"))),
+            {
+                "neighborhoodalignment__relation": "class",
+                "neighborhoodalignment__refine__relation": "zero_one",
+            },
+        ),
+        (StandardScaler(), {}),
+    ],
+)
+def test_an_automatic_relation_is_that_of_the_estimator_around_it(estimator, expected):
+    before = relations_in(estimator)
+    assert relations_in(with_relation(estimator, "class")) == expected
+    assert relations_in(estimator) == before
+
+
+def test_a_frozen_learner_keeps_its_relation():
+    learner = FrozenEstimator(PSDSVR().fit(*load_iris(return_X_y=True)))
+    assert with_relation(learner, "absolute_difference").estimator is learner.estimator
+    assert learner.estimator.relation == "auto"

@@ -1,9 +1,12 @@
 """Networks of tables: embeddings, categories and missing values, files without pickle."""
 
 import pickle
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.metrics import pairwise_distances
@@ -18,6 +21,8 @@ pd = pytest.importorskip("pandas")
 from torch import nn  # noqa: E402
 
 from metricalign.deep import HRAML, fitting  # noqa: E402
+from metricalign.deep.combination import weights_of_kinds  # noqa: E402
+from metricalign.deep.data import AlignmentData, SampleData  # noqa: E402
 from metricalign.deep.embeddings import (  # noqa: E402
     EMBEDDINGS,
     NormalScores,
@@ -25,9 +30,12 @@ from metricalign.deep.embeddings import (  # noqa: E402
     PiecewiseLinearEmbedding,
     column_pieces,
 )
+from metricalign.deep.losses import SoftNeighborsLoss  # noqa: E402
 from metricalign.deep.networks import NetworkEnsemble, ResidualBlock  # noqa: E402
+from metricalign.deep.selection import split_samples  # noqa: E402
 from metricalign.features import PiecewiseLinearEncoder  # noqa: E402
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor  # noqa: E402
+from metricalign.relations import resolve_relation  # noqa: E402
 
 SMALL = {"n_components": 4, "n_ensemble": 1, "max_iter": 5, "random_state": 0}
 
@@ -179,8 +187,8 @@ def test_every_embedding_learns(embedding, n_blocks, classes):
     learner = HRAML(**options, embedding=embedding, n_blocks=n_blocks).fit(X[::2], y[::2])
     knn = KNeighborsClassifier().fit(learner.transform(X[::2]), y[::2])
     assert knn.score(learner.transform(X[1::2]), y[1::2]) > 0.9
-    assert learner.blueprint_.embedding == embedding
-    assert learner.blueprint_.n_blocks == n_blocks
+    assert learner.blueprints_[0].embedding == embedding
+    assert learner.blueprints_[0].n_blocks == n_blocks
 
 
 @pytest.mark.parametrize("embedding", ["plr_lite", "piecewise_linear"])
@@ -204,6 +212,8 @@ def test_units_of_embedded_columns_do_not_matter(classes):
 
 # What is chosen
 
+KINDS = [("plr_lite", 0), (None, 2), (None, 0)]
+
 
 def curves(n_samples):
     X = np.random.default_rng(0).uniform(-3, 3, size=(n_samples, 4))
@@ -214,18 +224,108 @@ def curves(n_samples):
 def test_network_with_the_smallest_validation_error_is_taken(few, n_compared, capsys, monkeypatch):
     monkeypatch.setattr(fitting, "_FEW", few)
     X, y = curves(300)
-    learner = HRAML(n_ensemble=2, max_iter=5, random_state=0, verbose=1).fit(X, y)
+    loss = "soft_neighbors" if n_compared == 1 else "rank_n_contrast"
+    learner = HRAML(n_ensemble=2, max_iter=5, loss=loss, random_state=0, verbose=1).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
     errors = np.array([float(line.split()[-1]) for line in lines]).reshape(-1, 5).min(axis=1)
     # Few samples: both networks of three kinds. Many: the first of two kinds, then the second.
-    kinds = [("plr_lite", 0), (None, 2), (None, 0)][: 3 if n_compared == 2 else 2]
+    kinds = KINDS[: 3 if n_compared == 2 else 2]
     assert len(errors) == (6 if n_compared == 2 else 3)
     means = errors[: len(kinds) * n_compared].reshape(len(kinds), n_compared).mean(axis=1)
-    blueprint = learner.blueprint_
+    blueprint, same = learner.blueprints_
+    assert blueprint is same
     assert (blueprint.embedding, blueprint.n_blocks) == kinds[means.argmin()]
     first = errors[means.argmin() * n_compared]
     assert learner.validation_errors_.min() == pytest.approx(first, rel=1e-4)
     assert learner.transform(X).shape == (300, 128)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_networks_of_all_kinds_are_kept_of_few_samples(refit):
+    X, y = curves(100)
+    options = SMALL | {"max_iter": 2, "n_ensemble": 2}
+    learner = HRAML(**options, refit=refit).fit(X, y)
+    blueprints = [(b.embedding, b.n_blocks) for b in learner.blueprints_]
+    assert blueprints[::2] == blueprints[1::2] == KINDS
+    networks, scales = learner.module_.networks, learner.module_.scales
+    assert len(networks) == 6
+    np.testing.assert_array_equal(scales[::2], scales[1::2])
+    assert len(np.unique(scales)) == 3
+    images = learner.transform(X)
+    copy = pickle.loads(pickle.dumps(learner))
+    np.testing.assert_array_equal(copy.transform(X), images)
+    copy.set_params(warm_start=True, max_iter=1).fit(X, y)
+    np.testing.assert_allclose(copy.module_.scales, scales, rtol=1e-6)
+    assert copy.transform(X).shape == images.shape
+    assert np.abs(copy.transform(X) - images).min(axis=0).max() > 0
+
+
+def test_interrupt_leaves_the_networks_of_a_kind(monkeypatch):
+    X, y = curves(60)
+    run, calls = fitting.Training.run, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        record = run(*arguments)
+        return record._replace(is_interrupted=len(calls) == 4)
+
+    monkeypatch.setattr(fitting.Training, "run", interrupted)
+    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch 3"):
+        learner = HRAML(**SMALL | {"max_iter": 2, "n_ensemble": 2}).fit(X, y)
+    # The second network of the second kind was not whole.
+    assert len(learner.blueprints_) == len(learner.module_.networks) == 2
+    assert {b.embedding for b in learner.blueprints_} == {"plr_lite"}
+
+
+@pytest.mark.parametrize("error", ["log", "squared", "relation"])
+def test_weights_of_kinds_are_those_of_the_least_held_out_loss(error, classes):
+    """Against a grid of both weights."""
+    X, y = classes
+    X = X.astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(X))
+    splits = split_samples(order, 0.2, 2, order[:0])
+    loss = SoftNeighborsLoss(error=error)
+    data = AlignmentData(SampleData(X, 0.0, 1.0), resolve_relation("class", y), y, 0, 1, loss)
+    kinds = [[Column(0)] * 2, [Column(6)] * 2]
+    weights = weights_of_kinds(kinds, splits, data, loss)
+    penalized = partial(_held_out_loss, X=X, y=y, splits=splits, error=error)
+    logarithms = np.log(2 * weights)
+    least = penalized(logarithms)
+    for step in ([0.1, 0.0], [-0.1, 0.0], [0.0, 0.1], [0.0, -0.1], [0.1, 0.1], [-0.1, -0.1]):
+        assert penalized(logarithms + step) > least
+    grid = [penalized(np.array(place)) for place in product(np.linspace(-4, 8, 7), repeat=2)]
+    assert least <= min(grid)
+
+
+class Column(nn.Module):
+    """A network that keeps one column."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def forward(self, X):
+        return [X[:, [self.number]]]
+
+
+def _held_out_loss(logarithms, X, y, splits, error):
+    weights = np.exp(logarithms) / 2
+    losses = []
+    for split in splits:
+        others = np.concatenate([split.validation, split.training])
+        for row in split.validation:
+            rest = others[others != row]
+            squares = (X[rest][:, [0, 6]].astype(float) - X[row, [0, 6]]) ** 2
+            votes = softmax(-np.sqrt(squares @ weights))
+            right = votes[y[rest] == y[row]].sum()
+            if error == "squared":
+                indicators = np.eye(3)
+                difference = votes @ indicators[y[rest]] - indicators[y[row]]
+                spread = np.mean(np.sum((indicators[y] - indicators[y].mean(axis=0)) ** 2, axis=1))
+                losses.append(difference @ difference / spread)
+            else:
+                losses.append(-np.log(right + 1e-7) if error == "log" else 1 - right)
+    return np.mean(losses) + 1e-3 * np.mean(logarithms**2)
 
 
 def test_linear_map_starts_from_euclid(classes):
@@ -238,7 +338,7 @@ def test_linear_map_starts_from_euclid(classes):
 
 def test_without_validation_the_first_one_is_taken(classes):
     learner = HRAML(**SMALL, early_stopping=False).fit(*classes)
-    assert (learner.blueprint_.embedding, learner.blueprint_.n_blocks) == ("plr_lite", 0)
+    assert (learner.blueprints_[0].embedding, learner.blueprints_[0].n_blocks) == ("plr_lite", 0)
 
 
 @pytest.mark.parametrize("options", [{"refine": "PSDSVR"}, {"sparse": True}])
@@ -253,7 +353,7 @@ def test_what_cannot_be_embedded_is_told(options, classes):
         learner.set_params(refine=PSDSVR())
     else:
         X = sparse.csr_array(X)
-    assert clone(learner).fit(X, y).blueprint_.embedding is None
+    assert clone(learner).fit(X, y).blueprints_[0].embedding is None
     with pytest.raises(ValueError, match="embedding='plr' needs dense samples with columns of num"):
         learner.set_params(embedding="plr").fit(X, y)
 
@@ -351,7 +451,7 @@ def test_categories_and_missing_values(table):
     assert learner.n_features_in_ == 4
     assert 0.5 < learner.score(frame, y) <= 1
     # Numbers are waves, indicators are as they are.
-    n_embedded = sum(edges is not None for edges in learner.blueprint_.edges)
+    n_embedded = sum(edges is not None for edges in learner.blueprints_[0].edges)
     assert n_embedded in (0, 2)
     # What was not seen is rare or missing, no error.
     new = frame.iloc[:3].copy()
@@ -416,7 +516,7 @@ def test_files_need_no_pickle(options, classes, table):
 def test_networks_of_the_user_are_pickled(classes):
     X, y = classes
     learner = HRAML(**SMALL, module=nn.Linear(13, 3)).fit(X, y)
-    assert learner.blueprint_ is None
+    assert learner.blueprints_ is None
     copy = pickle.loads(pickle.dumps(learner))
     np.testing.assert_array_equal(copy.transform(X), learner.transform(X))
 

@@ -705,6 +705,7 @@ def run_python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_module_runs_as_a_program(table):
     arguments = ["evaluate", table, "--target", "species", *FEATURES, "--folds", "2"]
     result = run_python("-m", "metricalign", *arguments, "--methods", "PSDSVR")

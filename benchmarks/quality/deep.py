@@ -1,9 +1,11 @@
 """Are networks the best where rows are many? HRAML at its defaults, and the best trees.
 
-For each data set one split: at most 8,000 samples to train on and 10,000 to test, by groups where
-there are any. Every method sees the table as it is, and whatever it stops or chooses by is a part
-of its training data. The error is the share of wrong classes, or the root mean squared error over
-the standard deviation of the training targets. Methods:
+For each data set one split, by groups where there are any: at most 8,000 samples to train on and
+10,000 to test. With --few 300 and 2,000, and three splits of sets with fewer than 250 rows. Every
+method sees the table as it is, and whatever it stops or chooses by is a part of its training data.
+The error is the share of wrong classes, or the root mean squared error over the standard deviation
+of the training targets; of label sets 1 - average precision, of distributions Chebyshev's distance.
+Methods:
 
 HRAML                 at its defaults; the vote of all training samples with weights
                       exp(-distance), which is what the network is trained for
@@ -15,8 +17,9 @@ MetricEnsemble        the linear ensemble, 5 nearest neighbours with weights 1 /
 
     METRICALIGN_DATA=folder python benchmarks/quality/deep.py [--sets letter kin8nm]
         [--methods HRAML ExtraTrees] [--n-samples 8000]
-    METRICALIGN_DATA=folder python benchmarks/quality/deep.py --n-samples 300
-        --sets glass vowel wdbc auto_mpg concrete diabetes --methods HRAML MetricEnsemble
+    METRICALIGN_DATA=folder python benchmarks/quality/deep.py --few [--kinds continuous]
+
+The second is of all development sets, HRAML and the linear ensemble, with 300 samples to train on.
 
 Finished cells are kept in benchmarks/results/deep.json and not computed again.
 """
@@ -26,11 +29,14 @@ import json
 import os
 import sys
 import warnings
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from compare import FLOOR, KINDS
+from neighbors import sets_of
 from scipy import stats
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -39,11 +45,12 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.impute import SimpleImputer
+from sklearn.metrics import label_ranking_average_precision_score
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
+from sklearn.utils import Bunch, gen_batches
 
 from metricalign.datasets import fetch_dataset
 from metricalign.deep import HRAML
@@ -61,8 +68,6 @@ NUMBERS = (
     "wine_quality_white",
     "parkinsons_total_updrs",
 )
-# Sets of few samples, which are only measured if named.
-FEW_CLASSES, FEW_NUMBERS = ("glass", "vowel", "wdbc"), ("auto_mpg", "concrete", "diabetes")
 METHODS = (
     "HRAML",
     "HRAML, alignment",
@@ -71,20 +76,27 @@ METHODS = (
     "ExtraTrees",
     "MetricEnsemble",
 )
+RELATIONS = {"single_label": "class", "continuous": "absolute_difference"}
 DEFAULT_METHODS = ("HRAML", "HistGradientBoosting", "ExtraTrees")
-N_TEST = 10_000
+FEW_METHODS = ("HRAML", "MetricEnsemble")
+# Samples to train on and to test; with few of them, and how often sets of few rows are split then.
+N_TRAIN, N_TEST = 8000, 10_000
+N_FEW, N_FEW_TEST, N_DRAWS, FEWEST_ROWS = 300, 2000, 3, 250
 
 
-def split_of(data, n_samples):
+def split_of(data, n_train, n_test, draw):
     """Rows to train on and to test."""
     n_rows = len(data.data)
-    n_train = min(n_samples, int(0.7 * n_rows))
     groups = data.get("groups")
     if groups is not None:
-        splitter = GroupShuffleSplit(1, test_size=0.3, random_state=0)
-        return next(splitter.split(data.data, groups=groups))
-    n_test = min(N_TEST, n_rows - n_train)
-    splitter = ShuffleSplit(1, train_size=n_train, test_size=n_test, random_state=0)
+        splitter = GroupShuffleSplit(1, test_size=0.3, random_state=draw)
+        train, test = next(splitter.split(data.data, groups=groups))
+        if len(train) > n_train:
+            train = np.random.RandomState(draw).permutation(train)[:n_train]
+        return train, test[:n_test]
+    n_train = min(n_train, int(0.7 * n_rows))
+    n_test = min(n_test, n_rows - n_train)
+    splitter = ShuffleSplit(1, train_size=n_train, test_size=n_test, random_state=draw)
     return next(splitter.split(data.data))
 
 
@@ -99,24 +111,24 @@ def soft_vote(images, targets, new):
     return torch.cat(parts).numpy()
 
 
-def predictions(method, X, y, X_test, is_class):
-    """Predicted targets and the seconds of the fit."""
+def predictions(method, X, y, X_test, kind):
+    """Predicted targets, votes for each class or label, and the seconds of the fit."""
+    is_class = kind == "single_label"
     start = perf_counter()
     if method == "HRAML":
-        relation = "class" if is_class else "absolute_difference"
-        learner = HRAML(relation=relation, random_state=0).fit(X, y)
+        learner = HRAML(relation=RELATIONS.get(kind, "auto"), random_state=0).fit(X, y)
         seconds = perf_counter() - start
-        classes, codes = np.unique(y, return_inverse=True)
-        targets = np.eye(len(classes))[codes] if is_class else y[:, None]
+        classes, codes = np.unique(y, return_inverse=True) if is_class else (None, None)
+        targets = np.eye(len(classes))[codes] if is_class else y.reshape(len(y), -1)
         votes = soft_vote(learner.transform(X), targets, learner.transform(X_test))
-        return classes[votes.argmax(axis=1)] if is_class else votes[:, 0], seconds
-    model = model_of(method, is_class).fit(X, y)
+        return classes[votes.argmax(axis=1)] if is_class else votes, seconds
+    model = model_of(method, kind).fit(X, y)
     return model.predict(X_test), perf_counter() - start
 
 
-def model_of(method, is_class):
+def model_of(method, kind):
+    is_class, relation = kind == "single_label", RELATIONS.get(kind, "auto")
     if method == "HRAML, alignment":
-        relation = "class" if is_class else "absolute_difference"
         paper = HRAML(
             (100, 100),
             32,
@@ -142,28 +154,45 @@ def model_of(method, is_class):
         return HistGradientBoostingRegressor(random_state=0)
     if method == "MetricEnsemble":
         neighbors = KNeighborsClassifier if is_class else KNeighborsRegressor
-        relation = "class" if is_class else "absolute_difference"
         ensemble = MetricEnsemble(relation=relation, random_state=0)
         return make_pipeline(SimpleImputer(), ensemble, neighbors(weights="distance"))
     trees = ExtraTreesClassifier if is_class else ExtraTreesRegressor
     return make_pipeline(SimpleImputer(), trees(500, random_state=0))
 
 
-def cell(name, method, n_samples):
-    """Error and seconds."""
+def error_of(kind, predicted, y, y_train):
+    """Error of the predicted targets."""
+    if kind == "single_label":
+        return np.mean(predicted != y)
+    if kind == "multi_label":
+        return 1 - label_ranking_average_precision_score(y, predicted)
+    predicted, y = predicted.reshape(len(y), -1), y.reshape(len(y), -1)
+    if kind == "label_distribution":
+        return np.abs(predicted - y).max(axis=1).mean()
+    variances = y_train.reshape(len(y_train), -1).var(axis=0)
+    return np.sqrt(np.mean((predicted - y) ** 2 / variances))
+
+
+def cell(name, method, n_train, n_test, n_draws):
+    """Mean error and seconds."""
     data = fetch_dataset(name)
-    train, test = split_of(data, n_samples)
-    is_class = name in (*CLASSES, *FEW_CLASSES)
+    kind = data.task
+    if kind == "multi_label":
+        # Without a label there is no precision.
+        rows = data.target.any(axis=1)
+        data = Bunch(data=data.data[rows], target=data.target[rows])
     X, y = np.asarray(data.data, dtype=float), data.target
-    predicted, seconds = predictions(method, X[train], y[train], X[test], is_class)
-    if is_class:
-        return float(np.mean(predicted != y[test])), seconds
-    error = np.sqrt(np.mean((predicted - y[test]) ** 2)) / y[train].std()
-    return float(error), seconds
+    found = []
+    for draw in range(n_draws if len(X) < FEWEST_ROWS else 1):
+        train, test = split_of(data, n_train, n_test, draw)
+        predicted, seconds = predictions(method, X[train], y[train], X[test], kind)
+        found.append((float(error_of(kind, predicted, y[test], y[train])), seconds))
+    return np.mean(found, axis=0).tolist()
 
 
 def print_table(cells, names, methods):
-    print(f"| set | {' | '.join(methods)} | fit, seconds |")
+    """Print the errors; return those of HRAML over the least of the methods that are no HRAML."""
+    print(f"\n| set | {' | '.join(methods)} | fit, seconds |")
     print("| --- " * (len(methods) + 2) + "|")
     ratios = []
     for name in names:
@@ -173,34 +202,50 @@ def print_table(cells, names, methods):
         print(f"| {name} | {' | '.join(texts)} | {', '.join(f'{s:.0f}' for _, s in row)} |")
         others = [cells[name, m][0] for m in methods if m in METHODS[3:]]
         if "HRAML" in methods and others:
-            ratios.append(cells[name, "HRAML"][0] / min(others))
+            ratios.append((cells[name, "HRAML"][0] + FLOOR) / (min(others) + FLOOR))
     if ratios:
         print(f"\nHRAML over the best other, geometric mean: {stats.gmean(ratios):.3f}")
+    return ratios
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [*CLASSES, *NUMBERS]
-    known = [*names, *FEW_CLASSES, *FEW_NUMBERS]
-    parser.add_argument("--sets", nargs="+", default=names, choices=known, metavar="SET")
-    parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), choices=METHODS)
-    parser.add_argument("--n-samples", type=int, default=8000)
+    parser.add_argument("--sets", nargs="+", metavar="SET")
+    parser.add_argument("--methods", nargs="+", choices=METHODS)
+    parser.add_argument("--n-samples", type=int)
+    parser.add_argument("--few", action="store_true", help="all sets, 300 samples to train on")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of --few")
     arguments = parser.parse_args()
-    if "METRICALIGN_DATA" not in os.environ:
+    folder = os.environ.get("METRICALIGN_DATA")
+    if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
     warnings.simplefilter("ignore", UserWarning)
+    torch.set_num_threads(1)
+    groups = {"": names}
+    size = (arguments.n_samples or N_TRAIN, N_TEST, 1)
+    methods = arguments.methods or DEFAULT_METHODS
+    if arguments.few:
+        groups = {kind: sets_of(kind, folder) for kind in arguments.kinds}
+        size = (arguments.n_samples or N_FEW, N_FEW_TEST, N_DRAWS)
+        methods = arguments.methods or FEW_METHODS
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    cells = {}
-    for name in arguments.sets:
-        for method in arguments.methods:
-            key = f"{name}, {arguments.n_samples} samples: {method}"
+    cells, ratios = {}, []
+    for kind, group in groups.items():
+        chosen = [name for name in group if arguments.sets is None or name in arguments.sets]
+        for name, method in product(chosen, methods):
+            key = f"{name}, {size[0]} samples: {method}"
             if key not in results:
-                results[key] = cell(name, method, arguments.n_samples)
+                results[key] = cell(name, method, *size)
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
                 print(key, *results[key], file=sys.stderr, flush=True)
             cells[name, method] = results[key]
-    print_table(cells, arguments.sets, arguments.methods)
+        if chosen:
+            print(kind)
+            ratios += print_table(cells, chosen, methods)
+    if len(groups) > 1 and ratios:
+        print(f"\n{len(ratios)} sets, geometric mean: {stats.gmean(ratios):.3f}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from compare import FLOOR, N_FOLDS
 from neighbors import cell, sets_of
 from scipy import stats
+from sklearn.base import clone
 
 from metricalign import (
     PSDSVR,
@@ -45,6 +46,7 @@ MEMBERS = {
     "two rounds of gradient alignment in place of three": ([DISCRIMINANT, TWO_ROUNDS, PSD], 64),
 }
 FOLDS = {
+    "the default": None,
     "one round of gradient alignment": [ONE_ROUND],
     "and the discriminant metric": [DISCRIMINANT, ONE_ROUND],
     "the discriminant metric alone": [DISCRIMINANT],
@@ -75,7 +77,14 @@ def member(variant):
 @contextmanager
 def in_folds(variant):
     """What gives the model of a kind of target, for a row of FOLDS."""
-    with mock.patch.object(base, "_FAST_LEARNERS", FOLDS[variant]):
+    if variant == "the default":
+        yield partial(model_of, None)
+        return
+
+    def of_folds(self, of_all, *others):
+        return of_all._replace(metric=clone(of_all.metric).set_params(learners=FOLDS[variant]))
+
+    with mock.patch.object(base.MetricNeighbors, "_metric_of_folds", of_folds):
         yield partial(model_of, None)
 
 

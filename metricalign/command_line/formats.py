@@ -1,4 +1,4 @@
-"""How the texts of a column are read, and what a person says of them."""
+"""Formats: how the texts of a column are read, by default and by the user's options."""
 
 from __future__ import annotations
 

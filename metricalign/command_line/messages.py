@@ -157,7 +157,7 @@ def recommended(task: Task, results: list[Result]) -> Result:
 
 
 def is_clear(gains: NDArray) -> bool:
-    """Whether a gain is none of chance: in nearly every fold, and twice its standard error."""
+    """Whether a gain is not by chance: in nearly every fold, and twice its standard error."""
     gains = gains[~np.isnan(gains)]
     if len(gains) < 2 or gains.mean() <= 0:
         return False

@@ -54,7 +54,7 @@ LEARNERS: dict[str, BaseEstimator] = {
     for name in metricalign.__all__
     if _is_learner(getattr(metricalign, name))
 }
-#: Those whose loss knows same and different only.
+#: Learners for classes only: their loss tells same from different.
 LEARNERS_OF_CLASSES = ("DoubletSVM", "PCML", "NCML")
 #: What is compared by default, besides Euclid's distance.
 DEFAULT_METHODS = (

@@ -1,4 +1,4 @@
-"""A module that is judged, and used in the end, by the average of its weights over training."""
+"""A module whose weights, averaged over training, are used for validation and in the end."""
 
 from __future__ import annotations
 

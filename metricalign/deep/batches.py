@@ -257,6 +257,13 @@ def choose_batches(
             n_candidates = 0
         return partial(AllPairsOfBatch, batch_size=batch_size, n_candidates=n_candidates)
     pairs = check_pairs(pairs, data.data.X.shape[0])
+    is_known = data.known[pairs].all(axis=1)
+    if not is_known.all():
+        raise ValueError(
+            f"pairs: {np.sum(~is_known)} of the {len(pairs)} pairs have a sample whose target is "
+            f"missing, such as {pairs[~is_known][0].tolist()}, so their relation is not known. "
+            "Leave them out."
+        )
     for rows in training_rows:
         _check_pairs_to_train_on(data.data.X, pairs[np.isin(pairs, rows).all(axis=1)])
     return partial(GivenPairs, batch_size=batch_size, pairs=pairs)

@@ -1,4 +1,4 @@
-"""Samples with what they have to do with each other, on the device where a network is trained."""
+"""Samples and their relations, on the device where a network is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from metricalign.deep.augmentations import view_of
+from metricalign.deep.augmentations import Augmentation, view_of
 from metricalign.deep.samples import read_batch
 from metricalign.learners.coordinates import target_vectors
 from metricalign.relations import TargetRelation
@@ -103,8 +103,13 @@ class ViewData:
 
     def __init__(self, data: SampleData, augmentations: Sequence[Callable[[Tensor], Tensor]]):
         self.data = data
-        self.augmentations = augmentations
         self._offset, self._scale = data.to_device(data.offset), data.to_device(data.scale)
+        self.augmentations = [
+            augmentation.for_scale(self._scale)
+            if isinstance(augmentation, Augmentation)
+            else augmentation
+            for augmentation in augmentations
+        ]
 
     def batch(self, rows: NDArray, n_rows: int) -> Batch:
         """A view of each sample, and which of the first ones are of the same sample as others.
@@ -163,9 +168,10 @@ class AlignmentData:
         self.targets = targets
         self.smallest = smallest
         self.largest = largest
+        self.known = np.ones(data.X.shape[0], dtype=bool) if known is None else known
         self._coordinates = self._on_device = None
         if getattr(loss, "needs_targets", False):
-            self._coordinates = self.data.to_device(_coordinates(relation, targets, known))
+            self._coordinates = self.data.to_device(_coordinates(relation, targets, self.known))
         else:
             self._on_device = self._targets_on_device()
         # Whether relations of many pairs take long.
@@ -234,6 +240,5 @@ def _coordinates(relation, targets, known) -> NDArray:
     """Targets that can be averaged, scaled so that the mean of the known has the error 1."""
     vectors: Any = target_vectors(relation, targets)
     vectors = vectors.toarray() if sparse.issparse(vectors) else vectors
-    known = slice(None) if known is None else known
     vectors = vectors - vectors[known].mean(axis=0)
     return vectors / np.sqrt(np.mean(np.sum(vectors[known] ** 2, axis=1)))

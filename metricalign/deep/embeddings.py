@@ -1,4 +1,4 @@
-"""What becomes of the columns of a table before the first layer of a network."""
+"""Embeddings: how the columns of a table enter the first layer of a network."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit
-from metricalign.deep.blueprint import Blueprint
+from metricalign.deep.blueprint import Blueprint, load_networks
 from metricalign.deep.device import computing_device
 from metricalign.deep.embeddings import EMBEDDINGS
 from metricalign.deep.fitting import NetworkFitting, n_components
@@ -72,10 +72,13 @@ default="auto"
         Residual blocks after the linear map: batch normalisation, 256 hidden units, ReLU. Without
         hidden layers and blocks, a network with an embedding adds up one curve for each column;
         with them columns act together. ``"auto"`` trains a network with ``"plr_lite"`` and no
-        block, one with two blocks on the standardised columns, and up to 1,000 samples a linear map
-        of these, and goes on with that of the smallest validation error; up to 1,000 samples that
-        of all networks, else that of the first. Without `early_stopping` it takes the first kind.
-        Where most targets are missing it is 0, and ``embedding="auto"`` the standardised columns.
+        block, and one with two blocks on the standardised columns, and goes on with that of the
+        smallest validation error. Up to 1,000 samples it trains `n_ensemble` networks of both kinds
+        and linear maps, and keeps them all: each kind counts as is best for the vote of held-out
+        samples, if the loss is one of soft neighbours; else that of the smallest mean error is
+        taken. Without `early_stopping` it is the first kind. Where most targets are missing it is
+        0, and ``embedding="auto"`` the standardised columns; with `NearNeighbor` views it is 2, and
+        the samples themselves are kept beside the networks, with the same total variance.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
@@ -87,8 +90,8 @@ default="auto"
         float32, and returns their images, or a list of the outputs of several layers, the images
         last. A copy of it is trained, from its weights.
     n_ensemble : int, default=4
-        Networks, which differ in their start and in what they are validated on. Their squared
-        distances are averaged: their images are beside each other.
+        Networks of a kind, which differ in their start and in what they are validated on. Their
+        squared distances are averaged: their images are beside each other.
     refine : metric learner or None, default=None
         Linear metric learner that the network starts from, such as ``PSDSVR()``. It is fitted to
         the samples to train on, which must fit into memory, with the relation of this estimator
@@ -112,7 +115,8 @@ default="auto"
         of each sample are to be nearest to each other, by the same loss of relations that are 0 for
         views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
         y)`` also from samples whose target is missing; the two losses are added. The loss of the
-        views is that of what a small network makes of the images, which is dropped after training.
+        views is that of what a small network makes of the images, which is dropped after training;
+        not with `NearNeighbor` and ``n_blocks="auto"``.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
@@ -161,7 +165,8 @@ default="auto"
         Where to compute; ``"auto"`` is a GPU if there is one. The fitted network is kept on the
         CPU, so that a pickle opens on every machine.
     warm_start : bool, default=False
-        Whether `fit` goes on from the networks of the last fit, whose shape it keeps.
+        Whether `fit` goes on from the networks of the last fit, whose shape and whose weights
+        beside each other it keeps.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, batches and the validation part. The global generators of
         PyTorch are left as they are.
@@ -172,8 +177,8 @@ default="auto"
     ----------
     module_ : EmbeddingNetwork or NetworkEnsemble
         The network, or the networks, on the CPU.
-    blueprint_ : Blueprint or None
-        What the networks are made of: its ``embedding`` and ``n_blocks`` were chosen. None with
+    blueprints_ : list of Blueprint or None
+        What each network is made of: ``embedding`` and ``n_blocks`` were chosen. None with
         `module`.
     table_ : PiecewiseLinearEncoder or None
         Encoder of a table with categories or missing values.
@@ -229,7 +234,7 @@ default="auto"
     (500, 64)
     """
 
-    blueprint_: Blueprint | None
+    blueprints_: list[Blueprint] | None
     module_: nn.Module
     offset_: NDArray | float
     refined_: Any
@@ -384,7 +389,9 @@ or None, default=None
         """
         fitting = NetworkFitting(self, X, y)
         records = fitting.run()
-        self.module_, self.blueprint_ = fitting.network, fitting.blueprint
+        self.module_ = fitting.network
+        is_own = self.module is not None
+        self.blueprints_ = None if is_own else cast("list[Blueprint]", fitting.blueprints)
         self.table_, self.refined_ = fitting.table, fitting.refined
         self.offset_, self.scale_ = fitting.offset, fitting.scale
         self.relation_, self.relation_range_ = fitting.targets.relation, fitting.relation_range
@@ -399,16 +406,16 @@ or None, default=None
     def __getstate__(self):
         """State whose networks are arrays, unless they are the user's, so that skops saves it."""
         state = super().__getstate__()
-        if getattr(self, "blueprint_", None) is not None:
+        if getattr(self, "blueprints_", None) is not None:
             arrays = self.module_.state_dict()
             state["module_"] = {name: array.numpy() for name, array in arrays.items()}
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        blueprint: Blueprint | None = getattr(self, "blueprint_", None)
-        if blueprint is not None:
-            self.module_ = blueprint.load(state["module_"])
+        blueprints: list[Blueprint] | None = getattr(self, "blueprints_", None)
+        if blueprints is not None:
+            self.module_ = load_networks(blueprints, state["module_"])
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Map samples so that Euclid's distance of the images is the learned distance.
@@ -421,9 +428,9 @@ or None, default=None
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, n_components * n_ensemble)
+        X_new : ndarray of shape (n_samples, n_components * n_networks)
             The images: computed in float32 for samples in float32, else in float64. A Dask array
-            if X is one.
+            if X is one. With `NearNeighbor` views n_features columns more, see `n_blocks`.
         """
         check_is_fitted(self)
         if is_dask_array(X):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -163,13 +164,24 @@ class NetworkEnsemble(nn.Module):
     ----------
     networks : sequence of torch.nn.Module
         Each returns a list of layers, the embedding last.
+    weights : array-like of shape (n_networks,) or None, default=None
+        Weights of the squared distances; None for 1 / n_networks.
     """
 
-    def __init__(self, networks: Sequence[nn.Module]):
+    scales: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], weights: Any = None):
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        if weights is None:
+            weights = np.full(len(networks), 1 / len(networks))
+        scales = torch.from_numpy(np.sqrt(np.asarray(weights, dtype=np.float32)))
+        self.register_buffer("scales", scales)
 
     def forward(self, X: Tensor) -> list[Tensor]:
         """Outputs of the layers, the embedding last."""
         layers = zip(*(network(X) for network in self.networks), strict=True)
-        return [torch.cat(layer, dim=1) / len(self.networks) ** 0.5 for layer in layers]
+        return [
+            torch.cat([scale * part for scale, part in zip(self.scales, layer, strict=True)], dim=1)
+            for layer in layers
+        ]

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from metricalign.deep.blueprint import Blueprint
 from metricalign.deep.training import TrainingRecord
 
-__all__ = ["Split", "split_samples", "train_all"]
+__all__ = ["Split", "Trained", "split_samples", "train_all"]
 
 
 class Split(NamedTuple):
@@ -62,11 +63,32 @@ def split_samples(
     n_validation = max(2, int(np.ceil(validation_fraction * n_samples)))
     if n_samples - n_validation < 2:
         raise ValueError(
-            f"validation_fraction={validation_fraction} of n_samples={n_samples} leaves "
-            "fewer than 2 samples to train on. Decrease it, or set early_stopping=False."
+            f"validation_fraction={validation_fraction} of {n_samples} samples with a target "
+            "leaves fewer than 2 to train on. Decrease it, or set early_stopping=False."
         )
     turned = (np.roll(order, -k * n_validation) for k in range(n_networks))
     return [Split(order[n_validation:], order[:n_validation], unlabelled) for order in turned]
+
+
+class Trained(NamedTuple):
+    """Networks that were trained, of one kind or several.
+
+    Attributes
+    ----------
+    blueprints : list of Blueprint or None
+        What the networks of each kind are made of.
+    records : list of list of TrainingRecord
+        The networks of each kind.
+    weights : ndarray of shape (n_kinds,)
+        How much the squared distances of each kind count.
+    interrupted : TrainingRecord or None
+        The network in which the user stopped.
+    """
+
+    blueprints: list[Blueprint | None]
+    records: list[list[TrainingRecord]]
+    weights: NDArray
+    interrupted: TrainingRecord | None = None
 
 
 def train_all(
@@ -75,8 +97,9 @@ def train_all(
     splits: Sequence[Split],
     refit: bool,
     n_compared: int = 1,
-) -> tuple[Blueprint | None, list[TrainingRecord]]:
-    """Train networks of the blueprint of the least validation error.
+    weigh: Callable[[list[list[nn.Module]]], NDArray] | None = None,
+) -> Trained:
+    """Train networks of the blueprint of the least validation error, or of all of them.
 
     Parameters
     ----------
@@ -90,43 +113,70 @@ def train_all(
         Whether to train again on all samples, for the number of epochs that was best.
     n_compared : int, default=1
         Networks of each blueprint whose mean error decides.
+    weigh : callable or None, default=None
+        Takes for each blueprint a network per split, and returns the weights of the blueprints, all
+        of which are kept then. None: that of the least error is taken.
 
     Returns
     -------
-    blueprint : Blueprint or None
-        The one that was taken.
-    records : list of TrainingRecord
-        Its networks; fewer if the user stopped.
+    trained : Trained
+        If the user stopped, what there was: of one kind, and fewer networks. If that was in the
+        training on all samples, the networks from before.
     """
     validates = len(splits[0].validation) > 0
     tried = blueprints if validates else blueprints[:1]
-    n_compared = min(n_compared, len(splits)) if len(tried) > 1 else 1
+    if len(tried) == 1:
+        n_compared, weigh = 1, None
+    n_compared = len(splits) if weigh is not None else min(n_compared, len(splits))
     found: list[list[TrainingRecord]] = []
+    interrupted = None
     for blueprint in tried:
-        found.append([])
-        for split in splits[:n_compared]:
-            found[-1].append(train(blueprint, split))
-            if found[-1][-1].is_interrupted:
-                break
-        if found[-1][-1].is_interrupted:
+        records, interrupted = _train_each(train, blueprint, splits[:n_compared])
+        found.append(records)
+        if interrupted is not None:
             break
-    best = min(range(len(found)), key=lambda k: _mean_error(found[k], n_compared))
-    blueprint, records = tried[best], found[best]
-    if found[-1][-1].is_interrupted:
-        return blueprint, records
-    errors, n_epochs = records[0].errors, None
+    kept = list(range(len(found)))
+    weights = np.ones(1)
+    if weigh is None or interrupted is not None:
+        kept = [min(kept, key=lambda k: _mean_error(found[k], n_compared))]
+    else:
+        weights = weigh([[record.network for record in records] for records in found])
+    trained = Trained([tried[k] for k in kept], [found[k] for k in kept], weights, interrupted)
+    if interrupted is not None:
+        return trained
     if refit and validates:
-        n_epochs, records = round(float(np.mean([record.n_best for record in records]))), []
-        training, validation, unlabelled = splits[0]
-        everyone = np.concatenate([training, validation])
-        splits = [Split(everyone, everyone[:0], unlabelled)] * len(splits)
-    for split in splits[len(records) :]:
+        return _train_again(train, trained, splits)
+    if weigh is None:
+        more, interrupted = _train_each(train, trained.blueprints[0], splits[n_compared:])
+        trained.records[0].extend(more)
+    return trained._replace(interrupted=interrupted)
+
+
+def _train_each(train, blueprint, splits, n_epochs=None):
+    """A network for each split, until the user stops, and that in which it was."""
+    records: list[TrainingRecord] = []
+    for split in splits:
         records.append(train(blueprint, split, n_epochs))
         if records[-1].is_interrupted:
-            break
-    # Those of all samples have no errors.
-    records[0] = records[0]._replace(errors=errors)
-    return blueprint, records
+            return records, records[-1]
+    return records, None
+
+
+def _train_again(train, trained, splits) -> Trained:
+    """The same networks, trained on all samples for the number of epochs that was best."""
+    training, validation, unlabelled = splits[0]
+    everyone = np.concatenate([training, validation])
+    splits = [Split(everyone, everyone[:0], unlabelled)] * len(splits)
+    again = []
+    for blueprint, before in zip(trained.blueprints, trained.records, strict=True):
+        n_epochs = round(float(np.mean([record.n_best for record in before])))
+        records, interrupted = _train_each(train, blueprint, splits, n_epochs)
+        if interrupted is not None:
+            return trained._replace(interrupted=interrupted)
+        # Those of all samples have no errors.
+        records[0] = records[0]._replace(errors=before[0].errors)
+        again.append(records)
+    return trained._replace(records=again)
 
 
 def _mean_error(records, n_compared) -> float:

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
-from torch import nn
+from torch import Tensor, nn
 
-from metricalign.deep.data import AlignmentData
+from metricalign.deep.data import AlignmentData, Batch
 from metricalign.deep.losses import SoftNeighborsLoss, squared_distances
 from metricalign.deep.selection import Split
 from metricalign.learners.base import _concordance
 from metricalign.pairs import RandomPairs
 from metricalign.relations import PrecomputedRelation, TargetRelation
 
-__all__ = ["pairs_among", "validation_error"]
+__all__ = ["held_out_batch", "held_out_distances", "pairs_among", "validation_error"]
 
 # Samples that go through the network at a time.
 _ROWS_AT_A_TIME = 4096
@@ -55,22 +55,47 @@ def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[
     if data.relation.kind == "precomputed" and sparse.issparse(data.targets):
         pairs = pairs_among(split.validation, data.relation, data.targets, _N_PAIRS)
         return partial(_disorder, data=data, pairs=pairs)
+    batch, n_rows = held_out_batch(data, split)
+    loss = loss.for_validation() if isinstance(loss, SoftNeighborsLoss) else None
+    return partial(_held_out_error, batch=batch, n_rows=n_rows, loss=loss)
+
+
+def held_out_batch(data: AlignmentData, split: Split) -> tuple[Batch, int]:
+    """Samples that a network was not trained on, followed by those that it was trained on.
+
+    Parameters
+    ----------
+    data : AlignmentData
+        Samples and relations.
+    split : Split
+        Which samples are which.
+
+    Returns
+    -------
+    batch : Batch
+        At most 1,000 and 10,000 of them, fewer where relations are slow.
+    n_rows : int
+        How many of them come first.
+    """
     n_rows = min(len(split.validation), _N_VALIDATION)
     n_compared = min(len(split.training), _N_COMPARED)
     if data.is_slow:
         n_rows = min(n_rows, int(_N_PAIRS**0.5))
         n_compared = min(n_compared, _N_PAIRS // n_rows)
     rows = np.concatenate([split.validation[:n_rows], split.training[:n_compared]])
-    batch = data.batch(rows, n_rows)
-    loss = loss.for_validation() if isinstance(loss, SoftNeighborsLoss) else None
-    return partial(_held_out_error, batch=batch, n_rows=n_rows, loss=loss)
+    return data.batch(rows, n_rows), n_rows
 
 
 @torch.no_grad()
+def held_out_distances(network: nn.Module, batch: Batch, n_rows: int) -> Tensor:
+    """Squared distances of the first samples of a batch from all, of shape (n_rows, n_samples)."""
+    parts = batch.samples.split(_ROWS_AT_A_TIME)
+    return squared_distances(torch.cat([network(X)[-1] for X in parts]), n_rows=n_rows)
+
+
 def _held_out_error(network, batch, n_rows, loss) -> float:
     """The loss, or the mean relation to the nearest neighbours, of the first samples."""
-    parts = batch.samples.split(_ROWS_AT_A_TIME)
-    distances = squared_distances(torch.cat([network(X)[-1] for X in parts]), n_rows=n_rows)
+    distances = held_out_distances(network, batch, n_rows)
     if loss is not None:
         targets = () if batch.targets is None else (batch.targets,)
         return float(loss(distances, batch.relations, *targets))

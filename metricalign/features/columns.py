@@ -1,4 +1,4 @@
-"""A column of a table as it comes: numbers or categories, and which values are missing."""
+"""Read a column of a table: numbers or categories, and which values are missing."""
 
 from __future__ import annotations
 

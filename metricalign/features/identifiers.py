@@ -1,4 +1,4 @@
-"""Columns that name rows, or groups of them, and so say nothing of other rows."""
+"""Columns that identify rows or groups of rows, and so say nothing about other rows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OF_GROUPS = re.compile(
     r"(?i:patient|subject|person|user|customer|client|participant|household|session)"
     r"([\s_.-](?i:no|nr))?)"
 )
-# Fewer values are categories whatever their name is.
+# A column with fewer values is one of categories, whatever its name.
 _FEWEST_GROUPS = 10
-# Texts of more words on average are no names but free text.
+# Texts with more words on average are free text, not names.
 _FEWEST_WORDS = 3
 #: Why a column seems to identify groups of rows.
 GROUPS = "like an identifier, by its name"

@@ -52,13 +52,24 @@ FEWEST_NUMBERS = 20
 
 
 def match_number(text: str) -> re.Match[str] | None:
-    """Match a number, if a text is one; what is above its scale, such as 120/80, is none."""
+    """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none.
+
+    Parameters
+    ----------
+    text : str
+        The text, without spaces around it.
+
+    Returns
+    -------
+    match : re.Match or None
+    """
     match = NUMBER.fullmatch(text)
     scale = SCALE.fullmatch(match["after"] or "") if match else None
-    if match is None or scale is None:
-        return match
-    whole = re.split("[.,]", match["digits"])[0]
-    return None if whole.isdigit() and int(whole) > int(scale[1]) else match
+    if match and scale:
+        whole = re.split("[.,]", match["digits"])[0]
+        if whole.isdigit() and int(whole) > int(scale[1]):
+            return None
+    return match
 
 
 def numbers_as_texts(texts: NDArray) -> str | None:
@@ -76,7 +87,7 @@ def numbers_as_texts(texts: NDArray) -> str | None:
     """
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
-    odd = [text for text in texts if match_number(text.strip()) is None]
+    odd = [text for text in texts if not match_number(text.strip())]
     if len(odd) >= len(texts) / 2:
         return None
     return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"

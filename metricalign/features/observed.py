@@ -1,4 +1,4 @@
-"""The distinct values of a column and their weights, of samples in memory, sparse, or of Dask."""
+"""The distinct values of a column and their weights: in memory, sparse, or in a Dask array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metricalign.features.columns import find_missing
 
 __all__ = ["ObservedColumn", "observe", "observe_chunks", "observe_sparse"]
 
-# Values by which a chunk of a Dask array describes a column of more.
+# Largest number of values by which a chunk of a Dask array describes a column.
 _SKETCH_SIZE = 1024
 
 

@@ -1,4 +1,4 @@
-"""What a column becomes: the pieces of its range, or the indicators of its categories."""
+"""Encode a column by the pieces of its range, or by the indicators of its categories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all metric learners share once they are fitted, with a linear map or without."""
+"""Base classes of the metric learners: what a fitted one can do, with a linear map or without."""
 
 from __future__ import annotations
 
@@ -27,16 +27,27 @@ from metricalign._arrays import (
     stand_in,
     sum_duplicates,
 )
-from metricalign._estimator import SavedWithVersion, check_sample_pairs, check_sample_weight
+from metricalign._estimator import (
+    SavedWithVersion,
+    check_sample_pairs,
+    check_sample_weight,
+    require_targets,
+)
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs
-from metricalign.pairs.distinct import check_magnitude
+from metricalign.pairs.distinct import DistinctSamples, check_magnitude, distinct_samples
 from metricalign.pairs.distributed import DistributedSamples
 from metricalign.pairs.identical import merge_identical_samples
 from metricalign.pairs.search import middle_of
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
 
-__all__ = ["EmbeddingDistance", "EmbeddingLearner", "MahalanobisDistance", "MetricLearner"]
+__all__ = [
+    "EmbeddingDistance",
+    "EmbeddingLearner",
+    "MahalanobisDistance",
+    "MetricLearner",
+    "with_relation",
+]
 
 # Pairs that `score` compares at most.
 _LARGEST_SCORE = 100_000
@@ -44,7 +55,7 @@ _LARGEST_SCORE = 100_000
 # `score` makes the differences of so many entries at a time.
 _ENTRIES_OF_BATCH = 1_000_000
 
-# Rows of a Dask array whose middle is taken as that of all.
+# Rows of a Dask array whose middle stands for that of all rows.
 _ROWS_OF_MIDDLE = 1000
 
 
@@ -110,14 +121,6 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         """Learn the metric."""
         raise NotImplementedError
 
-    def _with_relation(self, learner):
-        """A copy of a learner that has the relation of this one, if its own is "auto"."""
-        learner = clone(learner)
-        relation = getattr(learner, "relation", None)
-        if isinstance(relation, str) and relation == "auto":
-            learner.relation = self.relation
-        return learner
-
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
         """Relation of the samples of positive weight, and targets of all."""
         known = y
@@ -125,6 +128,11 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             known, y = _without_absent(y, sample_weight, self.relation)
         relation = resolve_relation(self.relation, known)
         return relation, relation.encode(y, n_samples)
+
+    def _distinct_samples(self, X, y, sample_weight) -> DistinctSamples:
+        """Different samples of positive weight, and their relation."""
+        relation, targets = self._relation_of(y, X.shape[0], sample_weight)
+        return distinct_samples(X, y, relation, targets, sample_weight, self.relation)
 
     def pair_distance(self, pairs: ArrayLike) -> NDArray:
         """Learned distance of each pair of samples.
@@ -268,11 +276,7 @@ class MetricLearner(EmbeddingLearner):
         return tags
 
     def _validate_samples(self, X, y, **options):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        require_targets(self, y)
         options = {
             "accept_sparse": "csr",
             "dtype": [np.float64, np.float32],
@@ -300,16 +304,16 @@ class MetricLearner(EmbeddingLearner):
             sample_weight = check_sample_weight(sample_weight, X)
         return X, y, sample_weight
 
-    def _validate_all(self, X, y, sample_weight) -> tuple[Any, Any, TargetRelation, Any, Any]:
-        """Samples, targets and weights, and the relation, which must be known of all pairs."""
+    def _validate_distinct(self, X, y, sample_weight) -> tuple[Any, Any, DistinctSamples]:
+        """Validated samples and targets, and the different samples: all pairs have a relation."""
         X, y, sample_weight = self._validate_given(X, y, sample_weight)
-        relation, targets = self._relation_of(y, X.shape[0], sample_weight)
-        if sparse.issparse(targets) and relation.kind == "precomputed":
+        samples = self._distinct_samples(X, y, sample_weight)
+        if sparse.issparse(samples.targets) and samples.relation.kind == "precomputed":
             raise ValueError(
                 "relation='precomputed' needs the relations of all pairs here, and a sparse y may "
                 "lack some. Give a dense array, or use RelationAlignment or RelationAlignmentCV."
             )
-        return X, y, relation, targets, sample_weight
+        return X, y, samples
 
     @property
     def _n_features_out(self):
@@ -369,6 +373,48 @@ class MetricLearner(EmbeddingLearner):
         """
         check_is_fitted(self, "components_")
         return _dense(self.components_.T @ self.components_)
+
+
+def with_relation(learner: Any, relation: Any) -> Any:
+    """Copy a learner, or a pipeline with one, and set its relation where that is "auto".
+
+    A learner passes its relation on to those inside of it, so only outermost ones are set.
+
+    Parameters
+    ----------
+    learner : estimator
+        Unfitted, or frozen.
+    relation : str or callable
+        The relation in place of "auto".
+
+    Returns
+    -------
+    learner : estimator
+        The copy.
+
+    Examples
+    --------
+    >>> from metricalign import IteratedMetricLearner, PSDSVR
+    >>> from metricalign.learners.base import with_relation
+    >>> with_relation(IteratedMetricLearner(PSDSVR()), "class")
+    IteratedMetricLearner(learner=PSDSVR(), relation='class')
+    """
+    learner = clone(learner)
+    parameters = learner.get_params()
+    owners = [name[: -len("relation")] for name in parameters if _is_relation(name)]
+    outermost = [
+        owner
+        for owner in owners
+        if not any(owner != other and owner.startswith(other) for other in owners)
+    ]
+    for name in (f"{owner}relation" for owner in outermost):
+        if isinstance(parameters[name], str) and parameters[name] == "auto":
+            learner.set_params(**{name: relation})
+    return learner
+
+
+def _is_relation(name) -> bool:
+    return name.split("__")[-1] == "relation"
 
 
 def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:

@@ -14,7 +14,13 @@ from metricalign._arrays import sum_duplicates
 from metricalign.pairs.identical import first_identical
 from metricalign.relations import TargetRelation, is_automatic
 
-__all__ = ["relations_to_landmarks", "target_coordinates", "target_groups", "target_vectors"]
+__all__ = [
+    "relations_to_landmarks",
+    "standard_coordinates",
+    "target_coordinates",
+    "target_groups",
+    "target_vectors",
+]
 
 # Pairs whose relations are computed at a time: few enough to stay in the cache.
 _LARGEST_BATCH = 200_000
@@ -155,16 +161,42 @@ def target_coordinates(
     de Silva, Tenenbaum, Sparse Multidimensional Scaling Using Landmark Points, 2004: the
     coordinates of the samples that are no landmarks.
     """
-    share = weight / weight.sum()
     if is_automatic(relation):
-        coordinates: Any = target_vectors(relation, targets)
-        if coordinates.shape[1] > n_coordinates:
-            shape = (coordinates.shape[1], n_coordinates)
-            coordinates = coordinates @ random_state.normal(size=shape)
-        if sparse.issparse(coordinates):
-            coordinates = coordinates.toarray()
+        vectors = target_vectors(relation, targets)
     else:
-        coordinates = _classical_scaling(relation, targets, share, landmarks, n_coordinates)
+        share = weight / weight.sum()
+        vectors = _classical_scaling(relation, targets, share, landmarks, n_coordinates)
+    return standard_coordinates(vectors, weight, n_coordinates, random_state)
+
+
+def standard_coordinates(
+    vectors: Any, weight: NDArray, n_coordinates: int, random_state: np.random.RandomState
+) -> NDArray:
+    """Vectors, or random projections of those with more columns, centred and of variance 1.
+
+    Parameters
+    ----------
+    vectors : {ndarray, csr_array} of shape (n_samples, n_columns)
+        Targets as vectors.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    n_coordinates : int
+        How many columns the result has at most.
+    random_state : RandomState
+        Draws the projections.
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_samples, n_kept)
+        Of total variance 1, or zero.
+    """
+    coordinates: Any = vectors
+    if coordinates.shape[1] > n_coordinates:
+        shape = (coordinates.shape[1], n_coordinates)
+        coordinates = coordinates @ random_state.normal(size=shape)
+    if sparse.issparse(coordinates):
+        coordinates = coordinates.toarray()
+    share = weight / weight.sum()
     coordinates = coordinates - share @ coordinates
     coordinates = coordinates / (np.abs(coordinates).max(initial=0) or 1)
     variance = share @ (coordinates**2).sum(axis=1)

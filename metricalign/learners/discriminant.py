@@ -21,12 +21,7 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
-from metricalign.pairs.distinct import (
-    check_extent,
-    check_magnitude,
-    distinct_samples,
-    in_span,
-)
+from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
 from metricalign.pairs.identical import RemoteSamples, first_identical, map_blocks
 from metricalign.relations import check_targets, resolve_relation, select_targets
 
@@ -174,8 +169,7 @@ class DiscriminantAlignment(MetricLearner):
             If nothing is learned, as the targets have no linear relation to the features, or one
             that grows with their similarity. M is zero then, but for the whitened part.
         """
-        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
-        samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
+        X, y, samples = self._validate_distinct(X, y, sample_weight)
         unit = samples.weight.max()
         X, weight = X[samples.rows], samples.weight / unit
         relation, targets = samples.relation, samples.targets
@@ -201,8 +195,8 @@ class DiscriminantAlignment(MetricLearner):
         if span is not None:
             components = components @ span
         elif len(moments.group_sums) and _is_known_from_groups(relation):
-            y = check_targets(y)[samples.rows]
-            self._seen = SeenSamples(y[representatives], np.bincount(group), moments, unit)
+            y = samples.select(y)[representatives]
+            self._seen = SeenSamples(y, np.bincount(group), moments, unit)
         self.relation_, self.components_ = relation, components
         return self
 

@@ -29,22 +29,29 @@ from metricalign._arrays import (
     named_columns,
 )
 from metricalign._decorators import _fit_context
-from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
+from metricalign._estimator import (
+    check_sample_weight,
+    keeps_last_fit,
+    level_of_call,
+    require_targets,
+)
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
-from metricalign.learners.base import EmbeddingLearner, MetricLearner
+from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
 from metricalign.learners.components import _dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
-from metricalign.pairs.distinct import distinct_samples, representative_samples
+from metricalign.pairs.distinct import representative_samples
 from metricalign.pairs.distributed import DistributedSamples
-from metricalign.relations import check_targets, select_targets
 
-__all__ = ["MetricEnsemble"]
+__all__ = ["MetricEnsemble", "principal_components", "views_of"]
 
 # Of more encoded columns the leading principal components are taken: on 20 sets of classes the
 # neighbours have the same error as with all columns up to 200, in two thirds of the time.
 _N_COMPONENTS = 64
+# Up to so many columns their products take less time than random projections: with 128 columns a
+# quarter for 300 samples, a twentieth for 16,000.
+_FEATURES_OF_PRODUCTS = 500
 # Of gradient alignment: half of its own default.
 _N_LANDMARKS = 500
 _ZERO_METRIC = "it learned the zero metric."
@@ -202,11 +209,7 @@ class MetricEnsemble(EmbeddingLearner):
         UserWarning
             If none is left; the distance is then that of the standardised columns.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
         X, y, sample_weight = _dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
@@ -216,20 +219,14 @@ class MetricEnsemble(EmbeddingLearner):
         X = in_memory(X)
         encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
-        relation, targets = self._relation_of(y, encoding.shape[0])
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, encoding)
-        samples = distinct_samples(encoding, y, relation, targets, sample_weight, self.relation)
+        samples = self._distinct_samples(encoding, y, sample_weight)
         # Products of the same rows, in the same order, whether or not samples are repeated.
-        encoding, weight = encoding[samples.rows], samples.weight
-        is_precomputed = samples.relation.kind == "precomputed"
-        y = y if is_precomputed else check_targets(y)
-        y = select_targets(y, samples.rows, is_precomputed=is_precomputed)
+        encoding, y, weight = encoding[samples.rows], samples.select(y), samples.weight
         share = (weight / weight.sum())[:, None]
         scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
-        views = {"encoding": _principal_axes(scaled)}
-        if encoder.linear_map_.shape[0] < encoding.shape[1]:
-            views["columns"] = encoder.linear_map_
+        views = views_of(encoder, scaled)
         fits = list(product(views, self._resolve_learners(samples.relation)))
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_or_fail)(learner, encoding @ views[view].T, y, weight)
@@ -252,7 +249,7 @@ class MetricEnsemble(EmbeddingLearner):
                 stacklevel=level_of_call(),
             )
             linear_map = _dense(encoder.linear_map_)
-        components = _principal_components(linear_map, scaled, self.n_components)
+        components = principal_components(linear_map, scaled, self.n_components)
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
         self.components_ = components.astype(encoding.dtype)
         return self
@@ -263,13 +260,9 @@ class MetricEnsemble(EmbeddingLearner):
         if is_dask_array(table):
             table = DistributedSamples(table, estimator_name=type(self).__name__)
         weight = check_sample_weight(sample_weight, table)
-        relation, targets = self._relation_of(y, table.shape[0], weight)
-        samples = distinct_samples(table, y, relation, targets, weight, self.relation)
-        rows, weight, _, _ = representative_samples(samples, table, self.max_samples)
-        is_precomputed = relation.kind == "precomputed"
-        y = select_targets(
-            y if is_precomputed else check_targets(y), rows, is_precomputed=is_precomputed
-        )
+        samples = self._distinct_samples(table, y, weight)
+        samples = representative_samples(samples, table, self.max_samples)
+        rows, y, weight = samples.rows, samples.select(y), samples.weight
         if is_dask_array(X):
             # In ascending order, as Dask wants them, and then in their own.
             return in_memory(X[np.sort(rows)])[np.argsort(np.argsort(rows))], y, weight
@@ -281,6 +274,8 @@ class MetricEnsemble(EmbeddingLearner):
             # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
             gradient = GradientAlignment(shrinkage=1.0, n_landmarks=_N_LANDMARKS)
             learners = [DiscriminantAlignment(), gradient, PSDSVR(tol=0.03)]
+        is_automatic = isinstance(self.relation, str) and self.relation == "auto"
+        relation = relation.name if is_automatic else self.relation
         if len(learners) == 0:
             raise ValueError("learners is empty; give at least one metric learner.")
         resolved = []
@@ -289,9 +284,7 @@ class MetricEnsemble(EmbeddingLearner):
                 raise ValueError(
                     f"learners must be linear metric learners of this package; got {learner!r}."
                 )
-            learner = self._with_relation(learner)
-            if isinstance(learner.relation, str) and learner.relation == "auto":
-                learner.relation = relation.name
+            learner = with_relation(learner, relation)
             if getattr(learner, "random_state", 0) is None:
                 learner.random_state = self.random_state
             for part in (learner, *learner.get_params().values()):
@@ -388,16 +381,58 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
     return np.concatenate(parts), learners, failures
 
 
+def views_of(encoder: PiecewiseLinearEncoder, scaled: NDArray) -> dict[str, Any]:
+    """What learners are fitted to: linear maps of the encoding.
+
+    Parameters
+    ----------
+    encoder : PiecewiseLinearEncoder
+        The fitted encoder.
+    scaled : ndarray of shape (n_samples, n_columns)
+        The centred encoding, times the roots of the shares of the weight.
+
+    Returns
+    -------
+    views : dict of {ndarray, csr_array} of shape (n_features, n_columns)
+        "encoding", its leading principal components where there are many columns; and "columns",
+        unless these are the encoding.
+    """
+    views: dict[str, Any] = {"encoding": _principal_axes(scaled)}
+    if encoder.linear_map_.shape[0] < scaled.shape[1]:
+        views["columns"] = encoder.linear_map_
+    return views
+
+
 def _principal_axes(scaled) -> NDArray:
     """All axes, or the leading principal ones of many columns, one in each row."""
     n_features = scaled.shape[1]
     if n_features <= _N_COMPONENTS:
         return np.eye(n_features, dtype=scaled.dtype)
+    if n_features <= _FEATURES_OF_PRODUCTS:
+        products = scaled.T @ scaled
+        axes = np.linalg.eigh(products.astype(np.float64))[1][:, : -_N_COMPONENTS - 1 : -1]
+        return axes.T.astype(scaled.dtype)
     return randomized_svd(scaled, _N_COMPONENTS, random_state=0)[2].astype(scaled.dtype)
 
 
-def _principal_components(linear_map, scaled, n_components) -> NDArray:
-    """Components of the metric of a map: the leading principal axes of its images."""
+def principal_components(
+    linear_map: NDArray, scaled: NDArray, n_components: int | float | None
+) -> NDArray:
+    """Components of the metric of a map: the leading principal axes of its images.
+
+    Parameters
+    ----------
+    linear_map : ndarray of shape (n_rows, n_columns)
+        The map.
+    scaled : ndarray of shape (n_samples, n_columns)
+        Centred samples, times the roots of the shares of the weight.
+    n_components : int, float or None
+        How many: a number, their share of the mean squared distance, or all.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_columns)
+    """
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)
     return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map

@@ -1,4 +1,4 @@
-"""Folds of the samples that count."""
+"""Folds of the samples that have a positive weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 __all__ = ["folds_among"]
 
-# If `cv` does not say how many, and there are enough samples.
+# Number of folds if `cv` does not say it, and there are enough samples.
 _N_FOLDS = 5
 
 

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import linalg, sparse
-from sklearn.metrics.pairwise import euclidean_distances
+from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
 
@@ -19,11 +18,12 @@ from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.learners.coordinates import target_coordinates
-from metricalign.pairs.distinct import (
-    distinct_samples,
-    representative_samples,
-    shrunk_coordinates,
+from metricalign.learners.exponential_kernel import (
+    euclidean,
+    exponential_kernel,
+    solve_positive,
 )
+from metricalign.pairs.distinct import representative_samples, shrunk_coordinates
 from metricalign.pairs.identical import first_identical
 
 __all__ = ["GradientAlignment"]
@@ -178,24 +178,18 @@ class GradientAlignment(MetricLearner):
         UserWarning
             If the metric is zero, as the relations grow with the similarity of targets.
         """
-        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
-        samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
+        X, _, samples = self._validate_distinct(X, y, sample_weight)
         # Repeating all samples shall not change the weight of the penalty.
         n_distinct = len(np.unique(first_identical(X[samples.rows])))
         samples = representative_samples(samples, X, self.max_samples)
         weight = samples.weight / samples.weight.sum() * n_distinct
         X = in_memory(X[samples.rows])
-        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
-        if sparse.issparse(coordinates):
-            coordinates = coordinates.toarray()
-        coordinates = coordinates.astype(np.float64)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(len(weight))
         landmarks = np.sort(order[: self.n_landmarks])
         targets = target_coordinates(
             samples.relation, samples.targets, weight, landmarks, _N_OUTPUTS, random_state
         )
-        matrix = np.zeros((coordinates.shape[1],) * 2)
         if targets.shape[1] == 0:
             warnings.warn(
                 f"{type(self).__name__} learned the zero metric: similar targets have large "
@@ -203,13 +197,23 @@ class GradientAlignment(MetricLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        else:
+        components = self._components(X, targets, weight, order)
+        self.relation_, self.components_ = samples.relation, components
+        return self
+
+    def _components(self, X, targets, weight, order):
+        """Components of the metric; the landmarks are the first samples of an order."""
+        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
+        if sparse.issparse(coordinates):
+            coordinates = coordinates.toarray()
+        coordinates = coordinates.astype(np.float64)
+        matrix = np.zeros((coordinates.shape[1],) * 2)
+        if targets.shape[1] > 0:
+            landmarks = np.sort(order[: self.n_landmarks])
             n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
             points = np.sort(order[:n_points])
             matrix = self._matrix(coordinates, targets, weight, landmarks, points)
-        components = components_of(matrix.astype(X.dtype), self.n_components) @ basis
-        self.relation_, self.components_ = samples.relation, components
-        return self
+        return components_of(matrix.astype(X.dtype), self.n_components) @ basis
 
     def _matrix(self, X, targets, weight, landmarks, points):
         """Matrix of the metric, of norm 1."""
@@ -217,11 +221,14 @@ class GradientAlignment(MetricLearner):
         root = np.eye(X.shape[1])
         for _ in range(self.n_rounds):
             Z = X @ root
-            distances = euclidean_distances(Z[landmarks])
+            centres = Z[landmarks]
+            distances = euclidean(centres, centres)
             bandwidth = _BANDWIDTH * (share @ distances @ share)
-            kernel = np.exp(-distances / bandwidth)
-            coef = _kernel_ridge(Z, targets, weight, Z[landmarks], kernel, bandwidth, self.alpha)
-            matrix = _gradient_products(Z[points], weight[points], Z[landmarks], coef, bandwidth)
+            # Of few samples all are landmarks, and these distances are all there are.
+            known = distances[points] if len(landmarks) == len(Z) else None
+            kernel = exponential_kernel(distances.copy(), bandwidth)
+            coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, self.alpha)
+            matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
             values, vectors = np.linalg.eigh(root @ matrix @ root)
             values = np.maximum(values, 0) / values[-1]
             root = (vectors * np.sqrt(values)) @ vectors.T
@@ -237,10 +244,10 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
         roots = np.sqrt(weight)[:, None]
         products = roots * kernel * roots.T
         products[np.diag_indices(n_landmarks)] += alpha
-        return roots * linalg.solve(products, roots * targets, assume_a="pos")
+        return roots * solve_positive(products, roots * targets)
     products, sums = alpha * kernel, np.zeros((n_landmarks, targets.shape[1]))
     for batch in gen_batches(len(Z), max(1, _LARGEST_BATCH // n_landmarks)):
-        rows = np.exp(-euclidean_distances(Z[batch], landmarks) / bandwidth)
+        rows = exponential_kernel(euclidean(Z[batch], landmarks), bandwidth)
         roots = np.sqrt(weight[batch])[:, None]
         rows *= roots
         # The product of an array with itself takes half the time.
@@ -249,26 +256,26 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
     # Landmarks that are nearly the same make it singular.
     rounding = 10 * n_landmarks * np.finfo(products.dtype).eps * np.trace(products)
     products[np.diag_indices(n_landmarks)] += rounding
-    return linalg.solve(products, sums, assume_a="pos")
+    return solve_positive(products, sums)
 
 
-def _gradient_products(points, weight, landmarks, coef, bandwidth):
+def _gradient_products(points, weight, landmarks, coef, bandwidth, distances=None):
     """Weighted sum over points and outputs of the outer products of the gradients."""
     matrix = np.zeros((points.shape[1],) * 2)
     for batch in gen_batches(len(points), max(1, _LARGEST_BATCH // len(landmarks))):
-        for gradients in _gradients(points[batch], landmarks, coef, bandwidth):
+        known = euclidean(points[batch], landmarks) if distances is None else distances[batch]
+        for gradients in _gradients(points[batch], landmarks, known, coef, bandwidth):
             matrix += gradients.T @ (weight[batch, None] * gradients)
     return matrix
 
 
-def _gradients(points, landmarks, coef, bandwidth):
+def _gradients(points, landmarks, distances, coef, bandwidth):
     """Gradients of each output at the points, up to the sign.
 
     At a landmark its own kernel has a kink and is left out.
     """
-    distances = euclidean_distances(points, landmarks)
-    is_apart = distances > 1e-6 * bandwidth
-    slopes = np.exp(-distances / bandwidth) / (bandwidth * np.where(is_apart, distances, np.inf))
+    slopes = exponential_kernel(distances.copy(), bandwidth)
+    slopes /= np.where(distances > 1e-6 * bandwidth, bandwidth * distances, np.inf)
     for coefficients in coef.T:
         weights = slopes * coefficients
         yield weights.sum(axis=1)[:, None] * points - weights @ landmarks

@@ -14,7 +14,7 @@ from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.alignment.regression import PSDSVR
-from metricalign.learners.base import MetricLearner
+from metricalign.learners.base import MetricLearner, with_relation
 from metricalign.pairs import TransformedPairs, UnionPairs, resolve_pairs
 
 __all__ = ["IteratedMetricLearner"]
@@ -100,7 +100,7 @@ class IteratedMetricLearner(MetricLearner):
         X = self._validate_samples(X, y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        learner = self._with_relation(PSDSVR() if self.learner is None else self.learner)
+        learner = with_relation(PSDSVR() if self.learner is None else self.learner, self.relation)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")

@@ -1,4 +1,4 @@
-"""What measures ask of their arguments, and the mean over samples."""
+"""Checks of the arguments of measures, and the mean over samples."""
 
 from __future__ import annotations
 

@@ -23,8 +23,9 @@ from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 __all__ = ["PairOperator"]
 
 # The Laplacian adds products of samples, which cancel where samples are larger than their
-# differences. If their squares are so many times larger, the differences are taken, which takes
-# longer. The limit for float32 costs more than half of the digits; ordinary data would exceed less.
+# differences. If their squares are more times larger than this, the slower way is taken: products
+# of the differences. At the limit of float32 more than half of the digits are lost, but a lower one
+# would slow down ordinary data.
 _TOLERATED_CANCELLATION = {np.dtype(np.float32): 1e4, np.dtype(np.float64): 1e6}
 
 
@@ -41,8 +42,8 @@ class PairOperator:
         Whether to map diagonal matrices only, which are then written as their diagonals, of
         shape (n_features,), here and in all methods.
     dtype : type or None, default=None
-        float32 or float64, in which it works; that of X if None. `astype` comes back to X as it
-        was given.
+        Type in which it works, float32 or float64; that of X if None. `astype` starts from X as
+        given, so that no digits are lost.
 
     Attributes
     ----------
@@ -137,7 +138,7 @@ class PairOperator:
         norms = np.sqrt(plain.row_dots(self._X, self._X).astype(np.float64))
         left, right = self.pairs.T
         reach = norms[left] + norms[right]
-        # The Laplacian adds products of samples, the slower way of their differences.
+        # The Laplacian adds products of samples; the slower way adds those of their differences.
         lengths = reach if self._uses_laplacian else np.sqrt(self.squared_lengths)
         unit = float(np.finfo(self.dtype).eps) * (4 + np.sqrt(self.n_features))
         return unit * reach * lengths

@@ -13,12 +13,11 @@ __all__ = ["choose_anchors"]
 def choose_anchors(
     X: Samples, weight: NDArray, max_anchors: int | None, classes: NDArray | None = None
 ) -> tuple[NDArray, NDArray]:
-    """Choose at most so many samples that stand for all, in proportion to their weights.
+    """Choose at most `max_anchors` samples to stand for all, in proportion to their weights.
 
-    The samples are sorted by their values, class by class if classes are given.
-    Then every k-th unit of weight is taken. So nothing is drawn at random: equal samples have the
-    same anchors, in whatever order they come, each class has its share, and a sample of weight 2
-    is the same as two.
+    The samples are sorted by their values, class by class if classes are given. Then every k-th
+    unit of weight is taken. Nothing is drawn at random, so the order of the samples does not
+    matter, each class gets its share, and a sample of weight 2 is the same as two samples.
 
     Parameters
     ----------
@@ -27,7 +26,7 @@ def choose_anchors(
     weight : ndarray of shape (n_samples,)
         Their positive weights.
     max_anchors : int or None
-        How many at most. None: all.
+        The largest number of anchors. None: no limit.
     classes : ndarray of int of shape (n_samples,), default=None
         The class of each sample.
 
@@ -36,7 +35,7 @@ def choose_anchors(
     anchors : ndarray of int of shape (n_anchors,)
         Different samples, in ascending order; all if there are at most `max_anchors`.
     weight : ndarray of shape (n_anchors,)
-        Their weights, of the same sum as those of all samples.
+        Their weights, with the same sum as those of all samples.
 
     References
     ----------
@@ -55,7 +54,7 @@ def choose_anchors(
         return np.arange(n_samples), weight
     order = order_of_values(X)
     if classes is not None:
-        # In the order in which the classes come, so that their names do not matter.
+        # By the first sample of each class, so that the names of the classes do not matter.
         _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)
         order = order[np.argsort(first[members], kind="stable")]
     mass = np.cumsum(weight[order])

@@ -157,7 +157,7 @@ class TransformedPairs(BaseEstimator):
             If a parameter is not valid, or the strategy finds no pairs.
         """
         self._validate_params()
-        # Learners have images that keep the digits of their differences far from the origin.
+        # A learner's images to compare keep all digits of their differences far from the origin.
         transform = getattr(self.transformer, "_images_to_compare", self.transformer.transform)
         images = transform(X)
         return self.pairs.select(images, y, sample_weight, random_state)

@@ -31,11 +31,11 @@ class DistinctSamples(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int of shape (n_distinct,)
-        Rows of X that they are.
+        Their rows in X.
     weight : ndarray of shape (n_distinct,)
         Sum of the weights of the samples that each stands for.
     relation : TargetRelation
-        The relation, which must not depend on repetition either.
+        The relation, learned from these samples, so that repetition does not change it either.
     targets : ndarray or csr_array
         Their targets, as encoded by the relation.
     """
@@ -44,6 +44,22 @@ class DistinctSamples(NamedTuple):
     weight: NDArray
     relation: TargetRelation
     targets: Any
+
+    def select(self, y: Any) -> Any:
+        """Targets of these samples, of all targets as they were given.
+
+        Parameters
+        ----------
+        y : array-like or sparse matrix
+            Targets of all samples, or their matrix of relations.
+
+        Returns
+        -------
+        targets : ndarray or csr_array
+        """
+        is_precomputed = self.relation.kind == "precomputed"
+        y = y if is_precomputed else check_targets(y)
+        return select_targets(y, self.rows, is_precomputed=is_precomputed)
 
 
 def distinct_samples(
@@ -63,7 +79,8 @@ def distinct_samples(
     y : array-like
         Their targets.
     relation : TargetRelation
-        The relation, as learned from all of them. Precomputed ones tell all samples apart.
+        The relation, learned from all samples. A precomputed one may differ between identical
+        samples, so under it none are merged.
     targets : ndarray or csr_array
         Targets, as encoded by the relation.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -95,21 +112,21 @@ def distinct_samples(
 def representative_samples(
     samples: DistinctSamples, X: Any, max_samples: int | None
 ) -> DistinctSamples:
-    """Take at most so many samples for all, spread evenly over classes and values.
+    """Choose at most `max_samples` samples to stand for all, spread over classes and values.
 
     Parameters
     ----------
     samples : DistinctSamples
         The samples.
     X : {ndarray, csr_array} of shape (n_samples, n_features)
-        What their rows are of.
+        The samples to which their rows refer.
     max_samples : int or None
-        How many at most. None: all.
+        The largest number of samples. None: no limit.
 
     Returns
     -------
     samples : DistinctSamples
-        Some of them, in the same order, of the same sum of weights.
+        Some of them, in the same order. Their weights have the same sum.
     """
     if max_samples is None or len(samples.rows) <= max_samples:
         return samples
@@ -121,7 +138,7 @@ def representative_samples(
 
 
 def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:
-    """Refuse samples whose fourth powers, which distances are made of, leave their range.
+    """Refuse entries whose fourth powers overflow, as fits multiply squared distances.
 
     Parameters
     ----------
@@ -173,7 +190,7 @@ def check_extent(extent: float, dtype: np.dtype) -> None:
 
 
 def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
-    """Coordinates of fewer samples than features in the span of their differences.
+    """Coordinates of samples in the span of their differences, for fewer samples than features.
 
     Parameters
     ----------
@@ -185,9 +202,9 @@ def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
     Returns
     -------
     coordinates : ndarray of shape (n_samples, n_dimensions)
-        Of the samples less their mean.
+        Coordinates of the samples less their mean.
     basis : ndarray of shape (n_dimensions, n_features)
-        Orthonormal rows.
+        Orthonormal rows that span the differences.
     """
     X = (X.toarray() if sparse.issparse(X) else X) - mean
     _, lengths, basis = linalg.svd(X, full_matrices=False)
@@ -205,16 +222,18 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     weight : ndarray of shape (n_samples,)
         Their weights.
     shrinkage : float
-        Of the covariance toward the multiple of the identity with the same trace: 1 only scales.
+        How far the covariance is shrunk toward the multiple of the identity with the same trace.
+        With 1 the coordinates are only scaled.
 
     Returns
     -------
     coordinates : {ndarray, csr_array} of shape (n_samples, n_coordinates)
-        Of total variance 1, no more than samples; sparse ones are not centred.
+        Coordinates with a total variance of 1, at most as many as samples. Sparse samples are not
+        centred.
     basis : ndarray of shape (n_coordinates, n_features)
-        Takes components in these coordinates to those of the features.
+        Matrix that turns components in these coordinates into components in the features.
     inverse : ndarray of shape (n_features, n_coordinates)
-        Takes them back.
+        Matrix that turns them back.
 
     Raises
     ------
@@ -223,7 +242,7 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     """
     check_extent(float((X.max(axis=0) - X.min(axis=0)).max()), X.dtype)
     if not sparse.issparse(X):
-        # Far from the origin the mean would be as coarse as X.
+        # Far from the origin the mean would be rounded as coarsely as X.
         X = centred(X)
     weight = (weight / weight.sum()).astype(X.dtype)
     mean = np.asarray(X.T @ weight)

@@ -1,11 +1,11 @@
 """Samples that are spread over the workers of a Dask cluster.
 
 The rows of a Dask array are taken in blocks of whole chunks, as many blocks as the workers have
-threads. Where `fit` is called are the targets, the pairs, and a few numbers for each sample. A
-worker holds its blocks and copies of rows of other blocks, at most one for each pair, and, while
-neighbours are sought, one block of another worker at a time.
+threads. The process that calls `fit` holds the targets, the pairs, and a few numbers for each
+sample. A worker holds its blocks and copies of rows of other blocks, at most one for each pair.
+While neighbours are sought it also holds one block of another worker at a time.
 
-What a worker loses with its process Dask computes again, from the graph of the array. Without a
+When a worker dies, Dask computes its blocks again from the graph of the array. Without a
 `distributed.Client` Dask's own scheduler does the work, in threads.
 """
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 __all__ = ["DistributedSamples"]
 
-# Rows described at a time, and matrices that one task adds.
+# Rows that are hashed at a time: this bounds the memory.
 _ROWS_AT_A_TIME = 4096
 
 
 class DistributedSamples(RemoteSamples):
     """Rows of a Dask array that stay with the workers.
 
-    Every row is read, and checked as scikit-learn checks arrays. What comes back of it is a hash
-    of 128 bits, by which identical rows are known, and the number that samples are sorted by.
+    Every row is read, and checked as scikit-learn checks arrays. Two numbers come back for it: a
+    hash of 128 bits, by which identical rows are found, and the key by which samples are sorted.
 
     Parameters
     ----------
     X : dask.array.Array of shape (n_samples, n_features)
         Dense samples, chunked in any way.
     estimator_name : str or None, default=None
-        Who asks, for messages.
+        Name of the estimator, for error messages.
 
     Attributes
     ----------
@@ -147,14 +147,15 @@ class DistributedSamples(RemoteSamples):
         return _BlockwiseSearch(neighbors)
 
     def parts(self) -> tuple[NDArray, list[tuple[int, Delayed]]]:
-        """The samples by the blocks that they are in.
+        """Group the samples by the blocks that hold them.
 
         Returns
         -------
         order : ndarray of int of shape (n_samples,)
             The samples in the order of the blocks.
         parts : list of (start, rows)
-            For each block that has any of them, how many come before, and the array of them.
+            For each block that holds any of them, the number of samples in earlier blocks, and the
+            array of its own.
         """
         from dask import delayed
 
@@ -164,14 +165,14 @@ class DistributedSamples(RemoteSamples):
         return order, [(start, take(self._blocks[b], kept)) for b, start, kept in in_blocks]
 
     def _in_blocks(self, rows):
-        """Rows of X in ascending order: number of a block, where its rows start, which they are."""
+        """Split ascending rows of X by block: its number, their start in `rows`, rows in it."""
         ends = np.searchsorted(rows, self._starts)
         for b, (start, end) in enumerate(pairwise(ends.tolist())):
             if end > start:
                 yield b, start, rows[start:end] - self._starts[b]
 
     def blocks_of(self, pairs: NDArray) -> list[tuple[NDArray, list[Any], NDArray]]:
-        """Share pairs among the blocks: each goes to that of one of its samples.
+        """Share the pairs among the blocks: each pair goes to the block of one of its samples.
 
         Parameters
         ----------
@@ -181,16 +182,16 @@ class DistributedSamples(RemoteSamples):
         Returns
         -------
         blocks : list of (members, rows, local)
-            For each block that has any, which of the pairs, the arrays of all samples that they
-            need, that of the block as (array, rows to take from it), and their two samples in the
-            concatenation of these.
+            For each block that gets pairs: `members` are their numbers. `rows` are arrays of all
+            samples that they need; the block's own is given as (array, rows to take from it).
+            `local` are the two samples of each pair, as rows of the concatenation of `rows`.
         """
         from dask import delayed
 
         take = delayed(_taken)
         pairs = self._rows[pairs]
         n_rows = self._starts[-1]
-        # A sample with many pairs goes to the blocks of the others, which makes fewer copies.
+        # A pair goes to the block of the sample with fewer pairs: a copy of the other serves many.
         order = np.argsort(np.bincount(pairs.ravel(), minlength=n_rows), kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(n_rows)
@@ -213,9 +214,9 @@ class DistributedSamples(RemoteSamples):
 
 
 class _BlockwiseSearch(BaseEstimator):
-    """Nearest neighbours by a search for every two blocks, of which the nearest are kept.
+    """Search every block for the neighbours of every other, and keep the nearest.
 
-    Used as the transformer is that makes these searches.
+    It stands in for the transformer that searches two blocks.
     """
 
     def __init__(self, neighbors, n_neighbors=5):
@@ -236,7 +237,8 @@ class _BlockwiseSearch(BaseEstimator):
         found = []
         for number, part in enumerate(parts):
             nearest: Any = None
-            # One after another, and each block begins with another one: a worker holds two.
+            # Candidates come one block after another, so that a worker holds two blocks. Each
+            # block begins with its own, so that all workers do not ask for the same one.
             for candidates in (*self.parts_[number:], *self.parts_[:number]):
                 nearest = search(nearest, *part, *candidates, self.neighbors, self.n_neighbors)
             found.append(nearest)
@@ -282,8 +284,8 @@ def _computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
 def _sends_pairs():
     """Keep Dask from warning of large graphs.
 
-    The numbers of the pairs are in the graph, not scattered, so that Dask can send them again when
-    a worker is lost.
+    The pairs are part of the graph, and not scattered, so that Dask can send them again when a
+    worker dies.
     """
     import dask
 
@@ -295,7 +297,7 @@ def _checked(rows, dtype, estimator_name):
 
 
 def _described(rows):
-    """Largest absolute entry, and hash and sort key of each row."""
+    """Return the largest absolute entry, and the hash and the sort key of each row."""
     digests, keys = [], []
     for batch in gen_batches(len(rows), _ROWS_AT_A_TIME):
         unsigned = np.ascontiguousarray(rows[batch] + 0.0)  # the sum turns -0.0 into 0.0
@@ -310,7 +312,7 @@ def _taken(rows, kept):
 
 
 def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neighbors):
-    """The nearest of those known and of the candidates of another block, for some samples."""
+    """Merge the nearest samples known so far with the nearest of another block's candidates."""
     n_candidates = len(candidates)
     if can_be_moved(neighbors):
         middle = middle_of(candidates)
@@ -324,6 +326,6 @@ def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neigh
         found = tuple(np.concatenate(parts) for parts in zip(known, found, strict=True))
     row, column, distance = found
     order = np.lexsort((column, distance, row))
-    # One more than is asked for: the sample itself may be among them.
+    # One more than `n_neighbors`, as the sample itself may be among them.
     order = order[rank_within(row[order]) <= n_neighbors]
     return row[order], column[order], distance[order]

@@ -13,7 +13,7 @@ from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["AllPairs", "RandomPairs"]
 
-# The peak while all pairs are listed, sorted and weighted, as tracemalloc measured it.
+# Peak while all pairs are listed, sorted and weighted, measured by tracemalloc.
 _BYTES_PER_PAIR = 48
 
 # Random pairs per sample: as many as the default nearest neighbours.
@@ -23,8 +23,8 @@ _RANDOM_PAIRS_PER_SAMPLE = 5
 class _DistinctPairs:
     """All pairs of samples with different features, numbered from 0 and never listed.
 
-    In an order of the samples that puts identical ones together, a sample is paired with
-    every sample after its own group.
+    The samples are ordered so that identical ones stand together. Each is paired with every
+    sample after its own group.
     """
 
     def __init__(self, X):
@@ -38,7 +38,7 @@ class _DistinctPairs:
             raise _no_pairs(rows.size)
 
     def select(self, numbers, weight) -> PairSelection:
-        """Return the pairs with these numbers, each with the product of two weights."""
+        """Return the pairs with these numbers, each with the product of its samples' weights."""
         n_samples = weight.size
         first = np.searchsorted(self.ends, numbers, side="right")
         second = self.order[n_samples - (self.ends[first] - numbers)]

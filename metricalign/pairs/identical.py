@@ -85,7 +85,7 @@ def map_blocks(
     function : callable
         Called with the samples of a block and further arguments, on the worker that has them.
     arguments : callable
-        Gives these, for the numbers of the samples that are in the block.
+        Called with the numbers of the samples of a block; returns the further arguments.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _batches(size: int, step: int):
 def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     """Find for each row the first row that equals it.
 
-    Rows are grouped by hash and then compared, so the answer is exact and needs no second
+    Rows are grouped by hash and then compared, so the answer is exact. This needs no second
     copy of X, and much less time than sorting the rows.
 
     Parameters
@@ -154,12 +154,13 @@ def _hash_rows(X) -> np.ndarray:
         return keys
     dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     n_words = X.shape[1] * dtype.itemsize // 4
-    # Odd, so that a number that differs has another product.
+    # Odd factors, so that different numbers have different products.
     factors = np.random.default_rng(0).integers(2**63, size=n_words, dtype=np.uint64) * 2 + 1
     for batch in _batches(X.shape[0], _ROWS_AT_A_TIME):
         block = np.ascontiguousarray(X[batch], dtype=dtype) + dtype.type(0)  # -0.0 becomes 0.0
         words = block.view(np.uint32) * factors
-        # The low bits of a product do not see the high bits of a number, where most of it is.
+        # The low bits of a product do not depend on the high bits of a number, which hold its
+        # exponent: shift them down and multiply again.
         keys[batch] = ((words ^ words >> 32) * factors).sum(axis=1).view(np.int64)
     return keys
 
@@ -201,14 +202,15 @@ def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_a
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
-        Samples. They are sorted by :func:`order_keys`, and those of one key by their features.
+        Samples. They are sorted by :func:`order_keys`, and those with equal keys by their features.
     *ties : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
-        What identical samples are sorted by, such as their targets; and then by what follows.
+        Values by which identical samples are sorted, such as their targets. If the first are
+        equal too, the next ones decide.
 
     Returns
     -------
     order : ndarray of int of shape (n_samples,)
-        Rows. Those that are equal in all stay in the order that they have.
+        Rows in sorted order. Samples that are equal in everything keep their order.
 
     Examples
     --------
@@ -234,7 +236,7 @@ def _order_of(values) -> np.ndarray:
     tied = order[is_tied]
     if tied.size == 0:
         return order
-    # Nearly all of these are identical: few are looked at.
+    # Nearly all samples with the same key are identical: only one of each is compared.
     distinct, place = np.unique(first_identical(values)[tied], return_inverse=True)
     if len(np.unique(keys[distinct])) < len(distinct):
         rows: Any = values[distinct]

@@ -40,7 +40,7 @@ def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
     Returns
     -------
     strategy : object
-        An object with a method ``select``; a copy of one that is to print.
+        An object with a method ``select``; with `verbose` a copy that prints.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
         pairs = "nearest_class" if kind in _CLASS_KINDS else "nearest"
     if isinstance(pairs, str) and pairs in _STRATEGIES:
         strategy = _STRATEGIES[pairs]()
-        # Only who chose the number of neighbours is warned that there are fewer.
+        # Too few neighbours are worth a warning only if the user chose their number.
         strategy._is_asked_for = False
         return _verbose(strategy) if verbose else strategy
     raise ValueError(

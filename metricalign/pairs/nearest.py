@@ -25,7 +25,8 @@ from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["NearestClassPairs", "NearestPairs"]
 
-# Samples whose neighbours are sought exactly, to tell the recall of a search: to a hundredth or so.
+# Samples whose neighbours are also sought exactly: this estimates the recall of an approximate
+# search to about a hundredth.
 _N_ANCHORS_OF_RECALL = 200
 
 
@@ -50,7 +51,7 @@ def _warn_of_shortages(shortages, neighbors):
 
 
 def _print_search(strategy, neighbors, search, anchors, found, n_samples) -> None:
-    """Print how neighbours were sought, and of an approximate search what share it found."""
+    """Print how neighbours were sought, and what share of them an approximate search found."""
     if isinstance(neighbors, EuclideanSearch):
         ways = getattr(neighbors, "n_queries_", {}).items()
         way = "exact, "
@@ -76,8 +77,8 @@ def _keys_of(found, n_samples):
 class NearestPairs(PairStrategy):
     """Pair samples with their nearest neighbours, whatever their targets.
 
-    The choice for label sets, label distributions and numbers [1]_. Samples with features
-    identical to a sample's own are never its neighbours and do not use up its places.
+    The choice for label sets, label distributions and numbers [1]_. Samples with identical
+    features are never neighbours of each other, and do not count in `n_neighbors`.
 
     Parameters
     ----------
@@ -88,23 +89,23 @@ class NearestPairs(PairStrategy):
         :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
-        neighbour or not. It is cloned, fitted to some of the samples and asked for the
+        neighbour or not. A clone of it is fitted to some of the samples and searches them for
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        For how many samples neighbours are sought, among all samples. If there are more
-        samples, this many stand for the rest, spread evenly over the order of their values, each
-        with the weight of those that it stands for. None: for all.
+        The largest number of samples whose neighbours are sought; they are sought among all
+        samples. If there are more samples, this many stand for all, spread evenly over the order
+        of their values, each with the weight of those that it stands for. None: no limit.
     verbose : bool, default=False
         Whether to print how neighbours were sought, and what share of them an approximate search
-        found. A learner with ``verbose`` says so to the strategy.
+        found. A learner with ``verbose`` passes it on to its strategy.
 
     Notes
     -----
-    A sample passes its weight to the pair with each of its neighbours. Mutual neighbours
-    make one pair whose weight is the sum of both, which leaves the objective what it would
-    be with both directions present. Which of several equally distant samples becomes a
-    neighbour is up to the search, and the same each time.
+    The pair of a sample and its neighbour has the weight of the sample. Two samples that are
+    neighbours of each other are one pair with the sum of both weights, which leaves the
+    objective as it would be with two pairs. If several samples are equally distant, the
+    search decides which are neighbours, and decides the same each time.
 
     References
     ----------
@@ -172,8 +173,8 @@ class NearestPairs(PairStrategy):
 class NearestClassPairs(PairStrategy):
     """Pair samples with the nearest of their own class and of the other classes.
 
-    The choice for class labels [1]_ [2]_. Samples with features identical to a sample's
-    own are never its neighbours and do not use up its places.
+    The choice for class labels [1]_ [2]_. Samples with identical features are never
+    neighbours of each other, and do not count in `n_same` and `n_other`.
 
     Parameters
     ----------
@@ -188,24 +189,24 @@ class NearestClassPairs(PairStrategy):
         :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``
         and ``mode="distance"``, exact or approximate such as
         :class:`~metricalign.neighbors.FaissTransformer`. It may return a sample as its own
-        neighbour or not. It is cloned, fitted to some of the samples and asked for the
+        neighbour or not. A clone of it is fitted to some of the samples and searches them for
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        For how many samples neighbours are sought, among all samples. If there are more
-        samples, this many stand for the rest, spread evenly over the classes and, within a class,
-        over the order of their values, each with the weight of those that it stands for. None: for
-        all.
+        The largest number of samples whose neighbours are sought; they are sought among all
+        samples. If there are more samples, this many stand for all, spread evenly over the classes
+        and, within a class, over the order of their values, each with the weight of those that it
+        stands for. None: no limit.
     verbose : bool, default=False
         Whether to print how neighbours were sought, and what share of them an approximate search
-        found. A learner with ``verbose`` says so to the strategy.
+        found. A learner with ``verbose`` passes it on to its strategy.
 
     Notes
     -----
-    A sample passes its weight to the pair with each of its neighbours. Mutual neighbours
-    make one pair whose weight is the sum of both, which leaves the objective what it would
-    be with both directions present. Which of several equally distant samples becomes a
-    neighbour is up to the search, and the same each time.
+    The pair of a sample and its neighbour has the weight of the sample. Two samples that are
+    neighbours of each other are one pair with the sum of both weights, which leaves the
+    objective as it would be with two pairs. If several samples are equally distant, the
+    search decides which are neighbours, and decides the same each time.
 
     References
     ----------

@@ -21,17 +21,18 @@ RandomState: TypeAlias = int | np.random.RandomState | None
 
 _ENTRIES_AT_A_TIME = 2**22
 
-# Up to so many distances, all of them cost less than setting up scikit-learn's search.
+# Up to so many distances, computing all of them costs less than preparing scikit-learn's search.
 _SMALL_SEARCH = 2**18
 
 # Up to so many features a tree is not slower than products: of 10,000 queries among 200,000 normal
 # samples of 5 features it takes 0.5 CPU seconds, of 6 features 1.0, of 8 4.1; products take 1.0.
 _FEATURES_OF_TREE = 6
 
-# Products of samples tell a distance, of this share of their length, to four digits.
+# A distance computed from products of samples has four correct digits if it is at least this share
+# of the samples' length.
 _COARSE_DISTANCE = 1.5e-6
 
-# Rows whose median is the middle of all: more would not make it better.
+# Rows whose median stands for that of all rows: any point in the middle will do.
 _ROWS_OF_MIDDLE = 1000
 
 # Metrics of scikit-learn's searches that only see differences of samples.
@@ -55,9 +56,9 @@ def centred(
 ) -> Any:
     """Move samples to the origin, so that no common offset costs their differences digits.
 
-    A search takes distances from products of samples, and a linear map products of features:
-    both are rounded as coarsely as the samples are large. The median is in the middle of the
-    samples even where a few lie far out.
+    A search computes distances from products of samples, and a linear map sums products of
+    features. The rounding of both grows with the size of the samples. The median is in the middle
+    of the samples even where a few lie far out.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def sees_only_differences(metric: Any) -> bool:
 
 
 def can_be_moved(neighbors: Any) -> bool:
-    """Whether a search, ours if it is None, finds the same neighbours when all samples move."""
+    """Whether moving all samples leaves the neighbours as they are; None is our own search."""
     is_own = neighbors is None or isinstance(neighbors, EuclideanSearch)
     return is_own or sees_only_differences(neighbors.get_params().get("metric"))
 
@@ -137,7 +138,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
         Indices of samples.
     n_neighbors : int
     neighbors : transformer
-        Ours to change.
+        The search. Its parameters are changed and it is fitted here.
     rows : ndarray of shape (n_samples,)
         Equal for samples with identical features.
     classes : ndarray of shape (n_samples,), default=None
@@ -169,7 +170,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
     pending = anchors[~needs_no_search]
     n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
     while pending.size:
-        # More is not needed: a pending anchor has more eligible candidates than it takes.
+        # All candidates but one suffice: a pending anchor has more eligible ones than it takes.
         n_asked = min(n_asked, candidates.size - 1)
         neighbors.set_params(n_neighbors=n_asked).fit(X[candidates])
         lacking = []
@@ -186,7 +187,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
             found.append((asked[query[take]], candidates[candidate[take]]))
             lacking.append(asked[~done])
         pending = np.concatenate(lacking)
-        n_asked *= 4  # a search costs more for being repeated than for a longer answer
+        n_asked *= 4  # a repeated search costs more than a longer answer
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
@@ -219,7 +220,7 @@ class EuclideanSearch(BaseEstimator):
     Attributes
     ----------
     n_queries_ : Counter
-        For how many samples each way was taken, in all searches since the first fit.
+        How many samples were searched in each way, in all searches since the first fit.
     """
 
     def __init__(self, n_neighbors: int = 5):
@@ -284,7 +285,7 @@ def _first_of_each_row(candidates, rows, limit):
 
 
 def _own_neighbors(neighbors, random_state):
-    """Return a copy of the transformer that is ours to fit, seeded if it is random."""
+    """Return a copy of the transformer that may be changed, seeded if it is random."""
     if neighbors is None:
         return EuclideanSearch()
     neighbors = clone(neighbors)
@@ -321,10 +322,10 @@ def _nearest_same(X, classes, n_neighbors, neighbors, rows, anchors):
 def _nearest_other(X, classes, n_neighbors, neighbors, rows, anchors):
     """Search the samples outside each large class, and all samples for the small classes.
 
-    A search among the other classes alone finds the neighbours at once but must be set up
-    for each class; one among all samples is set up once, but its answers may be full of the
-    sample's own class. With the square root of n_samples as the border there are at most so
-    many searches to set up, and at most so many members of the own class to step over.
+    A search among the other classes alone finds the neighbours at once, but must be prepared for
+    each class. One among all samples is prepared once, but its answers may be full of the sample's
+    own class. A class is large if it has more than the square root of n_samples members. So at
+    most that many searches are prepared, and at most that many members of the own class skipped.
     """
     n_samples = classes.size
     sizes = np.bincount(classes)

@@ -1,4 +1,4 @@
-"""What the strategies that look at the samples themselves have in common."""
+"""Base class of the strategies that look at the samples themselves."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,7 @@ __all__ = ["PairStrategy"]
 
 
 class PairStrategy(BaseEstimator):
-    """Base of the strategies: it checks what is given, a subclass has `_select`."""
+    """Base of the strategies: it checks the input; a subclass chooses the pairs in `_select`."""
 
     def select(
         self,
@@ -45,8 +45,8 @@ class PairStrategy(BaseEstimator):
         MemoryError
             If the machine does not have the memory that the pairs need.
         ValueError
-            If a parameter or `y` is not valid, no two samples have different features, or no pair
-            is as asked for.
+            If a parameter or `y` is not valid, no two samples have different features, or there
+            are no pairs of the kind that is wanted.
         """
         self._validate_params()
         X = _canonical(X)

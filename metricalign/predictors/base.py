@@ -1,4 +1,4 @@
-"""Neighbours of a learned metric whose targets are corrected and vote: base of the predictors."""
+"""Base class of the predictors: neighbours under a learned metric vote with corrected targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -17,16 +16,23 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from metricalign._arrays import in_memory, is_of_dask, map_samples, named_columns, one_sample
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, check_sample_weight, keeps_last_fit
+from metricalign._estimator import (
+    SavedWithVersion,
+    check_sample_weight,
+    keeps_last_fit,
+    require_targets,
+)
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
-from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
-from metricalign.predictors.regressions import tree_regressions
+from metricalign.predictors.fold_metric import FoldMetric, table_of_views
+from metricalign.predictors.regressions import EncodedRidge, tree_regressions
 from metricalign.predictors.search import nearest
 from metricalign.predictors.training import (
+    MetricToFit,
     Training,
     dense_table,
     folds_of,
@@ -38,16 +44,12 @@ from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, w
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
 
-# Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
-# (docs/quality.md).
-_FAST_LEARNERS = (GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500),)
-
 
 class Neighborhood(NamedTuple):
-    """Neighbours of samples, and what each has to do with the prediction.
+    """Neighbours of samples, and the part of each in the prediction.
 
     The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
-    per class or label, or the numbers.
+    per class, label or number.
 
     Attributes
     ----------
@@ -60,12 +62,12 @@ class Neighborhood(NamedTuple):
     neighbors_part : ndarray of shape (n_samples, n_columns)
         Weighted mean of the targets of the neighbours.
     correction : ndarray of shape (n_samples, n_columns)
-        What is added, because regressions predict other targets for the sample than for its
+        Added to it, as the regressions predict other targets for the sample than for its
         neighbours.
     predicted : ndarray of shape (n_samples, n_columns)
         What the regressions predict for the sample.
     places : ndarray of int of shape (n_samples, n_neighbors)
-        The neighbours among the distinct training samples, `samples_`.
+        The neighbours, as positions in `samples_`, the distinct training samples.
     """
 
     indices: NDArray
@@ -78,7 +80,7 @@ class Neighborhood(NamedTuple):
 
 
 class MetricNeighbors(SavedWithVersion):
-    """What both predictors have in common; a subclass says what targets are in coordinates."""
+    """Base of both predictors; a subclass turns targets into coordinates and back."""
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
@@ -117,31 +119,31 @@ class MetricNeighbors(SavedWithVersion):
         return hasattr(self, "votes_")
 
     def _set_targets(self, y, weight, classes) -> tuple[Any, NDArray, str, bool]:
-        """Targets, their coordinates, the name of their relation, and whether they are classes."""
+        """Return targets, their coordinates, name of their relation, whether they are classes."""
         raise NotImplementedError
 
     def _further_targets(self, y) -> NDArray:
-        """Coordinates of targets that come after those of the fit."""
+        """Return the coordinates of targets that are added after the fit."""
         raise NotImplementedError
 
     def _decoded(self, coordinates) -> Any:
-        """Targets of coordinates."""
+        """Turn coordinates into targets."""
         raise NotImplementedError
 
     def _in_units(self, neighborhood) -> tuple[Any, Any]:
-        """Votes and prediction of the first sample: probabilities, or numbers in their units."""
+        """Return the first sample's votes and prediction: probabilities, or numbers in units."""
         raise NotImplementedError
 
     def _names_of_outputs(self) -> list[str] | None:
-        """Names of the columns of the targets, if they have names."""
+        """Return the names of the columns of the targets, or None."""
         raise NotImplementedError
 
     def _is_other(self, coordinates, before) -> NDArray:
-        """Whether targets clearly differ from the prediction of one sample."""
+        """Return which targets clearly differ from the prediction of one sample."""
         raise NotImplementedError
 
     def _is_changed(self, after, before, goal) -> NDArray:
-        """Whether predictions have changed from that of a sample towards another one."""
+        """Return which predictions have clearly moved from `before` towards `goal`."""
         raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -157,15 +159,15 @@ class MetricNeighbors(SavedWithVersion):
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. Values may be missing. Those of Dask come into memory.
+            Samples. Values may be missing. Dask arrays are loaded into memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
             Their targets. Classifier: classes, a column for each label, or the set of labels of
             each sample. Regressor: numbers, or the shares of a distribution.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups, such as the person that a sample is of, which folds do not part: for
-            predictions of samples of other groups.
+            Group of each sample, such as the person that it is of. No group is split between
+            folds, so that the votes are chosen for samples of new groups.
 
         Returns
         -------
@@ -183,18 +185,14 @@ class MetricNeighbors(SavedWithVersion):
 
     @keeps_last_fit
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
         present = given
         if sample_weight is not None:
-            # What a free text is must not depend on samples that are as good as absent.
+            # Samples of weight 0 must not decide which columns are free texts.
             sample_weight = check_sample_weight(sample_weight, given)
             present = _safe_indexing(given, np.flatnonzero(sample_weight))
         X = columns.fit(present).transform(given)
@@ -209,34 +207,41 @@ class MetricNeighbors(SavedWithVersion):
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
-        # A metric of one's own prepares the columns itself.
-        X = X if isinstance(self.metric, str) else given
+        X = _safe_indexing(X, rows)
+        encoder = PiecewiseLinearEncoder().fit(X, sample_weight=weight)
+        encoding = encoder.transform(X)
+        # A metric that the user gives gets the columns as they are.
+        X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        training = Training(
-            _safe_indexing(X, rows),
-            _safe_indexing(y, rows),
-            Z[rows],
-            targets[rows],
-            weight,
-            *self._resolve_metric(table, relation),
-            table,
-            random_state,
-        )
+        targets = targets[rows]
+        metric = self._resolve_metric(table, relation)
+        of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
+        of_folds = of_all
+        if isinstance(self.metric, str) and self.metric == "ensemble":
+            # A simpler metric tells as well how neighbours vote.
+            views, blocks = table_of_views(encoder, encoding, weight)
+            of_folds = MetricToFit(FoldMetric(blocks, random_state), views, targets)
+        training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
         folds = folds_of(training, self.n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        arguments = training.table, training.targets, weight, folds, random_state
+        # On classes it changes nothing (docs/quality.md).
+        encoded = [EncodedRidge(encoder)] if folds and not is_class else []
+        arguments = targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
-                delayed(training.fit)(training.metric, np.arange(len(rows))),
-                *(delayed(tree.fit)(*arguments) for tree in trees),
+                delayed(training.fit)(training.of_all, np.arange(len(rows))),
+                *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
+                *(delayed(tree.fit)(training.table, *arguments) for tree in trees),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
         self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
         steps = [("columns", columns)] if isinstance(self.metric, str) else []
         self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
-        self.scale_, self._ridge, self._trees = fitted.scale, fitted.ridge, others[: len(trees)]
+        n_others = len(encoded) + len(trees)
+        self.scale_, self._ridge = fitted.scale, fitted.ridge
+        self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
         self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
@@ -246,25 +251,26 @@ class MetricNeighbors(SavedWithVersion):
             pass  # The metric is no sum over columns.
         else:
             self.feature_importances_ = of_columns.importances(given, sample_weight)
-        self._choose_votes(folds, others[len(trees) :])
+        self._choose_votes(folds, others[n_others:])
         return self
 
     def _add(self, X, y, sample_weight) -> None:
-        """Take further samples among those that neighbours are searched in."""
+        """Add samples to those among which neighbours are searched."""
         given, y = dense_table(X), in_memory(y)
-        images, table = self._images_of(given)
+        images, X, table = self._images_of(given)
         targets = self._further_targets(y)
         check_consistent_length(table, targets)
         weight = check_sample_weight(in_memory(sample_weight), table)
         rows, weight = merge_identical_samples(table, targets, weight)
         images, targets = images[rows], targets[rows]
+        predicted = self._regression(images, _safe_indexing(X, rows), table[rows])
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
             "_images": np.concatenate([self._images, images]),
             "_targets": np.concatenate([self._targets, targets]),
-            # By regressions that have not seen these samples, as is the case for all others.
-            "_predicted": np.concatenate([self._predicted, self._regression(images, table[rows])]),
+            # As for all other samples, these regressions have not seen the samples.
+            "_predicted": np.concatenate([self._predicted, predicted]),
             "_weight": np.concatenate([self._weight, weight / self._weight_unit]),
             "_values": [
                 np.concatenate([values, column[rows]])
@@ -274,18 +280,16 @@ class MetricNeighbors(SavedWithVersion):
             "_n_given": self._n_given + len(table),
         }
 
-    def _resolve_metric(self, table, relation) -> tuple[Any, Any]:
-        """What to fit, to all samples and in folds: estimators, or the table, which is fitted."""
+    def _resolve_metric(self, table, relation) -> Any:
+        """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
-            metric = _with_relation(self.metric, relation)
-            return metric, metric
+            return with_relation(self.metric, relation)
         if self.metric == "euclidean":
-            return table, table
-        options: Any = {"relation": relation, "random_state": self.random_state}
-        return MetricEnsemble(**options), MetricEnsemble(_FAST_LEARNERS, **options)
+            return table
+        return MetricEnsemble(relation=relation, random_state=self.random_state)
 
     def _choose_votes(self, folds, parts) -> None:
-        """Weights of the regressions, and the votes, by the squared error in held-out folds."""
+        """Choose weights of regressions and votes by the squared error in held-out folds."""
         n_samples, n_outputs = self._targets.shape
         self._predicted = np.zeros((n_samples, n_outputs))
         self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
@@ -294,9 +298,8 @@ class MetricNeighbors(SavedWithVersion):
         of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
         for (_, test), part in zip(folds, parts, strict=True):
             of_ridge[test] = part.predicted
-        predicted = np.stack(
-            [*np.moveaxis(of_ridge, 1, 0), *(tree.held_out_ for tree in self._trees)], axis=1
-        )
+        others = [regression.held_out_ for regression in (*self._encoded, *self._trees)]
+        predicted = np.concatenate([of_ridge, *others], axis=1)
         self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
         self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
         n_neighbors = min(part.indices.shape[1] for part in parts)
@@ -310,26 +313,27 @@ class MetricNeighbors(SavedWithVersion):
             self._bounded,
         )
 
-    def _regression(self, images, table) -> NDArray:
-        """The mean of the regressions, in coordinates of the targets."""
+    def _regression(self, images, X, table) -> NDArray:
+        """Return the weighted mean of the regressions, in coordinates of the targets."""
         weights = self.regression_weights_
         predicted = np.zeros((len(images), self._targets.shape[1]))
         if not len(weights):
             return predicted
-        n_ridges = len(weights) - len(self._trees)
-        if weights[:n_ridges].any():
-            predicted += np.einsum("ijk,j->ik", self._ridge.predict(images), weights[:n_ridges])
-        for tree, weight in zip(self._trees, weights[n_ridges:], strict=True):
-            if weight > 0:
-                predicted += weight * tree.predict(table)
+        regressions = [(self._ridge, images)]
+        regressions += [(ridge, X) for ridge in self._encoded]
+        regressions += [(tree, table) for tree in self._trees]
+        for regression, samples in regressions:
+            own, weights = np.split(weights, [regression.n_predictions])
+            if own.any():
+                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
-        """The nearest possible targets, in coordinates."""
+        """Return the nearest possible targets, in coordinates."""
         return targets
 
     def _predict(self, X, predict) -> Any:
-        """What `predict` makes of coordinates of the targets, lazily if X is of Dask."""
+        """Apply `predict` to the predicted coordinates, lazily if X is a Dask array."""
         check_is_fitted(self)
         if not is_of_dask(X):
             return predict(self._coordinates(X))
@@ -338,23 +342,23 @@ class MetricNeighbors(SavedWithVersion):
         return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
 
     def _coordinates(self, X) -> NDArray:
-        """Prediction in coordinates of the targets."""
+        """Return the prediction in coordinates of the targets."""
         neighborhood = self.neighborhood(X)
         return self._bounded(neighborhood.neighbors_part + neighborhood.correction)
 
     def explain(self, X: ArrayLike, n_neighbors: int = 5) -> Explanation:
-        """Why these neighbours: the nearest training rows of a sample, and whose distance it is.
+        """Explain a prediction by the nearest training rows and by the columns of the table.
 
-        For each of them the part of every column of the table in the squared distance; and the
-        fewest columns that would have to change for another prediction. Print it, or draw it with
-        `metricalign.plotting.ExplanationDisplay`.
+        It says what part each column has in the squared distance to each of these rows, and names
+        the fewest columns that would have to change for another prediction. Print it, or draw it
+        with `metricalign.plotting.ExplanationDisplay`.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
             One sample.
         n_neighbors : int, default=5
-            How many of the nearest rows to explain.
+            Number of nearest rows to show.
 
         Returns
         -------
@@ -371,7 +375,7 @@ class MetricNeighbors(SavedWithVersion):
         return explanation_of(self, dense_table(one_sample(X, "X")), n_neighbors)
 
     def neighborhood(self, X: ArrayLike) -> Neighborhood:
-        """Neighbours, their weights, and the two parts of the prediction.
+        """Find the neighbours, their weights, and the two parts of the prediction.
 
         Parameters
         ----------
@@ -383,10 +387,10 @@ class MetricNeighbors(SavedWithVersion):
         neighborhood : Neighborhood
         """
         check_is_fitted(self)
-        images, table = self._images_of(X)
+        images, prepared, table = self._images_of(X)
         distances, indices = nearest(images, self._images, self.n_neighbors)
         scaled = distances / self.scale_
-        predicted = self._regression(images, table)
+        predicted = self._regression(images, prepared, table)
         weights = np.zeros_like(scaled)
         neighbors_part, correction = np.zeros((2, *predicted.shape))
         values = np.hstack([self._targets, self._predicted])
@@ -404,14 +408,14 @@ class MetricNeighbors(SavedWithVersion):
     def kneighbors(
         self, X: ArrayLike, n_neighbors: int = 5, return_distance: bool = True
     ) -> tuple[NDArray, NDArray] | NDArray:
-        """Nearest training samples under the metric.
+        """Find the nearest training samples under the metric.
 
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples.
         n_neighbors : int, default=5
-            How many neighbours. Samples that were repeated in fit count once.
+            Number of neighbours. Samples that were repeated in fit count once.
         return_distance : bool, default=True
             Whether to return the distances.
 
@@ -425,7 +429,7 @@ class MetricNeighbors(SavedWithVersion):
         Raises
         ------
         ValueError
-            If there are not so many distinct training samples.
+            If there are fewer distinct training samples.
         """
         check_is_fitted(self)
         if not 1 <= n_neighbors <= len(self.samples_):
@@ -438,7 +442,7 @@ class MetricNeighbors(SavedWithVersion):
         return (distances, indices) if return_distance else indices
 
     def _images_of(self, X):
-        """Images under the metric, and standardised columns."""
+        """Return images under the metric, columns without dates and texts, and the table."""
         given = dense_table(X)
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
@@ -446,34 +450,18 @@ class MetricNeighbors(SavedWithVersion):
         X = self.columns_.transform(given)
         table = self.table_.transform(X)
         if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), table
-        X = X if len(self.pipeline_) > 1 else given
-        return images_near_origin(self.metric_.transform(X), self._origin), table
-
-
-def _with_relation(metric, relation) -> Any:
-    """A copy of a metric that learns from the relation of the targets where its own is "auto".
-
-    From integers alone it could not know whether they are classes or numbers.
-    """
-    metric = clone(metric)
-    undecided = [
-        name
-        for name, value in metric.get_params().items()
-        if name.split("__")[-1] == "relation" and isinstance(value, str) and value == "auto"
-    ]
-    # Not the result of set_params: that of a FrozenEstimator is None.
-    metric.set_params(**dict.fromkeys(undecided, relation))
-    return metric
+            return images_near_origin(table, self._origin), X, table
+        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        return images_near_origin(images, self._origin), X, table
 
 
 def _predictions(X, predictor, predict) -> NDArray:
-    """Predictions for a chunk of samples."""
+    """Return the predictions for a chunk of samples."""
     return _as_array(predict(predictor._coordinates(X)))
 
 
 def _as_array(predicted) -> NDArray:
-    """Predictions as an array, of objects if they are label sets."""
+    """Return predictions as an array; label sets as an array of objects."""
     if not isinstance(predicted, list):
         return predicted
     label_sets = np.empty(len(predicted), dtype=object)

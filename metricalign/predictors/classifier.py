@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
 
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
@@ -18,6 +17,7 @@ from metricalign.learners.components import _dense
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.targets import check_predictable
+from metricalign.relations.kinds import check_classes
 
 __all__ = ["MetricNeighborsClassifier"]
 
@@ -32,31 +32,31 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         p(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
 
-    with the indicators y_j of the classes. c is a mean of kernel ridge regression under the metric
-    and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two classes);
-    for a training sample it is that of models which have not seen it. Its weights, s, p, λ and β
-    have the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
-    prediction.
+    with the indicators y_j of the classes. c is a weighted mean of kernel ridge regression under
+    the metric and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two
+    classes). For a training sample it is the mean of models that have not seen the sample. The
+    weights in c, and s, p, λ and β, are those with the least squared error in held-out folds, for
+    which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. `explain`
+    says which rows and columns made a prediction.
 
-    Tables go in as they are, as a DataFrame of pandas or polars: with columns of any unit,
-    categories, booleans and missing values; with dates and free texts if skrub is installed
-    (``pip install "metricalign[table]"``), see `metricalign.features.DateTextEncoder`.
+    X may be a DataFrame of pandas or polars as it is, with columns of any unit, categories,
+    booleans and missing values. With skrub (``pip install "metricalign[table]"``) it may also have
+    dates and free texts, see `metricalign.features.DateTextEncoder`.
 
     Parameters
     ----------
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
-        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
-        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images. Weights of samples go to it, or to the last step of a
-        pipeline, if it takes them; if its relation is "auto", it learns from that of the targets.
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. A
+        transformer, such as a metric learner or a pipeline with one, is fitted to X and y as they
+        are, and neighbours are searched among its images. It, or the last step of a pipeline, gets
+        the sample weights if it takes them. If its relation is "auto", it gets that of the targets.
     n_neighbors : int, default=100
-        Neighbours that vote at most. How many count is up to the weights.
+        Largest number of neighbours that vote. Far ones may have hardly any weight.
     trees : bool, default=True
-        Whether trees take part in the correction.
+        Whether the correction uses trees.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples. For
-        "ensemble" the metric of a fold has one round of `GradientAlignment` as its only learner.
+        Folds in which the vote is chosen; two if there are more than 2,000 samples. In a fold,
+        "ensemble" has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -69,21 +69,21 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     labels_ : ndarray of shape (n_labels,) or None
         The labels, if y was sets of them or a DataFrame with a column for each.
     pipeline_ : Pipeline
-        From samples to images, with Euclid's distance of these as the distance: the encoder of
-        dates and texts, and the metric. It can be saved, and used without this predictor.
+        It turns samples into images whose Euclidean distance is the learned distance: the encoder
+        of dates and texts, then the metric. It can be saved, and used without this predictor.
     metric_ : object
         The fitted metric, the last step of the pipeline.
     columns_ : DateTextEncoder
         Encoder of dates and free texts.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column of the table in the squared distances of the training samples, with
-        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
-        one's own that is no sum over columns.
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. It is missing if the
+        metric was given and is not a sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
-        Mean distance of the training samples, the unit of the widths. Distances count as three
-        times their median at most.
+        Mean distance of the training samples, the unit of the widths. In this mean no distance
+        counts as more than three times the median.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
@@ -124,28 +124,20 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     def _set_targets(self, y, weight, classes):
         y, self.labels_, self._has_sets = label_indicators(y)
         check_predictable(y, wants_numbers=False)
-        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
-        self._is_multilabel = y.ndim == 2 and y.shape[1] > 1
+        y = check_classes(y)
+        self._is_multilabel = y.ndim == 2
         if not self._is_multilabel:
-            y = column_or_1d(_dense(y), warn=True)
-            check_classification_targets(y)
             self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
                 )
             return y, self._indicators(y), "class", True
-        y = _dense(y)
-        if not np.isin(y, (0, 1)).all():
-            raise ValueError(
-                "Unknown label type: y has several columns, which must be labels, 0 or 1. "
-                "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
-            )
         self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
-        return y.astype(int), y.astype(np.float64), "manhattan", False
+        return y, y.astype(np.float64), "manhattan", False
 
     def _indicators(self, y):
-        """Columns of 0 and 1 of the classes."""
+        """Return a column of 0 and 1 for each class."""
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if (self.classes_[codes] != y).any():
             unknown = np.setdiff1d(y, self.classes_)[:5].tolist()
@@ -182,14 +174,14 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     ) -> Self:
         """Take further samples among the neighbours, without learning a metric.
 
-        They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
-        the first call, which is a `fit` to its samples. A sample that equals an earlier one is one
-        more neighbour, not a heavier one.
+        Predictions use them at once. The metric, the regressions and the votes stay those of `fit`,
+        or of the first call, which is a `fit` to its samples. A sample that equals an earlier one
+        becomes another neighbour; it does not add to the weight of that one.
 
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. They continue the numbers of the rows in `samples_`.
+            Samples. In `samples_` their row numbers follow those of earlier samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or iterable of iterables
             Their targets, of the kind used in fit.
         classes : array-like of shape (n_classes,) or None, default=None
@@ -226,13 +218,13 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         targets = np.clip(targets, 0, 1)
         if self._is_multilabel:
             return targets
-        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+        return targets / np.maximum(targets.sum(axis=-1, keepdims=True), 1e-12)
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Probability of each class, or of each label.
 
-        No class of the training samples has probability zero: its frequency counts as much as one
-        more sample among all of them.
+        No class of the training samples has probability zero: the frequencies of the classes are
+        mixed in, with the share of one sample more.
 
         Parameters
         ----------
@@ -242,7 +234,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Of the classes, with row sums of 1; for label sets of having each label.
+            Probabilities of the classes, with row sums of 1; or of having each label.
         """
         return self._predict(X, self._probabilities)
 
@@ -262,8 +254,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_labels), or list of tuple
-            Classes; of equally probable ones the first. For label sets 0 and 1; the labels of each
-            sample if fit was given these.
+            Classes; the first one if several are equally probable. For label sets, columns of 0
+            and 1, or a tuple of labels for each sample if fit was given sets.
         """
         return self._predict(X, self._decoded)
 

@@ -1,4 +1,4 @@
-"""Why these neighbours, and what would have to change for another prediction."""
+"""Explanations: why rows are neighbours, and what would have to change for another prediction."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from metricalign.learners.columns import column_map
 
 __all__ = ["Change", "Explanation"]
 
-# Rows with another target, the nearest first, to which a sample is compared: the one that takes the
-# fewest changes counts, as the nearest may be an exception among its neighbours.
+# The sample is compared with so many nearest rows of another target, and the row that takes the
+# fewest changes counts: the nearest alone may be an exception among its neighbours.
 _N_OTHERS = 5
 _LINE_LENGTH = 80
-# Labels or numbers of which the parts are printed, of labels the most probable ones.
+# Most labels or numbers whose parts are printed: the most probable labels, or the first numbers.
 _N_OUTPUTS = 6
 
 
@@ -36,15 +36,16 @@ class Change:
     Attributes
     ----------
     row : int
-        The training row: the one that takes the fewest columns, of the five nearest rows with
-        another class or set of labels, or a number that is a standard deviation off.
+        The training row. Of the five nearest rows with another class or set of labels, or with a
+        number that is more than a standard deviation away, it takes the fewest columns.
     columns : list of str
         The columns, the ones with the largest part in the distance first.
     before, after : list
         Values of the sample and of the training row.
     prediction : object
-        The prediction after the change. A number has then gone more than half way to the prediction
-        for the row, which is at least half a standard deviation away.
+        The prediction after the change. A number counts as changed if it went more than half of
+        the way to the prediction for the row, and this way is longer than half a standard
+        deviation.
     """
 
     row: int
@@ -58,7 +59,7 @@ class Change:
 class Explanation:
     """Nearest training rows of a sample, and why they are near.
 
-    Printed it is a text, in a notebook a table;
+    It prints as a text and shows as a table in a notebook.
     `metricalign.plotting.ExplanationDisplay` draws it.
 
     Attributes
@@ -242,7 +243,7 @@ class Explanation:
 
 
 def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
-    """Explain the prediction of one sample by a predictor that is fitted."""
+    """Explain the prediction of one sample by a fitted predictor."""
     neighborhood = predictor.neighborhood(X)
     shown = slice(min(n_neighbors, neighborhood.indices.shape[1]))
     places = neighborhood.places[0, shown]
@@ -251,7 +252,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
     neighbors = [column[places] for column in predictor._values]
     contributions = metric.contributions(X, table.like(neighbors))
     part, total = predictor._in_units(neighborhood)
-    # Images are kept in single precision; these distances are those that the contributions give.
+    # From the contributions, so that they agree: images are kept in single precision only.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
     return Explanation(
@@ -274,7 +275,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
 
 
 class Rows:
-    """Columns of a table as arrays, of which tables of the same kind can be made."""
+    """Columns of a table as arrays, and tables of the same kind made from such columns."""
 
     def __init__(self, X: Any):
         self.X = X
@@ -286,7 +287,7 @@ class Rows:
         self.columns = [_without_pandas(column) for column in columns]
 
     def like(self, columns: list[NDArray]) -> Any:
-        """A table of other rows, given by their columns."""
+        """Make a table of the same kind from columns with other rows."""
         if not self.is_frame:
             return np.stack(columns, axis=1)
         return type(self.X)(
@@ -298,21 +299,21 @@ class Rows:
 
 
 def _as_array(column):
-    # Dates of polars 1.0 and NumPy 2 crash the interpreter as an array.
+    # With polars 1.0 and NumPy 2, np.asarray of dates crashes the interpreter.
     if is_date(column) and not hasattr(column, "iloc"):
         return np.array([*column.to_list(), None], dtype=object)[:-1]
     return np.asarray(column)
 
 
 def _without_pandas(column):
-    """A column in which what is missing is None or NaN: other kinds belong to a library."""
+    """Replace a library's own missing values, such as pandas.NA, by None."""
     if column.dtype != object:
         return column
     return np.where(find_missing(column), None, column)
 
 
 def _change(predictor, X, metric, table) -> Change | None:
-    """The fewest columns to change, towards one of the nearest rows with another target."""
+    """Find the fewest columns to change, towards one of the nearest rows with another target."""
     before = predictor._coordinates(X)
     found, fewest = None, len(table.columns) + 1
     for place in _nearest_others(predictor, X, before):
@@ -338,7 +339,7 @@ def _change(predictor, X, metric, table) -> Change | None:
 
 
 def _nearest_others(predictor, X, before):
-    """Training rows with another target, the nearest first."""
+    """Find the nearest training rows with another target, the nearest first."""
     places = np.flatnonzero(predictor._is_other(predictor._targets, before))
     images = predictor._images_of(X)[0]
     distances = np.linalg.norm(predictor._images[places] - images[0], axis=1)
@@ -346,24 +347,24 @@ def _nearest_others(predictor, X, before):
 
 
 class _Mixture:
-    """Samples that have some values of one row and the others of another row."""
+    """Samples with some values of one row and the other values of another row."""
 
     def __init__(self, predictor, table, row, before):
         self.predictor, self.table, self.row, self.before = predictor, table, row, before
         self.goal = predictor._coordinates(self.of(np.ones((1, len(row)), dtype=bool)))[0]
 
     def of(self, masks):
-        """A sample for each mask, which says what it has of the other row."""
+        """Make a sample for each mask, which says what values it takes from the other row."""
         pairs = zip(self.table.columns, self.row, masks.T, strict=True)
         return self.table.like([np.concatenate([a, b])[mask.astype(int)] for a, b, mask in pairs])
 
     def is_changed(self, masks):
-        """Whether the prediction is another one for each mask."""
+        """Return for each mask whether its sample has another prediction."""
         after = self.predictor._coordinates(self.of(masks))
         return self.predictor._is_changed(after, self.before, self.goal)
 
     def fewest_columns(self, order, most):
-        """Columns that suffice, at most so many, and none of which can be left out."""
+        """Find at most `most` columns that suffice and of which none can be left out."""
         masks = np.zeros((min(most, len(order)), len(self.row)), dtype=bool)
         for number, column in enumerate(order[:most]):
             masks[number:, column] = True
@@ -384,7 +385,7 @@ class _Mixture:
 
 
 def _same(left, right):
-    """Whether two arrays of one value have the same, or are both missing it."""
+    """Whether two arrays of one value hold the same value, or both a missing one."""
     left, right = left[0], right[0]
     return bool(left == right) or (left != left and right != right)
 
@@ -406,7 +407,7 @@ def _text(value):
 
 
 def _number(value, sign=""):
-    """Four digits, or all before the point: no exponent for a price."""
+    """Format a number with four digits, or all digits before the point: no exponent for a price."""
     return f"{value:{sign}.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
 
 

@@ -1,4 +1,4 @@
-"""Sets of labels as people have them: lists or sets for each sample, or a table of labels."""
+"""Sets of labels in the forms in which people have them: lists, sets, or a table of labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
     labels : ndarray of shape (n_labels,) or None
         The labels; None if they have no names.
     are_sets : bool
-        Whether y had sets, and not a column for each label.
+        Whether y had a set for each sample, and not a column for each label.
 
     Raises
     ------
@@ -56,18 +56,18 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
 
 
 def _has_sets(y):
-    """Whether y has a set of labels for each sample, and is no table of numbers."""
+    """Whether y has a set of labels for each sample, and is not a table of numbers."""
     if not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
         return False
     if getattr(getattr(y, "dtype", None), "kind", "O") != "O":
         return False
     samples = list(y)
     if not any(isinstance(sample, (set, frozenset, list, tuple)) for sample in samples):
-        # polars gives the lists of a column as series of its own.
+        # polars returns the lists of a column as series.
         return len(samples) > 0 and type(samples[0]) is type(y) and not isinstance(y, str)
     if hasattr(y, "dtype") or any(isinstance(sample, (set, frozenset)) for sample in samples):
         return True
-    # A list of lists is a table, unless these have strings or are of different lengths.
+    # A list of lists is a table of numbers, unless they hold strings or differ in length.
     lengths = {len(sample) for sample in samples if hasattr(sample, "__len__")}
     has_strings = any(isinstance(label, str) for sample in samples for label in sample)
     return has_strings or len(lengths) > 1

@@ -1,4 +1,4 @@
-"""Regressions of targets in coordinates, which correct the votes of neighbours."""
+"""Regressions on the coordinates of targets: they correct the votes of the neighbours."""
 
 from __future__ import annotations
 
@@ -7,43 +7,58 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
+
+from metricalign.features import PiecewiseLinearEncoder
+from metricalign.learners.exponential_kernel import (
+    euclidean,
+    exponential_kernel,
+    solve_positive,
+)
 
 __all__ = [
     "Boosting",
     "CrossFitted",
+    "EncodedRidge",
     "KernelRidge",
     "RandomizedTrees",
     "mean_distance",
     "tree_regressions",
 ]
 
-# Kernel ridge regression: width in mean distances, penalties, and centres at most.
-_KERNEL_WIDTH = 2.0
+# Kernel ridge regression: penalties, and largest number of landmarks.
 _PENALTIES = (0.003, 0.03, 0.3)
 _N_LANDMARKS = 1000
-# Entries of a part of the kernel matrix.
+# Entries of the kernel matrix that are computed at a time.
 _BLOCK_SIZE = 4_000_000
-# Of fewer samples, small trees are boosted, which on 15 sets of numbers have .83 of the error of
-# scikit-learn's default (31 leaves of 20 samples at least) with 300 samples, and the same with
-# 1,000; in half of its rounds at twice its rate, and with half of the forest: .997 (.002) of the
-# predictor's error on numbers, .993 (.004) on classes.
+# Fewer samples get smaller trees. On 15 data sets of numbers, these have .83 of the error of
+# scikit-learn's default (31 leaves of at least 20 samples) with 300 samples, and the same error
+# with 1,000. A quarter of the rounds at four times the rate, and a third of the forest, are as good
+# (docs/quality.md).
 _MANY_SAMPLES = 2000
-_SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 50, "learning_rate": 0.2}
-# Trees of a forest, over all folds, of few and of many samples.
-_N_TREES = 50, 100
+_SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 25, "learning_rate": 0.4}
+# Trees of a forest, in all folds together, for few and for many samples.
+_N_TREES = 36, 100
 
 
 class KernelRidge:
-    """Kernel ridge regressions on images, one for each of a few penalties."""
+    """Kernel ridge regressions on images, one for each of a few penalties.
+
+    The kernel is exp(-distance / width).
+
+    Attributes
+    ----------
+    scale_ : float
+        Mean distance of the images.
+    """
 
     n_predictions = len(_PENALTIES)
+    # In mean distances.
+    _width = 2.0
 
     def fit(self, images: NDArray, targets: NDArray, weight: NDArray, random_state: int) -> Self:
-        """Fit them to distinct samples.
+        """Fit the regressions to distinct samples.
 
         Parameters
         ----------
@@ -62,7 +77,8 @@ class KernelRidge:
         """
         order = np.random.RandomState(random_state).permutation(len(images))[:_N_LANDMARKS]
         self.landmarks_ = images[np.sort(order)].astype(np.float64)
-        self.width_ = _KERNEL_WIDTH * mean_distance(self.landmarks_)
+        self.scale_ = mean_distance(images)
+        self.width_ = self._width * self.scale_
         self.mean_ = np.average(targets, axis=0, weights=weight)
         kernel, targets = self._kernel(self.landmarks_), targets - self.mean_
         is_whole = len(kernel) == len(images)
@@ -71,22 +87,23 @@ class KernelRidge:
         else:
             products, sums = np.zeros_like(kernel), np.zeros((len(kernel), targets.shape[1]))
             for batch in gen_batches(len(images), max(1, _BLOCK_SIZE // len(kernel))):
-                rows = self._kernel(images[batch])
+                rows = self._kernel(images[batch].astype(np.float64))
                 roots = np.sqrt(weight[batch])[:, None]
                 rows *= roots
-                # The product of an array with itself takes half the time.
+                # NumPy needs half the time for the product of an array with itself.
                 products += rows.T @ rows
                 sums += rows.T @ (roots * targets[batch])
-            # Landmarks that are nearly the same make it singular.
+            # Nearly identical landmarks would make it singular.
             products[np.diag_indices(len(products))] += 1e-12 * np.trace(products)
-        # With the kernels of all samples, the normal equations divided by their matrix.
+        # If every sample is a landmark, both sides of the normal equations have the factor
+        # kernel * weight, which is left out.
         ridge = np.diag(1 / weight) if is_whole else kernel
-        coef = [linalg.solve(products + p * ridge, sums, assume_a="pos") for p in _PENALTIES]
+        coef = [solve_positive(products + p * ridge, sums) for p in _PENALTIES]
         self.coef_ = np.stack(coef, axis=1)
         return self
 
     def _kernel(self, images):
-        return np.exp(-euclidean_distances(images, self.landmarks_) / self.width_)
+        return exponential_kernel(euclidean(images, self.landmarks_), self.width_)
 
     def predict(self, images: NDArray) -> NDArray:
         """Predict coordinates of targets.
@@ -107,16 +124,99 @@ class KernelRidge:
         return self.mean_ + predicted
 
 
+class SmoothKernelRidge(KernelRidge):
+    """The same with Matérn's kernel, (1 + distance / width) exp(-distance / width).
+
+    It predicts smooth functions better, as it has no kink at the landmarks.
+    """
+
+    _width = 1.0
+
+    def _kernel(self, images):
+        distances = euclidean(images, self.landmarks_)
+        factor = 1 + distances / self.width_
+        factor *= exponential_kernel(distances, self.width_)
+        return factor
+
+
+class EncodedRidge:
+    """Smooth kernel ridge regressions on the encoded columns, whatever the metric is.
+
+    Parameters
+    ----------
+    encoder : PiecewiseLinearEncoder
+        The fitted encoder.
+
+    Attributes
+    ----------
+    held_out_ : ndarray of shape (n_samples, n_penalties, n_outputs)
+        Predictions of the training samples by regressions that have not seen them.
+    ridge_ : SmoothKernelRidge
+        The regressions fitted to all samples.
+    """
+
+    n_predictions = SmoothKernelRidge.n_predictions
+
+    def __init__(self, encoder: PiecewiseLinearEncoder):
+        self.encoder = encoder
+
+    def fit(
+        self, encoding: NDArray, targets: NDArray, weight: NDArray, folds: list, random_state: int
+    ) -> Self:
+        """Fit the regressions to all samples, and to those outside each fold.
+
+        Parameters
+        ----------
+        encoding : ndarray of shape (n_samples, n_columns)
+            Encoded columns of distinct samples.
+        targets : ndarray of shape (n_samples, n_outputs)
+            Coordinates of the targets.
+        weight : ndarray of shape (n_samples,)
+            Weights, with mean 1 over all samples.
+        folds : list of tuple (train, test)
+            Rows to fit, and those held out.
+        random_state : int
+            Draws the landmarks.
+
+        Returns
+        -------
+        self : object
+        """
+        self.held_out_ = np.empty((len(targets), self.n_predictions, targets.shape[1]))
+        for train, test in folds:
+            of_fold = SmoothKernelRidge()
+            of_fold.fit(encoding[train], targets[train], weight[train], random_state)
+            self.held_out_[test] = of_fold.predict(encoding[test])
+        self.ridge_ = SmoothKernelRidge().fit(encoding, targets, weight, random_state)
+        return self
+
+    def predict(self, X: Any) -> NDArray:
+        """Predict coordinates of targets.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Samples, not encoded.
+
+        Returns
+        -------
+        predicted : ndarray of shape (n_samples, n_penalties, n_outputs)
+        """
+        return self.ridge_.predict(self.encoder.transform(X))
+
+
 class CrossFitted(ABC):
-    """Mean of one regression for each fold, fitted to the columns of the samples outside it.
+    """Mean of several regressions, one for each fold and fitted to the samples outside it.
 
     So every sample has a prediction by a regression that has not seen it.
 
     Attributes
     ----------
-    held_out_ : ndarray of shape (n_samples, n_outputs)
-        Predictions of the samples that were fitted, each by the regression that has not seen it.
+    held_out_ : ndarray of shape (n_samples, 1, n_outputs)
+        Predictions of the training samples, each by the regression that has not seen it.
     """
+
+    n_predictions = 1
 
     def fit(
         self, table: NDArray, targets: NDArray, weight: NDArray, folds: list, random_state: int
@@ -140,10 +240,10 @@ class CrossFitted(ABC):
         -------
         self : object
         """
-        self.held_out_ = np.zeros_like(targets)
+        self.held_out_ = np.zeros((len(targets), 1, targets.shape[1]))
         self.models_ = []
-        # Splits that are equally good must not be told apart by the rounding of the coordinates,
-        # which the order of the samples changes, and those of weight 0.
+        # The order of the samples, and samples of weight 0, change how coordinates are rounded.
+        # This must not decide between two splits that are equally good.
         targets = targets.astype(np.float32).astype(np.float64)
         for train, test in folds:
             model = self._model(len(folds), len(train)).set_params(random_state=random_state)
@@ -151,7 +251,7 @@ class CrossFitted(ABC):
             of_fold = weight[train] if np.ptp(weight) else None
             model.fit(table[train], self._as_learned(targets[train]), sample_weight=of_fold)
             self.models_.append(model)
-            self.held_out_[test] = self._as_targets(model.predict(table[test]))
+            self.held_out_[test, 0] = self._as_targets(model.predict(table[test]))
         return self
 
     def predict(self, table: NDArray) -> NDArray:
@@ -164,29 +264,29 @@ class CrossFitted(ABC):
 
         Returns
         -------
-        predicted : ndarray of shape (n_samples, n_outputs)
+        predicted : ndarray of shape (n_samples, 1, n_outputs)
         """
         predicted = sum(model.predict(table) for model in self.models_) / len(self.models_)
-        return self._as_targets(predicted)
+        return self._as_targets(predicted)[:, None]
 
     @abstractmethod
     def _model(self, n_folds, n_samples) -> Any:
-        """A regressor of scikit-learn, not fitted."""
+        """Return an unfitted regressor of scikit-learn."""
 
     @abstractmethod
     def _as_learned(self, targets) -> NDArray:
-        """What the regressor is fitted to."""
+        """Turn coordinates into what the regressor is fitted to."""
 
     @abstractmethod
     def _as_targets(self, predicted) -> NDArray:
-        """What the regressor predicts, as coordinates of the targets."""
+        """Turn predictions of the regressor into coordinates of the targets."""
 
 
 class RandomizedTrees(CrossFitted):
-    """Extremely randomised trees, the same number in all for any number of folds."""
+    """Extremely randomised trees. More folds mean fewer trees in each, not more trees."""
 
     def __init__(self, max_features: Any):
-        # What scikit-learn has by default for classes and for numbers: "sqrt" and 1.0.
+        # scikit-learn's defaults are "sqrt" for classes and 1.0 for numbers.
         self.max_features = max_features
 
     def _model(self, n_folds, n_samples):
@@ -201,7 +301,7 @@ class RandomizedTrees(CrossFitted):
 
 
 class Boosting(CrossFitted):
-    """Gradient boosting of one number, or of the first of the indicators of two classes."""
+    """Gradient boosting of one number, or of the indicator of the first of two classes."""
 
     def __init__(self, is_indicator: bool):
         self.is_indicator = is_indicator
@@ -218,7 +318,7 @@ class Boosting(CrossFitted):
 
 
 def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
-    """Forest and boosting for targets in coordinates, not fitted."""
+    """Return the unfitted forest, and boosting if it can predict these targets."""
     is_indicator = bool(np.isin(targets, (0, 1)).all())
     regressions: list[CrossFitted] = [RandomizedTrees("sqrt" if is_indicator else 1.0)]
     if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
@@ -227,15 +327,15 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, of a thousand of them if there are more; 1 if it is zero.
+    """Mean distance of two samples, among at most a thousand of them; 1 if it is zero.
 
-    No distance counts as more than three times their median: of few samples that are far from all
-    others the mean would be that of these alone.
+    No distance counts as more than three times the median. Otherwise a few samples that are far
+    from all others would decide the mean.
     """
     some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    distances = euclidean_distances(some)[np.triu_indices(len(some), k=1)]
+    distances = euclidean(some, some)[np.tri(len(some), k=-1, dtype=bool)]
     if not distances.any():
         return 1.0
     median = np.median(distances)
-    # More than half of the samples may be the same.
+    # The median is zero where most samples are the same.
     return float(np.minimum(distances, 3 * median if median > 0 else np.inf).mean())

@@ -27,31 +27,32 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         f(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
-    c is a mean of kernel ridge regression under the metric and, with ``trees=True``, of extremely
-    randomised trees and gradient boosting (of one number); for a training sample it is that of
-    models which have not seen it. Its weights, s, p, λ and β have the least squared error in
-    held-out folds, for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain
-    vote. `explain` says which rows and columns made a prediction.
+    c is a weighted mean of kernel ridge regression under the metric and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of one number). For a training sample it is
+    the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
+    with the least squared error in held-out folds, for which the metric is learned again.
+    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
+    prediction.
 
-    Several columns that are not negative and have row sums of 1 are distributions, and so are the
-    predictions.
+    If y has several columns that are not negative and have row sums of 1, its rows are
+    distributions, and so are the predictions.
 
     Tables go in as they are, see `MetricNeighborsClassifier`.
 
     Parameters
     ----------
     metric : "ensemble", "euclidean" or transformer, default="ensemble"
-        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. Any
-        transformer, a metric learner or a pipeline with one, is fitted to X and y as they are, and
-        neighbours are those of its images. Weights of samples go to it, or to the last step of a
-        pipeline, if it takes them; if its relation is "auto", it learns from that of the targets.
+        "ensemble" is `MetricEnsemble`, "euclidean" the distance of the standardised columns. A
+        transformer, such as a metric learner or a pipeline with one, is fitted to X and y as they
+        are, and neighbours are searched among its images. It, or the last step of a pipeline, gets
+        the sample weights if it takes them. If its relation is "auto", it gets that of the targets.
     n_neighbors : int, default=100
-        Neighbours that vote at most. How many count is up to the weights.
+        Largest number of neighbours that vote. Far ones may have hardly any weight.
     trees : bool, default=True
-        Whether trees take part in the correction.
+        Whether the correction uses trees.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples. For
-        "ensemble" the metric of a fold has one round of `GradientAlignment` as its only learner.
+        Folds in which the vote is chosen; two if there are more than 2,000 samples. In a fold,
+        "ensemble" has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -60,21 +61,21 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     Attributes
     ----------
     pipeline_ : Pipeline
-        From samples to images, with Euclid's distance of these as the distance: the encoder of
-        dates and texts, and the metric. It can be saved, and used without this predictor.
+        It turns samples into images whose Euclidean distance is the learned distance: the encoder
+        of dates and texts, then the metric. It can be saved, and used without this predictor.
     metric_ : object
         The fitted metric, the last step of the pipeline.
     columns_ : DateTextEncoder
         Encoder of dates and free texts.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column of the table in the squared distances of the training samples, with
-        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. Not there for a metric of
-        one's own that is no sum over columns.
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. It is missing if the
+        metric was given and is not a sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
-        Mean distance of the training samples, the unit of the widths. Distances count as three
-        times their median at most.
+        Mean distance of the training samples, the unit of the widths. In this mean no distance
+        counts as more than three times the median.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
@@ -144,14 +145,14 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Take further samples among the neighbours, without learning a metric.
 
-        They are found at once. The metric, the regressions and the votes stay those of `fit`, or of
-        the first call, which is a `fit` to its samples. A sample that equals an earlier one is one
-        more neighbour, not a heavier one.
+        Predictions use them at once. The metric, the regressions and the votes stay those of `fit`,
+        or of the first call, which is a `fit` to its samples. A sample that equals an earlier one
+        becomes another neighbour; it does not add to the weight of that one.
 
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. They continue the numbers of the rows in `samples_`.
+            Samples. In `samples_` their row numbers follow those of earlier samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets, of the kind used in fit.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -176,7 +177,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         if not self._is_distribution:
             return targets
         targets = np.maximum(targets, 0)
-        return targets / np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+        return targets / np.maximum(targets.sum(axis=-1, keepdims=True), 1e-12)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Predicted numbers or distributions.
@@ -205,7 +206,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         return self._names
 
     def _spread(self):
-        """Root of the mean squared distance of the targets from their mean."""
+        """Return the root of the mean squared distance of the targets from their mean."""
         mean = np.average(self._targets, axis=0, weights=self._weight)
         squares = np.sum((self._targets - mean) ** 2, axis=1)
         return np.sqrt(np.average(squares, weights=self._weight))

@@ -13,39 +13,51 @@ __all__ = ["nearest"]
 
 # Entries of a block of distances.
 _BLOCK_SIZE = 4_000_000
+# Up to so many distances, all of them by differences take less time than a proof.
+_FEW_DISTANCES = 2**17
 
 
 def nearest(queries: NDArray, samples: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
     """Exact search of nearest neighbours.
 
-    By products in single precision where these are proven to find them, else by differences: of
-    samples that are all as far, and where others are so far that the products lose their digits.
+    Products in single precision are used where they are proven to find the neighbours. Differences
+    are used elsewhere: if samples are equally far, or some so far that products lose their digits.
 
     Parameters
     ----------
     queries : ndarray of shape (n_queries, n_features)
-        What neighbours are searched of.
+        Samples whose neighbours are searched.
     samples : ndarray of shape (n_samples, n_features)
-        Where they are searched. The fastest if most of them are near the origin.
+        Samples among which they are searched: fastest if most are near the origin.
     n_neighbors : int
-        How many; all samples if these are fewer.
+        Number of neighbours; all samples if there are fewer.
 
     Returns
     -------
     distances : ndarray of shape (n_queries, n_neighbors)
         Euclid's distances, ascending, in float64.
     indices : ndarray of int of shape (n_queries, n_neighbors)
-        Rows of the samples.
+        Rows of the samples; of those that are equally near the first.
     """
     n_neighbors = min(n_neighbors, len(samples))
+    if len(queries) * len(samples) <= _FEW_DISTANCES:
+        return _by_differences(queries, samples, n_neighbors)
     distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
     others = np.flatnonzero(~is_proven)
     for batch in _batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
         rows = others[batch]
-        exact = cdist(queries[rows], samples)
-        found = np.argpartition(exact, n_neighbors - 1, axis=1)[:, :n_neighbors]
-        exact = np.take_along_axis(exact, found, axis=1)
-        order = np.argsort(exact, axis=1, kind="stable")
-        indices[rows] = np.take_along_axis(found, order, axis=1)
-        distances[rows] = np.take_along_axis(exact, order, axis=1)
+        distances[rows], indices[rows] = _by_differences(queries[rows], samples, n_neighbors)
     return distances, indices
+
+
+def _by_differences(queries, samples, n_neighbors):
+    exact = cdist(queries, samples)
+    farthest = np.partition(exact, n_neighbors - 1, axis=1)[:, n_neighbors - 1 : n_neighbors]
+    is_nearer, is_last = exact < farthest, exact == farthest
+    # Of those that are equally near the first.
+    n_last = n_neighbors - np.count_nonzero(is_nearer, axis=1, keepdims=True)
+    is_found = is_nearer | (is_last & (np.cumsum(is_last, axis=1) <= n_last))
+    found = np.nonzero(is_found)[1].reshape(len(queries), n_neighbors)
+    exact = np.take_along_axis(exact, found, axis=1)
+    order = np.argsort(exact, axis=1, kind="stable")
+    return np.take_along_axis(exact, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -1,4 +1,4 @@
-"""What is wrong with targets, in the words of who has them: which row, and what to do."""
+"""Checks of targets, with messages that name the row and say what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
     Parameters
     ----------
     y : array-like, Series or DataFrame of shape (n_samples,) or (n_samples, n_outputs)
-        Targets. What scikit-learn's checks say as well is left to them.
+        Targets. What scikit-learn's own checks report as well is left to them.
     wants_numbers : bool
         Whether they must be numbers.
 

@@ -20,12 +20,13 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import find_missing
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
-from metricalign.predictors.regressions import KernelRidge, mean_distance
+from metricalign.predictors.regressions import KernelRidge
 from metricalign.predictors.search import nearest
 
 __all__ = [
     "Fitted",
     "HeldOut",
+    "MetricToFit",
     "Training",
     "dense_table",
     "folds_of",
@@ -34,10 +35,10 @@ __all__ = [
     "images_near_origin",
 ]
 
-# Of so many distinct samples on, two folds in place of `n_folds`: they say as much, in less time.
+# From so many distinct samples on, two folds replace `n_folds`: they choose as well, in less time.
 _FEW_SAMPLES = 2000
-# Held-out samples, at most, whose neighbours are looked at to choose the votes.
-_MOST_JUDGED = 4000
+# Largest number of held-out samples whose neighbours are searched to choose the votes.
+_MOST_JUDGED = 2000
 
 
 class Fitted(NamedTuple):
@@ -48,7 +49,7 @@ class Fitted(NamedTuple):
     metric : object
         The fitted metric, or the table of standardised columns.
     origin : ndarray of shape (n_components,)
-        What is taken from all images, so that they are near the origin.
+        Subtracted from all images, so that they are near the origin.
     images : ndarray of float32 of shape (n_samples, n_components)
         Images of the samples.
     scale : float
@@ -64,45 +65,57 @@ class Fitted(NamedTuple):
     ridge: KernelRidge
 
 
-class Training(NamedTuple):
-    """Distinct samples in an order of their own, and the metric that is fitted to them.
+class MetricToFit(NamedTuple):
+    """A metric, and all samples as it takes them.
 
     Attributes
     ----------
+    metric : object
+        The estimator, which is not fitted; or the encoder of the table, which stands for Euclid's
+        distance.
     X, y : array-like or DataFrame
-        Samples and targets as the metric takes them.
+        Samples and targets.
+    """
+
+    metric: Any
+    X: Any
+    y: Any
+
+
+class Training(NamedTuple):
+    """Distinct samples, sorted by their values, and the metrics that are fitted to them.
+
+    Attributes
+    ----------
+    of_all, of_folds : MetricToFit
+        What is fitted to all samples, and to those outside a fold.
     table : ndarray of shape (n_samples, n_columns)
         Standardised columns.
     targets : ndarray of shape (n_samples, n_outputs)
         Coordinates of the targets.
     weight : ndarray of shape (n_samples,)
         Weights, with mean 1.
-    metric, metric_of_folds : object
-        What is fitted to all samples and to those outside a fold; `euclid` stands for Euclid's
-        distance.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
     random_state : int
         Draws landmarks, and the samples that are judged.
     """
 
-    X: Any
-    y: Any
+    of_all: MetricToFit
+    of_folds: MetricToFit
     table: NDArray
     targets: NDArray
     weight: NDArray
-    metric: Any
-    metric_of_folds: Any
     euclid: PiecewiseLinearEncoder
     random_state: int
 
-    def fit(self, metric: Any, rows: NDArray) -> Fitted:
+    def fit(self, wanted: MetricToFit, rows: NDArray) -> Fitted:
         """Fit a metric and the regressions to some of the samples.
 
         Parameters
         ----------
-        metric : object
-            `metric` or `metric_of_folds`.
+        wanted : MetricToFit
+            `of_all` or `of_folds`.
         rows : ndarray of int of shape (n_rows,)
             Which samples.
 
@@ -110,20 +123,20 @@ class Training(NamedTuple):
         -------
         fitted : Fitted
         """
-        images = self.table[rows]
-        # Where there is nothing to learn, in a fold of few samples, Euclid's distance is left.
+        metric, images = wanted.metric, self.table[rows]
+        # In a fold of few samples all targets may be the same, so that there is nothing to learn.
         if not np.ptp(self.targets[rows], axis=0).any():
             metric = self.euclid
         if metric is not self.euclid:
             metric = clone(metric)
-            X, y = _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+            X, y = _safe_indexing(wanted.X, rows), _safe_indexing(wanted.y, rows)
             images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
         images = np.asarray(_dense(images))
         origin = middle_of(images)
         images = images_near_origin(images, origin)
         ridge = KernelRidge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
-        return Fitted(metric, origin, images, mean_distance(images), ridge)
+        return Fitted(metric, origin, images, ridge.scale_, ridge)
 
 
 def group_numbers(groups: Any) -> NDArray:
@@ -167,7 +180,7 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
     is_class : bool
         Whether targets are classes, of which every fold gets its share.
     groups : ndarray of int of shape (n_samples,) or None
-        Groups that folds do not part.
+        Groups, none of which is split between folds.
 
     Returns
     -------
@@ -196,7 +209,7 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
 
 
 class HeldOut(NamedTuple):
-    """What the samples of a fold see of those outside it.
+    """Neighbours and predictions of the samples of a fold, found by those outside it.
 
     Attributes
     ----------
@@ -215,7 +228,7 @@ class HeldOut(NamedTuple):
 
 
 def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int) -> HeldOut:
-    """Fit to the samples outside a fold, and look from the samples of the fold at them.
+    """Fit to the samples outside a fold, then find neighbours and predictions of those in it.
 
     Parameters
     ----------
@@ -224,7 +237,7 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
     fold : tuple (train, test) of ndarrays of int
         Rows of the samples outside the fold, and of those in it.
     n_neighbors : int
-        How many neighbours to find, at most.
+        Largest number of neighbours.
 
     Returns
     -------
@@ -232,13 +245,13 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
     """
     train, test = fold
     with warnings.catch_warnings():
-        # What cannot be learned from a part of the samples, or is not in it, is no news.
+        # That something is missing from a part of the samples is no news to the user.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
-        fitted = training.fit(training.metric_of_folds, train)
+        fitted = training.fit(training.of_folds, train)
         images = training.table[test]
         if fitted.metric is not training.euclid:
-            images = fitted.metric.transform(_safe_indexing(training.X, test))
+            images = fitted.metric.transform(_safe_indexing(training.of_folds.X, test))
     images = images_near_origin(images, fitted.origin)
     judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
     distances, indices = nearest(images[judged], fitted.images, n_neighbors)
@@ -247,23 +260,23 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
 
 
 def _weight_for(metric, weight) -> dict[str, NDArray]:
-    """Argument of fit that takes sample weights, if there is one: of a pipeline the last step's."""
+    """Return sample weights as an argument of fit, if the metric or its last step takes them."""
     name, last = metric.steps[-1] if isinstance(metric, Pipeline) else ("", metric)
     if not has_fit_parameter(last, "sample_weight"):
         return {}
     if not name:
         return {"sample_weight": weight}
-    # With metadata routing, a pipeline takes what its steps ask for, by other names.
+    # With metadata routing, a pipeline refuses arguments in this form.
     return {} if get_config()["enable_metadata_routing"] else {f"{name}__sample_weight": weight}
 
 
 def dense_table(X: Any) -> Any:
-    """A dense table in memory of which rows can be taken.
+    """Turn samples into a dense table in memory whose rows can be indexed.
 
     Parameters
     ----------
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-        Samples, of Dask too.
+        Samples; Dask arrays as well.
 
     Returns
     -------
@@ -272,7 +285,7 @@ def dense_table(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If X is one sample without its row.
+        If X has one dimension.
     """
     X = _dense(in_memory(X))
     if getattr(X, "ndim", 2) == 1:
@@ -284,14 +297,14 @@ def dense_table(X: Any) -> Any:
 
 
 def images_near_origin(images: Any, origin: NDArray) -> NDArray:
-    """Images as the search takes them: near the origin, where single precision is enough.
+    """Move images near the origin, where single precision is enough for the search.
 
     Parameters
     ----------
     images : {array-like, sparse matrix} of shape (n_samples, n_components)
         Images of a metric.
     origin : ndarray of shape (n_components,)
-        What is taken from each of them.
+        Subtracted from each of them.
 
     Returns
     -------

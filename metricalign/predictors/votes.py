@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _N_VOTES = 3
 
 
 class Vote(NamedTuple):
-    """How neighbours vote, and how regressions correct it.
+    """How neighbours vote, and how regressions correct the vote.
 
     Attributes
     ----------
@@ -55,12 +55,12 @@ class Vote(NamedTuple):
         weights : ndarray of shape (n_samples, n_neighbors)
         """
         exponents = (distances / self.width) ** self.power
-        # Relative to the nearest, so that not all vanish far from all samples.
+        # Relative to the nearest: otherwise all weights vanish far from all samples.
         weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
         return weights / weights.sum(axis=1, keepdims=True)
 
     def added(self, mean: NDArray, expected: NDArray, predicted: NDArray) -> NDArray:
-        """What is added to the mean of the neighbours.
+        """Compute what is added to the mean of the neighbours.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class Vote(NamedTuple):
         return (1 - self.regression) * corrected + self.regression * (predicted - mean)
 
 
-# Where there are no held-out samples.
+# The vote if there are too few samples to hold any out.
 NEAREST = Vote(_WIDTHS[0], _POWERS[0], 0.0)
 
 
@@ -103,33 +103,38 @@ def best_votes(
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     bounded : callable
-        Gives the nearest possible targets.
+        Gives the nearest possible targets, which are along the last axis.
 
     Returns
     -------
     votes : list of Vote
     """
     values = np.hstack([targets, predicted])
-    errors = {}
+    regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
+    weight_of_neighbors, errors = weight[indices], {}
+    graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
     for width, power in product(_WIDTHS, _POWERS):
-        weights = Vote(width, power, 0.0).weights(distances, weight[indices])
-        mean, expected = np.hsplit(weighted_means(weights, indices, values), 2)
-        for correction, regression in product(_CORRECTIONS, _REGRESSIONS):
-            vote = Vote(float(width), power, correction, regression)
-            guess = bounded(mean + vote.added(mean, expected, predicted[rows]))
-            errors[vote] = weight[rows] @ np.sum((guess - targets[rows]) ** 2, axis=1)
+        weights = Vote(width, power, 0.0).weights(distances, weight_of_neighbors)
+        graph.data = weights.ravel()
+        mean, expected = np.hsplit(graph @ values, 2)
+        for correction in _CORRECTIONS:
+            votes = Vote(width, power, correction, regressions)
+            guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
+            of_samples = np.sum((guess - targets[rows]) ** 2, axis=-1)
+            for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
+                errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
 
 def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> NDArray:
-    """Nonnegative weights with sum 1 whose mean prediction has the least squared error, nearly.
+    """Nonnegative weights, with sum 1, whose mean prediction nearly has the least squared error.
 
     Parameters
     ----------
     predicted : ndarray of shape (n_samples, n_predictions, n_outputs)
         Predictions.
     targets : ndarray of shape (n_samples, n_outputs)
-        What was to be predicted.
+        The targets to be predicted.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
 
@@ -141,17 +146,17 @@ def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> ND
     root = np.sqrt(weight)[:, None]
     columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_predictions)], axis=1)
     weights, _ = optimize.nnls(columns, (root * targets).ravel())
-    # Without any prediction, of few samples or of constant targets, they do not matter.
+    # If all predictions are zero, as for constant targets, the weights do not matter.
     return weights / weights.sum() if weights.any() else np.full(n_predictions, 1 / n_predictions)
 
 
 def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArray:
-    """Means over neighbours, without an array of the values of all neighbours.
+    """Weighted means over neighbours, without an array of the values of all neighbours.
 
     Parameters
     ----------
     weights, indices : ndarray of shape (n_samples, n_neighbors)
-        Weights of the neighbours, and their rows of the values.
+        Weights of the neighbours, and their rows in `values`.
     values : ndarray of shape (n_values, n_columns)
         Values.
 
@@ -159,6 +164,11 @@ def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArr
     -------
     means : ndarray of shape (n_samples, n_columns)
     """
+    return _neighbor_graph(weights, indices, len(values)) @ values
+
+
+def _neighbor_graph(weights, indices, n_values):
+    """Sparse matrix of the weights, which is cheaper to use again than to make."""
     ends = np.arange(0, weights.size + 1, weights.shape[1])
-    shape = len(weights), len(values)
-    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape) @ values
+    shape = len(weights), n_values
+    return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape)

@@ -1,6 +1,6 @@
 """Regularizers: which metrics are allowed, and at what price.
 
-A regularizer is known by its proximal step; see `Regularizer`. Most are cones of matrices: their
+A regularizer is defined by its proximal step; see `Regularizer`. Most are cones of matrices: their
 price is zero inside and infinite outside, and the step is the projection.
 """
 

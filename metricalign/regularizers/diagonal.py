@@ -42,7 +42,7 @@ class _ClippedDiagonal(Projection):
     """Weights clipped at zero; the derivative drops the negative ones."""
 
     def __init__(self, diagonal):
-        # Zero counts as positive: from M = 0 a Newton step must be able to leave.
+        # Zero counts as positive, so that a Newton step can leave M = 0.
         self._is_kept = diagonal >= 0
         super().__init__(np.maximum(diagonal, 0))
 

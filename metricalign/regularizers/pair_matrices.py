@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PairMatrices"]
 
-# Largest inner product of the residual with a pair's matrix, both of norm 1; what it leaves is
-# in `slack`.
+# Largest inner product of the residual with a pair's matrix, both of norm 1. The error that this
+# allows is in `slack`.
 _ACCURACY = 1e-11
 
 
@@ -63,7 +63,7 @@ class PairMatrices(Regularizer):
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
         """Project a symmetric matrix on the cone; see `Regularizer.project`."""
-        # The next projection is mostly of a matrix nearby.
+        # The next matrix to project is usually near this one.
         self._coef = _nonnegative_least_squares(self._operator, matrix, self._scale, self._coef)
         return _PairProjection(self._operator, matrix, self._scale, self._coef)
 
@@ -97,7 +97,7 @@ class _PairProjection(FactoredProjection):
         excess = max(float(violation.max()), 0.0)
         self.slack = excess * float(np.trace(self.matrix)) - float(np.vdot(self.matrix, residual))
         self.slack += 0.5 * excess * excess * operator.n_features
-        # Zero counts as positive: from M = 0 a Newton step must be able to leave.
+        # Zero counts as positive, so that a Newton step can leave M = 0.
         self._may_move = (coef > 0) | ((scale > 0) & (violation >= 0))
 
     @cached_property

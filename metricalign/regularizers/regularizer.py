@@ -102,7 +102,7 @@ class Regularizer(BaseEstimator):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        # A subclass with a step of its own has to say itself that its step keeps the span.
+        # A subclass with its own step has to declare itself that its step keeps the span.
         has_step = not vars(cls).keys().isdisjoint(("project", "shrink"))
         for name in ("keeps_span", "keeps_span_of_identity"):
             if has_step and name not in vars(cls):

@@ -1,4 +1,4 @@
-"""Regularizers of the eigenvalues: positive semidefinite matrices, and what is like them."""
+"""Regularizers of the eigenvalues, such as the cone of positive semidefinite matrices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shrinkage(NamedTuple):
     slope : ndarray of shape (n_features,)
         How much each changes with its own.
     coupling : ndarray of shape (n_features,) or None
-        What they have in common, for example that their sum is fixed; None for nothing.
+        How they change together, for example because their sum is fixed; None if they do not.
     """
 
     eigenvalues: NDArray
@@ -40,7 +40,7 @@ class Shrinkage(NamedTuple):
 
 
 class SpectralRegularizer(Regularizer):
-    """A regularizer that sees the eigenvalues of M only.
+    """A regularizer that depends on the eigenvalues of M only.
 
     A subclass says what happens to the eigenvalues by `shrink`, and what they cost by `price`; all
     that solvers need of matrices follows (Lewis, The convex analysis of unitarily invariant
@@ -106,7 +106,7 @@ class PositiveSemidefinite(SpectralRegularizer):
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
         """Clip the eigenvalues at zero; see `SpectralRegularizer.shrink`."""
-        # Zero counts as positive: from M = 0 a Newton step must be able to leave.
+        # Zero counts as positive, so that a Newton step can leave M = 0.
         slope = (eigenvalues >= 0).astype(eigenvalues.dtype)
         return Shrinkage(np.maximum(eigenvalues, 0), slope)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils import _safe_indexing, check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 __all__ = []
 
@@ -146,7 +146,7 @@ def _check_array(y, **options):
 
 
 def _is_array_of_numbers(y):
-    """Whether y needs no check, as mostly: in a small fit that would take a twentieth of it."""
+    """Whether y needs no check: in a small fit the check takes a twentieth of the time."""
     is_array = type(y) is np.ndarray and y.ndim in (1, 2) and y.size > 0
     return is_array and y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
 
@@ -172,13 +172,54 @@ def check_targets(y: Any) -> Any:
     return y
 
 
+def check_classes(y: Any) -> NDArray:
+    """Check targets of a classifier: classes, or label sets as columns of 0 and 1.
+
+    Parameters
+    ----------
+    y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_labels)
+        Targets. Those of one column are classes.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_samples,), or of int of shape (n_samples, n_labels)
+        Classes, or whether a sample has each label.
+
+    Raises
+    ------
+    ValueError
+        If they are neither.
+
+    Examples
+    --------
+    >>> from metricalign.relations.kinds import check_classes
+    >>> check_classes(["b", "a"])
+    array(['b', 'a'], dtype='<U1')
+    >>> check_classes([[True, False], [True, True]])
+    array([[1, 0],
+           [1, 1]])
+    """
+    y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+    y = y.toarray() if sparse.issparse(y) else y
+    if y.ndim == 1 or y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        return y
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError(
+            "Unknown label type: y has several columns, which must be labels, 0 or 1. "
+            "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
+        )
+    return y.astype(int)
+
+
 def _check_n_samples(y, n_samples):
     if n_samples is not None and y.shape[0] != n_samples:
         raise ValueError(f"X and y must have as many samples; got {n_samples} and {y.shape[0]}.")
 
 
 def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
-    """Targets of some of the samples, or the relations among them.
+    """Select the targets of some of the samples, or the relations among them.
 
     Parameters
     ----------

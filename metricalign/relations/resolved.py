@@ -1,4 +1,4 @@
-"""Which relation targets have."""
+"""Which relation the targets have: it is decided here, and its scale learned."""
 
 from __future__ import annotations
 

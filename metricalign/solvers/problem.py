@@ -46,7 +46,7 @@ class OutOfRangeError(ValueError):
 
 @dataclass(frozen=True)
 class PrimalPoint:
-    """A metric and an intercept, and what is known of them.
+    """A metric and an intercept, with their distances and objective.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class PrimalPoint:
 
 @dataclass(frozen=True)
 class DualPoint:
-    """Feasible dual coefficients, and what is known of them.
+    """Feasible dual coefficients, with their matrices and dual objective.
 
     Attributes
     ----------
@@ -335,7 +335,7 @@ class AlignmentProblem:
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
         """Dual coefficients near the given ones that are in the box and have sum zero."""
-        # So strong that nothing else counts beside it. Coefficients are about as large as the
+        # So strong that all other terms are negligible. Coefficients are about as large as the
         # weights, times the errors if the loss is quadratic.
         unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
         stiffness = 1e10 * unit / self.weights.mean()

@@ -63,7 +63,7 @@ def quasi_newton(
         np.concatenate([np.maximum(lower, 0), np.maximum(-upper, 0)]),
         np.concatenate([np.maximum(upper, 0), np.maximum(-lower, 0)]),
     )
-    # About the curvature of the dual along the sum of the coefficients.
+    # Penalty of the augmented Lagrangian: about the curvature of the dual along the sum.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
     start = problem.projected_prior
     result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))

@@ -21,7 +21,7 @@ from metricalign.solvers.problem import (
 
 __all__ = ["SolverResult", "certify", "needs", "solve"]
 
-# While the gap is above this share of the objective at zero, rounding is not computed.
+# Rounding is not computed while the gap is above this share of the objective at zero.
 _NEAR_ROUNDING = 1e-6
 
 
@@ -168,17 +168,15 @@ def _check_needs(problem, solver):
     """Refuse a problem that lacks what a solver needs, before any work."""
     wanted = getattr(solver, "needs", {})
     parts = {
-        "conjugate": (problem.conjugate, f"the conjugate of {problem.loss!r}"),
-        "projection": (
-            problem.projected_prior,
-            f"the projection of {problem.regularizer!r}",
-        ),
+        "conjugate": (problem.conjugate, problem.loss),
+        "projection": (problem.projected_prior, problem.regularizer),
     }
-    for name, (part, described) in parts.items():
+    for name, (part, given) in parts.items():
         for method in wanted.get(name, ()):
             if not hasattr(part, method):
                 raise ValueError(
-                    f"solver={solver.__name__!r} needs the method {method} of {described}, and "
+                    f"solver={solver.__name__!r} needs the method {method} of the {name} of "
+                    f"{given!r}, and "
                     f"{type(part).__name__} has none. Add it, or use "
                     "solver='projected_gradient', which needs least."
                 )

@@ -1,4 +1,4 @@
-"""What the checks share."""
+"""How a check fails, and the accuracy of finite differences."""
 
 from __future__ import annotations
 

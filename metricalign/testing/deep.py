@@ -1,4 +1,4 @@
-"""Is a loss of a network one?"""
+"""Check a loss of a network."""
 
 from __future__ import annotations
 

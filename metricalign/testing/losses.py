@@ -1,4 +1,4 @@
-"""Is a loss what it says it is?"""
+"""Check a loss and its conjugate."""
 
 from __future__ import annotations
 

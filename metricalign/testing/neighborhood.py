@@ -1,4 +1,4 @@
-"""Is a loss of random neighbours one?"""
+"""Check a loss of random neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a regularizer what it says it is?"""
+"""Check a regularizer and its projections."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _check_step(small, seed):
         nearby = small.regularizer.project(M + 1e-2 * small.matrix(seed + 50))
         others = [small.regularizer.project(small.matrix(20 + k, 2.0)) for k in range(8)]
         for other in (nearby, *others):
-            # What an optimum has to fulfil towards every allowed matrix.
+            # The condition that an optimum meets for every allowed matrix.
             excess = np.vdot(S - M, other.matrix - M) - step * (other.value - projection.value)
             require(
                 excess <= projection.slack + 1e-8 * size**2,

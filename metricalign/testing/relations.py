@@ -1,4 +1,4 @@
-"""Is a relation one?"""
+"""Check a relation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a solver find answers that are known?"""
+"""Check a solver on small problems with known answers."""
 
 from __future__ import annotations
 

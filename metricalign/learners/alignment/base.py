@@ -35,7 +35,7 @@ __all__ = ["LinearMetricLearner", "check_path", "constraints_of"]
 _FEATURES_OF_ONE_THREAD = 200
 
 
-# Of the parameters that only some of the methods have.
+# Constraints of the parameters that only some of the methods have.
 _CONSTRAINTS: dict[str, list[Any]] = {
     "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
     "fit_intercept": ["boolean"],
@@ -46,7 +46,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def constraints_of(*names: str) -> dict[str, list[Any]]:
-    """What these parameters may be, of those that only some of the methods have."""
+    """Return the constraints of these parameters, which only some of the methods have."""
     return {name: _CONSTRAINTS[name] for name in names}
 
 

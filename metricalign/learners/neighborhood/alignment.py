@@ -16,16 +16,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
-from metricalign.learners.base import MetricLearner
+from metricalign.learners.base import MetricLearner, with_relation
 from metricalign.learners.components import components_of
 from metricalign.learners.neighborhood.losses import NEIGHBORHOOD_LOSSES, NeighborhoodLoss
 from metricalign.learners.neighborhood.objective import NeighborhoodObjective
 from metricalign.learners.neighborhood.search import NeighborhoodSearch
-from metricalign.pairs.distinct import (
-    distinct_samples,
-    representative_samples,
-    shrunk_coordinates,
-)
+from metricalign.pairs.distinct import representative_samples, shrunk_coordinates
 from metricalign.relations import is_automatic
 
 __all__ = ["NeighborhoodAlignment"]
@@ -210,8 +206,7 @@ class NeighborhoodAlignment(MetricLearner):
             If `max_iter` was reached.
         """
         given = X, y, sample_weight
-        X, y, relation, targets, sample_weight = self._validate_all(X, y, sample_weight)
-        samples = distinct_samples(X, y, relation, targets, sample_weight, self.relation)
+        X, _, samples = self._validate_distinct(X, y, sample_weight)
         if len(samples.rows) < 3:
             raise ValueError(
                 f"Samples that differ in X or y, without those of weight 0: {len(samples.rows)}. "
@@ -225,7 +220,7 @@ class NeighborhoodAlignment(MetricLearner):
         loss = self._resolve_loss(relation).for_samples(relation, targets, weight)
         refined = None
         if self.refine is not None:
-            refined = self._with_relation(self.refine)
+            refined = with_relation(self.refine, self.relation)
             X_given, y_given, weight_given = given
             weights = {} if weight_given is None else {"sample_weight": weight_given}
             refined.fit(X_given, y_given, **weights)

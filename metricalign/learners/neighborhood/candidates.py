@@ -1,4 +1,4 @@
-"""Who can be a neighbour of whom."""
+"""Candidates: which samples can be neighbours of which."""
 
 from __future__ import annotations
 

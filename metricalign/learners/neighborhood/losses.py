@@ -24,9 +24,9 @@ __all__ = [
     "NeighborhoodLoss",
 ]
 
-# Pairs that say how large the relations are.
+# Number of pairs from which the size of the relations is measured.
 _PAIRS_FOR_SCALE = 100_000
-# So that a sample without candidates of its class has a loss.
+# Smallest probability: a sample without candidates of its class has a finite loss.
 _LEAST_PROBABILITY = 1e-7
 # Up to so many samples all relations are kept.
 _SAMPLES_OF_MATRIX = 2000
