@@ -93,7 +93,16 @@ def evaluate(options: Namespace) -> None:
                 if options.report:
                     made = list(report_lines(options, read))
                     shown = model if model.has_neighbors else None
-                    report = Report(task, results, shown, learned, made, warned, options.seed)
+                    report = Report(
+                        task,
+                        read.target.columns,
+                        results,
+                        shown,
+                        learned,
+                        made,
+                        warned,
+                        options.seed,
+                    )
                     progress(f"explaining {method}")
                     write_file(options.report, partial(write_report, report))
                     progress.clear()
