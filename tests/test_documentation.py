@@ -94,7 +94,8 @@ def test_readme_begins_with_what_it_prints(capsys):
     ],
     ids=lambda page: page.stem,
 )
-def test_code_of_the_guide_runs(page, capsys):
+def test_code_of_the_guide_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # pgserver warns where there is none
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
         extras = ("metricalign.deep", "skl2onnx", "onnxruntime", "ray", "pyspark", "sqlite_vec")
         extras = (*extras, "qdrant_client", "pgserver", "umap")
