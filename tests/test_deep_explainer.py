@@ -332,8 +332,8 @@ def test_information_and_its_error_are_those_of_written_out_sums(of_table):
         features, own = critic.bottleneck.standardized(local), critic.images(Z)
         found, contribution = critic.information(features, own, critic.factors[0])
         of_local = critic.of_local(features).movedim(0, 2).flatten(2)
-        # The mean of two networks, whose images stand one after the other.
-        of_local = (critic.factors[0] * of_local / 2).numpy()
+        # The mean of three networks, whose images stand one after the other.
+        of_local = (critic.factors[0] * of_local / 3).numpy()
         own = own.movedim(0, 1).flatten(1)
     references = critic.references.numpy()
     kept = [np.arange(len(references))]
