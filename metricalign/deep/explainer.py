@@ -56,9 +56,9 @@ _N_STEPS = 120
 # Numbers of samples and outputs that are kept rather than computed in each epoch, half a gigabyte.
 _N_KEPT_NUMBERS = 2**27
 
-# Of the critic. In an earlier version, with one hidden layer, .2 rather than .1 took .05 off a
-# bound of 2.25 nats on fashion, and two seeds agreed more: the rank correlation of their redundant
-# maps was .81 rather than .79.
+# Of the critic. In an earlier version, with one network, .2 rather than .1 took .05 off a bound of
+# 2.25 nats on fashion, and two seeds agreed more: the rank correlation of their redundant maps was
+# .81 rather than .79.
 _WEIGHT_DECAY = 0.2
 
 
