@@ -3,6 +3,7 @@
 For each data set and method, at its defaults, the error in outer folds that are the same for all:
 Euclid's neighbours with their number chosen in training, scikit-learn's ExtraTrees, RandomForest
 and HistGradientBoosting (of classes and one number), and MetricNeighbors with and without trees.
+With "tuned", the number of trees or rounds is chosen by three inner folds.
 Tables go in as they are; forests and Euclid's neighbours get missing values imputed, and
 MetricNeighbors the groups of samples, such as persons, where the outer folds are by group. Printed
 per kind of target: error of each method, geometric means of error over Euclid's and over that of
@@ -59,7 +60,14 @@ from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsReg
 
 RESULTS = Path(__file__).parents[1] / "results" / "neighbors.json"
 TREES = ("ExtraTrees", "RandomForest", "HistGradientBoosting")
-METHODS = ("Euclid", *TREES, "MetricNeighbors", "without trees")
+# Numbers of trees, or of rounds of boosting, to choose from.
+SIZES = {
+    "ExtraTrees": {"n_estimators": (50, 100, 300)},
+    "RandomForest": {"n_estimators": (50, 100, 300)},
+    "HistGradientBoosting": {"max_iter": (10, 30, 100, 300)},
+}
+TUNED = {f"{method}, tuned": method for method in TREES}
+METHODS = ("Euclid", *TREES, *TUNED, "MetricNeighbors", "without trees")
 
 
 def model_of(method, kind):
@@ -72,6 +80,13 @@ def model_of(method, kind):
         neighbors = KNeighborsClassifier() if kind == "single_label" else KNeighborsRegressor()
         search = GridSearchCV(neighbors, {"n_neighbors": NEIGHBORS}, error_score=-np.inf)
         return make_pipeline(SimpleImputer(), StandardScaler(), search)
+    if method in TUNED:
+        if kind not in ("single_label", "continuous"):
+            return None
+        model = model_of(TUNED[method], kind)
+        prefix = "" if method.startswith("Hist") else f"{model.steps[-1][0]}__"
+        sizes = {prefix + name: values for name, values in SIZES[TUNED[method]].items()}
+        return GridSearchCV(model, sizes, cv=3)
     if method == "HistGradientBoosting":
         if kind not in ("single_label", "continuous"):
             return None
@@ -145,13 +160,29 @@ def cell(model_for, name, max_samples, n_folds, draw):
     return {"errors": errors, "losses": losses, "seconds": seconds}
 
 
-def report(kind, names, methods, results, *size):
+def results_of(model_of, methods, kind, names, path, *size):
+    """Cells of data sets and methods of one kind; those that are not in a file are added to it."""
+    results = json.loads(path.read_text()) if path.exists() else {}
+    found = []
+    for name in names:
+        places = [" ".join(map(str, (method, name, *size))) for method in methods]
+        for place, method in zip(places, methods, strict=True):
+            if place in results:
+                continue
+            results[place] = cell(partial(model_of, method), name, *size)
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(results))
+            temporary.replace(path)
+            print(place, file=sys.stderr, flush=True)
+        found.append([results[place] for place in places])
+    return found
+
+
+def report(kind, names, methods, found):
     """Print the table of one kind of target."""
-    methods = [method for method in methods if model_of(method, kind) is not None]
-    names = [n for n in names if all(key(m, n, *size) in results for m in methods)]
     if not names or "Euclid" not in methods:
         return
-    found = [[results[key(m, n, *size)] for m in methods] for n in names]
     errors = np.array([[np.mean(c["errors"]) for c in row] for row in found])
     spread = np.array([[stats.sem(c["errors"]) for c in row] for row in found])
     seconds = np.array([[np.mean(c["seconds"]) for c in row] for row in found])
@@ -174,10 +205,6 @@ def report(kind, names, methods, results, *size):
     print_tests(errors)
 
 
-def key(*place):
-    return " ".join(map(str, place))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+")
@@ -190,24 +217,13 @@ def main():
     folder = os.environ.get("METRICALIGN_DATA")
     if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     size = arguments.max_samples, arguments.n_folds, arguments.draw
     for kind in arguments.kinds:
         names = sets_of(kind, folder)
         if arguments.sets:
             names = [n for n in names if n in arguments.sets]
-        for name in names:
-            for method in arguments.methods:
-                place = key(method, name, *size)
-                if place in results or model_of(method, kind) is None:
-                    continue
-                results[place] = cell(partial(model_of, method), name, *size)
-                RESULTS.parent.mkdir(exist_ok=True)
-                temporary = RESULTS.with_suffix(".tmp")
-                temporary.write_text(json.dumps(results))
-                temporary.replace(RESULTS)
-                print(place, file=sys.stderr, flush=True)
-        report(kind, names, arguments.methods, results, *size)
+        methods = [m for m in arguments.methods if model_of(m, kind) is not None]
+        report(kind, names, methods, results_of(model_of, methods, kind, names, RESULTS, *size))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.regressions import tree_regressions
+from metricalign.predictors.regressions import EncodedRidge, tree_regressions
 from metricalign.predictors.search import nearest
 from metricalign.predictors.training import (
     MetricToFit,
@@ -207,29 +207,41 @@ class MetricNeighbors(SavedWithVersion):
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
+        X = _safe_indexing(X, rows)
+        encoder = PiecewiseLinearEncoder().fit(X, sample_weight=weight)
+        encoding = encoder.transform(X)
         # A metric that the user gives gets the columns as they are.
-        X = X if isinstance(self.metric, str) else given
+        X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         targets = targets[rows]
         metric = self._resolve_metric(table, relation)
-        of_all = MetricToFit(metric, _safe_indexing(X, rows), _safe_indexing(y, rows))
-        of_folds = self._metric_of_folds(of_all, targets, weight, random_state)
+        of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
+        of_folds = of_all
+        if isinstance(self.metric, str) and self.metric == "ensemble":
+            # A simpler metric tells as well how neighbours vote.
+            views, blocks = table_of_views(encoder, encoding, weight)
+            of_folds = MetricToFit(FoldMetric(blocks, random_state), views, targets)
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
         folds = folds_of(training, self.n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        arguments = training.table, training.targets, weight, folds, random_state
+        # On classes it changes nothing (docs/quality.md).
+        encoded = [EncodedRidge(encoder)] if folds and not is_class else []
+        arguments = targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
                 delayed(training.fit)(training.of_all, np.arange(len(rows))),
-                *(delayed(tree.fit)(*arguments) for tree in trees),
+                *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
+                *(delayed(tree.fit)(training.table, *arguments) for tree in trees),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
         self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
         steps = [("columns", columns)] if isinstance(self.metric, str) else []
         self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
-        self.scale_, self._ridge, self._trees = fitted.scale, fitted.ridge, others[: len(trees)]
+        n_others = len(encoded) + len(trees)
+        self.scale_, self._ridge = fitted.scale, fitted.ridge
+        self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
         self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
@@ -239,25 +251,26 @@ class MetricNeighbors(SavedWithVersion):
             pass  # The metric is no sum over columns.
         else:
             self.feature_importances_ = of_columns.importances(given, sample_weight)
-        self._choose_votes(folds, others[len(trees) :])
+        self._choose_votes(folds, others[n_others:])
         return self
 
     def _add(self, X, y, sample_weight) -> None:
         """Add samples to those among which neighbours are searched."""
         given, y = dense_table(X), in_memory(y)
-        images, table = self._images_of(given)
+        images, X, table = self._images_of(given)
         targets = self._further_targets(y)
         check_consistent_length(table, targets)
         weight = check_sample_weight(in_memory(sample_weight), table)
         rows, weight = merge_identical_samples(table, targets, weight)
         images, targets = images[rows], targets[rows]
+        predicted = self._regression(images, _safe_indexing(X, rows), table[rows])
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
             "_images": np.concatenate([self._images, images]),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
-            "_predicted": np.concatenate([self._predicted, self._regression(images, table[rows])]),
+            "_predicted": np.concatenate([self._predicted, predicted]),
             "_weight": np.concatenate([self._weight, weight / self._weight_unit]),
             "_values": [
                 np.concatenate([values, column[rows]])
@@ -275,13 +288,6 @@ class MetricNeighbors(SavedWithVersion):
             return table
         return MetricEnsemble(relation=relation, random_state=self.random_state)
 
-    def _metric_of_folds(self, of_all, targets, weight, random_state) -> MetricToFit:
-        """What is fitted in folds: a simpler metric in place of the ensemble."""
-        if not isinstance(self.metric, str) or self.metric != "ensemble":
-            return of_all
-        views, blocks = table_of_views(of_all.X, weight)
-        return MetricToFit(FoldMetric(blocks, random_state), views, targets)
-
     def _choose_votes(self, folds, parts) -> None:
         """Choose weights of regressions and votes by the squared error in held-out folds."""
         n_samples, n_outputs = self._targets.shape
@@ -292,9 +298,8 @@ class MetricNeighbors(SavedWithVersion):
         of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
         for (_, test), part in zip(folds, parts, strict=True):
             of_ridge[test] = part.predicted
-        predicted = np.stack(
-            [*np.moveaxis(of_ridge, 1, 0), *(tree.held_out_ for tree in self._trees)], axis=1
-        )
+        others = [regression.held_out_ for regression in (*self._encoded, *self._trees)]
+        predicted = np.concatenate([of_ridge, *others], axis=1)
         self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
         self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
         n_neighbors = min(part.indices.shape[1] for part in parts)
@@ -308,18 +313,19 @@ class MetricNeighbors(SavedWithVersion):
             self._bounded,
         )
 
-    def _regression(self, images, table) -> NDArray:
+    def _regression(self, images, X, table) -> NDArray:
         """Return the weighted mean of the regressions, in coordinates of the targets."""
         weights = self.regression_weights_
         predicted = np.zeros((len(images), self._targets.shape[1]))
         if not len(weights):
             return predicted
-        n_ridges = len(weights) - len(self._trees)
-        if weights[:n_ridges].any():
-            predicted += np.einsum("ijk,j->ik", self._ridge.predict(images), weights[:n_ridges])
-        for tree, weight in zip(self._trees, weights[n_ridges:], strict=True):
-            if weight > 0:
-                predicted += weight * tree.predict(table)
+        regressions = [(self._ridge, images)]
+        regressions += [(ridge, X) for ridge in self._encoded]
+        regressions += [(tree, table) for tree in self._trees]
+        for regression, samples in regressions:
+            own, weights = np.split(weights, [regression.n_predictions])
+            if own.any():
+                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
@@ -381,10 +387,10 @@ class MetricNeighbors(SavedWithVersion):
         neighborhood : Neighborhood
         """
         check_is_fitted(self)
-        images, table = self._images_of(X)
+        images, prepared, table = self._images_of(X)
         distances, indices = nearest(images, self._images, self.n_neighbors)
         scaled = distances / self.scale_
-        predicted = self._regression(images, table)
+        predicted = self._regression(images, prepared, table)
         weights = np.zeros_like(scaled)
         neighbors_part, correction = np.zeros((2, *predicted.shape))
         values = np.hstack([self._targets, self._predicted])
@@ -436,7 +442,7 @@ class MetricNeighbors(SavedWithVersion):
         return (distances, indices) if return_distance else indices
 
     def _images_of(self, X):
-        """Return the images under the metric, and the standardised columns."""
+        """Return images under the metric, columns without dates and texts, and the table."""
         given = dense_table(X)
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
@@ -444,9 +450,9 @@ class MetricNeighbors(SavedWithVersion):
         X = self.columns_.transform(given)
         table = self.table_.transform(X)
         if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), table
-        X = X if len(self.pipeline_) > 1 else given
-        return images_near_origin(self.metric_.transform(X), self._origin), table
+            return images_near_origin(table, self._origin), X, table
+        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        return images_near_origin(images, self._origin), X, table
 
 
 def _predictions(X, predictor, predict) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,19 @@ _MOST_SAMPLES = 20_000
 _N_COMPONENTS = 0.999
 
 
-def table_of_views(X: Any, weight: NDArray) -> tuple[NDArray, list[slice]]:
+def table_of_views(
+    encoder: PiecewiseLinearEncoder, encoding: NDArray, weight: NDArray
+) -> tuple[NDArray, list[slice]]:
     """The columns of a table and their encoding, side by side, as `MetricEnsemble` sees them.
 
     No target has a part in them, so that one table serves all folds.
 
     Parameters
     ----------
-    X : array-like or DataFrame of shape (n_samples, n_features)
-        Samples.
+    encoder : PiecewiseLinearEncoder
+        The fitted encoder.
+    encoding : ndarray of shape (n_samples, n_columns)
+        Encoded samples.
     weight : ndarray of shape (n_samples,)
         Their weights.
 
@@ -45,8 +49,6 @@ def table_of_views(X: Any, weight: NDArray) -> tuple[NDArray, list[slice]]:
     blocks : list of slice
         The columns of each view.
     """
-    encoder = PiecewiseLinearEncoder().fit(X, sample_weight=weight)
-    encoding = encoder.transform(X)
     share = (weight / weight.sum())[:, None]
     scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
     views = [encoding @ _dense(view).T for view in views_of(encoder, scaled).values()]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.utils import gen_batches
 
+from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.exponential_kernel import (
     euclidean,
     exponential_kernel,
@@ -19,14 +20,14 @@ from metricalign.learners.exponential_kernel import (
 __all__ = [
     "Boosting",
     "CrossFitted",
+    "EncodedRidge",
     "KernelRidge",
     "RandomizedTrees",
     "mean_distance",
     "tree_regressions",
 ]
 
-# Kernel ridge regression: width in mean distances, penalties, and largest number of landmarks.
-_KERNEL_WIDTH = 2.0
+# Kernel ridge regression: penalties, and largest number of landmarks.
 _PENALTIES = (0.003, 0.03, 0.3)
 _N_LANDMARKS = 1000
 # Entries of the kernel matrix that are computed at a time.
@@ -44,6 +45,8 @@ _N_TREES = 36, 100
 class KernelRidge:
     """Kernel ridge regressions on images, one for each of a few penalties.
 
+    The kernel is exp(-distance / width).
+
     Attributes
     ----------
     scale_ : float
@@ -51,6 +54,8 @@ class KernelRidge:
     """
 
     n_predictions = len(_PENALTIES)
+    # In mean distances.
+    _width = 2.0
 
     def fit(self, images: NDArray, targets: NDArray, weight: NDArray, random_state: int) -> Self:
         """Fit the regressions to distinct samples.
@@ -73,7 +78,7 @@ class KernelRidge:
         order = np.random.RandomState(random_state).permutation(len(images))[:_N_LANDMARKS]
         self.landmarks_ = images[np.sort(order)].astype(np.float64)
         self.scale_ = mean_distance(images)
-        self.width_ = _KERNEL_WIDTH * self.scale_
+        self.width_ = self._width * self.scale_
         self.mean_ = np.average(targets, axis=0, weights=weight)
         kernel, targets = self._kernel(self.landmarks_), targets - self.mean_
         is_whole = len(kernel) == len(images)
@@ -119,6 +124,87 @@ class KernelRidge:
         return self.mean_ + predicted
 
 
+class SmoothKernelRidge(KernelRidge):
+    """The same with Matérn's kernel, (1 + distance / width) exp(-distance / width).
+
+    It predicts smooth functions better, as it has no kink at the landmarks.
+    """
+
+    _width = 1.0
+
+    def _kernel(self, images):
+        distances = euclidean(images, self.landmarks_)
+        factor = 1 + distances / self.width_
+        factor *= exponential_kernel(distances, self.width_)
+        return factor
+
+
+class EncodedRidge:
+    """Smooth kernel ridge regressions on the encoded columns, whatever the metric is.
+
+    Parameters
+    ----------
+    encoder : PiecewiseLinearEncoder
+        The fitted encoder.
+
+    Attributes
+    ----------
+    held_out_ : ndarray of shape (n_samples, n_penalties, n_outputs)
+        Predictions of the training samples by regressions that have not seen them.
+    ridge_ : SmoothKernelRidge
+        The regressions fitted to all samples.
+    """
+
+    n_predictions = SmoothKernelRidge.n_predictions
+
+    def __init__(self, encoder: PiecewiseLinearEncoder):
+        self.encoder = encoder
+
+    def fit(
+        self, encoding: NDArray, targets: NDArray, weight: NDArray, folds: list, random_state: int
+    ) -> Self:
+        """Fit the regressions to all samples, and to those outside each fold.
+
+        Parameters
+        ----------
+        encoding : ndarray of shape (n_samples, n_columns)
+            Encoded columns of distinct samples.
+        targets : ndarray of shape (n_samples, n_outputs)
+            Coordinates of the targets.
+        weight : ndarray of shape (n_samples,)
+            Weights, with mean 1 over all samples.
+        folds : list of tuple (train, test)
+            Rows to fit, and those held out.
+        random_state : int
+            Draws the landmarks.
+
+        Returns
+        -------
+        self : object
+        """
+        self.held_out_ = np.empty((len(targets), self.n_predictions, targets.shape[1]))
+        for train, test in folds:
+            of_fold = SmoothKernelRidge()
+            of_fold.fit(encoding[train], targets[train], weight[train], random_state)
+            self.held_out_[test] = of_fold.predict(encoding[test])
+        self.ridge_ = SmoothKernelRidge().fit(encoding, targets, weight, random_state)
+        return self
+
+    def predict(self, X: Any) -> NDArray:
+        """Predict coordinates of targets.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Samples, not encoded.
+
+        Returns
+        -------
+        predicted : ndarray of shape (n_samples, n_penalties, n_outputs)
+        """
+        return self.ridge_.predict(self.encoder.transform(X))
+
+
 class CrossFitted(ABC):
     """Mean of several regressions, one for each fold and fitted to the samples outside it.
 
@@ -126,9 +212,11 @@ class CrossFitted(ABC):
 
     Attributes
     ----------
-    held_out_ : ndarray of shape (n_samples, n_outputs)
+    held_out_ : ndarray of shape (n_samples, 1, n_outputs)
         Predictions of the training samples, each by the regression that has not seen it.
     """
+
+    n_predictions = 1
 
     def fit(
         self, table: NDArray, targets: NDArray, weight: NDArray, folds: list, random_state: int
@@ -152,7 +240,7 @@ class CrossFitted(ABC):
         -------
         self : object
         """
-        self.held_out_ = np.zeros_like(targets)
+        self.held_out_ = np.zeros((len(targets), 1, targets.shape[1]))
         self.models_ = []
         # The order of the samples, and samples of weight 0, change how coordinates are rounded.
         # This must not decide between two splits that are equally good.
@@ -163,7 +251,7 @@ class CrossFitted(ABC):
             of_fold = weight[train] if np.ptp(weight) else None
             model.fit(table[train], self._as_learned(targets[train]), sample_weight=of_fold)
             self.models_.append(model)
-            self.held_out_[test] = self._as_targets(model.predict(table[test]))
+            self.held_out_[test, 0] = self._as_targets(model.predict(table[test]))
         return self
 
     def predict(self, table: NDArray) -> NDArray:
@@ -176,10 +264,10 @@ class CrossFitted(ABC):
 
         Returns
         -------
-        predicted : ndarray of shape (n_samples, n_outputs)
+        predicted : ndarray of shape (n_samples, 1, n_outputs)
         """
         predicted = sum(model.predict(table) for model in self.models_) / len(self.models_)
-        return self._as_targets(predicted)
+        return self._as_targets(predicted)[:, None]
 
     @abstractmethod
     def _model(self, n_folds, n_samples) -> Any:

@@ -1,0 +1,70 @@
+"""Do neighbours of a learned metric predict better than networks and kernels made for tables?
+
+On ten sets, five of classes and five of numbers, in the folds of neighbors.py: the peers TabR,
+which retrieves neighbours with a network (TabR-S-D), RealMLP, a network (the smaller one,
+RealMLP-TD-S), and xRFM, recursive feature machines; all of them from pytabkit at its defaults, with
+which a fifth of the training samples is for validation. Methods of neighbors.py beside them.
+
+The peers need an environment of their own:
+
+    python -m venv peers
+    peers/bin/pip install . "pytabkit[models]" faiss-cpu
+    METRICALIGN_DATA=folder peers/bin/python benchmarks/quality/peers.py [--kinds continuous]
+        [--methods Euclid xRFM] [--max-samples 450] [--n-folds 3] [--draw 0]
+
+Finished cells are kept in benchmarks/results/peers.json and not computed again.
+"""
+
+import argparse
+import os
+
+import neighbors
+from compare import N_FOLDS
+from neighbors import report, results_of
+
+# Chosen before any peer was run: small sets of numeric columns.
+SETS = {
+    "single_label": ("glass", "satimage", "sonar", "vowel", "wdbc"),
+    "continuous": ("auto_mpg", "concrete", "energy_cooling", "kin8nm", "wine_quality_red"),
+}
+PEERS = {"TabR": "TabR_S_D", "RealMLP": "RealMLP_TD_S", "xRFM": "XRFM_D"}
+METHODS = (
+    "Euclid",
+    "ExtraTrees",
+    "HistGradientBoosting",
+    *PEERS,
+    "MetricNeighbors",
+    "without trees",
+)
+
+
+def model_of(method, kind):
+    """An estimator at its defaults."""
+    if method not in PEERS:
+        return neighbors.model_of(method, kind)
+    import pytabkit
+
+    suffix = "Classifier" if kind == "single_label" else "Regressor"
+    peer = getattr(pytabkit, f"{PEERS[method]}_{suffix}")
+    return peer(device="cpu", n_threads=1, random_state=0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--max-samples", type=int, default=450)
+    parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
+    parser.add_argument("--draw", type=int, default=0, help="seed of the samples and the folds")
+    arguments = parser.parse_args()
+    if not os.environ.get("METRICALIGN_DATA"):
+        parser.error("set METRICALIGN_DATA to the folder of the data sets")
+    size = arguments.max_samples, arguments.n_folds, arguments.draw
+    path = neighbors.RESULTS.with_name("peers.json")
+    for kind in arguments.kinds:
+        found = results_of(model_of, arguments.methods, kind, SETS[kind], path, *size)
+        report(kind, SETS[kind], arguments.methods, found)
+
+
+if __name__ == "__main__":
+    main()
