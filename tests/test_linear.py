@@ -367,7 +367,7 @@ def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weigh
     spread = np.sqrt(np.cov(relations, aweights=weights, ddof=0))
     M0 = prior * spread / mean * np.eye(X.shape[1])
     weight = share_of_weight * PSDSVR(prior=None).fit(X, y).C_
-    assert learner.C_ == pytest.approx(weight, rel=1e-12)
+    np.testing.assert_allclose(learner.C_, weight, rtol=1e-12)
     expected = PSDSVR(weight, prior=M0, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
 
