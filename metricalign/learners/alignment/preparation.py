@@ -30,6 +30,12 @@ __all__ = ["Preparation", "prepare"]
 # benchmarks/quality/defaults.py compares other values.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
+# With prior="auto": its size over that of "identity", for classes and for other targets. The sum of
+# all pairs has its weight over the number of features in each direction, so for classes this is of
+# the size of the prior. docs/defaults.md has the measurements.
+_PRIOR_OF_CLASSES, _PRIOR = 0.3, 0.01
+_WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
+
 # Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
 # the components, and more with a prior.
 _MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
@@ -231,6 +237,10 @@ def prepare(
         # The lengths of the samples as they were given, in double precision.
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
+        if prior == "auto":
+            size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR
+            if relation.is_of_classes:
+                scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
         diagonal = np.full(operator.n_features, size)
         prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
     return Preparation(
