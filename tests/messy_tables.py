@@ -319,6 +319,24 @@ TABLES: dict[str, Callable[[], Messy]] = {
     "points behind": _with({"people": lambda v: f"{int(v)}."}),
     "no zero before the point": _with({"share": lambda v: repr(v).removeprefix("0")}),
     "kilograms": _with({"size": number(after=" kg")}),
+    "out of five": _with({"share": lambda v: f"{v} out of 5"}, table=_only(share=(4.5, 2, 0.5))),
+    "thousands by k, millions by M": _with(
+        {
+            "people": lambda v: (
+                f"{v / 1e6:.1f}M" if v >= 1e6 else f"{v / 1e3:g}k" if v >= 1e3 else f"{v:g}"
+            )
+        },
+        table=_only(people=(1_500_000, 23_400_000, 8_250, 640)),
+    ),
+    "dollars by millions": _with(
+        {"price": lambda v: f"${v / 1e6:g}M"}, table=_only(price=(2e6, 17e6, 350e6))
+    ),
+    "houses with a letter": _with(
+        table=lambda: clean().assign(code=np.resize(["12B", "7", "13B", "4"], N_ROWS))
+    ),
+    "blood pressures": _with(
+        table=lambda: clean().assign(code=np.resize(["120/80", "95/60", "140/95"], N_ROWS))
+    ),
     "commas for what?, refused": _with(
         {"people": number(".", ",", 0)}, table=_only(people=THOUSANDS)
     ),
@@ -376,6 +394,8 @@ TABLES: dict[str, Callable[[], Messy]] = {
     "empty fields": _with(table=_empty_some("size", "day", "town")),
     "NA": _with(table=_empty_some("size", "people", "day"), missing="NA"),
     "question marks": _with(table=_empty_some("size", "town", "day"), missing="?"),
+    "three dashes": _with(table=_empty_some("size", "people", "day"), missing="---"),
+    "#DIV/0!": _with(table=_empty_some("size", "share"), missing="#DIV/0!"),
     "dashes among numbers": _with(table=_empty_some("size", "people", "day"), missing="-"),
     "n.a. among decimal commas": _with(GERMAN, table=_empty_some("price", "share"), missing="n.a."),
     "a text of their own, --missing": _with(
@@ -431,7 +451,8 @@ TABLES: dict[str, Callable[[], Messy]] = {
         table=lambda: clean().replace({"town": {"Ulm": "Ulm,\nBavaria"}}),
         change=lambda lines: lines,
     ),
-    "a title above, refused": _with(change=_before("Towns in 2021", "")),
+    "a title above": _with(change=_before("Towns in 2021", "")),
+    "a line for Excel": _with(delimiter=";", change=_before("sep=;")),
     "a short row, refused": _with(change=lambda lines: [*lines[:5], "1,2", *lines[5:]]),
     "a total below, refused": _with(change=lambda lines: [*lines, "Total,12345"]),
     "a name twice, refused": _with(

@@ -35,7 +35,9 @@ if find_spec("torch") and find_spec("skorch"):
     from metricalign.deep import HRAML
 
     torch.set_num_threads(1)  # which would mostly wait for each other
-    EVERY.append(HRAML(n_ensemble=2, max_iter=2, random_state=0))
+    # The default network compares three kinds.
+    network = {"embedding": None, "n_blocks": 0}
+    EVERY.append(HRAML(n_ensemble=2, max_iter=2, random_state=0, **network))
 # Each is RelationAlignment with one loss and one cone, as test_linear.py shows. What holds whatever
 # these are is tested on other estimators, and on these in .ci/run.
 SPECIAL_CASES = (RAMLSVR, RAMLPCSVR, RAMLNCSVR, PSDSVR, DoubletSVM, PCML, NCML)

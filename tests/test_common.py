@@ -97,6 +97,11 @@ def fits_many_times(estimator):
     return any(has(estimator, name) for name in ("cv", "n_folds", "n_rounds", "candidates"))
 
 
+def is_variant(estimator):
+    """Whether it is RelationAlignment with another loss or cone."""
+    return type(estimator) is RelationAlignment and str(estimator) != "RelationAlignment()"
+
+
 def takes_classes_only(estimator):
     """Whether its loss has relations of +1 and -1."""
     return hasattr(estimator, "_loss") and isinstance(estimator._loss(), Hinge | Logistic)
@@ -128,7 +133,10 @@ def each_with_data(estimators):
     cases = [(one, data) for one in estimators for data in ("numbers", "classes")]
 
     def is_slow(estimator, data):
-        return is_special_case(estimator) or (fits_many_times(estimator) and data == "classes")
+        needs_one = fits_many_times(estimator) or is_variant(estimator)
+        return is_special_case(estimator) or (
+            data == "classes" and needs_one and suits(estimator, "numbers")
+        )
 
     cases = [
         pytest.param(

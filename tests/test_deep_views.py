@@ -1,10 +1,12 @@
 """Learning from views of samples: without targets, and with few."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
-from sklearn.datasets import load_wine
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.datasets import load_digits, load_wine
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -19,6 +21,7 @@ from metricalign.deep import (  # noqa: E402
     Augmentation,
     FeatureMasking,
     GaussianNoise,
+    NearNeighbor,
     PixelNoise,
     RandomCrop,
     RandomShift,
@@ -94,6 +97,31 @@ def test_swapped_columns_are_those_of_others():
     assert both.float().mean() == pytest.approx(0.04, abs=0.01)
     rows = views.remainder(10_000)[both]
     assert (rows[:, 0] == rows[:, 1]).float().mean() < 0.05
+
+
+def test_neighbors_are_the_nearest_of_the_batch():
+    """Against scikit-learn's, where each sample is twice in the batch, as in training."""
+    samples = torch.randn(60, 3).repeat(2, 1)
+    scale = torch.tensor([1.0, 0.1, 5.0])
+    scaled = (samples[:60] / scale).numpy()
+    nearest = NearestNeighbors(n_neighbors=2).fit(scaled).kneighbors(return_distance=False)
+    drawn = set()
+    for _ in range(20):
+        views = NearNeighbor(4, share=0.7).for_scale(scale)(samples)
+        row = torch.cdist(views, samples[:60]).argmin(dim=1).numpy()
+        torch.testing.assert_close(views, samples[row])
+        drawn |= set(zip(np.arange(120) % 60, row, strict=True))
+    # Both copies of each of two neighbours, and the sample itself.
+    expected = {(i, j) for i in range(60) for j in (i, *nearest[i])}
+    assert drawn == expected
+
+
+def test_share_of_neighbors():
+    samples = torch.randn(2000, 2)
+    views = NearNeighbor(1, share=0.3)(samples)
+    assert (views != samples).any(dim=1).float().mean() == pytest.approx(0.3, abs=0.04)
+    same = torch.ones(5, 2)
+    torch.testing.assert_close(NearNeighbor(3, share=1.0)(same), same)
 
 
 @pytest.mark.parametrize("augmentation", [FeatureMasking(0.5), SwapNoise(0.5)])
@@ -228,7 +256,9 @@ def test_kinds_of_batches_come_beside_each_other():
 # Learning without targets
 
 
-@parametrize_with_checks([HRAML(augment=GaussianNoise(), n_ensemble=1, max_iter=3)])
+@parametrize_with_checks(
+    [HRAML(augment=GaussianNoise(), n_ensemble=1, max_iter=3, embedding=None, n_blocks=0)]
+)
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
@@ -267,6 +297,33 @@ def test_what_views_do_not_share_is_forgotten(nuisance):
     assert (learner.blueprints_[0].embedding, learner.blueprints_[0].n_blocks) == (None, 0)
     # Of targets of any kind, given later.
     assert learner.score(X, y) > learner.score(X, y[::-1])
+
+
+def test_near_neighbors_draw_groups_together():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:400], y[:400]
+    learner = HRAML(augment=NearNeighbor(), embedding=None, **LONGER | {"learning_rate": "auto"})
+    images = learner.fit(X).transform(X)
+
+    def error(Z):
+        """Mean error of the neighbours of 20 samples that have a label."""
+        knn = KNeighborsClassifier(1)
+        return np.mean([1 - knn.fit(Z[k::20], y[k::20]).score(Z, y) for k in range(20)])
+
+    assert error(images) < error(X) - 0.02
+    first, last = learner.blueprints_
+    assert (first.embedding, first.n_blocks, last.n_components) == (None, 2, None)
+    # The samples are beside the network, with the same total variance.
+    network, samples = images[:, :-64], images[:, -64:]
+    assert samples.var(axis=0).sum() == pytest.approx(network.var(axis=0).sum(), rel=1e-3)
+    ratio = (samples.var(axis=0).sum() / X.var(axis=0).sum()) ** 0.5
+    np.testing.assert_allclose(samples, ratio * (X - X.mean(axis=0)), atol=1e-9)
+    copy = pickle.loads(pickle.dumps(learner))
+    np.testing.assert_array_equal(copy.transform(X), images)
+    copy.set_params(warm_start=True, max_iter=1).fit(X)
+    again = copy.transform(X)
+    np.testing.assert_allclose(again[:, -64:], samples, rtol=1e-5)
+    assert np.abs(again - images)[:, :-64].max() > 0
 
 
 @pytest.mark.parametrize("loss", ["rank_n_contrast", "smooth_ap", "approx_ndcg"])

@@ -334,7 +334,7 @@ def test_every_colour_of_the_page_is_explained(n_classes):
     model = SimpleNamespace(images_of=lambda rows: rows)
     page = "".join(_embedding(model, Task("table", X, y, "class")))
     of_points = set(re.findall(r'fill="(#\w+)"', page))
-    legend = dict(re.findall(r'style="color:(#\w+)">&#9679;</span> (\w+)', page))
+    legend = dict(re.findall(r'style="color:(#\w+)">&#9679;</span>&nbsp;(\w+)', page))
     assert set(legend) == of_points
     # Of twelve classes the ten that are frequent have a colour.
     shown = [str(label) for label in range(n_classes)[-10:]]

@@ -13,7 +13,7 @@ from sklearn.decomposition import KernelPCA
 
 from metricalign.learners.columns import column_map
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
-from metricalign.predictors.explanation import _probability
+from metricalign.predictors.explanation import _probability, _text
 
 OPTIONS = {"n_folds": 2, "random_state": 0}
 
@@ -91,6 +91,22 @@ def test_votes_and_correction_add_up_to_the_prediction(case):
         if np.ndim(total) == 0:
             probabilities = probabilities[model.classes_ == found.prediction][0]
         assert_allclose(total, probabilities)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.datetime64("2024-02-03T00:00", "us"), "2024-02-03"),
+        (np.datetime64("2024-02-03T04:05:06.7", "ns"), "2024-02-03 04:05:06"),
+        (pd.Timestamp("2024-02-03 04:05", tz="UTC"), "2024-02-03 04:05:00+00:00"),
+        (np.datetime64("NaT", "us"), "missing"),
+        (np.nan, "missing"),
+        (1234.5, "1234"),
+        ("Köln", "Köln"),
+    ],
+)
+def test_values_are_written_in_short(value, text):
+    assert _text(value) == text
 
 
 def test_labels_are_called_by_their_names():

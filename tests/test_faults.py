@@ -90,12 +90,11 @@ def test_an_interrupt_at_any_line_leaves_the_last_fit_or_the_new_one(estimator, 
     X, y = data_of(estimator)
     whole = clone(estimator).fit(X, y)  # once, for what only the first fit does
     n_lines = interrupted_fit(whole if is_refit else clone(estimator), X, y, None)
+    first = clone(estimator).fit(X[..., :3], y) if is_refit else clone(estimator)
     lines = {*range(1, 16), *np.linspace(16, n_lines - 16, 16, dtype=int), *range(-16, 1)}
     for line in sorted(line if line > 0 else n_lines + line for line in lines):
-        learner = clone(estimator)
-        if is_refit:
-            learner.fit(X[..., :3], y)
-        before = dict(vars(learner))
+        learner, before = clone(estimator), dict(vars(first))
+        vars(learner).update(before)
         assert interrupted_fit(learner, X, y, line) >= line
         left = vars(learner)
         if left.keys() == before.keys() and all(left[name] is before[name] for name in left):

@@ -364,6 +364,17 @@ def test_dask_arrays_with_many_values_in_a_chunk():
     assert_allclose(encoding.mean(axis=0), 0, atol=1e-3)
 
 
+def test_column_of_dask_that_varies_by_rounding_only():
+    """A column of numbers that are next to each other in float32 has no values, only noise."""
+    dask_array = pytest.importorskip("dask.array")
+    X = samples(6000)[:, :2].astype(np.float32)
+    X[:, 1] = 1000 + np.spacing(np.float32(1000)) * (np.arange(6000) % 4)
+    expected = PiecewiseLinearEncoder(n_bins=8).fit(X)
+    encoder = PiecewiseLinearEncoder(n_bins=8).fit(dask_array.from_array(X, chunks=(2000, 2)))
+    assert encoder._n_features_out == expected._n_features_out
+    assert encoder.fit(X.astype(np.float64))._n_features_out > expected._n_features_out
+
+
 def test_what_cannot_be_encoded_is_refused():
     X = np.array(samples())
     X[3, 1] = np.inf

@@ -140,7 +140,11 @@ def test_5000_features(estimator):
 
 
 # What trains, and several metrics, take seconds.
-@each(lambda one: is_special_case(one) or {"batch_size", "learners"} & one.get_params().keys())
+@each(
+    lambda one: (
+        is_special_case(one) or {"batch_size", "learners", "n_starts"} & one.get_params().keys()
+    )
+)
 @pytest.mark.filterwarnings(
     "ignore:The least populated class",
     "ignore:n_same=",

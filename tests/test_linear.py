@@ -1,5 +1,5 @@
 import tracemalloc
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -528,6 +528,17 @@ def test_metric_above_the_prior_never_shortens_its_distances():
 # Solvers
 
 
+def fitted_by(learner, tol, solver):
+    X, y = data_of(learner, 24)
+    learner = clone(learner).set_params(pairs=NearestPairs(3), tol=tol, max_iter=20_000)
+    return learner.set_params(solver=solver).fit(X[:, :5], y)
+
+
+@cache
+def by_newton(learner):
+    return fitted_by(learner, 1e-9, "newton")
+
+
 @pytest.mark.parametrize(
     "learner", [learner for learner in LEARNERS if "solver" in learner.get_params()], ids=repr
 )
@@ -536,11 +547,7 @@ def test_metric_above_the_prior_never_shortens_its_distances():
 def test_solvers_agree_within_their_bounds(learner, solver):
     if solver == "SCS":
         solver = partial(cvxpy_reference, conic_solver="SCS")
-    X, y = data_of(learner, 24)
-    X = X[:, :5]
-    options = {"tol": 1e-3, "max_iter": 20_000, "pairs": NearestPairs(3)}
-    expected = clone(learner).set_params(**options | {"tol": 1e-9}, solver="newton").fit(X, y)
-    found = clone(learner).set_params(**options, solver=solver).fit(X, y)
+    found, expected = fitted_by(learner, 1e-3, solver), by_newton(learner)
     assert_same_optimum(found, expected)
     assert found.objective_ == pytest.approx(expected.objective_, rel=2e-3)
     assert found.converged_

@@ -339,10 +339,42 @@ def test_evaluate_says_what_it_makes_of_a_messy_table(frame, tmp_path, capsys):
     assert "missing: 9 values" in output
 
 
+def test_above_the_table_and_in_place_of_numbers(frame, tmp_path, reads_only, capsys):
+    frame["length"] = frame["length"].astype(object)
+    frame.loc[::7, "length"] = -999
+    frame["width"] = frame["width"].astype(object)
+    frame.loc[::9, "width"] = "---"
+    texts = frame[["length", "width", "noise", "species"]].to_csv(index=False, sep=";")
+    for above in ("Logger 3, hall A\n", "sep=;\n", "a\nb\n\n"):
+        path = write(tmp_path, above + texts)
+        assert main(["evaluate", path, "--target", "species", "--drop", "noise"]) == 0
+        output = one_line(capsys.readouterr().out)
+        assert "60 rows, 2 features: 2 of numbers" in output
+        assert "is it a number? 'length' has -999 far from its other values" in output
+        assert ("above the table left out: " in output) == ("sep" not in above)
+        assert "missing: 7 values" in output
+
+
+def test_marks_of_other_columns_are_pointed_to(tmp_path, reads_only, capsys):
+    rows = "".join(
+        f"5.{7 * n % 30:03d};1.{11 * n % 30:03d};{n // 10},{n % 10};{n % 20 + 11}.12.2024\n"
+        for n in range(10, 40)
+    )
+    path = write(tmp_path, "leukocytes;price;size;day\n" + rows)
+    error = error_of(capsys, "evaluate", path, "--target", "size")
+    assert "'5.010' can be 5.01 or 5010. Say which: " in error
+    assert "So it is with 'price'. Elsewhere it is --decimal , as in '1,0' in 'size'." in error
+    # What is advised works: a date is none of the numbers that must have these marks.
+    assert main(["evaluate", path, "--target", "size", "--decimal", ","]) == 0
+    output = one_line(capsys.readouterr().out)
+    assert "'leukocytes', 'price' as decimal mark ',', thousands mark '.'" in output
+    assert "'day' as dates day.month.year" in output
+
+
 def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
     rng = np.random.default_rng(0)
     lines = [f"{x:.3f};{y:.3f};{x + y:.3f}".replace(".", ",") for x, y in rng.normal(size=(40, 2))]
-    lines[7] = "unbekannt" + lines[7][lines[7].index(";") :]
+    lines[7] = "verloren" + lines[7][lines[7].index(";") :]
     text = "\n".join(["Größe;Breite;Ziel", *lines])
     path = write(tmp_path, text, encoding="cp1252")
     wanted = ["evaluate", path, "--target", "Ziel"]
@@ -350,8 +382,8 @@ def test_missing_decimal_and_encoding(tmp_path, reads_only, capsys):
     wanted += ["--encoding", "cp1252"]
     assert main(wanted) == 0
     output = one_line(capsys.readouterr().out)
-    assert "--missing 'unbekannt'" in output
-    assert main([*wanted, "--missing", "unbekannt"]) == 0
+    assert "--missing 'verloren'" in output
+    assert main([*wanted, "--missing", "verloren"]) == 0
     assert "2 features: 2 of numbers" in capsys.readouterr().out
 
 
@@ -672,6 +704,7 @@ def run_python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_module_runs_as_a_program(table):
     arguments = ["evaluate", table, "--target", "species", *FEATURES, "--folds", "2"]
     result = run_python("-m", "metricalign", *arguments, "--methods", "PSDSVR")

@@ -16,6 +16,7 @@ from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, 
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import order_keys, order_of_values
 from metricalign.pairs.products import nearest_by_products
+from metricalign.predictors.search import nearest
 
 
 def true_distances(queries, samples):
@@ -95,6 +96,47 @@ def test_search_falls_back_on_differences_of_two_far_groups(small_blocks):
     graph = EuclideanSearch(n_neighbors=3).fit(X).transform(X)
     found = np.sort(graph.data.reshape(200, 4), axis=1)
     assert_allclose(found, np.sort(true_distances(X, X), axis=1)[:, :4], rtol=1e-9)
+
+
+@pytest.mark.parametrize("is_misled", [False, True])
+@pytest.mark.parametrize("n_neighbors", [1, 6, 40])
+def test_probes_only_save_time(n_neighbors, is_misled, small_blocks, monkeypatch):
+    rng = np.random.default_rng(n_neighbors)
+    samples, queries = rng.standard_normal((3000, 8)), rng.standard_normal((30, 8))
+    probable = products._probable_bounds
+    n_probed = []
+
+    def bounds(*arguments):
+        found = probable(*arguments)
+        n_probed.append(np.count_nonzero(found < products._FAR))
+        # The nearest sample of every other query is missed.
+        return np.where(np.arange(30) % 2 < is_misled, found - 100, found).astype(np.float32)
+
+    monkeypatch.setattr(products, "_probable_bounds", bounds)
+    distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
+    assert n_probed == [30]
+    assert is_proven.all()
+    expected = true_distances(queries, samples)
+    order = np.argsort(expected, axis=1)[:, :n_neighbors]
+    assert_array_equal(indices, order)
+    assert_allclose(distances, np.take_along_axis(expected, order, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_values", [1, 2, 6])
+@pytest.mark.parametrize("n_samples", [300, 3000])
+def test_of_samples_that_are_equally_near_the_first_are_found(
+    n_samples, n_values, small_blocks, monkeypatch
+):
+    monkeypatch.setattr("metricalign.predictors.search._FEW_DISTANCES", 1000 * n_samples // 300)
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, n_values, size=(n_samples, 4)).astype(np.float32)
+    queries = rng.integers(0, n_values, size=(20, 4)).astype(np.float32)
+    for some in (queries[:3], queries):  # by differences, and by products
+        expected = true_distances(some, samples)
+        order = np.argsort(expected, axis=1, kind="stable")[:, :25]
+        distances, indices = nearest(some, samples, 25)
+        assert_array_equal(indices, order)
+        assert_allclose(distances, np.take_along_axis(expected, order, axis=1), rtol=1e-12)
 
 
 def test_keys_are_in_the_order_of_rows_and_values():

@@ -77,6 +77,7 @@ def test_values(texts, values, form):
         ["1e", "2"],
         ["120/80", "95/60"],
         ["120/80", "95/80"],
+        [*(f"{n}/80" for n in range(70, 130))],
         ["1/2", "3/4"],
         ["12B", "13"],
         ["12B", "13B"],
@@ -227,6 +228,7 @@ def test_columns_that_are_left_out():
     ("name", "is_identifier"),
     [
         *[(name, True) for name in ("id", "ID", "Customer ID", "order-Id", "userId", "Patient No")],
+        *[(name, True) for name in ("Fall-Nr.", "invoice number")],
         *[(name, False) for name in ("valid", "Covid", "GRID", "size")],
     ],
 )
@@ -264,6 +266,13 @@ def test_another_unit_than_expected_is_another_format(unit, text, read):
     column = read_column(pd.Series([text], dtype=object), "x", Reading(), expected)
     assert column.format == Format("number", unit=read)
     np.testing.assert_array_equal(column.values, [float(text.split()[0])])
+
+
+def test_a_format_is_kept_where_numbers_are_missing():
+    german = Format("number", ",")
+    read = read_column(pd.Series(["159", "k.A.", "---"], dtype=object), "x", Reading(), german)
+    assert read.format == german
+    np.testing.assert_array_equal(read.values, [159, np.nan, np.nan])
 
 
 # Targets

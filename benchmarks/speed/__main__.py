@@ -41,6 +41,7 @@ PAGES = {
         "passes.py --data breast_cancer digits --methods RAMLSVR PSDSVR --C 0.1 1",
         "--data breast_cancer --methods PSDSVR --C 0.1",
     ),
+    "large_weights": ("large_weights.py", "--data generated --ratios 1 1000"),
     "path": ("path.py", "--data wine --numbers 3"),
     "workers": ("workers.py --chunk 500000", "--samples 10000 --chunk 5000"),
     "workers_defaults": (

@@ -53,10 +53,13 @@ def passes(solver, problem, max_passes):
     return " / ".join(reached)
 
 
-def problem_of(X, y, method, C):
-    """The problem of a method, which counts its own passes."""
+def problem_of(X, y, method, C, order=None):
+    """The problem of a method, which counts its own passes; its pairs in an order of this seed."""
     X = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
     pairs, weights = NearestClassPairs(3, 3).select(X, y)
+    if order is not None:
+        shuffled = np.random.default_rng(order).permutation(len(pairs))
+        pairs, weights = pairs[shuffled], weights[shuffled]
     relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
     loss, regularizer, fit_intercept = METHODS[method]
     operator = PairOperator(X, pairs)
@@ -69,6 +72,7 @@ def main():
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--C", type=float, nargs="+", default=[0.01, 0.1, 1.0, 10.0])
     parser.add_argument("--max-passes", type=int, default=2000)
+    parser.add_argument("--order", type=int, help="seed of the order of the pairs: other rounding")
     options = parser.parse_args()
     print("| data | method | C | " + " | ".join(solver.__name__ for solver in SOLVERS) + " |")
     print("| --- | --- | --- | " + " | ".join("---" for _ in SOLVERS) + " |")
@@ -76,7 +80,7 @@ def main():
         X, y = DATA[name](return_X_y=True)
         for method in options.methods:
             for C in options.C:
-                problems = [problem_of(X, y, method, C) for _ in SOLVERS]
+                problems = [problem_of(X, y, method, C, options.order) for _ in SOLVERS]
                 cells = [
                     passes(solver, problem, options.max_passes)
                     for solver, problem in zip(SOLVERS, problems, strict=True)

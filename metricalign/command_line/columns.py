@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["TableColumns", "read_column", "typed_column"]
 
 #: What people write for a missing number or date, where all other values of a column are such.
-NO_NUMBER = frozenset(("-", "--", "–", "—", ".", "..", "...", "*", "n.a.", "none", "missing"))
-NO_NUMBER |= {"unknown", "#div/0!", "#value!", "#ref!"}
+NO_NUMBER = re.compile(
+    r"[-–—.*_ ]+|n\.? ?a\.?|k\. ?a\.?|none|nil|missing|unknown|unbekannt|#(div/0|value|ref|n/a)!?",
+    re.IGNORECASE,
+)
 
 
 def read_column(texts: Series, name: str, reading: Reading, format: Format | None = None) -> Column:
@@ -53,37 +56,30 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
     missing = MISSING.union(reading.missing)
     codes, unique = pd.factorize(texts.where(~texts.isin(missing)))
     unique = np.asarray(unique, dtype=object)
-    is_missing = codes < 0
     if len(unique) == 0:
-        return Column(np.full(len(texts), np.nan), Format("number"))
+        return Column(np.full(len(texts), np.nan), format or Format("number"))
+    is_plain = np.array([NO_NUMBER.fullmatch(text) is None for text in unique])
+    plain = unique[is_plain]
     found = None
     if format is not None:
-        values = format.parse(unique)
-        if not pd.isna(values).any():
-            found = Column(values, format)
-    no_number = np.array([text.lower() in NO_NUMBER for text in unique])
-    plain = unique[~no_number]
+        values = format.parse(plain)
+        found = None if pd.isna(values).any() else Column(values, format)
     if found is None and len(plain):
         numbers = as_numbers(plain, name, reading)
         # What looks like numbers of no marks may be dates, as in 24.12.2024.
         is_number = numbers is not None and numbers.odd is None
         found = numbers if is_number else as_dates(plain, name, reading) or numbers
-        if found is not None and found.format.kind != "text" and no_number.any():
-            empty = np.nan if found.values.dtype.kind == "f" else np.datetime64("NaT")
-            values = np.full(len(unique), empty, dtype=found.values.dtype)
-            values[~no_number] = found.values
-            found.values = values
-        elif found is not None and found.format.kind == "text":
-            found.values = unique
-    if found is None:
-        found = Column(unique, Format("text"))
-    if found.values.dtype == object:
-        values = np.array([*found.values, None], dtype=object)[codes]
-    else:
-        values = found.values[codes]
-        values[is_missing] = np.nan if values.dtype.kind == "f" else np.datetime64("NaT")
-        values = _without_codes(values, found.format, reading)
-    return Column(values, found.format, found.odd, str(plain[0]) if len(plain) else "")
+    example = str(plain[0]) if len(plain) else ""
+    # The last value is that of the code -1, of what is missing.
+    if found is None or found.format.kind == "text":
+        values = np.array([*unique, None], dtype=object)[codes]
+        return Column(values, Format("text"), found.odd if found else None, example)
+    empty = np.nan if found.values.dtype.kind == "f" else np.datetime64("NaT")
+    values = np.full(len(unique) + 1, empty, dtype=found.values.dtype)
+    values[:-1][is_plain] = found.values
+    return Column(
+        _without_codes(values[codes], found.format, reading), found.format, example=example
+    )
 
 
 def _without_codes(values, form, reading):

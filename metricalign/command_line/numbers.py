@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metricalign.command_line.dates import as_dates
 from metricalign.command_line.formats import Column, Format, Reading, decode, unit_of
-from metricalign.command_line.reading import InputError
-from metricalign.features.numerals import CURRENCY, FEWEST_NUMBERS, LEADING_ZERO, NUMBER, SCALE
+from metricalign.command_line.reading import InputError, TwoReadingsError
+from metricalign.features.numerals import (
+    CURRENCY,
+    FEWEST_NUMBERS,
+    LEADING_ZERO,
+    SCALE,
+    match_number,
+)
 
 __all__ = ["as_numbers"]
 
@@ -51,12 +58,11 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
     """
     if any(LEADING_ZERO.fullmatch(text) for text in texts):
         return None
-    marks = [reading.mark(which, name) for which in ("decimal", "thousands")]
-    if marks == [None, None]:
+    if _given_marks(name, reading) == [None, None]:
         plain = _plain_numbers(texts)
         if plain is not None:
             return plain
-    matches: list[Any] = [NUMBER.fullmatch(text) for text in texts]
+    matches: list[Any] = [match_number(text) for text in texts]
     is_number = np.array([match is not None for match in matches])
     if not is_number.any():
         return None
@@ -66,7 +72,8 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
         return None
     units = [unit_of(match) for match in matches]
     named = sorted({unit for unit in units if unit})
-    if not _are_magnitudes(matches, named) or not _are_ratings(matches, units):
+    scales = {unit for unit in named if SCALE.fullmatch(unit)}
+    if not _are_magnitudes(matches, named) or (len(scales) > 1 and not scales <= USUAL_SCALES):
         return None
     if len(named) > 1:
         return Column(texts, Format("text"), odd=texts[units.index(named[-1])])
@@ -77,11 +84,16 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
             f"{texts[units.index(unit)]!r} and {texts[units.index('')]!r}: they may be of the same "
             "scale or not. Write them alike, or leave the column out with --drop."
         )
-    return _with_marks(texts, matches, name, marks, unit)
+    return _with_marks(texts, matches, name, reading, unit)
 
 
-def _with_marks(texts, matches, name, given, unit):
+def _given_marks(name, reading):
+    return [reading.mark(which, name) for which in ("decimal", "thousands")]
+
+
+def _with_marks(texts, matches, name, reading, unit):
     """Numbers by the only marks with which all of them are some."""
+    given = _given_marks(name, reading)
     found: dict[bytes, tuple[NDArray, str, str]] = {}
     for decimal, thousands in MARKS:
         if given[0] not in (None, decimal) or given[1] not in (None, thousands):
@@ -98,7 +110,7 @@ def _with_marks(texts, matches, name, given, unit):
     if len(found) > 1:
         raise _two_readings(texts, name, list(found.values()))
     if not found:
-        if given != [None, None]:
+        if given != [None, None] and as_dates(texts, name, reading) is None:
             raise InputError(
                 f"column {name!r}: not all values are numbers with the marks given, such as "
                 f"{_longest(texts)!r}. Give its marks as --decimal {name}=. or --thousands {name}=,"
@@ -124,17 +136,6 @@ def _are_magnitudes(matches, units):
         return True
     has_decimals = any(match["magnitude"] and {*".,"} & {*match["digits"]} for match in matches)
     return has_decimals and magnitudes != {"K"}
-
-
-def _are_ratings(matches, units):
-    """Whether numbers before a scale, if there is one, are on it: 120/80 is none."""
-    scales = {unit for unit in units if SCALE.fullmatch(unit)}
-    if len(scales) > 1 and not scales <= USUAL_SCALES:
-        return False
-    return all(
-        unit not in scales or float(match["digits"].replace(",", ".")) <= float(unit[1:])
-        for match, unit in zip(matches, units, strict=True)
-    )
 
 
 def _plain_numbers(texts):
@@ -169,7 +170,7 @@ def _longest(texts):
 def _two_readings(texts, name, readings):
     place = int(np.argmax(readings[0][0] != readings[1][0]))
     (first, decimal, _), (second, _, thousands) = sorted(readings, key=lambda each: each[2])[:2]
-    return InputError(
+    return TwoReadingsError(
         f"column {name!r}: {texts[place]!r} can be {first[place]:.15g} or {second[place]:.15g}. "
         f'Say which: --decimal "{name}={decimal}" or --thousands "{name}={thousands}"; without '
         f'"{name}=" it holds for all columns.'

@@ -26,6 +26,7 @@ __all__ = [
     "Contents",
     "InputError",
     "Layout",
+    "TwoReadingsError",
     "counted",
     "read_contents",
     "shorten",
@@ -46,12 +47,18 @@ MISSING = frozenset(
 )
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
+# Lines above a table that are no part of it: so many at most, above rows of so many fields.
+MOST_TITLES, FEWEST_FIELDS = 10, 3
 # Above so many texts that are all the same, another one is a name.
 FEWEST_ALIKE = 10
 
 
 class InputError(ValueError):
     """What a person gave cannot be used; the message says why and what to do."""
+
+
+class TwoReadingsError(InputError):
+    """Texts that can be two different numbers."""
 
 
 @dataclass(frozen=True)
@@ -246,10 +253,16 @@ def _not_text(path):
 
 
 def _read_csv(pd, path, text, layout, wanted, expects_names):
+    text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
     delimiter, quote = _find_marks(text, layout.delimiter)
     has_names = layout.has_names
     rows, lines = _split(path, text, delimiter, quote)
     notes = []
+    n_titles = _count_titles([len(row) for row in rows])
+    if n_titles:
+        above = shorten([row[0] for row in rows[:n_titles]], 2)
+        notes.append(f"{counted(n_titles, 'line')} above the table left out: {above}")
+        rows, lines = rows[n_titles:], lines[n_titles:]
     if quote == "'":
         notes.append("single quotes are taken for quotes")
     if has_names is None:
@@ -285,6 +298,14 @@ def _read_csv(pd, path, text, layout, wanted, expects_names):
     return Contents(pd.DataFrame(rows, columns=names, dtype=object), layout, notes)
 
 
+def _count_titles(widths):
+    """How many lines of one field are above a table, if all its rows have more."""
+    n_titles = next((place for place, width in enumerate(widths) if width > 1), 0)
+    below = set(widths[n_titles:])
+    is_table = len(below) == 1 and max(below) >= FEWEST_FIELDS and n_titles <= MOST_TITLES
+    return n_titles if is_table else 0
+
+
 def _find_marks(text, delimiter):
     """Delimiter and quote with which the first lines have the same number of fields, above one."""
     lines = [line for line in text[:65536].splitlines()[: 2 * N_SAMPLED_LINES] if line.strip()]
@@ -300,6 +321,7 @@ def _find_marks(text, delimiter):
             return (0, 0)
         if not widths or max(widths) == 1:
             return (0, 0)
+        widths = widths[_count_titles(widths) :]
         # The first line may have one field less, see _read_csv.
         alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
         # A blank is in texts as well.

@@ -34,7 +34,8 @@ table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd;
   white-space: nowrap; }
 .best td { font-weight: 600; }
-.bar { background: #2f6db3; height: .8rem; display: inline-block; }
+.bar { background: #2f6db3; height: .8rem; display: inline-block;
+  width: calc(var(--share) * min(14rem, 30vw)); }
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 img { width: 100%; min-width: 42rem; height: auto; }
 svg circle:hover { stroke: #000; stroke-width: 2; }
@@ -194,10 +195,10 @@ def _importances(names, importances):
     largest = importances[order[0]] or 1.0
     yield '<div class="wide"><table>'
     for place in order:
-        width = 14 * importances[place] / largest
+        width = importances[place] / largest
         yield (
             f"<tr><td>{escape(str(names[place]))}</td><td>{importances[place]:.0%}</td>"
-            f'<td><span class="bar" style="width:{max(width, 0):.2f}rem"></span></td></tr>'
+            f'<td><span class="bar" style="--share:{max(width, 0):.2f}"></span></td></tr>'
         )
     yield "</table></div>"
 
@@ -249,10 +250,10 @@ def _embedding(model: TableModel, task: Task):
         if len(np.unique(task.y)) > len(colours):
             legend.append(("others", OTHERS))
         marks = [
-            f'<span style="color:{colour}">&#9679;</span> {escape(label)}'
+            f'<span style="color:{colour}">&#9679;</span>&nbsp;{escape(label)}'
             for label, colour in legend
         ]
-        yield "<p>" + " &nbsp; ".join(marks) + "</p>"
+        yield "<p>" + " &ensp; ".join(marks) + "</p>"
     elif task.kind == "number":
         yield f"<p>From {_number(task.y.min())} (light) to {_number(task.y.max())} (dark).</p>"
 

@@ -17,6 +17,7 @@ from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.reading import (
     InputError,
     Layout,
+    TwoReadingsError,
     as_numpy,
     counted,
     read_contents,
@@ -85,8 +86,39 @@ def typed(table: DataFrame, names: Sequence[str], reading: Reading) -> dict[str,
     Returns
     -------
     columns : dict from str to Column
+
+    Raises
+    ------
+    InputError
+        If columns can be read in two ways; the message names all of them.
     """
-    return {name: _typed(table[name], name, reading) for name in names}
+    columns, errors = {}, {}
+    for name in names:
+        try:
+            columns[name] = _typed(table[name], name, reading)
+        except TwoReadingsError as error:
+            errors[name] = error
+    if errors:
+        first, *others = errors
+        more = f" So it is with {shorten(others)}." if others else ""
+        raise InputError(f"{errors[first]}{more}{_hint(table, reading)}")
+    return columns
+
+
+def _hint(table, reading):
+    """What the other columns of a table say of its decimal mark, if they agree."""
+    found: dict[str, str] = {}
+    for name in table.columns:
+        try:
+            column = _typed(table[name], name, reading)
+        except InputError:
+            continue
+        if column.format.kind == "number" and column.format.decimal in column.example:
+            found[column.format.decimal] = f"{column.example!r} in {name!r}"
+    if len(found) != 1:
+        return ""
+    ((mark, example),) = found.items()
+    return f" Elsewhere it is --decimal {mark} as in {example}."
 
 
 def _typed(column: Series, name: str, reading: Reading) -> Column:

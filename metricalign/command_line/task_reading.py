@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.doubts import group_candidates
@@ -150,6 +151,7 @@ def _role(table, name, option, reading):
     return values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
 
 
+MISSING_CODES = {sign * (10.0**n - 1) for sign in (-1, 1) for n in range(1, 7)}
 KIND_NAMES = {
     "number": "of numbers",
     "text": "of categories",
@@ -180,6 +182,14 @@ def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
     n_dropped = len(target.is_present) - len(task.y)
     if n_dropped:
         yield f"  dropped: {counted(n_dropped, 'row')} without a target"
+    for name, column in features.columns.items():
+        if column.format.kind == "number" and (code := missing_code(column.values)):
+            yield wrap(
+                f"{name!r} has {code:.0f} far from its other values; --missing {code:.0f} if it "
+                "stands for a missing value",
+                "    ",
+                "  is it a number? ",
+            )
     if features.n_missing:
         yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
     yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
@@ -188,6 +198,17 @@ def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
     if not options.kind:
         doubt = f"; {target.doubt}" if target.doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
+
+
+def missing_code(values: NDArray) -> float | None:
+    """A number of nines that may stand for a missing value: further away than others are apart."""
+    values = values[~np.isnan(values)]
+    for code in {values.min(), values.max()} & MISSING_CODES:
+        others = values[values != code]
+        gap = np.abs(others - code).min() if len(others) else 0.0
+        if len(others) < len(values) - 1 and gap > np.ptp(others) > 0:
+            return float(code)
+    return None
 
 
 def _identifies(target: Target) -> str | None:
@@ -204,8 +225,13 @@ def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:
     for name, column in columns.items():
         text = column.format.describe()
         if text:
-            found.setdefault(f"as {text}, such as {column.example!r}", []).append(name)
-    return found
+            found.setdefault(text, []).append(name)
+    # The longest example shows the most.
+    examples = {
+        text: max((columns[name].example for name in names), key=len)
+        for text, names in found.items()
+    }
+    return {f"as {text}, such as {examples[text]!r}": names for text, names in found.items()}
 
 
 def describe_target(task: Task) -> str:

@@ -15,12 +15,14 @@ from metricalign.deep.augmentations import (
     Augmentation,
     FeatureMasking,
     GaussianNoise,
+    NearNeighbor,
     PixelNoise,
     RandomCrop,
     RandomShift,
     SwapNoise,
 )
-from metricalign.deep.explainer import InformationExplainer, InformationExplanation
+from metricalign.deep.explainer import InformationExplainer
+from metricalign.deep.explanation import InformationExplanation
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.information import (
     NWJ,
@@ -53,6 +55,7 @@ __all__ = [
     "InformationExplainer",
     "InformationExplanation",
     "MutualInformation",
+    "NearNeighbor",
     "PairwiseCrossEntropyLoss",
     "PixelNoise",
     "RandomCrop",

@@ -14,10 +14,13 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from metricalign.deep.losses.distances import squared_distances
+
 __all__ = [
     "Augmentation",
     "FeatureMasking",
     "GaussianNoise",
+    "NearNeighbor",
     "PixelNoise",
     "RandomCrop",
     "RandomShift",
@@ -25,6 +28,9 @@ __all__ = [
     "check_augmentations",
     "view_of",
 ]
+
+# Squared distance of samples that are the same, in total variances of the batch.
+_SAME = 1e-6
 
 
 class Augmentation(BaseEstimator, ABC):
@@ -35,6 +41,9 @@ class Augmentation(BaseEstimator, ABC):
     of its ``__init__``, which only stores them. HRAML takes any other callable too.
     """
 
+    # Whether samples are kept beside the network, since views say no more than their distances.
+    keeps_samples: ClassVar[bool] = False
+
     _parameter_constraints: ClassVar[dict] = {}
 
     def for_columns(self, columns: Tensor) -> Self:
@@ -44,6 +53,20 @@ class Augmentation(BaseEstimator, ABC):
         ----------
         columns : Tensor of int of shape (n_features,)
             Column of the table that each feature is of. A category has several features.
+
+        Returns
+        -------
+        augmentation : Augmentation
+        """
+        return self
+
+    def for_scale(self, scale: Tensor) -> Self:
+        """Copy that knows the units of the network; itself if these do not matter to it.
+
+        Parameters
+        ----------
+        scale : Tensor of shape (n_features,) or ()
+            What the network divides the features by.
 
         Returns
         -------
@@ -91,6 +114,72 @@ class GaussianNoise(Augmentation):
     def __call__(self, samples: Tensor) -> Tensor:
         """A random view of each sample; see `Augmentation`."""
         return samples + self.scale * samples.std(dim=0) * torch.randn_like(samples)
+
+
+class NearNeighbor(Augmentation):
+    """Replace some samples by one of their nearest neighbours in the batch.
+
+    So what is near in the features becomes nearer, and groups of samples draw together, which
+    helps where the targets are alike inside groups, as classes often are. It comes first of
+    several augmentations. Neighbours are found by Euclid's distance of what the network gets. By
+    default the network has two blocks then, and the samples are kept beside it.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=3
+        Neighbours, one of which is drawn.
+    share : float, default=0.8
+        Probability of a sample to be replaced.
+
+    References
+    ----------
+    D. Dwibedi, Y. Aytar, J. Tompson, P. Sermanet, A. Zisserman. "With a Little Help from My
+    Friends: Nearest-Neighbor Contrastive Learning of Visual Representations". ICCV 2021, whose
+    neighbours are those of the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> NearNeighbor(1, share=1.0)(torch.tensor([[0.0], [1.0], [5.0]]))
+    tensor([[1.],
+            [0.],
+            [1.]])
+    """
+
+    keeps_samples: ClassVar[bool] = True
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "share": [Interval(Real, 0, 1, closed="right")],
+    }
+
+    _scale: Tensor | None = None
+
+    def __init__(self, n_neighbors: int = 3, share: float = 0.8):
+        self.n_neighbors = n_neighbors
+        self.share = share
+
+    def for_scale(self, scale: Tensor) -> Self:
+        """Copy that compares samples in the units of the network; see `Augmentation`."""
+        augmentation = type(self)(**self.get_params())
+        augmentation._scale = scale
+        return augmentation
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """A random view of each sample; see `Augmentation`."""
+        scaled = samples if self._scale is None else samples / self._scale
+        distances = squared_distances(scaled)
+        # A batch has each sample as often as it has views, with rounding between them.
+        is_same = distances <= _SAME * scaled.var(dim=0).sum()
+        distances = distances.masked_fill(is_same, torch.inf)
+        n_neighbors = min(self.n_neighbors, len(samples) - 1)
+        nearest = distances.topk(n_neighbors, largest=False)
+        drawn = torch.randint(n_neighbors, (len(samples), 1), device=samples.device)
+        neighbors = samples[nearest.indices.gather(1, drawn)[:, 0]]
+        is_replaced = torch.rand(len(samples), 1, device=samples.device) < self.share
+        # Where fewer neighbours differ from the sample, some of these are none.
+        is_replaced &= nearest.values.gather(1, drawn).isfinite()
+        return neighbors.where(is_replaced, samples)
 
 
 class PixelNoise(Augmentation):

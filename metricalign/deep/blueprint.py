@@ -18,13 +18,16 @@ from metricalign.deep.networks import (
     TableNetwork,
 )
 
-__all__ = ["Blueprint", "architectures", "load_networks"]
+__all__ = ["N_BLOCKS", "Blueprint", "architectures", "load_networks"]
 
 # Hidden units of a residual block.
 _N_UNITS_OF_BLOCK = 256
 
-# Residual blocks of "auto", and columns of numbers up to which these are embedded.
-_N_BLOCKS, _MOST_EMBEDDED = 2, 100
+# Residual blocks of "auto".
+N_BLOCKS = 2
+
+# Columns of numbers up to which these are embedded.
+_MOST_EMBEDDED = 100
 
 
 def architectures(
@@ -64,11 +67,11 @@ def architectures(
     if embedding == "auto" and (not can_embed or n_numbers > _MOST_EMBEDDED):
         embedding = None
     if embedding == "auto" and isinstance(n_blocks, str):
-        return [("plr_lite", 0), (None, _N_BLOCKS), (None, 0)][: 3 if is_few else 2]
+        return [("plr_lite", 0), (None, N_BLOCKS), (None, 0)][: 3 if is_few else 2]
     if embedding == "auto":
         return [(None if n_blocks else "plr_lite", int(n_blocks))]
     if isinstance(n_blocks, str):
-        return [(embedding, 0), (embedding, _N_BLOCKS)]
+        return [(embedding, 0), (embedding, N_BLOCKS)]
     return [(embedding, n_blocks)]
 
 
@@ -87,8 +90,8 @@ class Blueprint:
         that are smaller; None for other columns.
     hidden_layer_sizes : tuple of int
         Units of the hidden layers.
-    n_components : int
-        Dimension of the images.
+    n_components : int or None
+        Dimension of the images; None for the samples themselves, whatever else is here.
     activation : str
         A name of `ACTIVATIONS`.
     n_blocks : int
@@ -106,7 +109,7 @@ class Blueprint:
     edges: list[NDArray | None]
     shares: list[NDArray | None]
     hidden_layer_sizes: tuple[int, ...]
-    n_components: int
+    n_components: int | None
     activation: str
     n_blocks: int
     dropout: float
@@ -115,6 +118,8 @@ class Blueprint:
 
     def build(self) -> EmbeddingNetwork:
         """A network with random weights; a linear map starts from Euclid's distance."""
+        if self.n_components is None:
+            return EmbeddingNetwork(nn.Identity(), self.normalize)
         embedding: nn.Module = nn.Identity()
         n_inputs = self.n_inputs
         if self.embedding is not None:
@@ -143,8 +148,7 @@ def load_networks(blueprints: Sequence[Blueprint], arrays: Mapping[str, NDArray]
     Parameters
     ----------
     blueprints : sequence of Blueprint
-        What they are made of: the first networks of the first blueprint, and so on, the same number
-        of each.
+        What each is made of.
     arrays : dict of str to ndarray
         The weights by name, as `torch.nn.Module.state_dict` has them.
 
@@ -152,12 +156,9 @@ def load_networks(blueprints: Sequence[Blueprint], arrays: Mapping[str, NDArray]
     -------
     network : EmbeddingNetwork or NetworkEnsemble
     """
-    # Names of the weights of several begin with "networks" and the number of the network.
-    numbers = {name.split(".")[1] for name in arrays if name.startswith("networks.")}
-    n_of_each = max(len(numbers), 1) // len(blueprints)
     # The random weights, which are replaced, leave the generator as it is.
     with own_generator():
-        networks = [blueprint.build() for blueprint in blueprints for _ in range(n_of_each)]
-    network: nn.Module = NetworkEnsemble(networks) if numbers else networks[0]
+        networks = [blueprint.build() for blueprint in blueprints]
+    network: nn.Module = NetworkEnsemble(networks) if len(networks) > 1 else networks[0]
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return network.eval()

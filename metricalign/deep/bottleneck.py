@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import log
 
 import numpy as np
@@ -15,41 +14,16 @@ from metricalign.deep.frozen import (
     from_locations,
     to_locations,
 )
-from metricalign.deep.information import perceptron
+from metricalign.deep.local_networks import ALL, LocalNetworks
 
-__all__ = ["Bottleneck", "LocalNetwork"]
+__all__ = ["Bottleneck"]
 
 # The price starts low, since a bottleneck that has closed opens slowly, and changes by at most a
 # tenth in a step.
 _FIRST_PRICE, _PRICE_RATE = 0.1, 0.1
 
-_ALL = slice(None)
-
 # What passes grows without bound as the share of the noise falls to zero.
 _LARGEST_SHARE = 0.999
-
-
-class LocalNetwork(nn.Module):
-    """The same small network at all locations, which it tells apart.
-
-    Parameters
-    ----------
-    n_locations : int
-        Number of locations.
-    sizes : sequence of int
-        Number of channels, units of the hidden layers, of which there is at least one, and number
-        of outputs.
-    """
-
-    def __init__(self, n_locations: int, sizes: Sequence[int]):
-        super().__init__()
-        self.first = nn.Linear(sizes[0], sizes[1])
-        self.place = nn.Parameter(torch.randn(n_locations, sizes[1]) / 2)
-        self.rest = nn.Sequential(nn.ReLU(), perceptron(sizes[1:]))
-
-    def forward(self, features: Tensor, places: Tensor | slice = _ALL) -> Tensor:
-        """Outputs of the features at these places, of shape (n_samples, n_places, n_outputs)."""
-        return self.rest(self.first(features) + self.place[places])
 
 
 class Bottleneck(nn.Module):
@@ -69,7 +43,7 @@ class Bottleneck(nn.Module):
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
         n_locations, n_channels = statistics.mean.shape
-        self.shares = LocalNetwork(n_locations, [n_channels, n_hidden, n_channels])
+        self.shares = LocalNetworks(1, n_locations, [n_channels, n_hidden, n_channels])
         self.price = 1.0
 
     @torch.no_grad()
@@ -110,17 +84,17 @@ class Bottleneck(nn.Module):
         self.price *= np.exp(_PRICE_RATE * np.clip(excess, -1, 1))
         return loss
 
-    def standardized(self, local: Tensor, places: Tensor | slice = _ALL) -> Tensor:
+    def standardized(self, local: Tensor, places: Tensor | slice = ALL) -> Tensor:
         """Local features of these places in the basis, of mean 0 and variance 1."""
         features = to_locations(local)[:, places] @ self.basis
         return standardized(features, self.mean[places], self.deviation[places])
 
-    def share(self, features: Tensor, places: Tensor | slice = _ALL) -> Tensor:
+    def share(self, features: Tensor, places: Tensor | slice = ALL) -> Tensor:
         """Share of the features of these places in what is made of them."""
         if self.price == np.inf:
             return torch.zeros_like(features)
         # Nearly open at first: the decision is there to be kept.
-        return _LARGEST_SHARE * (self.shares(features, places) + 2).sigmoid()
+        return _LARGEST_SHARE * (self.shares(features, places)[0] + 2).sigmoid()
 
     def noised(self, features: Tensor, share: Tensor) -> Tensor:
         """Features of which only this share is left, the rest is noise."""
@@ -157,4 +131,5 @@ class Bottleneck(nn.Module):
 
 
 def standardized(values, mean, deviation):
-    return torch.where(deviation > 0, (values - mean) / deviation, 0)
+    """Values of mean 0 and variance 1, and 0 where they are constant."""
+    return (values - mean).div_(deviation.masked_fill(deviation == 0, torch.inf))

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from metricalign.deep.augmentations import view_of
+from metricalign.deep.augmentations import Augmentation, view_of
 from metricalign.deep.samples import read_batch
 from metricalign.learners.coordinates import target_vectors
 from metricalign.relations import TargetRelation
@@ -103,8 +103,13 @@ class ViewData:
 
     def __init__(self, data: SampleData, augmentations: Sequence[Callable[[Tensor], Tensor]]):
         self.data = data
-        self.augmentations = augmentations
         self._offset, self._scale = data.to_device(data.offset), data.to_device(data.scale)
+        self.augmentations = [
+            augmentation.for_scale(self._scale)
+            if isinstance(augmentation, Augmentation)
+            else augmentation
+            for augmentation in augmentations
+        ]
 
     def batch(self, rows: NDArray, n_rows: int) -> Batch:
         """A view of each sample, and which of the first ones are of the same sample as others.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from math import log
 from numbers import Integral, Real
@@ -11,7 +10,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -28,6 +27,7 @@ from metricalign.deep.averaging import Averaged
 from metricalign.deep.bottleneck import Bottleneck
 from metricalign.deep.critic import N_BLOCKS, Critic
 from metricalign.deep.device import computing_device, seeded
+from metricalign.deep.explanation import InformationExplanation
 from metricalign.deep.frozen import (
     FeatureStatistics,
     FrozenNetwork,
@@ -39,14 +39,14 @@ from metricalign.deep.frozen import (
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.information.training import Batches, FiniteLoss
 
-__all__ = ["InformationExplainer", "InformationExplanation"]
+__all__ = ["InformationExplainer"]
 
 # Samples of which means and variances of features, prototypes and neighbours are learned, and those
 # of which the loss that is allowed and the factors of the scores are.
-_N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 256
+_N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 512
 
 # Explained samples of which is asked what remains of the decision: it takes another forward pass.
-_N_OF_SURVIVAL = 128
+_N_OF_SURVIVAL = 64
 
 # Of a bottleneck. In an earlier version, with twice the learning rate, the loss on digits and
 # fashion was within a fifth of what is allowed after 50 steps, and what passed hardly fell after
@@ -62,66 +62,6 @@ _N_KEPT_NUMBERS = 2**27
 _WEIGHT_DECAY = 0.2
 
 
-@dataclass(frozen=True)
-class InformationExplanation:
-    """What a representation knows of the parts of samples, in nats.
-
-    All maps have a number for each sample and location: the shape is (n_samples, height, width),
-    (n_samples, length) or (n_samples, n_columns), as the layer's output was.
-
-    Parameters
-    ----------
-    total : ndarray of shape (n_samples, ...)
-        What the representation knows of the location, at least 0.
-    decision : ndarray of shape (n_samples, ...)
-        The part of it that decides, between 0 and `total`.
-    redundant : ndarray of shape (n_samples, ...)
-        The rest, ``total - decision``, at least 0.
-    total_error, decision_error, redundant_error : ndarray of shape (n_samples, ...)
-        Their standard errors over the reference samples and, for the mean over the noise, of the
-        line that foretells it, for the modules as they were trained. What another training would
-        change is not in them.
-    lower_bound, lower_bound_error : ndarray of shape (...)
-        A lower bound of the mutual information of the representation and the location, over
-        the explained samples, and its standard error. It may come out below 0.
-    passed : ndarray of shape (n_samples, ...)
-        What the bottleneck lets through at most.
-    decision_kept, decision_kept_error : float
-        Share of the decision that survives when only the decision-related part of all locations is
-        kept: the sum over decisions of the smaller of the two probabilities, with and without the
-        rest, in the mean of at most 128 samples; and its standard error.
-    ceiling : float
-        Largest value of `total` that could be found, the logarithm of the number of samples that
-        are compared.
-    """
-
-    total: NDArray
-    decision: NDArray
-    redundant: NDArray
-    total_error: NDArray
-    decision_error: NDArray
-    redundant_error: NDArray
-    lower_bound: NDArray
-    lower_bound_error: NDArray
-    passed: NDArray
-    decision_kept: float
-    decision_kept_error: float
-    ceiling: float
-
-    @property
-    def upper_bound(self) -> NDArray:
-        """Upper bound of the information in what the bottleneck keeps, of shape (...).
-
-        The mean of `passed` over the explained samples.
-        """
-        return self.passed.mean(axis=0)
-
-    @property
-    def is_at_ceiling(self) -> NDArray:
-        """Where `total` is within log 2 of its ceiling, so that the truth may be far above it."""
-        return self.total > self.ceiling - log(2)
-
-
 class InformationExplainer(BaseEstimator):
     """What a trained network knows of the parts of its input, and how much of that decides.
 
@@ -131,7 +71,8 @@ class InformationExplainer(BaseEstimator):
     modules are trained; the network is copied, and the copy is frozen.
 
     **Total.** A critic s is trained by InfoNCE to tell the Z of a sample from those of others by
-    l_i. What l_i says about Z is the specific information
+    l_i. It is the mean of two networks that learn by themselves, since one depends more on where
+    it starts. What l_i says about Z is the specific information
 
         total = KL(p(Z | l_i) || p(Z)) = sum_m v_m log(n v_m),   v = softmax_m(c_i s(l_i, z_m))
 
@@ -187,9 +128,9 @@ class InformationExplainer(BaseEstimator):
         How much of what the decision knows must survive the bottleneck: 1 - keep is the share of
         the loss that a constant decision would have (or, if it is smaller, the decision from
         noise). The larger, the more is called decision-related.
-    n_hidden : int, default=128
-        Units of the first hidden layer of both modules. The critic has a second one of half as
-        many.
+    n_hidden : int, default=64
+        Units of the first hidden layer of the bottleneck and of each of the two networks of the
+        critic, which have a second one of half as many.
     learning_rate : float, default=0.005
         Step length of Adam.
     batch_size : int, default=128
@@ -280,7 +221,7 @@ class InformationExplainer(BaseEstimator):
         representation: str | Callable[[nn.Module], nn.Module] | None = None,
         head: str | Callable[[Tensor, Tensor], Tensor] = "auto",
         keep: float = 0.9,
-        n_hidden: int = 128,
+        n_hidden: int = 64,
         learning_rate: float = 0.005,
         batch_size: int = 128,
         max_iter: int = 10,
@@ -382,10 +323,10 @@ class InformationExplainer(BaseEstimator):
             averaged.average()
             critic.eval().requires_grad_(False)
             _, local, Z, *_ = samples[validation[:_N_OF_CALIBRATION]]
-            critic.calibrate(local, Z)
             # The same ones whatever the random state, from all parts of X.
             rows = np.linspace(0, len(X) - 1, min(self.batch_size, len(X))).astype(int)
             critic.remember(samples[rows][2])
+            critic.calibrate(local, Z)
             critic.foresee(local, Z)
         # On the CPU, so that a pickle opens on every machine.
         network.to("cpu")

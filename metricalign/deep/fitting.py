@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from numbers import Integral
 from typing import Any
 
@@ -19,7 +21,7 @@ from metricalign._arrays import in_memory
 from metricalign._estimator import level_of_call
 from metricalign.deep.augmentations import Augmentation, check_augmentations
 from metricalign.deep.batches import JointBatches, choose_batches
-from metricalign.deep.blueprint import Blueprint, architectures
+from metricalign.deep.blueprint import N_BLOCKS, Blueprint, architectures
 from metricalign.deep.combination import weights_of_kinds
 from metricalign.deep.data import AlignmentData, SampleData, ViewData
 from metricalign.deep.device import computing_device, seeded
@@ -49,6 +51,9 @@ _N_PAIRS_OF_RANGE = 100_000
 
 # Samples from which the pieces of the columns are learned.
 _N_ROWS_OF_PIECES = 20_000
+
+# Samples from which the variance of images is found.
+_N_ROWS_OF_VARIANCE = 2000
 
 # Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
 _LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
@@ -126,9 +131,15 @@ class NetworkFitting:
             self.offset, self.scale = learner.offset_, learner.scale_
         elif learner.module is None and self.table is None:
             self.offset, self.scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
+        self.keeps_samples, self.has_head = False, True
         if 2 * self.targets.is_known.sum() < n_samples and learner.n_blocks == "auto":
-            # Too few targets tell which network has better neighbours. The linear map's were.
-            kinds = [(None if learner.embedding == "auto" else kinds[0][0], 0)]
+            # Too few targets tell which network has better neighbours. The linear map's were, but
+            # for views that are near neighbours.
+            keeps_samples = any(getattr(views, "keeps_samples", False) for views in augmentations)
+            n_blocks = N_BLOCKS if keeps_samples else 0
+            kinds = [(None if learner.embedding == "auto" else kinds[0][0], n_blocks)]
+            self.has_head = not keeps_samples
+            self.keeps_samples = keeps_samples and learner.module is None and not self.starts_warm
         self.data = SampleData(X, self.offset, self.scale, self.device)
         self.objectives: list[Any] = []
         self.relation_range = (0.0, 1.0)
@@ -158,9 +169,14 @@ class NetworkFitting:
             trained = self._train_on() if self.starts_warm else self._train_anew()
         n_of_each = [len(records) for records in trained.records]
         weights = np.repeat(trained.weights / n_of_each, n_of_each)
-        self.blueprints = trained.blueprints
+        self.blueprints = np.repeat(np.array(trained.blueprints, dtype=object), n_of_each).tolist()
         records = [record for records in trained.records for record in records]
         networks = [record.network for record in records]
+        if self.keeps_samples:
+            first: Any = self.blueprints[0]
+            self.blueprints.append(replace(first, n_components=None))
+            networks.append(self._network(self.blueprints[-1]))
+            weights = np.append(weights, self._weight_of_last(networks, weights))
         network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks, weights)
         # On the CPU, so that a pickle opens on every machine.
         self.network = network.to("cpu").eval()
@@ -194,22 +210,32 @@ class NetworkFitting:
         """Go on with the networks of the last fit, whose weights beside each other remain."""
         last: Any = deepcopy(self.learner.module_)
         networks = list(getattr(last, "networks", [last]))
-        n_of_each = len(networks) // len(self.blueprints)
         weights = np.ones(1)
         if isinstance(last, NetworkEnsemble):
-            weights = n_of_each * np.square(last.scales.numpy()[::n_of_each])
+            weights = np.square(last.scales.numpy())
         records = [
-            [
-                self._train(None, split, network=network)
-                for network, split in zip(networks[first:], self.splits[:n_of_each], strict=False)
-            ]
-            for first in range(0, len(networks), n_of_each)
+            [self._train(None, split, network=network)]
+            for network, split in zip(networks, cycle(self.splits), strict=False)
         ]
-        stopped = (record for of_kind in records for record in of_kind if record.is_interrupted)
+        stopped = (record for (record,) in records if record.is_interrupted)
         return Trained(self.blueprints, records, weights, next(stopped, None))
 
+    @torch.no_grad()
+    def _weight_of_last(self, networks, weights) -> float:
+        """That with which a network has the total variance of the others."""
+        split = self.splits[0]
+        rows = np.concatenate([split.training, split.unlabelled])[-_N_ROWS_OF_VARIANCE:]
+        samples = self.data.samples(np.sort(rows))
+        *of_others, of_last = [
+            float(network.to(self.device).eval()(samples)[-1].var(dim=0).sum())
+            for network in networks
+        ]
+        return float(weights @ of_others / of_last)
+
     def _train(self, blueprint, split, n_epochs=None, network: Any = None) -> TrainingRecord:
-        """Train a new network, or go on with one."""
+        """Train a new network, or go on with one; one without weights stays."""
+        if network is not None and not list(network.parameters()):
+            return TrainingRecord(network, [], [], 0, False)
         if network is None:
             network = self._network(blueprint)
             if self.learner.refine is not None:
@@ -293,6 +319,7 @@ class NetworkFitting:
             loss,
             self._batch_size(self._n_rows),
             self.learner.n_candidates if takes_candidates else 0,
+            self.has_head,
         )
 
     def _loss(self, relation, targets) -> DeepLoss | nn.Module:

@@ -77,7 +77,8 @@ default="auto"
         and linear maps, and keeps them all: each kind counts as is best for the vote of held-out
         samples, if the loss is one of soft neighbours; else that of the smallest mean error is
         taken. Without `early_stopping` it is the first kind. Where most targets are missing it is
-        0, and ``embedding="auto"`` the standardised columns.
+        0, and ``embedding="auto"`` the standardised columns; with `NearNeighbor` views it is 2, and
+        the samples themselves are kept beside the networks, with the same total variance.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
@@ -114,7 +115,8 @@ default="auto"
         of each sample are to be nearest to each other, by the same loss of relations that are 0 for
         views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
         y)`` also from samples whose target is missing; the two losses are added. The loss of the
-        views is that of what a small network makes of the images, which is dropped after training.
+        views is that of what a small network makes of the images, which is dropped after training;
+        not with `NearNeighbor` and ``n_blocks="auto"``.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
@@ -176,8 +178,8 @@ default="auto"
     module_ : EmbeddingNetwork or NetworkEnsemble
         The network, or the networks, on the CPU.
     blueprints_ : list of Blueprint or None
-        What the networks of each kind are made of: ``embedding`` and ``n_blocks`` were chosen.
-        None with `module`.
+        What each network is made of: ``embedding`` and ``n_blocks`` were chosen. None with
+        `module`.
     table_ : PiecewiseLinearEncoder or None
         Encoder of a table with categories or missing values.
     offset_, scale_ : ndarray of shape (n_features,), float
@@ -428,7 +430,7 @@ or None, default=None
         -------
         X_new : ndarray of shape (n_samples, n_components * n_networks)
             The images: computed in float32 for samples in float32, else in float64. A Dask array
-            if X is one.
+            if X is one. With `NearNeighbor` views n_features columns more, see `n_blocks`.
         """
         check_is_fitted(self)
         if is_dask_array(X):

@@ -49,7 +49,7 @@ class TargetObjective(NamedTuple):
 
 
 class ViewObjective(NamedTuple):
-    """Views of a sample are to be nearer to each other than to all others, after a head.
+    """Views of a sample are to be nearer to each other than to all others.
 
     Attributes
     ----------
@@ -61,16 +61,20 @@ class ViewObjective(NamedTuple):
         Samples in a batch, each with two views.
     n_candidates : int
         Other samples that these are compared with.
+    has_head : bool
+        Whether this is asked of what a head makes of the images.
     """
 
     data: ViewData
     loss: Any
     batch_size: int
     n_candidates: int
+    has_head: bool
 
     def criterion(self, layer_weights: Sequence[float] | None, n_components: int) -> nn.Module:
         """Loss of the layers of a network, with weights of its own."""
-        return ProjectedLoss(LayeredLoss(deepcopy(self.loss), layer_weights), n_components)
+        loss = LayeredLoss(deepcopy(self.loss), layer_weights)
+        return ProjectedLoss(loss, n_components) if self.has_head else loss
 
     def batches(self, split: Split, random_state: np.random.RandomState) -> Iterable[Batch]:
         """Batches of an epoch of all samples to train on."""

@@ -12,7 +12,9 @@ from metricalign.features.numerals import UNREAD_NUMBER
 __all__ = ["GROUPS", "identifier_of"]
 
 # An identifier where each row has another integer, and one that several rows may share.
-_OF_ROWS = re.compile(r"((.*[\s_.-])?((?i:id|uuid|guid)|index|key)|.*[a-z](Id|ID))")
+_OF_ROWS = re.compile(
+    r"((.*[\s_.-])?((?i:id|uuid|guid|(nr|no)\.?|number|nummer)|index|key)|.*[a-z](Id|ID))"
+)
 _OF_GROUPS = re.compile(
     r"((.*[\s_.-])?(?i:id|uuid|guid)|.*[a-z](Id|ID)|"
     r"(?i:patient|subject|person|user|customer|client|participant|household|session)"

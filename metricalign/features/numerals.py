@@ -14,6 +14,7 @@ __all__ = [
     "NUMBER",
     "SCALE",
     "UNREAD_NUMBER",
+    "match_number",
     "numbers_as_texts",
 ]
 
@@ -50,6 +51,27 @@ LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 FEWEST_NUMBERS = 20
 
 
+def match_number(text: str) -> re.Match[str] | None:
+    """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none.
+
+    Parameters
+    ----------
+    text : str
+        The text, without spaces around it.
+
+    Returns
+    -------
+    match : re.Match or None
+    """
+    match = NUMBER.fullmatch(text)
+    scale = SCALE.fullmatch(match["after"] or "") if match else None
+    if match and scale:
+        whole = re.split("[.,]", match["digits"])[0]
+        if whole.isdigit() and int(whole) > int(scale[1]):
+            return None
+    return match
+
+
 def numbers_as_texts(texts: NDArray) -> str | None:
     """What is wrong with texts that are no codes, but of which most are numbers.
 
@@ -65,11 +87,7 @@ def numbers_as_texts(texts: NDArray) -> str | None:
     """
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
-    found = [NUMBER.fullmatch(text.strip()) for text in texts]
-    scales = {match["after"] for match in found if match and SCALE.fullmatch(match["after"] or "")}
-    if len(scales) > 1:  # No rating: a blood pressure of 120/80, say.
-        return None
-    odd = [text for text, match in zip(texts, found, strict=True) if not match]
+    odd = [text for text in texts if not match_number(text.strip())]
     if len(odd) >= len(texts) / 2:
         return None
     return f"numbers, but for texts such as {odd[0]!r}" if odd else "numbers written as texts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from numbers import Real
 from typing import Any
@@ -398,6 +399,10 @@ def _text(value):
         return "{" + ", ".join(map(_text, value)) + "}"
     if isinstance(value, float | np.floating):
         return _number(value)
+    if isinstance(value, np.datetime64):
+        return _text(value.astype("datetime64[s]").item())  # None for what is missing
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
     return str(value)
 
 

@@ -37,7 +37,7 @@ def nearest(queries: NDArray, samples: NDArray, n_neighbors: int) -> tuple[NDArr
     distances : ndarray of shape (n_queries, n_neighbors)
         Euclid's distances, ascending, in float64.
     indices : ndarray of int of shape (n_queries, n_neighbors)
-        Rows of the samples.
+        Rows of the samples; of those that are equally near the first.
     """
     n_neighbors = min(n_neighbors, len(samples))
     if len(queries) * len(samples) <= _FEW_DISTANCES:
@@ -52,8 +52,12 @@ def nearest(queries: NDArray, samples: NDArray, n_neighbors: int) -> tuple[NDArr
 
 def _by_differences(queries, samples, n_neighbors):
     exact = cdist(queries, samples)
-    # In the order of the samples, for those that are equally near.
-    found = np.sort(np.argpartition(exact, n_neighbors - 1, axis=1)[:, :n_neighbors], axis=1)
+    farthest = np.partition(exact, n_neighbors - 1, axis=1)[:, n_neighbors - 1 : n_neighbors]
+    is_nearer, is_last = exact < farthest, exact == farthest
+    # Of those that are equally near the first.
+    n_last = n_neighbors - np.count_nonzero(is_nearer, axis=1, keepdims=True)
+    is_found = is_nearer | (is_last & (np.cumsum(is_last, axis=1) <= n_last))
+    found = np.nonzero(is_found)[1].reshape(len(queries), n_neighbors)
     exact = np.take_along_axis(exact, found, axis=1)
     order = np.argsort(exact, axis=1, kind="stable")
     return np.take_along_axis(exact, order, axis=1), np.take_along_axis(found, order, axis=1)

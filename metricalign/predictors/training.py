@@ -38,7 +38,7 @@ __all__ = [
 # From so many distinct samples on, two folds replace `n_folds`: they choose as well, in less time.
 _FEW_SAMPLES = 2000
 # Largest number of held-out samples whose neighbours are searched to choose the votes.
-_MOST_JUDGED = 4000
+_MOST_JUDGED = 2000
 
 
 class Fitted(NamedTuple):

@@ -10,8 +10,19 @@ differentiable; a Newton step on it is a linear system over the free pairs only.
 costs less than a share of the duality gap the center moves to beta and rho shrinks (proximal
 point, so the limit is exact with rho > 0). Losses with a curved conjugate need no pull.
 
-Source: Li, Sun, Toh, A highly efficient semismooth Newton augmented Lagrangian method for
-solving Lasso problems, SIAM J. Optim. 28 (2018), here with the proximal step of R inside.
+Over a cone M = P(S), and what P takes away of S grows with C. With a large C the Newton step of S
+leaves what is known of P at once. There M is pulled too, to a center of its own:
+
+    1/2 norm(M - M0)^2 + (stiffness - 1) / 2 norm(M - center)^2
+
+in Psi is stiffness / 2 norm(M - prior)^2 but for a constant, with the mean of M0 and the center as
+prior, and M = P(prior + 1 / stiffness sum_p beta_p T_p). Both centers move at once.
+
+Sources: Li, Sun, Toh, A highly efficient semismooth Newton augmented Lagrangian method for
+solving Lasso problems, SIAM J. Optim. 28 (2018), here with the proximal step of R inside; Zhao,
+Sun, Toh, A Newton-CG augmented Lagrangian method for semidefinite programming, SIAM J. Optim. 20
+(2010); Rockafellar, Augmented Lagrangians and applications of the proximal point algorithm in
+convex programming, Math. Oper. Res. 1 (1976).
 """
 
 from __future__ import annotations
@@ -34,9 +45,8 @@ __all__ = ["newton"]
 # and the CPU time, with other values of the numbers below. "No effect" is less than one per cent of
 # the passes, for values several times as small and as large: such a number is a safeguard.
 
-# Without a fall of the gap by a hundredth in so many steps, rounding has stopped it. With 100 and
-# 100,000 times "scale" a fit of 200 samples stops at a gap of a half, while the pull still grows.
-_PATIENCE = 200
+# Without a fall of the gap by a hundredth in so many steps, rounding has stopped it.
+_PATIENCE = 100
 
 # The first pull leaves free the pairs whose errors are within the first number times the spread of
 # the relations, or the second over the number of pairs times that, so that a system stays small.
@@ -48,13 +58,14 @@ _SMALLEST_PULL = 1e-12
 # 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3; with a share of 0.2
 # 7 % more, and with a share of 1 five of thirteen problems stop short.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
-# With a C of hundreds of times "scale", where so many steps over a cone have not minimised Psi, the
-# pull grows by this factor, up to a width of so many spreads of the relations: it smooths Psi over
-# more of the pairs. Not where their systems are large. With 1,000 times "scale" PSDSVR takes 49
-# steps, not 216, on breast_cancer, and 38, not 314, on 2,000 samples of 30 features in 4 classes;
-# with less the steps are fewer too, but take longer in all.
-_LARGE_WEIGHT, _FEW_PRODUCTS = 1e5, 1000
-_MANY_STEPS, _PULL_GROWTH, _WIDEST = 5, 3.0, 3.0
+# With more than ten times C="scale" over a cone M is pulled, so much that its Psi is like that of a
+# fourth of "scale", and the first pull of beta is as wide as so many spreads of the relations where
+# systems are small. With values several times as small and as large it takes 3 % less to 15 % more
+# passes, as with those below.
+_LARGE_WEIGHT, _LIGHT_WEIGHT, _FEW_PRODUCTS, _WIDE = 1e4, 250.0, 1000, 1.0
+# There the pulls shrink where few steps minimised Psi. After many they grow: that of beta if steps
+# were short, as kinks of Psi are close together, that of M if they were halved, as P is not linear.
+_FEW_STEPS, _MANY_STEPS, _PULL_GROWTH, _STIFFNESS_FACTOR = 2, 5, 3.0, 2.0
 
 # Far from the optimum nearly all pairs are free, and the gradient alone does as well, without the
 # largest systems. With 6 such steps it takes 6 % more passes, with none as many.
@@ -120,19 +131,18 @@ def newton(
         is_stuck = len(gaps) > _PATIENCE and gaps[-1] > 0.99 * gaps[-_PATIENCE]
         if result.record(problem, tol, callback) or is_stuck:
             break
-        if state.n_steps >= _MANY_STEPS:
+        if state.is_large and state.n_steps >= _MANY_STEPS:
             state.pull_more()
-        is_solved = state.value - (dual.value - state.pull()) <= _PULL_SHARE * result.gap
-        if not is_solved and state.step(dual.stationary):
+        if not state.is_solved(dual, result.gap) and state.step(state.target(dual.stationary)):
             continue
         if not state.loosen():
             break
-        state.step(problem.stationary_matrix(state.dual_coef))
+        state.step(state.target(problem.stationary_matrix(state.dual_coef)))
     return result
 
 
 class _State:
-    """A matrix S, its projection M, and what follows from them under the current pull."""
+    """A matrix S, its projection M, and what follows from them under the current pulls."""
 
     def __init__(self, problem, dual_coef):
         self.problem = problem
@@ -140,29 +150,38 @@ class _State:
         self.n_gradient_steps = _N_GRADIENT_STEPS if dual_coef is None and not is_smooth else 0
         zeros = np.zeros(problem.operator.n_pairs)
         self.center = zeros if dual_coef is None else problem.feasible(dual_coef)
-        if is_smooth:
-            self.rho = self.smallest_rho = self.largest_rho = 0.0
-        else:
-            # Narrow enough that the free pairs stay few.
-            width = min(_WIDTH, _N_WIDE / problem.operator.n_pairs) * problem.spread
-            self.rho = width / problem.weights.mean()
-            # As C="scale" is made of: C summed over the pairs, in units of the samples.
-            squared_length = np.mean(problem.operator.squared_lengths, dtype=np.float64)
-            weight = squared_length**2 * problem.weights.sum()
-            is_large = weight > _LARGE_WEIGHT * problem.spread
-            may_grow = is_large and not problem.regularizer.is_subspace
-            widest = _WIDEST * problem.spread if may_grow else 0.0
-            self.largest_rho = widest / problem.weights.mean()
-            self.smallest_rho = _SMALLEST_PULL * np.mean(problem.operator.squared_lengths**2.0)
-            self.rho = max(self.rho, self.smallest_rho)
-        self.n_steps = 0
-        self.intercept = 0.0
-        self.step_size = _FIRST_STEP_SIZE
         self.stationary = problem.stationary_matrix(self.center)
         is_prior = dual_coef is None
         project = problem.regularizer.project
         self.projection = problem.projected_prior if is_prior else project(self.stationary)
+        self.metric_center = self.projection.matrix
+        # As C="scale" is made of: C summed over the pairs, in units of the samples.
+        squared_length = np.mean(problem.operator.squared_lengths, dtype=np.float64)
+        weight = squared_length**2 * problem.weights.sum()
+        weight /= problem.spread ** (2 - problem.loss.degree)
+        regularizer = problem.regularizer
+        is_cone = regularizer.is_constraint and not regularizer.is_subspace
+        self.is_large = is_cone and _LARGE_WEIGHT < weight < math.inf
+        # A power of two, so that units do not matter.
+        exponent = math.floor(math.log2(weight / _LIGHT_WEIGHT)) if self.is_large else 0
+        self.stiffness = self.largest_stiffness = 2.0**exponent
+        if is_smooth:
+            self.rho = self.smallest_rho = self.largest_rho = 0.0
+        else:
+            # Narrow enough that the free pairs stay few.
+            width = min(_WIDTH, _N_WIDE / problem.operator.n_pairs)
+            n_products = self.projection.n_products(problem.operator.n_features)
+            if self.is_large and n_products <= _FEW_PRODUCTS:
+                width = _WIDE
+            self.rho = width * problem.spread / problem.weights.mean()
+            self.smallest_rho = _SMALLEST_PULL * np.mean(problem.operator.squared_lengths**2.0)
+            self.rho = self.largest_rho = max(self.rho, self.smallest_rho)
+        # Steps since the pulls changed: all, those below a half, those halved twice and more.
+        self.n_steps = self.n_short = self.n_halved = 0
+        self.intercept = 0.0
+        self.step_size = _FIRST_STEP_SIZE
         self.distances = problem.distances(self.projection.matrix)
+        self.stationary = self.target(self.stationary)
         self.update()
 
     def update(self):
@@ -171,7 +190,7 @@ class _State:
             self.distances, self.center, self.rho, self.intercept
         )
         self.value = (
-            self.problem.penalty(self.projection.matrix)
+            self._penalty(self.projection.matrix)
             + self.projection.value
             - self.problem.conjugate.value(self.dual_coef)
             - self.dual_coef @ (self.distances + self.intercept)
@@ -182,30 +201,67 @@ class _State:
         """The current metric."""
         return self.problem.primal_point(self.projection, self.distances, self.intercept)
 
+    @property
+    def prior(self):
+        """Where M is pulled to: the mean of the prior and the center of M."""
+        share = 1 - 1 / self.stiffness
+        return self.problem.prior + share * (self.metric_center - self.problem.prior)
+
+    def target(self, stationary):
+        """S at which beta is stationary, given that of the problem without the pull of M."""
+        return self.prior + (stationary - self.problem.prior) / self.stiffness
+
+    def is_solved(self, dual, gap):
+        """Whether Psi is near its minimum, beside the gap and the cost of the pulls."""
+        minimum, cost = dual.value, gap
+        if self.stiffness > 1:
+            projection = self.problem.regularizer.project(self.target(dual.stationary))
+            minimum = self._penalty(projection.matrix)
+            minimum -= float(np.vdot(dual.combination, projection.matrix))
+            minimum -= self.stiffness * projection.slack
+            minimum -= self.problem.conjugate.value(self.dual_coef)
+            moved = np.sum((self.projection.matrix - self.metric_center) ** 2)
+            cost = min(gap, self.pull() + 0.5 * (self.stiffness - 1) * moved)
+        return self.value - (minimum - self.pull()) <= _PULL_SHARE * cost
+
     def pull(self):
         """What the pull to the center costs the current dual coefficients."""
         if self.rho == 0:
             return 0.0
         return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
 
+    def _penalty(self, matrix):
+        """What the pull of M costs, less a constant."""
+        return 0.5 * self.stiffness * np.sum((matrix - self.prior) ** 2)
+
     def loosen(self):
-        """Move the center to the dual coefficients and pull less; False if nothing moves."""
-        is_at_limit = self.rho <= self.smallest_rho
+        """Move the centers to what they pull, and pull less; False if nothing moves."""
+        is_at_limit = self.rho <= self.smallest_rho and self.stiffness == 1
         if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
-        self.n_steps = 0
-        self.center = self.dual_coef
-        self.rho = max(self.rho / _PULL_FACTOR, self.smallest_rho)
-        self.update()
+        self.center, self.metric_center = self.dual_coef, self.projection.matrix
+        is_easy = self.n_steps <= _FEW_STEPS
+        pull = 1 / _PULL_FACTOR if is_easy or not self.n_short or not self.is_large else 1.0
+        stiffness = 1 / _STIFFNESS_FACTOR if is_easy and not self.n_halved else 1.0
+        self._change_pulls(pull, _STIFFNESS_FACTOR if self.n_halved > 1 else stiffness)
         return True
 
     def pull_more(self):
-        """Pull more, unless the linear systems would become too large."""
-        self.n_steps = 0
-        n_products = self.projection.n_products(self.problem.operator.n_features)
-        if self.rho < self.largest_rho and n_products <= _FEW_PRODUCTS:
-            self.rho = min(_PULL_GROWTH * self.rho, self.largest_rho)
-            self.update()
+        """Pull more, by what makes the steps short."""
+        pull = _PULL_GROWTH if self.n_short > 1 else 1.0
+        self._change_pulls(pull, _STIFFNESS_FACTOR if self.n_halved > 1 else 1.0)
+
+    def _change_pulls(self, pull, stiffness):
+        self.n_steps = self.n_short = self.n_halved = 0
+        self.rho = min(max(pull * self.rho, self.smallest_rho), self.largest_rho)
+        before = self.stiffness
+        self.stiffness = min(max(stiffness * before, 1.0), self.largest_stiffness)
+        if self.stiffness != before:
+            # The same M, and the less of S that is not in it, the stiffer.
+            matrix = self.projection.matrix
+            self.stationary = matrix + before / self.stiffness * (self.stationary - matrix)
+            self.projection = self.problem.regularizer.project(self.stationary)
+        self.update()
 
     def step(self, target):
         """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
@@ -231,6 +287,7 @@ class _State:
             return False
         # A step that is short by rounding must not make the next one short.
         self.step_size = max(size, _SMALLEST_STEP_SIZE)
+        self.n_short += size < 0.5
         if self.problem.regularizer.is_subspace:
             self.stationary = start.stationary + size * direction
             self.projection = self.problem.regularizer.project(self.stationary)
@@ -257,9 +314,10 @@ class _State:
 
     def _backtrack(self, start, stationary, direction, size, n_trials, factor):
         """Shorten a step until Psi falls."""
-        for _ in range(n_trials):
+        for trial in range(n_trials):
             if self._move(start, stationary + size * direction):
                 return True
+            self.n_halved += trial == 1
             size *= factor
         return False
 
@@ -289,7 +347,7 @@ class _State:
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
         operator = self.problem.operator.restricted(free)
-        curvature = 1 / self.response[free]
+        curvature = self.stiffness / self.response[free]
         change = solve_free(
             operator,
             self.projection,
@@ -327,8 +385,9 @@ class _Line:
         # Derivatives of 1/2 norm(M - M0)^2 + R(M), of which a constraint has no part.
         is_constraint = self.problem.regularizer.is_constraint
         gradient = state.projection.matrix if is_constraint else state.stationary
-        self.linear = float(np.vdot(gradient - self.problem.prior, moved))
+        self.linear = state.stiffness * float(np.vdot(gradient - state.prior, moved))
         self.quadratic = float(np.vdot(moved, moved if is_constraint else direction))
+        self.quadratic *= state.stiffness
         self.moving = self.problem.conjugate, state.distances, self.along, state.center
         self.rest = 0.0
         self.start = self._point(0.0, state.intercept, state.dual_coef, state.response)

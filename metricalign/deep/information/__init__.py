@@ -20,7 +20,7 @@ from metricalign.deep.information.bounds import (
     InformationBound,
     VariationalUpperBound,
 )
-from metricalign.deep.information.critics import GaussianConditional, SeparableCritic, perceptron
+from metricalign.deep.information.critics import GaussianConditional, SeparableCritic
 from metricalign.deep.information.estimator import InformationEstimate, MutualInformation
 
 __all__ = [
@@ -34,5 +34,4 @@ __all__ = [
     "MutualInformation",
     "SeparableCritic",
     "VariationalUpperBound",
-    "perceptron",
 ]
