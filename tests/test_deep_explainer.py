@@ -269,7 +269,7 @@ def test_relation_of_hraml():
 def test_prototypes_of_new_classes():
     """Z is four columns as they are, of which the first tells the classes."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(1500, 4)).astype(np.float32)
+    X = rng.normal(size=(3000, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "up", "down")
     X[:, 0] += np.where(X[:, 0] > 0, 2, -2)
     explainer = InformationExplainer(nn.Identity(), head="prototype", random_state=0).fit(X, y)

@@ -56,9 +56,8 @@ _N_STEPS = 120
 # Numbers of samples and outputs that are kept rather than computed in each epoch, half a gigabyte.
 _N_KEPT_NUMBERS = 2**27
 
-# Of the critic. In an earlier version, with one network, .2 rather than .1 took .05 off a bound of
-# 2.25 nats on fashion, and two seeds agreed more: the rank correlation of their redundant maps was
-# .81 rather than .79.
+# Of the critic. With one network, .2 rather than .1 took .05 off a bound of 2.25 nats on fashion,
+# and the redundant maps of two seeds agreed by .81 rather than .79.
 _WEIGHT_DECAY = 0.2
 
 
@@ -70,9 +69,8 @@ class InformationExplainer(BaseEstimator):
     information of Z and l_i is split into what the decision needs and a redundant rest. Two small
     modules are trained; the network is copied, and the copy is frozen.
 
-    **Total.** A critic s is trained by InfoNCE to tell the Z of a sample from those of others by
-    l_i. It is the mean of three networks that learn by themselves, since one depends more on where
-    it starts. What l_i says about Z is the specific information
+    **Total.** A critic s, the mean of three networks, is trained by InfoNCE to tell the Z of a
+    sample from those of others by l_i. What l_i says about Z is the specific information
 
         total = KL(p(Z | l_i) || p(Z)) = sum_m v_m log(n v_m),   v = softmax_m(c_i s(l_i, z_m))
 
