@@ -372,6 +372,23 @@ def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weigh
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
 
 
+def test_default_prior_of_few_samples_is_in_their_span():
+    X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
+    learner = PSDSVR(tol=1e-8).fit(X, y)
+    span = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:-1]
+    assert learner.components_.shape[0] <= 23
+    np.testing.assert_allclose(learner.matrix_ @ span.T @ span, learner.matrix_, atol=1e-12)
+    # In the coordinates of the span it is the fit with as many features as dimensions.
+    chosen = NearestClassPairs().select(X, y)
+    left, right = chosen.indices.T
+    lengths = np.sum((X[left] - X[right]) ** 2, axis=1)
+    relations = np.where(y[left] == y[right], -1, 1)
+    spread = np.sqrt(np.cov(relations, aweights=chosen.weights, ddof=0))
+    M0 = 0.3 * spread / np.average(lengths, weights=chosen.weights) * np.eye(23)
+    inside = PSDSVR(learner.C_, prior=M0, tol=1e-8).fit(X @ span.T, y)
+    np.testing.assert_allclose(span @ learner.matrix_ @ span.T, inside.matrix_, atol=1e-6)
+
+
 def test_default_is_not_the_zero_metric_where_classes_overlap():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 4))

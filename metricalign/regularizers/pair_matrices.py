@@ -161,7 +161,8 @@ def _nonnegative_least_squares(operator, matrix, scale, start=None):
         found = _PairProjection(operator, matrix, scale, candidate)
         distance = np.linalg.norm(matrix - found.matrix)
         if not distance < smallest * (1 - 1e-12):
-            return nearest, coef
+            # Nothing is nearer than the start: it is the projection, or numbers have overflowed.
+            return nearest or _PairProjection(operator, matrix, scale, coef), coef
         nearest, coef, smallest = found, candidate, distance
         slope = found.violation.copy()
         slope[working] = 0

@@ -271,7 +271,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fitted(self, preparation, C, problem, result) -> dict[str, Any]:
         """All fitted attributes."""
-        solved = _solved_matrix(problem, result)
+        solved = _solved_matrix(preparation, result.matrix)
         fitted = {
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
@@ -401,10 +401,9 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _solved_matrix(problem, result) -> SolvedMatrix:
-    if problem.regularizer.is_diagonal:
-        return DiagonalMatrix(result.matrix)
-    if problem.basis is None:
-        return FullMatrix(result.matrix)
-    # Solved in the span of the samples, the problem has a multiple of the identity as prior.
-    return MatrixInSpan(result.matrix, problem.basis, float(problem.prior[0, 0]))
+def _solved_matrix(preparation, matrix) -> SolvedMatrix:
+    if preparation.regularizer.is_diagonal:
+        return DiagonalMatrix(matrix)
+    if preparation.basis is None:
+        return FullMatrix(matrix)
+    return MatrixInSpan(matrix, preparation.basis, preparation.outside)

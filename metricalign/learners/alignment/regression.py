@@ -372,7 +372,8 @@ class PSDSVR(_SVRMetricLearner):
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
         M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and for them the c of
         ``C="scale"`` is then 1.5 for each feature, at most 300; for other targets it is 0.01 of
-        "identity". So where the pairs say little, some of Euclid's distance is left.
+        "identity". So where the pairs say little, some of Euclid's distance is left; with fewer
+        samples than features only in the directions in which samples differ.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
