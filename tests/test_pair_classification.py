@@ -31,7 +31,10 @@ from metricalign import (
     RAMLPCSVR,
     RAMLSVR,
     DoubletSVM,
+    GradientAlignment,
+    IteratedMetricLearner,
     MetricEnsemble,
+    NeighborhoodAlignment,
     RelationAlignment,
     RelationAlignmentCV,
 )
@@ -513,10 +516,32 @@ def test_errors_of_parameters(judged, fitted, parameters, match):
             fitted.calibrate_threshold(pairs, y, **parameters)
 
 
-def test_a_metric_that_takes_no_weights_of_pairs_is_told(judged):
+@pytest.mark.parametrize(
+    "metric",
+    [
+        GradientAlignment(),
+        NeighborhoodAlignment(),
+        IteratedMetricLearner(PSDSVR()),
+        make_pipeline(StandardScaler(), MetricEnsemble()),
+    ],
+)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_a_learner_of_the_relations_of_all_samples_is_refused(judged, metric, is_weighted):
     pairs, y = judged[:2]
-    with pytest.raises(ValueError, match=r"MetricEnsemble.* does not take pairs with weights"):
-        PairClassifier(MetricEnsemble()).fit(pairs, y, sample_weight=np.arange(len(y)))
+    weight = np.arange(len(y)) if is_weighted else None
+    with pytest.raises(ValueError, match=r"judged pairs have only some of them.*PSDSVR"):
+        PairClassifier(metric).fit(pairs, y, sample_weight=weight)
+
+
+def test_a_network_takes_no_weights_of_pairs(judged):
+    pytest.importorskip("torch")
+    from metricalign.deep import HRAML
+
+    pairs, y = judged[:2]
+    network = HRAML(early_stopping=False, max_iter=1)
+    with pytest.raises(ValueError, match=r"HRAML does not take pairs with weights.*each pair once"):
+        PairClassifier(network).fit(pairs, y, sample_weight=np.arange(len(y)))
+    assert PairClassifier(network).fit(pairs, y).predict(pairs).shape == y.shape
 
 
 def test_weights_of_pairs_are_not_cross_validated_inside(judged):

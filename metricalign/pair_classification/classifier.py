@@ -73,13 +73,13 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     metric : object or None, default=None
         What learns the metric: a metric learner, or a pipeline that ends in one; distances
         are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
-        pairs have other weights than 1, which a learner without weights of pairs refuses.
-        `NeighborhoodAlignment`, `DiscriminantAlignment`, `IteratedMetricLearner` and
-        `MetricEnsemble` need more than the judged pairs, and refuse them. Other transformers
+        pairs have other weights than 1, which `HRAML` refuses. Learners without `pairs`, such as
+        `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and refuse
+        them. Other transformers
         learn nothing from the judgments, and only the threshold is calibrated:
         ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
-        fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances, so
-        that what was fitted is what the threshold cuts.
+        fitted before. None is ``PSDSVR(prior=None)``, whose M is the best of all that are
+        distances, so that what was fitted is what the threshold cuts.
     strategy : {"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"}, \
             default="accuracy"
         What the threshold maximises, over all ways to cut the distances: the share of correct
@@ -223,14 +223,12 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         pairs = check_sample_pairs(pairs)
         classes, y, weights = check_judgments(pairs, y, sample_weight)
         samples, relations, judged = precomputed_relations(pairs, y, weights)
-        metric = PSDSVR() if self.metric is None else clone(self.metric)
-        for name in metric.get_params():
-            step, separator, parameter = name.rpartition("__")
+        metric = PSDSVR(prior=None) if self.metric is None else clone(self.metric)
+        parameters = metric.get_params()
+        for name in parameters:
+            step, _, parameter = name.rpartition("__")
             if parameter == "relation":
-                metric.set_params(**{name: "precomputed"})
-                # Not every learner takes pairs with weights.
-                if np.any(judged.weights != 1):
-                    set_pairs(metric, f"{step}{separator}pairs", judged)
+                set_pairs(parameters[step] if step else metric, judged)
         if isinstance(metric, MetricLearner):
             warn_of_scales(samples, type(metric).__name__)
         self.metric_ = metric.fit(samples, relations)

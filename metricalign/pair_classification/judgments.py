@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from metricalign._estimator import level_of_call
@@ -104,15 +108,31 @@ def precomputed_relations(
     return samples, matrix.tocsr(), JudgedPairs(indices, np.abs(sums), len(samples))
 
 
-def set_pairs(metric: Any, name: str, judged: JudgedPairs) -> None:
-    """Give a metric the pairs to learn from, as its parameter of this name."""
-    if name not in metric.get_params():
+def set_pairs(learner: Any, judged: JudgedPairs) -> None:
+    """Let a metric learner learn from judged pairs: its relation is that of `y`, and its pairs.
+
+    Pairs of weight 1 it finds in the sparse `y` itself.
+    """
+    name = type(learner).__name__
+    if "pairs" not in learner.get_params(deep=False):
         raise ValueError(
-            f"{metric!r} does not take pairs with weights, which those have that are judged "
-            "several times or come with sample_weight. Give each pair once and no weights, or "
-            "another metric, such as PSDSVR()."
+            f"{name} learns from the relations of all samples, and judged pairs have only some of "
+            "them. Give a learner of given pairs, such as PSDSVR(), or, if it is fitted, "
+            f"FrozenEstimator({name}(...))."
         )
-    metric.set_params(**{name: judged})
+    learner.set_params(relation="precomputed")
+    if np.all(judged.weights == 1):
+        return
+    learner.set_params(pairs=judged)
+    constraints = {"pairs": learner._parameter_constraints["pairs"]}
+    try:
+        validate_parameter_constraints(constraints, {"pairs": judged}, name)
+    except InvalidParameterError:
+        raise ValueError(
+            f"{name} does not take pairs with weights, which those have that are judged several "
+            "times or come with sample_weight. Give each pair once and no weights, or another "
+            "metric, such as PSDSVR()."
+        ) from None
 
 
 def warn_of_scales(samples: NDArray, name: str) -> None:
