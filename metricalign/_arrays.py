@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
+from sklearn.utils._missing import is_pandas_na
 
 if TYPE_CHECKING:
     from dask.array import Array
 
 __all__ = [
     "as_dask_array",
+    "find_missing",
     "in_memory",
     "is_dask_array",
     "is_dask_frame",
@@ -251,3 +253,11 @@ def one_sample(sample: Any, which: str) -> Any:
             f"{np.shape(sample)}."
         )
     return sample
+
+
+def find_missing(values: NDArray) -> NDArray:
+    """Whether each value is missing: None, NaN or NA."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    missing = [value is None or is_pandas_na(value) or value != value for value in values.flat]
+    return np.array(missing, dtype=bool).reshape(values.shape)

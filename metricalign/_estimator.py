@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import check_array, validation
 from sklearn.utils.validation import _check_sample_weight
 
 from metricalign._version import __version__
@@ -137,6 +137,48 @@ def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.f
             "of weight 0 is as good as absent."
         )
     return weight
+
+
+def validate_data(estimator: BaseEstimator, X: Any, *args: Any, **options: Any) -> Any:
+    """Let scikit-learn validate X, but refuse what it would misread, and name a column of texts.
+
+    Raises
+    ------
+    ValueError
+        If X is a masked array with masked entries, which count as given in scikit-learn, and for
+        all that scikit-learn refuses.
+    """
+    refuse_masked(X, "X")
+    try:
+        return validation.validate_data(estimator, X, *args, **options)
+    except ValueError as error:
+        if "could not convert string to float" in str(error) and hasattr(X, "columns"):
+            name, text = _first_text(X)
+            raise ValueError(
+                f"Column {name!r} of X has texts, such as {text!r}, and {type(estimator).__name__} "
+                "takes numbers. MetricEnsemble and MetricNeighbors take categories and texts as "
+                "they are; for others put PiecewiseLinearEncoder() before it."
+            ) from error
+        raise
+
+
+def refuse_masked(array: Any, name: str) -> None:
+    """Refuse a masked array, whose masked entries scikit-learn would take as given."""
+    if np.ma.is_masked(array):
+        fill = (
+            " or, where missing values are accepted, give X.filled(np.nan)" if name == "X" else ""
+        )
+        raise ValueError(
+            f"{name} is a masked array with {np.ma.count_masked(array)} masked entries, which "
+            f"would count as given. Leave out their samples{fill}."
+        )
+
+
+def _first_text(table):
+    columns = ((name, np.asarray(table[name])) for name in table.columns)
+    return next(
+        (name, value) for name, column in columns for value in column if isinstance(value, str)
+    )
 
 
 def level_of_call() -> int:

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from metricalign._arrays import sum_duplicates
 from metricalign._estimator import (
@@ -20,6 +20,7 @@ from metricalign._estimator import (
     keeps_last_fit,
     level_of_call,
     require_targets,
+    validate_data,
 )
 from metricalign.pairs.search import middle_of, sees_only_differences
 from metricalign.relations.kinds import check_classes

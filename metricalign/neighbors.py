@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import SavedWithVersion, keeps_last_fit
+from metricalign._estimator import SavedWithVersion, keeps_last_fit, validate_data
 
 __all__ = ["FaissTransformer"]
 

@@ -1226,6 +1226,14 @@ BAD_DATA = {
     "y is constant": (lambda X, y: (X, np.full(len(y), 1.5)), r"\by\b.*constant"),
     "y has one class": (lambda X, y: (X, np.full(len(y), "a")), r"\by\b.*one class"),
     "y is complex": (lambda X, y: (X, y + 1j), r"\by\b|[Cc]omplex"),
+    "X is masked": (
+        lambda X, y: (np.ma.masked_greater(X, X[0, 0] - 1e-9), y),
+        "^X is a masked array with .* would count as given",
+    ),
+    "y is masked": (
+        lambda X, y: (X, np.ma.masked_greater(y, y[0] - 1e-9)),
+        "^y is a masked array with .* would count as given",
+    ),
 }
 BAD_WEIGHTS = {
     "short": lambda y: np.ones(len(y) - 1),

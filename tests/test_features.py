@@ -9,10 +9,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from metricalign import PSDSVR, DiscriminantAlignment
+from metricalign import (
+    PSDSVR,
+    DiscriminantAlignment,
+    MetricEnsemble,
+    MetricNeighborsClassifier,
+)
 from metricalign.features import PiecewiseLinearEncoder
 
 
@@ -427,3 +434,13 @@ def test_pickle_and_a_metric_behind_it():
 def test_scikit_learn_conventions(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped
     check(estimator)
+
+
+def test_a_column_of_texts_is_named_and_the_advice_works():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X = X.assign(colour=np.where(y == 0, "blue", "red"))
+    with pytest.raises(ValueError, match="Column 'colour' of X has texts, such as 'blue', and PSD"):
+        PSDSVR().fit(X, y)
+    make_pipeline(PiecewiseLinearEncoder(), PSDSVR()).fit(X, y).transform(X)
+    MetricEnsemble().fit(X, y).transform(X)
+    MetricNeighborsClassifier().fit(X, y).predict(X)

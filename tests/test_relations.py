@@ -730,7 +730,10 @@ ACCEPTED = r".*y may be one column of strings or numbers, several columns of num
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([1.0, np.nan, 2.0], "y is not valid: Input y contains NaN" + ACCEPTED),
+        (
+            [1.0, np.nan, 2.0],
+            r"NaN, the first in row 1 \(1 of 3 samples\)" + ACCEPTED,
+        ),
         ([[1.0, 2.0], [np.inf, 1.0]], "y is not valid: Input y contains infinity" + ACCEPTED),
         (np.array(["a", np.nan], dtype=object), "y is not valid: Input contains NaN" + ACCEPTED),
         (sparse.csr_array([[1, np.nan], [0, 1]]), "y is not valid: Input y contains NaN"),

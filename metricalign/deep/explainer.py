@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit
+from metricalign._estimator import keeps_last_fit, validate_data
 from metricalign.deep.averaging import Averaged
 from metricalign.deep.bottleneck import Bottleneck
 from metricalign.deep.critic import N_BLOCKS, Critic

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from metricalign._arrays import in_memory, is_dask_array, map_rows
 from metricalign._decorators import _fit_context
-from metricalign._estimator import keeps_last_fit
+from metricalign._estimator import keeps_last_fit, validate_data
 from metricalign.deep.blueprint import Blueprint, load_networks
 from metricalign.deep.device import computing_device
 from metricalign.deep.embeddings import EMBEDDINGS

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, gen_batches
-from sklearn.utils.validation import validate_data
 from torch import nn
 
 from metricalign._arrays import is_dask_array, stand_in
+from metricalign._estimator import validate_data
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import is_categorical
 

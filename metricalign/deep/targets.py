@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from metricalign.features.columns import find_missing
+from metricalign._arrays import find_missing
 from metricalign.relations import TargetRelation, resolve_relation
 from metricalign.relations.kinds import _check_n_samples
 

@@ -8,22 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._missing import is_pandas_na
 
-__all__ = ["find_missing", "is_categorical", "read_column"]
+from metricalign._arrays import find_missing
+
+__all__ = ["is_categorical", "read_column"]
 
 
 def is_categorical(dtype: Any) -> bool:
     """Whether a type of a column of pandas or polars is one of categories."""
     return str(dtype).lower().startswith(("category", "categorical", "enum"))
-
-
-def find_missing(values: NDArray) -> NDArray:
-    """Whether each value is missing: None, NaN or NA."""
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    missing = [value is None or is_pandas_na(value) or value != value for value in values.flat]
-    return np.array(missing, dtype=bool).reshape(values.shape)
 
 
 def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:

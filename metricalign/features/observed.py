@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
-from metricalign.features.columns import find_missing
+from metricalign._arrays import find_missing
 
 __all__ = ["ObservedColumn", "observe", "observe_chunks", "observe_sparse"]
 

@@ -18,11 +18,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
     check_is_fitted,
-    validate_data,
 )
 
 from metricalign._arrays import (
     as_dask_array,
+    find_missing,
     in_memory,
     is_of_dask,
     map_rows,
@@ -36,8 +36,9 @@ from metricalign._estimator import (
     check_sample_weight,
     keeps_last_fit,
     level_of_call,
+    validate_data,
 )
-from metricalign.features.columns import find_missing, is_categorical, read_column
+from metricalign.features.columns import is_categorical, read_column
 from metricalign.features.observed import observe, observe_chunks, observe_sparse
 from metricalign.features.pieces import (
     edges_of,

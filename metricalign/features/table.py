@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call
-from metricalign.features.columns import find_missing
+from metricalign._arrays import find_missing
+from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call, validate_data
 from metricalign.features.identifiers import identifier_of
 from metricalign.features.numerals import numbers_as_texts
 

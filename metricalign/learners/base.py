@@ -15,7 +15,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from metricalign._arrays import (
     as_dask_array,
@@ -32,6 +32,7 @@ from metricalign._estimator import (
     check_sample_pairs,
     check_sample_weight,
     require_targets,
+    validate_data,
 )
 from metricalign.learners.components import _dense
 from metricalign.pairs import RandomPairs

@@ -18,7 +18,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from metricalign._arrays import (
     in_memory,
@@ -34,6 +34,7 @@ from metricalign._estimator import (
     keeps_last_fit,
     level_of_call,
     require_targets,
+    validate_data,
 )
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from metricalign._arrays import in_memory, is_of_dask, map_samples, named_columns, one_sample
 from metricalign._decorators import _fit_context
@@ -21,6 +21,7 @@ from metricalign._estimator import (
     check_sample_weight,
     keeps_last_fit,
     require_targets,
+    validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import with_relation

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign.features.columns import find_missing
+from metricalign._arrays import find_missing
 from metricalign.features.table import is_date
 from metricalign.learners.columns import column_map
 

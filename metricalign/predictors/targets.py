@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from metricalign.features.columns import find_missing
+from metricalign._arrays import find_missing
+from metricalign._estimator import refuse_masked
 from metricalign.features.table import is_date
 
 __all__ = ["check_predictable"]
@@ -31,6 +32,7 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
     """
     if sparse.issparse(y):
         return
+    refuse_masked(y, "y")
     columns = [y[name] for name in y.columns] if hasattr(y, "columns") else [y]
     if any(hasattr(column, "dtype") and is_date(column) for column in columns):
         raise _of_dates()

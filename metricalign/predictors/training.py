@@ -15,9 +15,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.validation import has_fit_parameter
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import find_missing, in_memory
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.features.columns import find_missing
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
 from metricalign.predictors.regressions import KernelRidge

@@ -12,6 +12,9 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from metricalign._arrays import find_missing
+from metricalign._estimator import refuse_masked
+
 __all__ = []
 
 # Numbers printed with three decimals are off by half of the last one at most.
@@ -136,13 +139,24 @@ _ACCEPTED_TARGETS = (
 
 def _check_array(y, **options):
     """Let scikit-learn check an array, and name y in its errors."""
+    refuse_masked(y, "y")
     try:
         # scikit-learn looks at the sum of all entries first, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             return check_array(y, input_name="y", **options)
     except (TypeError, ValueError) as error:
         cause = str(error).rstrip(".")
+        cause += _place_of_missing(y) if "NaN" in cause else ""
         raise ValueError(f"y is not valid: {cause}. {_ACCEPTED_TARGETS}") from error
+
+
+def _place_of_missing(y):
+    """Where a dense y has missing values, in words."""
+    if sparse.issparse(y):
+        return ""
+    is_missing = find_missing(np.asarray(y)).reshape(len(y), -1).any(axis=1)
+    n_missing = np.count_nonzero(is_missing)
+    return f", the first in row {is_missing.argmax()} ({n_missing} of {len(is_missing)} samples)"
 
 
 def _is_array_of_numbers(y):
@@ -208,7 +222,8 @@ def check_classes(y: Any) -> NDArray:
     if not np.isin(y, (0, 1)).all():
         raise ValueError(
             "Unknown label type: y has several columns, which must be labels, 0 or 1. "
-            "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets."
+            "sklearn.preprocessing.MultiLabelBinarizer makes them of label sets; "
+            "MetricNeighborsRegressor predicts distributions and numbers."
         )
     return y.astype(int)
 

@@ -60,7 +60,7 @@ _SMALLEST_PULL = 1e-12
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
 # With more than ten times C="scale" over a cone M is pulled, so much that its Psi is like that of a
 # fourth of "scale", and the first pull of beta is as wide as so many spreads of the relations where
-# systems are small. With values several times as small and as large it takes 3 % less to 15 % more
+# systems are small. With values several times as small and as large it takes 4 % less to 19 % more
 # passes, as with those below.
 _LARGE_WEIGHT, _LIGHT_WEIGHT, _FEW_PRODUCTS, _WIDE = 1e4, 250.0, 1000, 1.0
 # There the pulls shrink where few steps minimised Psi. After many they grow: that of beta if steps
