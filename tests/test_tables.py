@@ -91,6 +91,12 @@ def test_texts_that_are_no_numbers(texts):
     assert list(read.values) == texts
 
 
+def test_a_rating_above_its_scale_is_no_number_in_rows_to_predict():
+    read = column("7/10", "8/10")
+    values = read.format.parse(np.array(["9/10", "12/10"], dtype=object))
+    np.testing.assert_array_equal(values, [9, np.nan])
+
+
 @pytest.mark.parametrize("text", ["52,345", "-1.234", "$1,200", "(1,200)", "+9.999"])
 def test_two_readings_are_refused(text):
     with pytest.raises(InputError, match=r'Say which: --decimal "x=[.,]" or --thousands "x=[.,]"'):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.features.numerals import MAGNITUDES, NUMBER, SCALE
+from metricalign.features.numerals import MAGNITUDES, SCALE, match_number
 
 __all__ = ["Column", "Format", "Reading", "decode", "unit_of"]
 
@@ -70,7 +70,7 @@ class Format:
         return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
 
     def _number(self, text):
-        match: Any = NUMBER.fullmatch(text)
+        match = match_number(text)
         if match is None:
             return np.nan
         unit = unit_of(match)
