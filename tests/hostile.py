@@ -451,7 +451,8 @@ def _check_certificate(learner, given, messages):
     if getattr(learner, "penalty", None) == "coefficients":
         penalty = 0.5 * np.sum(learner.dual_coef_**2 / (weights / learner.C_))
     else:
-        penalty = 0.5 * np.sum((matrix - _prior(learner, differences, weights)) ** 2)
+        prior = _prior_size(learner, differences, weights) * _prior_directions(learner, X)
+        penalty = 0.5 * np.sum((matrix - prior) ** 2)
     objective = penalty + weights @ _loss(learner.loss_, *errors)
     if getattr(learner, "nu", None) is not None:
         objective += learner.nu * weights.sum() * learner.epsilon_
@@ -496,18 +497,29 @@ def _pair_weights(learner, given):
     return selection.weights[kept]
 
 
-def _prior(learner, differences, weights):
-    if getattr(learner, "prior", None) is None:
+def _prior_size(learner, differences, weights):
+    """The eigenvalue of a prior by name, 0 without one."""
+    prior = getattr(learner, "prior", None)
+    if prior is None:
         return 0.0
     relations = learner.relations_
     mean = np.average(relations, weights=weights)
     spread = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
     spread = spread or np.abs(relations).max()  # all are equal
-    return (
-        spread
-        / np.average(np.sum(differences**2, axis=1), weights=weights)
-        * np.eye(differences.shape[1])
-    )
+    share = 1.0
+    if prior == "auto":
+        share = 0.3 if learner.relation_.is_of_classes else 0.01
+    return share * spread / np.average(np.sum(differences**2, axis=1), weights=weights)
+
+
+def _prior_directions(learner, X):
+    """The identity; of fewer samples than features, "auto" only in their span."""
+    X = X[np.unique(learner.pairs_)]
+    if getattr(learner, "prior", None) != "auto" or len(X) >= X.shape[1]:
+        return np.eye(X.shape[1])
+    _, sizes, rows = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    rows = rows[sizes > 1e-14 * len(X) * sizes[0]]
+    return rows.T @ rows
 
 
 def _loss(loss, prediction, target):
@@ -532,21 +544,20 @@ def _dual(learner, differences, weights):
         getattr(learner, "nu", None) is not None
         or getattr(learner, "penalty", "metric") != "metric"
     )
-    if (
-        is_special
-        or regularizer not in ("Symmetric", "PositiveSemidefinite", "Diagonal")
-        or getattr(learner, "prior", None) is not None
-    ):
+    if is_special or regularizer not in ("Symmetric", "PositiveSemidefinite", "Diagonal"):
         return None
+    prior = _prior_size(learner, differences, weights)
     if differences.shape[1] > len(differences) and regularizer != "Diagonal":
         differences = differences @ np.linalg.qr(differences.T)[0]
-    matrix = (differences.T * beta) @ differences
+    # What is orthogonal to the differences keeps the prior, which adds nothing.
+    matrix = (differences.T * beta) @ differences + prior * np.eye(differences.shape[1])
     if regularizer == "Diagonal":
-        squared = np.sum(np.maximum(beta @ differences**2, 0) ** 2)
+        squared = np.sum(np.maximum(beta @ differences**2 + prior, 0) ** 2)
     elif regularizer == "PositiveSemidefinite":
         squared = np.sum(np.maximum(np.linalg.eigvalsh(matrix), 0) ** 2)
     else:
         squared = np.sum(matrix**2)
+    squared -= differences.shape[1] * prior**2
     slack = 1e-9 * weights
     if getattr(learner, "fit_intercept", False):
         _require(abs(beta.sum()) <= 1e-9 * np.abs(beta).sum(), "dual_coef_ do not sum to zero")

@@ -24,10 +24,10 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
+from typed_tables import read_table
 
 from metricalign import PSDSVR, RAMLSVR, MetricEnsemble, RelationAlignmentCV
 from metricalign.command_line.reading import InputError
-from metricalign.command_line.tables import read_table
 from metricalign.datasets import loading
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import MetricLearner

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from typed_tables import read_table
 
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, Layout
-from metricalign.command_line.tables import read_table
 
 N_ROWS = 60
 

@@ -1,15 +1,11 @@
-"""The oracle of benchmarks/trust against cvxpy, and certificates of random problems against it."""
-
-import importlib
-import sys
-from pathlib import Path
+"""The oracle against cvxpy, and certificates of random problems against the oracle."""
 
 import cvxpy
+import drawn
 import numpy as np
+import oracle
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "trust"))
-oracle, drawn, certificates = map(importlib.import_module, ("oracle", "drawn", "certificates"))
+from judge import Judge
 
 LOSSES = (
     "epsilon_insensitive",
@@ -112,7 +108,7 @@ LARGE = [7183, 20675, 20790, 21561, 30923, 31171, 31479]
 
 @pytest.mark.parametrize("seed", FALSE_ONCE + LARGE)
 def test_certificates_of_random_problems_are_true(seed):
-    assert certificates.Judge(drawn.draw(seed)).violations == []
+    assert Judge(drawn.draw(seed)).violations == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +131,7 @@ def test_judge_finds_what_is_false(attribute, factor, kind):
     problem.loss, problem.epsilon = "epsilon_insensitive", 0.1
     problem.regularizer, problem.fit_intercept = "positive_semidefinite", True
     problem.C, problem.solver, problem.tol, problem.max_iter = 1.0, "newton", 1e-2, 1000
-    judge = certificates.Judge(problem)
+    judge = Judge(problem)
     assert judge.violations == []
     [learner] = judge._fit(problem.estimator(), problem.relations)
     setattr(learner, attribute, factor * getattr(learner, attribute))

@@ -20,6 +20,7 @@ from metricalign.deep import HRAML, InformationExplainer  # noqa: E402
 from metricalign.deep.averaging import Averaged  # noqa: E402
 from metricalign.deep.critic import N_BLOCKS, _best_factors  # noqa: E402
 from metricalign.deep.information import InfoNCE  # noqa: E402
+from metricalign.deep.local_networks import LocalNetworks  # noqa: E402
 from metricalign.plotting import InformationDisplay  # noqa: E402
 
 PARTS = ("total", "decision", "redundant")
@@ -268,7 +269,7 @@ def test_relation_of_hraml():
 def test_prototypes_of_new_classes():
     """Z is four columns as they are, of which the first tells the classes."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(1500, 4)).astype(np.float32)
+    X = rng.normal(size=(3000, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "up", "down")
     X[:, 0] += np.where(X[:, 0] > 0, 2, -2)
     explainer = InformationExplainer(nn.Identity(), head="prototype", random_state=0).fit(X, y)
@@ -309,6 +310,38 @@ def test_factor_maximises_infonce_and_the_mean_information_is_the_bound():
     np.testing.assert_allclose(information, bound, atol=0.02)
 
 
+def test_networks_beside_each_other_compute_as_each_alone():
+    torch.manual_seed(0)
+    networks = LocalNetworks(3, 5, [4, 6, 3, 2])
+    features, places = torch.randn(7, 2, 4), torch.tensor([3, 1])
+    found = networks(features, places)
+    assert found.shape == (3, 7, 2, 2)
+    first, (second, _, third) = networks.first, networks.rest
+    for k in range(3):
+        own = slice(6 * k, 6 * k + 6)
+        hidden = features @ first.weight[own].T + first.bias[own] + networks.place[places][:, own]
+        hidden = (hidden.relu() @ second.weight[k] + second.bias[k]).relu()
+        expected = hidden @ third.weight[k] + third.bias[k]
+        torch.testing.assert_close(found[k], expected)
+
+
+def test_held_out_loss_is_of_the_same_places_in_each_epoch(of_patches, monkeypatch):
+    critic = deepcopy(of_patches.critic_)
+    seen = []
+
+    def both(features, places):
+        seen.append(places.tolist())
+        return features, features
+
+    monkeypatch.setattr(critic, "both", both)
+    X = torch.tensor(images(8, 0)[0])
+    batch = [X, *critic.network(X)]
+    for is_training in (False, False, True, True):
+        critic.train(is_training)(batch)
+    assert seen[0] == seen[1] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert seen[2] != seen[3]
+
+
 def test_what_passes_is_the_divergence_from_noise(of_table):
     bottleneck = of_table.bottleneck_
     features = torch.randn(20, 6, 1)
@@ -332,8 +365,8 @@ def test_information_and_its_error_are_those_of_written_out_sums(of_table):
         features, own = critic.bottleneck.standardized(local), critic.images(Z)
         found, contribution = critic.information(features, own, critic.factors[0])
         of_local = critic.of_local(features).movedim(0, 2).flatten(2)
-        # The mean of two networks, whose images stand one after the other.
-        of_local = (critic.factors[0] * of_local / 2).numpy()
+        # The mean of three networks, whose images stand one after the other.
+        of_local = (critic.factors[0] * of_local / 3).numpy()
         own = own.movedim(0, 1).flatten(1)
     references = critic.references.numpy()
     kept = [np.arange(len(references))]

@@ -18,7 +18,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import metricalign
-from metricalign import NCML, PCML, DoubletSVM, RelationAlignment, RelationAlignmentCV
+from metricalign import (
+    NCML,
+    PCML,
+    PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
+    RAMLSVR,
+    DoubletSVM,
+    RelationAlignment,
+    RelationAlignmentCV,
+)
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
 from metricalign.regularizers import REGULARIZERS
@@ -83,7 +94,8 @@ def test_readme_begins_with_what_it_prints(capsys):
     ],
     ids=lambda page: page.stem,
 )
-def test_code_of_the_guide_runs(page, capsys):
+def test_code_of_the_guide_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # pgserver warns where there is none
     for line, code in blocks("python", page.read_text(encoding="utf-8")).items():
         extras = ("metricalign.deep", "skl2onnx", "onnxruntime", "ray", "pyspark", "sqlite_vec")
         extras = (*extras, "qdrant_client", "pgserver", "umap")
@@ -299,6 +311,17 @@ def test_parameters_are_documented(estimator):
         line = re.search(rf"^{name} : (.*(?:\n(?!    ).*)*)$", documented, re.MULTILINE)[1]
         default = re.search(r"default=(.*)$", line)[1]
         assert ast.literal_eval(default) == parameter.default, name
+
+
+@pytest.mark.parametrize(
+    "method",
+    [NCML, PCML, PSDSVR, RAMLKRR, RAMLNCSVR, RAMLPCSVR, RAMLSVR, DoubletSVM],
+    ids=lambda item: item.__name__,
+)
+def test_help_of_a_method_is_complete(method):
+    assert "ee `RelationAlignment`" not in inspect.getdoc(method)
+    for section in ("Parameters", "Attributes"):
+        assert not re.search(r"^\w+(, \w+)*$", sections(method)[section], re.MULTILINE)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)

@@ -314,6 +314,7 @@ def test_a_page_of_everything(cars, tmp_path, capsys):
         assert len(neighbors) == 4
         assert {"1", "45", "90"}.isdisjoint(neighbors)
     assert "held out" in text
+    assert "what to predict make by" in text
     assert f"Report: {page}" in output
     _, error = run(capsys, "evaluate", path, "--target", "make", "--report", path, status=2)
     assert "this would replace" in error

@@ -14,6 +14,7 @@ from public_estimators import EVERY, SEARCHES, data_of, is_special_case, output
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from typed_tables import read_table
 
 import metricalign
 from metricalign import RelationAlignmentCV
@@ -21,7 +22,7 @@ from metricalign.__main__ import main
 from metricalign._files import write_whole
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, read_contents
-from metricalign.command_line.tables import read_table, sort_features, typed
+from metricalign.command_line.tables import sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner
 

@@ -26,6 +26,7 @@ from metricalign import (
     RelationAlignment,
 )
 from metricalign.learners.alignment.base import LinearMetricLearner
+from metricalign.learners.alignment.solved_matrix import FullMatrix, MatrixInSpan
 from metricalign.learners.base import EmbeddingLearner
 from metricalign.learners.components import components_of
 from metricalign.regularizers import AbovePrior, PairMatrices, PositiveSemidefinite, Symmetric
@@ -178,7 +179,7 @@ def test_the_judge_is_not_fooled(monkeypatch):
         {"intercept_": lambda learner: learner.intercept_ + 1},
         {"dual_coef_": lambda learner: 0.5 * learner.dual_coef_},
         {"dual_coef_": lambda learner: 1 + learner.dual_coef_},
-        {"_solved": lambda learner: (1.001 * learner.matrix_ + 1e-3, None, 0.0)},
+        {"_solved": lambda learner: FullMatrix(1.001 * learner.matrix_ + 1e-3)},
         {"components_": lambda learner: 0 * learner.components_},
         {"components_": lambda learner: np.nan * learner.components_},
         {"converged_": lambda learner: False},
@@ -251,7 +252,7 @@ def test_components_of_a_span_and_a_multiple_of_the_identity(n_components):
     basis = np.linalg.qr(rng.normal(size=(30, 6)))[0]
     inside = np.diag([5.0, 3.0, 1.5, 0.5, 0.0, -2.0])
     matrix = basis @ (inside - np.eye(6)) @ basis.T + np.eye(30)
-    found = components_of(inside, n_components, basis, outside=1.0)
+    found = MatrixInSpan(inside, basis, 1.0).components(n_components, np.float64)
     expected = components_of((matrix + matrix.T) / 2, n_components)
     assert found.shape == expected.shape
     if n_components in (None, 3):  # which ones of equal eigenvalues is not determined

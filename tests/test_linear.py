@@ -292,6 +292,8 @@ OTHER_PARAMETERS = {
 def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone, options, capsys):
     X, y = standardised(load_wine, 60)
     learner, loss = method(**options), loss()
+    if method is PSDSVR:
+        learner.prior = None
     general = RelationAlignment(cone=cone, fit_intercept=learner.fit_intercept, **options)
     if options:
         if loss.get_params():
@@ -333,18 +335,69 @@ def test_nonnegative_coefficients_make_the_matrix(learner):
 @pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive", "squared"])
 def test_semidefinite_svr_has_three_losses(loss):
     X, y = standardised(load_diabetes, 80)
-    learner = PSDSVR(C=0.3, loss=loss, tol=1e-8).fit(X, y)
+    learner = PSDSVR(C=0.3, loss=loss, prior=None, tol=1e-8).fit(X, y)
     regularizer = "positive_semidefinite"
     expected = RelationAlignment(loss, cone=regularizer, C=0.3, tol=1e-8).fit(X, y)
     np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
     assert hasattr(learner, "epsilon_") == (loss != "squared")
     assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
     if loss != "squared":
-        narrow = PSDSVR(C=0.3, loss=loss, epsilon=0.0, tol=1e-8).fit(X, y)
+        narrow = PSDSVR(C=0.3, loss=loss, epsilon=0.0, prior=None, tol=1e-8).fit(X, y)
         assert narrow.epsilon_ == 0
         assert narrow.objective_ > learner.objective_
     near = PSDSVR(C=0.3, loss=loss, prior="identity", tol=1e-8).fit(X, y)
     assert near.objective_ != pytest.approx(learner.objective_)
+
+
+@pytest.mark.parametrize(
+    ("targets", "prior", "share_of_weight"),
+    [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.01, 1.0)],
+)
+def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weight):
+    X, y = standardised(load_wine if targets == "classes" else load_diabetes, 80)
+    learner = PSDSVR(tol=1e-8).fit(X, y)
+    strategy = NearestClassPairs() if targets == "classes" else NearestPairs()
+    chosen = strategy.select(X, y)
+    indices, weights = chosen.indices, chosen.weights
+    differences = X[indices[:, 0]] - X[indices[:, 1]]
+    left, right = y[indices].T
+    relations = np.where(left == right, -1, 1) if targets == "classes" else np.abs(left - right)
+    relations = relations * (learner.relations_.max() / relations.max())  # over their range
+    mean = np.average(np.sum(differences**2, axis=1), weights=weights)
+    spread = np.sqrt(np.cov(relations, aweights=weights, ddof=0))
+    M0 = prior * spread / mean * np.eye(X.shape[1])
+    weight = share_of_weight * PSDSVR(prior=None).fit(X, y).C_
+    np.testing.assert_allclose(learner.C_, weight, rtol=1e-12)
+    expected = PSDSVR(weight, prior=M0, tol=1e-8).fit(X, y)
+    np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
+
+
+def test_default_prior_of_few_samples_is_in_their_span():
+    X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
+    learner = PSDSVR(tol=1e-8).fit(X, y)
+    span = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:-1]
+    assert learner.components_.shape[0] <= 23
+    np.testing.assert_allclose(learner.matrix_ @ span.T @ span, learner.matrix_, atol=1e-12)
+    # In the coordinates of the span it is the fit with as many features as dimensions.
+    chosen = NearestClassPairs().select(X, y)
+    left, right = chosen.indices.T
+    lengths = np.sum((X[left] - X[right]) ** 2, axis=1)
+    relations = np.where(y[left] == y[right], -1, 1)
+    spread = np.sqrt(np.cov(relations, aweights=chosen.weights, ddof=0))
+    M0 = 0.3 * spread / np.average(lengths, weights=chosen.weights) * np.eye(23)
+    inside = PSDSVR(learner.C_, prior=M0, tol=1e-8).fit(X @ span.T, y)
+    np.testing.assert_allclose(span @ learner.matrix_ @ span.T, inside.matrix_, atol=1e-6)
+
+
+def test_default_is_not_the_zero_metric_where_classes_overlap():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(200), np.linspace(-2, 2, 12))
+    with pytest.warns(UserWarning, match="learned the zero metric"):
+        PSDSVR(prior=None, relation="class").fit(X, y)
+    learner = PSDSVR(relation="class").fit(X, y)
+    assert learner.converged_
+    assert np.any(learner.components_)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from scipy.spatial.distance import cdist
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from typed_tables import read_table
 
 import metricalign
 import metricalign.__main__ as main_module
@@ -30,7 +31,7 @@ from metricalign.command_line.evaluation import Result, compare
 from metricalign.command_line.methods import LEARNERS, LEARNERS_OF_CLASSES, fit_method, learner_of
 from metricalign.command_line.models import TableModel, load_model
 from metricalign.command_line.reading import InputError, Layout
-from metricalign.command_line.tables import match_columns, read_table
+from metricalign.command_line.tables import match_columns
 from metricalign.command_line.tasks import RULES, Task, sample
 from metricalign.learners.base import EmbeddingLearner
 

@@ -13,10 +13,10 @@ from sklearn.datasets import load_diabetes, load_wine
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
+from typed_tables import read_table
 
 from metricalign import PSDSVR, RelationAlignment
 from metricalign.command_line.reading import InputError
-from metricalign.command_line.tables import read_table
 from metricalign.datasets import fetch_dataset
 from metricalign.datasets.sources import read_mat, read_mulan
 from metricalign.multilabel import MLkNN

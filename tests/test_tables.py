@@ -10,11 +10,12 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
 from messy_tables import TABLES, drawn, outcome, written  # noqa: E402
+from typed_tables import read_table  # noqa: E402
 
 from metricalign.command_line.columns import TableColumns, read_column  # noqa: E402
 from metricalign.command_line.formats import Format, Reading  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
-from metricalign.command_line.tables import read_table, sort_features, typed  # noqa: E402
+from metricalign.command_line.tables import sort_features, typed  # noqa: E402
 from metricalign.command_line.targets import read_target  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
 

@@ -360,15 +360,21 @@ def attribution(seeds):
         model, _ = trained_network(X, y, seed=seed)
         with torch.no_grad():
             classes = model(tensor).argmax(dim=1)
-        maps = InformationExplainer(model, layer="2", representation="4", random_state=seed)
-        maps = maps.fit(X).explain(X_test)
+        of_first, maps = (
+            InformationExplainer(model, layer=layer, representation="4", random_state=seed)
+            .fit(X)
+            .explain(X_test)
+            for layer in ("0", "2")
+        )
+        integrated = IntegratedGradients(model).attribute(
+            tensor, background.expand_as(tensor), target=classes, method="riemann_middle"
+        )
         rng = np.random.default_rng(seed)
         methods = {
             "random": rng.uniform(size=(len(X_test), 7, 7)),
             "gradient": Saliency(model).attribute(tensor, target=classes),
-            "integrated gradients": IntegratedGradients(model).attribute(
-                tensor, background.expand_as(tensor), target=classes, method="riemann_middle"
-            ),
+            "integrated gradients": integrated,
+            "their sizes": on_grid(integrated).abs().reshape(-1, 7, 7),
             "Grad-CAM": LayerGradCam(model, model[2]).attribute(
                 tensor, target=classes, relu_attributions=True
             ),
@@ -376,6 +382,8 @@ def attribution(seeds):
             "redundant": maps.redundant,
             "decision": maps.decision,
             "passed": maps.passed,
+            "decision, first layer": of_first.decision,
+            "passed, first layer": of_first.passed,
         }
         for name, values in methods.items():
             areas = curves(model, tensor, classes, on_grid(values), background)
@@ -395,7 +403,21 @@ def agreement(first, second):
     return np.mean(found) if found else np.nan
 
 
+def agreements(first, second):
+    """Agreement of each map, and that of what is left without the mean map of all images.
+
+    That mean is much the same for all networks: garments stand in the middle.
+    """
+    cells = []
+    for part in (*PARTS, "passed"):
+        maps = [getattr(one, part) for one in (first, second)]
+        centred = [one - one.mean(axis=0) for one in maps]
+        cells.append(f"{part} {agreement(*maps):.2f} ({agreement(*centred):.2f})")
+    return ", ".join(cells)
+
+
 def sanity(seeds):
+    print("\nagreement of maps, and without the mean map of all images in brackets")
     X, y, X_test = fashion()
     model, _ = trained_network(X, y)
     for layer in ("0", "2"):
@@ -404,13 +426,17 @@ def sanity(seeds):
             InformationExplainer(model, **options, random_state=seed).fit(X).explain(X_test)
             for seed in range(2)
         ]
-        cells = [agreement(*(getattr(one, part) for one in maps)) for part in (*PARTS, "passed")]
         print(
-            f"layer {layer}: two seeds agree: total {cells[0]:.2f}, decision {cells[1]:.2f}, "
-            f"redundant {cells[2]:.2f}, passed {cells[3]:.2f}; decision kept "
+            f"layer {layer}: two seeds: {agreements(*maps)}; decision kept "
             f"{maps[0].decision_kept:.2f}, at the ceiling {maps[0].is_at_ceiling.mean():.1%}",
             flush=True,
         )
+    brightness = on_grid(np.abs(X_test - X.mean(axis=0))).numpy().reshape(-1, 7, 7)
+    centred = [values - values.mean(axis=0) for values in (maps[0].decision, brightness)]
+    print(
+        "decision and how far pixels are from the mean image: "
+        f"{agreement(maps[0].decision, brightness):.2f} ({agreement(*centred):.2f})"
+    )
     # From the top down: the classifier, then the blocks.
     torch.manual_seed(1)
     for name in ("5", "3", "2", "1", "0"):
@@ -418,12 +444,7 @@ def sanity(seeds):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
         random = InformationExplainer(model, **options, random_state=0).fit(X).explain(X_test)
-        cells = [agreement(getattr(maps[0], part), getattr(random, part)) for part in PARTS]
-        print(
-            f"random weights down to {name}: total {cells[0]:.2f}, decision {cells[1]:.2f}, "
-            f"redundant {cells[2]:.2f}",
-            flush=True,
-        )
+        print(f"random weights down to {name}: {agreements(maps[0], random)}", flush=True)
     permuted = np.random.default_rng(0).permutation(y)
     model, _ = trained_network(X, permuted)
     explainer = InformationExplainer(model, **options, random_state=0).fit(X[:3000], y[:3000])

@@ -3,7 +3,8 @@
 On ten sets, five of classes and five of numbers, in the folds of neighbors.py: the peers TabR,
 which retrieves neighbours with a network (TabR-S-D), RealMLP, a network (the smaller one,
 RealMLP-TD-S), and xRFM, recursive feature machines; all of them from pytabkit at its defaults, with
-which a fifth of the training samples is for validation. Methods of neighbors.py beside them.
+which a fifth of the training samples is for validation, and missing values imputed. Methods of
+neighbors.py beside them.
 
 The peers need an environment of their own:
 
@@ -21,6 +22,8 @@ import os
 import neighbors
 from compare import N_FOLDS
 from neighbors import report, results_of
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 
 # Chosen before any peer was run: small sets of numeric columns.
 SETS = {
@@ -46,7 +49,7 @@ def model_of(method, kind):
 
     suffix = "Classifier" if kind == "single_label" else "Regressor"
     peer = getattr(pytabkit, f"{PEERS[method]}_{suffix}")
-    return peer(device="cpu", n_threads=1, random_state=0)
+    return make_pipeline(SimpleImputer(), peer(device="cpu", n_threads=1, random_state=0))
 
 
 def main():

@@ -25,6 +25,7 @@ PAGES = {
     "operators": ("operators.py", "--repeats 1"),
     "scaling": (f"scaling.py --figure {RESULTS / 'scaling.png'}", "--largest 10000"),
     "defaults": ("defaults.py", "--sizes 2000x20"),
+    "predictions": ("predictions.py", "--sizes 2000x20 --predicted 200"),
     "scaling_data": ("scaling.py --data shuttle protein fashion_mnist_20k", "--data letter"),
     "neighbors": ("neighbors.py", "--data --samples 3000"),
     "peers": (

@@ -1,35 +1,44 @@
 """Time of the two operators over that of the two matrix products which they cannot do without.
 
-One `distances` and one `adjoint` against X @ M and X.T @ X of the same X, one after the other in
-each repeat; the median of the ratios. The neighbours of a sample are random: the worst for memory.
+One `distances` and one `adjoint` against X @ M and X.T @ Y of the same X and a Y of its shape, one
+after the other in each repeat; medians of CPU times in one thread and of their ratios. Y is another
+array, since BLAS makes X.T @ X, which is symmetric, by half the multiplications; the last column
+has the compiled operators over products with that. The neighbours of a sample are random: the worst
+for memory.
 
-    python benchmarks/speed/operators.py [--repeats 15]
+    python benchmarks/speed/operators.py [--repeats 15] [--sizes 10000x100]
 """
 
 import argparse
 import time
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from metricalign.operators import PairOperator
 from metricalign.operators.kernels import fastest_kernels, plain
 
-SIZES = [(10_000, 100, 10), (50_000, 784, 5)]
+# Neighbours of each sample.
+SIZES = {"10000x100": 10, "50000x784": 5}
 
 
 def seconds(function):
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
-    repeats = parser.parse_args().repeats
-    print("| samples | features | pairs | type | products | plain | compiled |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for n_samples, n_features, n_neighbors in SIZES:
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    options = parser.parse_args()
+    titles = ["samples", "features", "pairs", "type", "products", "plain", "compiled"]
+    print(f"| {' | '.join(titles)} | with X.T @ X |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for size in options.sizes:
+        n_samples, n_features = (int(number) for number in size.split("x"))
+        n_neighbors = SIZES[size]
         for dtype in (np.float64, np.float32):
             rng = np.random.default_rng(0)
             X = rng.standard_normal((n_samples, n_features), dtype=dtype)
@@ -40,24 +49,30 @@ def main():
             operators = [PairOperator(X, pairs), PairOperator(X, pairs)]
             operators[0]._kernels, operators[1]._kernels = plain, fastest_kernels()
 
-            def products(X=X, matrix=matrix):
+            Y = rng.standard_normal(X.shape, dtype=dtype)
+
+            def products(X=X, matrix=matrix, Y=Y):
+                return X @ matrix, X.T @ Y
+
+            def symmetric_products(X=X, matrix=matrix):
                 return X @ matrix, X.T @ X
 
             def both(operator, matrix=matrix, dual_coef=dual_coef):
                 return operator.distances(matrix), operator.adjoint(dual_coef)
 
             rows = []
-            for _ in range(1 + repeats):
-                base = seconds(products)
-                rows.append([base, *(seconds(lambda o=o: both(o)) / base for o in operators)])
+            for _ in range(1 + options.repeats):
+                base, symmetric = seconds(products), seconds(symmetric_products)
+                plain_time, compiled_time = (seconds(lambda o=o: both(o)) for o in operators)
+                ratios = plain_time / base, compiled_time / base, compiled_time / symmetric
+                rows.append([base, *ratios])
             # The first of all compiles.
             base, *ratios = np.median(rows[1:], axis=0)
-            print(
-                f"| {n_samples} | {n_features} | {len(pairs)} | {np.dtype(dtype)} | "
-                f"{1e3 * base:.1f} ms | {ratios[0]:.2f} | {ratios[1]:.2f} |",
-                flush=True,
-            )
+            cells = [n_samples, n_features, len(pairs), np.dtype(dtype), f"{1e3 * base:.1f} ms"]
+            print(f"| {' | '.join(map(str, cells))} | ", end="")
+            print(" | ".join(f"{ratio:.2f}" for ratio in ratios), "|", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with threadpool_limits(1):
+        main()

@@ -54,7 +54,7 @@ MODULES = {
             OPTIMA + "balance or feasible_coefficients or keeps or reweighted or certificate_of or"
             " dual_value_above or both_kinds or one_sided_loss or callback_stops or basis or"
             " lacks_a_method or prior_point or near_the_prior or gives_way or goes_on or"
-            " leaves_too)"
+            " leaves_too or rounding_of)"
         ),
     ),
     "newton": (

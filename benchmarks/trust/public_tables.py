@@ -20,8 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from typed_tables import read_table
+
 from metricalign.command_line.reading import InputError
-from metricalign.command_line.tables import read_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "trust.md"
 START, END = "<!-- public_tables.py -->\n", "<!-- end of public_tables.py -->"

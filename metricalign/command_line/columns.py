@@ -29,27 +29,9 @@ NO_NUMBER = re.compile(
 
 
 def read_column(texts: Series, name: str, reading: Reading, format: Format | None = None) -> Column:
-    """Find out what the texts of a column stand for.
+    """Find out what stripped texts stand for, in the expected format if all of them have it.
 
-    Parameters
-    ----------
-    texts : Series of str
-        Stripped texts.
-    name : str
-        Name of the column.
-    reading : Reading
-        What the person says.
-    format : Format or None, default=None
-        The format that is expected; it is kept if all texts have it.
-
-    Returns
-    -------
-    column : Column
-
-    Raises
-    ------
-    InputError
-        If two readings are possible that give other values.
+    Raises `InputError` if two readings are possible that give other values.
     """
     import pandas as pd
 
@@ -89,28 +71,9 @@ def _without_codes(values, form, reading):
 
 
 def typed_column(column: Any, name: str, form: Format, reading: Reading | None = None) -> Column:
-    """Values of a column that may be of texts or typed already, in the kind of a format.
+    """Values of a column of texts, or of one that is typed already, in the kind of a format.
 
-    Parameters
-    ----------
-    column : Series of pandas or polars
-        Values.
-    name : str
-        Its name.
-    form : Format
-        The kind that is expected, and how texts are read; texts may be of another format of the
-        same kind.
-    reading : Reading or None, default=None
-        What the person says of texts.
-
-    Returns
-    -------
-    column : Column
-
-    Raises
-    ------
-    InputError
-        If the values are of another kind.
+    Texts may be of another format of the same kind. Raises `InputError` for values of another kind.
     """
     import pandas as pd
 

@@ -46,18 +46,7 @@ WORTH_SAYING = 2.0
 
 
 def evaluate(options: Namespace) -> None:
-    """Compare Euclid with learned distances on a table, and keep a model if asked to.
-
-    Parameters
-    ----------
-    options : Namespace
-        The options of ``python -m metricalign evaluate``.
-
-    Raises
-    ------
-    InputError
-        If the table or an option cannot be used.
-    """
+    """Compare Euclid with learned distances on a table, and keep a model if asked to."""
     check_outputs(options)
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
@@ -104,7 +93,16 @@ def evaluate(options: Namespace) -> None:
                 if options.report:
                     made = list(report_lines(options, read))
                     shown = model if model.has_neighbors else None
-                    report = Report(task, results, shown, learned, made, warned, options.seed)
+                    report = Report(
+                        task,
+                        read.target.columns,
+                        results,
+                        shown,
+                        learned,
+                        made,
+                        warned,
+                        options.seed,
+                    )
                     progress(f"explaining {method}")
                     write_file(options.report, partial(write_report, report))
                     progress.clear()

@@ -31,26 +31,9 @@ LIKE_A_DATE = re.compile(r"[0-9]{1,4}[-/.: ][0-9A-Za-z].*|[A-Z][a-z]{2,8}\.? [0-
 
 
 def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read texts as dates or as times of the day.
+    """Read different texts, none missing, as dates or times of the day; None if some are neither.
 
-    Parameters
-    ----------
-    texts : ndarray of object of shape (n_values,)
-        Different texts, none missing.
-    name : str
-        Name of the column.
-    reading : Reading
-        What the person says.
-
-    Returns
-    -------
-    column : Column or None
-        None if some are neither.
-
-    Raises
-    ------
-    InputError
-        If they can be other dates as well.
+    Raises `InputError` if they can be other dates as well.
     """
     if not all(LIKE_A_DATE.fullmatch(text) for text in texts):
         return None

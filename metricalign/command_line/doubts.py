@@ -27,17 +27,7 @@ BOUNDED = ("accuracy", "balanced accuracy", "R2", "mean R2", "average precision"
 def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator[str]:
     """What may be wrong with scores: a column that tells the target, groups in both parts of folds.
 
-    Parameters
-    ----------
-    everything, task : Task
-        All rows, and those that were compared.
-    results : list of Result
-        Euclid first.
-
-    Yields
-    ------
-    text : str
-        A sentence without its point.
+    Of all rows and of those that were compared, with the results, Euclid first.
     """
     measure, *_ = task.measures
     best = best_of(task, results)

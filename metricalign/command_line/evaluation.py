@@ -75,27 +75,8 @@ def compare(
     """Cross-validate Euclid's neighbours and other methods on the same folds.
 
     Everything is learned from the training rows of a fold. So is the number of neighbours, by an
-    inner cross-validation of the main measure, alike for every distance.
-
-    Parameters
-    ----------
-    task : Task
-        What to predict.
-    methods : sequence of str
-        Names of `METHODS`.
-    n_folds : int, default=5
-        Number of folds.
-    seed : int, default=0
-        Seed of the folds and of the methods.
-    progress : callable
-        Called with a line of text now and then.
-
-    Returns
-    -------
-    results : list of Result
-        Euclid first, then the methods.
-    notes : list of Note
-        Warnings and errors of their fits.
+    inner cross-validation of the main measure, alike for every distance. `progress` is called with
+    a line of text now and then. The results begin with Euclid's.
     """
     ((results, notes),) = compare_tasks([task], methods, n_folds, seed, progress)
     return results, notes
@@ -108,20 +89,7 @@ def compare_tasks(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[list[Result], list[Note]]]:
-    """Compare methods on several tasks, on all cores where it takes long.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        What to predict.
-    methods, n_folds, seed, progress
-        See `compare`.
-
-    Returns
-    -------
-    outcomes : list of tuple (list of Result, list of Note)
-        What `compare` returns of each task.
-    """
+    """Compare methods on several tasks, on all cores where it takes long."""
     labels = ["Euclid", *(name for name in methods if name != "Euclid")]
     folds = [
         (task, fold, f"{task.name}: fold {number} of {n_folds}")
@@ -235,21 +203,7 @@ PROCESS_SECONDS = 3.0
 
 
 def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float:
-    """Seconds of one core that a comparison takes, to a factor of two or so.
-
-    Parameters
-    ----------
-    task : Task
-        What to predict.
-    methods : iterable of str
-        Names of `METHODS`.
-    n_folds : int
-        Number of folds.
-
-    Returns
-    -------
-    seconds : float
-    """
+    """Seconds of one core that a comparison takes, to a factor of two or so."""
     n_rows = task.X.shape[0] * (1 - 1 / n_folds)
     n_outputs = task.y.shape[1] if task.y.ndim == 2 else 1
     if task.kind == "class" and len(np.unique(task.y)) > 2:
@@ -279,17 +233,7 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
 
 
 def expected_duration(task: Task, methods: Iterable[str], n_folds: int) -> float:
-    """Seconds that pass during a comparison, on the cores that it uses.
-
-    Parameters
-    ----------
-    task, methods, n_folds
-        As in `estimated_seconds`.
-
-    Returns
-    -------
-    seconds : float
-    """
+    """Seconds that pass during a comparison, on the cores that it uses."""
     seconds = estimated_seconds(task, methods, n_folds)
     n_jobs = _n_jobs(seconds, n_folds)
     return seconds if n_jobs == 1 else seconds / n_jobs + PROCESS_SECONDS

@@ -50,22 +50,8 @@ HELD_OUT = "Rows that were held out while the distance was learned"
 def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]:
     """Draw a learned distance: how it maps and orders rows it has not seen, and what it is made of.
 
-    Parameters
-    ----------
-    task : Task
-        What to predict.
-    method : str
-        A name of `METHODS` that learns a distance, fitted to a random half of the rows; the others
-        are drawn.
-    seed : int, default=0
-        Seed of the halves and of the method.
-
-    Yields
-    ------
-    name : str
-        What is drawn.
-    figure : matplotlib.figure.Figure
-        The picture. Those in `NEEDS` only of methods that have what they need.
+    The method is fitted to a random half of the rows; the others are drawn. Yields names and
+    figures; those in `NEEDS` only of methods that have what they need.
     """
     train, held_out = _halves(task, seed)
     X, y = take(task.X, held_out), task.y[held_out]
@@ -105,22 +91,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
 
 
 def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
-    """Draw held-out rows of several tasks before and after, one task below the other.
-
-    Parameters
-    ----------
-    tasks : list of Task
-        What to predict.
-    method : str
-        A name of `LEARNERS`, fitted to a random half of the rows; the others are drawn.
-    seed : int, default=0
-        Seed of the halves and of the method.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        Euclid on the left, the learned distance on the right.
-    """
+    """Draw held-out rows of several tasks by Euclid's and a learned distance, side by side."""
     width, height = TWO_PANELS
     figure, axes = _figure(len(tasks), 2, (width, height * len(tasks)))
     for (left, right), task in zip(np.reshape(axes, (-1, 2)), tasks, strict=True):

@@ -82,21 +82,9 @@ def check_methods(task: Task, methods: Iterable[str]) -> None:
 
 
 def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline:
-    """Make the pipeline from a row of a task to the space in which neighbours are sought.
+    """Make the pipeline, not fitted, from a row to the space in which neighbours are sought.
 
-    Parameters
-    ----------
-    task : Task
-        What to predict.
-    learner : estimator or None
-        A metric learner; None is Euclid's distance of the standardised columns.
-    seed : int
-        Seed of what is drawn at random.
-
-    Returns
-    -------
-    learner : Pipeline
-        Not fitted.
+    None for the learner is Euclid's distance of the standardised columns.
     """
     # The ensemble standardises by itself, and encodes.
     steps: list[tuple[str, Any]] = [("texts", DateTextEncoder())]
@@ -111,22 +99,7 @@ def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline
 
 
 def fit_method(task: Task, method: str, seed: int) -> Any:
-    """Fit a method to all rows of a task.
-
-    Parameters
-    ----------
-    task : Task
-        What to predict.
-    method : str
-        One of `METHODS`.
-    seed : int
-        Seed of what is drawn at random.
-
-    Returns
-    -------
-    model : estimator
-        The fitted predictor.
-    """
+    """Fit a method to all rows of a task."""
     if method == "BoostedTrees":
         return BoostedTrees(task.kind, random_state=seed).fit(task.X, task.y)
     if method.startswith("MetricNeighbors"):

@@ -158,25 +158,7 @@ def explained(
 
 
 def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
-    """Learn a model from all rows of a task.
-
-    Parameters
-    ----------
-    task : Task
-        What to predict, with `columns` and `rows`.
-    method : str
-        A method of `metricalign.command_line.evaluation`.
-    seed : int
-        Seed of what is drawn at random.
-    contents : Contents
-        The table that the task is made of.
-    targets : list of str
-        Its target columns.
-
-    Returns
-    -------
-    model : TableModel
-    """
+    """Learn a model from all rows of a task, which was made of these contents."""
     assert task.columns is not None
     assert task.rows is not None
     return TableModel(

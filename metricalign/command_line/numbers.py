@@ -35,26 +35,9 @@ LARGEST_INTEGER = 2**53
 
 
 def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read texts as numbers.
+    """Read different texts, none missing, as numbers; as texts if only most of them are some.
 
-    Parameters
-    ----------
-    texts : ndarray of object of shape (n_values,)
-        Different texts, none missing.
-    name : str
-        Name of the column.
-    reading : Reading
-        What the person says.
-
-    Returns
-    -------
-    column : Column or None
-        Of numbers, of texts that are none although most look like it, or None.
-
-    Raises
-    ------
-    InputError
-        If they can be other numbers as well.
+    None if they are no numbers. Raises `InputError` if they can be other numbers as well.
     """
     if any(LEADING_ZERO.fullmatch(text) for text in texts):
         return None

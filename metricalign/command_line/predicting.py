@@ -29,18 +29,7 @@ N_EXPLAINED = 5
 
 
 def predict(options: Namespace) -> None:
-    """Predict the target of each row of a table.
-
-    Parameters
-    ----------
-    options : Namespace
-        The options of ``python -m metricalign predict``.
-
-    Raises
-    ------
-    InputError
-        If the model, the table or an option cannot be used.
-    """
+    """Predict the target of each row of a table."""
     if options.out:
         check_output(
             options.out, f"--out {options.out}", [Path(options.table), Path(options.model)]

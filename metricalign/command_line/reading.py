@@ -105,28 +105,10 @@ def read_contents(
     wanted: Sequence[str] = (),
     expected: Layout | None = None,
 ) -> Contents:
-    """Read a CSV or Parquet file.
+    """Read a CSV file, or Parquet by its name or its first bytes, and how it was written.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
-    layout : Layout or None, default=None
-        What is known of a CSV file.
-    wanted : sequence of str, default=()
-        Names of columns that the file should have: a first line with one of them has names.
-    expected : Layout or None, default=None
-        What holds if the file is no UTF-8, and where its first line may be names or values.
-
-    Returns
-    -------
-    contents : Contents
-        A table of unique names and at least one row, and how it was read.
-
-    Raises
-    ------
-    InputError
-        If it is not such a table, or pandas is not installed.
+    What is known of it is in `layout`; a first line with one of the names that are `wanted` has
+    names; `expected` holds where the file is no UTF-8, or its first line may be names or values.
     """
     try:
         import pandas as pd

@@ -53,6 +53,8 @@ class Report:
     ----------
     task : Task
         What was compared.
+    targets : list of str
+        Columns of the table that are predicted.
     results : list of Result
         Euclid first.
     model : TableModel or None
@@ -68,6 +70,7 @@ class Report:
     """
 
     task: Task
+    targets: list[str]
     results: list[Result]
     model: TableModel | None
     learned: Task
@@ -77,15 +80,7 @@ class Report:
 
 
 def write_report(report: Report, file: IO[bytes]) -> None:
-    """Write the page.
-
-    Parameters
-    ----------
-    report : Report
-        What it shows.
-    file : binary file
-        Where it goes.
-    """
+    """Write the page into a binary file."""
     file.write("\n".join(_page(report)).encode())
 
 
@@ -95,7 +90,8 @@ def _page(report: Report) -> Iterable[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(task.name)}</title><style>{STYLE}</style></head><body>"
-    yield f"<h1>{escape(task.name)}: what to predict {escape(_target(task))} by</h1>"
+    target = ", ".join(report.targets[:3]) + (" ..." if len(report.targets) > 3 else "")
+    yield f"<h1>{escape(task.name)}: what to predict {escape(target)} by</h1>"
     yield f'<p class="verdict">{escape(verdict(task, report.results))}</p>'
     for text in report.warnings:
         yield f'<p class="warning">{escape(text)}</p>'
@@ -106,11 +102,6 @@ def _page(report: Report) -> Iterable[str]:
     yield "<h2>What was made of the table</h2>"
     yield f"<pre>{escape(chr(10).join(report.made))}</pre>"
     yield "</body></html>"
-
-
-def _target(task):
-    names = [str(name) for name in task.names]
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") if names else "the target"
 
 
 def _results(task, results):

@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +15,9 @@ from metricalign.command_line.columns import read_column, typed_column
 from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.reading import (
     InputError,
-    Layout,
     TwoReadingsError,
     as_numpy,
     counted,
-    read_contents,
     shorten,
     suggestion,
 )
@@ -30,67 +27,13 @@ from metricalign.features.table import is_free_text
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = [
-    "Features",
-    "InputError",
-    "match_columns",
-    "read_table",
-    "sort_features",
-    "typed",
-]
-
-
-def read_table(
-    path: str | Path, layout: Layout | None = None, reading: Reading | None = None
-) -> DataFrame:
-    """Read a CSV or Parquet file, its texts as numbers, dates and categories.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; a name that ends in .parquet or .pq is Parquet, any other is CSV.
-    layout : Layout or None, default=None
-        What is known of a CSV file.
-    reading : Reading or None, default=None
-        What marks and dates are like, where it cannot be found out.
-
-    Returns
-    -------
-    table : DataFrame
-        Columns with unique names, at least one row: numbers are floats, dates datetime64, texts
-        objects.
-
-    Raises
-    ------
-    InputError
-        If it is not such a table, if two readings of a column are possible, or pandas is not
-        installed.
-    """
-    contents = read_contents(path, layout)
-    columns = typed(contents.table, list(contents.table.columns), reading or Reading())
-    return contents.table.assign(**{name: column.values for name, column in columns.items()})
+__all__ = ["Features", "match_columns", "sort_features", "typed"]
 
 
 def typed(table: DataFrame, names: Sequence[str], reading: Reading) -> dict[str, Column]:
     """Find out what columns of texts stand for; columns of Parquet have their type.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Texts, or the columns of a Parquet file.
-    names : sequence of str
-        The columns that are needed.
-    reading : Reading
-        What the person says.
-
-    Returns
-    -------
-    columns : dict from str to Column
-
-    Raises
-    ------
-    InputError
-        If columns can be read in two ways; the message names all of them.
+    Raises `InputError` if some can be read in two ways, and names all of them.
     """
     columns, errors = {}, {}
     for name in names:
@@ -147,26 +90,9 @@ def _texts(column):
 
 
 def match_columns(wanted: Sequence[str], columns: Sequence[str], option: str) -> list[str]:
-    """Find the columns that are asked for, by name or with the wildcards ``*`` and ``?``.
+    """Find columns by name, or with the wildcards ``*`` and ``?``; each once, in this order.
 
-    Parameters
-    ----------
-    wanted : sequence of str
-        Names or patterns.
-    columns : sequence of str
-        Names of all columns.
-    option : str
-        Option that asks for them, for the error.
-
-    Returns
-    -------
-    names : list of str
-        Each once, in the order asked for.
-
-    Raises
-    ------
-    InputError
-        If there is no such column; close ones are suggested.
+    Raises `InputError` with close names if there is none; `option` is what asks for them.
     """
     found = []
     for name in wanted:
@@ -210,24 +136,9 @@ class Features:
 
 
 def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Features:
-    """Sort out the columns that are of no use.
+    """Sort out the columns that are of no use; with `keeps_all` only those without any value.
 
-    Parameters
-    ----------
-    columns : dict from str to Column
-        Columns that could be features.
-    keeps_all : bool, default=False
-        Whether columns that look like identifiers, or repeat another, are used all the same.
-
-    Returns
-    -------
-    features : Features
-        The columns by their use.
-
-    Raises
-    ------
-    InputError
-        If a column has infinite values, or none is of use.
+    Raises `InputError` if a column has infinite values, or none is of use.
     """
     features = Features()
     seen: dict[str, str] = {}

@@ -69,29 +69,10 @@ def read_target(
     separator: str | None,
     reading: Reading,
 ) -> Target:
-    """Read what is to be predicted.
+    """Read what is to be predicted, of a kind that is given or found out.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Texts, or the columns of a Parquet file.
-    columns : list of str
-        Target columns.
-    kind : str or None
-        One of `KINDS`; None finds out.
-    separator : str or None
-        Between the labels of a set that is written as a text.
-    reading : Reading
-        What the person says of the values.
-
-    Returns
-    -------
-    target : Target
-
-    Raises
-    ------
-    InputError
-        If the values are of no kind, or not of the one that is given.
+    `separator` is between the labels of a set that is written as a text. Raises `InputError` if the
+    values are of no kind, or not of the one that is given.
     """
     if len(columns) == 1:
         sets = _read_sets(table[columns[0]], columns[0], kind, separator, reading)
@@ -283,24 +264,7 @@ def _kind_of_several(y):
 def check_kind(kind: str, y: NDArray, names: Sequence[str]) -> NDArray:
     """Check that targets are of a kind, and bring them to its form.
 
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Targets.
-    names : sequence of str
-        Their columns.
-
-    Returns
-    -------
-    y : ndarray
-        Targets; numbers that are taken as classes but are not integers become strings.
-
-    Raises
-    ------
-    InputError
-        If they are not of the kind.
+    Numbers that are taken as classes but are not integers become strings. Raises `InputError`.
     """
     if constant := _of_constant_target(y):
         raise InputError(constant)

@@ -52,13 +52,7 @@ Next, the same for a table of your own, a CSV or Parquet file:
 
 
 def tour(options: Namespace) -> None:
-    """Compare Euclid, boosted trees and learned distances on four kinds of target.
-
-    Parameters
-    ----------
-    options : Namespace
-        `plot` and `verbose`.
-    """
+    """Compare Euclid, boosted trees and learned distances on four kinds of target."""
     if options.plot:
         check_plot(options.plot, [PICTURE])
     print(INTRODUCTION)

@@ -176,7 +176,7 @@ class MetricSpectrumDisplay:
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)
         if isinstance(learner, LinearMetricLearner):
-            eigenvalues = learner._eigenvalues()
+            eigenvalues = learner._solved.eigenvalues()
         else:
             M = matrix_of_distance(learner)
             eigenvalues = M.diagonal() if sparse.issparse(M) else np.linalg.eigvalsh(M)

@@ -33,11 +33,12 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
 
     with the indicators y_j of the classes. c is a weighted mean of kernel ridge regression under
-    the metric and, with ``trees=True``, of extremely randomised trees and gradient boosting (of two
-    classes). For a training sample it is the mean of models that have not seen the sample. The
-    weights in c, and s, p, λ and β, are those with the least squared error in held-out folds, for
-    which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. `explain`
-    says which rows and columns made a prediction.
+    the metric, for label sets of a smoother one on the encoded columns and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of two classes). For a training sample it is
+    the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
+    with the least squared error in held-out folds, for which the metric is learned again.
+    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
+    prediction.
 
     X may be a DataFrame of pandas or polars as it is, with columns of any unit, categories,
     booleans and missing values. With skrub (``pip install "metricalign[table]"``) it may also have
@@ -87,8 +88,9 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
-        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
-        and of boosting. Empty if there are too few samples for folds.
+        Weights in c of kernel ridge regression under the metric and, for label sets, of that on
+        the encoded columns, each with three penalties, small to large, of the trees and of
+        boosting. Empty if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int

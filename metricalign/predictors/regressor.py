@@ -27,12 +27,12 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         f(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
-    c is a weighted mean of kernel ridge regression under the metric and, with ``trees=True``, of
-    extremely randomised trees and gradient boosting (of one number). For a training sample it is
-    the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
-    with the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
-    prediction.
+    c is a weighted mean of kernel ridge regression under the metric, of a smoother one on the
+    encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
+    (of one number). For a training sample it is the mean of models that have not seen the sample.
+    The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
+    for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. `explain`
+    says which rows and columns made a prediction.
 
     If y has several columns that are not negative and have row sums of 1, its rows are
     distributions, and so are the predictions.
@@ -79,8 +79,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     regression_weights_ : ndarray of shape (n_regressions,)
-        Weights in c of kernel ridge regression with three penalties, small to large, of the trees
-        and of boosting. Empty if there are too few samples for folds.
+        Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
+        each with three penalties, small to large, of the trees and of boosting. Empty if there are
+        too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int

@@ -64,8 +64,10 @@ class PairMatrices(Regularizer):
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
         """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         # The next matrix to project is usually near this one.
-        self._coef = _nonnegative_least_squares(self._operator, matrix, self._scale, self._coef)
-        return _PairProjection(self._operator, matrix, self._scale, self._coef)
+        projection, self._coef = _nonnegative_least_squares(
+            self._operator, matrix, self._scale, self._coef
+        )
+        return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
         """Membership in cvxpy; see `Regularizer.expression`."""
@@ -84,6 +86,9 @@ class _PairProjection(FactoredProjection):
     ----------
     coef : ndarray of shape (n_pairs,)
         The coefficients mu.
+    violation : ndarray of shape (n_pairs,)
+        Inner products of the residual with the pairs' matrices of norm 1: none is positive at the
+        projection.
     """
 
     def __init__(self, operator, projected, scale, coef):
@@ -93,12 +98,12 @@ class _PairProjection(FactoredProjection):
         # The residual less this multiple of the identity has no positive distance left, so it
         # is in the polar cone.
         residual = projected - self.matrix
-        violation = scale * operator.distances(residual)
-        excess = max(float(violation.max()), 0.0)
+        self.violation = scale * operator.distances(residual)
+        excess = max(float(self.violation.max()), 0.0)
         self.slack = excess * float(np.trace(self.matrix)) - float(np.vdot(self.matrix, residual))
         self.slack += 0.5 * excess * excess * operator.n_features
         # Zero counts as positive, so that a Newton step can leave M = 0.
-        self._may_move = (coef > 0) | ((scale > 0) & (violation >= 0))
+        self._may_move = (coef > 0) | ((scale > 0) & (self.violation >= 0))
 
     @cached_property
     def _face(self):
@@ -135,12 +140,12 @@ class _PairProjection(FactoredProjection):
 
 
 def _nonnegative_least_squares(operator, matrix, scale, start=None):
-    """Coefficients c >= 0 of the sum_p c_p scale_p T_p that is nearest to a matrix.
+    """The sum_p c_p scale_p T_p with c >= 0 that is nearest to a matrix, and c.
 
     The least squares over a working set of pairs, to which those that violate the optimality
     conditions most are added until none does.
     """
-    coef = np.zeros(operator.n_pairs) if start is None else start
+    nearest, coef = None, np.zeros(operator.n_pairs) if start is None else start
     working = np.flatnonzero(coef)
     size = np.linalg.norm(matrix)
     distances = scale * operator.distances(matrix)
@@ -153,19 +158,20 @@ def _nonnegative_least_squares(operator, matrix, scale, start=None):
             differences *= np.sqrt(scale[working])[:, None]
             gram = (differences @ differences.T) ** 2
             candidate[working] = _block_pivoting(gram, distances[working], coef[working] > 0)
-        residual = matrix - operator.adjoint(scale * candidate)
-        distance = np.linalg.norm(residual)
+        found = _PairProjection(operator, matrix, scale, candidate)
+        distance = np.linalg.norm(matrix - found.matrix)
         if not distance < smallest * (1 - 1e-12):
-            return coef
-        coef, smallest = candidate, distance
-        slope = scale * operator.distances(residual)
+            # Nothing is nearer than the start: it is the projection, or numbers have overflowed.
+            return nearest or _PairProjection(operator, matrix, scale, coef), coef
+        nearest, coef, smallest = found, candidate, distance
+        slope = found.violation.copy()
         slope[working] = 0
         working = np.flatnonzero(coef)
         n_entering = min(max(operator.n_features, len(working) // 4), len(slope))
         entering = np.argpartition(-slope, n_entering - 1)[:n_entering]
         entering = entering[slope[entering] > tolerance]
         if len(entering) == 0:
-            return coef
+            return nearest, coef
         working = np.union1d(working, entering)
 
 

@@ -22,8 +22,13 @@ from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.alignment.preparation import Preparation, prepare
+from metricalign.learners.alignment.solved_matrix import (
+    DiagonalMatrix,
+    FullMatrix,
+    MatrixInSpan,
+    SolvedMatrix,
+)
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import components_of
 from metricalign.losses import Loss
 from metricalign.regularizers import Regularizer
 from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
@@ -76,18 +81,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         Made from factors each time it is asked for where X has fewer samples than features.
         """
         check_is_fitted(self)
-        matrix, basis, outside = self._solved
-        if basis is not None:
-            return _in_features(matrix, basis, outside)
-        return sparse.diags_array(matrix) if matrix.ndim == 1 else matrix
-
-    def _eigenvalues(self) -> NDArray:
-        """Eigenvalues of `matrix_`, from its factors."""
-        matrix, basis, outside = self._solved
-        if basis is None:
-            return matrix if matrix.ndim == 1 else np.linalg.eigvalsh(matrix)
-        others = np.full(len(basis) - len(matrix), outside)
-        return np.concatenate([np.linalg.eigvalsh(matrix), others])
+        return self._solved.in_features()
 
     def _loss(self) -> Loss:
         raise NotImplementedError
@@ -277,18 +271,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fitted(self, preparation, C, problem, result) -> dict[str, Any]:
         """All fitted attributes."""
-        basis = problem.basis
-        # Solved in the span of the samples, the problem has a multiple of the identity as prior.
-        outside = 0.0 if basis is None else float(problem.prior[0, 0])
+        solved = _solved_matrix(preparation, result.matrix)
         fitted = {
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
             "relations_": preparation.relations,
             "C_": C,
-            "_solved": (result.matrix, basis, outside),
-            "components_": components_of(
-                result.matrix.astype(problem.operator.dtype), self.n_components, basis, outside
-            ),
+            "_solved": solved,
+            "components_": solved.components(self.n_components, problem.operator.dtype),
             "intercept_": float(result.intercept),
             "dual_coef_": result.dual_coef,
             "objective_": result.primal,
@@ -411,11 +401,9 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _in_features(matrix: NDArray, basis: NDArray, outside: float) -> NDArray:
-    """Metric of the features, from that in coordinates and a multiple of the identity elsewhere."""
-    inside = matrix - matrix.dtype.type(outside) * np.eye(len(matrix), dtype=matrix.dtype)
-    metric = basis @ inside @ basis.T
-    metric = metric + metric.T
-    metric *= 0.5
-    metric[np.diag_indices_from(metric)] += outside
-    return metric
+def _solved_matrix(preparation, matrix) -> SolvedMatrix:
+    if preparation.regularizer.is_diagonal:
+        return DiagonalMatrix(matrix)
+    if preparation.basis is None:
+        return FullMatrix(matrix)
+    return MatrixInSpan(matrix, preparation.basis, preparation.outside)

@@ -30,6 +30,12 @@ __all__ = ["Preparation", "prepare"]
 # benchmarks/quality/defaults.py compares other values.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
+# With prior="auto": its size over that of "identity", for classes and for other targets. The sum of
+# all pairs has its weight over the number of features in each direction, so for classes this is of
+# the size of the prior. docs/defaults.md has the measurements.
+_PRIOR_OF_CLASSES, _PRIOR = 0.3, 0.01
+_WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
+
 # Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
 # the components, and more with a prior.
 _MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
@@ -61,6 +67,8 @@ class Preparation:
         M0, as the operator has its matrices.
     basis : ndarray of shape (n_features, n_dimensions) or None
         Orthonormal columns in whose coordinates the operator has the samples.
+    outside : float
+        Eigenvalue of M0, and so of M, for all that is orthogonal to the basis.
     scale : float
         The C of ``C="scale"``.
     """
@@ -74,6 +82,7 @@ class Preparation:
     regularizer: Regularizer
     prior: NDArray | None
     basis: NDArray | None
+    outside: float
     scale: float
 
     @property
@@ -182,8 +191,10 @@ def prepare(
     n_samples, n_features = X.shape
     is_distributed = isinstance(X, DistributedSamples)
     may_use_span = not is_distributed and _keeps_span(regularizer, prior)
+    is_auto = isinstance(prior, str) and prior == "auto"
     if not regularizer.is_diagonal:
-        _check_memory(X, may_use_span and n_samples < n_features, prior is not None)
+        is_in_span = may_use_span and n_samples < n_features
+        _check_memory(X, is_in_span, has_prior=prior is not None and not (is_in_span and is_auto))
     prior_matrix = _check_prior(prior, n_features, regularizer.is_diagonal)
     if (indices := _given_pairs(pairs, relation, targets, n_samples)) is not None:
         rows, weights = np.arange(n_samples), np.ones(len(indices))
@@ -223,7 +234,7 @@ def prepare(
     loss = loss.resolved(spread)
     scale = _total_weight(relation) / (weights.sum() * mean_squared_length**2)
     scale *= max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
-    basis, in_features = None, operator
+    basis, in_features, outside = None, operator, 0.0
     if may_use_span and len(rows) < n_features:
         coordinates, basis = _in_span(X)
         operator = PairOperator(coordinates, indices, dtype=X.dtype)
@@ -231,8 +242,16 @@ def prepare(
         # The lengths of the samples as they were given, in double precision.
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
+        if is_auto:
+            size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR
+            if relation.is_of_classes:
+                scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
+        outside = 0.0 if is_auto else size
         diagonal = np.full(operator.n_features, size)
         prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
+        if is_auto and basis is not None:
+            # Few samples keep few components: the prior is in the span of their differences.
+            prior_matrix = size * _projection_on_span(coordinates)
     return Preparation(
         operator=operator,
         relation=relation,
@@ -243,6 +262,7 @@ def prepare(
         regularizer=regularizer,
         prior=prior_matrix,
         basis=basis,
+        outside=outside,
         scale=float(scale),
     )
 
@@ -299,7 +319,14 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     return np.ascontiguousarray(coordinates.T[first_identical(X)]), basis
 
 
-def _check_memory(X, is_in_span, has_prior) -> None:
+def _projection_on_span(X) -> NDArray:
+    """Orthogonal projection on the span of the differences of the samples."""
+    _, sizes, rows = linalg.svd(X - X.mean(axis=0), full_matrices=False, check_finite=False)
+    rows = rows[sizes > len(X) * np.finfo(np.float64).eps * sizes[0]]
+    return rows.T @ rows
+
+
+def _check_memory(X, is_in_span, *, has_prior) -> None:
     """Refuse arrays that this machine has no room for, before any is made."""
     n_samples, n_features = X.shape
     if is_in_span:

@@ -369,8 +369,11 @@ class PSDSVR(_SVRMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     fit_intercept : bool, default=True
         Whether to fit b.
-    prior : "identity", array-like of shape (n_features, n_features) or None, default=None
-        M0; see `RelationAlignment`.
+    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
+        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and for them the c of
+        ``C="scale"`` is then 1.5 for each feature, at most 300; for other targets it is 0.01 of
+        "identity". So where the pairs say little, some of Euclid's distance is left; with fewer
+        samples than features only in the directions in which samples differ.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
@@ -408,7 +411,7 @@ class PSDSVR(_SVRMetricLearner):
     _parameter_constraints: ClassVar[dict] = {
         **_SVRMetricLearner._parameter_constraints,
         "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive", "squared"})],
-        **constraints_of("prior"),
+        "prior": [StrOptions({"auto", "identity"}), "array-like", None],
     }
 
     def __init__(
@@ -420,7 +423,7 @@ class PSDSVR(_SVRMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         fit_intercept: bool = True,
-        prior: Any = None,
+        prior: Any = "auto",
         n_components: int | float | None = None,
         solver: Any = "auto",
         tol: float = 1e-2,

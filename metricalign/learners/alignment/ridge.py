@@ -32,9 +32,8 @@ class RAMLKRR(LinearMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair, the inverse of the ridge. "scale" does not depend on the units of
-        X and of the relations, nor on the number of pairs; see `RelationAlignment`, and for
-        penalty="coefficients" the square of that.
+        Weight of one pair; see `RelationAlignment`. It is the inverse of the ridge. For
+        ``penalty="coefficients"`` "scale" is the square of that.
     penalty : {"metric", "coefficients"}, default="metric"
         What the ridge is on.
     relation : str or callable, default="auto"
@@ -56,10 +55,14 @@ class RAMLKRR(LinearMetricLearner):
 
     Attributes
     ----------
-    components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
-        See `RelationAlignment`; `dual_coef_` holds a, `intercept_` is 0.
+    components_, matrix_, C_, loss_, relation_, pairs_, relations_
+        See `RelationAlignment`.
+    intercept_ : float
+        0.
+    dual_coef_ : ndarray of shape (n_pairs,)
+        The coefficients a of the pairs.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
-        See `RelationAlignment`; the objective is the one above.
+        See `RelationAlignment`.
     n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
