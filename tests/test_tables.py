@@ -161,6 +161,8 @@ def test_what_the_model_does_not_know_is_refused():
     columns = TableColumns({"size": Format("number")})
     with pytest.raises(InputError, match="has a number in each row"):
         columns.fit(pd.DataFrame({"size": ["1", "2"]})).transform(pd.DataFrame({"size": ["many"]}))
+    with pytest.raises(InputError, match="now it has 'many'"):
+        columns.transform(pd.DataFrame({"size": ["1", "many", "2"]}))
     with pytest.raises(InputError, match="no column 'size'"):
         columns.transform(pd.DataFrame({"length": [1.0]}))
 
