@@ -92,6 +92,11 @@ def test_texts_that_are_no_numbers(texts):
     assert list(read.values) == texts
 
 
+def test_formats_are_described_in_words():
+    assert Format("number", ",", unit="/10").describe() == "decimal mark ',', out of 10"
+    assert Format("number", unit="€").describe() == "in €"
+
+
 def test_a_rating_above_its_scale_is_no_number_in_rows_to_predict():
     read = column("7/10", "8/10")
     values = read.format.parse(np.array(["9/10", "12/10"], dtype=object))
