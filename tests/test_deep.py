@@ -869,6 +869,20 @@ def test_warm_start_goes_on(classes):
         learner.fit(X[:, :5], y)
 
 
+def test_warm_start_goes_on_with_several_modules_of_ones_own(classes):
+    X, y = classes
+    options = SMALL | {"n_ensemble": 2}
+    learner = HRAML(**options, module=torch.nn.Linear(13, 3), warm_start=True).fit(X, y)
+    cold = learner.transform(X)
+    assert learner.fit(X, y).blueprints_ is None
+    warm = learner.transform(X)
+    assert warm.shape == cold.shape == (len(X), 6)
+    # Each goes on from its own weights.
+    for own, other in ((slice(0, 3), slice(3, 6)), (slice(3, 6), slice(0, 3))):
+        moved = np.abs(warm[:, own] - cold[:, own]).mean()
+        assert 0 < moved < np.abs(warm[:, own] - cold[:, other]).mean()
+
+
 def test_several_layers_are_aligned(classes):
     X, y = classes
     options = SMALL | {"hidden_layer_sizes": (16, 8), "loss": "alignment", "max_iter": 30}

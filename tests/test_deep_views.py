@@ -326,6 +326,14 @@ def test_near_neighbors_draw_groups_together():
     assert np.abs(again - images)[:, :-64].max() > 0
 
 
+def test_samples_are_kept_beside_networks_of_hidden_layers(nuisance):
+    X, _ = nuisance
+    options = SMALL | {"hidden_layer_sizes": (8,), "n_blocks": "auto"}
+    learner = HRAML(augment=NearNeighbor(), **options).fit(X)
+    samples = learner.transform(X)[:, -X.shape[1] :]
+    np.testing.assert_allclose(np.corrcoef(samples.T, X.T).diagonal(X.shape[1]), 1)
+
+
 @pytest.mark.parametrize("loss", ["rank_n_contrast", "smooth_ap", "approx_ndcg"])
 def test_views_are_ranked_by_every_loss(loss, nuisance):
     X, y = nuisance

@@ -169,6 +169,14 @@ def test_numbers_in_other_units_and_samples_in_others():
     assert_allclose(rotated, expected, atol=1e-7)
 
 
+def test_weights_that_leave_no_slope_are_told():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 5))
+    weight = np.where(np.arange(150) == 0, 1e9, 1.0)
+    with pytest.raises(ValueError, match="nearly all weight is on few samples"):
+        matrix_of(X, X[:, 0], weight)
+
+
 @pytest.mark.parametrize("precomputed", [False, True])
 @pytest.mark.parametrize("n_landmarks", [None, 30])
 def test_weights_count_as_repetitions(precomputed, n_landmarks):

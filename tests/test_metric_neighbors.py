@@ -9,6 +9,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
@@ -91,6 +92,24 @@ def test_search_is_exact_beside_a_sample_that_is_far_out():
     expected, rows = NearestNeighbors(algorithm="kd_tree").fit(X).kneighbors(queries)
     np.testing.assert_array_equal(indices, rows)
     np.testing.assert_allclose(distances, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_samples", [40, 900])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_images_that_are_not_finite_are_refused(n_samples, value):
+    """In single precision too; the search for their neighbours would not end."""
+
+    def with_value(X):
+        return np.where(X.max() == X, value, X)
+
+    X = np.random.default_rng(0).normal(size=(n_samples, 2))
+    model = MetricNeighborsRegressor(FunctionTransformer(with_value), trees=False)
+    with pytest.raises(ValueError, match="metric gives images with NaN, infinity or a value too"):
+        model.fit(X, X[:, 0])
+    plain = MetricNeighborsRegressor(FunctionTransformer(), trees=False).fit(X, X[:, 0])
+    plain.metric_.set_params(func=with_value)
+    with pytest.raises(ValueError, match="metric gives images with NaN, infinity or a value too"):
+        plain.predict(X)
 
 
 def test_search_finds_the_sample_itself():
@@ -581,6 +600,18 @@ def test_errors_say_what_is_wrong(numbers):
         MetricNeighborsRegressor().fit(X, None)
     with pytest.raises(ValueError, match="from 1 to 200"):
         euclid(MetricNeighborsRegressor).fit(X, y).kneighbors(X, n_neighbors=201)
+
+
+@pytest.mark.parametrize("largest", [1e6, 1e12])
+def test_one_sample_may_have_nearly_all_weight(largest):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 5))
+    weight = np.where(np.arange(150) == 0, largest, 1.0)
+    model = MetricNeighborsRegressor(trees=False, random_state=0)
+    with pytest.warns(FitFailedWarning, match="nearly all weight is on few samples"):
+        model.fit(X, X[:, 0], sample_weight=weight)
+    predicted = model.predict(X)
+    assert np.corrcoef(predicted, X[:, 0])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("seed", range(3))

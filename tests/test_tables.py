@@ -92,6 +92,17 @@ def test_texts_that_are_no_numbers(texts):
     assert list(read.values) == texts
 
 
+def test_formats_are_described_in_words():
+    assert Format("number", ",", unit="/10").describe() == "decimal mark ',', out of 10"
+    assert Format("number", unit="€").describe() == "in €"
+
+
+def test_a_rating_above_its_scale_is_no_number_in_rows_to_predict():
+    read = column("7/10", "8/10")
+    values = read.format.parse(np.array(["9/10", "12/10"], dtype=object))
+    np.testing.assert_array_equal(values, [9, np.nan])
+
+
 @pytest.mark.parametrize("text", ["52,345", "-1.234", "$1,200", "(1,200)", "+9.999"])
 def test_two_readings_are_refused(text):
     with pytest.raises(InputError, match=r'Say which: --decimal "x=[.,]" or --thousands "x=[.,]"'):
@@ -155,6 +166,8 @@ def test_what_the_model_does_not_know_is_refused():
     columns = TableColumns({"size": Format("number")})
     with pytest.raises(InputError, match="has a number in each row"):
         columns.fit(pd.DataFrame({"size": ["1", "2"]})).transform(pd.DataFrame({"size": ["many"]}))
+    with pytest.raises(InputError, match="now it has 'many'"):
+        columns.transform(pd.DataFrame({"size": ["1", "many", "2"]}))
     with pytest.raises(InputError, match="no column 'size'"):
         columns.transform(pd.DataFrame({"length": [1.0]}))
 

@@ -42,10 +42,14 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
         return Column(np.full(len(texts), np.nan), format or Format("number"))
     is_plain = np.array([NO_NUMBER.fullmatch(text) is None for text in unique])
     plain = unique[is_plain]
-    found = None
+    found = odd = None
     if format is not None:
         values = format.parse(plain)
-        found = None if pd.isna(values).any() else Column(values, format)
+        unread = plain[pd.isna(values)]
+        if len(unread):
+            odd = str(unread[0])
+        else:
+            found = Column(values, format)
     if found is None and len(plain):
         numbers = as_numbers(plain, name, reading)
         # What looks like numbers of no marks may be dates, as in 24.12.2024.
@@ -55,7 +59,7 @@ def read_column(texts: Series, name: str, reading: Reading, format: Format | Non
     # The last value is that of the code -1, of what is missing.
     if found is None or found.format.kind == "text":
         values = np.array([*unique, None], dtype=object)[codes]
-        return Column(values, Format("text"), found.odd if found else None, example)
+        return Column(values, Format("text"), odd or (found.odd if found else None), example)
     empty = np.nan if found.values.dtype.kind == "f" else np.datetime64("NaT")
     values = np.full(len(unique) + 1, empty, dtype=found.values.dtype)
     values[:-1][is_plain] = found.values

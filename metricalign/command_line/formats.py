@@ -94,7 +94,8 @@ class Format:
             return f"{'dates' if self.kind == 'date' else 'times'} {text}{century}"
         parts = [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
         parts += [f"thousands mark {self.thousands!r}"] if self.thousands else []
-        parts += [f"in {self.unit}"] if self.unit else []
+        if self.unit:
+            parts.append(f"out of {self.unit[1:]}" if self.unit[0] == "/" else f"in {self.unit}")
         parts += ["with magnitudes: k is a thousand, M a million"] if self.has_magnitudes else []
         return ", ".join(parts)
 

@@ -150,9 +150,7 @@ class NetworkFitting:
         if augmentations:
             self.objectives.append(self._view_objective(augmentations))
         self.blueprints: list[Blueprint | None] = [None]
-        if self.starts_warm:
-            self.blueprints = learner.blueprints_ or [None]
-        elif learner.module is None:
+        if learner.module is None and not self.starts_warm:
             self.blueprints = [self._blueprint(kind) for kind in kinds]
         self.training = self._training()
         self.refined = learner.refined_ if self.starts_warm else None
@@ -218,7 +216,8 @@ class NetworkFitting:
             for network, split in zip(networks, cycle(self.splits), strict=False)
         ]
         stopped = (record for (record,) in records if record.is_interrupted)
-        return Trained(self.blueprints, records, weights, next(stopped, None))
+        blueprints = self.learner.blueprints_ or [None] * len(networks)
+        return Trained(blueprints, records, weights, next(stopped, None))
 
     @torch.no_grad()
     def _weight_of_last(self, networks, weights) -> float:

@@ -179,9 +179,10 @@ class NetworkEnsemble(nn.Module):
         self.register_buffer("scales", scales)
 
     def forward(self, X: Tensor) -> list[Tensor]:
-        """Outputs of the layers, the embedding last."""
-        layers = zip(*(network(X) for network in self.networks), strict=True)
-        return [
+        """Outputs of the layers that all networks have, the embedding last."""
+        layers = zip(*(network(X)[::-1] for network in self.networks), strict=False)
+        outputs = [
             torch.cat([scale * part for scale, part in zip(self.scales, layer, strict=True)], dim=1)
             for layer in layers
         ]
+        return outputs[::-1]

@@ -229,6 +229,12 @@ class GradientAlignment(MetricLearner):
             kernel = exponential_kernel(distances.copy(), bandwidth)
             coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, self.alpha)
             matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
+            if not matrix.any():
+                # The mean distance is so small beside others that no kernel reaches another sample.
+                raise ValueError(
+                    "The targets have no slope, as nearly all weight is on few samples. Give "
+                    "weights that differ less."
+                )
             values, vectors = np.linalg.eigh(root @ matrix @ root)
             values = np.maximum(values, 0) / values[-1]
             root = (vectors * np.sqrt(values)) @ vectors.T

@@ -103,17 +103,15 @@ def _smallest_products(queries, samples, number, unit) -> tuple[NDArray, NDArray
     """For each query the samples with the smallest products, and a lower bound of all others."""
     factors = np.ones((queries.shape[1] + 1, len(queries)), dtype=np.float32)
     factors[:-1] = queries.T / unit
-    found = np.empty((len(queries), number), dtype=np.intp)
     bounds = _probable_bounds(factors, samples, number, unit)
-    pending = np.arange(len(queries))
-    while len(pending):
-        columns = factors if len(pending) == len(queries) else factors[:, pending]
-        is_found, found[pending], bounds[pending] = _below(
-            columns, samples, number, unit, bounds[pending]
-        )
+    is_found, found, bounds = _below(factors, samples, number, unit, bounds)
+    misled = np.flatnonzero(~is_found)
+    if len(misled):
         # Probes mislead a few queries: for these, all samples are candidates.
-        pending = pending[~is_found]
-        bounds[pending] = _FAR
+        everywhere = np.full(len(misled), _FAR)
+        _, found[misled], bounds[misled] = _below(
+            factors[:, misled], samples, number, unit, everywhere
+        )
     return found, bounds
 
 

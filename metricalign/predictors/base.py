@@ -217,11 +217,7 @@ class MetricNeighbors(SavedWithVersion):
         targets = targets[rows]
         metric = self._resolve_metric(table, relation)
         of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
-        of_folds = of_all
-        if isinstance(self.metric, str) and self.metric == "ensemble":
-            # A simpler metric tells as well how neighbours vote.
-            views, blocks = table_of_views(encoder, encoding, weight)
-            of_folds = MetricToFit(FoldMetric(blocks, random_state), views, targets)
+        of_folds = self._metric_of_folds(of_all, encoder, encoding, targets, weight, random_state)
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
         folds = folds_of(training, self.n_folds, is_class, groups)
@@ -288,6 +284,15 @@ class MetricNeighbors(SavedWithVersion):
         if self.metric == "euclidean":
             return table
         return MetricEnsemble(relation=relation, random_state=self.random_state)
+
+    def _metric_of_folds(
+        self, of_all, encoder, encoding, targets, weight, random_state
+    ) -> MetricToFit:
+        """Return what is fitted in folds: a simpler metric tells as well how neighbours vote."""
+        if not (isinstance(self.metric, str) and self.metric == "ensemble"):
+            return of_all
+        views, blocks = table_of_views(encoder, encoding, weight)
+        return MetricToFit(FoldMetric(blocks, random_state), views, targets)
 
     def _choose_votes(self, folds, parts) -> None:
         """Choose weights of regressions and votes by the squared error in held-out folds."""

@@ -308,5 +308,17 @@ def images_near_origin(images: Any, origin: NDArray) -> NDArray:
     Returns
     -------
     images : ndarray of float32 of shape (n_samples, n_components)
+
+    Raises
+    ------
+    ValueError
+        If some are not finite in single precision.
     """
-    return np.ascontiguousarray(np.asarray(_dense(images)) - origin, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        images = np.ascontiguousarray(np.asarray(_dense(images)) - origin, dtype=np.float32)
+    if not np.isfinite(images).all():
+        raise ValueError(
+            "The metric gives images with NaN, infinity or a value too large for dtype('float32'). "
+            "Fill missing values before it, or scale its images."
+        )
+    return images
