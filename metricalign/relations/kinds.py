@@ -154,7 +154,7 @@ def _place_of_missing(y):
     """Where a dense y has missing values, in words."""
     if sparse.issparse(y):
         return ""
-    is_missing = find_missing(np.asarray(y)).reshape(len(y), -1).any(axis=1)
+    is_missing: NDArray = find_missing(np.asarray(y)).reshape(len(y), -1).any(axis=1)
     n_missing = np.count_nonzero(is_missing)
     return f", the first in row {is_missing.argmax()} ({n_missing} of {len(is_missing)} samples)"
 
