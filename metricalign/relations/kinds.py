@@ -154,9 +154,9 @@ def _place_of_missing(y):
     """Where a dense y has missing values, in words."""
     if sparse.issparse(y):
         return ""
-    is_missing: NDArray = find_missing(np.asarray(y)).reshape(len(y), -1).any(axis=1)
-    n_missing = np.count_nonzero(is_missing)
-    return f", the first in row {is_missing.argmax()} ({n_missing} of {len(is_missing)} samples)"
+    is_missing = find_missing(np.asarray(y)).reshape(len(y), -1)
+    rows = np.flatnonzero(is_missing.any(axis=1))
+    return f", the first in row {rows[0]} ({len(rows)} of {len(y)} samples)"
 
 
 def _is_array_of_numbers(y):
