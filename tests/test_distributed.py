@@ -769,7 +769,7 @@ def test_sums_survive_the_death_of_a_worker(client, monkeypatch):
         return found
 
     near = DiscriminantAlignment().fit(X, y)
-    monkeypatch.setattr("metricalign.learners.discriminant.distinct_samples", hindered)
+    monkeypatch.setattr("metricalign.learners.base.distinct_samples", hindered)
     far = DiscriminantAlignment().fit(da.from_array(X, 250), y)
     assert killed
     assert_same_map(near, far)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -280,6 +281,17 @@ def test_another_unit_than_expected_is_another_format(unit, text, read):
     column = read_column(pd.Series([text], dtype=object), "x", Reading(), expected)
     assert column.format == Format("number", unit=read)
     np.testing.assert_array_equal(column.values, [float(text.split()[0])])
+
+
+def test_another_unit_in_a_dataframe_is_warned_of():
+    columns = TableColumns({"price": Format("number", unit="$")})
+    with pytest.warns(UserWarning, match=r"Column 'price' is read as in € \('4 €'\); it was in \$"):
+        read = columns.transform(pd.DataFrame({"price": ["4 €", "5 €"]}))
+    assert list(read["price"]) == [4, 5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        columns.transform(pd.DataFrame({"price": ["$4", "5"]}))
+        columns.transform(pd.DataFrame({"price": [4.0, np.nan]}))
 
 
 def test_a_format_is_kept_where_numbers_are_missing():

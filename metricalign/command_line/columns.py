@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from metricalign._estimator import level_of_call
 from metricalign.command_line.dates import as_dates
 from metricalign.command_line.formats import Column, Format, Reading
 from metricalign.command_line.numbers import as_numbers
@@ -19,7 +21,7 @@ from metricalign.features.table import is_free_text
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["TableColumns", "read_column", "typed_column"]
+__all__ = ["TableColumns", "format_difference", "read_column", "typed_column"]
 
 #: What people write for a missing number or date, where all other values of a column are such.
 NO_NUMBER = re.compile(
@@ -121,6 +123,14 @@ def typed_column(column: Any, name: str, form: Format, reading: Reading | None =
     )
 
 
+def format_difference(column: Column, name: str, form: Format) -> str | None:
+    """How a column was read, where that is in another format than expected."""
+    if column.format == form or not column.example:
+        return None
+    how, was = (each.describe() or "plain numbers" for each in (column.format, form))
+    return f"{name!r} is read as {how} ({column.example!r}); it was {was}."
+
+
 def _text_of(value):
     """A category as it was written: pandas makes floats of integers with a missing value."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -215,4 +225,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
 
     def _column(self, X, name):
         reading = Reading(missing=self.missing)
-        return typed_column(X[name], name, self.formats[name], reading).values
+        column = typed_column(X[name], name, self.formats[name], reading)
+        difference = format_difference(column, name, self.formats[name])
+        if difference is not None:
+            warnings.warn(f"Column {difference}", stacklevel=level_of_call())
+        return column.values

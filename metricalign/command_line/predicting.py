@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metricalign.command_line.columns import typed_column
+from metricalign.command_line.columns import format_difference, typed_column
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.models import TableModel, load_model
 from metricalign.command_line.outputs import check_output, write_file
@@ -99,10 +99,8 @@ def _typed_like(table, model: TableModel, reading) -> tuple[Any, list[str]]:
     for name, form in model.columns.formats.items():
         column = typed_column(table[name], name, form, reading)
         columns[name] = column.values
-        if column.format != form and column.example:
-            how = column.format.describe() or "plain numbers"
-            was = form.describe() or "plain numbers"
-            differences.append(f"{name!r} is read as {how} ({column.example!r}); it was {was}.")
+        difference = format_difference(column, name, form)
+        differences += [] if difference is None else [difference]
         known = model.columns.categories_.get(name)
         new = [] if known is None else sorted({*column.values} - known - {None})
         if new:

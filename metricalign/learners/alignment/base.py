@@ -315,7 +315,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         name = type(self).__name__
         ran_out = not self.converged_ and result.n_iter >= self.max_iter
         is_told = problem.tells_from_prior(result.primal_point, result.gap)
-        is_zero = abs(self.components_).max() == 0
+        has_components = abs(self.components_).max() > 0
+        # A prior may be left where no samples differ, and all their distances be zero.
+        rounding = problem.operator.resolution * np.linalg.norm(result.matrix)
+        is_zero = not has_components or bool(
+            np.any(problem.prior) and (result.primal_point.distances <= rounding).all()
+        )
         prior = "its prior" if np.any(problem.prior) else "none"
         if self.dual_gap_ > self.tol:
             if ran_out:
@@ -340,7 +345,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 UserWarning if self.converged_ else ConvergenceWarning,
             )
         if is_zero:
-            if np.any(result.matrix):
+            if np.any(result.matrix) and not has_components:
                 cause = "negative eigenvalues only fit these relations best"
             elif result.gap <= result.rounding:
                 cause = "equal distances fit these relations best"
