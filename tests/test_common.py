@@ -1219,6 +1219,7 @@ BAD_DATA = {
     "y is None": (lambda X, y: (X, None), r"\by\b"),
     "y is short": (lambda X, y: (X, y[:-1]), r"\bX\b.*\by\b"),
     "y is long": (lambda X, y: (X[:-1], y), r"\bX\b.*\by\b"),
+    "y is short and constant": (lambda X, y: (X, y[:1].repeat(3)), r"\bX\b.*\by\b.*3"),
     "y is a scalar": (lambda X, y: (X, 3.0), r"\by\b"),
     "y has three dimensions": (lambda X, y: (X, y[:, None, None]), r"\by\b"),
     "y has NaN": (lambda X, y: (X, _with(y, np.nan)), r"\by\b.*NaN"),

@@ -377,6 +377,12 @@ def test_slashes_of_dates_separate_no_labels():
         target_of([f"{i % 28 + 1}/{i % 12 + 1}/{2000 + i % 5}" for i in range(100)])
 
 
+def test_a_stray_text_among_prices_makes_no_label_sets():
+    prices = [f"{100 + 7 * n},{n % 5}5 €" for n in range(60)]
+    with pytest.raises(InputError, match="has numbers, but for texts such as 'on request'"):
+        target_of(["on request", *prices])
+
+
 def test_missing_texts_of_label_sets():
     frame = pd.DataFrame({"y": pd.Series(["a, b", "a", "b", "k.A."] * 10, dtype=object)})
     target = read_target(frame, ["y"], None, None, Reading(missing=["k.A."]))

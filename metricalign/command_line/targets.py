@@ -138,8 +138,9 @@ def _read_sets(column, name, kind, separator, reading) -> Target | None:
 
 
 def _is_read(texts, name, reading):
-    """Whether texts are numbers, dates or times."""
-    return read_column(texts, name, reading).format.kind != "text"
+    """Whether texts are numbers, but for a few perhaps, or dates or times."""
+    column = read_column(texts, name, reading)
+    return column.format.kind != "text" or column.odd is not None
 
 
 def _is_none(value):

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from metricalign._arrays import find_missing
 from metricalign.relations import TargetRelation, resolve_relation
-from metricalign.relations.kinds import _check_n_samples
+from metricalign.relations.kinds import check_n_samples
 
 __all__ = ["KnownTargets", "known_targets"]
 
@@ -67,11 +67,11 @@ def known_targets(relation: Any, y: Any, n_samples: int, may_miss: bool) -> Know
     """
     if y is None:
         return KnownTargets(None, None, None, np.zeros(n_samples, dtype=bool))
+    check_n_samples(y, n_samples)
     if not may_miss or (isinstance(relation, str) and relation == "precomputed"):
         resolved = resolve_relation(relation, y)
         return KnownTargets(resolved, resolved.encode(y, n_samples), y, np.ones(n_samples, bool))
     is_known = ~_is_missing(y)
-    _check_n_samples(is_known, n_samples)
     is_known[is_known] = _is_class(relation, _take(y, is_known))
     if is_known.sum() < 2:
         raise ValueError(

@@ -41,6 +41,7 @@ from metricalign.pairs.distributed import DistributedSamples
 from metricalign.pairs.identical import merge_identical_samples
 from metricalign.pairs.search import middle_of
 from metricalign.relations import TargetRelation, check_targets, resolve_relation, select_targets
+from metricalign.relations.kinds import check_n_samples
 
 __all__ = [
     "EmbeddingDistance",
@@ -125,6 +126,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
         """Relation of the samples of positive weight, and targets of all."""
         known = y
+        check_n_samples(y, n_samples)
         if sample_weight is not None and not sample_weight.all():
             known, y = _without_absent(y, sample_weight, self.relation)
         relation = resolve_relation(self.relation, known)

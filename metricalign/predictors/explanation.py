@@ -212,10 +212,9 @@ class Explanation:
         if self.change is None:
             return ["No change of columns to those of a row with another target changes it."]
         change = self.change
-        lines = [
-            f"The prediction would be {self._text_of(change.prediction)} "
-            f"with these values of row {change.row}:",
-        ]
+        ending = f" with these values of row {change.row}:"
+        prediction = f"The prediction would be {self._text_of(change.prediction)}"
+        lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
             lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]

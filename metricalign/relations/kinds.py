@@ -228,9 +228,11 @@ def check_classes(y: Any) -> NDArray:
     return y.astype(int)
 
 
-def _check_n_samples(y, n_samples):
-    if n_samples is not None and y.shape[0] != n_samples:
-        raise ValueError(f"X and y must have as many samples; got {n_samples} and {y.shape[0]}.")
+def check_n_samples(y: Any, n_samples: int | None) -> None:
+    """Refuse targets of fewer or more samples than X has; what has no length is left to others."""
+    shape = (len(y),) if isinstance(y, list | tuple) else getattr(y, "shape", ())
+    if n_samples is not None and shape and shape[0] != n_samples:
+        raise ValueError(f"X and y must have as many samples; got {n_samples} and {shape[0]}.")
 
 
 def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from metricalign.relations.kinds import _check_array, _check_n_samples
+from metricalign.relations.kinds import _check_array, check_n_samples
 from metricalign.relations.target import TargetRelation
 
 __all__ = ["PrecomputedRelation"]
@@ -67,7 +67,7 @@ class PrecomputedRelation(TargetRelation):
                 'y must be a square matrix with relation="precomputed", one row and one '
                 f"column a sample, but it has shape {matrix.shape}."
             )
-        _check_n_samples(matrix, n_samples)
+        check_n_samples(matrix, n_samples)
         encode = _symmetric_sparse if sparse.issparse(matrix) else _symmetric_dense
         return encode(matrix)
 

@@ -16,10 +16,10 @@ from metricalign.relations.kinds import (
     _DOMAINS,
     CLASSES,
     TARGETS,
-    _check_n_samples,
     _entries,
     _n_outputs,
     _subtractable,
+    check_n_samples,
     check_targets,
 )
 from metricalign.relations.table import RELATIONS, Relation, _check_domain, _Definition
@@ -115,7 +115,7 @@ class TargetRelation:
             or has values for which the relation is not defined.
         """
         y = check_targets(y)
-        _check_n_samples(y, n_samples)
+        check_n_samples(y, n_samples)
         if _n_outputs(y) != self.n_outputs:
             raise ValueError(
                 f"y must have {self.n_outputs} column(s) as in training, but it has shape "

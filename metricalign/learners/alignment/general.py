@@ -82,7 +82,7 @@ class RelationAlignment(GeneralAlignment):
         problems), or a function like those of `metricalign.solvers`.
     tol : float, default=1e-2
         Relative duality gap to reach; a hundredth of it where the gap would not tell M from its
-        prior, which is zero by default.
+        prior M0.
     max_iter : int, default=1000
         Iterations at most.
     warm_start : bool, default=False

@@ -294,8 +294,8 @@ def _check_prior(prior, n_features, is_diagonal):
         return None
     if np.shape(prior) != (n_features, n_features):
         raise ValueError(
-            f"prior must be None, 'identity' or a symmetric matrix of shape ({n_features}, "
-            f"{n_features}); got shape {np.shape(prior)}."
+            f"prior must be a symmetric matrix of shape ({n_features}, {n_features}), where it is "
+            f"not None or a name; got shape {np.shape(prior)}."
         )
     prior = check_array(prior, dtype=np.float64, input_name="prior")
     if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
