@@ -59,6 +59,16 @@ def in_library(table, library):
     return pytest.importorskip("polars").from_pandas(table)
 
 
+def test_the_other_library_than_in_fit_is_refused_in_plain_words():
+    pytest.importorskip("skrub")
+    table = messy_table(60)[0]
+    table = table.drop(columns=["delivery", "built"])
+    encoder = DateTextEncoder().fit(table)
+    with pytest.raises(TypeError, match=r"a DataFrame of pandas, as in fit.*of polars.*to_pandas"):
+        encoder.transform(in_library(table, "polars"))
+    encoder.transform(in_library(table, "polars").to_pandas())
+
+
 # Dates and texts
 
 

@@ -117,6 +117,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         kept = [name for name, kind in kinds.items() if not kind]
         places: dict[Any, Any] = {name: [place] for place, name in enumerate(kept)}
         if self.encoded_columns_:
+            self._library = _library_of(X)
             self.vectorizer_ = _vectorizer(kinds)
             self.vectorizer_.fit(self._to_encode(X))
             place = len(kept)
@@ -168,6 +169,12 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             raise TypeError(
                 f"X must be a DataFrame as in fit, with the columns {self.encoded_columns_} of "
                 f"dates or texts; got {type(X).__name__}."
+            )
+        if (library := _library_of(X)) != self._library:
+            change = "X.to_pandas()" if self._library == "pandas" else "polars.from_pandas(X)"
+            raise TypeError(
+                f"X must be a DataFrame of {self._library}, as in fit, for its dates and texts; "
+                f"got one of {library}. Give {change}."
             )
         encoded = self.vectorizer_.transform(self._to_encode(X))
         names = self.get_feature_names_out()[-encoded.shape[1] :]
@@ -229,6 +236,10 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             for name, column in dates.items()
         }
         return columns.assign(**texts)
+
+
+def _library_of(X):
+    return type(X).__module__.partition(".")[0]
 
 
 def _is_frame(X):
