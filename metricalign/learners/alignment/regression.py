@@ -355,9 +355,9 @@ class PSDSVR(_SVRMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`, and `prior` for the c of classes. `C_` of a fit
-        with "scale" is of the right size to start from: a thousandth to ten times that is the
-        useful range.
+        Weight of one pair; see `RelationAlignment`. Of classes c is another with ``prior="auto"``.
+        `C_` of a fit with "scale" is of the right size to start from: a thousandth to ten times
+        that is the useful range.
     loss : str, default="epsilon_insensitive"
         "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
         epsilon).
