@@ -353,9 +353,9 @@ def test_semidefinite_svr_has_three_losses(loss):
     ("targets", "prior", "share_of_weight"),
     [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.01, 1.0)],
 )
-def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weight):
+def test_prior_auto_is_a_share_of_the_identity(targets, prior, share_of_weight):
     X, y = standardised(load_wine if targets == "classes" else load_diabetes, 80)
-    learner = PSDSVR(tol=1e-8).fit(X, y)
+    learner = PSDSVR(prior="auto", tol=1e-8).fit(X, y)
     strategy = NearestClassPairs() if targets == "classes" else NearestPairs()
     chosen = strategy.select(X, y)
     indices, weights = chosen.indices, chosen.weights
@@ -372,9 +372,9 @@ def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weigh
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
 
 
-def test_default_prior_of_few_samples_is_in_their_span():
+def test_prior_auto_of_few_samples_is_in_their_span():
     X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
-    learner = PSDSVR(tol=1e-8).fit(X, y)
+    learner = PSDSVR(prior="auto", tol=1e-8).fit(X, y)
     span = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:-1]
     assert learner.components_.shape[0] <= 23
     np.testing.assert_allclose(learner.matrix_ @ span.T @ span, learner.matrix_, atol=1e-12)
@@ -389,13 +389,13 @@ def test_default_prior_of_few_samples_is_in_their_span():
     np.testing.assert_allclose(span @ learner.matrix_ @ span.T, inside.matrix_, atol=1e-6)
 
 
-def test_default_is_not_the_zero_metric_where_classes_overlap():
+def test_prior_auto_is_not_the_zero_metric_where_classes_overlap():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 4))
     y = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(200), np.linspace(-2, 2, 12))
     with pytest.warns(UserWarning, match="learned the zero metric"):
         PSDSVR(prior=None, relation="class").fit(X, y)
-    learner = PSDSVR(relation="class").fit(X, y)
+    learner = PSDSVR(prior="auto", relation="class").fit(X, y)
     assert learner.converged_
     assert np.any(learner.components_)
 

@@ -370,7 +370,7 @@ class PSDSVR(_SVRMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     fit_intercept : bool, default=True
         Whether to fit b.
-    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
+    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default=None
         M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and for them the c of
         ``C="scale"`` is then 1.5 for each feature, at most 300; for other targets it is 0.01 of
         "identity". So where the pairs say little, some of Euclid's distance is left; with fewer
@@ -424,7 +424,7 @@ class PSDSVR(_SVRMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         fit_intercept: bool = True,
-        prior: Any = "auto",
+        prior: Any = None,
         n_components: int | float | None = None,
         solver: Any = "auto",
         tol: float = 1e-2,
