@@ -292,8 +292,6 @@ OTHER_PARAMETERS = {
 def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone, options, capsys):
     X, y = standardised(load_wine, 60)
     learner, loss = method(**options), loss()
-    if method is PSDSVR:
-        learner.prior = None
     general = RelationAlignment(cone=cone, fit_intercept=learner.fit_intercept, **options)
     if options:
         if loss.get_params():
@@ -335,14 +333,14 @@ def test_nonnegative_coefficients_make_the_matrix(learner):
 @pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive", "squared"])
 def test_semidefinite_svr_has_three_losses(loss):
     X, y = standardised(load_diabetes, 80)
-    learner = PSDSVR(C=0.3, loss=loss, prior=None, tol=1e-8).fit(X, y)
+    learner = PSDSVR(C=0.3, loss=loss, tol=1e-8).fit(X, y)
     regularizer = "positive_semidefinite"
     expected = RelationAlignment(loss, cone=regularizer, C=0.3, tol=1e-8).fit(X, y)
     np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
     assert hasattr(learner, "epsilon_") == (loss != "squared")
     assert np.linalg.eigvalsh(learner.matrix_).min() >= -1e-12 * np.abs(learner.matrix_).max()
     if loss != "squared":
-        narrow = PSDSVR(C=0.3, loss=loss, epsilon=0.0, prior=None, tol=1e-8).fit(X, y)
+        narrow = PSDSVR(C=0.3, loss=loss, epsilon=0.0, tol=1e-8).fit(X, y)
         assert narrow.epsilon_ == 0
         assert narrow.objective_ > learner.objective_
     near = PSDSVR(C=0.3, loss=loss, prior="identity", tol=1e-8).fit(X, y)
@@ -366,7 +364,7 @@ def test_prior_auto_is_a_share_of_the_identity(targets, prior, share_of_weight):
     mean = np.average(np.sum(differences**2, axis=1), weights=weights)
     spread = np.sqrt(np.cov(relations, aweights=weights, ddof=0))
     M0 = prior * spread / mean * np.eye(X.shape[1])
-    weight = share_of_weight * PSDSVR(prior=None).fit(X, y).C_
+    weight = share_of_weight * PSDSVR().fit(X, y).C_
     np.testing.assert_allclose(learner.C_, weight, rtol=1e-12)
     expected = PSDSVR(weight, prior=M0, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
@@ -394,7 +392,7 @@ def test_prior_auto_is_not_the_zero_metric_where_classes_overlap():
     X = rng.standard_normal((200, 4))
     y = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(200), np.linspace(-2, 2, 12))
     with pytest.warns(UserWarning, match="learned the zero metric"):
-        PSDSVR(prior=None, relation="class").fit(X, y)
+        PSDSVR(relation="class").fit(X, y)
     learner = PSDSVR(prior="auto", relation="class").fit(X, y)
     assert learner.converged_
     assert np.any(learner.components_)

@@ -196,8 +196,8 @@ def test_calibration_of_a_fitted_classifier(fitted, judged):
 
 def test_metric_is_that_of_the_classes_of_these_pairs(judged, wine):
     pairs, y, indices = judged
-    expected = PSDSVR(pairs=indices, C=1e-3, prior=None, tol=1e-8).fit(*wine)
-    classifier = PairClassifier(PSDSVR(C=1e-3, prior=None, tol=1e-8)).fit(pairs, y)
+    expected = PSDSVR(pairs=indices, C=1e-3, tol=1e-8).fit(*wine)
+    classifier = PairClassifier(PSDSVR(C=1e-3, tol=1e-8)).fit(pairs, y)
     np.testing.assert_allclose(
         classifier.get_mahalanobis_matrix(), expected.get_mahalanobis_matrix(), atol=1e-5
     )
@@ -261,8 +261,8 @@ def test_weights_are_repetitions(judged, wine):
         np.testing.assert_allclose(weighted.pair_score(pairs), expected.pair_score(pairs))
         assert weighted.threshold_ == pytest.approx(expected.threshold_)
     # Pairs that are given count as often as they are.
-    direct = PSDSVR(pairs=indices[repeated], C=1e-3, prior=None, tol=1e-8).fit(*wine)
-    plain = PairClassifier(PSDSVR(C=1e-3, prior=None, tol=1e-8))
+    direct = PSDSVR(pairs=indices[repeated], C=1e-3, tol=1e-8).fit(*wine)
+    plain = PairClassifier(PSDSVR(C=1e-3, tol=1e-8))
     weighted = clone(plain).fit(pairs, y, weights)
     np.testing.assert_allclose(weighted.metric_.matrix_, direct.matrix_, atol=1e-5)
     plain.fit(pairs[weights > 0], y[weights > 0])

@@ -95,7 +95,7 @@ def candidates(method, kind):
     if method == "PSDSVR":
         return [PSDSVR(relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
-        return [IteratedMetricLearner(PSDSVR(prior=None, random_state=0), relation=_relation(kind))]
+        return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
     if method == "DiscriminantAlignment":
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
     if method == "NeighborhoodAlignment":

@@ -84,7 +84,7 @@ class Fit:
 
     def setup(self):
         self.X, self.y = samples(2000, 50)
-        self.learner = PSDSVR(prior=None, pairs=NearestClassPairs().select(self.X, self.y).indices)
+        self.learner = PSDSVR(pairs=NearestClassPairs().select(self.X, self.y).indices)
         self.learner.fit(self.X, self.y)  # compiles
 
     def time_fit(self):

@@ -73,8 +73,8 @@ def measure(make, *arguments):
         X, y, pairs, searches = make(*arguments)
         rows = np.arange(20)
         # Imports and compilation are not part of a fit.
-        PSDSVR(prior=None, pairs=[[0, 1], [2, 3]]).fit(X[rows], np.arange(20.0))
-        learner, seconds = timed(PSDSVR(prior=None, pairs=pairs, tol=1e-3).fit, X, y)
+        PSDSVR(pairs=[[0, 1], [2, 3]]).fit(X[rows], np.arange(20.0))
+        learner, seconds = timed(PSDSVR(pairs=pairs, tol=1e-3).fit, X, y)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if searches:
         choice, search = searches

@@ -75,11 +75,10 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
         pairs have other weights than 1, which `HRAML` refuses. Learners without `pairs`, such as
         `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and refuse
-        them. Other transformers
-        learn nothing from the judgments, and only the threshold is calibrated:
-        ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric that was
-        fitted before. None is ``PSDSVR(prior=None)``, whose M is the best of all that are
-        distances, so that what was fitted is what the threshold cuts.
+        them. Other transformers learn nothing from the judgments, and only the threshold is
+        calibrated: ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric
+        that was fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances,
+        so that what was fitted is what the threshold cuts.
     strategy : {"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"}, \
             default="accuracy"
         What the threshold maximises, over all ways to cut the distances: the share of correct
@@ -223,7 +222,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         pairs = check_sample_pairs(pairs)
         classes, y, weights = check_judgments(pairs, y, sample_weight)
         samples, relations, judged = precomputed_relations(pairs, y, weights)
-        metric = PSDSVR(prior=None) if self.metric is None else clone(self.metric)
+        metric = PSDSVR() if self.metric is None else clone(self.metric)
         parameters = metric.get_params()
         for name in parameters:
             step, _, parameter = name.rpartition("__")
