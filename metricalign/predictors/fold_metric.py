@@ -13,18 +13,21 @@ from sklearn.base import BaseEstimator
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.learners.coordinates import standard_coordinates
-from metricalign.learners.ensemble import principal_components, views_of
+from metricalign.learners.ensemble import (
+    MetricEnsemble,
+    principal_components,
+    scaled_deviations,
+    views_of,
+)
 from metricalign.learners.gradient import _N_OUTPUTS, GradientAlignment
 from metricalign.pairs.anchors import choose_anchors
 
 __all__ = ["FoldMetric", "table_of_views"]
 
-# Of the ensemble in folds: how neighbours vote is told as well by this one alone, in half the time
-# (docs/quality.md).
+# In place of the learners of the ensemble: how neighbours vote is told as well by this one alone,
+# in half the time (docs/quality.md).
 _LEARNER = GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500)
-# As for `MetricEnsemble`.
-_MOST_SAMPLES = 20_000
-_N_COMPONENTS = 0.999
+_ENSEMBLE = MetricEnsemble()
 
 
 def table_of_views(
@@ -49,8 +52,7 @@ def table_of_views(
     blocks : list of slice
         The columns of each view.
     """
-    share = (weight / weight.sum())[:, None]
-    scaled = np.sqrt(share) * (encoding - np.sum(share * encoding, axis=0))
+    scaled = scaled_deviations(encoding, weight)
     views = [encoding @ _dense(view).T for view in views_of(encoder, scaled).values()]
     ends = np.cumsum([0, *(view.shape[1] for view in views)])
     return np.hstack(views), [slice(*block) for block in pairwise(ends)]
@@ -93,13 +95,12 @@ class FoldMetric(BaseEstimator):
         self : object
             The fitted metric.
         """
-        rows, weight = choose_anchors(X, sample_weight, _MOST_SAMPLES)
+        rows, weight = choose_anchors(X, sample_weight, _ENSEMBLE.max_samples)
         X, weight = X[rows], weight / weight.mean()
         random_state = np.random.RandomState(self.random_state)
         order = random_state.permutation(len(X))
         targets = standard_coordinates(y[rows], weight, _N_OUTPUTS, random_state)
-        share = (weight / weight.sum())[:, None]
-        scaled = np.sqrt(share) * (X - np.sum(share * X, axis=0))
+        scaled = scaled_deviations(X, weight)
         maps = []
         for block in self.blocks:
             try:
@@ -109,7 +110,7 @@ class FoldMetric(BaseEstimator):
             size = np.linalg.norm(scaled[:, block] @ components.T)
             maps.append(components / (size or 1))
         linear_map = linalg.block_diag(*maps)
-        self.components_ = principal_components(linear_map, scaled, _N_COMPONENTS)
+        self.components_ = principal_components(linear_map, scaled, _ENSEMBLE.n_components)
         return self
 
     def transform(self, X: NDArray) -> NDArray:
