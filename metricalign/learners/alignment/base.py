@@ -316,12 +316,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         ran_out = not self.converged_ and result.n_iter >= self.max_iter
         is_told = problem.tells_from_prior(result.primal_point, result.gap)
         has_components = abs(self.components_).max() > 0
-        # A prior may be left where no samples differ, and all their distances be zero.
-        rounding = problem.operator.resolution * np.linalg.norm(result.matrix)
-        is_zero = not has_components or bool(
-            np.any(problem.prior) and (result.primal_point.distances <= rounding).all()
-        )
-        prior = "its prior" if np.any(problem.prior) else "none"
+        is_zero, prior = not has_components, "none"
+        if np.any(problem.prior):
+            prior = "its prior"
+            # It may be left where no samples differ, and all their distances be zero.
+            rounding = problem.operator.resolution * np.linalg.norm(result.matrix)
+            is_zero |= bool((result.primal_point.distances <= rounding).all())
         if self.dual_gap_ > self.tol:
             if ran_out:
                 reason, advice = f"used max_iter={self.max_iter} iterations", "max_iter or tol"
