@@ -242,16 +242,17 @@ def prepare(
         # The lengths of the samples as they were given, in double precision.
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
+        if is_auto and relation.is_of_classes:
+            scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
         if is_auto:
             size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR
-            if relation.is_of_classes:
-                scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
-        outside = 0.0 if is_auto else size
-        diagonal = np.full(operator.n_features, size)
-        prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
         if is_auto and basis is not None:
             # Few samples keep few components: the prior is in the span of their differences.
             prior_matrix = size * _projection_on_span(coordinates)
+        else:
+            outside = size
+            diagonal = np.full(operator.n_features, size)
+            prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
     return Preparation(
         operator=operator,
         relation=relation,
