@@ -176,8 +176,7 @@ def _check_needs(problem, solver):
             if not hasattr(part, method):
                 raise ValueError(
                     f"solver={solver.__name__!r} needs the method {method} of the {name} of "
-                    f"{given!r}, and "
-                    f"{type(part).__name__} has none. Add it, or use "
+                    f"{given!r}, and {type(part).__name__} has none. Add it, or use "
                     "solver='projected_gradient', which needs least."
                 )
 
