@@ -209,8 +209,10 @@ class MetricNeighbors(SavedWithVersion):
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
         X = _safe_indexing(X, rows)
-        encoder = PiecewiseLinearEncoder().fit(X, sample_weight=weight)
-        encoding = encoder.transform(X)
+        encoder, encoding = PiecewiseLinearEncoder(), None
+        # Regressions of other targets than classes take it, and the metric of a fold.
+        if not is_class or self._is_ensemble():
+            encoding = encoder.fit(X, sample_weight=weight).transform(X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -277,6 +279,9 @@ class MetricNeighbors(SavedWithVersion):
             "_n_given": self._n_given + len(table),
         }
 
+    def _is_ensemble(self) -> bool:
+        return isinstance(self.metric, str) and self.metric == "ensemble"
+
     def _resolve_metric(self, table, relation) -> Any:
         """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
@@ -289,7 +294,7 @@ class MetricNeighbors(SavedWithVersion):
         self, of_all, encoder, encoding, targets, weight, random_state
     ) -> MetricToFit:
         """Return what is fitted in folds: a simpler metric tells as well how neighbours vote."""
-        if not (isinstance(self.metric, str) and self.metric == "ensemble"):
+        if not self._is_ensemble():
             return of_all
         views, blocks = table_of_views(encoder, encoding, weight)
         return MetricToFit(FoldMetric(blocks, random_state), views, targets)
