@@ -203,6 +203,7 @@ def test_few_samples(data):
         ({}, lambda y: y[1:], "inconsistent numbers of samples"),
         ({}, lambda y: np.where(y, np.nan, 0.0), "NaN"),
         ({}, lambda y: y[:, 0] + 0.5, "Unknown label type"),
+        ({}, lambda y: np.ma.masked_equal(y, 1), "y is a masked array"),
     ],
 )
 def test_errors(data, options, labels, match):

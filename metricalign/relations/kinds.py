@@ -213,6 +213,7 @@ def check_classes(y: Any) -> NDArray:
     array([[1, 0],
            [1, 1]])
     """
+    refuse_masked(y, "y")
     y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
     y = y.toarray() if sparse.issparse(y) else y
     if y.ndim == 1 or y.shape[1] == 1:
