@@ -92,7 +92,7 @@ class PlainNeighbors(MetricNeighbors):
         return targets
 
     def _images_of(self, X):
-        return self.pipeline_.transform(X), None
+        return self.pipeline_.transform(X), X, None
 
 
 class PlainNeighborsClassifier(PlainNeighbors, MetricNeighborsClassifier):
