@@ -94,6 +94,8 @@ def candidates(method, kind):
         return [RAMLSVR(relation=_relation(kind), random_state=0)]
     if method == "PSDSVR":
         return [PSDSVR(relation=_relation(kind), random_state=0)]
+    if method == "PSDSVR with a prior":
+        return [PSDSVR(prior="auto", relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
         return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
     if method == "DiscriminantAlignment":
@@ -117,6 +119,7 @@ METHODS = (
     "PLS",
     "RAMLSVR",
     "PSDSVR",
+    "PSDSVR with a prior",
     "IteratedMetricLearner",
     "DiscriminantAlignment",
     "NeighborhoodAlignment",
