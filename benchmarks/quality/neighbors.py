@@ -205,11 +205,10 @@ def report(kind, names, methods, found):
     print_tests(errors)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+def read_options(parser, kinds, methods):
+    """The arguments; samples, folds and draw among them; and the folder of the data sets."""
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=list(kinds))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--max-samples", type=int, default=450)
     parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
     parser.add_argument("--draw", type=int, default=0, help="seed of the samples and the folds")
@@ -217,7 +216,13 @@ def main():
     folder = os.environ.get("METRICALIGN_DATA")
     if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
-    size = arguments.max_samples, arguments.n_folds, arguments.draw
+    return arguments, (arguments.max_samples, arguments.n_folds, arguments.draw), folder
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+")
+    arguments, size, folder = read_options(parser, KINDS, METHODS)
     for kind in arguments.kinds:
         names = sets_of(kind, folder)
         if arguments.sets:

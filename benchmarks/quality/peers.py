@@ -17,11 +17,9 @@ Finished cells are kept in benchmarks/results/peers.json and not computed again.
 """
 
 import argparse
-import os
 
 import neighbors
-from compare import N_FOLDS
-from neighbors import report, results_of
+from neighbors import read_options, report, results_of
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
@@ -54,15 +52,7 @@ def model_of(method, kind):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kinds", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--max-samples", type=int, default=450)
-    parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
-    parser.add_argument("--draw", type=int, default=0, help="seed of the samples and the folds")
-    arguments = parser.parse_args()
-    if not os.environ.get("METRICALIGN_DATA"):
-        parser.error("set METRICALIGN_DATA to the folder of the data sets")
-    size = arguments.max_samples, arguments.n_folds, arguments.draw
+    arguments, size, _ = read_options(parser, SETS, METHODS)
     path = neighbors.RESULTS.with_name("peers.json")
     for kind in arguments.kinds:
         found = results_of(model_of, arguments.methods, kind, SETS[kind], path, *size)
