@@ -114,8 +114,9 @@ def _are_magnitudes(matches, units):
     12B may be a house and 1.5K a temperature, where no currency, no other letter tells.
     """
     magnitudes = {match["magnitude"] for match in matches}
-    letters = magnitudes - {None}
-    if len(letters) != 1 or len(*letters) > 1 or any(map(CURRENCY.fullmatch, units)):
+    named = [magnitude for magnitude in magnitudes if magnitude is not None]
+    has_one_letter = len(named) == 1 and len(named[0]) == 1
+    if not has_one_letter or any(map(CURRENCY.fullmatch, units)):
         return True
     has_decimals = any(match["magnitude"] and {*".,"} & {*match["digits"]} for match in matches)
     return has_decimals and magnitudes != {"K"}
