@@ -197,12 +197,12 @@ def test_table_of_measures():
         Result(label, {name: np.array(values) for name in names}, np.ones(2))
         for label, values in (("Euclid", [0.5, 0.7]), ("PSDSVR", [0.3, 0.4]))
     ]
-    table = messages.measures_of(task, results)
+    table = messages.measures_of(task, results, "PSDSVR")
     first, *others = table.split("\n\n")
     assert others
     assert max(map(len, table.splitlines())) <= 80
     # A loss went down by 0.25, with deviation 0.05 * sqrt(2).
-    assert re.search(r"PSDSVR +0\.350 \+- 0\.071 +\+0\.250 \+- 0\.071 +2 of 2", first)
+    assert re.search(r"PSDSVR\* +0\.350 \+- 0\.071 +\+0\.250 \+- 0\.071 +2 of 2", first)
     assert re.search(r"Euclid +0\.600 \+- 0\.141 ", first)
     for block in (first, *others):
         names, better, *_ = block.splitlines()

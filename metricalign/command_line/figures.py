@@ -25,6 +25,7 @@ from metricalign.plotting import (
     MetricHeatmapDisplay,
     MetricSpectrumDisplay,
 )
+from metricalign.plotting.curves import column_curves
 from metricalign.plotting.estimators import feature_names_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     The method is fitted to a random half of the rows; the others are drawn. Yields names and
     figures; those in `NEEDS` only of methods that have what they need.
     """
+    from matplotlib import pyplot
+
     train, held_out = _halves(task, seed)
     X, y = take(task.X, held_out), task.y[held_out]
     predictor = _fitted(task.part(train), method, seed)
@@ -67,7 +70,10 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         figure.suptitle(HELD_OUT)
         yield name, figure
 
-    yield "curves", _curves(predictor, take(task.X, train))
+    if curves := column_curves(predictor, take(task.X, train)):
+        figure = CurvesDisplay(curves=curves).plot().figure_
+        pyplot.close(figure)
+        yield "curves", figure
     numbers = _numbers_of_rows(task)
     sample, rows = take(task.X, held_out[:1]), numbers[train]
     figure, ax = _figure(1, 1, (8.0, 4.4))
@@ -126,14 +132,6 @@ def _fitted(task, method, seed) -> Any:
         return fit_method(task, method, seed)
     # How many neighbours vote is not drawn, and takes folds to find out.
     return plain_neighbors(task, learner_of(task, LEARNERS[method], seed), N_EXPLAINED)
-
-
-def _curves(predictor, X) -> Figure:
-    from matplotlib import pyplot
-
-    figure = CurvesDisplay.from_estimator(predictor, X).figure_
-    pyplot.close(figure)
-    return figure
 
 
 def _numbers_of_rows(task):
