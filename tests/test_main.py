@@ -1215,3 +1215,17 @@ def test_single_distances_vote_as_plain_neighbours_do_and_explain_by_column(kind
     np.testing.assert_allclose(explanation.contributions.sum(axis=1), distances[0] ** 2)
     assert "by correction" not in str(explanation)
     np.testing.assert_allclose(predictor.feature_importances_.sum(), 1)
+
+
+def test_the_rows_that_vote_are_those_that_are_shown():
+    # Among samples that are equally near, two searches may find different ones.
+    X = pd.DataFrame(np.random.default_rng(0).integers(0, 3, (200, 3)).astype(float))
+    task = Task("table", X, np.arange(200) % 2, "class")
+    predictor = fit_method(task, "Euclid", 0)
+    rows = predictor.kneighbors(X, predictor.n_neighbors, return_distance=False)
+    np.testing.assert_array_equal(predictor.neighborhood(X).indices, rows)
+    votes = task.y[rows].mean(axis=1)
+    np.testing.assert_allclose(predictor.predict_proba(X)[:, 1], votes)
+    explanation = predictor.explain(X[:1], 3)
+    assert explanation.n_others == predictor.n_neighbors - 3
+    np.testing.assert_array_equal(explanation.rows, rows[0, :3])
