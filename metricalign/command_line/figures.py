@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors import NearestNeighbors
 
 from metricalign.command_line.methods import LEARNERS, fit_method, learner_of, plain_neighbors
 from metricalign.command_line.models import explained
@@ -82,7 +81,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
     yield "explanation", figure
     if isinstance(learner[-1], MetricLearner):
-        yield "decomposition", _decomposition(task, learner, train, held_out[0])
+        yield "decomposition", _decomposition(task, predictor, train, held_out[0])
         side = 0.16 * min(learner[-1].n_features_in_, 25)
         figure, ax = _figure(1, 1, (4.2 + side, 3.4 + side))
         MetricHeatmapDisplay.from_estimator(learner, feature_names=_feature_names(learner), ax=ax)
@@ -138,11 +137,10 @@ def _numbers_of_rows(task):
     return np.arange(1, len(task.y) + 1) if task.rows is None else task.rows
 
 
-def _decomposition(task, learner, train, row):
+def _decomposition(task, predictor, train, row):
     """Draw what makes a held-out row so near to the nearest of those learned from."""
-    sample = take(task.X, [row])
-    search = NearestNeighbors(n_neighbors=1).fit(learner.transform(take(task.X, train)))
-    nearest = train[search.kneighbors(learner.transform(sample), return_distance=False)[0]]
+    sample, learner = take(task.X, [row]), predictor.pipeline_
+    nearest = train[predictor.kneighbors(sample, 1, return_distance=False)[0]]
     numbers = _numbers_of_rows(task)
     name = f"row {numbers[row]} and its nearest, {numbers[nearest[0]]}"
     n_bars = min(learner[-1].n_features_in_, 11)
