@@ -20,7 +20,9 @@ from metricalign._estimator import (
     SavedWithVersion,
     check_sample_weight,
     keeps_last_fit,
+    require_samples,
     require_targets,
+    steps_without_names,
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -188,6 +190,7 @@ class MetricNeighbors(SavedWithVersion):
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
+        require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
@@ -333,10 +336,11 @@ class MetricNeighbors(SavedWithVersion):
         regressions = [(self._ridge, images)]
         regressions += [(ridge, X) for ridge in self._encoded]
         regressions += [(tree, table) for tree in self._trees]
-        for regression, samples in regressions:
-            own, weights = np.split(weights, [regression.n_predictions])
-            if own.any():
-                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
+        with steps_without_names():
+            for regression, samples in regressions:
+                own, weights = np.split(weights, [regression.n_predictions])
+                if own.any():
+                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
@@ -458,11 +462,12 @@ class MetricNeighbors(SavedWithVersion):
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
             raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
-        X = self.columns_.transform(given)
-        table = self.table_.transform(X)
-        if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), X, table
-        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        with steps_without_names():
+            X = self.columns_.transform(given)
+            table = self.table_.transform(X)
+            if self.metric_ is self.table_:
+                return images_near_origin(table, self._origin), X, table
+            images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
         return images_near_origin(images, self._origin), X, table
 
 
