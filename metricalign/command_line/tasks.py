@@ -19,8 +19,8 @@ from sklearn.model_selection import (
 )
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.reading import InputError
+from metricalign.command_line.table_columns import TableColumns
 from metricalign.metrics import SCORERS
 
 __all__ = [
