@@ -142,15 +142,7 @@ def _hint(table, reading, error):
 
 @dataclass
 class Features:
-    """The features of a table, and what is left out of it.
-
-    Attributes
-    ----------
-    columns : dict from str to Column
-        Those that are used.
-    left_out : dict of list of str
-        Columns that are not used, by the reason.
-    """
+    """The columns of a table that are used, and those that are left out by the reason."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)

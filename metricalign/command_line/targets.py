@@ -6,7 +6,6 @@ import re
 import reprlib
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,30 +38,14 @@ _DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutpu
 
 @dataclass
 class Target:
-    """What is to be predicted of the rows that have it.
+    """What is to be predicted of the rows that have it."""
 
-    Attributes
-    ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Classes as integers or texts, numbers, or columns of them.
-    kind : str
-        One of `KINDS`.
-    names : list of str
-        Names of the columns of y: of the target, of the labels.
-    is_present : ndarray of bool of shape (n_rows_of_the_table,)
-        Which rows of the table have a target.
-    columns : list of str
-        Columns of the table that it is made of.
-    doubt : str
-        How to have another reading, if another is possible.
-    """
-
-    y: NDArray
-    kind: str
-    names: list[str]
-    is_present: NDArray
-    columns: list[str] = field(default_factory=list)
-    doubt: str = ""
+    y: NDArray  # classes as integers or texts, numbers, or columns of them
+    kind: str  # one of KINDS, or empty as long as it is to be found out
+    names: list[str]  # of the columns of y: of the target, of the labels
+    is_present: NDArray  # which rows of the table have a target
+    doubt: str = ""  # how to have another reading, if another is possible
+    columns: list[str] = field(default_factory=list)  # of the table, that it is made of
 
 
 def read_target(
@@ -84,7 +67,7 @@ def read_target(
         raise InputError("--separator is for one column of --target, with a set in each row.")
     else:
         target = _read_several(table, columns, kind, reading)
-    y = target.y
+    target.columns, y = columns, target.y
     if len(y) == 0:
         raise InputError(
             f"no row has a value in all columns of --target ({shorten(columns)}); choose others."
@@ -100,8 +83,7 @@ def read_target(
         )
     if not target.kind:
         target.kind, target.doubt = _kind_of_several(y)
-    target.columns = columns
-    target.y = _checked(target.kind, y, target.names)
+    _check(target)
     return target
 
 
@@ -202,15 +184,13 @@ def _read_one(table, name, kind, reading) -> Target:
             )
         return Target(values[is_present].astype(str), kind or "class", [name], is_present)
     first = values[is_present][0]
+    what = f"neither numbers nor text (it has {reprlib.repr(first)}); choose another --target."
     if isinstance(form, Date):
-        raise InputError(
-            f"target column {name!r} has {form.kind}s, such as {column.example or first!s}. Turn "
-            "them into numbers, such as days since the first, or choose another --target."
+        what = (
+            f"{form.kind}s, such as {column.example or first}. Turn them into numbers, such as "
+            "days since the first, or choose another --target."
         )
-    raise InputError(
-        f"target column {name!r} has neither numbers nor text (it has {reprlib.repr(first)}); "
-        "choose another --target."
-    )
+    raise InputError(f"target column {name!r} has {what}")
 
 
 def _may_be_sets(texts):
@@ -258,87 +238,62 @@ def _kind_of_several(y):
         raise InputError(str(error)) from error
     if kind != "numbers":
         return kind, "for plain numbers give --kind numbers"
-    nearly = "the rows nearly sum to 1; for shares divide them by their sums"
-    return kind, nearly if doubts else ""
+    return kind, "if they are shares, divide each row by its sum" if doubts else ""
 
 
 # Checks
 
 
-def _checked(kind: str, y: NDArray, names: Sequence[str]) -> NDArray:
-    """Check that targets are of a kind, and bring them to its form.
-
-    Numbers that are taken as classes but are not integers become strings. Raises `InputError`.
-    """
+def _check(target: Target) -> None:
+    """Check that targets are of their kind, and bring them to its form."""
+    kind, y, names = target.kind, target.y, target.names
     wants_several = kind not in ("class", "number")
     if wants_several != (y.ndim == 2):
         needs = "two or more columns in --target" if wants_several else "one column in --target"
         or_sets = ", or one with a set in each row (see --separator)" if kind == "labels" else ""
         raise InputError(f"--kind {kind} needs {needs}{or_sets}; got {shorten(names)}.")
-    return _CHECKS[kind](y, names)
+    if kind == "class":
+        _check_classes(y, names[0])
+        # Numbers that are no integers are classes as texts.
+        target.y = y.astype(str) if y.dtype.kind == "f" else y
+        return
+    if y.dtype.kind not in "iuf":
+        raise InputError(
+            f"--kind {kind}: target column {names[0]!r} is not numeric (it has {str(y[0])!r}). "
+            "Use --kind class, or see --missing and --decimal."
+        )
+    rules: list[tuple[NDArray, str]] = []
+    if kind == "labels":
+        rules = [(~np.isin(y, (0, 1)).all(axis=1), "be 0 or 1")]
+    elif kind == "distribution":
+        rules = [((y < 0).any(axis=1), "be at least 0"), (~sums_to_one(y), "sum to 1")]
+    elif kind == "numbers" and not np.ptp(y, axis=0).all():
+        constant = names[np.argmin(np.ptp(y, axis=0))]
+        raise InputError(f"target column {constant!r} is constant; leave it out of --target.")
+    for is_wrong, rule in rules:
+        if is_wrong.any():
+            place = int(np.argmax(is_wrong))
+            raise InputError(
+                f"--kind {kind}: the columns of --target must {rule}; row "
+                f"{np.flatnonzero(target.is_present)[place] + 1} has "
+                f"{np.array2string(y[place], precision=4, threshold=8)}, sum {y[place].sum():g}. "
+                "For plain numbers give --kind numbers."
+            )
+    target.y = y.astype(np.intp if kind == "labels" else np.float64)
 
 
-def _check_classes(y, names):
+def _check_classes(y, name):
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > len(y) / 2:
         advice = "Is it an identifier? Choose another --target."
         if y.dtype.kind in "iuf":
             advice += " Numbers can be predicted with --kind number."
         raise InputError(
-            f"target column {names[0]!r} has {len(classes)} different values in {len(y)} rows, too "
+            f"target column {name!r} has {len(classes)} different values in {len(y)} rows, too "
             f"many to be classes. {advice}"
         )
     if (counts > 1).sum() < 2:
         raise InputError(
-            f"fewer than 2 classes of the target column {names[0]!r} have more than one row; "
+            f"fewer than 2 classes of the target column {name!r} have more than one row; "
             "nothing can be learned. Choose another --target."
         )
-    return y.astype(str) if y.dtype.kind == "f" else y
-
-
-def _check_number(y, names):
-    if y.dtype.kind not in "iuf":
-        raise InputError(
-            f"--kind number: target column {names[0]!r} is not numeric (it has "
-            f"{str(y[0])!r}). Use --kind class, or see --missing and --decimal."
-        )
-    return y.astype(np.float64)
-
-
-def _check_labels(y, names):
-    odd = np.argwhere(~np.isin(y, (0, 1)))
-    if len(odd):
-        row, column = odd[0]
-        raise InputError(
-            f"--kind labels: column {names[column]!r} must be 0 or 1, it has {y[row, column]:g}. "
-            "For plain numbers give --kind numbers."
-        )
-    return y.astype(np.intp)
-
-
-def _check_distribution(y, names):
-    for is_wrong, what in (((y < 0).any(axis=1), "be at least 0"), (~sums_to_one(y), "sum to 1")):
-        if is_wrong.any():
-            row = int(np.argmax(is_wrong))
-            raise InputError(
-                f"--kind distribution: the {len(names)} shares of a row must {what}; those of row "
-                f"{row + 1} are {np.array2string(y[row], precision=4)}, with sum "
-                f"{y[row].sum():g}. For plain numbers give --kind numbers."
-            )
-    return y.astype(np.float64)
-
-
-def _check_numbers(y, names):
-    for name, column in zip(names, y.T, strict=True):
-        if np.ptp(column) == 0:
-            raise InputError(f"target column {name!r} is constant; leave it out of --target.")
-    return y.astype(np.float64)
-
-
-_CHECKS = {
-    "class": _check_classes,
-    "number": _check_number,
-    "labels": _check_labels,
-    "distribution": _check_distribution,
-    "numbers": _check_numbers,
-}
