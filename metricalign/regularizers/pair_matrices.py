@@ -176,7 +176,7 @@ def _by_exchanges(operator, matrix, scale, start):
     """
     working = np.flatnonzero(start)
     tolerance = _ACCURACY * np.linalg.norm(matrix)
-    fewest, n_chances = np.inf, _N_CHANCES
+    fewest, n_chances = operator.n_pairs + 1, _N_CHANCES
     while n_chances:
         coef, combination = np.zeros(operator.n_pairs), np.zeros_like(matrix)
         if len(working):
@@ -191,7 +191,7 @@ def _by_exchanges(operator, matrix, scale, start):
             return None
         is_wrong = found.violation > tolerance
         is_wrong[working] = coef[working] < 0
-        n_wrong = np.count_nonzero(is_wrong)
+        n_wrong = int(np.count_nonzero(is_wrong))
         if n_wrong == 0:
             return found, coef
         n_chances = _N_CHANCES if n_wrong < fewest else n_chances - 1
