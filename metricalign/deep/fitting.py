@@ -181,9 +181,8 @@ class NetworkFitting:
         self.network = network.to("cpu").eval()
         if trained.interrupted is not None:
             warnings.warn(
-                f"{type(self.learner).__name__} was interrupted in epoch "
-                f"{len(trained.interrupted.losses) + 1} of a network. It is fitted, with the best "
-                "weights so far.",
+                f"{type(self.learner).__name__} was interrupted in epoch {trained.interrupted} of "
+                "a network. It is fitted, with the best weights so far.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
@@ -212,13 +211,18 @@ class NetworkFitting:
         weights = np.ones(1)
         if isinstance(last, NetworkEnsemble):
             weights = np.square(last.scales.numpy())
-        records = [
-            [self._train(None, split, network=network)]
-            for network, split in zip(networks, cycle(self.splits), strict=False)
-        ]
-        stopped = (record for (record,) in records if record.is_interrupted)
+        records: list[list[TrainingRecord]] = []
+        interrupted = None
+        for network, split in zip(networks, cycle(self.splits), strict=False):
+            if interrupted is not None:
+                records.append([TrainingRecord(network, [], [], 0, False)])
+                continue
+            record = self._train(None, split, network=network)
+            records.append([record])
+            if record.is_interrupted:
+                interrupted = len(record.losses) + 1
         blueprints = self.learner.blueprints_ or [None] * len(networks)
-        return Trained(blueprints, records, weights, next(stopped, None))
+        return Trained(blueprints, records, weights, interrupted)
 
     @torch.no_grad()
     def _weight_of_last(self, networks, weights) -> float:
