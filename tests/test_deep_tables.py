@@ -222,6 +222,7 @@ def test_columns_are_standardised_unless_they_share_a_unit(is_of_classes):
     units = np.exp(rng.normal(size=32, scale=4))
     learner = HRAML(**SMALL | {"max_iter": 1})
     assert learner.fit(X, y).scale_ == pytest.approx(np.sqrt(X.var(axis=0).mean()))
+    assert np.ndim(learner.fit(X + 1e9, y).scale_) == 0
     # In units of their own, nothing can be told from how much they vary.
     np.testing.assert_allclose(learner.fit(X * units, y).scale_, (X * units).std(axis=0))
     # Neither where all vary alike.

@@ -189,11 +189,10 @@ class NetworkFitting:
         return records
 
     def _train_anew(self) -> Trained:
-        is_few = self.X.shape[0] <= _FEW
         # One validation part of few samples would decide by chance.
-        n_compared = len(self.splits) if is_few else 1
+        n_compared = len(self.splits) if self._is_few else 1
         weigh = None
-        if is_few and self.objectives and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
+        if self._is_few and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
             weigh = partial(
                 weights_of_kinds,
                 splits=self.splits,
@@ -353,6 +352,11 @@ class NetworkFitting:
         return loss
 
     @property
+    def _is_few(self) -> bool:
+        """Whether networks of all kinds are kept."""
+        return bool(self.X.shape[0] <= _FEW)
+
+    @property
     def _n_rows(self) -> int:
         """Samples that a network is trained on."""
         return len(self.splits[0].training) + len(self.splits[0].unlabelled)
@@ -390,9 +394,8 @@ class NetworkFitting:
         if learner.module is not None:
             return [(None, 0)]
         can_embed = learner.refine is None and not sparse.issparse(self.X)
-        is_few = self.X.shape[0] <= _FEW
         return architectures(
-            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, is_few
+            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, self._is_few
         )
 
     def _blueprint(self, architecture) -> Blueprint:
