@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Note, Result
+from metricalign.command_line.methods import TREES
 from metricalign.command_line.reading import shorten
 from metricalign.command_line.tasks import Measure, Task, largest_share
 
@@ -36,7 +37,6 @@ LEGEND = (
 )
 # Of the results of that many folds, or all of fewer, one or none may be worse in a clear gain.
 MANY_FOLDS = 5
-TREES = "BoostedTrees"
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
