@@ -15,12 +15,12 @@ pd = pytest.importorskip("pandas")
 
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import evaluation, messages  # noqa: E402
-from metricalign.command_line.columns import TableColumns  # noqa: E402
 from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
-from metricalign.command_line.formats import Format  # noqa: E402
+from metricalign.command_line.formats import Text  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
 from metricalign.command_line.report import Report, _embedding, _explanations, _page  # noqa: E402
+from metricalign.command_line.table_columns import TableColumns  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
@@ -283,7 +283,7 @@ def test_what_is_said_is_the_time_that_passes(monkeypatch):
         expected = alone if is_short else alone / 2 + evaluation.PROCESS_SECONDS
         assert evaluation.expected_duration(task, methods, 5) == expected
     # skrub takes its time for free texts: .09 s for each of 2 encodings in each fold.
-    columns = TableColumns({"remark": Format("text")})
+    columns = TableColumns({"remark": Text()})
     columns.fit(pd.DataFrame({"remark": [f"text {number}" for number in range(60)]}))
     texts = Task("", few.X, few.y, "class", columns=columns)
     more = estimated_seconds(texts, ["Euclid"], 5) - estimated_seconds(few, ["Euclid"], 5)
@@ -639,5 +639,5 @@ def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, cap
 
 def test_a_model_is_shown_in_a_few_lines(model):
     text = repr(load_model(model))
-    assert "targets=['price']" in text
+    assert "names=['price']" in text
     assert "array" not in text

@@ -86,7 +86,7 @@ def evaluate(options: Namespace) -> None:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
                 with _noted(method):
-                    model = learn(learned, method, options.seed, read.contents, read.target.columns)
+                    model = learn(learned, method, options.seed)
                 progress.clear()
                 if options.save:
                     _save(options, model)

@@ -13,7 +13,7 @@ from metricalign.learners.columns import column_map
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.base import MetricNeighbors, Neighborhood
 from metricalign.predictors.explanation import Rows
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 
 __all__ = ["PlainNeighbors", "PlainNeighborsClassifier", "PlainNeighborsRegressor"]
 
@@ -59,7 +59,7 @@ class PlainNeighbors(MetricNeighbors):
             The fitted estimator.
         """
         self.pipeline_ = clone(self.metric)
-        self._images = self.pipeline_.fit_transform(X, y)
+        self._search = NeighborSearch(self.pipeline_.fit_transform(X, y))
         self._weight, self.samples_ = np.ones(len(y)), np.arange(len(y))
         self._targets = self._set_targets(y, self._weight, None)[1]
         self._predicted = np.zeros_like(self._targets)
@@ -79,7 +79,7 @@ class PlainNeighbors(MetricNeighbors):
         -------
         neighborhood : Neighborhood
         """
-        distances, rows = nearest(self._images_of(X)[0], self._images, self.n_neighbors)
+        distances, rows = self._search.nearest(self._images_of(X)[0], self.n_neighbors)
         mean = self._targets[rows].mean(axis=1)
         weights, nothing = np.full(rows.shape, 1 / rows.shape[1]), np.zeros_like(mean)
         return Neighborhood(rows, distances, weights, mean, nothing, nothing, rows)

@@ -33,7 +33,7 @@ from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import EncodedRidge, tree_regressions
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -244,7 +244,11 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
+        self._search, self._origin, self.samples_ = (
+            NeighborSearch(fitted.images),
+            fitted.origin,
+            rows,
+        )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -269,7 +273,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_images": np.concatenate([self._images, images]),
+            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
@@ -403,7 +407,7 @@ class MetricNeighbors(SavedWithVersion):
         """
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
-        distances, indices = nearest(images, self._images, self.n_neighbors)
+        distances, indices = self._search.nearest(images, self.n_neighbors)
         scaled = distances / self.scale_
         predicted = self._regression(images, prepared, table)
         weights = np.zeros_like(scaled)
@@ -452,7 +456,7 @@ class MetricNeighbors(SavedWithVersion):
                 f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
                 f"training samples; got {n_neighbors}."
             )
-        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        distances, indices = self._search.nearest(self._images_of(X)[0], n_neighbors)
         indices = self.samples_[indices]
         return (distances, indices) if return_distance else indices
 

@@ -388,7 +388,7 @@ def _nearest_others(predictor, X, before):
     """Find the nearest training rows with another target, the nearest first."""
     places = np.flatnonzero(predictor._is_other(predictor._targets, before))
     images = predictor._images_of(X)[0]
-    distances = np.linalg.norm(predictor._images[places] - images[0], axis=1)
+    distances = np.linalg.norm(predictor._search.samples[places] - images[0], axis=1)
     return places[np.argsort(distances, kind="stable")][:_N_OTHERS]
 
 
