@@ -245,7 +245,7 @@ def _why(task, measure, results, trees):
     if len(task.y) < 200:
         return f"With {len(task.y)} rows, folds differ more than methods do."
     if trees is not None and not is_clear(gains_of(measure, results, trees)):
-        return "Boosted trees gain nothing either: the columns may not hold more."
+        return "The columns may not hold more."
     return "The columns may all matter alike, near by as well as far away."
 
 
