@@ -30,7 +30,7 @@ from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.regressions import EncodedRidge, tree_regressions
+from metricalign.predictors.regressions import MANY_SAMPLES, EncodedRidge, tree_regressions
 from metricalign.predictors.search import nearest
 from metricalign.predictors.training import (
     MetricToFit,
@@ -41,9 +41,21 @@ from metricalign.predictors.training import (
     held_out,
     images_near_origin,
 )
-from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
+from metricalign.predictors.votes import (
+    NEAREST,
+    best_votes,
+    mean_of_copies,
+    mean_vote,
+    share_of_copies,
+    simplex_weights,
+    weighted_means,
+)
 
 __all__ = ["MetricNeighbors", "Neighborhood"]
+
+# Folds in which many samples choose the vote, where each fits a metric, and folds of the trees,
+# which take less time. Two folds choose as well as three; trees of half of the samples are worse.
+_FOLDS_OF_MANY = 2, 5
 
 
 class Neighborhood(NamedTuple):
@@ -222,8 +234,11 @@ class MetricNeighbors(SavedWithVersion):
         of_folds = self._metric_of_folds(of_all, encoder, encoding, targets, weight, random_state)
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
-        folds = folds_of(training, self.n_folds, is_class, groups)
+        is_many = len(rows) > MANY_SAMPLES
+        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else 2 * (self.n_folds,)
+        folds = folds_of(training, n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
+        of_trees = folds_of(training, n_folds_of_trees, is_class, groups) if trees else []
         # On classes it changes nothing (docs/quality.md).
         encoded = [EncodedRidge(encoder)] if folds and not is_class else []
         arguments = targets, weight, folds, random_state
@@ -231,7 +246,10 @@ class MetricNeighbors(SavedWithVersion):
             [
                 delayed(training.fit)(training.of_all, np.arange(len(rows))),
                 *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
-                *(delayed(tree.fit)(training.table, *arguments) for tree in trees),
+                *(
+                    delayed(tree.fit)(training.table, targets, weight, of_trees, random_state)
+                    for tree in trees
+                ),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
@@ -250,7 +268,8 @@ class MetricNeighbors(SavedWithVersion):
             pass  # The metric is no sum over columns.
         else:
             self.feature_importances_ = of_columns.importances(given, sample_weight)
-        self._choose_votes(folds, others[n_others:])
+        copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
+        self._choose_votes(folds, others[n_others:], *copies)
         return self
 
     def _add(self, X, y, sample_weight) -> None:
@@ -299,11 +318,15 @@ class MetricNeighbors(SavedWithVersion):
         views, blocks = table_of_views(encoder, encoding, weight)
         return MetricToFit(FoldMetric(blocks, random_state), views, targets)
 
-    def _choose_votes(self, folds, parts) -> None:
-        """Choose weights of regressions and votes by the squared error in held-out folds."""
+    def _choose_votes(self, folds, parts, copied, copies) -> None:
+        """Choose weights of regressions and votes by the squared error in held-out folds.
+
+        Also how far the mean targets of the copies of copied samples are believed.
+        """
         n_samples, n_outputs = self._targets.shape
         self._predicted = np.zeros((n_samples, n_outputs))
         self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
+        self.share_of_copies_ = 0.0
         if not parts:
             return
         of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
@@ -314,14 +337,17 @@ class MetricNeighbors(SavedWithVersion):
         self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
         self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
         n_neighbors = min(part.indices.shape[1] for part in parts)
-        self.votes_ = best_votes(
-            np.concatenate([part.distances[:, :n_neighbors] for part in parts]),
-            np.concatenate([part.indices[:, :n_neighbors] for part in parts]),
-            np.concatenate([part.judged for part in parts]),
-            self._targets,
-            self._predicted,
-            self._weight,
-            self._bounded,
+        distances = np.concatenate([part.distances[:, :n_neighbors] for part in parts])
+        indices = np.concatenate([part.indices[:, :n_neighbors] for part in parts])
+        judged = np.concatenate([part.judged for part in parts])
+        known = self._targets, self._predicted, self._weight
+        self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
+        rows = judged[of_judged]
+        neighbors = distances[of_judged], indices[of_judged]
+        _, mean, added = mean_vote(self.votes_, *neighbors, *known, self._predicted[rows])
+        self.share_of_copies_ = share_of_copies(
+            copies[of_copied], self._bounded(mean + added), self._targets[rows], self._weight[rows]
         )
 
     def _regression(self, images, X, table) -> NDArray:
@@ -400,17 +426,21 @@ class MetricNeighbors(SavedWithVersion):
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
         distances, indices = nearest(images, self._images, self.n_neighbors)
-        scaled = distances / self.scale_
         predicted = self._regression(images, prepared, table)
-        weights = np.zeros_like(scaled)
-        neighbors_part, correction = np.zeros((2, *predicted.shape))
-        values = np.hstack([self._targets, self._predicted])
-        for vote in self.votes_:
-            of_vote = vote.weights(scaled, self._weight[indices])
-            mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
-            weights += of_vote / len(self.votes_)
-            neighbors_part += mean / len(self.votes_)
-            correction += vote.added(mean, expected, predicted) / len(self.votes_)
+        known = self._targets, self._predicted, self._weight
+        scaled = distances / self.scale_
+        weights, neighbors_part, correction = mean_vote(
+            self.votes_, scaled, indices, *known, predicted
+        )
+        # Single precision tells samples apart that are farther than this.
+        copies = np.where(scaled < 1e-5, self._weight[indices], 0)
+        total = copies.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, self.share_of_copies_, 0)
+        copies /= np.where(total > 0, total, 1)
+        weights = (1 - share) * weights + share * copies
+        neighbors_part *= 1 - share
+        neighbors_part += share * weighted_means(copies, indices, self._targets)
+        correction *= 1 - share
         rows = self.samples_[indices]
         return Neighborhood(
             rows, distances, weights, neighbors_part, correction, predicted, indices

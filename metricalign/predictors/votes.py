@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
-__all__ = ["NEAREST", "Vote", "best_votes", "simplex_weights", "weighted_means"]
+from metricalign.pairs.identical import first_identical
+
+__all__ = [
+    "NEAREST",
+    "Vote",
+    "best_votes",
+    "mean_of_copies",
+    "mean_vote",
+    "share_of_copies",
+    "simplex_weights",
+    "weighted_means",
+]
 
 # Votes that are compared: widths in mean distances of the samples, powers of the distance, shares
 # of the correction and of the regressions. The mean of the best few predicts better than the best.
@@ -124,6 +135,117 @@ def best_votes(
             for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
                 errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
+
+
+def mean_vote(
+    votes: list[Vote],
+    distances: NDArray,
+    indices: NDArray,
+    targets: NDArray,
+    predicted: NDArray,
+    weight: NDArray,
+    of_samples: NDArray,
+) -> tuple[NDArray, NDArray, NDArray]:
+    """The mean of several votes.
+
+    Parameters
+    ----------
+    votes : list of Vote
+        The votes.
+    distances, indices : ndarray of shape (n_samples, n_neighbors)
+        Neighbours of the samples: distances in mean distances, and rows of the targets.
+    targets, predicted : ndarray of shape (n_targets, n_outputs)
+        Coordinates of all targets, and what the regressions predict for held-out samples.
+    weight : ndarray of shape (n_targets,)
+        Their weights.
+    of_samples : ndarray of shape (n_samples, n_outputs)
+        What the regressions predict for the samples.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples, n_neighbors)
+        Weights of the neighbours, with row sums of 1.
+    mean, added : ndarray of shape (n_samples, n_outputs)
+        Mean target of the neighbours, and what is added to it.
+    """
+    values, weight_of_neighbors = np.hstack([targets, predicted]), weight[indices]
+    weights = np.zeros(distances.shape)
+    mean, added = np.zeros((2, *of_samples.shape))
+    for vote in votes:
+        of_vote = vote.weights(distances, weight_of_neighbors)
+        own, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
+        weights += of_vote / len(votes)
+        mean += own / len(votes)
+        added += vote.added(own, expected, of_samples) / len(votes)
+    return weights, mean, added
+
+
+def mean_of_copies(
+    table: NDArray, targets: NDArray, weight: NDArray, groups: NDArray | None
+) -> tuple[NDArray, NDArray]:
+    """Mean target of the other samples with the same row of the table.
+
+    A sample of weight 2 stands for two samples, each of which is a copy of the other.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_samples, n_columns)
+        Samples.
+    targets : ndarray of shape (n_samples, n_outputs)
+        Coordinates of their targets.
+    weight : ndarray of shape (n_samples,)
+        How many samples each stands for.
+    groups : ndarray of int of shape (n_samples,) or None
+        Groups. Only samples of other groups are copies.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_with_copies,)
+        The samples that have copies.
+    means : ndarray of shape (n_with_copies, n_outputs)
+        Mean targets of these copies.
+    """
+    sums = np.column_stack([weight, weight[:, None] * targets])
+    identity = first_identical(table)
+    own = sums * np.minimum(1, 1 / weight)[:, None]
+    if groups is not None:
+        own = _sums_over(np.unique([identity, groups], axis=1, return_inverse=True)[1], sums)
+    others = _sums_over(identity, sums) - own
+    rows = np.flatnonzero(others[:, 0] > 1e-9 * weight)
+    return rows, others[rows, 1:] / others[rows, :1]
+
+
+def _sums_over(identity, values):
+    """Sums over all samples of the same number, for each sample."""
+    sums = np.zeros((identity.max() + 1, values.shape[1]))
+    np.add.at(sums, identity, values)
+    return sums[identity]
+
+
+def share_of_copies(
+    copies: NDArray, predicted: NDArray, targets: NDArray, weight: NDArray
+) -> float:
+    """Share of the mean target of copies in the prediction that has the least squared error.
+
+    Parameters
+    ----------
+    copies, predicted, targets : ndarray of shape (n_samples, n_outputs)
+        Mean targets of the copies of samples, predictions without copies, and the targets.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+
+    Returns
+    -------
+    share : float
+        Between 0 and 1. It is that of all samples and of one more, whose copies tell nothing.
+    """
+    if not len(copies):
+        return 0.0
+    change = copies - predicted
+    of_samples = np.sum(change**2, axis=1)
+    total = weight @ of_samples + of_samples.mean()
+    agreement = weight @ np.sum(change * (targets - predicted), axis=1)
+    return float(np.clip(agreement / total, 0, 1)) if total > 0 else 0.0
 
 
 def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> NDArray:
