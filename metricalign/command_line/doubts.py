@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from metricalign.command_line.columns import Features, read_columns
 from metricalign.command_line.evaluation import Result
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.messages import best_of, never_predicted
 from metricalign.command_line.reading import shorten
-from metricalign.command_line.tables import Features, typed
 from metricalign.command_line.targets import Target
 from metricalign.command_line.tasks import Task
 from metricalign.features.identifiers import GROUPS
@@ -75,14 +75,15 @@ FEWEST_GROUPS, MOST_UNEQUAL, MOST_UNLIKE = 10, 0.5, 0.3
 
 
 def group_candidates(
-    table: Any, features: Features, target: Target, reading: Reading
+    table: Any, X: Any, features: Features, target: Target, reading: Reading
 ) -> dict[str, Any]:
-    """Columns that may identify groups of rows, by their name or by their values."""
+    """Columns that may identify groups of rows, by their name or by their values in X."""
     named = [name for name in features.left_out.get(GROUPS, []) if name in table.columns]
-    found = {name: column.values for name, column in typed(table, named, reading).items()}
+    found = {name: column.values for name, column in read_columns(table, named, reading).items()}
     for name, column in features.columns.items():
-        if column.format.kind in ("text", "number") and _are_groups(column.values, target):
-            found[name] = column.values
+        values = X[name].to_numpy()
+        if column.format.kind in ("text", "number") and _are_groups(values, target):
+            found[name] = values
     return {name: np.array([str(value) for value in values]) for name, values in found.items()}
 
 

@@ -126,22 +126,26 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 place += len(parts)
         self.blocks_ = [np.array(places[name], dtype=int) for name in X.columns]
         for name in X.columns:
-            self._warn_of(X[name], str(name))
+            self._warn_of(X, name)
         return self
 
-    def _warn_of(self, column, name):
+    def _warn_of(self, X, name):
         """Say what a person would rather leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
+        column = X[name]
         values = _numbers_or_texts(column)
         # skrub has turned texts of other kinds into dates or numbers.
         if values is None or kinds.get(name, "high_cardinality") != "high_cardinality":
             return
+        drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
+        remedy = f"{drop} leaves it out"
         reason = numbers_as_texts(values) if values.dtype == object else None
-        reason = reason or identifier_of(values, name, len(column) - len(values))
+        if reason is not None:
+            remedy = f"turn it into numbers, or leave it out by {drop}"
+        reason = reason or identifier_of(values, str(name), len(column) - len(values))
         if reason is not None:
             warnings.warn(
-                f"Column {name!r} of X is {reason}. It is used as it is; leave it out or "
-                "change it if that is not meant.",
+                f"Column {name!r} of X is {reason}. It is used as it is; {remedy}.",
                 stacklevel=level_of_call(),
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,9 @@ from metricalign._estimator import (
     SavedWithVersion,
     check_sample_weight,
     keeps_last_fit,
+    require_samples,
     require_targets,
+    steps_without_names,
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -31,7 +33,7 @@ from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import MANY_SAMPLES, EncodedRidge, tree_regressions
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -43,53 +45,19 @@ from metricalign.predictors.training import (
 )
 from metricalign.predictors.votes import (
     NEAREST,
+    Neighborhood,
     best_votes,
     mean_of_copies,
     mean_vote,
     share_of_copies,
     simplex_weights,
-    weighted_means,
 )
 
-__all__ = ["MetricNeighbors", "Neighborhood"]
+__all__ = ["MetricNeighbors"]
 
 # Folds in which many samples choose the vote, where each fits a metric, and folds of the trees,
 # which take less time. Two folds choose as well as three; trees of half of the samples are worse.
 _FOLDS_OF_MANY = 2, 5
-
-
-class Neighborhood(NamedTuple):
-    """Neighbours of samples, and the part of each in the prediction.
-
-    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
-    per class, label or number.
-
-    Attributes
-    ----------
-    indices : ndarray of int of shape (n_samples, n_neighbors)
-        Neighbours, as rows of the training samples, the nearest first.
-    distances : ndarray of shape (n_samples, n_neighbors)
-        Their distances.
-    weights : ndarray of shape (n_samples, n_neighbors)
-        Weights of their votes, with sum 1.
-    neighbors_part : ndarray of shape (n_samples, n_columns)
-        Weighted mean of the targets of the neighbours.
-    correction : ndarray of shape (n_samples, n_columns)
-        Added to it, as the regressions predict other targets for the sample than for its
-        neighbours.
-    predicted : ndarray of shape (n_samples, n_columns)
-        What the regressions predict for the sample.
-    places : ndarray of int of shape (n_samples, n_neighbors)
-        The neighbours, as positions in `samples_`, the distinct training samples.
-    """
-
-    indices: NDArray
-    distances: NDArray
-    weights: NDArray
-    neighbors_part: NDArray
-    correction: NDArray
-    predicted: NDArray
-    places: NDArray
 
 
 class MetricNeighbors(SavedWithVersion):
@@ -200,6 +168,7 @@ class MetricNeighbors(SavedWithVersion):
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
+        require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
@@ -259,7 +228,11 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
+        self._search, self._origin, self.samples_ = (
+            NeighborSearch(fitted.images),
+            fitted.origin,
+            rows,
+        )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -285,7 +258,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_images": np.concatenate([self._images, images]),
+            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
@@ -359,10 +332,11 @@ class MetricNeighbors(SavedWithVersion):
         regressions = [(self._ridge, images)]
         regressions += [(ridge, X) for ridge in self._encoded]
         regressions += [(tree, table) for tree in self._trees]
-        for regression, samples in regressions:
-            own, weights = np.split(weights, [regression.n_predictions])
-            if own.any():
-                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
+        with steps_without_names():
+            for regression, samples in regressions:
+                own, weights = np.split(weights, [regression.n_predictions])
+                if own.any():
+                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
@@ -425,22 +399,12 @@ class MetricNeighbors(SavedWithVersion):
         """
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
-        distances, indices = nearest(images, self._images, self.n_neighbors)
+        distances, indices = self._search.nearest(images, self.n_neighbors)
         predicted = self._regression(images, prepared, table)
         known = self._targets, self._predicted, self._weight
-        scaled = distances / self.scale_
         weights, neighbors_part, correction = mean_vote(
-            self.votes_, scaled, indices, *known, predicted
+            self.votes_, distances / self.scale_, indices, *known, predicted, self.share_of_copies_
         )
-        # Single precision tells samples apart that are farther than this.
-        copies = np.where(scaled < 1e-5, self._weight[indices], 0)
-        total = copies.sum(axis=1, keepdims=True)
-        share = np.where(total > 0, self.share_of_copies_, 0)
-        copies /= np.where(total > 0, total, 1)
-        weights = (1 - share) * weights + share * copies
-        neighbors_part *= 1 - share
-        neighbors_part += share * weighted_means(copies, indices, self._targets)
-        correction *= 1 - share
         rows = self.samples_[indices]
         return Neighborhood(
             rows, distances, weights, neighbors_part, correction, predicted, indices
@@ -478,7 +442,7 @@ class MetricNeighbors(SavedWithVersion):
                 f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
                 f"training samples; got {n_neighbors}."
             )
-        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        distances, indices = self._search.nearest(self._images_of(X)[0], n_neighbors)
         indices = self.samples_[indices]
         return (distances, indices) if return_distance else indices
 
@@ -488,11 +452,12 @@ class MetricNeighbors(SavedWithVersion):
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
             raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
-        X = self.columns_.transform(given)
-        table = self.table_.transform(X)
-        if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), X, table
-        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        with steps_without_names():
+            X = self.columns_.transform(given)
+            table = self.table_.transform(X)
+            if self.metric_ is self.table_:
+                return images_near_origin(table, self._origin), X, table
+            images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
         return images_near_origin(images, self._origin), X, table
 
 

@@ -14,6 +14,7 @@ from metricalign.pairs.identical import first_identical
 
 __all__ = [
     "NEAREST",
+    "Neighborhood",
     "Vote",
     "best_votes",
     "mean_of_copies",
@@ -30,6 +31,42 @@ _POWERS = (1, 2)
 _CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
 _REGRESSIONS = (0.0, 1 / 3, 2 / 3, 1.0)
 _N_VOTES = 3
+# In mean distances: single precision tells samples apart that are farther from each other.
+_NO_DISTANCE = 1e-5
+
+
+class Neighborhood(NamedTuple):
+    """Neighbours of samples, and the part of each in the prediction.
+
+    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
+    per class, label or number.
+
+    Attributes
+    ----------
+    indices : ndarray of int of shape (n_samples, n_neighbors)
+        Neighbours, as rows of the training samples, the nearest first.
+    distances : ndarray of shape (n_samples, n_neighbors)
+        Their distances.
+    weights : ndarray of shape (n_samples, n_neighbors)
+        Weights of their votes, with sum 1.
+    neighbors_part : ndarray of shape (n_samples, n_columns)
+        Weighted mean of the targets of the neighbours.
+    correction : ndarray of shape (n_samples, n_columns)
+        Added to it, as the regressions predict other targets for the sample than for its
+        neighbours.
+    predicted : ndarray of shape (n_samples, n_columns)
+        What the regressions predict for the sample.
+    places : ndarray of int of shape (n_samples, n_neighbors)
+        The neighbours, as positions in `samples_`, the distinct training samples.
+    """
+
+    indices: NDArray
+    distances: NDArray
+    weights: NDArray
+    neighbors_part: NDArray
+    correction: NDArray
+    predicted: NDArray
+    places: NDArray
 
 
 class Vote(NamedTuple):
@@ -145,8 +182,9 @@ def mean_vote(
     predicted: NDArray,
     weight: NDArray,
     of_samples: NDArray,
+    share_of_copies: float = 0.0,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """The mean of several votes.
+    """The mean of several votes, and of the targets of copies of a sample where it has some.
 
     Parameters
     ----------
@@ -160,6 +198,8 @@ def mean_vote(
         Their weights.
     of_samples : ndarray of shape (n_samples, n_outputs)
         What the regressions predict for the samples.
+    share_of_copies : float, default=0.0
+        Share of neighbours without any distance, where there are some.
 
     Returns
     -------
@@ -177,7 +217,13 @@ def mean_vote(
         weights += of_vote / len(votes)
         mean += own / len(votes)
         added += vote.added(own, expected, of_samples) / len(votes)
-    return weights, mean, added
+    copies = np.where(distances < _NO_DISTANCE, weight_of_neighbors, 0)
+    total = copies.sum(axis=1, keepdims=True)
+    share = np.where(total > 0, share_of_copies, 0)
+    copies *= share / np.where(total > 0, total, 1)
+    weights = (1 - share) * weights + copies
+    mean = (1 - share) * mean + weighted_means(copies, indices, targets)
+    return weights, mean, (1 - share) * added
 
 
 def mean_of_copies(
