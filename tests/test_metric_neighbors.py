@@ -403,8 +403,27 @@ def test_weights_of_regressions_find_the_mixture():
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(500, 3, 2))
     targets = np.einsum("ijk,j->ik", predicted, [0.3, 0.0, 0.7])
-    weights = simplex_weights(predicted, targets, rng.uniform(1, 2, size=500))
+    weight = rng.uniform(1, 2, size=500)
+    weights = simplex_weights(predicted, targets, np.zeros(2), weight)
     np.testing.assert_allclose(weights, [0.3, 0.0, 0.7], atol=1e-9)
+    # What they leave is for the mean, and they never have more than all.
+    mean = np.array([3.0, -2.0])
+    weights = simplex_weights(mean + predicted, mean + targets / 2, mean, weight)
+    np.testing.assert_allclose(weights, [0.15, 0.0, 0.35], atol=1e-9)
+    weights = simplex_weights(predicted, 3 * targets, np.zeros(2), weight)
+    np.testing.assert_allclose(weights, [0.3, 0.0, 0.7], atol=1e-9)
+
+
+def test_regressions_that_do_not_hold_for_new_groups_give_way_to_the_mean():
+    """Targets of the groups are noise, which the columns only tell by telling the groups apart."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 20)
+    X = rng.normal(size=(20, 4))[groups] + 0.1 * rng.normal(size=(400, 4))
+    y = rng.normal(size=20)[groups]
+    model = euclid(MetricNeighborsRegressor).fit(X, y, groups=groups)
+    assert model.regression_weights_.sum() < 0.1
+    of_new_groups = model.predict(rng.normal(size=(200, 4)))
+    assert np.abs(of_new_groups - y.mean()).max() < 0.1 * y.std()
 
 
 # Results

@@ -307,8 +307,11 @@ class MetricNeighbors(SavedWithVersion):
             of_ridge[test] = part.predicted
         others = [regression.held_out_ for regression in (*self._encoded, *self._trees)]
         predicted = np.concatenate([of_ridge, *others], axis=1)
-        self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
-        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        self._mean = np.average(self._targets, axis=0, weights=self._weight)
+        weights = simplex_weights(predicted, self._targets, self._mean, self._weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, weights)
+        self._predicted += (1 - weights.sum()) * self._mean
+        self.regression_weights_ = weights
         n_neighbors = min(part.indices.shape[1] for part in parts)
         distances = np.concatenate([part.distances[:, :n_neighbors] for part in parts])
         indices = np.concatenate([part.indices[:, :n_neighbors] for part in parts])
@@ -324,11 +327,12 @@ class MetricNeighbors(SavedWithVersion):
         )
 
     def _regression(self, images, X, table) -> NDArray:
-        """Return the weighted mean of the regressions, in coordinates of the targets."""
+        """Return the weighted mean of the regressions and of the mean target, in coordinates."""
         weights = self.regression_weights_
         predicted = np.zeros((len(images), self._targets.shape[1]))
         if not len(weights):
             return predicted
+        predicted += (1 - weights.sum()) * self._mean
         regressions = [(self._ridge, images)]
         regressions += [(ridge, X) for ridge in self._encoded]
         regressions += [(tree, table) for tree in self._trees]

@@ -95,7 +95,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and, for label sets, of that on
         the encoded columns, each with three penalties, small to large, of the trees and of
-        boosting. Empty if there are too few samples for folds.
+        boosting. What is left of 1 is the weight of the mean target. Empty if there are too few
+        samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int

@@ -87,8 +87,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         if no two training samples are the same.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
-        each with three penalties, small to large, of the trees and of boosting. Empty if there are
-        too few samples for folds.
+        each with three penalties, small to large, of the trees and of boosting. What is left of 1
+        is the weight of the mean target. Empty if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int

@@ -161,7 +161,8 @@ def best_votes(
     regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
     weight_of_neighbors, errors = weight[indices], {}
     graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
-    for width, power in product(_WIDTHS, _POWERS):
+    # The widest first: it is taken where regressions alone predict as well.
+    for width, power in product(reversed(_WIDTHS), _POWERS):
         weights = Vote(width, power, 0.0).weights(distances, weight_of_neighbors)
         graph.data = weights.ravel()
         mean, expected = np.hsplit(graph @ values, 2)
@@ -294,8 +295,12 @@ def share_of_copies(
     return float(np.clip(agreement / total, 0, 1)) if total > 0 else 0.0
 
 
-def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> NDArray:
-    """Nonnegative weights, with sum 1, whose mean prediction nearly has the least squared error.
+def simplex_weights(
+    predicted: NDArray, targets: NDArray, mean: NDArray, weight: NDArray
+) -> NDArray:
+    """Nonnegative weights of predictions, and what is left of 1 for the mean target.
+
+    Their mean nearly has the least squared error. So predictions that tell little count little.
 
     Parameters
     ----------
@@ -303,19 +308,21 @@ def simplex_weights(predicted: NDArray, targets: NDArray, weight: NDArray) -> ND
         Predictions.
     targets : ndarray of shape (n_samples, n_outputs)
         The targets to be predicted.
+    mean : ndarray of shape (n_outputs,)
+        Their mean.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
 
     Returns
     -------
     weights : ndarray of shape (n_predictions,)
+        Weights with a sum of at most 1.
     """
-    n_predictions = predicted.shape[1]
     root = np.sqrt(weight)[:, None]
-    columns = np.stack([(root * predicted[:, k]).ravel() for k in range(n_predictions)], axis=1)
-    weights, _ = optimize.nnls(columns, (root * targets).ravel())
-    # If all predictions are zero, as for constant targets, the weights do not matter.
-    return weights / weights.sum() if weights.any() else np.full(n_predictions, 1 / n_predictions)
+    n_predictions = predicted.shape[1]
+    columns = [(root * (predicted[:, k] - mean)).ravel() for k in range(n_predictions)]
+    weights, _ = optimize.nnls(np.stack(columns, axis=1), (root * (targets - mean)).ravel())
+    return weights / max(1, weights.sum())
 
 
 def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArray:
