@@ -266,7 +266,7 @@ def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(mo
         speech=[f"some free text of {i} words" for i in range(60)],
     )
     assert list(features.columns) == ["size"]
-    assert list(features.left_out.values()) == [["day"], ["speech"]]
+    assert [list(names) for names in features.left_out.values()] == [["day"], ["speech"]]
     assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 

@@ -145,7 +145,7 @@ class Features:
     """The columns of a table that are used, and those that are left out by the reason."""
 
     columns: dict[str, Column] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     @property
     def frame(self) -> DataFrame:
@@ -173,9 +173,11 @@ def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Featur
         if reason is None:
             features.columns[name] = column
         else:
-            features.left_out.setdefault(reason, []).append(name)
+            features.left_out.setdefault(reason, {})[name] = column
     if not features.columns:
-        reasons = "; ".join(f"{shorten(names)}: {why}" for why, names in features.left_out.items())
+        reasons = "; ".join(
+            f"{shorten([*names])}: {why}" for why, names in features.left_out.items()
+        )
         raise InputError(
             "no usable feature is left besides the target"
             + (f" ({reasons})." if reasons else ": the table has no other column.")

@@ -262,7 +262,7 @@ def _check(target: Target) -> None:
             f"--kind {kind}: target column {names[0]!r} is not numeric (it has {str(y[0])!r}). "
             "Use --kind class, or see --missing and --decimal."
         )
-    rules: list[tuple[NDArray, str]] = []
+    rules: list[tuple[Any, str]] = []
     if kind == "labels":
         rules = [(~np.isin(y, (0, 1)).all(axis=1), "be 0 or 1")]
     elif kind == "distribution":

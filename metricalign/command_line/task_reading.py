@@ -95,7 +95,7 @@ def read_task(options: Namespace, n_folds: int) -> ReadTask:
     formats = {name: column.format for name, column in features.columns.items()}
     transformer = TableColumns(formats, sorted(reading.missing), columns, targets, contents.layout)
     of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}
-    candidates = {} if roles or asked else group_candidates(table, X, features, target, reading)
+    candidates = {} if roles or asked else group_candidates(features, target)
     task = Task(
         Path(options.table).stem,
         X,
@@ -189,7 +189,7 @@ def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
     for note in notes:
         yield wrap(note, "    ", "  read: ")
     for reason, names in features.left_out.items():
-        yield wrap(f"{shorten(names)} ({reason})", "    ", "  left out: ")
+        yield wrap(f"{shorten([*names])} ({reason})", "    ", "  left out: ")
     if features.left_out:
         yield "    --features COLUMN ... chooses the features yourself"
     n_dropped = len(target.is_present) - len(task.y)
