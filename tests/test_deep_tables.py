@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.datasets import load_wine
@@ -208,6 +209,34 @@ def test_units_of_embedded_columns_do_not_matter(classes):
     learner = HRAML(**SMALL)
     expected = clone(learner).fit(X, y).transform(X)
     np.testing.assert_allclose(learner.fit(X * units, y).transform(X * units), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_of_classes", [True, False])
+def test_columns_are_standardised_unless_they_share_a_unit(is_of_classes):
+    """Two columns that matter vary most, as pixels in the middle of an image do."""
+    rng = np.random.default_rng(0)
+    deviations = np.repeat([3.0, 0.5], [2, 30])
+    X = rng.normal(size=(200, 32)) * deviations
+    y = X[:, 0] + X[:, 1]
+    y = y > 0 if is_of_classes else y
+    units = np.exp(rng.normal(size=32, scale=4))
+    learner = HRAML(**SMALL | {"max_iter": 1})
+    assert learner.fit(X, y).scale_ == pytest.approx(np.sqrt(X.var(axis=0).mean()))
+    # In units of their own, nothing can be told from how much they vary.
+    np.testing.assert_allclose(learner.fit(X * units, y).scale_, (X * units).std(axis=0))
+    # Neither where all vary alike.
+    standardised = StandardScaler().fit_transform(X)
+    np.testing.assert_allclose(learner.fit(standardised, y).scale_, np.ones(32))
+    # What is asked for is not chosen.
+    assert np.ndim(learner.set_params(embedding=None).fit(X * units, y).scale_) == 0
+    assert np.ndim(learner.set_params(embedding="plr").fit(X, y).scale_) == 1
+
+
+def test_relations_of_some_pairs_do_not_tell_units():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    stored = sparse.coo_array(np.triu(pairwise_distances(X), 1) * (np.arange(30) % 2))
+    learner = HRAML(**SMALL | {"max_iter": 1}, relation="precomputed").fit(X, stored)
+    np.testing.assert_allclose(learner.scale_, X.std(axis=0))
 
 
 # What is chosen

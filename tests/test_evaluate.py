@@ -1,6 +1,8 @@
 """What evaluate says and saves, and what predict makes of it."""
 
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Text  # noqa: E402
 from metricalign.command_line.models import load_model  # noqa: E402
-from metricalign.command_line.report import _embedding, _explanations  # noqa: E402
+from metricalign.command_line.report import Report, _embedding, _explanations, _page  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
@@ -282,7 +284,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.addresses += [value for name, value in attributes if name in ("src", "href")]
         self.n_circles += tag == "circle"
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -340,6 +342,64 @@ def test_every_colour_of_the_page_is_explained(n_classes):
     # Of twelve classes the ten that are frequent have a colour.
     shown = [str(label) for label in range(n_classes)[-10:]]
     assert list(legend.values()) == shown + ["others"] * (n_classes > 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "legend"),
+    [
+        ("number", [3.0, 1.5, 2.0], "target: 1.5 <span"),
+        ("labels", [[1, 1], [0, 0], [0, 1]], "number of labels: 0 <span"),
+        ("numbers", [[3.0, 9.0], [1.0, 8.0], [2.0, 7.0]], "width: 1 <span"),
+        ("distribution", [[0.2, 0.8], [0.1, 0.9], [0.5, 0.5]], "width: 0.1 <span"),
+    ],
+)
+def test_shades_of_the_page_are_explained(kind, y, legend):
+    task = Task("table", pd.DataFrame(np.eye(3)), np.array(y), kind, ["width", "height"])
+    model = SimpleNamespace(images_of=lambda rows: rows)
+    page = "".join(_embedding(model, task))
+    assert legend in page
+    values = np.array(y).reshape(3, -1)
+    values = values.sum(axis=1) if kind == "labels" else values[:, 0]
+    lightness = [int(text) for text in re.findall(r"hsl\(212, 60%, (\d+)%\)", page)]
+    assert lightness[np.argmin(values)] == 88
+    assert lightness[np.argmax(values)] == 26
+
+
+def test_the_same_row_is_marked_in_the_terminal_and_on_the_page():
+    # Trees have the best mean, and no distance.
+    values = {"Euclid": EUCLID, "PSDSVR": [0.9] * 5, "RAMLSVR": [0.85] * 5}
+    results = [result_of(label, of_folds) for label, of_folds in values.items()]
+    results.append(result_of("BoostedTrees", [0.99] * 5))
+    for result in results:
+        result.values |= dict.fromkeys(("balanced accuracy", "macro F1"), np.ones(5))
+    task = task_of()
+    chosen = messages.recommended(task, results).label
+    lines = messages.measures_of(task, results, chosen).splitlines()
+    assert {line.split()[0] for line in lines if "*" in line} == {"PSDSVR*"}
+    page = "".join(_page(Report(task, ["y"], results, chosen, None, task, [], [], 0)))
+    assert re.findall(r'<tr class="chosen"><td>(.*?)</td>', page) == ["PSDSVR*"]
+    assert "Use PSDSVR:" in page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [1600, 500])
+def test_only_a_table_that_is_wider_than_the_window_scrolls(width, tmp_path):
+    task = Task("table", np.zeros((20, 2)), np.eye(20, 2), "distribution")
+    values = {measure.name: np.full(2, 0.5) for measure in task.measures}
+    results = [Result(label, values, np.ones(2)) for label in ("Euclid", "PSDSVR")]
+    page = "".join(_page(Report(task, ["y"], results, "PSDSVR", None, task, [], [], 0)))
+    script = """<script>const wide = document.querySelector(".wide"); document.title = [innerWidth,
+        document.documentElement.scrollWidth, wide.scrollWidth, wide.clientWidth]</script></body>"""
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", script))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    browser = subprocess.run(
+        [*command, f"--window-size={width},900", path.as_uri()], capture_output=True, text=True
+    )
+    found = re.search("<title>([0-9,]+)</title>", browser.stdout)
+    window, content, table, shown = map(int, found[1].split(","))
+    assert content <= window == width
+    assert (table <= shown) == (width == 1600)
 
 
 def test_a_page_without_a_distance(cars, tmp_path, capsys):

@@ -217,6 +217,44 @@ def dense(matrix):
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
+@pytest.mark.parametrize(
+    "learner",
+    [
+        *(RelationAlignment(cone=cone) for cone in ("symmetric", "pair_matrices", "diagonal")),
+        RelationAlignment("squared", fit_intercept=False),
+        PSDSVR(prior=None),
+        PSDSVR(prior="identity"),
+        RAMLPCSVR(),
+        RAMLKRR(),
+        PCML(),
+    ],
+    ids=str,
+)
+@REAL
+def test_the_objective_follows_from_public_attributes(load, learner):
+    X, y = standardised(load, 100)
+    y = (y > np.mean(y)).astype(int) if isinstance(learner, PCML) else y
+    sample_weight = np.random.default_rng(0).integers(0, 3, len(X))
+    learner = clone(learner).set_params(tol=1e-2).fit(X, y, sample_weight)
+    left, right = learner.pairs_.T
+    differences, matrix = X[left] - X[right], dense(learner.matrix_)
+    distances = np.einsum("pi,ij,pj->p", differences, matrix, differences)
+    weights, relations = learner.pair_weights_, learner.relations_
+    prior = 0.0
+    if getattr(learner, "prior", None) == "identity":
+        # A pair of mean length has the distance of a standard deviation of the relations.
+        mean_length = np.average(np.sum(differences**2, axis=1), weights=weights)
+        mean = np.average(relations, weights=weights)
+        deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
+        prior = deviation / mean_length * np.eye(len(matrix))
+    losses = learner.loss_.value(distances + learner.intercept_, relations)
+    objective = np.sum((matrix - prior) ** 2) / 2 + learner.C_ * weights @ losses
+    assert learner.objective_ == pytest.approx(objective, rel=1e-9)
+    # Heavier samples have heavier pairs, and without a weight a sample has none.
+    assert sample_weight[learner.pairs_].min() > 0
+    assert weights[sample_weight[learner.pairs_].min(axis=1) == 2].min() >= 2 * weights.min()
+
+
 @REAL
 def test_positively_constrained_svr_is_one_sided_and_comes_out_semidefinite(load):
     X, y = standardised(load, 100)

@@ -159,14 +159,41 @@ def test_the_last_step_of_a_pipeline_has_the_weights(classes):
         (MetricNeighborsRegressor, [datetime.date(2024, 1, 1)] * 30, "y has dates or durations"),
         (MetricNeighborsRegressor, pd.date_range("2024-01-01", periods=30), "y has dates"),
         (MetricNeighborsClassifier, pd.Series(pd.to_timedelta(range(30))), "y has dates"),
+        (MetricNeighborsRegressor, [{"a", "b"}, {"b"}] * 15, "Classifier predicts sets of labels"),
+        (MetricNeighborsRegressor, pd.Series([["a"], []] * 15), "Classifier predicts sets of lab"),
+        (MetricNeighborsRegressor, [[1, 2], [3]] * 15, "a set of labels for each .* as many for"),
     ],
-    ids=["no class", "no label", "no number", "strings", "dates", "times", "durations"],
+    ids=[
+        *("no class", "no label", "no number", "strings", "dates", "times", "durations"),
+        *("sets", "series of lists", "ragged"),
+    ],
 )
 def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
-    if isinstance(y, list) and not isinstance(y[0], datetime.date | list):
+    if isinstance(y, list) and not isinstance(y[0], datetime.date | list | set):
         y = np.array(y, dtype=object if None in y else None)
     with pytest.raises(ValueError, match=message):
         predictor().fit(np.arange(30.0)[:, None], y)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1])
+@pytest.mark.parametrize("is_frame", [False, True])
+def test_too_few_samples_are_refused_by_the_name_that_was_called(n_samples, is_frame):
+    X = np.zeros((n_samples, 2))
+    X = pd.DataFrame(X, columns=["a", "b"]) if is_frame else X
+    for estimator in (MetricNeighborsClassifier, MetricNeighborsRegressor, MetricEnsemble):
+        name = estimator.__name__
+        with pytest.raises(ValueError, match=rf"{n_samples} sample\(s\).* 2 is required by {name}"):
+            estimator().fit(X, np.zeros(n_samples))
+
+
+@pytest.mark.parametrize("estimator", [MetricNeighborsRegressor(trees=False), MetricEnsemble()])
+def test_names_that_are_missing_are_said_once_and_by_the_name_that_was_called(estimator):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    estimator = clone(estimator).fit(X, X["a"])
+    with pytest.warns(UserWarning, match="feature names") as caught:
+        getattr(estimator, "predict", getattr(estimator, "transform", None))(X.to_numpy())
+    (text,) = (str(warning.message) for warning in caught)
+    assert f"but {type(estimator).__name__} was fitted with feature names" in text
 
 
 def test_no_rows_are_refused():
@@ -462,7 +489,10 @@ def test_one_column_stays_a_column(numbers):
 
 def test_constant_target_is_predicted():
     X = np.random.default_rng(0).normal(size=(20, 2))
-    np.testing.assert_allclose(MetricNeighborsRegressor().fit(X, np.full(20, 3.0)).predict(X), 3)
+    for y in (np.full(20, 3.0), np.full((20, 2), 3.0)):
+        with pytest.warns(UserWarning, match="same value in all samples, so there is nothing to"):
+            model = MetricNeighborsRegressor().fit(X, y)
+        np.testing.assert_allclose(model.predict(X), 3)
 
 
 def test_rare_classes_can_be_predicted():

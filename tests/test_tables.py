@@ -307,7 +307,7 @@ def test_two_readings_in_a_dataframe_are_refused_in_words_of_python():
     with pytest.raises(InputError, match=doubt) as caught:
         columns.transform(pd.DataFrame({"size": ["1,234", "7"], "day": days}))
     assert "--" not in str(caught.value)
-    with pytest.raises(InputError, match="'01/02/2024' can be .* Turn its texts into dates"):
+    with pytest.raises(InputError, match=r"'01/02/2024' can be .* Turn its texts into dates"):
         columns.transform(pd.DataFrame({"size": [1, 2], "day": ["01/02/2024", "03/04/2024"]}))
 
 

@@ -16,7 +16,7 @@ from metricalign.command_line.evaluation import (
 )
 from metricalign.command_line.figures import NEEDS, draw
 from metricalign.command_line.messages import (
-    GAIN,
+    LEGEND,
     TREES,
     Progress,
     best_of,
@@ -72,7 +72,9 @@ def evaluate(options: Namespace) -> None:
         with _errors_of_the_library(), one_thread_if_small(task):
             results, notes = compare(task, methods, n_folds, options.seed, progress)
             progress.clear()
-            print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results)}\n\n{wrap(GAIN)}")
+            method = _recommended(options, task, results)
+            print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results, method)}\n")
+            print(wrap(LEGEND))
             if TREES in methods:
                 print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
             print()
@@ -81,7 +83,6 @@ def evaluate(options: Namespace) -> None:
             for line in warned:
                 print(wrap(line, "  ", ""))
             print(wrap(verdict(task, results)))
-            method = _recommended(options, task, results)
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
@@ -97,6 +98,7 @@ def evaluate(options: Namespace) -> None:
                         task,
                         read.target.columns,
                         results,
+                        method,
                         shown,
                         learned,
                         made,

@@ -26,8 +26,6 @@ KNOWN_TYPES = frozenset(
         "functools.partial",  # of what is named here
         "numpy.dtype",
         "scipy.sparse._csr.csr_array",
-        "sklearn.metrics._dist_metrics.EuclideanDistance64",
-        "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.utils.validation.check_array",
     )
 )

@@ -33,13 +33,14 @@ from metricalign.deep.refinement import refined_start
 from metricalign.deep.samples import (
     columns_of,
     encoder_of,
-    location_and_scale,
+    location_and_scales,
     number_columns,
     validate_samples,
 )
 from metricalign.deep.selection import Split, Trained, split_samples, train_all
 from metricalign.deep.targets import known_targets
 from metricalign.deep.training import Training, TrainingRecord
+from metricalign.deep.units import share_a_unit
 from metricalign.deep.validation import pairs_among
 from metricalign.learners.base import with_relation
 from metricalign.relations import TargetRelation, resolve_relation
@@ -130,7 +131,7 @@ class NetworkFitting:
         if self.starts_warm:
             self.offset, self.scale = learner.offset_, learner.scale_
         elif learner.module is None and self.table is None:
-            self.offset, self.scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
+            self.offset, self.scale = self._location_and_scale(kinds[0][0] is not None)
         self.keeps_samples, self.has_head = False, True
         if 2 * self.targets.is_known.sum() < n_samples and learner.n_blocks == "auto":
             # Too few targets tell which network has better neighbours. The linear map's were, but
@@ -278,6 +279,19 @@ class NetworkFitting:
         is_known = self.targets.is_known[order]
         fraction = learner.validation_fraction if learner.early_stopping else None
         return split_samples(order[is_known], fraction, learner.n_ensemble, order[~is_known])
+
+    def _location_and_scale(self, is_embedded: bool) -> tuple[NDArray, NDArray | float]:
+        """Means of the columns, and their scales: one for all where they share a unit."""
+        learner, targets = self.learner, self.targets
+        offset, scales, scale = location_and_scales(self.X)
+        is_free = learner.embedding == "auto" and learner.refine is None
+        if not is_free or sparse.issparse(self.X) or targets.relation is None:
+            return offset, scales if is_embedded else scale
+        if sparse.issparse(targets.encoded) and targets.relation.kind == "precomputed":
+            return offset, scales
+        rows = self.splits[0].training
+        share = share_a_unit(self.X, scales, targets.relation, targets.encoded, rows)
+        return offset, scale if share else scales
 
     def _target_objective(self) -> TargetObjective:
         relation: Any = self.targets.relation

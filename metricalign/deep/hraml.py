@@ -44,10 +44,11 @@ class HRAML(EmbeddingLearner):
     and `largest` the largest one of the training targets (of 100,000 pairs of them).
 
     It has the interface of the linear metrics, so that one is swapped for the other in a
-    pipeline. It trains in float32. Tables go in as they are, with categories and missing values,
-    and with columns of any unit where numbers are embedded. Without an embedding scale the
-    features, for example with StandardScaler: then the network only centres them and divides all
-    by one number, the root of their mean variance.
+    pipeline. It trains in float32. Tables go in as they are, with categories, missing values and
+    columns of any unit. By default columns are standardised, unless the nearest neighbours have
+    nearer targets where they are not, as of pixels. With ``embedding=None`` the network only
+    centres them and divides all by one number, the root of their mean variance; scale them before
+    if their units differ.
 
     Parameters
     ----------

@@ -126,12 +126,13 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         places = dict(zip(n_parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
         self.blocks_ = [places[name] for name in X.columns]
         for name in X.columns:
-            self._warn_of(X[name], str(name))
+            self._warn_of(X, name)
         return self
 
-    def _warn_of(self, column, name):
+    def _warn_of(self, X, name):
         """Say what a person would rather leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
+        column = X[name]
         values = _objects(column)
         is_number = str(column.dtype).lower().startswith(("int", "uint", "float"))
         if is_number:
@@ -140,12 +141,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         # skrub has turned texts of other kinds into dates or numbers.
         elif kinds.get(name, "high_cardinality") != "high_cardinality" or not _are_texts(values):
             return
+        drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
+        remedy = f"{drop} leaves it out"
         reason = None if is_number else numbers_as_texts(values)
-        reason = reason or identifier_of(values, name, len(column) - len(values))
+        if reason is not None:
+            remedy = f"turn it into numbers, or leave it out by {drop}"
+        reason = reason or identifier_of(values, str(name), len(column) - len(values))
         if reason is not None:
             warnings.warn(
-                f"Column {name!r} of X is {reason}. It is used as it is; leave it out or "
-                "change it if that is not meant.",
+                f"Column {name!r} of X is {reason}. It is used as it is; {remedy}.",
                 stacklevel=level_of_call(),
             )
 

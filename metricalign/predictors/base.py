@@ -20,7 +20,9 @@ from metricalign._estimator import (
     SavedWithVersion,
     check_sample_weight,
     keeps_last_fit,
+    require_samples,
     require_targets,
+    steps_without_names,
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -31,7 +33,7 @@ from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import EncodedRidge, tree_regressions
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -188,6 +190,7 @@ class MetricNeighbors(SavedWithVersion):
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
+        require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
@@ -241,7 +244,11 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
+        self._search, self._origin, self.samples_ = (
+            NeighborSearch(fitted.images),
+            fitted.origin,
+            rows,
+        )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -266,7 +273,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_images": np.concatenate([self._images, images]),
+            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
@@ -333,10 +340,11 @@ class MetricNeighbors(SavedWithVersion):
         regressions = [(self._ridge, images)]
         regressions += [(ridge, X) for ridge in self._encoded]
         regressions += [(tree, table) for tree in self._trees]
-        for regression, samples in regressions:
-            own, weights = np.split(weights, [regression.n_predictions])
-            if own.any():
-                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
+        with steps_without_names():
+            for regression, samples in regressions:
+                own, weights = np.split(weights, [regression.n_predictions])
+                if own.any():
+                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
@@ -399,7 +407,7 @@ class MetricNeighbors(SavedWithVersion):
         """
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
-        distances, indices = nearest(images, self._images, self.n_neighbors)
+        distances, indices = self._search.nearest(images, self.n_neighbors)
         scaled = distances / self.scale_
         predicted = self._regression(images, prepared, table)
         weights = np.zeros_like(scaled)
@@ -448,7 +456,7 @@ class MetricNeighbors(SavedWithVersion):
                 f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
                 f"training samples; got {n_neighbors}."
             )
-        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        distances, indices = self._search.nearest(self._images_of(X)[0], n_neighbors)
         indices = self.samples_[indices]
         return (distances, indices) if return_distance else indices
 
@@ -458,11 +466,12 @@ class MetricNeighbors(SavedWithVersion):
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
             raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
-        X = self.columns_.transform(given)
-        table = self.table_.transform(X)
-        if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), X, table
-        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        with steps_without_names():
+            X = self.columns_.transform(given)
+            table = self.table_.transform(X)
+            if self.metric_ is self.table_:
+                return images_near_origin(table, self._origin), X, table
+            images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
         return images_near_origin(images, self._origin), X, table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
 from metricalign._decorators import _fit_context
+from metricalign._estimator import level_of_call
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations import sums_to_one
@@ -126,6 +128,13 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         self._offset = np.average(columns, axis=0, weights=weight)
         variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
         self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
+        if not variances.any():
+            warnings.warn(
+                "y has the same value in all samples, so there is nothing to learn: it is what "
+                "every sample will get.",
+                UserWarning,
+                stacklevel=level_of_call(),
+            )
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False

@@ -276,6 +276,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
             "relations_": preparation.relations,
+            "pair_weights_": preparation.weights,
             "C_": C,
             "_solved": solved,
             "components_": solved.components(self.n_components, problem.operator.dtype),

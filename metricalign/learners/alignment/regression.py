@@ -102,7 +102,7 @@ class RAMLSVR(_SVRMetricLearner):
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
         to the objective and minimises over epsilon too.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -224,7 +224,7 @@ class RAMLPCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -320,7 +320,7 @@ class RAMLNCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -388,7 +388,7 @@ class PSDSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
