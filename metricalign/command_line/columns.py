@@ -64,7 +64,7 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
             f"column {name!r} has a {expected.kind} in each row of the table that was learned "
             f"from; now it has {read.odd or read.example!r}."
         )
-    if not isinstance(read.format, Other):
+    if reading.missing and not isinstance(read.format, Other):
         # -9 is -9.0 too.
         codes = read.format.parse(np.array(sorted(reading.missing), dtype=object))
         read.values = np.where(np.isin(read.values, codes), read.format.empty, read.values)
