@@ -31,7 +31,7 @@ from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.outputs import check_outputs, write_file, write_pictures
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.report import Report, write_report
-from metricalign.command_line.task_reading import read_task, report_lines
+from metricalign.command_line.task_reading import read_task
 from metricalign.command_line.tasks import check_folds, sample
 
 __all__ = ["evaluate"]
@@ -50,11 +50,11 @@ def evaluate(options: Namespace) -> None:
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
     with Progress(options.verbose) as progress:
-        read = read_task(options, n_folds)
-        task = read.task
+        task, made = read_task(options, n_folds)
+        print(*made, sep="\n")
         check_methods(task, methods)
         check_folds(task, n_folds)
-        everything = task
+        everything, targets = task, list(task.columns.targets) if task.columns else []
         n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
         task = sample(task, n_rows, options.seed)
         if len(task.y) < len(everything.y):
@@ -91,11 +91,10 @@ def evaluate(options: Namespace) -> None:
                 if options.save:
                     _save(options, model)
                 if options.report:
-                    made = list(report_lines(options, read))
                     shown = model if model.has_neighbors else None
                     report = Report(
                         task,
-                        read.target.columns,
+                        targets,
                         results,
                         method,
                         shown,
