@@ -41,6 +41,7 @@ from metricalign import (
     PSDSVR,
     RAMLSVR,
     DiscriminantAlignment,
+    GradientAlignment,
     IteratedMetricLearner,
     MetricEnsemble,
     NeighborhoodAlignment,
@@ -94,12 +95,15 @@ def candidates(method, kind):
         return [RAMLSVR(relation=_relation(kind), random_state=0)]
     if method == "PSDSVR":
         return [PSDSVR(relation=_relation(kind), random_state=0)]
-    if method == "PSDSVR with a prior":
-        return [PSDSVR(prior="auto", relation=_relation(kind), random_state=0)]
+    if method == "PSDSVR without a prior":
+        return [PSDSVR(prior=None, relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
-        return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
+        learner = PSDSVR(prior=None, random_state=0)
+        return [IteratedMetricLearner(learner, relation=_relation(kind))]
     if method == "DiscriminantAlignment":
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
+    if method == "GradientAlignment":
+        return [GradientAlignment(relation=_relation(kind), random_state=0)]
     if method == "NeighborhoodAlignment":
         return [NeighborhoodAlignment(relation=_relation(kind), random_state=0)]
     if method == "MetricEnsemble":
@@ -119,9 +123,10 @@ METHODS = (
     "PLS",
     "RAMLSVR",
     "PSDSVR",
-    "PSDSVR with a prior",
+    "PSDSVR without a prior",
     "IteratedMetricLearner",
     "DiscriminantAlignment",
+    "GradientAlignment",
     "NeighborhoodAlignment",
     "MetricEnsemble",
 )
