@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from metricalign._estimator import level_of_call
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_of_values
 from metricalign.pairs.search import centred
@@ -91,6 +93,11 @@ def distinct_samples(
     Returns
     -------
     samples : DistinctSamples
+
+    Warns
+    -----
+    UserWarning
+        If no two samples are of the same class.
     """
     n_samples = X.shape[0]
     if relation.kind == "precomputed":
@@ -104,6 +111,14 @@ def distinct_samples(
         kept = check_targets(y)[rows]
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
+    if relation.name == "class" and len(np.unique(targets)) == len(targets) > 1:
+        warnings.warn(
+            "No two different samples are of the same class, so all pairs have the same relation "
+            "and say nothing about a metric. Check y; for numbers give "
+            "relation='absolute_difference'.",
+            UserWarning,
+            stacklevel=level_of_call(),
+        )
     # The metric must not depend on the order of the rows.
     order = order_of_values(X[rows], targets)
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
