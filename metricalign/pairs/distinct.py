@@ -24,6 +24,7 @@ __all__ = [
     "in_span",
     "representative_samples",
     "shrunk_coordinates",
+    "warn_of_single_samples",
 ]
 
 
@@ -93,11 +94,6 @@ def distinct_samples(
     Returns
     -------
     samples : DistinctSamples
-
-    Warns
-    -----
-    UserWarning
-        If no two samples are of the same class.
     """
     n_samples = X.shape[0]
     if relation.kind == "precomputed":
@@ -111,14 +107,6 @@ def distinct_samples(
         kept = check_targets(y)[rows]
         relation = resolve_relation(definition, kept)
         targets = relation.encode(kept)
-    if relation.name == "class" and len(np.unique(targets)) == len(targets) > 1:
-        warnings.warn(
-            "No two different samples are of the same class, so all pairs have the same relation "
-            "and say nothing about a metric. Check y; for numbers give "
-            "relation='absolute_difference'.",
-            UserWarning,
-            stacklevel=level_of_call(),
-        )
     # The metric must not depend on the order of the rows.
     order = order_of_values(X[rows], targets)
     return DistinctSamples(rows[order], weight[order], relation, targets[order])
@@ -285,3 +273,28 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
     scale = X.dtype.type(np.sqrt(total))
     return X / scale, basis / scale, inverse * scale
+
+
+def warn_of_single_samples(relation: Any, targets: NDArray) -> None:
+    """Warn if targets are classes, and no two distinct samples are of the same.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        Relation of the targets.
+    targets : ndarray of shape (n_samples,)
+        Targets of distinct samples, as the relation takes them.
+
+    Warns
+    -----
+    UserWarning
+        If it is so.
+    """
+    if relation.name == "class" and len(np.unique(targets)) == len(targets) > 1:
+        warnings.warn(
+            "No two different samples are of the same class, so all pairs have the same relation "
+            "and say nothing about a metric. Check y; for numbers give "
+            "relation='absolute_difference'.",
+            UserWarning,
+            stacklevel=level_of_call(),
+        )
