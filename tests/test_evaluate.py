@@ -411,6 +411,7 @@ def test_the_same_row_is_marked_in_the_terminal_and_on_the_page():
     assert "Use PSDSVR:" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 @pytest.mark.parametrize("width", [1600, 500])
 def test_only_a_table_that_is_wider_than_the_window_scrolls(width, tmp_path):
