@@ -231,6 +231,14 @@ def test_text_is_readable_and_fits_eighty_columns(case):
     assert html.count("<tr>") == 2 + len(found.rows) + (found.n_others > 0)
 
 
+def test_numbers_that_are_names_are_told_from_others():
+    X = frame().set_axis(["1", "2", "3", "4"], axis=1)
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X[1:], X["1"][1:])
+    lines = str(model.explain(X[:1])).splitlines()
+    assert any(re.match(" +apart by column [1-4] ", line) for line in lines)
+    assert any(re.match("  column [1-4]: .* in place of ", line) for line in lines)
+
+
 def test_one_class_by_one_column():
     """Only the size makes a class, so it is all of the distance that counts and of the change."""
     X = frame(200)

@@ -50,20 +50,10 @@ def evaluate(options: Namespace) -> None:
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
     with Progress(options.verbose) as progress:
-        task, made = read_task(options, n_folds)
+        everything, made = read_task(options, n_folds)
         print(*made, sep="\n")
-        check_methods(task, methods)
-        check_folds(task, n_folds)
-        everything, targets = task, list(task.columns.targets) if task.columns else []
-        n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
-        task = sample(task, n_rows, options.seed)
-        if len(task.y) < len(everything.y):
-            _say(
-                f"{len(task.y):,} of the {len(everything.y):,} rows are compared, drawn at random "
-                "(--rows N for more)",
-                "Sample: ",
-            )
-        check_folds(task, n_folds)
+        check_methods(everything, methods)
+        task = _sampled(options, everything, n_folds)
         seconds = expected_duration(task, ["Euclid", *methods], n_folds)
         if seconds > WORTH_SAYING:
             advice = "" if options.fast else "; --fast is shorter"
@@ -72,16 +62,9 @@ def evaluate(options: Namespace) -> None:
             results, notes = compare(task, methods, n_folds, options.seed, progress)
             progress.clear()
             method = _recommended(options, task, results)
-            print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results, method)}\n")
-            print(wrap(LEGEND))
-            if TREES in methods:
-                print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
-            print()
             warned = [f"Warning: {line}." for line in warnings_of(everything, task, results)]
             warned += [f"Note: {line}" for line in notes_of(notes)]
-            for line in warned:
-                print(wrap(line, "  ", ""))
-            print(wrap(verdict(task, results)))
+            _say_results(task, results, method, n_folds, warned)
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
@@ -89,28 +72,53 @@ def evaluate(options: Namespace) -> None:
                     model = learn(learned, method, options.seed)
                 progress.clear()
                 if options.save:
-                    _save(options, model)
+                    _save(options.save, model)
                 if options.report:
-                    shown = model if model.has_neighbors else None
-                    report = Report(
-                        task,
-                        targets,
-                        results,
-                        method,
-                        shown,
-                        learned,
-                        made,
-                        warned,
-                        options.seed,
+                    page = Report(
+                        task=task,
+                        targets=list(everything.columns.targets) if everything.columns else [],
+                        results=results,
+                        chosen=method,
+                        model=model if model.has_neighbors else None,
+                        learned=learned,
+                        made=made,
+                        warnings=warned,
+                        seed=options.seed,
                     )
                     progress(f"explaining {method}")
-                    write_file(options.report, partial(write_report, report))
+                    write_file(options.report, partial(write_report, page))
                     progress.clear()
                     print(f"\nReport: {options.report}")
             if options.plot:
                 _draw(options, task, results, method, progress)
             if not options.save:
                 print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
+
+
+def _sampled(options, everything, n_folds):
+    """The rows that are compared, enough for all folds."""
+    check_folds(everything, n_folds)
+    n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
+    task = sample(everything, n_rows, options.seed)
+    if len(task.y) < len(everything.y):
+        _say(
+            f"{len(task.y):,} of the {len(everything.y):,} rows are compared, drawn at random "
+            "(--rows N for more)",
+            "Sample: ",
+        )
+        check_folds(task, n_folds)
+    return task
+
+
+def _say_results(task, results, method, n_folds, warned):
+    print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results, method)}\n")
+    print(wrap(LEGEND))
+    if TREES in (result.label for result in results):
+        print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
+    print()
+    for line in warned:
+        _say(line)
+    print(wrap(verdict(task, results)))
 
 
 def _how(task, n_folds):
@@ -171,8 +179,7 @@ def _errors_of_the_library():
         raise InputError(f"no metric can be learned from this table: {error}") from error
 
 
-def _save(options, model: TableModel):
-    path = options.save
+def _save(path, model: TableModel):
     is_skops = path.suffix == ".skops"
     write_file(path, lambda file: save_model(model, file, is_skops))
     text = str(path)

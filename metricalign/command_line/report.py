@@ -20,7 +20,7 @@ from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
 from metricalign.plotting.curves import CurvesDisplay, column_curves
 from metricalign.plotting.drawing import COLORS, check_matplotlib
-from metricalign.predictors.explanation import _number
+from metricalign.predictors.explanation import _column, _number
 
 __all__ = ["Report", "write_report"]
 
@@ -104,7 +104,9 @@ def _page(report: Report) -> Iterable[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(task.name)}</title><style>{STYLE}</style></head><body>"
-    target = ", ".join(report.targets[:3]) + (" ..." if len(report.targets) > 3 else "")
+    target = ", ".join(map(_column, report.targets[:3])) + (
+        " ..." if len(report.targets) > 3 else ""
+    )
     yield f"<h1>{escape(task.name)}: what to predict {escape(target)} by</h1>"
     yield f'<p class="verdict">{escape(verdict(task, report.results))}</p>'
     for text in report.warnings:

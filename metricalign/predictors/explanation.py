@@ -233,7 +233,7 @@ class Explanation:
         """The columns with the largest shares as far as they fit, and the share of the others."""
         shares = self.shares()[place]
         order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
-        parts = [f"{self.columns[n]} {shares[n]:.0%}" for n in order]
+        parts = [f"{_column(self.columns[n])} {shares[n]:.0%}" for n in order]
         for n_shown in range(len(parts), -1, -1):
             rest = shares[order[n_shown:]].sum()
             others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
@@ -250,7 +250,7 @@ class Explanation:
         prediction = f"The prediction would be {self._text_of(change.prediction)}"
         lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
-            lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")
+            lines.append(f"  {_column(column)}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]
 
     def _repr_html_(self) -> str:
@@ -437,6 +437,11 @@ def _same(left, right):
     """Whether two arrays of one value hold the same value, or both a missing one."""
     left, right = left[0], right[0]
     return bool(left == right) or (left != left and right != right)
+
+
+def _column(name):
+    """The name of a column: a number, as of a file without names, is none beside others."""
+    return f"column {name}" if str(name).isdigit() else str(name)
 
 
 def _text(value):
