@@ -128,7 +128,7 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
         raise InputError(
             f"column {name!r} has numbers with and without {unit}, such as "
             f"{texts[units.index(unit)]!r} and {texts[units.index('')]!r}: they may be of the same "
-            "scale or not. Write them alike, or leave the column out with --drop."
+            "scale or not. Write them alike, or leave the column out."
         )
     has_magnitudes = any(match["magnitude"] for match in matches)
     given = reading.marks(name)
