@@ -97,7 +97,7 @@ def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | No
     """Read different texts as numbers as programs write them, if no thousands are possible."""
     if reading.marks(name) != [None, None] or any("_" in text for text in texts):
         return None
-    if all(map(LIKE_THOUSANDS.fullmatch, texts)):
+    if any("." in text for text in texts) and all(map(LIKE_THOUSANDS.fullmatch, texts)):
         return None
     try:
         numbers = texts.astype(np.float64)

@@ -7,6 +7,7 @@ import difflib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -381,7 +382,7 @@ def _has_names(path, rows, wanted, expected):
 
 
 def _check_names(path, names):
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = [name for name, number in Counter(names).items() if name and number > 1]
     if twice:
         raise InputError(
             f"{path} has several columns of the name {twice[0]!r}; names must be unique."
