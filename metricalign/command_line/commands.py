@@ -17,7 +17,6 @@ from metricalign.command_line.evaluation import (
 from metricalign.command_line.figures import NEEDS, draw
 from metricalign.command_line.messages import (
     LEGEND,
-    TREES,
     Progress,
     best_of,
     duration,
@@ -27,7 +26,7 @@ from metricalign.command_line.messages import (
     verdict,
     wrap,
 )
-from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, check_methods
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, TREES, check_methods
 from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.outputs import check_outputs, write_file, write_pictures
 from metricalign.command_line.reading import InputError
@@ -39,7 +38,7 @@ __all__ = ["evaluate"]
 
 # Rows that are compared by default: on two cores 30 columns then take under a minute.
 MOST_ROWS, MOST_ROWS_FAST = 3000, 1000
-FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", "BoostedTrees")
+FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", TREES)
 FOLDS, FOLDS_FAST = 5, 3
 # A comparison that takes longer is announced.
 WORTH_SAYING = 2.0

@@ -11,9 +11,10 @@ from sklearn.pipeline import Pipeline
 
 from metricalign.learners.columns import column_map
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
-from metricalign.predictors.base import MetricNeighbors, Neighborhood
+from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.explanation import Rows
 from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.votes import Neighborhood
 
 __all__ = ["PlainNeighbors", "PlainNeighborsClassifier", "PlainNeighborsRegressor"]
 
