@@ -209,11 +209,8 @@ def _decode(path, data, given, expected):
             invalid = invalid or error
             continue
         is_known = encoding != GUESS or GUESS in (given, expected)
-        if "\0" in text or not (is_known or _is_text(data, invalid)):
-            continue
-        if not text.strip():
-            raise InputError(f"{path} is empty; expected a line of column names, then rows.")
-        return text, encoding
+        if "\0" not in text and (is_known or _is_text(data, invalid)):
+            return text, encoding
     if invalid is None or CONTROL.search(data[:4096]):
         raise InputError(
             f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as "
@@ -245,6 +242,8 @@ def _read_csv(path, text, layout, wanted, expects_names):
     text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
     delimiter, quote = _find_marks(text, layout.delimiter)
     rows = _split(path, text, delimiter, quote)
+    if not rows:
+        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     notes = []
     n_titles = _count_titles([len(row) for _, row in rows])
     if n_titles:
