@@ -265,6 +265,7 @@ BROKEN_TABLES = injected.BROKEN_TABLES | {
     "a byte order mark only": b"\xfe\xff",
     "two byte order marks": b"\xfe\xff\xfe\xff",
     "a byte order mark and lines": b"\xef\xbb\xbf\n\n",
+    "an empty field": b'""\n',
 }
 
 

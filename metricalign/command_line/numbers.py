@@ -97,7 +97,7 @@ def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | No
     """Read different texts as numbers as programs write them, if no thousands are possible."""
     if reading.marks(name) != [None, None] or any("_" in text for text in texts):
         return None
-    if all(map(LIKE_THOUSANDS.fullmatch, texts)):
+    if any("." in text for text in texts) and all(map(LIKE_THOUSANDS.fullmatch, texts)):
         return None
     try:
         numbers = texts.astype(np.float64)
@@ -128,7 +128,7 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
         raise InputError(
             f"column {name!r} has numbers with and without {unit}, such as "
             f"{texts[units.index(unit)]!r} and {texts[units.index('')]!r}: they may be of the same "
-            "scale or not. Write them alike, or leave the column out with --drop."
+            "scale or not. Write them alike, or leave the column out."
         )
     has_magnitudes = any(match["magnitude"] for match in matches)
     given = reading.marks(name)

@@ -7,6 +7,7 @@ import difflib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -208,11 +209,8 @@ def _decode(path, data, given, expected):
             invalid = invalid or error
             continue
         is_known = encoding != GUESS or GUESS in (given, expected)
-        if "\0" in text or not (is_known or _is_text(data, invalid)):
-            continue
-        if not text.strip():
-            raise InputError(f"{path} is empty; expected a line of column names, then rows.")
-        return text, encoding
+        if "\0" not in text and (is_known or _is_text(data, invalid)):
+            return text, encoding
     if invalid is None or CONTROL.search(data[:4096]):
         raise InputError(
             f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as "
@@ -244,6 +242,8 @@ def _read_csv(path, text, layout, wanted, expects_names):
     text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
     delimiter, quote = _find_marks(text, layout.delimiter)
     rows = _split(path, text, delimiter, quote)
+    if not rows:
+        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     notes = []
     n_titles = _count_titles([len(row) for _, row in rows])
     if n_titles:
@@ -381,7 +381,7 @@ def _has_names(path, rows, wanted, expected):
 
 
 def _check_names(path, names):
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = [name for name, number in Counter(names).items() if name and number > 1]
     if twice:
         raise InputError(
             f"{path} has several columns of the name {twice[0]!r}; names must be unique."
