@@ -186,6 +186,7 @@ def _by_exchanges(operator, matrix, scale, start):
             if info:
                 return None
             combination = (differences.T * coef[working]) @ differences
+            combination = (combination + combination.T) / 2
         found = _PairProjection(operator, matrix, scale, coef, combination)
         if not np.all(np.isfinite(found.violation)):
             return None
