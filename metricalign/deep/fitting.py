@@ -33,13 +33,14 @@ from metricalign.deep.refinement import refined_start
 from metricalign.deep.samples import (
     columns_of,
     encoder_of,
-    location_and_scale,
+    location_and_scales,
     number_columns,
     validate_samples,
 )
 from metricalign.deep.selection import Split, Trained, split_samples, train_all
 from metricalign.deep.targets import known_targets
 from metricalign.deep.training import Training, TrainingRecord
+from metricalign.deep.units import share_a_unit
 from metricalign.deep.validation import pairs_among
 from metricalign.learners.base import with_relation
 from metricalign.relations import TargetRelation, resolve_relation
@@ -130,7 +131,7 @@ class NetworkFitting:
         if self.starts_warm:
             self.offset, self.scale = learner.offset_, learner.scale_
         elif learner.module is None and self.table is None:
-            self.offset, self.scale = location_and_scale(X, is_embedded=kinds[0][0] is not None)
+            self.offset, self.scale = self._location_and_scale(kinds[0][0] is not None)
         self.keeps_samples, self.has_head = False, True
         if 2 * self.targets.is_known.sum() < n_samples and learner.n_blocks == "auto":
             # Too few targets tell which network has better neighbours. The linear map's were, but
@@ -180,20 +181,18 @@ class NetworkFitting:
         self.network = network.to("cpu").eval()
         if trained.interrupted is not None:
             warnings.warn(
-                f"{type(self.learner).__name__} was interrupted in epoch "
-                f"{len(trained.interrupted.losses) + 1} of a network. It is fitted, with the best "
-                "weights so far.",
+                f"{type(self.learner).__name__} was interrupted in epoch {trained.interrupted} of "
+                "a network. It is fitted, with the best weights so far.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
         return records
 
     def _train_anew(self) -> Trained:
-        is_few = self.X.shape[0] <= _FEW
         # One validation part of few samples would decide by chance.
-        n_compared = len(self.splits) if is_few else 1
+        n_compared = len(self.splits) if self._is_few else 1
         weigh = None
-        if is_few and self.objectives and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
+        if self._is_few and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
             weigh = partial(
                 weights_of_kinds,
                 splits=self.splits,
@@ -211,13 +210,18 @@ class NetworkFitting:
         weights = np.ones(1)
         if isinstance(last, NetworkEnsemble):
             weights = np.square(last.scales.numpy())
-        records = [
-            [self._train(None, split, network=network)]
-            for network, split in zip(networks, cycle(self.splits), strict=False)
-        ]
-        stopped = (record for (record,) in records if record.is_interrupted)
+        records: list[list[TrainingRecord]] = []
+        interrupted = None
+        for network, split in zip(networks, cycle(self.splits), strict=False):
+            if interrupted is not None:
+                records.append([TrainingRecord(network, [], [], 0, False)])
+                continue
+            record = self._train(None, split, network=network)
+            records.append([record])
+            if record.is_interrupted:
+                interrupted = len(record.losses) + 1
         blueprints = self.learner.blueprints_ or [None] * len(networks)
-        return Trained(blueprints, records, weights, next(stopped, None))
+        return Trained(blueprints, records, weights, interrupted)
 
     @torch.no_grad()
     def _weight_of_last(self, networks, weights) -> float:
@@ -279,6 +283,19 @@ class NetworkFitting:
         fraction = learner.validation_fraction if learner.early_stopping else None
         return split_samples(order[is_known], fraction, learner.n_ensemble, order[~is_known])
 
+    def _location_and_scale(self, is_embedded: bool) -> tuple[NDArray, NDArray | float]:
+        """Means of the columns, and their scales: one for all where they share a unit."""
+        learner, targets = self.learner, self.targets
+        offset, scales, scale = location_and_scales(self.X)
+        is_free = learner.embedding == "auto" and learner.refine is None
+        if not is_free or sparse.issparse(self.X) or targets.relation is None:
+            return offset, scales if is_embedded else scale
+        if sparse.issparse(targets.encoded) and targets.relation.kind == "precomputed":
+            return offset, scales
+        rows = self.splits[0].training
+        share = share_a_unit(self.X, scales, targets.relation, targets.encoded, rows)
+        return offset, scale if share else scales
+
     def _target_objective(self) -> TargetObjective:
         relation: Any = self.targets.relation
         encoded = self.targets.encoded
@@ -335,6 +352,11 @@ class NetworkFitting:
         return loss
 
     @property
+    def _is_few(self) -> bool:
+        """Whether networks of all kinds are kept."""
+        return bool(self.X.shape[0] <= _FEW)
+
+    @property
     def _n_rows(self) -> int:
         """Samples that a network is trained on."""
         return len(self.splits[0].training) + len(self.splits[0].unlabelled)
@@ -372,9 +394,8 @@ class NetworkFitting:
         if learner.module is not None:
             return [(None, 0)]
         can_embed = learner.refine is None and not sparse.issparse(self.X)
-        is_few = self.X.shape[0] <= _FEW
         return architectures(
-            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, is_few
+            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, self._is_few
         )
 
     def _blueprint(self, architecture) -> Blueprint:

@@ -24,7 +24,7 @@ __all__ = [
     "columns_of",
     "encoder_of",
     "images_of",
-    "location_and_scale",
+    "location_and_scales",
     "number_columns",
     "read_batch",
     "validate_samples",
@@ -192,20 +192,20 @@ def _on_disk(X, estimator) -> np.memmap:
         return np.memmap(file, dtype, "r", shape=X.shape)
 
 
-def location_and_scale(X: Any, is_embedded: bool) -> tuple[NDArray, NDArray | float]:
-    """Mean of the samples, and the root of the mean variance, or of each one, of the features.
+def location_and_scales(X: Any) -> tuple[NDArray, NDArray, float]:
+    """Means and standard deviations of the features, and the root of their mean variance.
 
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
         Samples, see `read_batch`.
-    is_embedded : bool
-        Whether each feature has a scale of its own.
 
     Returns
     -------
-    location : ndarray of shape (n_features,)
-    scale : ndarray of shape (n_features,) or float
+    location, scales : ndarray of shape (n_features,)
+        The scale of a feature that is constant is 1.
+    scale : float
+        One for all.
 
     Raises
     ------
@@ -223,7 +223,7 @@ def location_and_scale(X: Any, is_embedded: bool) -> tuple[NDArray, NDArray | fl
             if scale == 0
             else "X has entries so large that their squares overflow. Scale X."
         )
-    return scaler.mean_, scaler.scale_ if is_embedded else scale
+    return scaler.mean_, scaler.scale_, scale
 
 
 @torch.no_grad()
