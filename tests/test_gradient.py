@@ -84,7 +84,9 @@ def test_gradients_against_finite_differences():
         return np.exp(-distances / 0.7) @ coef
 
     distances = np.sqrt(((points[:, None] - landmarks) ** 2).sum(axis=-1))
-    gradients = np.stack(list(_gradients(points, landmarks, distances, coef, 0.7)), axis=-1)
+    kernel = np.exp(-distances / 0.7)
+    gradients = _gradients(points, landmarks, distances, kernel, coef, 0.7)
+    gradients = np.stack(list(gradients), axis=-1)
     for feature, step in enumerate(1e-6 * np.eye(3)):
         slopes = (predict(points + step) - predict(points - step)) / 2e-6
         assert_allclose(-gradients[:, feature], slopes, atol=1e-7)
@@ -93,7 +95,8 @@ def test_gradients_against_finite_differences():
 def test_own_kernel_is_left_out():
     landmarks = np.array([[0.0, 0.0], [3.0, 4.0]])
     distances = np.array([[0.0, 5.0], [5.0, 0.0]])
-    (gradients,) = _gradients(landmarks, landmarks, distances, np.array([[2.0], [1.0]]), 5.0)
+    kernel, coef = np.exp(-distances / 5), np.array([[2.0], [1.0]])
+    (gradients,) = _gradients(landmarks, landmarks, distances, kernel, coef, 5.0)
     slope = np.exp(-1) / 5
     assert_allclose(-gradients[0], slope * np.array([0.6, 0.8]))
     assert_allclose(-gradients[1], -2 * slope * np.array([0.6, 0.8]))

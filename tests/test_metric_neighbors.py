@@ -15,7 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -347,6 +347,39 @@ def test_kernel_ridge_of_landmarks_is_the_minimum_of_its_objective(monkeypatch):
         coef = ridge.coef_[:, number]
         gradient = rows.T @ (weight[:, None] * (rows @ coef - centred)) + penalty * square @ coef
         np.testing.assert_allclose(gradient, 0, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_folds", [2, 3])
+def test_one_pass_gives_the_regressions_of_all_folds(n_folds, monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.regressions._N_LANDMARKS", 10)
+    rng = np.random.default_rng(0)
+    X, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 2))
+    weight = rng.uniform(0.5, 2, size=90)
+    encoder = PiecewiseLinearEncoder().fit(X)
+    encoding = encoder.transform(X)
+    folds = list(KFold(n_folds, shuffle=True, random_state=0).split(X))
+    fitted = EncodedRidge(encoder).fit(encoding, targets, weight, folds, 0)
+    landmarks, width = fitted.ridge_.landmarks_, fitted.ridge_.width_
+
+    def kernel(samples):
+        scaled = np.linalg.norm(samples[:, None] - landmarks, axis=2) / width
+        return (1 + scaled) * np.exp(-scaled)
+
+    def predicted(train, test):
+        mean = np.average(targets[train], axis=0, weights=weight[train])
+        rows, square = kernel(encoding[train]), kernel(landmarks)
+        left, right = rows.T @ (weight[train, None] * rows), weight[train, None] * rows
+        coef = [
+            np.linalg.solve(left + p * square, right.T @ (targets[train] - mean))
+            for p in (0.003, 0.03, 0.3)
+        ]
+        return mean + np.stack([kernel(encoding[test]) @ c for c in coef], axis=1)
+
+    assert len(landmarks) == 10
+    for train, test in folds:
+        np.testing.assert_allclose(fitted.held_out_[test], predicted(train, test), atol=1e-7)
+    everyone = np.arange(90)
+    np.testing.assert_allclose(fitted.predict(X), predicted(everyone, everyone), atol=1e-7)
 
 
 @pytest.mark.parametrize("regression", [RandomizedTrees(1.0), Boosting(is_indicator=False)])

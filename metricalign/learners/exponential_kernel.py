@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from sklearn.utils import gen_batches
 
-__all__ = ["euclidean", "exponential_kernel", "solve_positive"]
+__all__ = ["euclidean", "exponential_kernel", "kernel_matrix", "solve_positive"]
+
+# With 1,000 centres a kernel takes 5.9 ns in parts of so many, 6.8 ns in parts of four million.
+_ENTRIES_OF_PART = 2**17
 
 
 def euclidean(samples: NDArray, centres: NDArray) -> NDArray:
@@ -53,6 +59,32 @@ def exponential_kernel(distances: NDArray, width: float) -> NDArray:
     """
     distances /= -width
     return np.exp(distances, out=distances)
+
+
+def kernel_matrix(
+    samples: NDArray, centres: NDArray, kernel: Callable[[NDArray], NDArray]
+) -> NDArray:
+    """Kernels of samples and centres, computed by parts that fit the cache of a core.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        Samples, in float64.
+    centres : ndarray of shape (n_centres, n_features)
+        What they are compared with.
+    kernel : callable
+        Turns an array of distances, which it may overwrite, into kernels.
+
+    Returns
+    -------
+    kernels : ndarray of shape (n_samples, n_centres)
+    """
+    if samples is centres:
+        return kernel(euclidean(samples, centres))
+    kernels = np.empty((len(samples), len(centres)))
+    for part in gen_batches(len(samples), max(1, _ENTRIES_OF_PART // len(centres))):
+        kernels[part] = kernel(euclidean(samples[part], centres))
+    return kernels
 
 
 def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -21,6 +22,7 @@ from metricalign.learners.coordinates import target_coordinates
 from metricalign.learners.exponential_kernel import (
     euclidean,
     exponential_kernel,
+    kernel_matrix,
     solve_positive,
 )
 from metricalign.pairs.distinct import (
@@ -43,6 +45,8 @@ _FEWEST_POINTS = 500
 _N_OUTPUTS = 32
 # Entries of a part of the kernel matrix.
 _LARGEST_BATCH = 2_000_000
+# Gradients are computed by parts that fit the cache of a core.
+_ENTRIES_OF_GRADIENTS = 2**17
 
 
 class GradientAlignment(MetricLearner):
@@ -230,10 +234,10 @@ class GradientAlignment(MetricLearner):
             centres = Z[landmarks]
             distances = euclidean(centres, centres)
             bandwidth = _BANDWIDTH * (share @ distances @ share)
-            # Of few samples all are landmarks, and these distances are all there are.
-            known = distances[points] if len(landmarks) == len(Z) else None
             kernel = exponential_kernel(distances.copy(), bandwidth)
             coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, self.alpha)
+            # Of few samples all are landmarks, and these distances and kernels are all there are.
+            known = (distances[points], kernel[points]) if len(landmarks) == len(Z) else None
             matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
             if not matrix.any():
                 # The mean distance is so small beside others that no kernel reaches another sample.
@@ -259,7 +263,7 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
         return roots * solve_positive(products, roots * targets)
     products, sums = alpha * kernel, np.zeros((n_landmarks, targets.shape[1]))
     for batch in gen_batches(len(Z), max(1, _LARGEST_BATCH // n_landmarks)):
-        rows = exponential_kernel(euclidean(Z[batch], landmarks), bandwidth)
+        rows = kernel_matrix(Z[batch], landmarks, partial(exponential_kernel, width=bandwidth))
         roots = np.sqrt(weight[batch])[:, None]
         rows *= roots
         # The product of an array with itself takes half the time.
@@ -271,23 +275,29 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
     return solve_positive(products, sums)
 
 
-def _gradient_products(points, weight, landmarks, coef, bandwidth, distances=None):
-    """Weighted sum over points and outputs of the outer products of the gradients."""
+def _gradient_products(points, weight, landmarks, coef, bandwidth, known=None):
+    """Weighted sum over points and outputs of the outer products of the gradients.
+
+    What is known are the distances of points and landmarks, and their kernels.
+    """
     matrix = np.zeros((points.shape[1],) * 2)
-    for batch in gen_batches(len(points), max(1, _LARGEST_BATCH // len(landmarks))):
-        known = euclidean(points[batch], landmarks) if distances is None else distances[batch]
-        for gradients in _gradients(points[batch], landmarks, known, coef, bandwidth):
+    for batch in gen_batches(len(points), max(1, _ENTRIES_OF_GRADIENTS // len(landmarks))):
+        if known is None:
+            distances = euclidean(points[batch], landmarks)
+            kernel = exponential_kernel(distances.copy(), bandwidth)
+        else:
+            distances, kernel = (values[batch] for values in known)
+        for gradients in _gradients(points[batch], landmarks, distances, kernel, coef, bandwidth):
             matrix += gradients.T @ (weight[batch, None] * gradients)
     return matrix
 
 
-def _gradients(points, landmarks, distances, coef, bandwidth):
+def _gradients(points, landmarks, distances, kernel, coef, bandwidth):
     """Gradients of each output at the points, up to the sign.
 
     At a landmark its own kernel has a kink and is left out.
     """
-    slopes = exponential_kernel(distances.copy(), bandwidth)
-    slopes /= np.where(distances > 1e-6 * bandwidth, bandwidth * distances, np.inf)
+    slopes = kernel / np.where(distances > 1e-6 * bandwidth, bandwidth * distances, np.inf)
     for coefficients in coef.T:
         weights = slopes * coefficients
         yield weights.sum(axis=1)[:, None] * points - weights @ landmarks
