@@ -24,6 +24,7 @@ __all__ = [
     "EncodedRidge",
     "KernelRidge",
     "RandomizedTrees",
+    "SmoothKernelRidge",
     "mean_distance",
     "tree_regressions",
 ]
