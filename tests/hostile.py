@@ -505,7 +505,10 @@ def _pair_weights(learner, given):
 def _prior_size(learner, differences, weights):
     """The eigenvalue of a prior by name, 0 without one."""
     prior = getattr(learner, "prior", None)
-    if prior is None:
+    is_of_the_paper = prior == "auto" and (
+        learner.C != "scale" or learner.relation_.name not in ("class", "absolute_difference")
+    )
+    if prior is None or is_of_the_paper:
         return 0.0
     relations = learner.relations_
     mean = np.average(relations, weights=weights)

@@ -222,6 +222,7 @@ def test_columns_are_standardised_unless_they_share_a_unit(is_of_classes):
     units = np.exp(rng.normal(size=32, scale=4))
     learner = HRAML(**SMALL | {"max_iter": 1})
     assert learner.fit(X, y).scale_ == pytest.approx(np.sqrt(X.var(axis=0).mean()))
+    assert np.ndim(learner.fit(X + 1e9, y).scale_) == 0
     # In units of their own, nothing can be told from how much they vary.
     np.testing.assert_allclose(learner.fit(X * units, y).scale_, (X * units).std(axis=0))
     # Neither where all vary alike.
@@ -304,6 +305,39 @@ def test_interrupt_leaves_the_networks_of_a_kind(monkeypatch):
     # The second network of the second kind was not whole.
     assert len(learner.blueprints_) == len(learner.module_.networks) == 2
     assert {b.embedding for b in learner.blueprints_} == {"plr_lite"}
+
+
+@pytest.mark.parametrize(("n_finished", "n_kept"), [(1, 1), (2, 2), (3, 2), (7, 6)])
+def test_interrupt_in_a_first_epoch_leaves_the_networks_before(n_finished, n_kept, monkeypatch):
+    """Two networks of each of three kinds, and then all again."""
+    X, y = curves(60)
+    run, calls = fitting.Training.run, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) > n_finished:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    monkeypatch.setattr(fitting.Training, "run", interrupted)
+    learner = HRAML(**SMALL | {"max_iter": 2, "n_ensemble": 2}, refit=True)
+    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch 1 of a network"):
+        learner.fit(X, y)
+    assert len(calls) == n_finished + 1
+    assert len(learner.blueprints_) == n_kept
+    assert learner.transform(X).shape == (60, 4 * n_kept)
+
+
+def test_interrupt_of_a_warm_start_trains_no_more_networks(monkeypatch):
+    X, y = curves(60)
+    learner = HRAML(**SMALL | {"max_iter": 2, "n_ensemble": 2}, n_blocks=0, warm_start=True)
+    before = learner.fit(X, y).transform(X)
+    run = fitting.Training.run
+    monkeypatch.setattr(fitting.Training, "run", lambda *a: run(*a)._replace(is_interrupted=True))
+    with pytest.warns(UserWarning, match="HRAML was interrupted in epoch 3 of a network"):
+        after = learner.fit(X, y).transform(X)
+    assert np.abs(after[:, :4] - before[:, :4]).max() > 0
+    np.testing.assert_array_equal(after[:, 4:], before[:, 4:])
 
 
 @pytest.mark.parametrize("error", ["log", "squared", "relation"])

@@ -224,6 +224,9 @@ def test_text_is_readable_and_fits_eighty_columns(case):
     for row in found.rows:
         assert f" {row} " in text
     assert text == repr(found)
+    for line in re.findall("apart by (.*)", text):
+        shares = [int(share) for share in re.findall(r" (-?\d+)%(?:,|$)", line)]
+        assert sum(shares) == pytest.approx(100, abs=1 + len(shares) / 2)
     html = found._repr_html_()
     assert html.count("<tr>") == 2 + len(found.rows) + (found.n_others > 0)
 

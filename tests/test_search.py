@@ -245,12 +245,33 @@ def test_anchors_have_the_neighbors_that_they_have_among_all(strategy):
     assert_allclose(some.weights.sum(), everyone.weights.sum())
 
 
+@pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
+def test_candidates_stand_for_all(strategy):
+    """They are a data set of their own, whose samples have the weight of all."""
+    X, y = data()
+    weight = np.random.default_rng(1).integers(1, 4, size=len(X)).astype(float)
+    kept, shares = choose_anchors(X, weight, 100, y if strategy is NearestClassPairs else None)
+    expected = strategy(max_anchors=30).select(X[kept], y[kept], shares)
+    found = strategy(max_anchors=30, max_candidates=100).select(X, y, weight)
+    assert_array_equal(found.indices, kept[expected.indices])
+    assert_allclose(found.weights, expected.weights)
+
+
+def test_candidates_of_classes_that_are_not_among_them():
+    X, y = data()
+    y[:3] = [7, 8, 9]
+    indices, _ = NearestClassPairs(2, 2, max_candidates=60).select(X, y)
+    assert not np.isin(y[indices], [7, 8, 9]).all()
+    assert (y[indices[:, 0]] == y[indices[:, 1]]).any()
+    assert (y[indices[:, 0]] != y[indices[:, 1]]).any()
+
+
 @pytest.mark.parametrize("max_anchors", [400, 10_000])
 def test_as_many_anchors_as_samples_change_nothing(max_anchors):
     X, y = data(400)
     for strategy in (NearestPairs(4), NearestClassPairs(2, 3)):
         expected = strategy.set_params(max_anchors=None).select(X, y)
-        found = strategy.set_params(max_anchors=max_anchors).select(X, y)
+        found = strategy.set_params(max_anchors=max_anchors, max_candidates=400).select(X, y)
         assert_array_equal(found.indices, expected.indices)
         assert_array_equal(found.weights, expected.weights)
 
@@ -317,11 +338,12 @@ def test_a_heavy_sample_is_an_anchor_as_often_as_it_counts():
     assert_array_equal(shares, [5.0, 5.0, 10.0])
 
 
+@pytest.mark.parametrize("max_candidates", [None, 100])
 @pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
-def test_fit_with_anchors_keeps_its_invariances(strategy):
+def test_fit_with_anchors_keeps_its_invariances(strategy, max_candidates):
     X, y = data(200)
     y = y if strategy is NearestClassPairs else X[:, 0]
-    learner = PSDSVR(pairs=strategy(max_anchors=40), tol=1e-8)
+    learner = PSDSVR(pairs=strategy(max_anchors=40, max_candidates=max_candidates), tol=1e-8)
     expected = learner.fit(X, y).get_mahalanobis_matrix()
     assert len(np.unique(learner.pairs_)) < len(X)
     order = np.random.default_rng(0).permutation(len(X))
@@ -336,10 +358,11 @@ def test_fit_with_anchors_keeps_its_invariances(strategy):
 
 @pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "all"])
-def test_bad_number_of_anchors_is_named(strategy, value):
+@pytest.mark.parametrize("name", ["max_anchors", "max_candidates"])
+def test_bad_number_of_anchors_is_named(strategy, name, value):
     X, y = data(20)
-    with pytest.raises(ValueError, match="'max_anchors' parameter"):
-        strategy(max_anchors=value).select(X, y)
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        strategy(**{name: value}).select(X, y)
 
 
 @pytest.mark.parametrize(
@@ -413,8 +436,11 @@ def test_search_says_how_it_went(n_features, capsys, small_blocks):
         assert f" by {way}" in text
     # Two searches of all anchors: in their class and in the others.
     assert "exact, 80 by" in text
+    strategy.set_params(max_candidates=200)
+    text = printed(capsys, strategy, X, y)
+    assert "neighbours of 40 of 200 samples, which stand for 300: exact" in text
     # So does a learner, which leaves the strategy as it is.
-    strategy.set_params(verbose=False)
+    strategy.set_params(verbose=False, max_candidates=None)
     PSDSVR(pairs=strategy, verbose=1).fit(X, y)
     assert "neighbours of 40 of 300 samples: exact" in capsys.readouterr().out
     assert not strategy.verbose

@@ -266,7 +266,7 @@ def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(mo
         speech=[f"some free text of {i} words" for i in range(60)],
     )
     assert list(features.columns) == ["size"]
-    assert list(features.left_out.values()) == [["day"], ["speech"]]
+    assert [list(names) for names in features.left_out.values()] == [["day"], ["speech"]]
     assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 
@@ -298,6 +298,48 @@ def test_another_unit_in_a_dataframe_is_warned_of():
         warnings.simplefilter("error")
         columns.transform(pd.DataFrame({"price": ["$4", "5"]}))
         columns.transform(pd.DataFrame({"price": [4.0, np.nan]}))
+
+
+def test_two_readings_in_a_dataframe_are_refused_in_words_of_python():
+    columns = TableColumns({"size": Number(), "day": Date()})
+    days = ["2024-01-02", "2024-01-03"]
+    doubt = r"column 'size': '1,234' can be 1\.234 or 1234\. Turn its texts into numbers before"
+    with pytest.raises(InputError, match=doubt) as caught:
+        columns.transform(pd.DataFrame({"size": ["1,234", "7"], "day": days}))
+    assert "--" not in str(caught.value)
+    with pytest.raises(InputError, match=r"'01/02/2024' can be .* Turn its texts into dates"):
+        columns.transform(pd.DataFrame({"size": [1, 2], "day": ["01/02/2024", "03/04/2024"]}))
+
+
+def test_no_answer_is_missing_in_every_column_and_a_dash_among_numbers_only():
+    texts = ["k.A.", "#N/A", "-", "unknown", "7"]
+    numbers, words = column(*texts), column(*texts, "many", "few", "none")
+    np.testing.assert_array_equal(numbers.values, [np.nan] * 4 + [7])
+    assert list(words.values) == [None, None, *texts[2:], "many", "few", "none"]
+    assert numbers.no_answers == ["#N/A", "-", "k.A.", "unknown"]
+    assert words.no_answers == ["#N/A", "k.A."]
+    # Targets too: that of these rows is missing. "-" and "none" are classes.
+    target = target_of(["k.A.", "-", "none", "+"] * 10)
+    assert set(target.y) == {"-", "none", "+"}
+    assert target.is_present.sum() == 30
+
+
+def test_two_dates_in_several_columns_are_named_together_with_what_other_columns_say():
+    frame = pd.DataFrame(
+        {
+            "born": ["01/02/2024", "03/04/2024"],
+            "died": ["05/06/2024", "07/08/2024"],
+            "seen": ["31/12/2023", "30/11/2023"],
+        },
+        dtype=object,
+    )
+    with pytest.raises(InputError) as caught:
+        read_columns(frame, list(frame), Reading())
+    assert str(caught.value) == (
+        "column 'born': '01/02/2024' can be 2024-02-01 or 2024-01-02. Say which: --dates day-first "
+        "or --dates month-first. So it is with 'died'. Elsewhere it is --dates day-first as in "
+        "'31/12/2023' in 'seen'."
+    )
 
 
 def test_a_format_is_kept_where_numbers_are_missing():
@@ -389,6 +431,24 @@ def test_a_stray_text_among_prices_makes_no_label_sets():
         target_of(["on request", *prices])
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ((0.6, 0.6, -0.2), r"must be at least 0; row 5 has \[ 0.6  0.6 -0.2\], sum 1\."),
+        ((0.6, 0.4, 0.01), r"must sum to 1; row 5 has \[0.6  0.4  0.01\], sum 1.01\."),
+    ],
+)
+def test_what_is_wrong_with_shares(last, message):
+    rows = [(0.5, 0.5, 0.0), (np.nan, 0.5, 0.5), (0.2, 0.3, 0.5), (0.1, 0.1, 0.8), last]
+    frame = pd.DataFrame(rows, columns=list("abc"))
+    with pytest.raises(InputError, match=message):
+        read_target(frame, list("abc"), "distribution", None, Reading())
+    if min(last) >= 0:  # found out, they are numbers, and that is doubted
+        target = read_target(frame, list("abc"), None, None, Reading())
+        assert target.kind == "numbers"
+        assert target.doubt == "if they are shares, divide each row by its sum"
+
+
 def test_missing_texts_of_label_sets():
     frame = pd.DataFrame({"y": pd.Series(["a, b", "a", "b", "k.A."] * 10, dtype=object)})
     target = read_target(frame, ["y"], None, None, Reading(missing=["k.A."]))
@@ -424,3 +484,19 @@ def test_categories_of_parquet_are_no_numbers(tmp_path):
     table = read_table(path)
     assert table["kind"].tolist() == ["1", "2", "1"]
     assert table["size"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_bytes_that_are_no_utf8_are_read_as_of_western_europe_and_that_is_said(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("town,price\nKöln,1 €\nUlm,2 €\n".encode("cp1252"))
+    contents = read_contents(path)
+    assert contents.table["town"].tolist() == ["Köln", "Ulm"]
+    assert contents.layout.encoding == "cp1252"
+    assert contents.notes == [
+        "not UTF-8, so read as cp1252 of Western Europe (--encoding if letters are wrong)"
+    ]
+    assert read_contents(path, Layout(encoding="latin-1")).notes == []
+    # A file like one that was read so already is no news, nor is UTF-8 after it.
+    assert read_contents(path, expected=Layout(encoding="cp1252")).notes == []
+    path.write_bytes("town,price\nKöln,1 €\n".encode())
+    assert read_contents(path, expected=Layout(encoding="cp1252")).layout.encoding == "utf-8-sig"

@@ -64,7 +64,7 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
             f"column {name!r} has a {expected.kind} in each row of the table that was learned "
             f"from; now it has {read.odd or read.example!r}."
         )
-    if not isinstance(read.format, Other):
+    if reading.missing and not isinstance(read.format, Other):
         # -9 is -9.0 too.
         codes = read.format.parse(np.array(sorted(reading.missing), dtype=object))
         read.values = np.where(np.isin(read.values, codes), read.format.empty, read.values)
@@ -145,7 +145,7 @@ class Features:
     """The columns of a table that are used, and those that are left out by the reason."""
 
     columns: dict[str, Column] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     @property
     def frame(self) -> DataFrame:
@@ -173,9 +173,11 @@ def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Featur
         if reason is None:
             features.columns[name] = column
         else:
-            features.left_out.setdefault(reason, []).append(name)
+            features.left_out.setdefault(reason, {})[name] = column
     if not features.columns:
-        reasons = "; ".join(f"{shorten(names)}: {why}" for why, names in features.left_out.items())
+        reasons = "; ".join(
+            f"{shorten([*names])}: {why}" for why, names in features.left_out.items()
+        )
         raise InputError(
             "no usable feature is left besides the target"
             + (f" ({reasons})." if reasons else ": the table has no other column.")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Note, Result
+from metricalign.command_line.methods import TREES
 from metricalign.command_line.reading import shorten
 from metricalign.command_line.tasks import Measure, Task, largest_share
 
@@ -36,7 +37,6 @@ LEGEND = (
 )
 # Of the results of that many folds, or all of fewer, one or none may be worse in a clear gain.
 MANY_FOLDS = 5
-TREES = "BoostedTrees"
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
@@ -245,7 +245,7 @@ def _why(task, measure, results, trees):
     if len(task.y) < 200:
         return f"With {len(task.y)} rows, folds differ more than methods do."
     if trees is not None and not is_clear(gains_of(measure, results, trees)):
-        return "Boosted trees gain nothing either: the columns may not hold more."
+        return "The columns may not hold more."
     return "The columns may all matter alike, near by as well as far away."
 
 

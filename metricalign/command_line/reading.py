@@ -193,12 +193,11 @@ def _read_parquet(path, data):
 def _decode(path, data, given, expected):
     """The text of a file and its encoding: UTF-8 if it is valid, the expected one, or a guess."""
     is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    known = given or ("utf-16" if is_utf16 else "utf-8-sig")
+    encodings = [given or ("utf-16" if is_utf16 else "utf-8-sig")]
+    if not given and not is_utf16:
+        encodings += [expected or GUESS, GUESS]
     invalid = None
-    for encoding in (known,) if given or is_utf16 else (known, expected or GUESS):
-        is_guess = encoding == GUESS and encoding not in (given, expected)
-        if is_guess and (CONTROL.search(data) or _is_damaged_utf8(data, invalid)):
-            continue
+    for encoding in encodings:
         try:
             text = data.decode(encoding)
         except LookupError:
@@ -208,10 +207,12 @@ def _decode(path, data, given, expected):
         except UnicodeError as error:
             invalid = invalid or error
             continue
-        if "\0" not in text:
-            if not text.strip():
-                raise InputError(f"{path} is empty; expected a line of column names, then rows.")
-            return text, encoding
+        is_known = encoding != GUESS or GUESS in (given, expected)
+        if "\0" in text or not (is_known or _is_text(data, invalid)):
+            continue
+        if not text.strip():
+            raise InputError(f"{path} is empty; expected a line of column names, then rows.")
+        return text, encoding
     if invalid is None or CONTROL.search(data[:4096]):
         raise InputError(
             f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as "
@@ -224,12 +225,14 @@ def _decode(path, data, given, expected):
     )
 
 
-def _is_damaged_utf8(data, error):
-    """Whether what is invalid is an exception; letters of other encodings are hardly ever valid."""
+def _is_text(data, error):
+    """Whether what is no UTF-8 is text of another encoding, and no UTF-8 that is damaged."""
     text = data.decode("utf-8", "replace")
-    n_valid = len(text) - len(text.encode("ascii", "ignore")) - text.count("\ufffd")
+    n_invalid = text.count("\ufffd")
+    # Letters of other encodings are hardly ever valid UTF-8.
+    n_valid = len(text) - len(text.encode("ascii", "ignore")) - n_invalid
     is_cut_off = error is not None and error.reason == "unexpected end of data"
-    return n_valid >= text.count("\ufffd") or is_cut_off
+    return n_valid < n_invalid and not is_cut_off and not CONTROL.search(data)
 
 
 # CSV
@@ -256,10 +259,9 @@ def _read_csv(path, text, layout, wanted, expects_names):
         names, rows = rows[0][1], rows[1:]
         _check_names(path, names)
         if rows and all(len(row) == len(names) + 1 for _, row in rows):
-            if all(row[-1] == "" for _, row in rows):
-                rows = [(line, row[:-1]) for line, row in rows]  # a delimiter ends each line
-            else:
-                names = ["", *names]  # as R writes them: names of the rows, which have no name
+            # A delimiter at the end of each line, or as R writes tables: the first has no name.
+            is_empty = all(row[-1] == "" for _, row in rows)
+            names = [*names, ""] if is_empty else ["", *names]
         names = [name or f"column {number}" for number, name in enumerate(names, 1)]
         n_rows = len(rows)
         rows = [(line, row) for line, row in rows if row != names]

@@ -41,7 +41,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         Further texts of a missing value.
     names, targets : list of str, default=()
         All columns of the training table, and those of its target.
-    layout : Layout, default=None
+    layout : Layout or None, default=None
         How the file of the training table was written.
 
     Attributes
@@ -79,23 +79,10 @@ class TableColumns(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> DataFrame:
-        """Turn a table into numbers, dates and texts.
+        """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.
 
-        Parameters
-        ----------
-        X : DataFrame of pandas or polars
-            A table with these columns, and others which are not used.
-
-        Returns
-        -------
-        table : DataFrame
-            Columns of floats, of datetime64 and of objects.
-
-        Raises
-        ------
-        InputError
-            If it is no DataFrame, has no rows, or a column is missing or has values of another
-            kind, or texts that can be two numbers or dates.
+        Raises `InputError` if it is none, has no rows, or a column is missing or has values of
+        another kind, or texts that can be two numbers or dates.
         """
         if not hasattr(X, "columns"):
             raise InputError(
@@ -107,10 +94,9 @@ class TableColumns(TransformerMixin, BaseEstimator):
         try:
             table, differences = self._read(X, Reading())
         except TwoReadingsError as error:
-            kind = self.formats[error.name].kind
             raise InputError(
-                f"column {error.name!r}: {error.question} Turn its texts into {kind}s before, so "
-                "that there is one reading."
+                f"column {error.name!r}: {error.question} Turn its texts into "
+                f"{self.formats[error.name].kind}s before, so that there is one reading."
             ) from error
         for difference in differences:
             warnings.warn(f"Column {difference}", stacklevel=level_of_call())
@@ -119,21 +105,9 @@ class TableColumns(TransformerMixin, BaseEstimator):
     def read_file(
         self, path: str | Path, layout: Layout, reading: Reading
     ) -> tuple[DataFrame, list[str]]:
-        """Read the file of another table, and say what differs from the training table.
+        """Read the file of another table, and say in sentences what differs.
 
-        Parameters
-        ----------
-        path : str or Path
-            The file.
-        layout, reading : Layout and Reading
-            What the person says of it; the rest is as in the training table, if it can be.
-
-        Returns
-        -------
-        table : DataFrame
-            As of `transform`.
-        differences : list of str
-            In sentences.
+        What a person does not say of it is as in the training table, if it can be.
         """
         was = self.layout or Layout()
         contents = read_contents(path, layout, self.names if was.has_names else (), was)

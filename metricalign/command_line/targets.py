@@ -6,7 +6,7 @@ import re
 import reprlib
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,6 @@ class Target:
     names: list[str]  # of the columns of y: of the target, of the labels
     is_present: NDArray  # which rows of the table have a target
     doubt: str = ""  # how to have another reading, if another is possible
-    columns: list[str] = field(default_factory=list)  # of the table, that it is made of
 
 
 def read_target(
@@ -67,7 +66,7 @@ def read_target(
         raise InputError("--separator is for one column of --target, with a set in each row.")
     else:
         target = _read_several(table, columns, kind, reading)
-    target.columns, y = columns, target.y
+    y = target.y
     if len(y) == 0:
         raise InputError(
             f"no row has a value in all columns of --target ({shorten(columns)}); choose others."

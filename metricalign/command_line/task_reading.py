@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.columns import Features, read_columns, sort_features
+from metricalign.command_line.columns import read_columns, sort_features
 from metricalign.command_line.dates import Date
 from metricalign.command_line.doubts import group_candidates
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.numbers import Number
 from metricalign.command_line.reading import (
-    Contents,
     InputError,
     Layout,
     counted,
@@ -27,11 +25,11 @@ from metricalign.command_line.reading import (
     suggestion,
 )
 from metricalign.command_line.table_columns import TableColumns
-from metricalign.command_line.targets import Target, read_target
+from metricalign.command_line.targets import read_target
 from metricalign.command_line.tasks import Task, check_rows
 from metricalign.features.identifiers import identifier_of
 
-__all__ = ["ReadTask", "layout_of", "read_task", "reading_of", "report_lines"]
+__all__ = ["layout_of", "match_columns", "read_task", "reading_of"]
 
 
 def layout_of(options: Namespace) -> Layout:
@@ -61,28 +59,20 @@ def _marks(given, option):
     return marks
 
 
-class ReadTask(NamedTuple):
-    """A table that was read, its features and target, and the task that they make."""
-
-    contents: Contents
-    features: Features
-    target: Target
-    task: Task
-
-
-def read_task(options: Namespace, n_folds: int) -> ReadTask:
-    """Read the table, and say what is made of it."""
+def read_task(options: Namespace, n_folds: int) -> tuple[Task, list[str]]:
+    """Read the table, and say in lines what is made of it."""
     contents = read_contents(options.table, layout_of(options), options.target)
     table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
     targets = _match_targets(options, contents)
     dropped = match_columns(options.drop, columns, "--drop")
     asked = match_columns(options.features, columns, "--features")
-    roles = {}
-    for option in ("groups", "time"):
-        name = getattr(options, option)
-        if name is not None:
-            (roles[option],) = match_columns([name], columns, f"--{option}")
+    given = {option: getattr(options, option) for option in ("groups", "time")}
+    roles = {
+        option: match_columns([name], columns, f"--{option}")[0]
+        for option, name in given.items()
+        if name is not None
+    }
     if len(roles) == 2:
         raise InputError("--groups and --time cannot be had together; choose one.")
     unused = {*targets, *dropped, *roles.values()}
@@ -94,8 +84,6 @@ def read_task(options: Namespace, n_folds: int) -> ReadTask:
     table, X = (each[target.is_present].reset_index(drop=True) for each in (table, features.frame))
     formats = {name: column.format for name, column in features.columns.items()}
     transformer = TableColumns(formats, sorted(reading.missing), columns, targets, contents.layout)
-    of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}
-    candidates = {} if roles or asked else group_candidates(table, X, features, target, reading)
     task = Task(
         Path(options.table).stem,
         X,
@@ -104,13 +92,11 @@ def read_task(options: Namespace, n_folds: int) -> ReadTask:
         target.names,
         rows=np.flatnonzero(target.is_present) + 1,
         columns=transformer.fit(X),
-        candidates=candidates,
-        **of_role,
+        candidates={} if roles or asked else group_candidates(features, target),
+        **{option: _role(table, name, option, reading) for option, name in roles.items()},
     )
-    read = ReadTask(contents, features, target, task)
-    for line in report_lines(options, read):
-        print(line)
-    return read
+    doubt = None if options.kind else target.doubt
+    return task, list(_lines(Path(options.table).name, contents, features, task, doubt))
 
 
 def match_columns(wanted: Sequence[str], columns: Sequence[str], option: str) -> list[str]:
@@ -148,7 +134,7 @@ def _role(table, name, option, reading):
     column = read_columns(table, [name], reading)[name]
     values = column.values
     if option == "groups":
-        return np.array([str(value) for value in values])
+        return values.astype(str)
     if not isinstance(column.format, Number | Date):
         raise InputError(
             f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
@@ -169,15 +155,12 @@ KIND_NAMES = {
 }
 
 
-def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
-    """Lines that say how the table was understood."""
-    contents, features, target, task = read
-    assert task.columns is not None
+def _lines(name, contents, features, task, doubt):
+    """Say how the table was understood; a doubt is None where the kind of target was given."""
     columns, free = features.columns, task.columns.free_texts_
     kinds = ["free" if name in free else column.format.kind for name, column in columns.items()]
-    types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
+    types = [f"{kinds.count(kind)} {words}" for kind, words in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")
-    name = Path(options.table).name
     yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
     notes = [*contents.notes, *_read_as(columns)]
     if not contents.layout.has_names:
@@ -189,11 +172,10 @@ def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
     for note in notes:
         yield wrap(note, "    ", "  read: ")
     for reason, names in features.left_out.items():
-        yield wrap(f"{shorten(names)} ({reason})", "    ", "  left out: ")
+        yield wrap(f"{shorten([*names])} ({reason})", "    ", "  left out: ")
     if features.left_out:
         yield "    --features COLUMN ... chooses the features yourself"
-    n_dropped = len(target.is_present) - len(task.y)
-    if n_dropped:
+    if n_dropped := len(contents.table) - len(task.y):
         yield f"  dropped: {counted(n_dropped, 'row')} without a target"
     for name, column in columns.items():
         if isinstance(column.format, Number) and (code := missing_code(task.X[name].to_numpy())):
@@ -205,11 +187,11 @@ def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
             )
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
-    yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
-    if reason := _identifies(target):
+    yield wrap(f"Target: {shorten(task.columns.targets)}, {describe_target(task)}", "  ", "")
+    if reason := _identifies(task):
         yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
-    if not options.kind:
-        doubt = f"; {target.doubt}" if target.doubt else ""
+    if doubt is not None:
+        doubt = f"; {doubt}" if doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
 
 
@@ -224,12 +206,12 @@ def missing_code(values: NDArray) -> float | None:
     return None
 
 
-def _identifies(target: Target) -> str | None:
+def _identifies(task):
     """Why a target seems to name rows, if it does."""
-    if target.y.ndim > 1:
+    if task.y.ndim > 1:
         return None
-    values = target.y if target.y.dtype.kind in "iuf" else target.y.astype(object)
-    return identifier_of(values, target.names[0])
+    values = task.y if task.y.dtype.kind in "iuf" else task.y.astype(object)
+    return identifier_of(values, task.names[0])
 
 
 def _read_as(columns):

@@ -181,20 +181,18 @@ class NetworkFitting:
         self.network = network.to("cpu").eval()
         if trained.interrupted is not None:
             warnings.warn(
-                f"{type(self.learner).__name__} was interrupted in epoch "
-                f"{len(trained.interrupted.losses) + 1} of a network. It is fitted, with the best "
-                "weights so far.",
+                f"{type(self.learner).__name__} was interrupted in epoch {trained.interrupted} of "
+                "a network. It is fitted, with the best weights so far.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
         return records
 
     def _train_anew(self) -> Trained:
-        is_few = self.X.shape[0] <= _FEW
         # One validation part of few samples would decide by chance.
-        n_compared = len(self.splits) if is_few else 1
+        n_compared = len(self.splits) if self._is_few else 1
         weigh = None
-        if is_few and self.objectives and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
+        if self._is_few and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
             weigh = partial(
                 weights_of_kinds,
                 splits=self.splits,
@@ -212,13 +210,18 @@ class NetworkFitting:
         weights = np.ones(1)
         if isinstance(last, NetworkEnsemble):
             weights = np.square(last.scales.numpy())
-        records = [
-            [self._train(None, split, network=network)]
-            for network, split in zip(networks, cycle(self.splits), strict=False)
-        ]
-        stopped = (record for (record,) in records if record.is_interrupted)
+        records: list[list[TrainingRecord]] = []
+        interrupted = None
+        for network, split in zip(networks, cycle(self.splits), strict=False):
+            if interrupted is not None:
+                records.append([TrainingRecord(network, [], [], 0, False)])
+                continue
+            record = self._train(None, split, network=network)
+            records.append([record])
+            if record.is_interrupted:
+                interrupted = len(record.losses) + 1
         blueprints = self.learner.blueprints_ or [None] * len(networks)
-        return Trained(blueprints, records, weights, next(stopped, None))
+        return Trained(blueprints, records, weights, interrupted)
 
     @torch.no_grad()
     def _weight_of_last(self, networks, weights) -> float:
@@ -349,6 +352,11 @@ class NetworkFitting:
         return loss
 
     @property
+    def _is_few(self) -> bool:
+        """Whether networks of all kinds are kept."""
+        return bool(self.X.shape[0] <= _FEW)
+
+    @property
     def _n_rows(self) -> int:
         """Samples that a network is trained on."""
         return len(self.splits[0].training) + len(self.splits[0].unlabelled)
@@ -386,9 +394,8 @@ class NetworkFitting:
         if learner.module is not None:
             return [(None, 0)]
         can_embed = learner.refine is None and not sparse.issparse(self.X)
-        is_few = self.X.shape[0] <= _FEW
         return architectures(
-            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, is_few
+            learner.embedding, learner.n_blocks, len(self.numbers), can_embed, self._is_few
         )
 
     def _blueprint(self, architecture) -> Blueprint:

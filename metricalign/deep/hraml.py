@@ -73,12 +73,12 @@ default="auto"
         Residual blocks after the linear map: batch normalisation, 256 hidden units, ReLU. Without
         hidden layers and blocks, a network with an embedding adds up one curve for each column;
         with them columns act together. ``"auto"`` trains a network with ``"plr_lite"`` and no
-        block, and one with two blocks on the standardised columns, and goes on with that of the
-        smallest validation error. Up to 1,000 samples it trains `n_ensemble` networks of both kinds
+        block, and one with two blocks and no embedding, and goes on with that of the smallest
+        validation error. Up to 1,000 samples it trains `n_ensemble` networks of both kinds
         and linear maps, and keeps them all: each kind counts as is best for the vote of held-out
         samples, if the loss is one of soft neighbours; else that of the smallest mean error is
         taken. Without `early_stopping` it is the first kind. Where most targets are missing it is
-        0, and ``embedding="auto"`` the standardised columns; with `NearNeighbor` views it is 2, and
+        0, and ``embedding="auto"`` is None; with `NearNeighbor` views it is 2, and
         the samples themselves are kept beside the networks, with the same total variance.
     dropout : float, default=0.0
         Share of the hidden units of the blocks that are dropped in a step.

@@ -81,14 +81,14 @@ class Trained(NamedTuple):
         The networks of each kind.
     weights : ndarray of shape (n_kinds,)
         How much the squared distances of each kind count.
-    interrupted : TrainingRecord or None
-        The network in which the user stopped.
+    interrupted : int or None
+        Epoch of a network in which the user stopped.
     """
 
     blueprints: list[Blueprint | None]
     records: list[list[TrainingRecord]]
     weights: NDArray
-    interrupted: TrainingRecord | None = None
+    interrupted: int | None = None
 
 
 def train_all(
@@ -122,6 +122,11 @@ def train_all(
     trained : Trained
         If the user stopped, what there was: of one kind, and fewer networks. If that was in the
         training on all samples, the networks from before.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user stopped in the first epoch of the first network.
     """
     validates = len(splits[0].validation) > 0
     tried = blueprints if validates else blueprints[:1]
@@ -132,9 +137,12 @@ def train_all(
     interrupted = None
     for blueprint in tried:
         records, interrupted = _train_each(train, blueprint, splits[:n_compared])
-        found.append(records)
+        if records:
+            found.append(records)
         if interrupted is not None:
             break
+    if not found:
+        raise KeyboardInterrupt
     kept = list(range(len(found)))
     weights = np.ones(1)
     if weigh is None or interrupted is not None:
@@ -153,12 +161,15 @@ def train_all(
 
 
 def _train_each(train, blueprint, splits, n_epochs=None):
-    """A network for each split, until the user stops, and that in which it was."""
+    """A network for each split, until the user stops, and the epoch of that."""
     records: list[TrainingRecord] = []
     for split in splits:
-        records.append(train(blueprint, split, n_epochs))
+        try:
+            records.append(train(blueprint, split, n_epochs))
+        except KeyboardInterrupt:
+            return records, 1
         if records[-1].is_interrupted:
-            return records, records[-1]
+            return records, len(records[-1].losses) + 1
     return records, None
 
 

@@ -43,7 +43,9 @@ def share_a_unit(
     share : bool
     """
     rows = np.sort(rows[:_N_SAMPLES])
-    samples = read_batch(X, rows)
+    samples = read_batch(X, rows).astype(np.float64)
+    # Far from the origin squared distances lose their digits.
+    samples -= samples.mean(axis=0)
     n_neighbors = min(_N_NEIGHBORS, len(rows) - 1)
     errors = []
     for units in (1.0, scale):

@@ -14,10 +14,10 @@ __all__ = ["QUERIES_WORTH_BOXES", "SampleBlocks", "nearest_by_products"]
 # Queries and samples multiplied at a time: their products fit the cache of a core.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 1024, 256
 # Queries that go through all blocks together; fewer if each has many neighbours.
-_QUERIES_AT_A_TIME = 8192
+_QUERIES_AT_A_TIME = 4096
 _MOST_FOUND_AT_A_TIME = 2**22
 # One sample in so many, but at least so many samples, tells about how far the neighbours are.
-_SAMPLES_OF_ONE_PROBE = 24
+_SAMPLES_OF_ONE_PROBE = 32
 _FEWEST_PROBES = 2048
 # Rows of a group of probes, of which only the smallest product is looked at.
 _PROBES_OF_GROUP = 32
@@ -124,7 +124,9 @@ class SampleBlocks:
         shape = len(queries), n_neighbors
         distances, indices = np.empty(shape), np.empty(shape, dtype=np.intp)
         is_proven = np.full(len(queries), number == len(self.samples))
-        at_a_time = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
+        most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
+        # All batches of about the same size.
+        at_a_time = -(-len(queries) // -(-len(queries) // most))
         for batch in _batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
             self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
@@ -148,26 +150,32 @@ class SampleBlocks:
             found = self._boxes.order[found]
         # In the order of the samples, for those that are equally near.
         found.sort(axis=1)
+        exact = np.empty(found.shape)
         at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
         for batch in _batches(len(queries), at_a_time):
             differences = self.samples.take(found[batch], axis=0).astype(np.float64)
             differences -= queries[batch, None]
-            exact = np.sqrt(np.vecdot(differences, differences))
-            order = np.argsort(exact, axis=1, kind="stable")[:, :n_neighbors]
-            indices[batch] = np.take_along_axis(found[batch], order, axis=1)
-            distances[batch] = np.take_along_axis(exact, order, axis=1)
+            np.vecdot(differences, differences, out=exact[batch])
+        order = np.argsort(exact, axis=1, kind="stable")[:, :n_neighbors]
+        indices[:] = np.take_along_axis(found, order, axis=1)
+        distances[:] = np.sqrt(np.take_along_axis(exact, order, axis=1))
 
     def _smallest_products(self, queries, number) -> tuple[NDArray, NDArray]:
         """For each query the rows of the smallest products, and a lower bound of all others."""
         factors = np.ones((len(queries), queries.shape[1] + 1), dtype=np.float32)
         factors[:, :-1] = queries / self._unit
         bounds = self._bounds(factors, number, is_certain=False)
-        is_found, found, bounds = self._below(queries, factors, bounds, number)
+        is_near = None
+        if self._boxes is not None:
+            half_squares = 0.5 * np.vecdot(factors[:, :-1], factors[:, :-1])
+            is_near = self._boxes.are_near(queries / self._unit, 2 * (bounds + half_squares))
+        is_found, found, bounds = self._below(factors, bounds, number, is_near)
         misled = np.flatnonzero(~is_found)
         if len(misled):
-            queries, factors = queries[misled], factors[misled]
+            # Of so few queries all products take less time than boxes.
+            factors = factors[misled]
             certain = self._bounds(factors, number, is_certain=True)
-            _, found[misled], bounds[misled] = self._below(queries, factors, certain, number)
+            _, found[misled], bounds[misled] = self._below(factors, certain, number)
         return found, bounds
 
     def _bounds(self, factors, number, is_certain) -> NDArray:
@@ -196,16 +204,15 @@ class SampleBlocks:
             bounds[batch] = np.partition(values.T, rank - 1, axis=1)[:, rank - 1]
         return bounds
 
-    def _below(self, queries, factors, bounds, number) -> tuple[NDArray, NDArray, NDArray]:
+    def _below(self, factors, bounds, number, is_near=None) -> tuple[NDArray, NDArray, NDArray]:
         """For each query: are `number` values within its bound; their rows, and the largest."""
         smallest = _SmallestValues(bounds, number)
-        is_near = None
-        if self._boxes is not None:
-            half_squares = 0.5 * np.vecdot(factors[:, :-1], factors[:, :-1])
-            is_near = self._boxes.are_near(queries / self._unit, 2 * (bounds + half_squares))
-        everyone = np.arange(len(factors))
-        for block, rows in enumerate(_batches(len(self._rows), _SAMPLES_OF_BLOCK)):
-            asking = everyone if is_near is None else np.flatnonzero(is_near[block])
+        everyone = np.arange(len(factors), dtype=np.uint16)
+        n_rows = _SAMPLES_OF_BLOCK
+        if is_near is None:
+            n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
+        for block, rows in enumerate(_batches(len(self._rows), n_rows)):
+            asking = everyone if is_near is None else everyone[is_near[block]]
             samples = self._rows[rows].T
             for batch in _batches(len(asking), _QUERIES_OF_BLOCK):
                 some = asking[batch]
@@ -300,23 +307,26 @@ class _SmallestValues:
         """Take the values of consecutive rows, one column each, for some of the queries."""
         places = np.flatnonzero(values <= self.bounds[queries, None])
         query, row = np.divmod(places, values.shape[1])
-        self._queries.append(queries[query].astype(np.uint16))
+        self._queries.append(queries[query])
         self._values.append(values.ravel()[places])
         self._rows.append(first_row + row)
         self._size += len(places)
         if self._size > _MOST_CANDIDATES * self.number * len(self.bounds):
-            n_kept, largest = self._drop_larger()
+            kept, n_kept, largest = self._smallest()
+            parts = self._queries, self._values, self._rows
+            for part in parts:
+                part[:] = [np.concatenate(part)[kept]]
+            self._size = len(kept)
             is_full = n_kept == self.number
             # Not another one as large, of which there may be any number.
             self.bounds[is_full] = np.nextafter(largest[is_full], np.float32(-np.inf))
 
-    def _drop_larger(self) -> tuple[NDArray, NDArray]:
-        """Keep the smallest values of each query; return their number and the largest of them."""
-        queries = np.concatenate(self._queries)
+    def _smallest(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Places of the smallest values by query, their numbers, and the largest for each query."""
+        queries, values = np.concatenate(self._queries), np.concatenate(self._values)
         # Numbers of 16 bits are sorted by their digits.
         order = np.argsort(queries, kind="stable")
-        queries = queries[order]
-        values, rows = np.concatenate(self._values)[order], np.concatenate(self._rows)[order]
+        values = values[order]
         counts = np.bincount(queries, minlength=len(self.bounds))
         starts = np.cumsum(counts) - counts
         width = max(self.number, counts.max())
@@ -329,15 +339,12 @@ class _SmallestValues:
             columns = np.argpartition(table, self.number - 1, axis=1)[:, : self.number]
             largest[batch] = np.take_along_axis(table, columns[:, -1:], axis=1)[:, 0]
             kept.append((first + columns)[columns < n_values])
-        kept = np.concatenate(kept)
-        self._queries, self._values, self._rows = [queries[kept]], [values[kept]], [rows[kept]]
-        self._size = len(kept)
-        return np.minimum(counts, self.number), largest
+        return order[np.concatenate(kept)], np.minimum(counts, self.number), largest
 
     def rows(self) -> tuple[NDArray, NDArray, NDArray]:
         """Which queries have enough values, rows of the smallest, and the largest of these."""
-        n_kept, largest = self._drop_larger()
+        kept, n_kept, largest = self._smallest()
         is_full = n_kept == self.number
         found = np.zeros((len(n_kept), self.number), dtype=np.intp)
-        found[np.arange(self.number) < n_kept[:, None]] = self._rows[0]
+        found[np.arange(self.number) < n_kept[:, None]] = np.concatenate(self._rows)[kept]
         return is_full, found, np.where(is_full, largest, -np.inf)

@@ -230,14 +230,17 @@ class Explanation:
         return lines
 
     def _because(self, place):
+        """The columns with the largest shares as far as they fit, and the share of the others."""
         shares = self.shares()[place]
-        text = ""
-        for column in np.argsort(-np.abs(shares), kind="stable"):
-            part = f"{', ' if text else 'apart by '}{self.columns[column]} {shares[column]:.0%}"
-            if not round(shares[column], 2) or len(text + part) > _LINE_LENGTH - 9:
+        order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
+        parts = [f"{self.columns[n]} {shares[n]:.0%}" for n in order]
+        for n_shown in range(len(parts), -1, -1):
+            rest = shares[order[n_shown:]].sum()
+            others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
+            text = f"apart by {', '.join(parts[:n_shown] + others)}"
+            if len(text) <= _LINE_LENGTH - 9:
                 break
-            text += part
-        return text or "no column makes a difference"
+        return text if parts else "no column makes a difference"
 
     def _change_lines(self):
         if self.change is None:
