@@ -26,6 +26,7 @@ __all__ = [
     "EncodedRidge",
     "KernelRidge",
     "RandomizedTrees",
+    "SmoothKernelRidge",
     "mean_distance",
     "tree_regressions",
 ]

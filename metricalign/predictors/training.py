@@ -94,6 +94,8 @@ class Training(NamedTuple):
         Weights, with mean 1.
     euclid : PiecewiseLinearEncoder
         The encoder that made the table.
+    ridge : type of KernelRidge
+        The regressions under the metric.
     random_state : int
         Draws landmarks, and the samples that are judged.
     """
@@ -104,6 +106,7 @@ class Training(NamedTuple):
     targets: NDArray
     weight: NDArray
     euclid: PiecewiseLinearEncoder
+    ridge: type[KernelRidge]
     random_state: int
 
     def fit(self, wanted: MetricToFit, rows: NDArray) -> Fitted:
@@ -131,7 +134,7 @@ class Training(NamedTuple):
         images = np.asarray(_dense(images))
         origin = middle_of(images)
         images = images_near_origin(images, origin)
-        ridge = KernelRidge()
+        ridge = self.ridge()
         ridge.fit(images, self.targets[rows], self.weight[rows], self.random_state)
         return Fitted(metric, origin, images, ridge.scale_, ridge)
 

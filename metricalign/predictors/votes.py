@@ -256,7 +256,8 @@ def mean_of_copies(
     identity = first_identical(table)
     own = sums * np.minimum(1, 1 / weight)[:, None]
     if groups is not None:
-        own = _sums_over(np.unique([identity, groups], axis=1, return_inverse=True)[1], sums)
+        of_group = identity * (groups.max() + 1) + groups
+        own = _sums_over(np.unique(of_group, return_inverse=True)[1], sums)
     others = _sums_over(identity, sums) - own
     rows = np.flatnonzero(others[:, 0] > 1e-9 * weight)
     return rows, others[rows, 1:] / others[rows, :1]
