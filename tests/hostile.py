@@ -516,7 +516,7 @@ def _prior_size(learner, differences, weights):
     spread = spread or np.abs(relations).max()  # all are equal
     share = 1.0
     if prior == "auto":
-        share = 0.3 if learner.relation_.is_of_classes else 0.01
+        share = 0.3 if learner.relation_.is_of_classes else 0.03
     return share * spread / np.average(np.sum(differences**2, axis=1), weights=weights)
 
 

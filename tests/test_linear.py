@@ -390,7 +390,7 @@ def test_semidefinite_svr_has_three_losses(loss):
 
 @pytest.mark.parametrize(
     ("targets", "prior", "share_of_weight"),
-    [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.01, 1.0)],
+    [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.03, 1.0)],
 )
 def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weight):
     X, y = standardised(load_wine if targets == "classes" else load_diabetes, 80)

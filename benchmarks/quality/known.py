@@ -32,6 +32,7 @@ METHODS = {
     "NCA": NeighborhoodComponentsAnalysis(random_state=0),
     "RAMLSVR": RAMLSVR(),
     "PSDSVR": PSDSVR(),
+    "PSDSVR(prior=None)": PSDSVR(prior=None),
     "IteratedMetricLearner": IteratedMetricLearner(),
     "DiscriminantAlignment": DiscriminantAlignment(),
     "NeighborhoodAlignment": NeighborhoodAlignment(random_state=0),

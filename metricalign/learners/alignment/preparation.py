@@ -30,10 +30,10 @@ __all__ = ["Preparation", "prepare"]
 # benchmarks/quality/defaults.py compares other values.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# With prior="auto": its size over that of "identity", for classes and for other targets. The sum of
+# With prior="auto": its size over that of "identity", for classes and for numbers. The sum of
 # all pairs has its weight over the number of features in each direction, so for classes this is of
 # the size of the prior. docs/defaults.md has the measurements.
-_PRIOR_OF_CLASSES, _PRIOR = 0.3, 0.01
+_PRIOR_OF_CLASSES, _PRIOR_OF_NUMBERS = 0.3, 0.03
 _WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
 
 # Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
@@ -251,7 +251,7 @@ def prepare(
         if is_auto and relation.is_of_classes:
             scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
         if is_auto:
-            size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR
+            size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR_OF_NUMBERS
         if is_auto and basis is not None:
             # Few samples keep few components: the prior is in the span of their differences.
             prior_matrix = size * _projection_on_span(coordinates)

@@ -380,7 +380,7 @@ class PSDSVR(_SVRMetricLearner):
     fit_intercept : bool, default=True
         Whether to fit b.
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
-        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.01 of it for a
+        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.03 of it for a
         number, with fewer samples than features only in the directions in which samples differ. It
         is None where C is a number, the pairs are given, or the relation is another than "class"
         and "absolute_difference".
