@@ -218,16 +218,16 @@ def _add_evaluate(commands):
         "--save",
         type=Path,
         metavar="FILE",
-        help="learn the best method, or the one of --methods, from all rows and keep the model, "
-        "with joblib, or with skops in a .skops file",
+        help="learn the recommended method, or the one of --methods, from all rows and keep the "
+        "model, with joblib, or with skops in a .skops file",
     )
     output.add_argument(
         "--report", type=Path, metavar="FILE.html", help="write everything into one page"
     )
     _add_plot(
         output,
-        "draw the best method, or the one of --methods, learned from half of the rows: held-out "
-        "rows before and after, and what the distance is made of",
+        "draw the recommended method, or the one of --methods, learned from half of the rows: "
+        "held-out rows before and after, and what the distance is made of",
     )
     _add_verbose(output)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -103,6 +105,22 @@ def require_targets(estimator: Any, y: Any) -> None:
         )
 
 
+def require_samples(estimator: Any, X: Any, n_samples: int) -> None:
+    """Refuse to fit to fewer samples, before a step inside the estimator does, by its own name.
+
+    Raises
+    ------
+    ValueError
+        In the words of scikit-learn's checks.
+    """
+    found = validation._num_samples(X)
+    if found < n_samples:
+        raise ValueError(
+            f"Found array with {found} sample(s) (shape={np.shape(X)}) while a minimum of "
+            f"{n_samples} is required by {type(estimator).__name__}."
+        )
+
+
 def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArray[np.floating]:
     """Pairs of samples as one array, of shape (n_pairs, 2, n_features).
 
@@ -160,6 +178,14 @@ def validate_data(estimator: BaseEstimator, X: Any, *args: Any, **options: Any) 
                 "they are; for others put PiecewiseLinearEncoder() before it."
             ) from error
         raise
+
+
+@contextmanager
+def steps_without_names() -> Iterator[None]:
+    """Leave it to an estimator to warn that X has no names: its steps would by theirs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        yield
 
 
 def refuse_masked(array: Any, name: str) -> None:

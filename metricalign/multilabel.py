@@ -60,6 +60,8 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
     ----------
     classes_ : list of n_labels arrays of shape (2,), or ndarray of shape (n_classes,)
         The values 0 and 1 of each label, or the classes if `y` was one column.
+    labels_ : ndarray of shape (n_labels,) or None
+        Names of the labels, if `y` was a DataFrame with a column for each.
     n_labels_ : int
         Number of labels, or of classes if `y` was one column.
     n_neighbors_ : int
@@ -131,7 +133,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, or if ``metric="precomputed"`` the distances of all pairs.
-        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label sets, as 0 and 1, or classes.
 
         Returns
@@ -215,6 +217,8 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         """Return the targets as dense indicators, and remember what they looked like."""
         self._sparse_output = sparse.issparse(y)
         require_targets(self, y)
+        names = getattr(y, "columns", ())
+        self.labels_ = np.asarray(names, dtype=object) if len(names) > 1 else None
         y = check_classes(y)
         self._is_multilabel = y.ndim == 2
         if not self._is_multilabel:

@@ -444,7 +444,12 @@ def _check_certificate(learner, given, messages):
     X = _dense(given.X).astype(float)
     left, right = learner.pairs_.T
     differences = X[left] - X[right]
-    weights = learner.C_ * _pair_weights(learner, given)
+    weights = _pair_weights(learner, given)
+    _require(
+        np.allclose(learner.pair_weights_, weights, 1e-6),
+        "pair_weights_ are not those of the pairs",
+    )
+    weights = learner.C_ * weights
     matrix = _dense(learner.matrix_).astype(float)
     distances = np.einsum("pi,pi->p", differences @ matrix, differences)
     errors = distances + learner.intercept_, learner.relations_
@@ -500,7 +505,10 @@ def _pair_weights(learner, given):
 def _prior_size(learner, differences, weights):
     """The eigenvalue of a prior by name, 0 without one."""
     prior = getattr(learner, "prior", None)
-    if prior is None:
+    is_of_the_paper = prior == "auto" and (
+        learner.C != "scale" or learner.relation_.name not in ("class", "absolute_difference")
+    )
+    if prior is None or is_of_the_paper:
         return 0.0
     relations = learner.relations_
     mean = np.average(relations, weights=weights)

@@ -422,8 +422,19 @@ TABLES: dict[str, Callable[[], Messy]] = {
     "line ends of old Macs": _with(end="\r"),
     "byte order mark": _with(encoding="utf-8-sig"),
     "UTF-16": _with(encoding="utf-16"),
-    "Western Europe, refused": _with(encoding="cp1252"),
+    "Western Europe": _with(encoding="cp1252"),
     "Western Europe with --encoding": _with(encoding="cp1252", layout=Layout(encoding="cp1252")),
+    "Western Europe, French marks": _with(
+        {
+            name: number(",", "\u00a0", n, after=" €" if name == "price" else "")
+            for name, n in (("price", 2), ("people", 0))
+        },
+        encoding="cp1252",
+        delimiter=";",
+    ),
+    "UTF-8, damaged, refused": lambda: replace(
+        _with()(), content=written(clean()).content.replace(b"K\xc3\xb6ln", b"K\xc3ln", 1)
+    ),
     "no line of names": _with(names=False),
     "no line of names, German marks": _with(GERMAN, names=False, delimiter=";"),
     "texts only, no line of names": lambda: written(

@@ -515,18 +515,42 @@ def test_far_from_the_origin_nothing_is_lost(estimator, dtype):
     assert_same_pairs(moved, learner)
 
 
-@each(CONFIGURATIONS, lambda one: has_certificate(one) and one.get_params().get("prior") is None)
+@each(
+    CONFIGURATIONS,
+    lambda one: has_certificate(one) and one.get_params().get("prior") in (None, "auto"),
+)
 def test_matrix_is_the_sum_over_the_pairs(estimator, suited):
     X, y = suited
     learner = precise(estimator).fit(X, y)
     regularizer = estimator._regularizer()
     operator = PairOperator(X, learner.pairs_, is_diagonal=regularizer.is_diagonal)
-    regularizer = regularizer.for_problem(operator, np.zeros(operator.matrix_shape))
-    matrix = regularizer.project(operator.adjoint(learner.dual_coef_)).matrix
+    prior = getattr(learner, "prior_", None)
+    prior = np.zeros(operator.matrix_shape) if prior is None else prior
+    regularizer = regularizer.for_problem(operator, prior)
+    matrix = regularizer.project(prior + operator.adjoint(learner.dual_coef_)).matrix
     found = learner.matrix_.diagonal() if regularizer.is_diagonal else learner.matrix_
     assert np.linalg.norm(found - matrix) <= 2 * learner.metric_error_bound_ + 1e-9
     assert learner.converged_
     assert 0 <= learner.dual_gap_ <= learner.tol
+
+
+@pytest.mark.filterwarnings("ignore:.* learned the zero metric", "ignore:The least populated class")
+@each(CONFIGURATIONS, lambda one: suits(one, "classes"))
+def test_classes_of_one_sample_each_are_told(estimator, classes):
+    X, _ = classes
+    # The first sample twice is still one.
+    X, y = X[[0, *range(30)]], np.array([0, *range(30)])
+    if "relation" in estimator.get_params():
+        estimator = clone(estimator).set_params(relation="class")
+    told = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            clone(estimator).fit(X, y)
+        except ValueError as error:
+            told.append(str(error))
+    told += [str(warning.message) for warning in caught]
+    assert any("same class" in message or "relations are equal" in message for message in told)
 
 
 @each(CONFIGURATIONS, lambda one: suits(one, "classes"))

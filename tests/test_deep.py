@@ -457,7 +457,7 @@ def test_linear_metric_helps_to_find_the_plane():
         )
         .fit(X[:400], y[:400])
         .score(X[400:], y[400:])
-        for refine in (None, PSDSVR())
+        for refine in (None, PSDSVR(prior=None))
     )
     assert started > 0.8 > 0.7 > alone
 

@@ -147,6 +147,8 @@ def test_every_learner_fits_as_in_memory(learner, dtype):
         "random",
         "all",
         NearestPairs(3, neighbors=KNeighborsTransformer(mode="distance", algorithm="ball_tree")),
+        NearestPairs(3, max_anchors=20, max_candidates=70),
+        NearestClassPairs(2, 1, max_anchors=20, max_candidates=70),
         UnionPairs([NearestClassPairs(2, 1), RandomPairs(50)]),
         [[0, 119], [119, 0], [5, 60], [60, 61], [7, 8]],
     ],

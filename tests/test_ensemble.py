@@ -103,7 +103,7 @@ def test_weight_two_is_the_sample_twice(classes):
 
 def test_precomputed_relations_are_those_of_the_name(classes):
     X, y = classes
-    learners = [PSDSVR(pairs="all", tol=1e-8)]
+    learners = [PSDSVR(prior=None, pairs="all", tol=1e-8)]
     named = MetricEnsemble(learners, relation="class").fit(X, y)
     relations = pairwise_relations(y, "class")
     precomputed = MetricEnsemble(learners, relation="precomputed").fit(X, relations)

@@ -1,7 +1,11 @@
 """What evaluate says and saves, and what predict makes of it."""
 
+import itertools
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from time import process_time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +15,12 @@ pd = pytest.importorskip("pandas")
 
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import evaluation, messages  # noqa: E402
-from metricalign.command_line.columns import TableColumns  # noqa: E402
 from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
-from metricalign.command_line.formats import Format  # noqa: E402
-from metricalign.command_line.models import load_model  # noqa: E402
-from metricalign.command_line.report import _embedding, _explanations  # noqa: E402
+from metricalign.command_line.formats import Text  # noqa: E402
+from metricalign.command_line.models import load_model, save_model  # noqa: E402
+from metricalign.command_line.report import Report, _embedding, _explanations, _page  # noqa: E402
+from metricalign.command_line.table_columns import TableColumns  # noqa: E402
 from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
@@ -240,6 +244,34 @@ def test_longer_comparisons_are_estimated_longer():
     assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(few, ["MetricNeighbors"], 5)
 
 
+def test_of_many_labels_the_trees_of_one_are_measured(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = pd.DataFrame(rng.normal(size=(90, 3))), rng.integers(0, 2, (90, 30))
+    clock = itertools.count(step=0.5)
+    monkeypatch.setattr(evaluation, "process_time", lambda: next(clock))
+    fitted = []
+    monkeypatch.setattr(evaluation, "fit_method", lambda task, *_: fitted.append(task))
+    few, many = (Task("", X, y[:, :n], "labels") for n in (20, 30))
+    assert estimated_seconds(few, ["BoostedTrees"], 3) < 3 * 20 * 0.2
+    assert not fitted
+    # Of each of three folds 30 labels, and 60 rows to learn from.
+    assert estimated_seconds(many, ["BoostedTrees"], 3) == 3 * 30 * 0.5
+    assert fitted[-1].y.shape == (60, 1)
+    assert fitted[-1].X.shape == (60, 3)
+
+
+@pytest.mark.slow
+def test_the_time_of_hundreds_of_labels_is_known_before():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame((rng.random((90, 20)) < 0.1).astype(float)).add_prefix("word ")
+    y = (rng.random((90, 374)) < 0.03).astype(int)
+    task, methods = Task("", X, y, "labels"), ["Euclid", "MetricNeighbors-no-trees", "BoostedTrees"]
+    said = estimated_seconds(task, methods, 3)
+    start = process_time()
+    evaluation._fold(task, methods, next(iter(splits(task, 3, 0))), 3, 0)
+    assert said / 3 == pytest.approx(process_time() - start, rel=0.5)
+
+
 def test_what_is_said_is_the_time_that_passes(monkeypatch):
     monkeypatch.setattr(evaluation.joblib, "cpu_count", lambda: 2)
     few, many = task_of(60), task_of(30_000)
@@ -251,7 +283,7 @@ def test_what_is_said_is_the_time_that_passes(monkeypatch):
         expected = alone if is_short else alone / 2 + evaluation.PROCESS_SECONDS
         assert evaluation.expected_duration(task, methods, 5) == expected
     # skrub takes its time for free texts: .09 s for each of 2 encodings in each fold.
-    columns = TableColumns({"remark": Format("text")})
+    columns = TableColumns({"remark": Text()})
     columns.fit(pd.DataFrame({"remark": [f"text {number}" for number in range(60)]}))
     texts = Task("", few.X, few.y, "class", columns=columns)
     more = estimated_seconds(texts, ["Euclid"], 5) - estimated_seconds(few, ["Euclid"], 5)
@@ -282,7 +314,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.addresses += [value for name, value in attributes if name in ("src", "href")]
         self.n_circles += tag == "circle"
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -340,6 +372,65 @@ def test_every_colour_of_the_page_is_explained(n_classes):
     # Of twelve classes the ten that are frequent have a colour.
     shown = [str(label) for label in range(n_classes)[-10:]]
     assert list(legend.values()) == shown + ["others"] * (n_classes > 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "legend"),
+    [
+        ("number", [3.0, 1.5, 2.0], "target: 1.5 <span"),
+        ("labels", [[1, 1], [0, 0], [0, 1]], "number of labels: 0 <span"),
+        ("numbers", [[3.0, 9.0], [1.0, 8.0], [2.0, 7.0]], "width: 1 <span"),
+        ("distribution", [[0.2, 0.8], [0.1, 0.9], [0.5, 0.5]], "width: 0.1 <span"),
+    ],
+)
+def test_shades_of_the_page_are_explained(kind, y, legend):
+    task = Task("table", pd.DataFrame(np.eye(3)), np.array(y), kind, ["width", "height"])
+    model = SimpleNamespace(images_of=lambda rows: rows)
+    page = "".join(_embedding(model, task))
+    assert legend in page
+    values = np.array(y).reshape(3, -1)
+    values = values.sum(axis=1) if kind == "labels" else values[:, 0]
+    lightness = [int(text) for text in re.findall(r"hsl\(212, 60%, (\d+)%\)", page)]
+    assert lightness[np.argmin(values)] == 88
+    assert lightness[np.argmax(values)] == 26
+
+
+def test_the_same_row_is_marked_in_the_terminal_and_on_the_page():
+    # Trees have the best mean, and no distance.
+    values = {"Euclid": EUCLID, "PSDSVR": [0.9] * 5, "RAMLSVR": [0.85] * 5}
+    results = [result_of(label, of_folds) for label, of_folds in values.items()]
+    results.append(result_of("BoostedTrees", [0.99] * 5))
+    for result in results:
+        result.values |= dict.fromkeys(("balanced accuracy", "macro F1"), np.ones(5))
+    task = task_of()
+    chosen = messages.recommended(task, results).label
+    lines = messages.measures_of(task, results, chosen).splitlines()
+    assert {line.split()[0] for line in lines if "*" in line} == {"PSDSVR*"}
+    page = "".join(_page(Report(task, ["y"], results, chosen, None, task, [], [], 0)))
+    assert re.findall(r'<tr class="chosen"><td>(.*?)</td>', page) == ["PSDSVR*"]
+    assert "Use PSDSVR:" in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [1600, 500])
+def test_only_a_table_that_is_wider_than_the_window_scrolls(width, tmp_path):
+    task = Task("table", np.zeros((20, 2)), np.eye(20, 2), "distribution")
+    values = {measure.name: np.full(2, 0.5) for measure in task.measures}
+    results = [Result(label, values, np.ones(2)) for label in ("Euclid", "PSDSVR")]
+    page = "".join(_page(Report(task, ["y"], results, "PSDSVR", None, task, [], [], 0)))
+    script = """<script>const wide = document.querySelector(".wide"); document.title = [innerWidth,
+        document.documentElement.scrollWidth, wide.scrollWidth, wide.clientWidth]</script></body>"""
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", script))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    browser = subprocess.run(
+        [*command, f"--window-size={width},900", path.as_uri()], capture_output=True, text=True
+    )
+    found = re.search("<title>([0-9,]+)</title>", browser.stdout)
+    window, content, table, shown = map(int, found[1].split(","))
+    assert content <= window == width
+    assert (table <= shown) == (width == 1600)
 
 
 def test_a_page_without_a_distance(cars, tmp_path, capsys):
@@ -466,13 +557,14 @@ def test_a_model_of_free_texts_is_saved_by_skops(cars, tmp_path, capsys):
     pytest.importorskip("skrub")
     cars["remark"] = [f"{make} car with {n} doors, number {n}" for n, make in enumerate(cars.make)]
     path, new = write(cars, tmp_path), cars[:5].drop(columns="price")
-    predicted = []
-    for name in ("model.joblib", "model.skops"):
-        options = ["--target", "price", "--folds", "2", "--methods", "DiscriminantAlignment"]
-        output, _ = run(capsys, "evaluate", path, *options, "--save", tmp_path / name)
-        assert "3 features" not in output  # the remark is one
-        predicted.append(load_model(tmp_path / name).predict(new))
-    np.testing.assert_array_equal(*predicted)
+    options = ["--target", "price", "--folds", "2", "--methods", "DiscriminantAlignment"]
+    kept, safe = tmp_path / "model.joblib", tmp_path / "model.skops"
+    output, _ = run(capsys, "evaluate", path, *options, "--save", kept)
+    assert "3 features" not in output  # the remark is one
+    model = load_model(kept)
+    with safe.open("wb") as file:
+        save_model(model, file, is_skops=True)
+    np.testing.assert_array_equal(load_model(safe).predict(new), model.predict(new))
 
 
 def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
@@ -549,5 +641,5 @@ def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, cap
 
 def test_a_model_is_shown_in_a_few_lines(model):
     text = repr(load_model(model))
-    assert "targets=['price']" in text
+    assert "names=['price']" in text
     assert "array" not in text

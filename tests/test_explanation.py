@@ -93,6 +93,29 @@ def test_votes_and_correction_add_up_to_the_prediction(case):
         assert_allclose(total, probabilities)
 
 
+def test_shown_and_other_rows_add_up_to_the_votes(case):
+    model, X_new, _, y = case
+    for n_neighbors in (1, 3, 1000):
+        found = model.explain(X_new[:1], n_neighbors)
+        given = [y[row] for row in found.rows]
+        if isinstance(given[0], set):
+            labels = model.labels_
+            says = np.array([[label in each for label in labels] for each in given])
+        elif found.is_class:
+            says = np.array(given) == found.prediction
+        else:
+            says = np.array(given)
+        total = np.tensordot(found.weights, says, 1)
+        if found.n_others:
+            total = total + found.others_weight * found.others_mean
+        assert_allclose(total, found.neighbors_part, rtol=1e-9, atol=1e-9)
+        assert_allclose(found.weights.sum() + found.others_weight, 1)
+        text = str(found)
+        assert (f"{found.n_others} more" in text) == (found.n_others > 0)
+        assert "more" not in text if n_neighbors == 1000 else "% " in text
+        assert (f"<td>{found.n_others} more</td>" in found._repr_html_()) == (found.n_others > 0)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -201,8 +224,19 @@ def test_text_is_readable_and_fits_eighty_columns(case):
     for row in found.rows:
         assert f" {row} " in text
     assert text == repr(found)
+    for line in re.findall("apart by (.*)", text):
+        shares = [int(share) for share in re.findall(r" (-?\d+)%(?:,|$)", line)]
+        assert sum(shares) == pytest.approx(100, abs=1 + len(shares) / 2)
     html = found._repr_html_()
-    assert html.count("<tr>") == 2 + len(found.rows)
+    assert html.count("<tr>") == 2 + len(found.rows) + (found.n_others > 0)
+
+
+def test_numbers_that_are_names_are_told_from_others():
+    X = frame().set_axis(["1", "2", "3", "4"], axis=1)
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X[1:], X["1"][1:])
+    lines = str(model.explain(X[:1])).splitlines()
+    assert any(re.match(" +apart by column [1-4] ", line) for line in lines)
+    assert any(re.match("  column [1-4]: .* in place of ", line) for line in lines)
 
 
 def test_one_class_by_one_column():

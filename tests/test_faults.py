@@ -20,9 +20,9 @@ import metricalign
 from metricalign import RelationAlignmentCV
 from metricalign.__main__ import main
 from metricalign._files import write_whole
+from metricalign.command_line.columns import read_columns, sort_features
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, read_contents
-from metricalign.command_line.tables import sort_features, typed
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner
 
@@ -265,6 +265,7 @@ BROKEN_TABLES = injected.BROKEN_TABLES | {
     "a byte order mark only": b"\xfe\xff",
     "two byte order marks": b"\xfe\xff\xfe\xff",
     "a byte order mark and lines": b"\xef\xbb\xbf\n\n",
+    "an empty field": b'""\n',
 }
 
 
@@ -281,6 +282,6 @@ def test_numbers_that_are_none_to_pandas_are_text(tmp_path):
     pytest.importorskip("pandas")
     path = tmp_path / "table.csv"
     path.write_text("a,b\n" + "".join(f"{i},1_{i:03}\n" for i in (1, 5, 2, 7, 3)))
-    features = sort_features(typed(read_contents(path).table, ["a", "b"], Reading()))
+    features = sort_features(read_columns(read_contents(path).table, ["a", "b"], Reading()))
     assert list(features.columns) == ["a"]
     assert list(features.left_out) == ["like an identifier, text with another value in most rows"]

@@ -2,6 +2,7 @@ import tracemalloc
 from functools import cache, partial
 from itertools import pairwise
 
+import cvxpy
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,6 +218,44 @@ def dense(matrix):
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
+@pytest.mark.parametrize(
+    "learner",
+    [
+        *(RelationAlignment(cone=cone) for cone in ("symmetric", "pair_matrices", "diagonal")),
+        RelationAlignment("squared", fit_intercept=False),
+        PSDSVR(prior=None),
+        PSDSVR(prior="identity"),
+        RAMLPCSVR(),
+        RAMLKRR(),
+        PCML(),
+    ],
+    ids=str,
+)
+@REAL
+def test_the_objective_follows_from_public_attributes(load, learner):
+    X, y = standardised(load, 100)
+    y = (y > np.mean(y)).astype(int) if isinstance(learner, PCML) else y
+    sample_weight = np.random.default_rng(0).integers(0, 3, len(X))
+    learner = clone(learner).set_params(tol=1e-2).fit(X, y, sample_weight)
+    left, right = learner.pairs_.T
+    differences, matrix = X[left] - X[right], dense(learner.matrix_)
+    distances = np.einsum("pi,ij,pj->p", differences, matrix, differences)
+    weights, relations = learner.pair_weights_, learner.relations_
+    prior = 0.0
+    if getattr(learner, "prior", None) == "identity":
+        # A pair of mean length has the distance of a standard deviation of the relations.
+        mean_length = np.average(np.sum(differences**2, axis=1), weights=weights)
+        mean = np.average(relations, weights=weights)
+        deviation = np.sqrt(np.average((relations - mean) ** 2, weights=weights))
+        prior = deviation / mean_length * np.eye(len(matrix))
+    losses = learner.loss_.value(distances + learner.intercept_, relations)
+    objective = np.sum((matrix - prior) ** 2) / 2 + learner.C_ * weights @ losses
+    assert learner.objective_ == pytest.approx(objective, rel=1e-9)
+    # Heavier samples have heavier pairs, and without a weight a sample has none.
+    assert sample_weight[learner.pairs_].min() > 0
+    assert weights[sample_weight[learner.pairs_].min(axis=1) == 2].min() >= 2 * weights.min()
+
+
 @REAL
 def test_positively_constrained_svr_is_one_sided_and_comes_out_semidefinite(load):
     X, y = standardised(load, 100)
@@ -292,6 +331,8 @@ OTHER_PARAMETERS = {
 def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone, options, capsys):
     X, y = standardised(load_wine, 60)
     learner, loss = method(**options), loss()
+    if method is PSDSVR:
+        learner.prior = None
     general = RelationAlignment(cone=cone, fit_intercept=learner.fit_intercept, **options)
     if options:
         if loss.get_params():
@@ -351,9 +392,9 @@ def test_semidefinite_svr_has_three_losses(loss):
     ("targets", "prior", "share_of_weight"),
     [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.01, 1.0)],
 )
-def test_prior_auto_is_a_share_of_the_identity(targets, prior, share_of_weight):
+def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weight):
     X, y = standardised(load_wine if targets == "classes" else load_diabetes, 80)
-    learner = PSDSVR(prior="auto", tol=1e-8).fit(X, y)
+    learner = PSDSVR(tol=1e-8).fit(X, y)
     strategy = NearestClassPairs() if targets == "classes" else NearestPairs()
     chosen = strategy.select(X, y)
     indices, weights = chosen.indices, chosen.weights
@@ -364,15 +405,16 @@ def test_prior_auto_is_a_share_of_the_identity(targets, prior, share_of_weight):
     mean = np.average(np.sum(differences**2, axis=1), weights=weights)
     spread = np.sqrt(np.cov(relations, aweights=weights, ddof=0))
     M0 = prior * spread / mean * np.eye(X.shape[1])
-    weight = share_of_weight * PSDSVR().fit(X, y).C_
+    np.testing.assert_allclose(learner.prior_, M0, rtol=1e-12)
+    weight = share_of_weight * PSDSVR(prior=None).fit(X, y).C_
     np.testing.assert_allclose(learner.C_, weight, rtol=1e-12)
     expected = PSDSVR(weight, prior=M0, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
 
 
-def test_prior_auto_of_few_samples_is_in_their_span():
+def test_default_prior_of_few_samples_is_in_their_span():
     X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
-    learner = PSDSVR(prior="auto", tol=1e-8).fit(X, y)
+    learner = PSDSVR(tol=1e-8).fit(X, y)
     span = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:-1]
     assert learner.components_.shape[0] <= 23
     np.testing.assert_allclose(learner.matrix_ @ span.T @ span, learner.matrix_, atol=1e-12)
@@ -383,19 +425,68 @@ def test_prior_auto_of_few_samples_is_in_their_span():
     relations = np.where(y[left] == y[right], -1, 1)
     spread = np.sqrt(np.cov(relations, aweights=chosen.weights, ddof=0))
     M0 = 0.3 * spread / np.average(lengths, weights=chosen.weights) * np.eye(23)
+    np.testing.assert_allclose(learner.prior_, span.T @ M0 @ span, atol=1e-12)
     inside = PSDSVR(learner.C_, prior=M0, tol=1e-8).fit(X @ span.T, y)
     np.testing.assert_allclose(span @ learner.matrix_ @ span.T, inside.matrix_, atol=1e-6)
 
 
-def test_prior_auto_is_not_the_zero_metric_where_classes_overlap():
+def test_default_is_not_the_zero_metric_where_classes_overlap():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 4))
     y = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(200), np.linspace(-2, 2, 12))
     with pytest.warns(UserWarning, match="learned the zero metric"):
-        PSDSVR(relation="class").fit(X, y)
-    learner = PSDSVR(prior="auto", relation="class").fit(X, y)
+        PSDSVR(prior=None, relation="class").fit(X, y)
+    learner = PSDSVR(relation="class").fit(X, y)
     assert learner.converged_
     assert np.any(learner.components_)
+
+
+@pytest.mark.parametrize(
+    ("options", "targets"),
+    [
+        ({"C": 0.01}, lambda y: y),
+        ({"pairs": [[0, 1], [0, 70], [5, 40], [10, 79]]}, lambda y: y),
+        ({"relation": "precomputed"}, lambda y: np.subtract.outer(y, y) != 0.0),
+        ({"relation": lambda left, right: float(left != right)}, lambda y: y),
+        ({}, lambda y: np.c_[y == 0, y == 1].astype(int)),
+        ({}, lambda y: np.c_[y + 0.5, -y]),
+    ],
+    ids=["C", "pairs", "precomputed", "callable", "label sets", "several numbers"],
+)
+def test_default_is_the_problem_of_the_paper_where_it_is_stated(options, targets):
+    X, y = standardised(load_wine, 80)
+    y = targets(y)
+    learner = PSDSVR(**options).fit(X, y)
+    assert learner.prior_ is None
+    expected = RelationAlignment(cone="positive_semidefinite", **options).fit(X, y)
+    np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
+    assert (learner.C_, learner.objective_) == (expected.C_, expected.objective_)
+
+
+def test_path_of_the_default_has_no_prior():
+    X, y = standardised(load_wine, 80)
+    learner = PSDSVR(tol=1e-8)
+    for step, C in zip(learner.fit_path(X, y, [1e-3, 1e-2]), [1e-3, 1e-2], strict=True):
+        alone = PSDSVR(C, tol=1e-8).fit(X, y)
+        assert step.prior_ is None
+        bound = step.metric_error_bound_ + alone.metric_error_bound_
+        assert np.linalg.norm(step.matrix_ - alone.matrix_) <= bound
+    assert vars(learner) == vars(PSDSVR(tol=1e-8))
+
+
+@pytest.mark.parametrize("dataset", [load_wine, load_diabetes])
+def test_objective_at_the_default_is_that_of_its_prior(dataset):
+    X, y = standardised(dataset, 30)
+    learner = PSDSVR(pairs="all", tol=1e-8).fit(X, y)
+    Z = X[learner.pairs_[:, 0]] - X[learner.pairs_[:, 1]]
+    M, b = cvxpy.Variable((X.shape[1],) * 2, PSD=True), cvxpy.Variable()
+    distances = cvxpy.sum(cvxpy.multiply(Z @ M, Z), axis=1)
+    losses = cvxpy.pos(cvxpy.abs(distances + b - learner.relations_) - learner.epsilon_)
+    objective = 0.5 * cvxpy.sum_squares(M - learner.prior_)
+    objective += learner.C_ * cvxpy.sum(losses)
+    optimum = cvxpy.Problem(cvxpy.Minimize(objective)).solve(solver="CLARABEL")
+    assert learner.objective_ == pytest.approx(optimum, rel=1e-6)
+    assert np.linalg.norm(learner.matrix_ - M.value) <= 1e-3 * np.linalg.norm(M.value)
 
 
 @pytest.mark.parametrize(
@@ -715,7 +806,10 @@ def test_certificate_of_single_precision_is_true(learner):
     X, y = standardised(load_diabetes if is_nu else load_wine, 60)
     X = X.astype(np.float32)
     single = clone(learner).set_params(tol=1e-9, max_iter=200).fit(X, y)
-    double = clone(learner).set_params(tol=1e-10, C=single.C_).fit(X.astype(np.float64), y)
+    double = clone(learner).set_params(tol=1e-10, C=single.C_)
+    if isinstance(learner, PSDSVR):
+        double.set_params(prior=single.prior_)
+    double.fit(X.astype(np.float64), y)
     difference = np.linalg.norm(dense(single.matrix_) - dense(double.matrix_))
     assert difference <= single.metric_error_bound_ + double.metric_error_bound_
     # Centring X in single precision moves the problem itself by this much.
@@ -755,6 +849,7 @@ def test_attributes_of_another_setting_do_not_stay():
     assert not hasattr(learner.set_params(loss="squared").fit(X, y), "epsilon_")
 
 
+@pytest.mark.filterwarnings("ignore:No two different samples")
 # Balanced classes have no metric by nu-SVR.
 @pytest.mark.parametrize(
     "learner", [learner for learner in ALL if getattr(learner, "nu", None) is None], ids=repr

@@ -31,7 +31,7 @@ from metricalign.predictors.regressions import (
     mean_distance,
 )
 from metricalign.predictors.search import nearest
-from metricalign.predictors.votes import Vote, simplex_weights
+from metricalign.predictors.votes import Vote, mean_of_copies, share_of_copies, simplex_weights
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +159,41 @@ def test_the_last_step_of_a_pipeline_has_the_weights(classes):
         (MetricNeighborsRegressor, [datetime.date(2024, 1, 1)] * 30, "y has dates or durations"),
         (MetricNeighborsRegressor, pd.date_range("2024-01-01", periods=30), "y has dates"),
         (MetricNeighborsClassifier, pd.Series(pd.to_timedelta(range(30))), "y has dates"),
+        (MetricNeighborsRegressor, [{"a", "b"}, {"b"}] * 15, "Classifier predicts sets of labels"),
+        (MetricNeighborsRegressor, pd.Series([["a"], []] * 15), "Classifier predicts sets of lab"),
+        (MetricNeighborsRegressor, [[1, 2], [3]] * 15, "a set of labels for each .* as many for"),
     ],
-    ids=["no class", "no label", "no number", "strings", "dates", "times", "durations"],
+    ids=[
+        *("no class", "no label", "no number", "strings", "dates", "times", "durations"),
+        *("sets", "series of lists", "ragged"),
+    ],
 )
 def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
-    if isinstance(y, list) and not isinstance(y[0], datetime.date | list):
+    if isinstance(y, list) and not isinstance(y[0], datetime.date | list | set):
         y = np.array(y, dtype=object if None in y else None)
     with pytest.raises(ValueError, match=message):
         predictor().fit(np.arange(30.0)[:, None], y)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1])
+@pytest.mark.parametrize("is_frame", [False, True])
+def test_too_few_samples_are_refused_by_the_name_that_was_called(n_samples, is_frame):
+    X = np.zeros((n_samples, 2))
+    X = pd.DataFrame(X, columns=["a", "b"]) if is_frame else X
+    for estimator in (MetricNeighborsClassifier, MetricNeighborsRegressor, MetricEnsemble):
+        name = estimator.__name__
+        with pytest.raises(ValueError, match=rf"{n_samples} sample\(s\).* 2 is required by {name}"):
+            estimator().fit(X, np.zeros(n_samples))
+
+
+@pytest.mark.parametrize("estimator", [MetricNeighborsRegressor(trees=False), MetricEnsemble()])
+def test_names_that_are_missing_are_said_once_and_by_the_name_that_was_called(estimator):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    estimator = clone(estimator).fit(X, X["a"])
+    with pytest.warns(UserWarning, match="feature names") as caught:
+        getattr(estimator, "predict", getattr(estimator, "transform", None))(X.to_numpy())
+    (text,) = (str(warning.message) for warning in caught)
+    assert f"but {type(estimator).__name__} was fitted with feature names" in text
 
 
 def test_no_rows_are_refused():
@@ -376,8 +403,27 @@ def test_weights_of_regressions_find_the_mixture():
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(500, 3, 2))
     targets = np.einsum("ijk,j->ik", predicted, [0.3, 0.0, 0.7])
-    weights = simplex_weights(predicted, targets, rng.uniform(1, 2, size=500))
+    weight = rng.uniform(1, 2, size=500)
+    weights = simplex_weights(predicted, targets, np.zeros(2), weight)
     np.testing.assert_allclose(weights, [0.3, 0.0, 0.7], atol=1e-9)
+    # What they leave is for the mean, and they never have more than all.
+    mean = np.array([3.0, -2.0])
+    weights = simplex_weights(mean + predicted, mean + targets / 2, mean, weight)
+    np.testing.assert_allclose(weights, [0.15, 0.0, 0.35], atol=1e-9)
+    weights = simplex_weights(predicted, 3 * targets, np.zeros(2), weight)
+    np.testing.assert_allclose(weights, [0.3, 0.0, 0.7], atol=1e-9)
+
+
+def test_regressions_that_do_not_hold_for_new_groups_give_way_to_the_mean():
+    """Targets of the groups are noise, which the columns only tell by telling the groups apart."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 20)
+    X = rng.normal(size=(20, 4))[groups] + 0.1 * rng.normal(size=(400, 4))
+    y = rng.normal(size=20)[groups]
+    model = euclid(MetricNeighborsRegressor).fit(X, y, groups=groups)
+    assert model.regression_weights_.sum() < 0.1
+    of_new_groups = model.predict(rng.normal(size=(200, 4)))
+    assert np.abs(of_new_groups - y.mean()).max() < 0.1 * y.std()
 
 
 # Results
@@ -462,7 +508,10 @@ def test_one_column_stays_a_column(numbers):
 
 def test_constant_target_is_predicted():
     X = np.random.default_rng(0).normal(size=(20, 2))
-    np.testing.assert_allclose(MetricNeighborsRegressor().fit(X, np.full(20, 3.0)).predict(X), 3)
+    for y in (np.full(20, 3.0), np.full((20, 2), 3.0)):
+        with pytest.warns(UserWarning, match="same value in all samples, so there is nothing to"):
+            model = MetricNeighborsRegressor().fit(X, y)
+        np.testing.assert_allclose(model.predict(X), 3)
 
 
 def test_rare_classes_can_be_predicted():
@@ -553,6 +602,71 @@ def test_folds_do_not_part_groups():
     with config_context(enable_metadata_routing=True):
         routed = make_pipeline(model.set_fit_request(groups=True)).fit(X, y, groups=groups)
     assert routed[-1].votes_ == model.votes_
+
+
+def repeated_rows(agree):
+    """Rows of noise, half of them twice, and whether a second row has the target of the first."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 3)), rng.normal(size=120)
+    again = y[:60] if agree else rng.normal(size=60)
+    return np.vstack([X, X[:60]]), np.r_[y, again]
+
+
+def test_repeated_rows_tell_each_others_targets():
+    X, y = repeated_rows(agree=True)
+    model = euclid(MetricNeighborsRegressor).fit(X, y)
+    assert model.share_of_copies_ > 0.98
+    np.testing.assert_allclose(model.predict(X), y, atol=0.05)
+    # Not those of other rows, however near.
+    near = model.predict(X + 1e-3)
+    assert np.std(near) < 0.5 * np.std(y)
+    weighted = euclid(MetricNeighborsRegressor)
+    weighted.fit(X[:120], y[:120], sample_weight=np.repeat([2, 1], 60))
+    assert weighted.share_of_copies_ == pytest.approx(model.share_of_copies_)
+    neighborhood = model.neighborhood(X[:5])
+    np.testing.assert_allclose(neighborhood.weights.sum(axis=1), 1)
+    total = neighborhood.neighbors_part + neighborhood.correction
+    np.testing.assert_allclose(model._decoded(total), model.predict(X[:5]))
+
+
+def test_repeated_rows_that_do_not_agree_are_not_believed():
+    model = euclid(MetricNeighborsRegressor).fit(*repeated_rows(agree=False))
+    assert model.share_of_copies_ < 0.2
+
+
+def test_copies_of_the_same_group_tell_nothing_of_new_groups():
+    X, y = repeated_rows(agree=True)
+    groups = np.r_[:120, :60]
+    assert euclid(MetricNeighborsRegressor).fit(X, y, groups=groups).share_of_copies_ == 0
+    others = euclid(MetricNeighborsRegressor).fit(X, y, groups=np.arange(180))
+    assert others.share_of_copies_ > 0.98
+
+
+def test_copies_of_a_sample_are_all_others_with_its_row():
+    table, targets = np.array([[0.0], [1.0], [0.0], [0.0]]), np.array([[1.0], [2.0], [4.0], [9.0]])
+    rows, means = mean_of_copies(table, targets, np.array([1.0, 1.0, 2.0, 0.5]), None)
+    np.testing.assert_array_equal(rows, [0, 2, 3])
+    np.testing.assert_allclose(means[:, 0], [12.5 / 2.5, 9.5 / 2.5, 9 / 3])
+
+
+def test_share_of_copies_has_the_least_squared_error():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(5000, 2))
+    copies, predicted = targets + 0.5 * rng.normal(size=(2, 5000, 2))
+    weight = rng.uniform(size=5000)
+    shares = np.linspace(0, 1, 1001)
+    errors = [
+        weight @ np.sum((s * copies + (1 - s) * predicted - targets) ** 2, axis=1) for s in shares
+    ]
+    share = share_of_copies(copies, predicted, targets, weight)
+    assert share == pytest.approx(shares[np.argmin(errors)], abs=0.002)
+
+
+def test_trees_of_many_samples_see_four_fifths_of_them(monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.base.MANY_SAMPLES", 50)
+    X = np.random.default_rng(0).normal(size=(60, 1))
+    model = MetricNeighborsRegressor("euclidean", random_state=0).fit(X, X[:, 0])
+    assert [len(trees.models_) for trees in model._trees] == [5, 5]
 
 
 def test_groups_may_come_in_any_form_and_none_may_be_missing(classes):

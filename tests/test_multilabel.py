@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from metricalign import RAMLSVR
+from metricalign import RAMLSVR, MetricNeighborsClassifier
 from metricalign.metrics import SCORERS
 from metricalign.multilabel import MLkNN
 
@@ -225,3 +225,15 @@ def test_origin_and_type_of_the_samples_do_not_matter(metric):
     unsigned = whole.astype(np.uint8)
     found = MLkNN(metric=metric).fit(unsigned, y.astype(bool)).predict_proba(unsigned)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("estimator", [MLkNN(3), MetricNeighborsClassifier(trees=False)])
+def test_labels_keep_their_names(library, estimator):
+    frames = pytest.importorskip(library)
+    X, y = make_multilabel_classification(60, n_classes=3, random_state=0)
+    names = ["war", "love", "crime"]
+    model = clone(estimator).fit(X, frames.DataFrame(dict(zip(names, y.T, strict=True))))
+    assert list(model.labels_) == names
+    np.testing.assert_array_equal(model.predict(X), clone(estimator).fit(X, y).predict(X))
+    assert clone(estimator).fit(X, y).labels_ is None

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from metricalign import PSDSVR, DiscriminantAlignment, MetricEnsemble
 from metricalign.learners.columns import column_map
 from metricalign.plotting import CurvesDisplay, ExplanationDisplay
-from metricalign.plotting.curves import ColumnCurve, _draw_numbers
+from metricalign.plotting.curves import ColumnCurve, _curve, _draw_numbers, _durations
+from metricalign.plotting.drawing import shortened
 from metricalign.predictors import MetricNeighborsClassifier
 
 
@@ -202,9 +203,76 @@ def test_dates_are_points_over_time(table):
     display = CurvesDisplay.from_estimator(model, X, columns=["sold", "late"])
     sold, late = display.curves
     assert sold.values.dtype.kind == "M"
-    assert_allclose(late.values, np.arange(120) * 3600)
+    assert_allclose(late.values / np.timedelta64(1, "h"), np.arange(120))
     display.figure_.canvas.draw()
-    assert display.axes_[0].lines[0].get_linestyle() == "None"
+    points, means = display.axes_[0].lines[:2]
+    assert points.get_linestyle() == "None"
+    # 120 days, evenly spaced, in 40 parts.
+    assert_allclose(means.get_ydata(), points.get_ydata().reshape(40, 3).mean(axis=1))
+    assert_allclose(means.get_xdata(), points.get_xdata().reshape(40, 3).mean(axis=1))
+    # 119 hours are drawn in days.
+    assert display.axes_[1].get_xlabel() == "days"
+    assert_allclose(display.axes_[1].lines[0].get_xdata(), np.arange(120) / 24)
+
+
+@pytest.mark.parametrize(
+    ("longest", "unit"), [(90, "seconds"), (7200, "hours"), (7100, "minutes"), (1, "seconds")]
+)
+def test_durations_are_in_the_largest_unit_of_which_there_are_two(longest, unit):
+    numbers, found = _durations(np.array([0, longest]).astype("m8[s]"))
+    assert found == unit
+    assert numbers[1] * {"seconds": 1, "minutes": 60, "hours": 3600}[unit] == longest
+
+
+@pytest.mark.parametrize("values", ["numbers", "dates", "categories", "booleans"])
+def test_heights_do_not_depend_on_the_sign_of_the_images(values):
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 5, 60)
+    column = {
+        "numbers": numbers.astype(float),
+        "dates": np.datetime64("2024-01-01") + numbers,
+        "categories": np.array(list("abcde"), dtype=object)[numbers],
+        "booleans": numbers > 1,
+    }[values]
+    images = rng.normal(size=(5, 3))[numbers]
+    if values == "booleans":
+        images = rng.normal(size=(2, 3))[(numbers > 1).astype(int)]
+    one, other = (_curve("x", 1.0, column, sign * images) for sign in (1, -1))
+    assert_allclose(one.heights, other.heights, atol=1e-12)
+    assert list(one.values) == list(other.values)
+    if values in ("numbers", "dates"):
+        heights = dict(zip(one.values, one.heights, strict=True))
+        rises = np.array([heights[value] for value in column])
+        assert np.corrcoef(np.argsort(np.argsort(column, kind="stable")), rises[:, 0])[0, 1] > 0
+    else:
+        assert one.heights[np.argmax(one.counts), 0] < 0
+
+
+def test_a_missing_value_is_on_the_side_of_its_curve():
+    # A missing value is like the largest one, wherever up is.
+    images = np.array([[0.0], [1.0], [2.0], [2.0]])
+    for sign in (1, -1):
+        curve = _curve("x", 1.0, np.array([1.0, 2.0, 3.0, np.nan]), sign * images)
+        assert_allclose(curve.heights_of_missing, curve.heights[-1])
+
+
+@pytest.mark.parametrize(
+    ("names", "cut"),
+    [
+        (["short", "just as long as this one"], ["short", "just as long as this one"]),
+        (["Department of Electronics, North"], ["Depart… North"]),
+        (
+            ["Department of Food, North", "Department of Toys, North"],
+            ["Departme…d, North", "Departme…s, North"],
+        ),
+        (["the same name, twice", "the same name, twice"], ["the sa… twice"] * 2),
+    ],
+)
+def test_different_names_stay_different_when_they_are_cut(names, cut):
+    longest = 24 if names[0] == "short" else 14
+    found = shortened(np.array(names, dtype=object), longest)
+    assert len(set(found)) == len(set(names))
+    assert found == cut
 
 
 @pytest.mark.filterwarnings("error")
@@ -239,6 +307,8 @@ def test_what_has_no_curve_is_refused(table, model):
         CurvesDisplay.from_estimator(model, X, columns=[7])
     with pytest.raises(ValueError, match="'name' has more than 40 texts"):
         CurvesDisplay.from_estimator(model, X, columns=["name"])
+    with pytest.raises(ValueError, match="no column to draw a curve along"):
+        CurvesDisplay.from_estimator(model, X, max_columns=0)
     numbers, y = load_wine(return_X_y=True)
     with pytest.raises(TypeError, match="sum over columns"):
         CurvesDisplay.from_estimator(make_pipeline(PCA(2), PSDSVR()).fit(numbers, y), numbers)

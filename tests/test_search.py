@@ -1,5 +1,7 @@
 """The search by products, and anchors: both against plain loops."""
 
+import pickle
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -15,8 +17,8 @@ from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import order_keys, order_of_values
-from metricalign.pairs.products import nearest_by_products
-from metricalign.predictors.search import nearest
+from metricalign.pairs.products import SampleBlocks, _Boxes, nearest_by_products
+from metricalign.predictors.search import NeighborSearch, nearest
 
 
 def true_distances(queries, samples):
@@ -29,10 +31,14 @@ def true_distances(queries, samples):
 def small_blocks(monkeypatch):
     """Blocks so small that a few hundred samples are many of them."""
     for name, size in {
-        "_QUERIES_OF_BLOCK": 7,
-        "_SAMPLES_OF_BLOCK": 64,
+        "_QUERIES_OF_BLOCK": 28,
+        "_SAMPLES_OF_BLOCK": 16,
         "_QUERIES_AT_A_TIME": 40,
-        "_GROUP_SIZE": 4,
+        "_FEWEST_PROBES": 60,
+        "_PROBES_OF_GROUP": 4,
+        "_VALUES_AT_A_TIME": 300,
+        "_DIFFERENCES_AT_A_TIME": 600,
+        "QUERIES_WORTH_BOXES": 60,
     }.items():
         monkeypatch.setattr(products, name, size)
     monkeypatch.setattr(search, "_SMALL_SEARCH", 0)
@@ -103,23 +109,98 @@ def test_search_falls_back_on_differences_of_two_far_groups(small_blocks):
 def test_probes_only_save_time(n_neighbors, is_misled, small_blocks, monkeypatch):
     rng = np.random.default_rng(n_neighbors)
     samples, queries = rng.standard_normal((3000, 8)), rng.standard_normal((30, 8))
-    probable = products._probable_bounds
-    n_probed = []
+    true_bounds = SampleBlocks._bounds
+    n_bounded = []
 
-    def bounds(*arguments):
-        found = probable(*arguments)
-        n_probed.append(np.count_nonzero(found < products._FAR))
+    def bounds(self, *arguments, is_certain):
+        found = true_bounds(self, *arguments, is_certain=is_certain)
+        n_bounded.append(np.isfinite(found).sum())
         # The nearest sample of every other query is missed.
-        return np.where(np.arange(30) % 2 < is_misled, found - 100, found).astype(np.float32)
+        is_missed = np.arange(len(found)) % 2 < (is_misled and not is_certain)
+        return np.where(is_missed, found - 100, found).astype(np.float32)
 
-    monkeypatch.setattr(products, "_probable_bounds", bounds)
+    monkeypatch.setattr(SampleBlocks, "_bounds", bounds)
     distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
-    assert n_probed == [30]
+    assert n_bounded == ([30, 15] if is_misled else [30])
     assert is_proven.all()
     expected = true_distances(queries, samples)
     order = np.argsort(expected, axis=1)[:, :n_neighbors]
     assert_array_equal(indices, order)
     assert_allclose(distances, np.take_along_axis(expected, order, axis=1), rtol=1e-12)
+
+
+def curved(n_samples, rng):
+    """Samples near a curved surface of three dimensions, in twelve."""
+    along = rng.standard_normal((n_samples, 3))
+    X = np.hstack([along, 0.3 * along**2, 0.02 * rng.standard_normal((n_samples, 6))])
+    return 3 + X.astype(np.float32)
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 20, 700])
+@pytest.mark.parametrize("n_samples", [801, 3000])
+def test_boxes_skip_blocks_without_neighbors_only(
+    n_neighbors, n_samples, small_blocks, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    samples, queries = curved(n_samples, rng), curved(50, rng)
+    # Far from all samples, and one of them.
+    queries[0] += 40
+    queries[1] = samples[5]
+    are_near, shares = _Boxes.are_near, []
+
+    def counted(self, *arguments):
+        is_near = are_near(self, *arguments)
+        shares.append(is_near.mean())
+        return is_near
+
+    monkeypatch.setattr(_Boxes, "are_near", counted)
+    blocks = SampleBlocks(samples)
+    distances, indices, is_proven = blocks.nearest(queries, n_neighbors)
+    assert n_neighbors > 100 or 0 < np.mean(shares) < 0.5
+    assert is_proven.mean() > 0.9
+    expected = true_distances(queries, samples)
+    order = np.argsort(expected, axis=1, kind="stable")[:, :n_neighbors]
+    assert_array_equal(indices[is_proven], order[is_proven])
+    assert_allclose(distances, np.take_along_axis(expected, indices, axis=1), rtol=1e-12)
+    # One query alone, and samples in another order.
+    assert_array_equal(blocks.nearest(queries[3:4], n_neighbors)[1], indices[3:4])
+    moved = rng.permutation(n_samples)
+    found = SampleBlocks(samples[moved]).nearest(queries, n_neighbors)
+    assert_array_equal(moved[found[1]][found[2]], indices[found[2]])
+
+
+def test_boxes_need_axes_that_tell_samples_apart(small_blocks):
+    rng = np.random.default_rng(0)
+    assert SampleBlocks(rng.standard_normal((300, 20)))._boxes is None
+    assert SampleBlocks(rng.standard_normal((300, 4)))._boxes is not None
+    assert SampleBlocks(np.ones((300, 4)))._boxes is None
+
+
+def test_memory_does_not_grow_with_samples_at_the_same_place():
+    samples = np.tile(np.float32([[1, 2, 3], [4, 5, 6]]), (20_000, 1))
+    queries = samples[:1000] + np.float32(0.1)
+    tracemalloc.start()
+    distances, indices, _ = nearest_by_products(queries, samples, 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # 20,000,000 distances are equally small.
+    assert peak < 20e6
+    assert_allclose(distances, np.sqrt(3) * 0.1, rtol=1e-5)
+    assert_array_equal(indices % 2, np.tile([[0], [1]], (500, 20)))
+
+
+@pytest.mark.parametrize("n_samples", [30, 5000])
+def test_file_of_a_search_has_the_samples_only(n_samples):
+    samples = curved(n_samples, np.random.default_rng(0))
+    search_of_samples = NeighborSearch(samples)
+    file = pickle.dumps(search_of_samples)
+    assert len(file) < samples.nbytes + 500
+    for found, expected in zip(
+        pickle.loads(file).nearest(samples[:100], 7),
+        search_of_samples.nearest(samples[:100], 7),
+        strict=True,
+    ):
+        assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("n_values", [1, 2, 6])
@@ -137,14 +218,6 @@ def test_of_samples_that_are_equally_near_the_first_are_found(
         distances, indices = nearest(some, samples, 25)
         assert_array_equal(indices, order)
         assert_allclose(distances, np.take_along_axis(expected, order, axis=1), rtol=1e-12)
-
-
-def test_keys_are_in_the_order_of_rows_and_values():
-    values = np.float32([-np.inf, -3e38, -1.5, -1e-45, 0.0, 1e-45, 2.0, 3e38, np.inf])
-    row, place = (part.ravel() for part in np.indices((3, len(values))))
-    keys = products._keys(row, values[place])
-    assert np.all(np.diff(keys) > 0)
-    assert_array_equal(products._values(keys), values[place])
 
 
 # Anchors
@@ -172,12 +245,33 @@ def test_anchors_have_the_neighbors_that_they_have_among_all(strategy):
     assert_allclose(some.weights.sum(), everyone.weights.sum())
 
 
+@pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
+def test_candidates_stand_for_all(strategy):
+    """They are a data set of their own, whose samples have the weight of all."""
+    X, y = data()
+    weight = np.random.default_rng(1).integers(1, 4, size=len(X)).astype(float)
+    kept, shares = choose_anchors(X, weight, 100, y if strategy is NearestClassPairs else None)
+    expected = strategy(max_anchors=30).select(X[kept], y[kept], shares)
+    found = strategy(max_anchors=30, max_candidates=100).select(X, y, weight)
+    assert_array_equal(found.indices, kept[expected.indices])
+    assert_allclose(found.weights, expected.weights)
+
+
+def test_candidates_of_classes_that_are_not_among_them():
+    X, y = data()
+    y[:3] = [7, 8, 9]
+    indices, _ = NearestClassPairs(2, 2, max_candidates=60).select(X, y)
+    assert not np.isin(y[indices], [7, 8, 9]).all()
+    assert (y[indices[:, 0]] == y[indices[:, 1]]).any()
+    assert (y[indices[:, 0]] != y[indices[:, 1]]).any()
+
+
 @pytest.mark.parametrize("max_anchors", [400, 10_000])
 def test_as_many_anchors_as_samples_change_nothing(max_anchors):
     X, y = data(400)
     for strategy in (NearestPairs(4), NearestClassPairs(2, 3)):
         expected = strategy.set_params(max_anchors=None).select(X, y)
-        found = strategy.set_params(max_anchors=max_anchors).select(X, y)
+        found = strategy.set_params(max_anchors=max_anchors, max_candidates=400).select(X, y)
         assert_array_equal(found.indices, expected.indices)
         assert_array_equal(found.weights, expected.weights)
 
@@ -244,11 +338,12 @@ def test_a_heavy_sample_is_an_anchor_as_often_as_it_counts():
     assert_array_equal(shares, [5.0, 5.0, 10.0])
 
 
+@pytest.mark.parametrize("max_candidates", [None, 100])
 @pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
-def test_fit_with_anchors_keeps_its_invariances(strategy):
+def test_fit_with_anchors_keeps_its_invariances(strategy, max_candidates):
     X, y = data(200)
     y = y if strategy is NearestClassPairs else X[:, 0]
-    learner = PSDSVR(pairs=strategy(max_anchors=40), tol=1e-8)
+    learner = PSDSVR(pairs=strategy(max_anchors=40, max_candidates=max_candidates), tol=1e-8)
     expected = learner.fit(X, y).get_mahalanobis_matrix()
     assert len(np.unique(learner.pairs_)) < len(X)
     order = np.random.default_rng(0).permutation(len(X))
@@ -263,10 +358,11 @@ def test_fit_with_anchors_keeps_its_invariances(strategy):
 
 @pytest.mark.parametrize("strategy", [NearestPairs, NearestClassPairs])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "all"])
-def test_bad_number_of_anchors_is_named(strategy, value):
+@pytest.mark.parametrize("name", ["max_anchors", "max_candidates"])
+def test_bad_number_of_anchors_is_named(strategy, name, value):
     X, y = data(20)
-    with pytest.raises(ValueError, match="'max_anchors' parameter"):
-        strategy(max_anchors=value).select(X, y)
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        strategy(**{name: value}).select(X, y)
 
 
 @pytest.mark.parametrize(
@@ -340,8 +436,11 @@ def test_search_says_how_it_went(n_features, capsys, small_blocks):
         assert f" by {way}" in text
     # Two searches of all anchors: in their class and in the others.
     assert "exact, 80 by" in text
+    strategy.set_params(max_candidates=200)
+    text = printed(capsys, strategy, X, y)
+    assert "neighbours of 40 of 200 samples, which stand for 300: exact" in text
     # So does a learner, which leaves the strategy as it is.
-    strategy.set_params(verbose=False)
+    strategy.set_params(verbose=False, max_candidates=None)
     PSDSVR(pairs=strategy, verbose=1).fit(X, y)
     assert "neighbours of 40 of 300 samples: exact" in capsys.readouterr().out
     assert not strategy.verbose

@@ -64,7 +64,7 @@ def test_the_other_library_than_in_fit_is_refused_in_plain_words():
     table = messy_table(60)[0]
     table = table.drop(columns=["delivery", "built"])
     encoder = DateTextEncoder().fit(table)
-    with pytest.raises(TypeError, match=r"a DataFrame of pandas, as in fit.*of polars.*to_pandas"):
+    with pytest.raises(TypeError, match=r"a DataFrame of pandas, as in fit.*of polars"):
         encoder.transform(in_library(table, "polars"))
     encoder.transform(in_library(table, "polars").to_pandas())
 
@@ -215,7 +215,7 @@ def test_an_array_in_place_of_a_table_with_dates_is_refused():
     encoder = DateTextEncoder().fit(table)
     with (
         pytest.warns(UserWarning, match="feature names"),
-        pytest.raises(TypeError, match="DataFrame as in fit"),
+        pytest.raises(TypeError, match="DataFrame of pandas, as in fit"),
     ):
         encoder.transform(table.to_numpy())
 
@@ -353,3 +353,18 @@ def test_lists_of_numbers_are_a_table_and_sets_of_numbers_are_sets(labelled):
 def test_sets_that_cannot_be_used_are_refused(y, message, labelled):
     with pytest.raises(ValueError, match=message):
         MetricNeighborsClassifier().fit(labelled[0], y * 60)
+
+
+@pytest.mark.parametrize(
+    ("library", "drop"), [("pandas", "X.drop(columns=['no'])"), ("polars", "X.drop('no')")]
+)
+def test_what_identifies_rows_is_named_with_the_remedy(library, drop):
+    frames = pytest.importorskip(library)
+    X = frames.DataFrame({"no": list(range(30)), "size": [1.5, 2.5, 3.0] * 10})
+    with pytest.warns(UserWarning, match="'no' of X is like an identifier") as caught:
+        DateTextEncoder().fit(X)
+    assert str(caught[0].message).endswith(f"; {drop} leaves it out.")
+    assert list(eval(drop).columns) == ["size"]
+    texts = [f"{number},5" for number in range(30)]
+    with pytest.warns(UserWarning, match="numbers written as texts.*turn it into numbers, or"):
+        DateTextEncoder().fit(frames.DataFrame({"price": texts}))

@@ -13,10 +13,16 @@ pytest.importorskip("pyarrow")
 from messy_tables import TABLES, drawn, outcome, written  # noqa: E402
 from typed_tables import read_table  # noqa: E402
 
-from metricalign.command_line.columns import TableColumns, read_column  # noqa: E402
-from metricalign.command_line.formats import Format, Reading  # noqa: E402
+from metricalign.command_line.columns import (  # noqa: E402
+    read_column,
+    read_columns,
+    sort_features,
+)
+from metricalign.command_line.dates import Date, Time  # noqa: E402
+from metricalign.command_line.formats import Reading, Text  # noqa: E402
+from metricalign.command_line.numbers import Number  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
-from metricalign.command_line.tables import sort_features, typed  # noqa: E402
+from metricalign.command_line.table_columns import TableColumns  # noqa: E402
 from metricalign.command_line.targets import read_target  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
 
@@ -43,24 +49,24 @@ def column(*texts, reading=None):
 @pytest.mark.parametrize(
     ("texts", "values", "form"),
     [
-        (["1.234,56", "7"], [1234.56, 7], Format("number", ",", ".")),
-        (["$1,082.79", "$3"], [1082.79, 3], Format("number", ".", ",", "$")),
-        (["12,3%", "4,56%"], [12.3, 4.56], Format("number", ",", "", "%")),
-        (["(1,200.5)", "3"], [-1200.5, 3], Format("number", ".", ",")),
-        (["1 234", "12\u00a0345"], [1234, 12345], Format("number", ".", " ")),
-        (["12,34,567", "1,000"], [1234567, 1000], Format("number", ".", ",")),
-        (["0,123", "1,234"], [0.123, 1.234], Format("number", ",")),
-        (["1e5", "2.5E-3"], [1e5, 2.5e-3], Format("number")),
-        (["7.3/10", "8/10"], [7.3, 8], Format("number", unit="/10")),
-        (["4,5 / 5", "3/5"], [4.5, 3], Format("number", ",", unit="/5")),
-        (["7 out of 12", "12 of 12"], [7, 12], Format("number", unit="/12")),
-        (["1 star", "3 stars"], [1, 3], Format("number", unit="star")),
-        (["1.5k", "2.31M", "850"], [1500, 2_310_000, 850], Format("number", has_magnitudes=True)),
-        (["$20M", "$7M"], [2e7, 7e6], Format("number", unit="$", has_magnitudes=True)),
-        (["1,2 Mio. €", "3 Mrd. €"], [1.2e6, 3e9], Format("number", ",", "", "€", "", True)),
-        (["0.3M", "1.1M"], [3e5, 1.1e6], Format("number", has_magnitudes=True)),
-        (["5.5 km", "3 km"], [5.5, 3], Format("number", unit="km")),
-        (["14:30", "08:15"], [14.5, 8.25], Format("time", pattern="%H:%M")),
+        (["1.234,56", "7"], [1234.56, 7], Number(",", ".")),
+        (["$1,082.79", "$3"], [1082.79, 3], Number(".", ",", "$")),
+        (["12,3%", "4,56%"], [12.3, 4.56], Number(",", "", "%")),
+        (["(1,200.5)", "3"], [-1200.5, 3], Number(".", ",")),
+        (["1 234", "12\u00a0345"], [1234, 12345], Number(".", " ")),
+        (["12,34,567", "1,000"], [1234567, 1000], Number(".", ",")),
+        (["0,123", "1,234"], [0.123, 1.234], Number(",")),
+        (["1e5", "2.5E-3"], [1e5, 2.5e-3], Number()),
+        (["7.3/10", "8/10"], [7.3, 8], Number(unit="/10")),
+        (["4,5 / 5", "3/5"], [4.5, 3], Number(",", unit="/5")),
+        (["7 out of 12", "12 of 12"], [7, 12], Number(unit="/12")),
+        (["1 star", "3 stars"], [1, 3], Number(unit="star")),
+        (["1.5k", "2.31M", "850"], [1500, 2_310_000, 850], Number(has_magnitudes=True)),
+        (["$20M", "$7M"], [2e7, 7e6], Number(unit="$", has_magnitudes=True)),
+        (["1,2 Mio. €", "3 Mrd. €"], [1.2e6, 3e9], Number(",", "", "€", True)),
+        (["0.3M", "1.1M"], [3e5, 1.1e6], Number(has_magnitudes=True)),
+        (["5.5 km", "3 km"], [5.5, 3], Number(unit="km")),
+        (["14:30", "08:15"], [14.5, 8.25], Time()),
     ],
 )
 def test_values(texts, values, form):
@@ -94,8 +100,8 @@ def test_texts_that_are_no_numbers(texts):
 
 
 def test_formats_are_described_in_words():
-    assert Format("number", ",", unit="/10").describe() == "decimal mark ',', out of 10"
-    assert Format("number", unit="€").describe() == "in €"
+    assert Number(",", unit="/10").describe() == "decimal mark ',', out of 10"
+    assert Number(unit="€").describe() == "in €"
 
 
 def test_a_rating_above_its_scale_is_no_number_in_rows_to_predict():
@@ -133,9 +139,9 @@ def test_dates(texts, first):
 def test_frames_of_pandas_and_polars_are_the_same():
     polars = pytest.importorskip("polars")
     formats = {
-        "size": Format("number", ",", "."),
-        "town": Format("text"),
-        "day": Format("date", pattern="%Y-%m-%d"),
+        "size": Number(",", "."),
+        "town": Text(),
+        "day": Date("%Y-%m-%d"),
     }
     texts = pd.DataFrame(
         {
@@ -164,7 +170,7 @@ def test_frames_of_pandas_and_polars_are_the_same():
 
 
 def test_what_the_model_does_not_know_is_refused():
-    columns = TableColumns({"size": Format("number")})
+    columns = TableColumns({"size": Number()})
     with pytest.raises(InputError, match="has a number in each row"):
         columns.fit(pd.DataFrame({"size": ["1", "2"]})).transform(pd.DataFrame({"size": ["many"]}))
     with pytest.raises(InputError, match="now it has 'many'"):
@@ -176,7 +182,7 @@ def test_what_the_model_does_not_know_is_refused():
 @pytest.mark.parametrize("values", [[8102020, 9102020], [8102020.0, None], [True, False]])
 @pytest.mark.parametrize("dtype", [None, object])
 def test_numbers_are_no_dates(values, dtype):
-    columns = TableColumns({"day": Format("date", pattern="%d.%m.%Y")})
+    columns = TableColumns({"day": Date("%d.%m.%Y")})
     columns.fit(pd.DataFrame({"day": ["08.10.2020", "09.10.2020"]}))
     with pytest.raises(InputError, match=f"has a date in each row .* now it has '{values[0]}"):
         columns.transform(pd.DataFrame({"day": pd.Series(values, dtype=dtype)}))
@@ -185,7 +191,7 @@ def test_numbers_are_no_dates(values, dtype):
 
 
 def test_missing_codes_of_the_training_table_are_missing_later(tmp_path):
-    formats = {"size": Format("number"), "town": Format("text")}
+    formats = {"size": Number(), "town": Text()}
     columns = TableColumns(formats, ["-9", "nowhere"])
     texts = pd.DataFrame({"size": ["1.5", "-9"], "town": ["Ulm", "nowhere"]})
     typed_columns = pd.DataFrame({"size": [1.5, -9], "town": ["Ulm", "nowhere"]})
@@ -204,7 +210,7 @@ def test_missing_codes_of_the_training_table_are_missing_later(tmp_path):
 
 def features_of(**columns):
     frame = pd.DataFrame({name: list(values) for name, values in columns.items()})
-    return sort_features(typed(frame.astype(str).astype(object), list(frame), Reading()))
+    return sort_features(read_columns(frame.astype(str).astype(object), list(frame), Reading()))
 
 
 def test_columns_that_are_left_out():
@@ -236,7 +242,7 @@ def test_columns_that_are_left_out():
         "between": "numbers in a form that is not read, such as '0 - 5 km'",
     }
     assert "speech" in features.columns
-    assert features.formats["code"].kind == "text"
+    assert features.columns["code"].format.kind == "text"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +266,7 @@ def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(mo
         speech=[f"some free text of {i} words" for i in range(60)],
     )
     assert list(features.columns) == ["size"]
-    assert list(features.left_out.values()) == [["day"], ["speech"]]
+    assert [list(names) for names in features.left_out.values()] == [["day"], ["speech"]]
     assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 
@@ -277,14 +283,14 @@ def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(mo
     ],
 )
 def test_another_unit_than_expected_is_another_format(unit, text, read):
-    expected = Format("number", unit=unit)
+    expected = Number(unit=unit)
     column = read_column(pd.Series([text], dtype=object), "x", Reading(), expected)
-    assert column.format == Format("number", unit=read)
+    assert column.format == Number(unit=read)
     np.testing.assert_array_equal(column.values, [float(text.split()[0])])
 
 
 def test_another_unit_in_a_dataframe_is_warned_of():
-    columns = TableColumns({"price": Format("number", unit="$")})
+    columns = TableColumns({"price": Number(unit="$")})
     with pytest.warns(UserWarning, match=r"Column 'price' is read as in € \('4 €'\); it was in \$"):
         read = columns.transform(pd.DataFrame({"price": ["4 €", "5 €"]}))
     assert list(read["price"]) == [4, 5]
@@ -294,8 +300,50 @@ def test_another_unit_in_a_dataframe_is_warned_of():
         columns.transform(pd.DataFrame({"price": [4.0, np.nan]}))
 
 
+def test_two_readings_in_a_dataframe_are_refused_in_words_of_python():
+    columns = TableColumns({"size": Number(), "day": Date()})
+    days = ["2024-01-02", "2024-01-03"]
+    doubt = r"column 'size': '1,234' can be 1\.234 or 1234\. Turn its texts into numbers before"
+    with pytest.raises(InputError, match=doubt) as caught:
+        columns.transform(pd.DataFrame({"size": ["1,234", "7"], "day": days}))
+    assert "--" not in str(caught.value)
+    with pytest.raises(InputError, match=r"'01/02/2024' can be .* Turn its texts into dates"):
+        columns.transform(pd.DataFrame({"size": [1, 2], "day": ["01/02/2024", "03/04/2024"]}))
+
+
+def test_no_answer_is_missing_in_every_column_and_a_dash_among_numbers_only():
+    texts = ["k.A.", "#N/A", "-", "unknown", "7"]
+    numbers, words = column(*texts), column(*texts, "many", "few", "none")
+    np.testing.assert_array_equal(numbers.values, [np.nan] * 4 + [7])
+    assert list(words.values) == [None, None, *texts[2:], "many", "few", "none"]
+    assert numbers.no_answers == ["#N/A", "-", "k.A.", "unknown"]
+    assert words.no_answers == ["#N/A", "k.A."]
+    # Targets too: that of these rows is missing. "-" and "none" are classes.
+    target = target_of(["k.A.", "-", "none", "+"] * 10)
+    assert set(target.y) == {"-", "none", "+"}
+    assert target.is_present.sum() == 30
+
+
+def test_two_dates_in_several_columns_are_named_together_with_what_other_columns_say():
+    frame = pd.DataFrame(
+        {
+            "born": ["01/02/2024", "03/04/2024"],
+            "died": ["05/06/2024", "07/08/2024"],
+            "seen": ["31/12/2023", "30/11/2023"],
+        },
+        dtype=object,
+    )
+    with pytest.raises(InputError) as caught:
+        read_columns(frame, list(frame), Reading())
+    assert str(caught.value) == (
+        "column 'born': '01/02/2024' can be 2024-02-01 or 2024-01-02. Say which: --dates day-first "
+        "or --dates month-first. So it is with 'died'. Elsewhere it is --dates day-first as in "
+        "'31/12/2023' in 'seen'."
+    )
+
+
 def test_a_format_is_kept_where_numbers_are_missing():
-    german = Format("number", ",")
+    german = Number(",")
     read = read_column(pd.Series(["159", "k.A.", "---"], dtype=object), "x", Reading(), german)
     assert read.format == german
     np.testing.assert_array_equal(read.values, [159, np.nan, np.nan])
@@ -373,7 +421,7 @@ def test_small_sets_of_numbers_are_labels_if_asked_for():
 
 
 def test_slashes_of_dates_separate_no_labels():
-    with pytest.raises(InputError, match="neither numbers nor text"):
+    with pytest.raises(InputError, match="has dates, such as 1/1/2000"):
         target_of([f"{i % 28 + 1}/{i % 12 + 1}/{2000 + i % 5}" for i in range(100)])
 
 
@@ -381,6 +429,24 @@ def test_a_stray_text_among_prices_makes_no_label_sets():
     prices = [f"{100 + 7 * n},{n % 5}5 €" for n in range(60)]
     with pytest.raises(InputError, match="has numbers, but for texts such as 'on request'"):
         target_of(["on request", *prices])
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ((0.6, 0.6, -0.2), r"must be at least 0; row 5 has \[ 0.6  0.6 -0.2\], sum 1\."),
+        ((0.6, 0.4, 0.01), r"must sum to 1; row 5 has \[0.6  0.4  0.01\], sum 1.01\."),
+    ],
+)
+def test_what_is_wrong_with_shares(last, message):
+    rows = [(0.5, 0.5, 0.0), (np.nan, 0.5, 0.5), (0.2, 0.3, 0.5), (0.1, 0.1, 0.8), last]
+    frame = pd.DataFrame(rows, columns=list("abc"))
+    with pytest.raises(InputError, match=message):
+        read_target(frame, list("abc"), "distribution", None, Reading())
+    if min(last) >= 0:  # found out, they are numbers, and that is doubted
+        target = read_target(frame, list("abc"), None, None, Reading())
+        assert target.kind == "numbers"
+        assert target.doubt == "if they are shares, divide each row by its sum"
 
 
 def test_missing_texts_of_label_sets():
@@ -418,3 +484,19 @@ def test_categories_of_parquet_are_no_numbers(tmp_path):
     table = read_table(path)
     assert table["kind"].tolist() == ["1", "2", "1"]
     assert table["size"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_bytes_that_are_no_utf8_are_read_as_of_western_europe_and_that_is_said(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("town,price\nKöln,1 €\nUlm,2 €\n".encode("cp1252"))
+    contents = read_contents(path)
+    assert contents.table["town"].tolist() == ["Köln", "Ulm"]
+    assert contents.layout.encoding == "cp1252"
+    assert contents.notes == [
+        "not UTF-8, so read as cp1252 of Western Europe (--encoding if letters are wrong)"
+    ]
+    assert read_contents(path, Layout(encoding="latin-1")).notes == []
+    # A file like one that was read so already is no news, nor is UTF-8 after it.
+    assert read_contents(path, expected=Layout(encoding="cp1252")).notes == []
+    path.write_bytes("town,price\nKöln,1 €\n".encode())
+    assert read_contents(path, expected=Layout(encoding="cp1252")).layout.encoding == "utf-8-sig"

@@ -9,12 +9,13 @@ difference of Nemenyi's, and seconds to fit; then the ranks over all sets. A fig
 over Euclid's goes to benchmarks/results/compare.png.
 
     METRICALIGN_DATA=folder python benchmarks/quality/compare.py [--sets glass sonar]
-        [--methods Euclid NCA MetricEnsemble] [--max-samples 600] [--repeats 1] [--n-jobs 2]
+        [--methods Euclid NCA "PSDSVR(prior=None)"] [--max-samples 600] [--repeats 1] [--n-jobs 2]
 
 Finished cells are kept in benchmarks/results/compare.json and not computed again; --fresh does.
 """
 
 import argparse
+import ast
 import json
 import os
 import sys
@@ -41,6 +42,7 @@ from metricalign import (
     PSDSVR,
     RAMLSVR,
     DiscriminantAlignment,
+    GradientAlignment,
     IteratedMetricLearner,
     MetricEnsemble,
     NeighborhoodAlignment,
@@ -70,7 +72,27 @@ KINDS = {
 
 
 def candidates(method, kind):
-    """Transformers to choose from, in one method."""
+    """Transformers to choose from, in one method, which may be written with parameters."""
+    name, parameters = name_and_parameters(method)
+    return [one.set_params(**parameters) for one in _candidates(name, kind)]
+
+
+def name_and_parameters(method):
+    """Both of ``"DiscriminantAlignment(whitening=0.1)"``, for example."""
+    name, has_parameters, _ = method.partition("(")
+    if name not in METHODS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(METHODS)}")
+    keywords = ast.parse(method, mode="eval").body.keywords if has_parameters else []
+    return name, {keyword.arg: ast.literal_eval(keyword.value) for keyword in keywords}
+
+
+def method_of(text):
+    """A method as it was written, if there is one of this name."""
+    name_and_parameters(text)
+    return text
+
+
+def _candidates(method, kind):
     if method == "Euclid":
         return [FunctionTransformer()]
     if method == "PCA":
@@ -94,12 +116,13 @@ def candidates(method, kind):
         return [RAMLSVR(relation=_relation(kind), random_state=0)]
     if method == "PSDSVR":
         return [PSDSVR(relation=_relation(kind), random_state=0)]
-    if method == "PSDSVR with a prior":
-        return [PSDSVR(prior="auto", relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
-        return [IteratedMetricLearner(PSDSVR(random_state=0), relation=_relation(kind))]
+        learner = PSDSVR(prior=None, random_state=0)
+        return [IteratedMetricLearner(learner, relation=_relation(kind))]
     if method == "DiscriminantAlignment":
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
+    if method == "GradientAlignment":
+        return [GradientAlignment(relation=_relation(kind), random_state=0)]
     if method == "NeighborhoodAlignment":
         return [NeighborhoodAlignment(relation=_relation(kind), random_state=0)]
     if method == "MetricEnsemble":
@@ -119,9 +142,9 @@ METHODS = (
     "PLS",
     "RAMLSVR",
     "PSDSVR",
-    "PSDSVR with a prior",
     "IteratedMetricLearner",
     "DiscriminantAlignment",
+    "GradientAlignment",
     "NeighborhoodAlignment",
     "MetricEnsemble",
 )
@@ -294,7 +317,7 @@ def report(kind, names, methods, results, max_samples, repeats):
 
 def report_over_all(tables):
     """Print ranks and tests of the methods that take every kind of target."""
-    common = [m for m in METHODS if all(m in methods for methods, _ in tables)]
+    common = [m for m in tables[0][0] if all(m in methods for methods, _ in tables)]
     errors = np.concatenate(
         [errors[:, [methods.index(m) for m in common]] for methods, errors in tables]
     )
@@ -363,7 +386,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", type=method_of, default=METHODS)
     parser.add_argument("--max-samples", type=int, default=600)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--n-jobs", type=int, default=2)

@@ -32,7 +32,7 @@ from metricalign import (
 from metricalign.learners import ensemble
 from metricalign.predictors import base
 
-DISCRIMINANT, PSD = DiscriminantAlignment(), PSDSVR(tol=0.03)
+DISCRIMINANT, PSD = DiscriminantAlignment(), PSDSVR(prior=None, tol=0.03)
 GRADIENT = GradientAlignment(shrinkage=1.0, n_landmarks=500)
 TWO_ROUNDS = GradientAlignment(shrinkage=1.0, n_landmarks=500, n_rounds=2)
 DEFAULT = [DISCRIMINANT, GRADIENT, PSD]
@@ -40,7 +40,10 @@ ONE_ROUND = GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500)
 MEMBERS = {
     "the default": (DEFAULT, 64),
     "32 principal components in place of 64": (DEFAULT, 32),
-    "PSDSVR with `tol=0.1` in place of 0.03": ([DISCRIMINANT, GRADIENT, PSDSVR(tol=0.1)], 64),
+    "PSDSVR with `tol=0.1` in place of 0.03": (
+        [DISCRIMINANT, GRADIENT, PSDSVR(prior=None, tol=0.1)],
+        64,
+    ),
     "without PSDSVR": ([DISCRIMINANT, GRADIENT], 64),
     "RAMLSVR with `tol=0.1` in place of PSDSVR": ([DISCRIMINANT, GRADIENT, RAMLSVR(tol=0.1)], 64),
     "two rounds of gradient alignment in place of three": ([DISCRIMINANT, TWO_ROUNDS, PSD], 64),

@@ -54,10 +54,8 @@ def as_written(problem, *, tol, max_iter, conic_solver):
         options = {"tol_gap_rel": tol, "tol_gap_abs": tol, "tol_feas": tol, "max_iter": max_iter}
     task.solve(solver=conic_solver, **options)
     projection = problem.regularizer.project(matrix.value)
-    result = SolverResult(projection)
-    distances, b = problem.distances(projection.matrix), float(intercept.value)
-    result.improve_primal(problem.primal(projection.matrix, distances, b), projection, b)
-    return result
+    distances, shift = problem.distances(projection.matrix), float(intercept.value) - problem.offset
+    return SolverResult(problem.primal_point(projection, distances, shift))
 
 
 SOLVERS = {

@@ -5,7 +5,7 @@ resident set is above that before the fit; each row is a process of its own. "di
 `MetricNeighborsClassifier(DiscriminantAlignment(), trees=False)`, where the search of neighbours is
 nearly all there is; "default" is `MetricNeighborsClassifier()`.
 
-    python benchmarks/speed/predictions.py [--sizes 100000x20 1000000x50] [--predicted 2000]
+    python benchmarks/speed/predictions.py [--sizes 100000x20 1000000x50] [--predicted 10000]
         [--models discriminant default]
 """
 
@@ -44,7 +44,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["100000x20", "1000000x50"])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--predicted", type=int, default=2000)
+    parser.add_argument("--predicted", type=int, default=10_000)
     options = parser.parse_args()
     print_row(["samples x features", "model", "fit, s", "predictions a second", "right", "GB"])
     print_row(["---"] * 6)

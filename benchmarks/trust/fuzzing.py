@@ -17,10 +17,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from metricalign import PSDSVR, RAMLSVR
-from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.columns import read_columns, sort_features
 from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, Layout, read_contents
-from metricalign.command_line.tables import sort_features, typed
+from metricalign.command_line.table_columns import TableColumns
 from metricalign.command_line.targets import read_target
 from metricalign.features import PiecewiseLinearEncoder
 
@@ -68,8 +68,8 @@ def use_table(content: bytes, suffix: str, encoding: str | None) -> None:
         is_present = read_target(table, [target], None, None, Reading()).is_present
         if not names or is_present.sum() < 2:
             return
-        features = sort_features(typed(table, names, Reading()))
-        columns = TableColumns(features.formats)
+        features = sort_features(read_columns(table, names, Reading()))
+        columns = TableColumns({name: each.format for name, each in features.columns.items()})
         X = columns.fit(table).transform(table)[is_present]
         X = PiecewiseLinearEncoder(n_bins=1).fit_transform(X)
     except InputError:

@@ -1,232 +1,223 @@
-"""The columns of a table, from texts or typed: no reading changes a value in silence."""
+"""The columns of a table: what each stands for, and which are of use to predict a target."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import warnings
 from collections.abc import Sequence
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 
-from metricalign._estimator import level_of_call
-from metricalign.command_line.dates import as_dates
-from metricalign.command_line.formats import Column, Format, Reading
-from metricalign.command_line.numbers import as_numbers
-from metricalign.command_line.reading import MISSING, InputError, as_numpy, shorten
+from metricalign.command_line.dates import Date, as_dates
+from metricalign.command_line.formats import Column, Format, Other, Reading, Text
+from metricalign.command_line.numbers import Number, as_numbers, as_plain_numbers
+from metricalign.command_line.reading import InputError, TwoReadingsError, counted, shorten
+from metricalign.features.identifiers import identifier_of
+from metricalign.features.numerals import LEADING_ZERO
 from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-__all__ = ["TableColumns", "format_difference", "read_column", "typed_column"]
+__all__ = ["Features", "read_column", "read_columns", "sort_features"]
 
-#: What people write for a missing number or date, where all other values of a column are such.
-NO_NUMBER = re.compile(
-    r"[-–—.*_ ]+|n\.? ?a\.?|k\. ?a\.?|none|nil|missing|unknown|unbekannt|#(div/0|value|ref|n/a)!?",
-    re.IGNORECASE,
-)
+#: What else people write for a missing number or date; in a column of texts it is a category.
+NO_NUMBER = re.compile(r"[-–—.*_ ]+|na|none|nil|missing|unknown|unbekannt", re.IGNORECASE)
+# How texts are tried to be read, in this order; of numbers without marks are most columns.
+READERS = (as_plain_numbers, as_dates, as_numbers)
+# The formats of columns that are typed, by what pandas says is in them.
+TYPED = {
+    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal", "empty"), Number()),
+    **dict.fromkeys(("date", "datetime", "datetime64"), Date()),
+    **dict.fromkeys(("boolean", "categorical"), Text()),
+}
 
 
-def read_column(texts: Series, name: str, reading: Reading, format: Format | None = None) -> Column:
-    """Find out what stripped texts stand for, in the expected format if all of them have it.
+def read_column(column: Any, name: str, reading: Reading, expected: Format | None = None) -> Column:
+    """Read a column of texts, or of one that is typed, of pandas or polars.
 
-    Raises `InputError` if two readings are possible that give other values.
+    Texts may be of another format than expected, but not of another kind. Raises `InputError` if
+    they are, or if two readings are possible that give other values.
     """
     import pandas as pd
 
-    missing = MISSING.union(reading.missing)
-    codes, unique = pd.factorize(texts.where(~texts.isin(missing)))
-    unique = np.asarray(unique, dtype=object)
-    if len(unique) == 0:
-        return Column(np.full(len(texts), np.nan), format or Format("number"))
-    is_plain = np.array([NO_NUMBER.fullmatch(text) is None for text in unique])
-    plain = unique[is_plain]
-    found = odd = None
-    if format is not None:
-        values = format.parse(plain)
-        unread = plain[pd.isna(values)]
-        if len(unread):
-            odd = str(unread[0])
-        else:
-            found = Column(values, format)
-    if found is None and len(plain):
-        numbers = as_numbers(plain, name, reading)
-        # What looks like numbers of no marks may be dates, as in 24.12.2024.
-        is_number = numbers is not None and numbers.odd is None
-        found = numbers if is_number else as_dates(plain, name, reading) or numbers
-    example = str(plain[0]) if len(plain) else ""
-    # The last value is that of the code -1, of what is missing.
-    if found is None or found.format.kind == "text":
-        values = np.array([*unique, None], dtype=object)[codes]
-        return Column(values, Format("text"), odd or (found.odd if found else None), example)
-    empty = np.nan if found.values.dtype.kind == "f" else np.datetime64("NaT")
-    values = np.full(len(unique) + 1, empty, dtype=found.values.dtype)
-    values[:-1][is_plain] = found.values
-    return Column(
-        _without_codes(values[codes], found.format, reading), found.format, example=example
+    if not isinstance(column, pd.Series):
+        column = pd.Series(column.to_list())  # NumPy's arrays of old releases of polars crash
+    found = pd.api.types.infer_dtype(column, skipna=True)
+    form = expected or TYPED.get(found, Other())
+    has_texts = found == "string" or (
+        found.startswith("mixed") and any(isinstance(value, str) for value in column)
     )
-
-
-def _without_codes(values, form, reading):
-    """Values, NaN where they are the number of a text of a missing one: -9 is -9.0 too."""
-    codes = form.parse(np.array(sorted(reading.missing), dtype=object))
-    return np.where(np.isin(values, codes), np.nan, values) if form.kind == "number" else values
-
-
-def typed_column(column: Any, name: str, form: Format, reading: Reading | None = None) -> Column:
-    """Values of a column of texts, or of one that is typed already, in the kind of a format.
-
-    Texts may be of another format of the same kind. Raises `InputError` for values of another kind.
-    """
-    import pandas as pd
-
-    # NumPy's arrays of old releases of polars crash.
-    column = as_numpy(column) if isinstance(column, pd.Series) else pd.Series(column.to_list())
-    column = column.reset_index(drop=True)
-    if form.kind == "text":
-        column = column.astype(object)
-        values = column.where(column.notna(), None).map(_text_of, na_action="ignore")
-        if reading is not None:
-            values = values.where(~values.isin(MISSING.union(reading.missing)), None)
-        values = values.to_numpy(dtype=object)
-        # pandas has NaN again where strings have a type of their own.
-        values[pd.isna(values)] = None
-        return Column(values, form)
-    is_text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-    if is_text.any():
-        texts = column.map(str, na_action="ignore").fillna("").astype(object).str.strip()
-        read = read_column(texts, name, reading or Reading(), form)
-        if read.format.kind == form.kind:
-            return read
-        example = read.odd or read.example
+    if has_texts or isinstance(form, Text):
+        read = _read_texts(Text().take(column), name, reading, expected if has_texts else Text())
+    elif found == "empty":
+        read = Column(np.full(len(column), form.empty), form)
     else:
         try:
-            if form.kind == "date":
-                if any(isinstance(value, Real) for value in column.dropna()):
-                    # pandas would take 8102020 for nanoseconds after 1970.
-                    raise TypeError("a number is no date")
-                dates = pd.to_datetime(column)
-                dates = (
-                    dates.dt.tz_localize(None) if dates.dt.tz is None else dates.dt.tz_convert(None)
-                )
-                return Column(dates.to_numpy(dtype="datetime64[us]"), form)
-            values = column.astype(np.float64).to_numpy()
-            return Column(_without_codes(values, form, reading or Reading()), form)
+            read = Column(form.take(column), form)
         except (TypeError, ValueError, AttributeError):
-            example = column.dropna().iloc[0]
-    raise InputError(
-        f"column {name!r} has a {form.kind} in each row of the table that was learned from; now "
-        f"it has {str(example)!r}."
-    )
+            read = Column(Other().take(column), Other(), odd=str(column.dropna().iloc[0]))
+    if expected is not None and read.format.kind != expected.kind:
+        raise InputError(
+            f"column {name!r} has a {expected.kind} in each row of the table that was learned "
+            f"from; now it has {read.odd or read.example!r}."
+        )
+    if reading.missing and not isinstance(read.format, Other):
+        # -9 is -9.0 too.
+        codes = read.format.parse(np.array(sorted(reading.missing), dtype=object))
+        read.values = np.where(np.isin(read.values, codes), read.format.empty, read.values)
+    return read
 
 
-def format_difference(column: Column, name: str, form: Format) -> str | None:
-    """How a column was read, where that is in another format than expected."""
-    if column.format == form or not column.example:
-        return None
-    how, was = (each.describe() or "plain numbers" for each in (column.format, form))
-    return f"{name!r} is read as {how} ({column.example!r}); it was {was}."
+def _read_texts(texts, name, reading, expected):
+    """Read stripped texts, in the expected format if all of them have it."""
+    import pandas as pd
+
+    codes, unique = pd.factorize(texts)
+    is_answer = np.array([not reading.is_missing(text) for text in unique], dtype=bool)
+    is_value = is_answer & [NO_NUMBER.fullmatch(text) is None for text in unique]
+    plain = unique[is_value]
+    found = odd = None
+    form = expected or (None if is_answer.any() else Number())
+    if form is not None:
+        values = form.parse(plain)
+        unread = plain[pd.isna(values)]
+        if len(unread):
+            odd = unread[0]
+        else:
+            found = Column(values, form)
+    if found is None and not any(map(LEADING_ZERO.fullmatch, plain)):
+        found = next((c for read in READERS if (c := read(plain, name, reading))), None)
+    if found is None or isinstance(found.format, Text):
+        found = Column(unique[is_answer], Text(), odd or (found.odd if found else None))
+        is_value = is_answer
+    # The last one is that of the code -1, of what is missing.
+    values = np.full(len(unique) + 1, found.format.empty, dtype=found.values.dtype)
+    values[:-1][is_value] = found.values
+    found.values = values[codes]
+    found.example = str(plain[0]) if len(plain) else ""
+    found.no_answers = sorted({*unique[~is_value]} - {"", *reading.missing})
+    return found
 
 
-def _text_of(value):
-    """A category as it was written: pandas makes floats of integers with a missing value."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def read_columns(table: DataFrame, names: Sequence[str], reading: Reading) -> dict[str, Column]:
+    """Find out what columns stand for.
 
-
-class TableColumns(TransformerMixin, BaseEstimator):
-    """Columns of a table, from texts or typed, as numbers, dates and texts.
-
-    What pandas and polars have for a missing value becomes NaN, NaT or None.
-
-    Parameters
-    ----------
-    formats : dict from str to Format
-        The columns that are used, and how their texts are read.
-    missing : list of str, default=()
-        Further texts of a missing value.
-
-    Attributes
-    ----------
-    categories_ : dict from str to set of str
-        The values of each column of categories.
-    free_texts_ : list of str
-        The columns of free texts.
+    Raises `InputError` if some can be read in two ways, and names all of them.
     """
+    columns, errors = {}, {}
+    for name in names:
+        try:
+            columns[name] = read_column(table[name], name, reading)
+        except TwoReadingsError as error:
+            errors[name] = error
+    if errors:
+        first, *others = errors
+        more = f" So it is with {shorten(others)}." if others else ""
+        raise InputError(f"{errors[first]}{more}{_hint(table, reading, errors[first])}")
+    return columns
 
-    def __init__(self, formats: dict[str, Format], missing: Sequence[str] = ()):
-        self.formats = formats
-        self.missing = missing
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Find out the categories.
+def _hint(table, reading, error):
+    """What the other columns of a table say of its marks or dates, if they agree."""
+    found = {}
+    for name in table.columns:
+        try:
+            column = read_column(table[name], name, reading)
+        except InputError:
+            continue
+        option = column.format.option(column.example)
+        if option.split()[:1] == error.options[0].split()[:1]:
+            found[option] = f"{column.example!r} in {name!r}"
+    if len(found) != 1:
+        return ""
+    ((option, example),) = found.items()
+    return f" Elsewhere it is {option} as in {example}."
 
-        Parameters
-        ----------
-        X : DataFrame of pandas or polars
-            The columns.
-        y : None
-            Ignored.
 
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-        """
-        self.categories_, self.free_texts_ = {}, []
-        for name, form in self.formats.items():
-            if form.kind == "text":
-                values = self._column(X, name)
-                if is_free_text(values):
-                    self.free_texts_.append(name)
-                else:
-                    self.categories_[name] = {*values} - {None}
-        return self
+# Which columns are used
 
-    def transform(self, X: Any) -> DataFrame:
-        """Turn a table into numbers, dates and texts.
 
-        Parameters
-        ----------
-        X : DataFrame of pandas or polars
-            A table with these columns, and others which are not used.
+@dataclass
+class Features:
+    """The columns of a table that are used, and those that are left out by the reason."""
 
-        Returns
-        -------
-        table : DataFrame
-            Columns of floats, of datetime64 and of objects.
+    columns: dict[str, Column] = field(default_factory=dict)
+    left_out: dict[str, dict[str, Column]] = field(default_factory=dict)
 
-        Raises
-        ------
-        InputError
-            If it is no DataFrame, has no rows, or a column is missing or has values of another
-            kind.
-        """
+    @property
+    def frame(self) -> DataFrame:
+        """The values of the columns that are used."""
         import pandas as pd
 
-        if not hasattr(X, "columns"):
-            raise InputError(
-                "expected a DataFrame of pandas or polars with the columns "
-                f"{shorten(list(self.formats))}; got {type(X).__name__}."
-            )
-        if len(X) == 0:
-            raise InputError("the table has no rows.")
-        absent = [name for name in self.formats if name not in X.columns]
-        if absent:
-            raise InputError(
-                f"the table has no column {', '.join(map(repr, absent))}, which the model was "
-                "fitted to."
-            )
-        columns = {name: self._column(X, name) for name in self.formats}
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return pd.DataFrame(columns, index=index)
+        return pd.DataFrame({name: column.values for name, column in self.columns.items()})
 
-    def _column(self, X, name):
-        reading = Reading(missing=self.missing)
-        column = typed_column(X[name], name, self.formats[name], reading)
-        difference = format_difference(column, name, self.formats[name])
-        if difference is not None:
-            warnings.warn(f"Column {difference}", stacklevel=level_of_call())
-        return column.values
+
+def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Features:
+    """Sort out the columns that are of no use; with `keeps_all` only those without any value.
+
+    Raises `InputError` if a column has infinite values, or none is of use.
+    """
+    features = Features()
+    seen: dict[Any, str] = {}
+    for name, column in columns.items():
+        reason = _reason_against(column, name, keeps_all)
+        if reason is None and not keeps_all:
+            values = column.values
+            is_object = values.dtype == object
+            key = tuple(values) if is_object else (values.dtype.str, values.tobytes())
+            if seen.setdefault(key, name) != name:
+                reason = f"the same as {seen[key]!r}"
+        if reason is None:
+            features.columns[name] = column
+        else:
+            features.left_out.setdefault(reason, {})[name] = column
+    if not features.columns:
+        reasons = "; ".join(
+            f"{shorten([*names])}: {why}" for why, names in features.left_out.items()
+        )
+        raise InputError(
+            "no usable feature is left besides the target"
+            + (f" ({reasons})." if reasons else ": the table has no other column.")
+            + " Expected at least one column of numbers or categories; --features COLUMN takes one "
+            "whatever it looks like."
+        )
+    for name, column in features.columns.items():
+        is_number = isinstance(column.format, Number)
+        infinite = np.flatnonzero(is_number and np.isinf(column.values))
+        if len(infinite):
+            raise InputError(
+                f"column {name!r} has {counted(len(infinite), 'infinite value')}, the first in row "
+                f"{infinite[0] + 1}. Replace them, or leave the column out with --drop."
+            )
+    return features
+
+
+def _reason_against(column, name, keeps_all):
+    """Why a column is not used, if it is not."""
+    import pandas as pd
+
+    kind = column.format.kind
+    if isinstance(column.format, Other):
+        return "neither numbers, dates nor text"
+    present = column.values[~pd.isna(column.values)]
+    if len(present) == 0:
+        return "no values"
+    if len(set(present.tolist())) == 1:
+        return "constant"
+    if column.odd is not None:
+        return (
+            f"numbers, but for texts such as {column.odd!r}; give --missing {column.odd!r} if it "
+            "stands for a missing value"
+        )
+    if not keeps_all and kind in ("number", "text"):
+        reason = identifier_of(present, name, len(column.values) - len(present))
+        if reason is not None:
+            return reason
+    if importlib.util.find_spec("skrub") is None:
+        what = "free text" if kind == "text" and is_free_text(column.values) else None
+        what = "dates" if kind == "date" else what
+        return f'{what}, for which pip install "metricalign[table]" is needed' if what else None
+    return None

@@ -16,8 +16,7 @@ from metricalign.command_line.evaluation import (
 )
 from metricalign.command_line.figures import NEEDS, draw
 from metricalign.command_line.messages import (
-    GAIN,
-    TREES,
+    LEGEND,
     Progress,
     best_of,
     duration,
@@ -27,19 +26,19 @@ from metricalign.command_line.messages import (
     verdict,
     wrap,
 )
-from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, check_methods
+from metricalign.command_line.methods import DEFAULT_METHODS, LEARNERS, TREES, check_methods
 from metricalign.command_line.models import TableModel, learn, save_model
 from metricalign.command_line.outputs import check_outputs, write_file, write_pictures
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.report import Report, write_report
-from metricalign.command_line.task_reading import read_task, report_lines
+from metricalign.command_line.task_reading import read_task
 from metricalign.command_line.tasks import check_folds, sample
 
 __all__ = ["evaluate"]
 
 # Rows that are compared by default: on two cores 30 columns then take under a minute.
 MOST_ROWS, MOST_ROWS_FAST = 3000, 1000
-FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", "BoostedTrees")
+FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", TREES)
 FOLDS, FOLDS_FAST = 5, 3
 # A comparison that takes longer is announced.
 WORTH_SAYING = 2.0
@@ -51,20 +50,10 @@ def evaluate(options: Namespace) -> None:
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
     with Progress(options.verbose) as progress:
-        read = read_task(options, n_folds)
-        task = read.task
-        check_methods(task, methods)
-        check_folds(task, n_folds)
-        everything = task
-        n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
-        task = sample(task, n_rows, options.seed)
-        if len(task.y) < len(everything.y):
-            _say(
-                f"{len(task.y):,} of the {len(everything.y):,} rows are compared, drawn at random "
-                "(--rows N for more)",
-                "Sample: ",
-            )
-        check_folds(task, n_folds)
+        everything, made = read_task(options, n_folds)
+        print(*made, sep="\n")
+        check_methods(everything, methods)
+        task = _sampled(options, everything, n_folds)
         seconds = expected_duration(task, ["Euclid", *methods], n_folds)
         if seconds > WORTH_SAYING:
             advice = "" if options.fast else "; --fast is shorter"
@@ -72,45 +61,64 @@ def evaluate(options: Namespace) -> None:
         with _errors_of_the_library(), one_thread_if_small(task):
             results, notes = compare(task, methods, n_folds, options.seed, progress)
             progress.clear()
-            print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results)}\n\n{wrap(GAIN)}")
-            if TREES in methods:
-                print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
-            print()
+            method = _recommended(options, task, results)
             warned = [f"Warning: {line}." for line in warnings_of(everything, task, results)]
             warned += [f"Note: {line}" for line in notes_of(notes)]
-            for line in warned:
-                print(wrap(line, "  ", ""))
-            print(wrap(verdict(task, results)))
-            method = _recommended(options, task, results)
+            _say_results(task, results, method, n_folds, warned)
             if options.save or options.report:
                 learned = everything if options.save else task
                 progress(f"learning {method}")
                 with _noted(method):
-                    model = learn(learned, method, options.seed, read.contents, read.target.columns)
+                    model = learn(learned, method, options.seed)
                 progress.clear()
                 if options.save:
-                    _save(options, model)
+                    _save(options.save, model)
                 if options.report:
-                    made = list(report_lines(options, read))
-                    shown = model if model.has_neighbors else None
-                    report = Report(
-                        task,
-                        read.target.columns,
-                        results,
-                        shown,
-                        learned,
-                        made,
-                        warned,
-                        options.seed,
+                    page = Report(
+                        task=task,
+                        targets=list(everything.columns.targets) if everything.columns else [],
+                        results=results,
+                        chosen=method,
+                        model=model if model.has_neighbors else None,
+                        learned=learned,
+                        made=made,
+                        warnings=warned,
+                        seed=options.seed,
                     )
                     progress(f"explaining {method}")
-                    write_file(options.report, partial(write_report, report))
+                    write_file(options.report, partial(write_report, page))
                     progress.clear()
                     print(f"\nReport: {options.report}")
             if options.plot:
                 _draw(options, task, results, method, progress)
             if not options.save:
                 print(wrap(f"--save model.joblib keeps {method} for metricalign predict."))
+
+
+def _sampled(options, everything, n_folds):
+    """The rows that are compared, enough for all folds."""
+    check_folds(everything, n_folds)
+    n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
+    task = sample(everything, n_rows, options.seed)
+    if len(task.y) < len(everything.y):
+        _say(
+            f"{len(task.y):,} of the {len(everything.y):,} rows are compared, drawn at random "
+            "(--rows N for more)",
+            "Sample: ",
+        )
+        check_folds(task, n_folds)
+    return task
+
+
+def _say_results(task, results, method, n_folds, warned):
+    print(f"\n{wrap(_how(task, n_folds))}\n\n{measures_of(task, results, method)}\n")
+    print(wrap(LEGEND))
+    if TREES in (result.label for result in results):
+        print(wrap("BoostedTrees: scikit-learn's HistGradientBoosting."))
+    print()
+    for line in warned:
+        _say(line)
+    print(wrap(verdict(task, results)))
 
 
 def _how(task, n_folds):
@@ -171,8 +179,7 @@ def _errors_of_the_library():
         raise InputError(f"no metric can be learned from this table: {error}") from error
 
 
-def _save(options, model: TableModel):
-    path = options.save
+def _save(path, model: TableModel):
     is_skops = path.suffix == ".skops"
     write_file(path, lambda file: save_model(model, file, is_skops))
     text = str(path)

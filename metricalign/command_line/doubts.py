@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from metricalign.command_line.columns import Features
 from metricalign.command_line.evaluation import Result
-from metricalign.command_line.formats import Reading
 from metricalign.command_line.messages import best_of, never_predicted
 from metricalign.command_line.reading import shorten
-from metricalign.command_line.tables import Features, typed
 from metricalign.command_line.targets import Target
 from metricalign.command_line.tasks import Task
 from metricalign.features.identifiers import GROUPS
@@ -51,20 +50,18 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
 
 def _telling_columns(task):
     """Columns of which each value goes with one target, or each class with one range."""
-    y = task.y
-    if y.ndim == 2:
-        # In a column of its own in NumPy 2.0.
-        y = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+    import pandas as pd
+
+    y = pd.DataFrame(task.y)
+    y = y.groupby(list(y.columns)).ngroup()
     telling = []
-    for name in task.X.columns:
-        values = task.X[name].astype(object).where(task.X[name].notna(), None)
-        pairs = set(zip(values.tolist(), y.tolist(), strict=True))
-        n_values = len({value for value, _ in pairs})
-        is_alone = len(pairs) == n_values < len(y) / 2
-        if task.kind == "class" and task.X[name].dtype.kind == "f":
-            classes = y[np.argsort(task.X[name].to_numpy(), kind="stable")]
-            n_ranges = 1 + np.sum(classes[1:] != classes[:-1])
-            is_alone = is_alone or n_ranges == len(np.unique(y))
+    for name, column in task.X.items():
+        n_targets = y.groupby(column.to_numpy(), dropna=False).nunique()
+        is_alone = (n_targets == 1).all() and len(n_targets) < len(y) / 2
+        if task.kind == "class" and column.dtype.kind == "f":
+            order = np.argsort(column.to_numpy(), kind="stable")
+            n_ranges = 1 + np.count_nonzero(np.diff(y[order]))
+            is_alone = is_alone or n_ranges == y.nunique()
         if is_alone:
             telling.append(name)
     return telling
@@ -74,38 +71,34 @@ def _telling_columns(task):
 FEWEST_GROUPS, MOST_UNEQUAL, MOST_UNLIKE = 10, 0.5, 0.3
 
 
-def group_candidates(
-    table: Any, features: Features, target: Target, reading: Reading
-) -> dict[str, Any]:
+def group_candidates(features: Features, target: Target) -> dict[str, NDArray]:
     """Columns that may identify groups of rows, by their name or by their values."""
-    named = [name for name in features.left_out.get(GROUPS, []) if name in table.columns]
-    found = {name: column.values for name, column in typed(table, named, reading).items()}
+    found = {**features.left_out.get(GROUPS, {})}
     for name, column in features.columns.items():
-        if column.format.kind in ("text", "number") and _are_groups(column.values, target):
-            found[name] = column.values
-    return {name: np.array([str(value) for value in values]) for name, values in found.items()}
+        values = column.values[target.is_present]
+        if column.format.kind in ("text", "number") and _are_groups(values, target):
+            found[name] = column
+    return {name: column.values[target.is_present].astype(str) for name, column in found.items()}
 
 
 def _are_groups(values, target):
     import pandas as pd
 
-    codes, unique = pd.factorize(values)
-    counts = np.bincount(codes[codes >= 0])
-    n_rows = len(codes)
-    if not FEWEST_GROUPS <= len(unique) <= n_rows / 3 or (codes < 0).any():
+    if pd.isna(values).any():
         return False
     if values.dtype.kind == "f" and not (values == np.floor(values)).all():
         return False
-    if counts.std() > MOST_UNEQUAL * counts.mean():
+    y = pd.get_dummies(target.y) if target.kind == "class" else pd.DataFrame(target.y)
+    y = y.astype(np.float64)
+    groups = y.groupby(values)
+    sizes = groups.size()
+    if not FEWEST_GROUPS <= len(sizes) <= len(y) / 3:
         return False
-    y = target.y if target.kind != "class" else np.unique(target.y, return_inverse=True)[1]
-    y = y.reshape(n_rows, -1).astype(np.float64)
-    if target.kind == "class":
-        y = np.eye(int(y.max()) + 1)[y[:, 0].astype(int)]
-    means = np.array([np.bincount(codes, column) for column in y.T]).T / counts[:, None]
+    if sizes.std(ddof=0) > MOST_UNEQUAL * sizes.mean():
+        return False
     # Of groups of unrelated targets, a share of one over their size of the variance is between.
-    within = ((y - means[codes]) ** 2).sum() / (1 - len(unique) / n_rows)
-    return within < MOST_UNLIKE * ((y - y.mean(axis=0)) ** 2).sum()
+    within = ((y - groups.transform("mean")) ** 2).to_numpy().sum() / (1 - len(sizes) / len(y))
+    return within < MOST_UNLIKE * ((y - y.mean()) ** 2).to_numpy().sum()
 
 
 def _groups_of(task: Task) -> Iterator[str]:

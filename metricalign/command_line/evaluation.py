@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass, field, replace
+from time import perf_counter, process_time
 from typing import Any
 
 import joblib
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from threadpoolctl import threadpool_limits
 
-from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, fit_method
-from metricalign.command_line.tasks import Task, splits
+from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, TREES, fit_method
+from metricalign.command_line.tasks import FEWEST_ROWS, Task, splits
 
 __all__ = [
     "Note",
@@ -196,6 +196,8 @@ ENSEMBLE_SECONDS, REGRESSION_SECONDS, TREE_SECONDS = 0.45e-3, 0.1e-3, 0.06e-3
 SHARE_OF_ENCODED, COLUMNS_OF_TEXT, COLUMNS_OF_DATE = 0.25, 30, 7
 # Several hundred columns take much longer in a few learners.
 OTHER_SECONDS = 0.03e-3
+# Trees of more outputs take as long as all other methods together, and as those of one say.
+FEW_OUTPUTS = 20
 # For a row of a free text, which skrub encodes.
 TEXT_SECONDS = 0.12e-3
 # Until other processes have imported what they need.
@@ -224,12 +226,25 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
     seconds += len(ensembles) * n_fits * (ENSEMBLE_SECONDS * n_rows * width + 0.05)
     if "MetricNeighbors" in ensembles:
         seconds += n_fits * (REGRESSION_SECONDS * n_rows * width + 0.1)
-    if "BoostedTrees" in names:
-        seconds += n_outputs * (TREE_SECONDS * n_rows * width + 0.08)
-    n_others = len(names - ensembles - {"BoostedTrees"})
+    if TREES in names:
+        of_output = TREE_SECONDS * n_rows * width + 0.08
+        if task.y.ndim == 2 and n_outputs > FEW_OUTPUTS:
+            of_output = _seconds_of_one_output(task, round(n_rows))
+        seconds += n_outputs * of_output
+    n_others = len(names - ensembles - {TREES})
     seconds += n_others * (INNER_FOLDS + 1) * (OTHER_SECONDS * n_rows * width + 0.02)
     seconds += (len(names) + n_others) * n_texts * (TEXT_SECONDS * n_rows + 0.08)
     return n_folds * seconds
+
+
+def _seconds_of_one_output(task, n_rows):
+    """Fit trees to one label: columns of few values take a fraction of the time of others."""
+    one = replace(task, y=task.y[:, :1])
+    with threadpool_limits(1):
+        fit_method(one.part(np.arange(FEWEST_ROWS)), TREES, 0)  # what is slow only once
+        start = process_time()
+        fit_method(one.part(np.arange(n_rows)), TREES, 0)
+        return process_time() - start
 
 
 def expected_duration(task: Task, methods: Iterable[str], n_folds: int) -> float:

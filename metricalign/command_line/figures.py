@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors import NearestNeighbors
 
 from metricalign.command_line.methods import LEARNERS, fit_method, learner_of, plain_neighbors
 from metricalign.command_line.models import explained
@@ -25,6 +24,7 @@ from metricalign.plotting import (
     MetricHeatmapDisplay,
     MetricSpectrumDisplay,
 )
+from metricalign.plotting.curves import column_curves
 from metricalign.plotting.estimators import feature_names_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     The method is fitted to a random half of the rows; the others are drawn. Yields names and
     figures; those in `NEEDS` only of methods that have what they need.
     """
+    from matplotlib import pyplot
+
     train, held_out = _halves(task, seed)
     X, y = take(task.X, held_out), task.y[held_out]
     predictor = _fitted(task.part(train), method, seed)
@@ -67,7 +69,10 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         figure.suptitle(HELD_OUT)
         yield name, figure
 
-    yield "curves", _curves(predictor, take(task.X, train))
+    if curves := column_curves(predictor, take(task.X, train)):
+        figure = CurvesDisplay(curves=curves).plot().figure_
+        pyplot.close(figure)
+        yield "curves", figure
     numbers = _numbers_of_rows(task)
     sample, rows = take(task.X, held_out[:1]), numbers[train]
     figure, ax = _figure(1, 1, (8.0, 4.4))
@@ -76,7 +81,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
     figure.suptitle(f"Row {numbers[held_out[0]]}, which was held out")
     yield "explanation", figure
     if isinstance(learner[-1], MetricLearner):
-        yield "decomposition", _decomposition(task, learner, train, held_out[0])
+        yield "decomposition", _decomposition(task, predictor, train, held_out[0])
         side = 0.16 * min(learner[-1].n_features_in_, 25)
         figure, ax = _figure(1, 1, (4.2 + side, 3.4 + side))
         MetricHeatmapDisplay.from_estimator(learner, feature_names=_feature_names(learner), ax=ax)
@@ -128,23 +133,14 @@ def _fitted(task, method, seed) -> Any:
     return plain_neighbors(task, learner_of(task, LEARNERS[method], seed), N_EXPLAINED)
 
 
-def _curves(predictor, X) -> Figure:
-    from matplotlib import pyplot
-
-    figure = CurvesDisplay.from_estimator(predictor, X).figure_
-    pyplot.close(figure)
-    return figure
-
-
 def _numbers_of_rows(task):
     return np.arange(1, len(task.y) + 1) if task.rows is None else task.rows
 
 
-def _decomposition(task, learner, train, row):
+def _decomposition(task, predictor, train, row):
     """Draw what makes a held-out row so near to the nearest of those learned from."""
-    sample = take(task.X, [row])
-    search = NearestNeighbors(n_neighbors=1).fit(learner.transform(take(task.X, train)))
-    nearest = train[search.kneighbors(learner.transform(sample), return_distance=False)[0]]
+    sample, learner = take(task.X, [row]), predictor.pipeline_
+    nearest = train[predictor.kneighbors(sample, 1, return_distance=False)[0]]
     numbers = _numbers_of_rows(task)
     name = f"row {numbers[row]} and its nearest, {numbers[nearest[0]]}"
     n_bars = min(learner[-1].n_features_in_, 11)

@@ -1,181 +1,142 @@
-"""Formats: how the texts of a column are read, by default and by the user's options."""
+"""Formats: how the texts of a column are read, a class for each; and what a person says of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.features.numerals import MAGNITUDES, SCALE, match_number
+from metricalign.command_line.reading import MISSING, TwoReadingsError
 
-__all__ = ["Column", "Format", "Reading", "decode", "unit_of"]
+if TYPE_CHECKING:
+    from pandas import Series
+
+__all__ = ["Column", "Format", "Other", "Reading", "Text", "only_reading"]
+
+# So many texts tell most formats that they are not of.
+N_TRIED = 20
 
 
-@dataclass(frozen=True)
 class Format:
-    """How the texts of a column are read.
+    """How the values of a column are written.
 
-    Attributes
-    ----------
-    kind : {"number", "date", "time", "text"}
-        What they stand for; times are hours of the day.
-    decimal, thousands : str
-        Marks of numbers.
-    unit : str
-        A currency or another unit of all numbers, which is left away.
-    pattern : str
-        Format of dates and times, as in ``strptime``.
-    has_magnitudes : bool
-        Whether letters and words stand for powers of ten: 1.5M is 1,500,000.
+    Another format is a class of its own, and a function that finds it among `columns.READERS`.
     """
 
-    kind: str
-    decimal: str = "."
-    thousands: str = ""
-    unit: str = ""
-    pattern: str = ""
-    has_magnitudes: bool = False
+    #: What the values are, in one word.
+    kind: ClassVar[str]
+    #: What stands for a missing value.
+    empty: ClassVar[Any] = np.nan
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Values of texts; NaN, NaT or None where a text is of another format.
+        """Values of texts without missing ones; `empty` where a text is of another format."""
+        return texts
 
-        Parameters
-        ----------
-        texts : ndarray of object of shape (n_values,)
-            Texts that are not missing.
-
-        Returns
-        -------
-        values : ndarray of shape (n_values,)
-            Floats, datetime64 or texts.
-        """
-        if self.kind == "text":
-            return texts
-        if self.kind == "number":
-            return np.array([self._number(text) for text in texts], dtype=np.float64)
-        import pandas as pd
-
-        options = {"utc": True} if "%z" in self.pattern else {}
-        # pandas stops at the year 2262 where a text has nanoseconds only.
-        dates = pd.to_datetime(
-            pd.Series(texts, dtype=object), format=self.pattern, errors="coerce", **options
-        )
-        dates = dates.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
-        if self.kind == "date":
-            return dates
-        return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
-
-    def _number(self, text):
-        match = match_number(text)
-        if match is None:
-            return np.nan
-        unit = unit_of(match)
-        # 12 may be meant as 12 €, but 0.12 is not 0.12 %.
-        if unit != self.unit and (unit or self.unit in ("%", "‰")):
-            return np.nan
-        if match["magnitude"] and not self.has_magnitudes:
-            return np.nan
-        value = decode(match, self.decimal, self.thousands)
-        return np.nan if value is None else value
+    def take(self, column: Series) -> NDArray:
+        """Values of a column that has no texts; TypeError or ValueError if it has others."""
+        return column.astype(np.float64).to_numpy()
 
     def describe(self) -> str:
         """What is unusual about the format, in a few words."""
-        if self.kind in ("date", "time"):
-            names = {"%Y": "year", "%y": "year", "%m": "month", "%d": "day", "%b": "month"}
-            names |= {"%B": "month", "%H": "hours", "%I": "hours", "%M": "minutes"}
-            names |= {"%S": "seconds", "T": " ", ".%f": "", "%z": " zone", "%p": "am or pm"}
-            text = self.pattern
-            for code, name in names.items():
-                text = text.replace(code, name)
-            century = ", years from 1969 to 2068" if "%y" in self.pattern else ""
-            return f"{'dates' if self.kind == 'date' else 'times'} {text}{century}"
-        parts = [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
-        parts += [f"thousands mark {self.thousands!r}"] if self.thousands else []
-        if self.unit:
-            parts.append(f"out of {self.unit[1:]}" if self.unit[0] == "/" else f"in {self.unit}")
-        parts += ["with magnitudes: k is a thousand, M a million"] if self.has_magnitudes else []
-        return ", ".join(parts)
+        return ""
 
-
-def unit_of(match: re.Match[str]) -> str:
-    """The unit in a match of `NUMBER`, in one spelling, or an empty text."""
-    unit = match["before"] or match["after"] or ""
-    scale = SCALE.fullmatch(unit)
-    return f"/{scale[1]}" if scale else unit.removesuffix("s") if len(unit) > 2 else unit
-
-
-def decode(match: re.Match[str], decimal: str, thousands: str) -> float | None:
-    """The number that a match of `NUMBER` is under these marks, or None if it is none."""
-    digits = re.sub("[\u00a0\u2009\u202f]", " ", match["digits"]).replace("’", "'").rstrip()
-    whole, mark, fraction = digits.partition(decimal)
-    if thousands and thousands in whole:
-        # Groups of three, or of two before the last as in India.
-        group = re.escape(thousands)
-        if not re.fullmatch(
-            rf"[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+|[1-9][0-9]?({group}[0-9]{{2}})+{group}[0-9]{{3}}",
-            whole,
-        ):
-            return None
-        whole = whole.replace(thousands, "")
-    if not re.fullmatch("[0-9]*", whole + fraction) or not (whole or fraction):
-        return None
-    if len(whole) > 1 and whole[0] == "0" and not mark:
-        return None
-    if match["magnitude"] and match["exponent"]:
-        return None
-    power = MAGNITUDES[match["magnitude"]] if match["magnitude"] else 0
-    number = float(f"{whole or 0}.{fraction or 0}{match['exponent'] or f'e{power}'}")
-    negative = (match["bracket"] is not None) + sum(
-        match[sign] in ("-", "−") for sign in ("sign", "sign2", "sign3")
-    )
-    return None if negative > 1 else -number if negative else number
+    def option(self, text: str, name: str = "") -> str:
+        """The option by which a text, in a column of this name, is read in this format."""
+        return ""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a person says of the values; a column may have a mark of its own.
+class Text(Format):
+    """Texts as they are: categories or free text."""
 
-    Attributes
-    ----------
-    decimal, thousands : mapping from str to str
-        Marks by the name of a column, and of "" for all others.
-    dates : str or None
-        "day-first" or "month-first" where both are possible.
-    missing : collection of str
-        Further texts of a missing value.
-    """
+    kind = "text"
+    empty = None
 
-    decimal: Mapping[str, str] = field(default_factory=dict)
-    thousands: Mapping[str, str] = field(default_factory=dict)
-    dates: str | None = None
-    missing: Iterable[str] = ()
+    def take(self, column: Series) -> NDArray:
+        """Stripped texts; None where they are missing."""
+        import pandas as pd
 
-    def mark(self, which: str, name: str) -> str | None:
-        """The mark of a column that was given, if any."""
-        given: Mapping[str, str] = getattr(self, which)
-        return given.get(name, given.get(""))
+        texts = column.astype(object).map(_text_of, na_action="ignore")
+        values = texts.to_numpy(dtype=object, copy=True)
+        # pandas has NaN again where strings have a type of their own.
+        values[pd.isna(values)] = None
+        return values
+
+
+@dataclass(frozen=True)
+class Other(Format):
+    """Values that are neither numbers, dates nor text."""
+
+    kind = "other"
+
+    def take(self, column: Series) -> NDArray:
+        """Values as they are."""
+        return column.to_numpy(dtype=object)
+
+
+def _text_of(value):
+    """A category as it was written: pandas makes floats of integers with a missing value."""
+    is_integer = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_integer else value).strip()
 
 
 @dataclass
 class Column:
-    """A column as it was read.
+    """A column as it was read."""
 
-    Attributes
-    ----------
-    values : ndarray of shape (n_rows,)
-        Floats, dates, or texts with None where they are missing.
-    format : Format
-        How the texts were read.
-    odd : str or None
-        A text among numbers, because of which the column is none of numbers.
-    example : str
-        A text of the format.
-    """
-
-    values: NDArray
+    values: NDArray  # floats, dates, or texts with None where they are missing
     format: Format
-    odd: str | None = None
+    odd: str | None = None  # a text because of which a column is none of numbers
     example: str = ""
+    no_answers: list[str] = field(default_factory=list)  # words for a missing value, such as k.A.
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a person says of the values."""
+
+    # Marks by the name of a column, and of "" for all others.
+    decimal: Mapping[str, str] = field(default_factory=dict)
+    thousands: Mapping[str, str] = field(default_factory=dict)
+    dates: str | None = None  # "day-first" or "month-first" where both are possible
+    missing: Iterable[str] = ()  # further texts of a missing value
+
+    def marks(self, name: str) -> list[str | None]:
+        """The decimal and the thousands mark of a column that were given, if any."""
+        return [given.get(name, given.get("")) for given in (self.decimal, self.thousands)]
+
+    def is_missing(self, text: str) -> bool:
+        """Whether a text stands for a missing value in any column."""
+        return text in MISSING or text in self.missing
+
+
+def only_reading(
+    texts: NDArray, name: str, formats: Iterable[Format], preferred: str = ""
+) -> Column | None:
+    """Read different texts in the only format that all of them have; None if they have none.
+
+    If they are other values in another format too, take that of the preferred option, or raise
+    `TwoReadingsError`.
+    """
+    import pandas as pd
+
+    found: dict[bytes, Column] = {}
+    for form in formats:
+        if not pd.isna(form.parse(texts[:N_TRIED])).any():
+            values = form.parse(texts)
+            if not pd.isna(values).any():
+                found.setdefault(values.tobytes(), Column(values, form))
+    if len(found) < 2:
+        return next(iter(found.values()), None)
+    two = list(found.values())[:2]
+    place = int(np.argmax(two[0].values != two[1].values))
+    text, values = texts[place], [column.values[place] for column in two]
+    for column in two:
+        if preferred and column.format.option(text) == preferred:
+            return column
+    shown = [f"{each:.15g}" if isinstance(each, float) else str(each)[:10] for each in values]
+    options = [column.format.option(text, name) for column in two]
+    raise TwoReadingsError(name, f"{text!r} can be {' or '.join(shown)}.", options)

@@ -14,19 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Note, Result
+from metricalign.command_line.methods import TREES
 from metricalign.command_line.reading import shorten
 from metricalign.command_line.tasks import Measure, Task, largest_share
 
-__all__ = ["GAIN", "WIDTH", "Progress", "duration", "measures_of", "notes_of", "verdict", "wrap"]
+__all__ = [
+    "LEGEND",
+    "WIDTH",
+    "Progress",
+    "columns_of",
+    "duration",
+    "measures_of",
+    "notes_of",
+    "verdict",
+    "wrap",
+]
 
 WIDTH = 80
-GAIN = (
+LEGEND = (
     "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
-    "better in: the folds in which it is."
+    "better in: the folds in which it is. *: what --save keeps and --report shows."
 )
 # Of the results of that many folds, or all of fewer, one or none may be worse in a clear gain.
 MANY_FOLDS = 5
-TREES = "BoostedTrees"
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
@@ -54,17 +64,9 @@ def duration(seconds: float) -> str:
 # Results
 
 
-def measures_of(task: Task, results: list[Result]) -> str:
+def measures_of(task: Task, results: list[Result], chosen: str) -> str:
     """Lay out all measures of a task, a row for each method, side by side as far as they fit."""
-    main, *others = task.measures
-    columns = [
-        _headed(main, means(main, results)),
-        ["gain on Euclid", "above 0 is better", *_gains(main, results)],
-        ["better in", "folds", *_wins(main, results)],
-        ["fit", "", *(f"{result.seconds.mean():.2f} s" for result in results)],
-        *(_headed(measure, means(measure, results)) for measure in others),
-    ]
-    names = ["method", "", *(result.label for result in results)]
+    names, *columns = columns_of(task, results, chosen)
     blocks = []
     while columns:
         block = [names]
@@ -72,6 +74,19 @@ def measures_of(task: Task, results: list[Result]) -> str:
             block.append(columns.pop(0))
         blocks.append(layout(list(zip(*block, strict=True)), n_headings=2))
     return "\n\n".join(blocks)
+
+
+def columns_of(task: Task, results: list[Result], chosen: str) -> list[list[str]]:
+    """Columns of the results, each with two headings; the chosen method has an asterisk."""
+    main, *others = task.measures
+    return [
+        ["method", "", *(each.label + "*" * (each.label == chosen) for each in results)],
+        _headed(main, means(main, results)),
+        ["gain on Euclid", "above 0: better", *_gains(main, results)],
+        ["better in", "folds", *_wins(main, results)],
+        ["fit", "", *(f"{result.seconds.mean():.2f} s" for result in results)],
+        *(_headed(measure, means(measure, results)) for measure in others),
+    ]
 
 
 def _headed(measure, cells):
@@ -230,7 +245,7 @@ def _why(task, measure, results, trees):
     if len(task.y) < 200:
         return f"With {len(task.y)} rows, folds differ more than methods do."
     if trees is not None and not is_clear(gains_of(measure, results, trees)):
-        return "Boosted trees gain nothing either: the columns may not hold more."
+        return "The columns may not hold more."
     return "The columns may all matter alike, near by as well as far away."
 
 

@@ -30,12 +30,14 @@ __all__ = [
     "LEARNERS",
     "LEARNERS_OF_CLASSES",
     "METHODS",
+    "TREES",
     "check_methods",
     "fit_method",
     "learner_of",
     "plain_neighbors",
 ]
 
+TREES = "BoostedTrees"
 NEIGHBORS = (3, 5, 10, 20)
 INNER_FOLDS = 3
 
@@ -62,10 +64,10 @@ DEFAULT_METHODS = (
     "MetricNeighbors-no-trees",
     "DiscriminantAlignment",
     "PSDSVR",
-    "BoostedTrees",
+    TREES,
 )
 #: Everything that can be compared.
-METHODS = ("MetricNeighbors", "MetricNeighbors-no-trees", *LEARNERS, "BoostedTrees", "Euclid")
+METHODS = ("MetricNeighbors", "MetricNeighbors-no-trees", *LEARNERS, TREES, "Euclid")
 
 
 def check_methods(task: Task, methods: Iterable[str]) -> None:
@@ -100,7 +102,7 @@ def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline
 
 def fit_method(task: Task, method: str, seed: int) -> Any:
     """Fit a method to all rows of a task."""
-    if method == "BoostedTrees":
+    if method == TREES:
         return BoostedTrees(task.kind, random_state=seed).fit(task.X, task.y)
     if method.startswith("MetricNeighbors"):
         is_class = task.kind in ("class", "labels")

@@ -10,9 +10,9 @@ from typing import Any
 import joblib
 from numpy.typing import NDArray
 
-from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.methods import fit_method
-from metricalign.command_line.reading import Contents, InputError, Layout
+from metricalign.command_line.reading import InputError
+from metricalign.command_line.table_columns import TableColumns
 from metricalign.command_line.tasks import Task
 from metricalign.metrics.scorers import _label_scores
 from metricalign.predictors.explanation import Explanation
@@ -26,8 +26,6 @@ KNOWN_TYPES = frozenset(
         "functools.partial",  # of what is named here
         "numpy.dtype",
         "scipy.sparse._csr.csr_array",
-        "sklearn.metrics._dist_metrics.EuclideanDistance64",
-        "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.utils.validation.check_array",
     )
 )
@@ -55,33 +53,26 @@ class TableModel:
     Attributes
     ----------
     columns : TableColumns
-        Turns a table into numbers and categories.
+        Reads a table like the training table.
     predictor : estimator
         Fitted to these.
     method, kind : str
         What it is, and the kind of the target.
-    targets, names : list of str
-        Columns of the target in the table, and names of the predictions.
+    names : list of str
+        Names of the predictions.
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
         Targets that were learned from.
     rows : ndarray of int of shape (n_rows,)
         Their rows in the table, from 1.
-    table_columns : list of str
-        All columns of the table.
-    layout : Layout
-        How the file was written.
     """
 
     columns: TableColumns = field(repr=False)
     predictor: Any
     method: str
     kind: str
-    targets: list[str]
     names: list[str]
     y: NDArray = field(repr=False)
     rows: NDArray = field(repr=False)
-    table_columns: list[str]
-    layout: Layout
 
     def predict(self, table: Any) -> NDArray:
         """Predict the target of each row of a DataFrame of pandas or polars.
@@ -157,8 +148,8 @@ def explained(
     return replace(explanation, rows=rows[explanation.rows], change=change, outputs=outputs)
 
 
-def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[str]) -> TableModel:
-    """Learn a model from all rows of a task, which was made of these contents."""
+def learn(task: Task, method: str, seed: int) -> TableModel:
+    """Learn a model from all rows of the task of a table."""
     assert task.columns is not None
     assert task.rows is not None
     return TableModel(
@@ -166,12 +157,9 @@ def learn(task: Task, method: str, seed: int, contents: Contents, targets: list[
         fit_method(task, method, seed),
         method,
         task.kind,
-        targets,
         task.names,
         task.y,
         task.rows,
-        [str(name) for name in contents.table.columns],
-        contents.layout,
     )
 
 

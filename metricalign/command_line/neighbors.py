@@ -7,13 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 
 from metricalign.learners.columns import column_map
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
-from metricalign.predictors.base import MetricNeighbors, Neighborhood
+from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.explanation import Rows
+from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.votes import Neighborhood
 
 __all__ = ["PlainNeighbors", "PlainNeighborsClassifier", "PlainNeighborsRegressor"]
 
@@ -32,8 +33,6 @@ class PlainNeighbors(MetricNeighbors):
     ----------
     pipeline_ : Pipeline
         The fitted metric.
-    search_ : NearestNeighbors
-        Finds neighbours among the images of the training rows.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column in the squared distances of the training rows.
     """
@@ -43,7 +42,7 @@ class PlainNeighbors(MetricNeighbors):
         self.n_neighbors = n_neighbors
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "search_")
+        return hasattr(self, "feature_importances_")
 
     def fit(self, X: Any, y: Any) -> Self:  # type: ignore[override]
         """Learn the metric, and keep the rows.
@@ -61,8 +60,7 @@ class PlainNeighbors(MetricNeighbors):
             The fitted estimator.
         """
         self.pipeline_ = clone(self.metric)
-        self._images = self.pipeline_.fit_transform(X, y)
-        self.search_ = NearestNeighbors(n_neighbors=self.n_neighbors).fit(self._images)
+        self._search = NeighborSearch(self.pipeline_.fit_transform(X, y))
         self._weight, self.samples_ = np.ones(len(y)), np.arange(len(y))
         self._targets = self._set_targets(y, self._weight, None)[1]
         self._predicted = np.zeros_like(self._targets)
@@ -82,7 +80,7 @@ class PlainNeighbors(MetricNeighbors):
         -------
         neighborhood : Neighborhood
         """
-        distances, rows = self.search_.kneighbors(self._images_of(X)[0])
+        distances, rows = self._search.nearest(self._images_of(X)[0], self.n_neighbors)
         mean = self._targets[rows].mean(axis=1)
         weights, nothing = np.full(rows.shape, 1 / rows.shape[1]), np.zeros_like(mean)
         return Neighborhood(rows, distances, weights, mean, nothing, nothing, rows)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.dates import as_dates
-from metricalign.command_line.formats import Column, Format, Reading, decode, unit_of
-from metricalign.command_line.reading import InputError, TwoReadingsError
+from metricalign.command_line.formats import Column, Format, Reading, Text, only_reading
+from metricalign.command_line.reading import InputError
 from metricalign.features.numerals import (
     CURRENCY,
     FEWEST_NUMBERS,
     LEADING_ZERO,
+    MAGNITUDES,
     SCALE,
     match_number,
 )
 
-__all__ = ["as_numbers"]
+__all__ = ["Number", "as_numbers", "as_plain_numbers"]
 
 # Decimal and thousands marks of the world; the plain ones first.
 MARKS = [
@@ -30,82 +31,129 @@ MARKS = [
 ]
 # Of ratings; on two of them a number has two meanings, on others the texts are fractions.
 USUAL_SCALES = {"/5", "/10", "/20", "/100"}
+LIKE_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})*")
 # Larger integers are not exact in float64.
 LARGEST_INTEGER = 2**53
 
 
+@dataclass(frozen=True)
+class Number(Format):
+    """Numbers with their marks."""
+
+    kind = "number"
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""  # a currency or another unit of all numbers, which is left away
+    has_magnitudes: bool = False  # letters and words are powers of ten: 1.5M is 1,500,000
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """Floats; NaN where a text is of another format."""
+        return np.array([self._value(text) for text in texts], dtype=np.float64)
+
+    def _value(self, text):
+        match = match_number(text)
+        if match is None:
+            return np.nan
+        unit = unit_of(match)
+        # 12 may be meant as 12 €, but 0.12 is not 0.12 %.
+        if unit != self.unit and (unit or self.unit in ("%", "‰")):
+            return np.nan
+        if match["magnitude"] and (match["exponent"] or not self.has_magnitudes):
+            return np.nan
+        whole, mark, fraction = match["digits"].rstrip().partition(self.decimal)
+        if self.thousands and self.thousands in whole:
+            # Groups of three, or of two before the last as in India.
+            group = re.escape(self.thousands)
+            if not re.fullmatch(
+                rf"[1-9]\d{{0,2}}({group}\d{{3}})+|[1-9]\d?({group}\d{{2}})+{group}\d{{3}}", whole
+            ):
+                return np.nan
+            whole = whole.replace(self.thousands, "")
+        if not re.fullmatch("[0-9]+", whole + fraction) or (LEADING_ZERO.match(whole) and not mark):
+            return np.nan
+        power = match["exponent"] or f"e{MAGNITUDES.get(match['magnitude'], 0)}"
+        number = float(f"{whole or 0}.{fraction or 0}{power}")
+        n_minus = sum(match[sign] in ("-", "(") for sign in ("bracket", "sign", "sign2", "sign3"))
+        return np.nan if n_minus > 1 else -number if n_minus else number
+
+    def describe(self) -> str:
+        """Marks, unit and magnitudes, where they are not plain."""
+        parts = [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
+        parts += [f"thousands mark {self.thousands!r}"] if self.thousands else []
+        if self.unit:
+            parts.append(f"out of {self.unit[1:]}" if self.unit[0] == "/" else f"in {self.unit}")
+        parts += ["with magnitudes: k is a thousand, M a million"] if self.has_magnitudes else []
+        return ", ".join(parts)
+
+    def option(self, text: str, name: str = "") -> str:
+        """By which of its marks a text is read."""
+        which = "decimal" if self.decimal in text else "thousands"
+        mark = getattr(self, which)
+        return f'--{which} "{name}={mark}"' if name else f"--{which} {mark}"
+
+
+def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
+    """Read different texts as numbers as programs write them, if no thousands are possible."""
+    if reading.marks(name) != [None, None] or any("_" in text for text in texts):
+        return None
+    if any("." in text for text in texts) and all(map(LIKE_THOUSANDS.fullmatch, texts)):
+        return None
+    try:
+        numbers = texts.astype(np.float64)
+    except ValueError:
+        return None
+    return Column(texts, Text()) if _are_inexact(texts, numbers) else Column(numbers, Number())
+
+
 def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts, none missing, as numbers; as texts if only most of them are some.
+    """Read different texts as numbers; as texts if only most of them are some.
 
     None if they are no numbers. Raises `InputError` if they can be other numbers as well.
     """
-    if any(LEADING_ZERO.fullmatch(text) for text in texts):
-        return None
-    if _given_marks(name, reading) == [None, None]:
-        plain = _plain_numbers(texts)
-        if plain is not None:
-            return plain
     matches: list[Any] = [match_number(text) for text in texts]
-    is_number = np.array([match is not None for match in matches])
-    if not is_number.any():
-        return None
-    if not is_number.all():
-        if is_number.mean() > 0.5 and len(texts) > FEWEST_NUMBERS:
-            return Column(texts, Format("text"), odd=texts[~is_number][0])
-        return None
+    odd = [text for text, match in zip(texts, matches, strict=True) if match is None]
+    if odd:
+        is_most = len(odd) < len(texts) / 2 and len(texts) > FEWEST_NUMBERS
+        return Column(texts, Text(), odd=odd[0]) if is_most else None
     units = [unit_of(match) for match in matches]
-    named = sorted({unit for unit in units if unit})
+    named = sorted({*units} - {""})
     scales = {unit for unit in named if SCALE.fullmatch(unit)}
     if not _are_magnitudes(matches, named) or (len(scales) > 1 and not scales <= USUAL_SCALES):
         return None
     if len(named) > 1:
-        return Column(texts, Format("text"), odd=texts[units.index(named[-1])])
+        return Column(texts, Text(), odd=texts[units.index(named[-1])])
     unit = named[0] if named else ""
     if unit in ("%", "‰") and "" in units:
         raise InputError(
             f"column {name!r} has numbers with and without {unit}, such as "
             f"{texts[units.index(unit)]!r} and {texts[units.index('')]!r}: they may be of the same "
-            "scale or not. Write them alike, or leave the column out with --drop."
+            "scale or not. Write them alike, or leave the column out."
         )
-    return _with_marks(texts, matches, name, reading, unit)
-
-
-def _given_marks(name, reading):
-    return [reading.mark(which, name) for which in ("decimal", "thousands")]
-
-
-def _with_marks(texts, matches, name, reading, unit):
-    """Numbers by the only marks with which all of them are some."""
-    given = _given_marks(name, reading)
-    found: dict[bytes, tuple[NDArray, str, str]] = {}
-    for decimal, thousands in MARKS:
-        if given[0] not in (None, decimal) or given[1] not in (None, thousands):
-            continue
-        values = []
-        for match in matches:
-            value = decode(match, decimal, thousands)
-            if value is None:
-                break
-            values.append(value)
-        else:
-            numbers = np.array(values)
-            found.setdefault(numbers.tobytes(), (numbers, decimal, thousands))
-    if len(found) > 1:
-        raise _two_readings(texts, name, list(found.values()))
-    if not found:
-        if given != [None, None] and as_dates(texts, name, reading) is None:
-            raise InputError(
-                f"column {name!r}: not all values are numbers with the marks given, such as "
-                f"{_longest(texts)!r}. Give its marks as --decimal {name}=. or --thousands {name}=,"
-            )
-        return Column(texts, Format("text"), odd=_longest(texts))
-    ((numbers, decimal, thousands),) = found.values()
-    if _are_inexact(texts, numbers):
-        return None
     has_magnitudes = any(match["magnitude"] for match in matches)
-    return Column(
-        numbers, Format("number", decimal, thousands, unit, has_magnitudes=has_magnitudes)
-    )
+    given = reading.marks(name)
+    formats = [
+        Number(*marks, unit, has_magnitudes)
+        for marks in MARKS
+        if all(said in (None, mark) for said, mark in zip(given, marks, strict=True))
+    ]
+    found = only_reading(texts, name, formats)
+    if found is None:
+        longest = max(texts, key=len)
+        if given == [None, None]:
+            return Column(texts, Text(), odd=longest)
+        raise InputError(
+            f"column {name!r}: not all values are numbers with the marks given, such as "
+            f"{longest!r}. Give its marks as --decimal {name}=. or --thousands {name}=,"
+        )
+    return None if _are_inexact(texts, found.values) else found
+
+
+def unit_of(match: re.Match[str]) -> str:
+    """The unit in a match of `NUMBER`, in one spelling, or an empty text."""
+    unit = match["before"] or match["after"] or ""
+    scale = SCALE.fullmatch(unit)
+    return f"/{scale[1]}" if scale else unit.removesuffix("s") if len(unit) > 2 else unit
 
 
 def _are_magnitudes(matches, units):
@@ -122,40 +170,7 @@ def _are_magnitudes(matches, units):
     return has_decimals and magnitudes != {"K"}
 
 
-def _plain_numbers(texts):
-    """Numbers as programs write them, if no thousands are possible."""
-    if any("_" in text for text in texts):
-        return None
-    try:
-        numbers = texts.astype(np.float64)
-    except ValueError:
-        return None
-    if any("." in text for text in texts) and all(
-        re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})*", text) for text in texts
-    ):
-        return None
-    return (
-        Column(texts, Format("text"))
-        if _are_inexact(texts, numbers)
-        else Column(numbers, Format("number"))
-    )
-
-
 def _are_inexact(texts, numbers):
     """Whether integers have more digits than a float: these are codes."""
     large = np.abs(numbers) > LARGEST_INTEGER
     return large.any() and any(text.lstrip("+-").isdigit() for text in texts[large])
-
-
-def _longest(texts):
-    return max(texts, key=len)
-
-
-def _two_readings(texts, name, readings):
-    place = int(np.argmax(readings[0][0] != readings[1][0]))
-    (first, decimal, _), (second, _, thousands) = sorted(readings, key=lambda each: each[2])[:2]
-    return TwoReadingsError(
-        f"column {name!r}: {texts[place]!r} can be {first[place]:.15g} or {second[place]:.15g}. "
-        f'Say which: --decimal "{name}={decimal}" or --thousands "{name}={thousands}"; without '
-        f'"{name}=" it holds for all columns.'
-    )

@@ -7,14 +7,12 @@ import difflib
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from metricalign._files import read_regular
 
@@ -37,14 +35,21 @@ __all__ = [
 BLANKS = "  "
 # A line that a rarer mark splits is split by it; commas are in numbers and texts too.
 DELIMITERS = ("\t", ";", "|", ",", BLANKS, " ")
+# What a file may be that is not UTF-8; digits and marks of numbers are the same in both.
+GUESS = "cp1252"
 PARQUET_SUFFIXES = (".parquet", ".pq")
-#: Texts of a missing value: those of pandas, and the question mark of many public tables.
+#: Texts of a missing value in any column: those of pandas, the question mark of many public
+#: tables, "no answer" in English and German, and the errors of spreadsheets.
 MISSING = frozenset(
     (
         *("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
         *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+        *("n.a.", "n. a.", "N.A.", "n.a", "k.A.", "k. A.", "K.A.", "k.a."),
+        *("#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"),
     )
 )
+# What no text has: that of the unknown encoding of a file which is none of text, above all.
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
 # Lines above a table that are no part of it: so many at most, above rows of so many fields.
@@ -58,43 +63,28 @@ class InputError(ValueError):
 
 
 class TwoReadingsError(InputError):
-    """Texts that can be two different numbers."""
+    """Texts of a column that can be two different numbers or dates: a question, and two options."""
+
+    def __init__(self, name: str, question: str, options: Sequence[str]):
+        self.name, self.question, self.options = name, question, options
+        for_all = f'; without "{name}=" it holds for all columns' if "=" in options[0] else ""
+        super().__init__(f"column {name!r}: {question} Say which: {' or '.join(options)}{for_all}.")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file has its table; None where it is to be found out.
+    """How a file has its table; None where it is to be found out."""
 
-    Attributes
-    ----------
-    delimiter : str or None, default=None
-        Between the fields of a CSV file; empty for Parquet.
-    encoding : str or None, default=None
-        Of a CSV file; None is UTF-8.
-    has_names : bool or None, default=None
-        Whether the first line has the names of the columns. Otherwise they are 1, 2 and so on.
-    """
-
-    delimiter: str | None = None
-    encoding: str | None = None
-    has_names: bool | None = None
+    delimiter: str | None = None  # between the fields of a CSV file; empty for Parquet
+    encoding: str | None = None  # of a CSV file
+    has_names: bool | None = None  # whether the first line has names; else they are 1, 2 and so on
 
 
 @dataclass
 class Contents:
-    """What is in a file.
+    """What is in a file, how it was written, and what a person should know of how it was read."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        Texts of a CSV file, stripped; what Parquet has.
-    layout : Layout
-        How it was written.
-    notes : list of str
-        What a person should know of how it was read.
-    """
-
-    table: DataFrame
+    table: DataFrame  # stripped texts of a CSV file; what Parquet has
     layout: Layout
     notes: list[str] = field(default_factory=list)
 
@@ -111,17 +101,21 @@ def read_contents(
     names; `expected` holds where the file is no UTF-8, or its first line may be names or values.
     """
     try:
-        import pandas as pd
+        import pandas  # noqa: F401
     except ImportError:
         raise InputError('reading a table needs pandas: pip install "metricalign[table]"') from None
     path, layout, expected = Path(path), layout or Layout(), expected or Layout()
     data = _read_bytes(path)
     if path.suffix.lower() in PARQUET_SUFFIXES or data[:4] == b"PAR1":
-        contents = Contents(_read_parquet(pd, path, data), Layout("", None, True))
+        contents = Contents(_read_parquet(path, data), Layout("", None, True))
     else:
         text, encoding = _decode(path, data, layout.encoding, expected.encoding)
-        layout = replace(layout, encoding=encoding)
-        contents = _read_csv(pd, path, text, layout, wanted, expected.has_names)
+        contents = _read_csv(path, text, layout, wanted, expected.has_names)
+        contents.layout = replace(contents.layout, encoding=encoding)
+        if encoding == GUESS and GUESS not in (layout.encoding, expected.encoding):
+            contents.notes.append(
+                f"not UTF-8, so read as {GUESS} of Western Europe (--encoding if letters are wrong)"
+            )
     if len(contents.table) == 0:
         raise InputError(f"{path} has column names but no rows.")
     return contents
@@ -178,7 +172,9 @@ def _similar_file(path):
     return suggestion(path.name, names) or " Check the name and the folder."
 
 
-def _read_parquet(pd, path, data):
+def _read_parquet(path, data):
+    import pandas as pd
+
     try:
         from pyarrow.parquet import read_schema
 
@@ -195,89 +191,93 @@ def _read_parquet(pd, path, data):
     return table.rename(columns=str).reset_index(drop=True)
 
 
-def _decode(path, data, encoding, expected):
-    """The text of a file and its encoding; bytes of another are hardly ever valid UTF-8."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding is None:
-        encoding = "utf-16"
-    try:
-        text = data.decode(encoding or "utf-8-sig")
-    except LookupError:
+def _decode(path, data, given, expected):
+    """The text of a file and its encoding: UTF-8 if it is valid, the expected one, or a guess."""
+    is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    encodings = [given or ("utf-16" if is_utf16 else "utf-8-sig")]
+    if not given and not is_utf16:
+        encodings += [expected or GUESS, GUESS]
+    invalid = None
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except LookupError:
+            raise InputError(
+                f"--encoding {encoding} is not known; utf-8, latin-1, cp1252 and utf-16 are common."
+            ) from None
+        except UnicodeError as error:
+            invalid = invalid or error
+            continue
+        is_known = encoding != GUESS or GUESS in (given, expected)
+        if "\0" not in text and (is_known or _is_text(data, invalid)):
+            return text, encoding
+    if invalid is None or CONTROL.search(data[:4096]):
         raise InputError(
-            f"--encoding {encoding} is not known; utf-8, latin-1, cp1252 and utf-16 are common."
-        ) from None
-    except UnicodeError as error:
-        if encoding is None and expected is not None:
-            return _decode(path, data, expected, None)
-        if b"\0" in data[:4096]:
-            raise _not_text(path) from None
-        line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
-        raise InputError(
-            f"{path} is not valid {encoding or 'UTF-8'}, first in line {line}. Give its encoding, "
-            "for example --encoding cp1252 or --encoding latin-1."
-        ) from None
-    if "\0" in text:
-        if encoding is None and expected is not None:
-            return _decode(path, data, expected, None)
-        raise _not_text(path)
-    if not text.strip():
-        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
-    return text, encoding
-
-
-def _not_text(path):
-    return InputError(
-        f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as CSV, "
-        "a compressed file must be unpacked first."
+            f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as "
+            "CSV, a compressed file must be unpacked first."
+        )
+    line = data.count(b"\n", 0, getattr(invalid, "start", 0)) + 1
+    raise InputError(
+        f"{path} is not valid {given or 'UTF-8'}, first in line {line}. Give its encoding, for "
+        "example --encoding cp1252 or --encoding latin-1."
     )
+
+
+def _is_text(data, error):
+    """Whether what is no UTF-8 is text of another encoding, and no UTF-8 that is damaged."""
+    text = data.decode("utf-8", "replace")
+    n_invalid = text.count("\ufffd")
+    # Letters of other encodings are hardly ever valid UTF-8.
+    n_valid = len(text) - len(text.encode("ascii", "ignore")) - n_invalid
+    is_cut_off = error is not None and error.reason == "unexpected end of data"
+    return n_valid < n_invalid and not is_cut_off and not CONTROL.search(data)
 
 
 # CSV
 
 
-def _read_csv(pd, path, text, layout, wanted, expects_names):
+def _read_csv(path, text, layout, wanted, expects_names):
+    import pandas as pd
+
     text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
     delimiter, quote = _find_marks(text, layout.delimiter)
-    has_names = layout.has_names
-    rows, lines = _split(path, text, delimiter, quote)
+    rows = _split(path, text, delimiter, quote)
+    if not rows:
+        raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     notes = []
-    n_titles = _count_titles([len(row) for row in rows])
+    n_titles = _count_titles([len(row) for _, row in rows])
     if n_titles:
-        above = shorten([row[0] for row in rows[:n_titles]], 2)
+        above = shorten([row[0] for _, row in rows[:n_titles]], 2)
         notes.append(f"{counted(n_titles, 'line')} above the table left out: {above}")
-        rows, lines = rows[n_titles:], lines[n_titles:]
+        rows = rows[n_titles:]
     if quote == "'":
         notes.append("single quotes are taken for quotes")
+    has_names = layout.has_names
     if has_names is None:
-        has_names = _has_names(path, rows, wanted, expects_names)
+        has_names = _has_names(path, [row for _, row in rows], wanted, expects_names)
     if has_names:
-        names, rows, lines = rows[0], rows[1:], lines[1:]
+        names, rows = rows[0][1], rows[1:]
         _check_names(path, names)
-        if rows and all(len(row) == len(names) + 1 for row in rows):
-            if all(row[-1] == "" for row in rows):
-                rows = [row[:-1] for row in rows]  # a delimiter at the end of each line
-            else:
-                names = ["", *names]  # as R writes them: names of the rows, which have no name
+        if rows and all(len(row) == len(names) + 1 for _, row in rows):
+            # A delimiter at the end of each line, or as R writes tables: the first has no name.
+            is_empty = all(row[-1] == "" for _, row in rows)
+            names = [*names, ""] if is_empty else ["", *names]
         names = [name or f"column {number}" for number, name in enumerate(names, 1)]
-        is_repeated = [row == names for row in rows]
-        if any(is_repeated):
-            notes.append(f"{counted(sum(is_repeated), 'repeated line')} of names left out")
-            rows = [row for row, is_names in zip(rows, is_repeated, strict=True) if not is_names]
-            lines = [line for line, skip in zip(lines, is_repeated, strict=True) if not skip]
+        n_rows = len(rows)
+        rows = [(line, row) for line, row in rows if row != names]
+        if len(rows) < n_rows:
+            notes.append(f"{counted(n_rows - len(rows), 'repeated line')} of names left out")
     else:
-        names = [str(number) for number in range(1, len(rows[0]) + 1)]
-        notes.append(
-            f"no line of names: the columns are called 1 to {len(names)} (--header if the first "
-            "line has names)"
-        )
-    for row, line in zip(rows, lines, strict=True):
+        names = [str(number) for number in range(1, len(rows[0][1]) + 1)]
+    for line, row in rows:
         if len(row) != len(names):
             raise InputError(
                 f"{path}, line {line}: {counted(len(row), 'field')}, but {len(names)} "
                 f"{'column names' if has_names else 'in the first line'}. Mend the line, or give "
                 f"--delimiter (used here: {delimiter!r})."
             )
-    layout = Layout(delimiter, layout.encoding, has_names)
-    return Contents(pd.DataFrame(rows, columns=names, dtype=object), layout, notes)
+    table = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
+    return Contents(table, Layout(delimiter, None, has_names), notes)
 
 
 def _count_titles(widths):
@@ -291,14 +291,13 @@ def _count_titles(widths):
 def _find_marks(text, delimiter):
     """Delimiter and quote with which the first lines have the same number of fields, above one."""
     lines = [line for line in text[:65536].splitlines()[: 2 * N_SAMPLED_LINES] if line.strip()]
-    lines = lines[:N_SAMPLED_LINES]
-    has_single_quotes = any(re.search(r"(^|[,;\t| ])'[^']*'([,;\t| ]|$)", line) for line in lines)
+    sampled = "\n".join(lines[:N_SAMPLED_LINES])
+    has_single_quotes = re.search(r"(?m)(^|[,;\t| ])'[^'\n]*'([,;\t| ]|$)", sampled)
 
     def quality(layout):
         mark, quote = layout
         try:
-            rows = csv.reader(_prepared(lines, mark), **_dialect(mark, quote), strict=quote == "'")
-            widths = [len(row) for row in rows if row]
+            widths = [len(row) for row in _reader(sampled, mark, quote, quote == "'") if row]
         except csv.Error:
             return (0, 0)
         if not widths or max(widths) == 1:
@@ -315,32 +314,28 @@ def _find_marks(text, delimiter):
     return max(((mark, quote) for quote in quotes for mark in marks), key=quality)
 
 
-def _prepared(lines, delimiter):
-    """Lines as the csv module takes them: runs of blanks count as one delimiter."""
-    if delimiter == BLANKS:
-        return (re.sub(r"\s{2,}", "\t", line.strip()) for line in lines)
-    return (line.strip().replace("\t", " ") for line in lines) if delimiter == " " else lines
-
-
-def _dialect(delimiter, quote):
-    delimiter = "\t" if delimiter == BLANKS else delimiter
-    return {"delimiter": delimiter, "quotechar": quote, "skipinitialspace": True}
+def _reader(text, delimiter, quote, strict):
+    """Rows of fields; runs of blanks count as one delimiter."""
+    if delimiter in (" ", BLANKS):
+        lines = (line.strip() for line in text.splitlines())
+        blanks, mark = (r"\s{2,}", "\t") if delimiter == BLANKS else ("\t", " ")
+        text, delimiter = "\n".join(re.sub(blanks, mark, line) for line in lines), mark
+    lines = io.StringIO(text, newline="")
+    return csv.reader(
+        lines, delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=strict
+    )
 
 
 def _split(path, text, delimiter, quote):
-    """Rows of stripped fields, and the lines at which they end."""
-    lines = io.StringIO(text, newline="")
-    if delimiter in (BLANKS, " "):
-        lines = [f"{line}\n" for line in _prepared(text.splitlines(), delimiter)]
-    reader = csv.reader(lines, **_dialect(delimiter, quote), strict=True)
-    rows, ends, line = [], [], 1
+    """Lines at which rows end, and their stripped fields."""
+    reader = _reader(text, delimiter, quote, strict=True)
+    rows, line = [], 1
     try:
         for row in reader:
             line = reader.line_num
             fields = [value.strip() for value in row]
             if any(fields) or len(fields) > 1:
-                rows.append(fields)
-                ends.append(line)
+                rows.append((line, fields))
     except csv.Error as error:
         if "field limit" in str(error):
             raise InputError(
@@ -351,7 +346,7 @@ def _split(path, text, delimiter, quote):
         raise InputError(
             f"{path}, after line {line}: {error}. Most often a quote is opened and never closed."
         ) from None
-    return rows, ends
+    return rows
 
 
 def _has_names(path, rows, wanted, expected):
@@ -386,26 +381,8 @@ def _has_names(path, rows, wanted, expected):
 
 
 def _check_names(path, names):
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = [name for name, number in Counter(names).items() if name and number > 1]
     if twice:
         raise InputError(
             f"{path} has several columns of the name {twice[0]!r}; names must be unique."
         )
-
-
-# Columns of Parquet
-
-
-def as_numpy(column: Any) -> Any:
-    """Turn pandas' own types, whose missing value is pd.NA, into those of NumPy."""
-    from pandas.api import types
-
-    if column.dtype == object and all(isinstance(value, Decimal) for value in column.dropna()):
-        return column.astype(np.float64)
-    if not types.is_extension_array_dtype(column) or types.is_string_dtype(column):
-        return column
-    if types.is_bool_dtype(column) and not column.hasnans:
-        return column.astype(bool)
-    if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
-        return column.astype(np.float64)
-    return column.astype(object).where(column.notna(), np.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import IO, Any
@@ -14,35 +14,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.evaluation import Result
-from metricalign.command_line.messages import gains_of, means, verdict
+from metricalign.command_line.messages import LEGEND, columns_of, verdict
 from metricalign.command_line.methods import fit_method
 from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
-from metricalign.plotting.drawing import COLORS
-from metricalign.predictors.explanation import _number
+from metricalign.plotting.curves import CurvesDisplay, column_curves
+from metricalign.plotting.drawing import COLORS, check_matplotlib
+from metricalign.predictors.explanation import _column, _number
 
 __all__ = ["Report", "write_report"]
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
-  max-width: 60rem; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0;
+  padding: 1rem; }
+body > * { max-width: 60rem; margin-left: auto; margin-right: auto; box-sizing: border-box; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .verdict { background: #eef4fb; border-left: 4px solid #2f6db3; padding: .8rem 1rem; }
 .warning { background: #fdf3e1; border-left: 4px solid #c47f00; padding: .5rem 1rem; }
-.wide { overflow-x: auto; }
+body > .wide { overflow-x: auto; width: fit-content; min-width: min(60rem, 100%);
+  max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd;
   white-space: nowrap; }
-.best td { font-weight: 600; }
+.chosen td { font-weight: 600; }
 .bar { background: #2f6db3; height: .8rem; display: inline-block;
   width: calc(var(--share) * min(14rem, 30vw)); }
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
-img { width: 100%; min-width: 42rem; height: auto; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
+img { width: 100%; height: auto; }
+.scale { background: linear-gradient(to right, hsl(212, 60%, 88%), hsl(212, 60%, 26%));
+  height: .8rem; width: 8rem; display: inline-block; }
+svg { display: block; }
 svg circle:hover { stroke: #000; stroke-width: 2; }
 """
 # Rows that are drawn and explained, by so many neighbours; columns whose importance is shown.
 N_DRAWN, N_EXPLAINED, N_NEIGHBORS, N_IMPORTANCES, N_CURVES = 400, 3, 4, 15, 6
 OTHERS = "#cccccc"
+CURVES = (
+    "How fast the distance grows along the columns that matter most; in grey, where the rows are. "
+    "A steep curve has a small share where another column makes up for it."
+)
 
 
 @dataclass
@@ -57,8 +68,10 @@ class Report:
         Columns of the table that are predicted.
     results : list of Result
         Euclid first.
+    chosen : str
+        The method that is recommended.
     model : TableModel or None
-        The best method, if it has neighbours.
+        This method, if it has neighbours.
     learned : Task
         The task that the model was learned from.
     made : list of str
@@ -72,6 +85,7 @@ class Report:
     task: Task
     targets: list[str]
     results: list[Result]
+    chosen: str
     model: TableModel | None
     learned: Task
     made: list[str]
@@ -90,13 +104,15 @@ def _page(report: Report) -> Iterable[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(task.name)}</title><style>{STYLE}</style></head><body>"
-    target = ", ".join(report.targets[:3]) + (" ..." if len(report.targets) > 3 else "")
+    target = ", ".join(map(_column, report.targets[:3])) + (
+        " ..." if len(report.targets) > 3 else ""
+    )
     yield f"<h1>{escape(task.name)}: what to predict {escape(target)} by</h1>"
     yield f'<p class="verdict">{escape(verdict(task, report.results))}</p>'
     for text in report.warnings:
         yield f'<p class="warning">{escape(text)}</p>'
     yield "<h2>Compared</h2>"
-    yield from _results(task, report.results)
+    yield from _results(report)
     if report.model is not None:
         yield from _of_model(report, report.model)
     yield "<h2>What was made of the table</h2>"
@@ -104,42 +120,25 @@ def _page(report: Report) -> Iterable[str]:
     yield "</body></html>"
 
 
-def _results(task, results):
-    main, *_ = task.measures
-    best = max(results, key=lambda each: main.sign * np.nanmean(each.values[main.name]))
-    head = ["method", "gain on Euclid", "better in", *(measure.name for measure in task.measures)]
-    rows = []
-    columns = [means(measure, results) for measure in task.measures]
-    for place, result in enumerate(results):
-        gains = gains_of(main, results, result)
-        gain = ["", ""]
-        if place:
-            gain = [f"{np.nanmean(gains):+.3g}", f"{(gains > 0).sum()} of {len(gains)} folds"]
-        cells = [result.label, *gain, *(column[place] for column in columns)]
-        rows.append((cells, result is best))
-    yield from _table(head, rows)
-    losses = ", ".join(measure.name for measure in task.measures if measure.is_loss)
-    if losses:
-        yield f"<p>Lower is better: {escape(losses)}.</p>"
-
-
-def _table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]):
+def _results(report):
+    columns = columns_of(report.task, report.results, report.chosen)
+    # Which way is better stands beside a name, where there is room.
+    names, ways, *rows = zip(*columns, strict=True)
     yield '<div class="wide"><table><tr>'
-    yield "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"
-    for cells, is_best in rows:
-        mark = ' class="best"' if is_best else ""
-        yield f"<tr{mark}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"
-    yield "</table></div>"
+    for name, way in zip(names, ways, strict=True):
+        yield f"<th>{escape(name)}<br><small>{escape(way)}</small></th>"
+    yield "</tr>"
+    for result, cells in zip(report.results, rows, strict=True):
+        mark = ' class="chosen"' if result.label == report.chosen else ""
+        yield f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    yield f"</table></div><p><small>{escape(LEGEND)}</small></p>"
 
 
 def _of_model(report, model):
     predictor, task = model.predictor, report.learned
     yield "<h2>Columns that make the distance</h2>"
     yield from _importances(task.X.columns, predictor.feature_importances_)
-    picture = _curves(predictor, task)
-    if picture:
-        yield "<p>How fast the distance grows along the columns that matter most:</p>"
-        yield picture
+    yield from _curves(predictor, task)
     yield "<h2>The rows, as the distance sees them</h2>"
     yield "<p>Near rows are alike. Point at one to see its number and its target.</p>"
     yield from _embedding(model, task)
@@ -194,24 +193,37 @@ def _importances(names, importances):
     yield "</table></div>"
 
 
-def _curves(predictor, task) -> str:
-    """The curves of the most important columns, as a picture, where matplotlib is installed."""
+def _curves(predictor, task) -> Iterator[str]:
+    """The curves of the most important columns, as pictures, where matplotlib is installed."""
     try:
-        from metricalign.plotting.curves import CurvesDisplay
-        from metricalign.plotting.drawing import check_matplotlib
-
         check_matplotlib("--report")
     except ImportError:
-        return ""
-    from matplotlib import pyplot
+        return
+    from matplotlib.figure import Figure
 
-    figure = CurvesDisplay.from_estimator(predictor, task.X, max_columns=N_CURVES).figure_
-    image = io.BytesIO()
-    figure.savefig(image, dpi=110, format="png")
-    pyplot.close(figure)
-    code = base64.b64encode(image.getvalue()).decode()
-    image_tag = f'<img alt="curves of the learned distance" src="data:image/png;base64,{code}">'
-    return f'<div class="wide">{image_tag}</div>'
+    curves = column_curves(predictor, task.X, max_columns=N_CURVES)
+    if not curves:
+        return
+    figures = [Figure((4.2, 3.0), layout="constrained") for _ in curves]
+    display = CurvesDisplay(curves=curves).plot(ax=[figure.subplots() for figure in figures])
+    yield f"<p>{CURVES}</p>"
+    yield f"<p>{_marks(display.lines_.items())}</p>"
+    yield '<div class="curves">'
+    for figure, curve in zip(figures, curves, strict=True):
+        image = io.BytesIO()
+        figure.savefig(image, dpi=110, format="png")
+        code = base64.b64encode(image.getvalue()).decode()
+        yield f'<img alt="curve of {escape(curve.name)}" src="data:image/png;base64,{code}">'
+    yield "</div>"
+
+
+def _marks(colours: Iterable[tuple[Any, str]]) -> str:
+    """A legend: what each colour is."""
+    marks = [
+        f'<span style="color:{colour}">&#9679;</span>&nbsp;{escape(str(label))}'
+        for label, colour in colours
+    ]
+    return " &ensp; ".join(marks)
 
 
 def _embedding(model: TableModel, task: Task):
@@ -235,18 +247,19 @@ def _embedding(model: TableModel, task: Task):
             f"<title>{escape(title)}</title></circle>"
         )
     yield "</svg>"
+    yield f"<p>{_legend(task)}</p>"
+
+
+def _legend(task):
+    """What the colours of the points are."""
     if task.kind == "class":
-        colours = _colours_of_classes(task.y)
-        legend = [(str(label), colour) for label, colour in colours.items()]
+        colours: dict[Any, str] = _colours_of_classes(task.y)
         if len(np.unique(task.y)) > len(colours):
-            legend.append(("others", OTHERS))
-        marks = [
-            f'<span style="color:{colour}">&#9679;</span>&nbsp;{escape(label)}'
-            for label, colour in legend
-        ]
-        yield "<p>" + " &ensp; ".join(marks) + "</p>"
-    elif task.kind == "number":
-        yield f"<p>From {_number(task.y.min())} (light) to {_number(task.y.max())} (dark).</p>"
+            colours["others"] = OTHERS
+        return _marks(colours.items())
+    values, name = _shaded(task)
+    ends = f'{_number(values.min())} <span class="scale"></span> {_number(values.max())}'
+    return f"{escape(name)}: {ends}"
 
 
 def _colours_of_classes(y: NDArray) -> dict[Any, str]:
@@ -261,6 +274,17 @@ def _colours(task: Task, rows: NDArray) -> list[str]:
     if task.kind == "class":
         colours = _colours_of_classes(y)
         return [colours.get(label, OTHERS) for label in y[rows].tolist()]
-    values = y if y.ndim == 1 else y.sum(axis=1) if task.kind == "labels" else y[:, 0]
-    ranks = np.argsort(np.argsort(values))[rows] / max(len(values) - 1, 1)
+    values, _ = _shaded(task)
+    codes = np.unique(values, return_inverse=True)[1].reshape(-1)
+    ranks = codes[rows] / max(codes.max(), 1)
+    # The ends are those of the style "scale".
     return [f"hsl(212, 60%, {88 - 62 * rank:.0f}%)" for rank in ranks]
+
+
+def _shaded(task: Task) -> tuple[NDArray, str]:
+    """The number of each row that its shade shows, and what it is."""
+    if task.kind == "number":
+        return task.y, "target"
+    if task.kind == "labels":
+        return task.y.sum(axis=1), "number of labels"
+    return task.y[:, 0], task.names[0] if task.names else "first column of the target"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import re
 import reprlib
+import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.preprocessing import MultiLabelBinarizer
 
-from metricalign.command_line.columns import read_column
-from metricalign.command_line.formats import Reading
-from metricalign.command_line.reading import MISSING, InputError, shorten
-from metricalign.command_line.tables import typed
+from metricalign.command_line.columns import read_column, read_columns
+from metricalign.command_line.dates import Date
+from metricalign.command_line.formats import Reading, Text
+from metricalign.command_line.numbers import LARGEST_INTEGER, Number
+from metricalign.command_line.reading import InputError, shorten
 from metricalign.relations import resolve_relation, sums_to_one
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["KINDS", "Target", "check_kind", "read_target"]
+__all__ = ["KINDS", "Target", "read_target"]
 
 #: What a target can be.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
@@ -36,30 +38,13 @@ _DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutpu
 
 @dataclass
 class Target:
-    """What is to be predicted of the rows that have it.
+    """What is to be predicted of the rows that have it."""
 
-    Attributes
-    ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Classes as integers or texts, numbers, or columns of them.
-    kind : str
-        One of `KINDS`.
-    names : list of str
-        Names of the columns of y: of the target, of the labels.
-    is_present : ndarray of bool of shape (n_rows_of_the_table,)
-        Which rows of the table have a target.
-    columns : list of str
-        Columns of the table that it is made of.
-    doubt : str
-        How to have another reading, if another is possible.
-    """
-
-    y: NDArray
-    kind: str
-    names: list[str]
-    is_present: NDArray
-    columns: list[str] = field(default_factory=list)
-    doubt: str = ""
+    y: NDArray  # classes as integers or texts, numbers, or columns of them
+    kind: str  # one of KINDS, or empty as long as it is to be found out
+    names: list[str]  # of the columns of y: of the target, of the labels
+    is_present: NDArray  # which rows of the table have a target
+    doubt: str = ""  # how to have another reading, if another is possible
 
 
 def read_target(
@@ -81,59 +66,61 @@ def read_target(
         raise InputError("--separator is for one column of --target, with a set in each row.")
     else:
         target = _read_several(table, columns, kind, reading)
-    if len(target.y) == 0:
+    y = target.y
+    if len(y) == 0:
         raise InputError(
             f"no row has a value in all columns of --target ({shorten(columns)}); choose others."
         )
-    target.columns = columns
-    target.y = check_kind(target.kind, target.y, target.names)
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise InputError(
+            f"--target ({shorten(columns)}) has infinite values; replace them, or choose another."
+        )
+    if (y == y[0]).all():
+        raise InputError(
+            f"the target has the same value in all {len(y)} rows ({y[0].tolist()!r}); at least 2 "
+            "different ones are needed. Choose another --target."
+        )
+    if not target.kind:
+        target.kind, target.doubt = _kind_of_several(y)
+    _check(target)
     return target
 
 
 def _read_sets(column, name, kind, separator, reading) -> Target | None:
     """Label sets: lists of Parquet, or texts with a separator."""
-    is_missing = column.isna().to_numpy() if column.dtype != object else None
-    if is_missing is None:
-        is_missing = np.array([_is_none(value) for value in column])
+    is_missing = column.isna().to_numpy(copy=True)
     values = column[~is_missing]
-    doubt = ""
-    if len(values) and all(isinstance(v, list | tuple | set | np.ndarray) for v in values):
-        if kind not in (None, "labels"):
+    are_lists = len(values) > 0 and all(
+        isinstance(value, list | tuple | set | np.ndarray) for value in values
+    )
+    if kind not in (None, "labels"):
+        if are_lists:
             raise InputError(f"--kind {kind}: target column {name!r} has lists, which are labels.")
+        if separator is not None:
+            raise InputError(f"--separator is for --kind labels, not --kind {kind}.")
+        return None
+    doubt = ""
+    if are_lists:
         sets = [{str(label) for label in value} for value in values]
-    else:
-        if kind not in (None, "labels"):
-            if separator is not None:
-                raise InputError(f"--separator is for --kind labels, not --kind {kind}.")
-            return None
-        if not all(isinstance(value, str) for value in values):
-            return None
-        missing = MISSING.union(reading.missing) - {""}
-        is_missing = is_missing | column.isin(missing).to_numpy()
-        texts = column[~is_missing].str.strip()
+    elif all(isinstance(value, str) for value in values):
+        texts = values.astype(object).str.strip()
+        is_set = np.array([text == "" or not reading.is_missing(text) for text in texts], bool)
+        is_missing[~is_missing] = ~is_set
+        texts = texts[is_set]
         if separator is None:
             separator = _find_separator(texts, is_certain=kind == "labels")
             # The comma of 12,5 and the slash of 31/12/2024 separate no labels.
-            if separator is not None and kind is None and _is_read(texts, name, reading):
+            if separator is None or (kind is None and _is_read(texts, name, reading)):
                 return None
             doubt = f"for a class of each text give --kind class (separator: {separator!r})"
-        if separator is None:
-            if kind == "labels":
-                raise InputError(
-                    "--kind labels needs two or more columns in --target, or one with a set in "
-                    f"each row: found no separator in {name!r} (it has "
-                    f"{reprlib.repr(next(iter(texts), ''))}). Give --separator."
-                )
-            return None
-        parts = [re.split(re.escape(separator), text) for text in texts]
-        sets = [{part.strip() for part in each} - {""} for each in parts]
-    names = sorted(set().union(*sets))
+        sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
+    else:
+        return None
+    binarizer = MultiLabelBinarizer()
+    y = binarizer.fit_transform(sets)
+    names = binarizer.classes_.tolist()
     if len(names) < 2:
         raise InputError(f"target column {name!r} has {len(names)} different labels; 2 are needed.")
-    places = {label: number for number, label in enumerate(names)}
-    y = np.zeros((len(sets), len(names)), dtype=np.intp)
-    for row, labels in enumerate(sets):
-        y[row, [places[label] for label in labels]] = 1
     return Target(y, "labels", names, ~is_missing, doubt=doubt)
 
 
@@ -141,10 +128,6 @@ def _is_read(texts, name, reading):
     """Whether texts are numbers, but for a few perhaps, or dates or times."""
     column = read_column(texts, name, reading)
     return column.format.kind != "text" or column.odd is not None
-
-
-def _is_none(value):
-    return value is None or value is np.nan or (isinstance(value, float) and np.isnan(value))
 
 
 def _find_separator(texts, is_certain) -> str | None:
@@ -170,44 +153,43 @@ def _find_separator(texts, is_certain) -> str | None:
 
 
 def _read_one(table, name, kind, reading) -> Target:
-    column = typed(table, [name], reading)[name]
-    values, form = column.values, column.format.kind
-    if form == "number":
-        is_present = ~np.isnan(values)
+    import pandas as pd
+
+    column = read_columns(table, [name], reading)[name]
+    values, form = column.values, column.format
+    is_present = ~pd.isna(values)
+    if isinstance(form, Number):
         y = values[is_present]
-        if not np.isfinite(y).all():
-            raise InputError(
-                f"target column {name!r} has infinite values; replace them, or choose another "
-                "--target."
-            )
-        is_integer = len(y) > 0 and (y == np.floor(y)).all() and abs(y).max() < 2**53
+        is_integer = len(y) > 0 and (y == np.floor(y)).all() and abs(y).max() < LARGEST_INTEGER
         y = y.astype(np.int64) if is_integer else y
         n_distinct = len(np.unique(y))
         doubt = ""
         if kind is None:
             few = n_distinct <= min(MOST_CLASSES, len(y) / 2)
-            is_measured = bool(column.format.unit) or column.format.has_magnitudes
-            kind = "class" if is_integer and few and not is_measured else "number"
-            if is_integer and kind == "class" and n_distinct > 2:
-                doubt = "for a number give --kind number"
-            elif is_integer and kind == "number" and n_distinct <= len(y) / 2:
+            kind = "number"
+            if is_integer and few and not (form.unit or form.has_magnitudes):
+                kind = "class"
+                doubt = "for a number give --kind number" if n_distinct > 2 else ""
+            elif is_integer and n_distinct <= len(y) / 2:
                 doubt = f"for {n_distinct} classes give --kind class"
             elif _may_be_sets(table[name][is_present]):
                 doubt = "for label sets give --kind labels"
         return Target(y, kind, [name], is_present, doubt=doubt)
-    if form == "text":
-        is_present = np.array([value is not None for value in values], dtype=bool)
+    if isinstance(form, Text):
         if column.odd is not None and kind in (None, "number"):
             raise InputError(
                 f"target column {name!r} has numbers, but for texts such as {column.odd!r}. Give "
                 f"--missing {column.odd!r} if it stands for a missing value, --kind class if not."
             )
         return Target(values[is_present].astype(str), kind or "class", [name], is_present)
-    first = next((value for value in values if not _is_none(value)), None)
-    raise InputError(
-        f"target column {name!r} has neither numbers nor text (it has {reprlib.repr(first)}); turn "
-        "dates and times into numbers, or choose another --target."
-    )
+    first = values[is_present][0]
+    what = f"neither numbers nor text (it has {reprlib.repr(first)}); choose another --target."
+    if isinstance(form, Date):
+        what = (
+            f"{form.kind}s, such as {column.example or first}. Turn them into numbers, such as "
+            "days since the first, or choose another --target."
+        )
+    raise InputError(f"target column {name!r} has {what}")
 
 
 def _may_be_sets(texts):
@@ -221,133 +203,96 @@ def _may_be_sets(texts):
 
 
 def _read_several(table, names, kind, reading) -> Target:
+    import pandas as pd
+
     columns = []
-    for name, column in typed(table, names, reading).items():
+    for name, column in read_columns(table, names, reading).items():
         values: Any = column.values
-        if column.format.kind == "text":
+        if isinstance(column.format, Text):
             lower = ["" if value is None else value.lower() for value in values]
             if {*lower} - {""} <= BOOLEANS.keys():
                 values = np.array([BOOLEANS.get(value, np.nan) for value in lower])
         if values.dtype.kind != "f":
-            first = next(value for value in values if not _is_none(value))
             raise InputError(
-                f"target column {name!r} is not numeric (it has {reprlib.repr(first)}); several "
-                "columns of --target must all be numbers, for label sets 0 and 1."
-            )
-        if np.isinf(values).any():
-            raise InputError(
-                f"target column {name!r} has infinite values; replace them, or choose another "
-                "--target."
+                f"target column {name!r} is not numeric (it has "
+                f"{reprlib.repr(values[~pd.isna(values)][0])}); several columns of --target must "
+                "all be numbers, for label sets 0 and 1."
             )
         columns.append(values)
     y = np.column_stack(columns)
     is_present = ~np.isnan(y).any(axis=1)
     y = y[is_present]
-    if len(y) and (y == np.floor(y)).all():
+    if len(y) and (y == np.floor(y)).all() and not np.isinf(y).any():
         y = y.astype(np.intp)
-    doubt = ""
-    if kind is None and len(y):
-        kind = _kind_of_several(y)
-        doubt = "" if kind == "numbers" else "for plain numbers give --kind numbers"
-    return Target(y, kind or "numbers", names, is_present, doubt=doubt)
+    return Target(y, kind or "", names, is_present)
 
 
 def _kind_of_several(y):
+    """The kind of several columns, as the library finds it out, and what may be meant besides."""
     try:
-        return _DETECTED[resolve_relation("auto", y).kind]
+        with warnings.catch_warnings(record=True) as doubts:
+            warnings.simplefilter("always")
+            kind = _DETECTED[resolve_relation("auto", y).kind]
     except ValueError as error:
-        raise InputError(_of_constant_target(y) or str(error)) from error
+        raise InputError(str(error)) from error
+    if kind != "numbers":
+        return kind, "for plain numbers give --kind numbers"
+    return kind, "if they are shares, divide each row by its sum" if doubts else ""
 
 
 # Checks
 
 
-def check_kind(kind: str, y: NDArray, names: Sequence[str]) -> NDArray:
-    """Check that targets are of a kind, and bring them to its form.
-
-    Numbers that are taken as classes but are not integers become strings. Raises `InputError`.
-    """
-    if constant := _of_constant_target(y):
-        raise InputError(constant)
+def _check(target: Target) -> None:
+    """Check that targets are of their kind, and bring them to its form."""
+    kind, y, names = target.kind, target.y, target.names
     wants_several = kind not in ("class", "number")
     if wants_several != (y.ndim == 2):
+        needs = "two or more columns in --target" if wants_several else "one column in --target"
+        or_sets = ", or one with a set in each row (see --separator)" if kind == "labels" else ""
+        raise InputError(f"--kind {kind} needs {needs}{or_sets}; got {shorten(names)}.")
+    if kind == "class":
+        _check_classes(y, names[0])
+        # Numbers that are no integers are classes as texts.
+        target.y = y.astype(str) if y.dtype.kind == "f" else y
+        return
+    if y.dtype.kind not in "iuf":
         raise InputError(
-            f"--kind {kind} needs {'two or more columns' if wants_several else 'one column'} in "
-            f"--target; got {len(names)} ({', '.join(names)})."
+            f"--kind {kind}: target column {names[0]!r} is not numeric (it has {str(y[0])!r}). "
+            "Use --kind class, or see --missing and --decimal."
         )
-    return _CHECKS[kind](y, names)
+    rules: list[tuple[Any, str]] = []
+    if kind == "labels":
+        rules = [(~np.isin(y, (0, 1)).all(axis=1), "be 0 or 1")]
+    elif kind == "distribution":
+        rules = [((y < 0).any(axis=1), "be at least 0"), (~sums_to_one(y), "sum to 1")]
+    elif kind == "numbers" and not np.ptp(y, axis=0).all():
+        constant = names[np.argmin(np.ptp(y, axis=0))]
+        raise InputError(f"target column {constant!r} is constant; leave it out of --target.")
+    for is_wrong, rule in rules:
+        if is_wrong.any():
+            place = int(np.argmax(is_wrong))
+            raise InputError(
+                f"--kind {kind}: the columns of --target must {rule}; row "
+                f"{np.flatnonzero(target.is_present)[place] + 1} has "
+                f"{np.array2string(y[place], precision=4, threshold=8)}, sum {y[place].sum():g}. "
+                "For plain numbers give --kind numbers."
+            )
+    target.y = y.astype(np.intp if kind == "labels" else np.float64)
 
 
-def _of_constant_target(y):
-    if (y == y[0]).all():
-        return (
-            f"the target has the same value in all {len(y)} rows ({y[0].tolist()!r}); at least 2 "
-            "different ones are needed. Choose another --target."
-        )
-    return None
-
-
-def _check_classes(y, names):
+def _check_classes(y, name):
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > len(y) / 2:
         advice = "Is it an identifier? Choose another --target."
         if y.dtype.kind in "iuf":
             advice += " Numbers can be predicted with --kind number."
         raise InputError(
-            f"target column {names[0]!r} has {len(classes)} different values in {len(y)} rows, too "
+            f"target column {name!r} has {len(classes)} different values in {len(y)} rows, too "
             f"many to be classes. {advice}"
         )
-    if counts.max() < 2 or (counts > 1).sum() < 2:
+    if (counts > 1).sum() < 2:
         raise InputError(
-            f"fewer than 2 classes of the target column {names[0]!r} have more than one row; "
+            f"fewer than 2 classes of the target column {name!r} have more than one row; "
             "nothing can be learned. Choose another --target."
         )
-    return y.astype(str) if y.dtype.kind == "f" else y
-
-
-def _check_number(y, names):
-    if y.dtype.kind not in "iuf":
-        raise InputError(
-            f"--kind number: target column {names[0]!r} is not numeric (it has "
-            f"{str(y[0])!r}). Use --kind class, or see --missing and --decimal."
-        )
-    return y.astype(np.float64)
-
-
-def _check_labels(y, names):
-    for name, column in zip(names, y.T, strict=True):
-        if not np.isin(column, (0, 1)).all():
-            odd = column[~np.isin(column, (0, 1))][0]
-            raise InputError(
-                f"--kind labels: column {name!r} must be 0 or 1, it has {odd:g}. For plain numbers "
-                "give --kind numbers."
-            )
-    return y.astype(np.intp)
-
-
-def _check_distribution(y, names):
-    sums = y.sum(axis=1)
-    wrong = np.flatnonzero(~sums_to_one(y) | (y < 0).any(axis=1))
-    if len(wrong):
-        raise InputError(
-            f"--kind distribution: the {len(names)} targets of a row must be at least 0 and sum to "
-            f"1; those of row {wrong[0] + 1} are {np.array2string(y[wrong[0]], precision=4)}, with "
-            f"sum {sums[wrong[0]]:g}. For plain numbers give --kind numbers."
-        )
-    return y.astype(np.float64)
-
-
-def _check_numbers(y, names):
-    for name, column in zip(names, y.T, strict=True):
-        if np.ptp(column) == 0:
-            raise InputError(f"target column {name!r} is constant; leave it out of --target.")
-    return y.astype(np.float64)
-
-
-_CHECKS = {
-    "class": _check_classes,
-    "number": _check_number,
-    "labels": _check_labels,
-    "distribution": _check_distribution,
-    "numbers": _check_numbers,
-}

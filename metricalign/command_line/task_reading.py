@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import fnmatch
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.columns import TableColumns
+from metricalign.command_line.columns import read_columns, sort_features
+from metricalign.command_line.dates import Date
 from metricalign.command_line.doubts import group_candidates
-from metricalign.command_line.formats import Column, Reading
+from metricalign.command_line.formats import Reading
 from metricalign.command_line.messages import wrap
+from metricalign.command_line.numbers import Number
 from metricalign.command_line.reading import (
-    Contents,
     InputError,
     Layout,
     counted,
     read_contents,
     shorten,
+    suggestion,
 )
-from metricalign.command_line.tables import Features, match_columns, sort_features, typed
-from metricalign.command_line.targets import Target, read_target
+from metricalign.command_line.table_columns import TableColumns
+from metricalign.command_line.targets import read_target
 from metricalign.command_line.tasks import Task, check_rows
 from metricalign.features.identifiers import identifier_of
 
-__all__ = ["ReadTask", "layout_of", "read_task", "reading_of", "report_lines"]
+__all__ = ["layout_of", "match_columns", "read_task", "reading_of"]
 
 
 def layout_of(options: Namespace) -> Layout:
@@ -57,28 +59,20 @@ def _marks(given, option):
     return marks
 
 
-class ReadTask(NamedTuple):
-    """A table that was read, its features and target, and the task that they make."""
-
-    contents: Contents
-    features: Features
-    target: Target
-    task: Task
-
-
-def read_task(options: Namespace, n_folds: int) -> ReadTask:
-    """Read the table, and say what is made of it."""
+def read_task(options: Namespace, n_folds: int) -> tuple[Task, list[str]]:
+    """Read the table, and say in lines what is made of it."""
     contents = read_contents(options.table, layout_of(options), options.target)
     table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
     targets = _match_targets(options, contents)
     dropped = match_columns(options.drop, columns, "--drop")
     asked = match_columns(options.features, columns, "--features")
-    roles = {}
-    for option in ("groups", "time"):
-        name = getattr(options, option)
-        if name is not None:
-            (roles[option],) = match_columns([name], columns, f"--{option}")
+    given = {option: getattr(options, option) for option in ("groups", "time")}
+    roles = {
+        option: match_columns([name], columns, f"--{option}")[0]
+        for option, name in given.items()
+        if name is not None
+    }
     if len(roles) == 2:
         raise InputError("--groups and --time cannot be had together; choose one.")
     unused = {*targets, *dropped, *roles.values()}
@@ -86,15 +80,10 @@ def read_task(options: Namespace, n_folds: int) -> ReadTask:
     target = read_target(table, targets, options.kind, options.separator, reading)
     check_rows(len(target.y), n_folds)
     # An identifier is told by all rows.
-    features = sort_features(typed(table, names, reading), bool(asked))
-    for column in features.columns.values():
-        column.values = column.values[target.is_present]
-    table = table[target.is_present]
-    transformer = TableColumns(features.formats, sorted(reading.missing))
-    frame = _frame(features)
-    X = transformer.fit(frame).transform(frame)
-    of_role = {option: _role(table, name, option, reading) for option, name in roles.items()}
-    candidates = {} if roles or asked else group_candidates(table, features, target, reading)
+    features = sort_features(read_columns(table, names, reading), bool(asked))
+    table, X = (each[target.is_present].reset_index(drop=True) for each in (table, features.frame))
+    formats = {name: column.format for name, column in features.columns.items()}
+    transformer = TableColumns(formats, sorted(reading.missing), columns, targets, contents.layout)
     task = Task(
         Path(options.table).stem,
         X,
@@ -102,14 +91,27 @@ def read_task(options: Namespace, n_folds: int) -> ReadTask:
         target.kind,
         target.names,
         rows=np.flatnonzero(target.is_present) + 1,
-        columns=transformer,
-        candidates=candidates,
-        **of_role,
+        columns=transformer.fit(X),
+        candidates={} if roles or asked else group_candidates(features, target),
+        **{option: _role(table, name, option, reading) for option, name in roles.items()},
     )
-    read = ReadTask(contents, features, target, task)
-    for line in report_lines(options, read):
-        print(line)
-    return read
+    doubt = None if options.kind else target.doubt
+    return task, list(_lines(Path(options.table).name, contents, features, task, doubt))
+
+
+def match_columns(wanted: Sequence[str], columns: Sequence[str], option: str) -> list[str]:
+    """Find columns by name, or with the wildcards ``*`` and ``?``; each once, in this order.
+
+    Raises `InputError` with close names if there is none; `option` is what asks for them.
+    """
+    found = []
+    for name in wanted:
+        matches = [name] if name in columns else fnmatch.filter(columns, name)
+        if not matches:
+            hint = suggestion(name, columns) or f" The columns are {shorten(columns)}."
+            raise InputError(f"{option}: the table has no column {name!r}.{hint}")
+        found += matches
+    return list(dict.fromkeys(found))
 
 
 def _match_targets(options, contents):
@@ -127,28 +129,20 @@ def _match_targets(options, contents):
         ) from None
 
 
-def _frame(features: Features) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame({name: column.values for name, column in features.columns.items()})
-
-
 def _role(table, name, option, reading):
     """Values of a column by which folds are made."""
-    import pandas as pd
-
-    column = typed(table, [name], reading)[name]
+    column = read_columns(table, [name], reading)[name]
     values = column.values
     if option == "groups":
-        return np.array([str(value) for value in values])
-    if column.format.kind not in ("number", "date"):
+        return values.astype(str)
+    if not isinstance(column.format, Number | Date):
         raise InputError(
             f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
         )
-    n_missing = int(pd.isna(values).sum())
+    n_missing = int((values != values).sum())
     if n_missing:
         raise InputError(f"--time {name}: {counted(n_missing, 'row')} have no time.")
-    return values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
+    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 
 MISSING_CODES = {sign * (10.0**n - 1) for sign in (-1, 1) for n in range(1, 7)}
@@ -161,42 +155,43 @@ KIND_NAMES = {
 }
 
 
-def report_lines(options: Namespace, read: ReadTask) -> Iterator[str]:
-    """Lines that say how the table was understood."""
-    contents, features, target, task = read
-    assert task.columns is not None
-    free = task.columns.free_texts_
-    kinds = ["free" if name in free else form.kind for name, form in features.formats.items()]
-    types = [f"{kinds.count(kind)} {name}" for kind, name in KIND_NAMES.items() if kind in kinds]
+def _lines(name, contents, features, task, doubt):
+    """Say how the table was understood; a doubt is None where the kind of target was given."""
+    columns, free = features.columns, task.columns.free_texts_
+    kinds = ["free" if name in free else column.format.kind for name, column in columns.items()]
+    types = [f"{kinds.count(kind)} {words}" for kind, words in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")
-    name = Path(options.table).name
     yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
-    for note in contents.notes:
+    notes = [*contents.notes, *_read_as(columns)]
+    if not contents.layout.has_names:
+        numbers = f"1 to {contents.table.shape[1]}"
+        notes.append(
+            f"no line of names: the columns are called {numbers} (--header if the first line has "
+            "names)"
+        )
+    for note in notes:
         yield wrap(note, "    ", "  read: ")
-    for text, names in read_as(features.columns).items():
-        yield wrap(f"{shorten(names)} {text}", "    ", "  read: ")
     for reason, names in features.left_out.items():
-        yield wrap(f"{shorten(names)} ({reason})", "    ", "  left out: ")
+        yield wrap(f"{shorten([*names])} ({reason})", "    ", "  left out: ")
     if features.left_out:
         yield "    --features COLUMN ... chooses the features yourself"
-    n_dropped = len(target.is_present) - len(task.y)
-    if n_dropped:
+    if n_dropped := len(contents.table) - len(task.y):
         yield f"  dropped: {counted(n_dropped, 'row')} without a target"
-    for name, column in features.columns.items():
-        if column.format.kind == "number" and (code := missing_code(column.values)):
+    for name, column in columns.items():
+        if isinstance(column.format, Number) and (code := missing_code(task.X[name].to_numpy())):
             yield wrap(
                 f"{name!r} has {code:.0f} far from its other values; --missing {code:.0f} if it "
                 "stands for a missing value",
                 "    ",
                 "  is it a number? ",
             )
-    if features.n_missing:
-        yield f"  missing: {counted(features.n_missing, 'value')}, a kind of value of their own"
-    yield wrap(f"Target: {shorten(target.columns)}, {describe_target(task)}", "  ", "")
-    if reason := _identifies(target):
+    if n_missing := int(task.X.isna().sum().sum()):
+        yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
+    yield wrap(f"Target: {shorten(task.columns.targets)}, {describe_target(task)}", "  ", "")
+    if reason := _identifies(task):
         yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
-    if not options.kind:
-        doubt = f"; {target.doubt}" if target.doubt else ""
+    if doubt is not None:
+        doubt = f"; {doubt}" if doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
 
 
@@ -211,27 +206,28 @@ def missing_code(values: NDArray) -> float | None:
     return None
 
 
-def _identifies(target: Target) -> str | None:
+def _identifies(task):
     """Why a target seems to name rows, if it does."""
-    if target.y.ndim > 1:
+    if task.y.ndim > 1:
         return None
-    values = target.y if target.y.dtype.kind in "iuf" else target.y.astype(object)
-    return identifier_of(values, target.names[0])
+    values = task.y if task.y.dtype.kind in "iuf" else task.y.astype(object)
+    return identifier_of(values, task.names[0])
 
 
-def read_as(columns: dict[str, Column]) -> dict[str, list[str]]:
-    """Names of columns by what is unusual about how they were read."""
+def _read_as(columns):
+    """Say what is unusual about how columns were read, those that are alike together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
-        text = column.format.describe()
-        if text:
+        if text := column.format.describe():
             found.setdefault(text, []).append(name)
-    # The longest example shows the most.
-    examples = {
-        text: max((columns[name].example for name in names), key=len)
-        for text, names in found.items()
-    }
-    return {f"as {text}, such as {examples[text]!r}": names for text, names in found.items()}
+    for text, names in found.items():
+        # The longest example shows the most.
+        example = max((columns[name].example for name in names), key=len)
+        yield f"{shorten(names)} as {text}, such as {example!r}"
+    words = sorted({word for column in columns.values() for word in column.no_answers})
+    if words:
+        names = [name for name, column in columns.items() if column.no_answers]
+        yield f"{shorten(words)} as missing values, in {shorten(names)}"
 
 
 def describe_target(task: Task) -> str:

@@ -19,8 +19,8 @@ from sklearn.model_selection import (
 )
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from metricalign.command_line.columns import TableColumns
 from metricalign.command_line.reading import InputError
+from metricalign.command_line.table_columns import TableColumns
 from metricalign.metrics import SCORERS
 
 __all__ = [
@@ -127,41 +127,18 @@ RULES = {
 
 @dataclass
 class Task:
-    """Something to predict: a table of numbers and categories, and targets of a kind.
-
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    X : DataFrame or ndarray of shape (n_rows, n_features)
-        Numbers and categories.
-    y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Targets.
-    kind : str
-        A name of `RULES`.
-    names : list of str
-        Names of the columns of y.
-    groups : ndarray of shape (n_rows,) or None
-        Rows of a group are never in both parts of a fold.
-    time : ndarray of shape (n_rows,) or None
-        Folds are learned from rows before those that they predict.
-    rows : ndarray of int of shape (n_rows,) or None
-        Numbers of the rows in the table, from 1.
-    columns : TableColumns or None
-        What made X of the table.
-    candidates : dict from str to ndarray of shape (n_rows,)
-        Columns that may identify groups of rows.
-    """
+    """Something to predict: a table of numbers and categories, and targets of a kind."""
 
     name: str
-    X: Any
-    y: NDArray
-    kind: str
-    names: list[str] = field(default_factory=list)
-    groups: NDArray | None = None
-    time: NDArray | None = None
-    rows: NDArray | None = None
-    columns: TableColumns | None = None
+    X: Any  # DataFrame, or array of shape (n_rows, n_features)
+    y: NDArray  # of shape (n_rows,) or (n_rows, n_targets)
+    kind: str  # a name of RULES
+    names: list[str] = field(default_factory=list)  # of the columns of y
+    groups: NDArray | None = None  # whose rows are never in both parts of a fold
+    time: NDArray | None = None  # folds are learned from rows before those that they predict
+    rows: NDArray | None = None  # numbers of the rows in the table, from 1
+    columns: TableColumns | None = None  # what made X of the table
+    # Columns that may identify groups of rows, by name.
     candidates: dict[str, NDArray] = field(default_factory=dict)
 
     @property
@@ -241,17 +218,15 @@ def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArr
         order = np.argsort(task.time, kind="stable")
         for train, test in TimeSeriesSplit(n_folds).split(rows):
             yield order[train], order[test]
-    elif task.groups is not None and len(np.unique(task.groups)) >= n_folds:
-        splitter: Any = StratifiedGroupKFold if task.kind == "class" else GroupKFold
-        yield from splitter(n_folds, shuffle=True, random_state=seed).split(
-            rows, task.y, task.groups
-        )
-    else:
-        # Of training rows no class may be left with a row for each inner fold.
-        is_stratified = task.kind == "class" and largest_share(task.y) * len(task.y) >= n_folds
-        splitter = StratifiedKFold if is_stratified else KFold
-        with warnings.catch_warnings():
-            # Said already, by the size of the smallest class.
-            warnings.filterwarnings("ignore", message="The least populated class")
-            folds = list(splitter(n_folds, shuffle=True, random_state=seed).split(rows, task.y))
-        yield from folds
+        return
+    # Of training rows no class, and no groups, may be left for each inner fold.
+    has_groups = task.groups is not None and len(np.unique(task.groups)) >= n_folds
+    is_stratified = task.kind == "class" and largest_share(task.y) * len(task.y) >= n_folds
+    splitter: Any = StratifiedKFold if is_stratified else KFold
+    if has_groups:
+        splitter = StratifiedGroupKFold if is_stratified else GroupKFold
+    with warnings.catch_warnings():
+        # Said already, by the size of the smallest class.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        folds = splitter(n_folds, shuffle=True, random_state=seed)
+        yield from list(folds.split(rows, task.y, task.groups if has_groups else None))

@@ -18,12 +18,13 @@ from metricalign.command_line.messages import (
     notes_of,
     wrap,
 )
+from metricalign.command_line.methods import TREES
 from metricalign.command_line.outputs import check_plot, write_pictures
 from metricalign.command_line.tasks import Task, sample
 
 __all__ = ["tour"]
 
-METHOD, TREES = "MetricNeighbors", "BoostedTrees"
+METHOD = "MetricNeighbors"
 N_FOLDS, N_ROWS = 3, 200
 PICTURE, DRAWN = "metricalign-tour", "DiscriminantAlignment"
 # Which of the seven bars of a clock's display are lit, for the digits from 0 to 9.

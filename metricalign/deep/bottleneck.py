@@ -29,12 +29,13 @@ _LARGEST_SHARE = 0.999
 class Bottleneck(nn.Module):
     """Noise in place of what the decision does not need.
 
-    Arrays of features have the shape (n_samples, n_locations, n_channels), standardised.
+    Arrays of features have the shape (n_channels, n_samples, n_locations), standardised.
     """
 
-    basis: Tensor
+    basis: Tensor | None
     mean: Tensor
     deviation: Tensor
+    largest_share: Tensor
 
     def __init__(self, network: FrozenNetwork, statistics: FeatureStatistics, n_hidden: int):
         super().__init__()
@@ -42,7 +43,9 @@ class Bottleneck(nn.Module):
         self.register_buffer("basis", statistics.basis)
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
-        n_locations, n_channels = statistics.mean.shape
+        # What is constant passes no information.
+        self.register_buffer("largest_share", _LARGEST_SHARE * (statistics.deviation > 0))
+        n_channels, _, n_locations = statistics.mean.shape
         self.shares = LocalNetworks(1, n_locations, [n_channels, n_hidden, n_channels])
         self.price = 1.0
 
@@ -54,6 +57,7 @@ class Bottleneck(nn.Module):
         """
         X, local, Z, output, *targets = batch
         features = self.standardized(local)
+        share = self.share(features)
         noise = self.lost(X, local, torch.randn_like(features), Z, output, *targets)
         log_p = self.network.log_decision(Z, output)
         constant = log_p.logsumexp(dim=0) - log(len(X))
@@ -70,8 +74,13 @@ class Bottleneck(nn.Module):
             self.price = np.inf
             return
         self.allowed = float(own.mean() + (1 - keep) * known.mean())
-        passed = self.passed(features, self.share(features)).sum(dim=1).mean()
+        passed = self.passed(share * features, share).sum(dim=1).mean()
         self.price = float(_FIRST_PRICE * known.mean() / passed)
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether there is no decision to be kept, and nothing passes."""
+        return self.price == np.inf
 
     def forward(self, batch: list[Tensor]) -> Tensor:
         """Loss of samples, what the network makes of them, and classes that are to be decided."""
@@ -79,39 +88,50 @@ class Bottleneck(nn.Module):
         features = self.standardized(local)
         share = self.share(features)
         lost = self.lost(X, local, self.noised(features, share), Z, output, *targets).mean()
-        loss = lost + self.price * self.passed(features, share).sum(dim=1).mean()
+        loss = lost + self.price * self.passed(share * features, share).sum(dim=1).mean()
         excess = 1 - lost.item() / self.allowed
         self.price *= np.exp(_PRICE_RATE * np.clip(excess, -1, 1))
         return loss
 
     def standardized(self, local: Tensor, places: Tensor | slice = ALL) -> Tensor:
         """Local features of these places in the basis, of mean 0 and variance 1."""
-        features = to_locations(local)[:, places] @ self.basis
-        return standardized(features, self.mean[places], self.deviation[places])
+        features = to_locations(local)[..., places]
+        if self.basis is not None:
+            features = torch.tensordot(self.basis, features, 1)
+        return standardized(features, self.mean[..., places], self.deviation[..., places])
 
     def share(self, features: Tensor, places: Tensor | slice = ALL) -> Tensor:
         """Share of the features of these places in what is made of them."""
-        if self.price == np.inf:
+        if self.is_shut:
             return torch.zeros_like(features)
         # Nearly open at first: the decision is there to be kept.
-        return _LARGEST_SHARE * (self.shares(features, places)[0] + 2).sigmoid()
+        return self.largest_share[..., places] * (self.shares(features, places)[0] + 2).sigmoid()
 
     def noised(self, features: Tensor, share: Tensor) -> Tensor:
         """Features of which only this share is left, the rest is noise."""
         return torch.lerp(torch.randn_like(features), features, share)
 
-    def passed(self, features: Tensor, share: Tensor) -> Tensor:
-        """KL(N(share * features, (1 - share)^2) || N(0, 1)) of each location."""
+    def passed(self, kept: Tensor, share: Tensor) -> Tensor:
+        """KL(N(kept, (1 - share)^2) || N(0, 1)) of each sample and location."""
         noise = 1 - share
-        divergence = (noise.square() + (share * features).square() - 1) / 2 - noise.log()
-        return torch.where(self.deviation > 0, divergence, 0).sum(dim=2)
+        return ((noise.square() + kept.square() - 1) / 2 - noise.log()).sum(dim=0)
 
     def decision(self, X: Tensor, local: Tensor, features: Tensor) -> Tensor:
         """Log probabilities of the decisions from other features."""
-        features = (self.mean + self.deviation * features) @ self.basis.T
+        features = self.mean + self.deviation * features
+        if self.basis is not None:
+            features = torch.tensordot(self.basis.T, features, 1)
         replacement = from_locations(features, local)
         _, Z, output = self.network(X, replacement)
         return self.network.log_decision(Z, output)
+
+    def survival(self, X: Tensor) -> Tensor:
+        """Share of the decision of each sample that survives: what two distributions share."""
+        local, Z, output = self.network(X)
+        features = self.standardized(local)
+        noised = self.noised(features, self.share(features))
+        own, left = self.network.log_decision(Z, output), self.decision(X, local, noised)
+        return torch.minimum(own, left).exp().sum(dim=1)
 
     def lost(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from math import log
 
 import torch
 from sklearn.utils import gen_batches
@@ -25,11 +26,11 @@ _LOCATIONS_PER_STEP = 6
 # 7 x 7 places; the bound was 2.2, 1.9, 1.9 and 1.7 nats.
 _N_NETWORKS = 3
 
-# Of what is compared with the likeliest: e^-60 of it is lost in single precision anyway.
-_SMALLEST_LOG = -60
+# Of what is compared with the likeliest, in bits: less of it is lost in single precision anyway.
+_SMALLEST_LOG2 = -87
 
-# Numbers that an array of scores may have, to stay in the cache.
-_N_SCORES = 2**20
+# Numbers that an array of scores may have, and samples at a time, so that arrays stay in the cache.
+_N_SCORES, _N_ROWS = 2**20, 64
 
 # Largest factor of the scores, and halvings of the interval: to within a five-hundredth. Columns
 # of tables need up to 2.8; at 8, a place of rare patches came out three times too high.
@@ -46,8 +47,6 @@ class Critic(nn.Module):
     Z_deviation: Tensor
     factors: Tensor
     references: Tensor
-    summands: Tensor
-    n_compared: Tensor
     slope: Tensor
     offset: Tensor
     miss: Tensor
@@ -63,11 +62,11 @@ class Critic(nn.Module):
         self.network = network
         # In a tuple, since it is no part to be trained.
         self._bottleneck = (bottleneck,)
-        for name in ("factors", "references", "summands", "n_compared", "slope", "offset", "miss"):
+        for name in ("factors", "references", "slope", "offset", "miss"):
             self.register_buffer(name, None)
         self.register_buffer("Z_mean", statistics.Z.mean(dim=0))
         self.register_buffer("Z_deviation", statistics.Z.std(dim=0))
-        self.n_locations, n_channels = statistics.mean.shape
+        n_channels, _, self.n_locations = statistics.mean.shape
         n_images = max(1, n_hidden // 4)
         # In an earlier version a single hidden layer found half a nat of a planted patch under
         # noise. Two find .61 to .67.
@@ -101,8 +100,8 @@ class Critic(nn.Module):
             places = torch.arange(0, self.n_locations, step, device=Z.device)
         with torch.no_grad():
             both = self.both(self.bottleneck.standardized(local, places), places)
-        found = self.of_local(torch.cat(both), places).unflatten(1, (2, -1))
-        scores = torch.einsum("gpilk,gjk->gplij", found, self.images(Z))
+        found = self.of_local(torch.cat(both, dim=1), places).unflatten(2, (2, -1))
+        scores = torch.einsum("gkpil,gkj->gplij", found, self.images(Z))
         return 2 * InfoNCE().loss(scores)
 
     def both(self, features: Tensor, places: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -113,32 +112,38 @@ class Critic(nn.Module):
     @property
     def n_rows(self) -> int:
         """Samples that are explained at a time."""
-        return max(1, min(256, _N_SCORES // (self.n_locations * len(self.references))))
+        return max(1, min(_N_ROWS, _N_SCORES // (self.n_locations * len(self.references))))
 
     def images(self, Z: Tensor) -> Tensor:
-        """Images of Z by each network, of which scores are products."""
-        Z = standardized(Z, self.Z_mean, self.Z_deviation)
+        """Images of Z by each network, of which scores are products.
+
+        They have the shape (n_networks, n_images, n_samples).
+        """
+        Z = standardized(Z, self.Z_mean, self.Z_deviation).T
         return self.of_Z(Z.expand(_N_NETWORKS, -1, -1))
 
-    def own_and_others(
+    def scores(
         self,
         features: Tensor,
         images: Tensor,
-        places: Tensor | slice = ALL,
+        references: Tensor,
         factor: Tensor | float = 1.0,
-    ) -> tuple[Tensor, Tensor]:
+        places: Tensor | slice = ALL,
+    ) -> Tensor:
         """Mean scores of the networks times a factor.
 
         Returns
         -------
-        own : Tensor of shape (n_samples * n_places,)
-            Of the true pairs.
-        others : Tensor of shape (n_references, n_samples * n_places)
-            Of the features with the references.
+        scores : Tensor of shape (1 + n_references, n_samples, n_places)
+            Of the true pairs, and of the features with the references.
         """
-        found = factor / _N_NETWORKS * _together(self.of_local(features, places))
-        own = (found * _together(images)[:, None]).sum(dim=2).flatten()
-        return own, self.references @ found.flatten(0, 1).T
+        found = self.of_local(features, places).flatten(0, 1).mul_(factor / _N_NETWORKS)
+        # A product with zeros leaves room for the scores of the true pairs.
+        room = torch.zeros_like(references[:1])
+        scores = torch.cat([room, references]) @ found.flatten(1)
+        scores = scores.unflatten(1, found.shape[1:])
+        torch.sum(found.mul_(images.flatten(0, 1)[:, :, None]), dim=0, out=scores[0])
+        return scores
 
     @torch.no_grad()
     def calibrate(self, local: Tensor, Z: Tensor) -> None:
@@ -147,21 +152,18 @@ class Critic(nn.Module):
         factors = []
         for places in torch.arange(self.n_locations, device=Z.device).split(_LOCATIONS_PER_STEP):
             both = self.both(self.bottleneck.standardized(local, places), places)
-            found = [self.own_and_others(part, images, places) for part in both]
-            scores = torch.stack([torch.cat([own[None], others]) for own, others in found])
-            factors.append(_best_factors(scores.unflatten(2, (len(Z), -1))))
-        self.factors = torch.cat(factors, dim=1)[:, :, None]
+            scores = [self.scores(part, images, self.references, places=places) for part in both]
+            factors.append(_best_factors(torch.stack(scores)))
+        self.factors = torch.cat(factors, dim=1)
+        if self.bottleneck.is_shut:
+            # What held-out samples seem to tell by mere noise is chance.
+            self.factors[1] = 0
 
     @torch.no_grad()
     def remember(self, Z: Tensor) -> None:
         """Keep the images of the reference samples, in blocks of the same size."""
-        n_blocks = min(N_BLOCKS, len(Z))
-        block_size = len(Z) // n_blocks
-        self.references = _together(self.images(Z[: n_blocks * block_size]))
-        # A row for all blocks, and one for all without each of them.
-        blocks = torch.cat([torch.ones(1, n_blocks), 1 - torch.eye(n_blocks)])
-        self.summands = blocks.to(Z.device)
-        self.n_compared = 1 + block_size * self.summands.sum(dim=1, keepdim=True)
+        n_kept = len(Z) - len(Z) % min(N_BLOCKS, len(Z))
+        self.references = self.images(Z[:n_kept]).flatten(0, 1).T.contiguous()
 
     @torch.no_grad()
     def foresee(self, local: Tensor, Z: Tensor) -> None:
@@ -175,12 +177,15 @@ class Critic(nn.Module):
             features, images = self.bottleneck.standardized(local[rows]), self.images(Z[rows])
             share = self.bottleneck.share(features)
             kept = share * features
-            of_mean = self.of_noised(kept, images)[0]
+            of_mean = self.of_kept(kept, images)[0]
             pairs = []
             for _ in range(2):
                 noise = (1 - share) * torch.randn_like(features)
-                both = self.of_noised(kept + noise, images), self.of_noised(kept - noise, images)
-                pairs.append((both[0][0] + both[1][0]) / 2)
+                both = [
+                    self.of_noised(features, images, self.references)[0]
+                    for features in (kept + noise, kept - noise)
+                ]
+                pairs.append((both[0] + both[1]) / 2)
             difference = pairs[0] - pairs[1]
             found.append((of_mean, (pairs[0] + pairs[1]) / 2, difference.square() / 4))
         of_mean, truth, noise = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -192,25 +197,28 @@ class Critic(nn.Module):
         missed = (truth - mean - self.slope * inputs).square()
         self.miss = (missed - noise).mean(dim=0).clamp_min(0)
 
-    def of_noised(self, features: Tensor, images: Tensor) -> Tensor:
-        """Specific information of features as the bottleneck makes them."""
-        return self.information(features, images, self.factors[1])[0]
+    def of_kept(self, kept: Tensor, images: Tensor) -> Tensor:
+        """Specific information of noised features without their noise.
 
-    def explain(self, X: Tensor, survivors: slice) -> dict[str, Tensor]:
+        It is used in a line only, for which every second reference of each block is enough.
+        """
+        references = self.references.unflatten(0, (self.n_blocks, -1))[:, ::2].flatten(0, 1)
+        return self.of_noised(kept, images, references)
+
+    def of_noised(self, features: Tensor, images: Tensor, references: Tensor) -> Tensor:
+        """Specific information of features as the bottleneck makes them."""
+        return self.information(features, images, self.factors[1], references)[0]
+
+    def explain(self, X: Tensor) -> dict[str, Tensor]:
         """Maps of a batch, of shape (n_samples, n_locations)."""
-        local, Z, output = self.network(X)
+        local, Z, _ = self.network(X)
         images = self.images(Z)
         features = self.bottleneck.standardized(local)
         share = self.bottleneck.share(features)
-        total, contribution = self.information(features, images, self.factors[0])
-        foreseen = self.slope * self.of_noised(share * features, images) + self.offset
+        kept = share * features
+        total, contribution = self.information(features, images, self.factors[0], self.references)
+        foreseen = self.slope * self.of_kept(kept, images) + self.offset
         decision = torch.minimum(total, foreseen.clamp_min(0))
-        own = self.network.log_decision(Z, output)[survivors].exp()
-        # Networks may refuse a batch without samples.
-        left = own
-        if len(own):
-            noised = self.bottleneck.noised(features[survivors], share[survivors])
-            left = self.bottleneck.decision(X[survivors], local[survivors], noised).exp()
         # What the line misses counts where the decision-related part is not cut off.
         is_cut = decision[0] == total[0]
         miss = self.miss.expand_as(is_cut).masked_fill(is_cut, 0)
@@ -221,13 +229,17 @@ class Critic(nn.Module):
             "total_error": _jackknife_variance(total).sqrt(),
             "decision_error": (_jackknife_variance(decision) + miss).sqrt(),
             "redundant_error": (_jackknife_variance(total - decision) + miss).sqrt(),
-            "passed": self.bottleneck.passed(features, share),
+            "passed": self.bottleneck.passed(kept, share),
             "contribution": contribution,
-            "kept": torch.minimum(own, left).sum(dim=1),
         }
 
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the references in the jackknife."""
+        return min(N_BLOCKS, len(self.references))
+
     def information(
-        self, features: Tensor, images: Tensor, factor: Tensor
+        self, features: Tensor, images: Tensor, factor: Tensor, references: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Specific information about Z, and InfoNCE.
 
@@ -238,29 +250,24 @@ class Critic(nn.Module):
         contribution : Tensor of shape (n_samples, n_locations)
             Contribution to InfoNCE.
         """
-        own, scores = self.own_and_others(features, images, factor=factor)
-        largest = torch.maximum(scores.amax(dim=0), own)
-        # No weight is rounded to 0, so that none of the sums is.
-        scores = scores.sub_(largest).clamp_min_(_SMALLEST_LOG)
-        own = own - largest
-        weights, own_weight = scores.exp(), own.exp()
-        sums = self._without_blocks(weights) + own_weight
-        products = self._without_blocks(scores.mul_(weights)) + own_weight * own
-        log_mean = sums.log() - self.n_compared.log()
+        # In bits: a power of two takes a third of the time of one of e. No weight is rounded to 0,
+        # so that none of the sums is.
+        scores = self.scores(features, images, references, factor / log(2))
+        scores.sub_(scores.amax(dim=0)).clamp_min_(_SMALLEST_LOG2)
+        own = log(2) * scores[0]
+        weights = scores.exp2()
+        sums = self._without_blocks(weights)
+        means = log(2) * self._without_blocks(scores.mul_(weights)) / sums
+        log_means = sums.log() - self._without_blocks(torch.ones_like(scores[:, :1, :1])).log()
         # Negative by rounding only.
-        information = (products / sums - log_mean).clamp_min(0)
-        shape = features.shape[:2]
-        return information.unflatten(1, shape), (own - log_mean[0]).unflatten(0, shape)
+        return (means - log_means).clamp_min(0), own - log_means[0]
 
     def _without_blocks(self, values: Tensor) -> Tensor:
-        """Sums over the reference samples: over all, and without each block."""
-        n_blocks = self.summands.shape[1]
-        return self.summands @ values.unflatten(0, (n_blocks, -1)).sum(dim=1)
-
-
-def _together(images):
-    """Images of all networks, one after the other."""
-    return images.movedim(0, -2).flatten(-2)
+        """Sums over all that are compared, and over these without each block of references."""
+        of_blocks = values[1:].unflatten(0, (self.n_blocks, -1)).sum(dim=1)
+        # A difference would lose what is small beside the block.
+        others = torch.tensordot(1 - torch.eye(self.n_blocks).to(values), of_blocks, 1)
+        return values[0] + torch.cat([of_blocks.sum(dim=0, keepdim=True), others])
 
 
 def _jackknife_variance(values):

@@ -37,7 +37,7 @@ class InformationExplanation:
     decision_kept, decision_kept_error : float
         Share of the decision that survives when only the decision-related part of all locations is
         kept: the sum over decisions of the smaller of the two probabilities, with and without the
-        rest, in the mean of at most 64 samples; and its standard error.
+        rest, in the mean of at most 32 samples; and its standard error.
     ceiling : float
         Largest value of `total` that could be found, the logarithm of the number of samples that
         are compared.

@@ -135,15 +135,15 @@ def _only_output(name, outputs) -> Tensor:
 
 
 def to_locations(local) -> Tensor:
-    """Local features as an array of shape (n_samples, n_locations, n_channels)."""
+    """Local features as an array of shape (n_channels, n_samples, n_locations)."""
     if local.ndim == 4:
-        return local.flatten(2).transpose(1, 2)
-    return local if local.ndim == 3 else local[:, :, None]
+        return local.flatten(2).transpose(0, 1).contiguous()
+    return local.movedim(2, 0).contiguous() if local.ndim == 3 else local[None]
 
 
 def from_locations(locations, like) -> Tensor:
     """Inverse of `to_locations`."""
-    return (locations.transpose(1, 2) if like.ndim == 4 else locations).reshape(like.shape)
+    return locations.movedim(0, 1 if like.ndim == 4 else 2).reshape(like.shape)
 
 
 class OutputsOfSamples(Dataset):
@@ -178,41 +178,42 @@ class OutputsOfSamples(Dataset):
 class FeatureStatistics:
     """Basis, means and deviations of local features, and Z and output of samples.
 
+    Means and deviations have the shape (n_channels, 1, n_locations).
+
     Channels of maps are features by themselves. Those of tokens are not, and a token in which each
     is drawn by itself is like no token: there the basis is that of the principal components inside
     a location, the same for all, and the noise, independent in it, stays where tokens are.
     """
 
     def __init__(self, samples: OutputsOfSamples | Samples, rows: NDArray):
+        self.basis: Tensor | None = None
         sums: Any = 0
         squares: Any = 0
         found: list[tuple[Tensor, Tensor]] = []
         for part in gen_batches(len(rows), 256):
             _, local, Z, output, *_ = samples[rows[part]]
             features = to_locations(local).double()
-            if not found:
+            if local.ndim == 3:
                 # Any orthogonal basis is allowed, so the first batch is enough for it.
-                self.basis = torch.eye(features.shape[2]).to(features)
-                if local.ndim == 3:
+                if self.basis is None:
                     self.basis = _principal_components(features)
-            features = features @ self.basis
-            sums = sums + features.sum(dim=0)
-            squares = squares + features.square().sum(dim=0)
+                features = torch.tensordot(self.basis.double(), features, 1)
+            sums = sums + features.sum(dim=1, keepdim=True)
+            squares = squares + features.square().sum(dim=1, keepdim=True)
             found.append((Z, output))
         self.Z, self.output = (torch.cat(parts) for parts in zip(*found, strict=True))
         self.mean = (sums / len(rows)).float()
         variance = squares / len(rows) - (sums / len(rows)).square()
         # What is constant up to rounding carries nothing.
-        is_constant = variance < 1e-10 * (squares / len(rows)).amax(dim=1, keepdim=True)
+        is_constant = variance < 1e-10 * (squares / len(rows)).amax(dim=0)
         self.deviation = variance.masked_fill(is_constant, 0).sqrt().float()
-        self.basis = self.basis.float()
         self.location_shape = tuple(local.shape[2:] if local.ndim == 4 else local.shape[1:2])
 
 
 def _principal_components(features):
-    """Orthogonal basis of the covariance inside the locations."""
-    centred = (features - features.mean(dim=0)).flatten(0, 1)
-    return torch.linalg.eigh(centred.T @ centred).eigenvectors
+    """Orthogonal basis of the covariance inside the locations, in rows."""
+    centred = (features - features.mean(dim=1, keepdim=True)).flatten(1)
+    return torch.linalg.eigh(centred @ centred.T).eigenvectors.T.float()
 
 
 def class_numbers(y, n_samples, head) -> Tensor | None:

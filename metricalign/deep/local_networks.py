@@ -25,16 +25,19 @@ class GroupedLinear(nn.Module):
 
     def __init__(self, n_networks: int, n_inputs: int, n_outputs: int):
         super().__init__()
-        # As nn.Linear starts.
-        largest = n_inputs**-0.5
-        self.weight = nn.Parameter(torch.empty(n_networks, n_inputs, n_outputs))
-        self.bias = nn.Parameter(torch.empty(n_networks, 1, n_outputs))
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -largest, largest)
+        self.weight = _uniform((n_networks, n_outputs, n_inputs), n_inputs)
+        self.bias = _uniform((n_networks, n_outputs, 1), n_inputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of inputs, both of shape (n_networks, n_samples, ...)."""
-        return torch.baddbmm(self.bias, inputs, self.weight)
+        """Outputs of inputs, of shapes (n_networks, n_outputs or n_inputs, n_samples)."""
+        # Added in place: torch.baddbmm would copy the bias to each sample before.
+        return torch.bmm(self.weight, inputs).add_(self.bias)
+
+
+def _uniform(shape, n_inputs):
+    """Parameters of a layer of so many inputs, as nn.Linear starts."""
+    largest = n_inputs**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-largest, largest))
 
 
 def perceptrons(n_networks: int, sizes: Sequence[int]) -> nn.Sequential:
@@ -48,6 +51,9 @@ def perceptrons(n_networks: int, sizes: Sequence[int]) -> nn.Sequential:
 class LocalNetworks(nn.Module):
     """Small networks, the same ones at all locations, which they tell apart.
 
+    Channels come first: a product of a small matrix and a wide one is faster than that of a tall
+    one and a small one, above all in several networks side by side.
+
     Parameters
     ----------
     n_networks, n_locations : int
@@ -59,13 +65,19 @@ class LocalNetworks(nn.Module):
 
     def __init__(self, n_networks: int, n_locations: int, sizes: Sequence[int]):
         super().__init__()
-        self.first = nn.Linear(sizes[0], n_networks * sizes[1])
-        self.place = nn.Parameter(torch.randn(n_locations, n_networks * sizes[1]) / 2)
+        # They have the same inputs, so that their first layers are one. Its bias is of the place.
+        self.first = _uniform((n_networks * sizes[1], sizes[0]), sizes[0])
+        self.place = nn.Parameter(torch.randn(n_networks * sizes[1], 1, n_locations) / 2)
         self.rest = perceptrons(n_networks, sizes[1:])
         self.n_networks = n_networks
 
     def forward(self, features: Tensor, places: Tensor | slice = ALL) -> Tensor:
-        """Outputs of shape (n_networks, n_samples, n_places, n_outputs) of these places."""
-        hidden = self.first(features).add_(self.place[places]).relu_()
-        of_networks = hidden.flatten(0, 1).unflatten(1, (self.n_networks, -1)).transpose(0, 1)
-        return self.rest(of_networks).unflatten(1, features.shape[:2])
+        """Outputs of features of these places, of shape (n_channels, n_samples, n_places).
+
+        They have the shape (n_networks, n_outputs, n_samples, n_places).
+        """
+        samples_and_places = features.shape[1:]
+        hidden = (self.first @ features.flatten(1)).unflatten(1, samples_and_places)
+        hidden = hidden.add_(self.place[..., places]).relu_().flatten(1)
+        found = self.rest(hidden.unflatten(0, (self.n_networks, -1)))
+        return found.unflatten(2, samples_and_places)

@@ -31,20 +31,8 @@ GROUPS = "like an identifier, by its name"
 def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
     """Why a column seems to identify rows, if it does.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        Numbers, or objects that are texts, none missing.
-    name : str
-        Name of the column.
-    n_missing : int, default=0
-        How many values are missing besides.
-
-    Returns
-    -------
-    reason : str or None
-        Such as "like an identifier, another value in each row". Texts that are different since
-        they are numbers, in a form that is not read, are told apart.
+    `values` are numbers or texts, none missing; `n_missing` values are missing besides. Texts that
+    are different since they are numbers, in a form that is not read, are told apart.
     """
     if len(values) < 3:
         return None

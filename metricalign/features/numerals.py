@@ -35,11 +35,13 @@ _MAGNITUDES = "|".join(map(re.escape, MAGNITUDES))
 #: A number with marks of any country, a currency or a unit, negative also in brackets. What may be
 #: a unit is no magnitude: 5 km.
 NUMBER = re.compile(
-    rf"(?P<bracket>\()?(?P<sign>[-+−])?\s*(?P<before>{_CURRENCIES})?\s*(?P<sign2>[-+−])?"
-    r"(?P<digits>[0-9][0-9.,'’\u00a0\u2009\u202f ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
-    rf"\s*(?P<magnitude>{_MAGNITUDES})??"
-    rf"\s*(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>[-−])?(?(bracket)\))"
+    rf"(?P<bracket>\()?(?P<sign>[-+])? *(?P<before>{_CURRENCIES})? *(?P<sign2>[-+])?"
+    r"(?P<digits>[0-9][0-9.,' ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
+    rf" *(?P<magnitude>{_MAGNITUDES})??"
+    rf" *(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>-)?(?(bracket)\))"
 )
+# Minus signs, apostrophes and narrow blanks as `NUMBER` has them.
+_USUAL = str.maketrans("−’\u00a0\u2009\u202f", "-'   ")
 _AMOUNT = rf"(?:{_CURRENCIES})? ?[0-9][0-9.,]* ?(?:{_MAGNITUDES})? ?(?:{_CURRENCIES}|{_UNITS})?"
 #: A number in a form that nobody reads here: ~20, <5, 10 - 20 km.
 UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±]? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?")
@@ -52,18 +54,8 @@ FEWEST_NUMBERS = 20
 
 
 def match_number(text: str) -> re.Match[str] | None:
-    """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none.
-
-    Parameters
-    ----------
-    text : str
-        The text, without spaces around it.
-
-    Returns
-    -------
-    match : re.Match or None
-    """
-    match = NUMBER.fullmatch(text)
+    """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none."""
+    match = NUMBER.fullmatch(text.translate(_USUAL))
     scale = SCALE.fullmatch(match["after"] or "") if match else None
     if match and scale:
         whole = re.split("[.,]", match["digits"])[0]
@@ -73,18 +65,7 @@ def match_number(text: str) -> re.Match[str] | None:
 
 
 def numbers_as_texts(texts: NDArray) -> str | None:
-    """What is wrong with texts that are no codes, but of which most are numbers.
-
-    Parameters
-    ----------
-    texts : ndarray of object of shape (n_values,)
-        Texts, none missing.
-
-    Returns
-    -------
-    reason : str or None
-        Such as "numbers, but for texts such as 'many'".
-    """
+    """What is wrong with texts that are no codes, but of which most are numbers, if so."""
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
     odd = [text for text in texts if not match_number(text.strip())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -114,34 +115,41 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         validate_data(self, X, skip_check_array=True)
         kinds = {name: _kind(X[name]) for name in X.columns}
         self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
-        kept = [name for name, kind in kinds.items() if not kind]
-        places: dict[Any, Any] = {name: [place] for place, name in enumerate(kept)}
+        n_parts = {name: 1 for name, kind in kinds.items() if not kind}
         if self.encoded_columns_:
             self._library = _library_of(X)
             self.vectorizer_ = _vectorizer(kinds)
             self.vectorizer_.fit(self._to_encode(X))
-            place = len(kept)
-            for name, parts in self.vectorizer_.input_to_outputs_.items():
-                places[name] = range(place, place + len(parts))
-                place += len(parts)
-        self.blocks_ = [np.array(places[name], dtype=int) for name in X.columns]
+            outputs = self.vectorizer_.input_to_outputs_
+            n_parts |= {name: len(parts) for name, parts in outputs.items()}
+        ends = np.cumsum([*n_parts.values()])
+        places = dict(zip(n_parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+        self.blocks_ = [places[name] for name in X.columns]
         for name in X.columns:
-            self._warn_of(X[name], str(name))
+            self._warn_of(X, name)
         return self
 
-    def _warn_of(self, column, name):
+    def _warn_of(self, X, name):
         """Say what a person would rather leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
-        values = _numbers_or_texts(column)
+        column = X[name]
+        values = _objects(column)
+        is_number = str(column.dtype).lower().startswith(("int", "uint", "float"))
+        if is_number:
+            values = np.asarray(column, dtype=np.float64)
+            values = values[np.isfinite(values)]
         # skrub has turned texts of other kinds into dates or numbers.
-        if values is None or kinds.get(name, "high_cardinality") != "high_cardinality":
+        elif kinds.get(name, "high_cardinality") != "high_cardinality" or not _are_texts(values):
             return
-        reason = numbers_as_texts(values) if values.dtype == object else None
-        reason = reason or identifier_of(values, name, len(column) - len(values))
+        drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
+        remedy = f"{drop} leaves it out"
+        reason = None if is_number else numbers_as_texts(values)
+        if reason is not None:
+            remedy = f"turn it into numbers, or leave it out by {drop}"
+        reason = reason or identifier_of(values, str(name), len(column) - len(values))
         if reason is not None:
             warnings.warn(
-                f"Column {name!r} of X is {reason}. It is used as it is; leave it out or "
-                "change it if that is not meant.",
+                f"Column {name!r} of X is {reason}. It is used as it is; {remedy}.",
                 stacklevel=level_of_call(),
             )
 
@@ -165,16 +173,10 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         validate_data(self, X, reset=False, skip_check_array=True)
         if not self.encoded_columns_:
             return X
-        if not _is_frame(X):
+        if not _is_frame(X) or _library_of(X) != self._library:
             raise TypeError(
-                f"X must be a DataFrame as in fit, with the columns {self.encoded_columns_} of "
-                f"dates or texts; got {type(X).__name__}."
-            )
-        if (library := _library_of(X)) != self._library:
-            change = "X.to_pandas()" if self._library == "pandas" else "polars.from_pandas(X)"
-            raise TypeError(
-                f"X must be a DataFrame of {self._library}, as in fit, for its dates and texts; "
-                f"got one of {library}. Give {change}."
+                f"X must be a DataFrame of {self._library}, as in fit, for its dates and texts in "
+                f"{self.encoded_columns_}; got {type(X).__name__} of {_library_of(X)}."
             )
         encoded = self.vectorizer_.transform(self._to_encode(X))
         names = self.get_feature_names_out()[-encoded.shape[1] :]
@@ -228,12 +230,10 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         if not hasattr(columns, "iloc"):
             return columns
         # skrub takes dates of Python, which are objects to pandas, for texts.
-        dates = {n: columns[n] for n in columns.columns if columns[n].dtype == object}
         texts = {
-            name: [
-                value.isoformat() if isinstance(value, datetime.date) else value for value in column
-            ]
-            for name, column in dates.items()
+            name: [v.isoformat() if isinstance(v, datetime.date) else v for v in columns[name]]
+            for name in columns.columns
+            if columns[name].dtype == object
         }
         return columns.assign(**texts)
 
@@ -251,35 +251,27 @@ def is_date(column: Any) -> bool:
     return str(column.dtype).lower().startswith(_DATES)
 
 
-def _numbers_or_texts(column):
-    """Values of a column that are not missing, if they are numbers or texts."""
-    kind = str(column.dtype).lower()
-    if kind.startswith(("int", "uint", "float")):
-        values = np.asarray(column, dtype=np.float64)
-        return values[np.isfinite(values)]
-    if not kind.startswith(("object", "str")):
-        return None
+def _objects(column):
+    """Values of a column of objects or strings, those that are not missing; none of others."""
+    if not str(column.dtype).lower().startswith(("object", "str")):
+        return np.array([], dtype=object)
     values = np.asarray(column, dtype=object)
-    values = values[~find_missing(values)]
-    return values if all(isinstance(value, str) for value in values) else None
+    return values[~find_missing(values)]
 
 
 def _kind(column) -> Literal["date", "text"] | None:
     """What a column has to be encoded as, if it has to be."""
-    if is_date(column):
+    values = _objects(column)
+    if is_date(column) or (len(values) and all(isinstance(v, datetime.date) for v in values)):
         return "date"
-    if not str(column.dtype).lower().startswith(("object", "str")):
-        return None
-    values = np.asarray(column, dtype=object)
-    values = values[~find_missing(values)]
-    if len(values) and all(isinstance(value, datetime.date) for value in values):
-        return "date"
-    if not all(isinstance(value, str) for value in values):
-        return None
-    return "text" if is_free_text(values) else None
+    return "text" if _are_texts(values) and is_free_text(values) else None
 
 
-def is_free_text(values: NDArray) -> bool:
+def _are_texts(values):
+    return len(values) > 0 and all(isinstance(value, str) for value in values)
+
+
+def is_free_text(values: Iterable[str | None]) -> bool:
     """Whether texts, None where they are missing, are free and no categories."""
     counts = Counter(value for value in values if value is not None)
     rare = max(_RARE_SHARE * counts.total(), _RARE_COUNT)

@@ -33,7 +33,9 @@ from metricalign._estimator import (
     check_sample_weight,
     keeps_last_fit,
     level_of_call,
+    require_samples,
     require_targets,
+    steps_without_names,
     validate_data,
 )
 from metricalign.features import PiecewiseLinearEncoder
@@ -218,6 +220,7 @@ class MetricEnsemble(EmbeddingLearner):
         if self.max_samples is not None and _num_samples(X) > self.max_samples:
             X, y, sample_weight = self._represent(X, y, sample_weight)
         X = in_memory(X)
+        require_samples(self, X, 2)
         encoding = encoder.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, X, skip_check_array=True)
         if sample_weight is not None:
@@ -273,7 +276,7 @@ class MetricEnsemble(EmbeddingLearner):
         if learners is None:
             # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
             gradient = GradientAlignment(shrinkage=1.0, n_landmarks=_N_LANDMARKS)
-            learners = [DiscriminantAlignment(), gradient, PSDSVR(tol=0.03)]
+            learners = [DiscriminantAlignment(), gradient, PSDSVR(prior=None, tol=0.03)]
         is_automatic = isinstance(self.relation, str) and self.relation == "auto"
         relation = relation.name if is_automatic else self.relation
         if len(learners) == 0:
@@ -318,7 +321,8 @@ class MetricEnsemble(EmbeddingLearner):
         return self._images(X)
 
     def _images(self, X) -> NDArray:
-        encoding = self.encoder_.transform(_dense(X))
+        with steps_without_names():
+            encoding = self.encoder_.transform(_dense(X))
         validate_data(self, X, reset=False, skip_check_array=True)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 

@@ -23,7 +23,11 @@ from metricalign.learners.exponential_kernel import (
     exponential_kernel,
     solve_positive,
 )
-from metricalign.pairs.distinct import representative_samples, shrunk_coordinates
+from metricalign.pairs.distinct import (
+    representative_samples,
+    shrunk_coordinates,
+    warn_of_single_samples,
+)
 from metricalign.pairs.identical import first_identical
 
 __all__ = ["GradientAlignment"]
@@ -176,9 +180,11 @@ class GradientAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If the metric is zero, as the relations grow with the similarity of targets.
+            If the metric is zero, as the relations grow with the similarity of targets, or if no
+            two samples are of the same class.
         """
         X, _, samples = self._validate_distinct(X, y, sample_weight)
+        warn_of_single_samples(samples.relation, samples.targets)
         # Repeating all samples shall not change the weight of the penalty.
         n_distinct = len(np.unique(first_identical(X[samples.rows])))
         samples = representative_samples(samples, X, self.max_samples)

@@ -31,7 +31,7 @@ class IteratedMetricLearner(MetricLearner):
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness, None for ``PSDSVR()``.
+        A linear metric learner that chooses its pairs by nearness, None for ``PSDSVR(prior=None)``.
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
@@ -100,7 +100,9 @@ class IteratedMetricLearner(MetricLearner):
         X = self._validate_samples(X, y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        learner = with_relation(PSDSVR() if self.learner is None else self.learner, self.relation)
+        # Its neighbours are better without one: docs/defaults.md has the numbers.
+        learner = PSDSVR(prior=None) if self.learner is None else self.learner
+        learner = with_relation(learner, self.relation)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")

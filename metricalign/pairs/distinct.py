@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from metricalign._estimator import level_of_call
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_of_values
 from metricalign.pairs.search import centred
@@ -22,6 +24,7 @@ __all__ = [
     "in_span",
     "representative_samples",
     "shrunk_coordinates",
+    "warn_of_single_samples",
 ]
 
 
@@ -270,3 +273,28 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
         raise ValueError("All samples are identical in X, so no distance can be learned. Check X.")
     scale = X.dtype.type(np.sqrt(total))
     return X / scale, basis / scale, inverse * scale
+
+
+def warn_of_single_samples(relation: Any, targets: NDArray) -> None:
+    """Warn if targets are classes, and no two distinct samples are of the same.
+
+    Parameters
+    ----------
+    relation : TargetRelation
+        Relation of the targets.
+    targets : ndarray of shape (n_samples,)
+        Targets of distinct samples, as the relation takes them.
+
+    Warns
+    -----
+    UserWarning
+        If it is so.
+    """
+    if relation.name == "class" and len(np.unique(targets)) == len(targets) > 1:
+        warnings.warn(
+            "No two different samples are of the same class, so all pairs have the same relation "
+            "and say nothing about a metric. Check y; for numbers give "
+            "relation='absolute_difference'.",
+            UserWarning,
+            stacklevel=level_of_call(),
+        )

@@ -50,7 +50,7 @@ def _warn_of_shortages(shortages, neighbors):
         warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=4)
 
 
-def _print_search(strategy, neighbors, search, anchors, found, n_samples) -> None:
+def _print_search(strategy, neighbors, search, anchors, found, n_samples, n_given) -> None:
     """Print how neighbours were sought, and what share of them an approximate search found."""
     if isinstance(neighbors, EuclideanSearch):
         ways = getattr(neighbors, "n_queries_", {}).items()
@@ -61,9 +61,10 @@ def _print_search(strategy, neighbors, search, anchors, found, n_samples) -> Non
         exact = _keys_of(search(EuclideanSearch(), few), n_samples)
         share = np.isin(exact, _keys_of(found, n_samples)).mean() if len(exact) else 1.0
         way = f"by {strategy.neighbors!r}, which found {share:.1%} of those of {len(few)} samples"
+    of_all = f", which stand for {n_given:,}" if n_samples < n_given else ""
     print(
-        f"[{type(strategy).__name__}] neighbours of {len(anchors):,} of {n_samples:,} samples: "
-        f"{way}",
+        f"[{type(strategy).__name__}] neighbours of {len(anchors):,} of {n_samples:,} samples"
+        f"{of_all}: {way}",
         flush=True,
     )
 
@@ -96,6 +97,10 @@ class NearestPairs(PairStrategy):
         The largest number of samples whose neighbours are sought; they are sought among all
         samples. If there are more samples, this many stand for all, spread evenly over the order
         of their values, each with the weight of those that it stands for. None: no limit.
+    max_candidates : int or None, default=200000
+        The largest number of samples that are considered at all. If there are more, this many
+        stand for all, spread in the same way, and the anchors and their neighbours come from
+        them. None: no limit.
     verbose : bool, default=False
         Whether to print how neighbours were sought, and what share of them an approximate search
         found. A learner with ``verbose`` passes it on to its strategy.
@@ -129,6 +134,7 @@ class NearestPairs(PairStrategy):
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
         "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
         "verbose": ["verbose"],
     }
 
@@ -137,15 +143,20 @@ class NearestPairs(PairStrategy):
         n_neighbors: int = 5,
         neighbors: Any = None,
         max_anchors: int | None = 10_000,
+        max_candidates: int | None = 200_000,
         verbose: bool = False,
     ):
         self.n_neighbors = n_neighbors
         self.neighbors = neighbors
         self.max_anchors = max_anchors
+        self.max_candidates = max_candidates
         self.verbose = verbose
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
-        n_samples = X.shape[0]
+        n_given = X.shape[0]
+        considered, weight = choose_anchors(X, weight, self.max_candidates)
+        n_samples = len(considered)
+        X = X[considered] if n_samples < n_given else X
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors)
@@ -157,7 +168,8 @@ class NearestPairs(PairStrategy):
 
         anchor, neighbor = search(neighbors, anchors)
         if self.verbose:
-            _print_search(self, neighbors, search, anchors, (anchor, neighbor), n_samples)
+            found = anchor, neighbor
+            _print_search(self, neighbors, search, anchors, found, n_samples, n_given)
         if anchor.size == 0:
             raise _no_pairs(n_samples)
         n_found = np.bincount(anchor, minlength=n_samples)[anchors]
@@ -167,7 +179,8 @@ class NearestPairs(PairStrategy):
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages([shortage], neighbors)
         weight = weight[np.searchsorted(anchors, anchor)]
-        return _merge_directions(anchor, neighbor, weight, n_samples)
+        indices, weight = _merge_directions(anchor, neighbor, weight, n_samples)
+        return PairSelection(considered[indices], weight)
 
 
 class NearestClassPairs(PairStrategy):
@@ -197,6 +210,10 @@ class NearestClassPairs(PairStrategy):
         samples. If there are more samples, this many stand for all, spread evenly over the classes
         and, within a class, over the order of their values, each with the weight of those that it
         stands for. None: no limit.
+    max_candidates : int or None, default=200000
+        The largest number of samples that are considered at all. If there are more, this many
+        stand for all, spread in the same way, and the anchors and their neighbours come from
+        them. None: no limit.
     verbose : bool, default=False
         Whether to print how neighbours were sought, and what share of them an approximate search
         found. A learner with ``verbose`` passes it on to its strategy.
@@ -237,6 +254,7 @@ class NearestClassPairs(PairStrategy):
         "n_other": [Interval(Integral, 0, None, closed="left")],
         "neighbors": _NEIGHBORS_CONSTRAINT,
         "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
         "verbose": ["verbose"],
     }
 
@@ -246,12 +264,14 @@ class NearestClassPairs(PairStrategy):
         n_other: int = 6,
         neighbors: Any = None,
         max_anchors: int | None = 10_000,
+        max_candidates: int | None = 200_000,
         verbose: bool = False,
     ):
         self.n_same = n_same
         self.n_other = n_other
         self.neighbors = neighbors
         self.max_anchors = max_anchors
+        self.max_candidates = max_candidates
         self.verbose = verbose
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
@@ -260,8 +280,12 @@ class NearestClassPairs(PairStrategy):
                 "The 'n_same' and 'n_other' parameters of NearestClassPairs are both 0, which "
                 "leaves no pairs: at least one must be positive."
             )
-        n_samples = X.shape[0]
-        classes = _encode_classes(y, n_samples)
+        n_given = X.shape[0]
+        classes = _encode_classes(y, n_given)
+        considered, weight = choose_anchors(X, weight, self.max_candidates, classes)
+        n_samples = len(considered)
+        if n_samples < n_given:
+            X, classes = X[considered], _encode_classes(classes[considered], n_samples)
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
@@ -278,7 +302,8 @@ class NearestClassPairs(PairStrategy):
 
         anchor, neighbor = search(neighbors, anchors)
         if self.verbose:
-            _print_search(self, neighbors, search, anchors, (anchor, neighbor), n_samples)
+            found = anchor, neighbor
+            _print_search(self, neighbors, search, anchors, found, n_samples, n_given)
         is_same, shortages = classes[anchor] == classes[neighbor], []
         for parameter, wanted, kept, available in (
             ("n_same", self.n_same, is_same, "other distinct samples of the same class"),
@@ -298,7 +323,8 @@ class NearestClassPairs(PairStrategy):
         if getattr(self, "_is_asked_for", True):
             _warn_of_shortages(shortages, neighbors)
         weight = weight[np.searchsorted(anchors, anchor)]
-        return _merge_directions(anchor, neighbor, weight, n_samples)
+        indices, weight = _merge_directions(anchor, neighbor, weight, n_samples)
+        return PairSelection(considered[indices], weight)
 
 
 def _encode_classes(y, n_samples) -> np.ndarray:

@@ -13,15 +13,20 @@ from metricalign.learners.columns import column_map
 from metricalign.plotting.drawing import COLORS, check_matplotlib, shortened
 from metricalign.predictors.explanation import Rows
 
-__all__ = ["ColumnCurve", "CurvesDisplay"]
+__all__ = ["ColumnCurve", "CurvesDisplay", "column_curves"]
 
 _MOST_CATEGORIES = 10
 _DENSITY, _MISSING = "#d9dde2", COLORS[2]
 _LINES = ((COLORS[0], 2.5), (COLORS[1], 1.5))
+_LINE_NAMES = ("along the first axis of the curve", "along the second")
 # A second axis that has less of the variance is left out.
 _LEAST_SHARE = 0.1
 # Shares of the samples below and above what is drawn of a column of numbers: tails are long.
 _TAIL = 0.005
+_LONGEST_CATEGORY = 14
+# Parts of the range of a date over which heights are averaged.
+_N_MEANS = 40
+_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 
 class ColumnCurve(NamedTuple):
@@ -35,9 +40,10 @@ class ColumnCurve(NamedTuple):
         Its share in the squared distances, see
         `metricalign.learners.columns.ColumnMap.importances`.
     values : ndarray of shape (n_values,)
-        Values in ascending order, dates or numbers; categories by their height.
+        Values in ascending order, dates, durations or numbers; categories by their height.
     heights : ndarray of shape (n_values, 2)
-        Heights of each along the first two principal axes of the curve.
+        Heights of each along the first two principal axes of the curve. On the whole they rise with
+        numbers, dates and durations; of categories, the most frequent one is below zero.
     counts : ndarray of int of shape (n_values,)
         Samples that have it.
     heights_of_missing : ndarray of shape (2,) or None
@@ -64,7 +70,9 @@ class CurvesDisplay:
     apart as their heights differ, and the squares of both differences add up. Where a curve is
     steep, distances grow fast; where it is flat, all values are alike. All panels have the same
     unit, that of the distance. In grey, how many samples have such a value; the title has the
-    share of the column in all squared distances.
+    share of the column in all squared distances. Which way is up has no meaning for distances: it
+    is the way of larger values, and of categories away from the most frequent one. A date has a
+    point for each sample, as its month or weekday may count, and the line of their mean.
 
     It is recommended to use `from_estimator`. The parameter is stored as an attribute.
 
@@ -79,6 +87,8 @@ class CurvesDisplay:
         Where the panels are drawn.
     figure_ : matplotlib Figure
         The figure of `axes_`.
+    lines_ : dict from str to str
+        What the lines are, and their colours; empty if every panel has one only.
 
     Examples
     --------
@@ -124,17 +134,19 @@ class CurvesDisplay:
                 _draw_categories(axis, curve)
             else:
                 _draw_numbers(axis, curve)
-            title = f"{shortened(np.array([curve.name]))[0]}: {curve.importance:.0%}"
+            title = f"{shortened([curve.name])[0]}: {curve.importance:.0%}"
             axis.set_title(title, fontsize=11)
             axis.spines[["top", "right"]].set_visible(False)
-        if ax is None and any(curve.shares[1] >= _LEAST_SHARE for curve in self.curves):
+        has_second = any(curve.shares[1] >= _LEAST_SHARE for curve in self.curves)
+        colors = [color for color, _ in _LINES]
+        self.lines_ = dict(zip(_LINE_NAMES, colors, strict=True)) if has_second else {}
+        if ax is None and has_second:
             handles = [
                 axes[0].plot([], [], color=color, linewidth=width)[0] for color, width in _LINES
             ]
-            names = ["along the first axis of the curve", "along the second"]
             n_columns = min(2, len(axes))
             place = {"loc": "outside lower center", "ncols": n_columns, "frameon": False}
-            self.figure_.legend(handles, names, **place)
+            self.figure_.legend(handles, _LINE_NAMES, **place)
         return self
 
     def _axes(self, ax):
@@ -191,31 +203,68 @@ class CurvesDisplay:
         TypeError
             If the metric is not a sum over columns.
         ValueError
-            If there is no such column, it has free texts, or `ax` is not one for each curve.
+            If there is no such column, or none to draw, as all have free texts, or `ax` is not one
+            for each curve.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        metric = column_map(getattr(estimator, "pipeline_", estimator))
-        importances = metric.importances(X)
-        values = Rows(X).columns
-        has_curve = [_has_order(column) for column in values]
-        if columns is None:
-            order = np.argsort(-importances, kind="stable")
-            chosen = [j for j in order if has_curve[j] and len(metric.blocks[j])][:max_columns]
-        else:
-            chosen = [_place(column, metric.names) for column in np.atleast_1d(columns)]
-            for j in chosen:
-                if not has_curve[j]:
-                    raise ValueError(
-                        f"Column {metric.names[j]!r} has more than {_MOST_CATEGORIES * 4} texts, "
-                        "which have no order to draw a curve along."
-                    )
-        encoding = metric.encode(X)
-        curves = []
-        for j in chosen:
-            block = metric.blocks[j]
-            images = encoding[:, block] @ metric.components[:, block].T
-            curves.append(_curve(str(metric.names[j]), importances[j], values[j], images))
+        curves = column_curves(estimator, X, columns=columns, max_columns=max_columns)
+        if not curves:
+            raise ValueError(
+                "X has no column to draw a curve along: numbers, dates, or categories of at most "
+                f"{_MOST_CATEGORIES * 4} texts."
+            )
         return cls(curves=curves).plot(ax=ax)
+
+
+def column_curves(
+    estimator: Any, X: Any, *, columns: ArrayLike | None = None, max_columns: int = 6
+) -> list[ColumnCurve]:
+    """Compute the curves of a fitted metric along the values of samples.
+
+    Parameters
+    ----------
+    estimator : MetricNeighbors predictor, MetricEnsemble, linear metric learner or Pipeline
+        Fitted, see `metricalign.learners.columns.column_map`.
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        Samples.
+    columns : array-like of str or int, or None, default=None
+        Names or places of the columns. None takes the most important ones that have an order.
+    max_columns : int, default=6
+        How many of these.
+
+    Returns
+    -------
+    curves : list of ColumnCurve
+
+    Raises
+    ------
+    TypeError
+        If the metric is not a sum over columns.
+    ValueError
+        If there is no such column, or it has free texts.
+    """
+    metric = column_map(getattr(estimator, "pipeline_", estimator))
+    importances = metric.importances(X)
+    values = Rows(X).columns
+    has_curve = [_has_order(column) for column in values]
+    if columns is None:
+        order = np.argsort(-importances, kind="stable")
+        chosen = [j for j in order if has_curve[j] and len(metric.blocks[j])][:max_columns]
+    else:
+        chosen = [_place(column, metric.names) for column in np.atleast_1d(columns)]
+        for j in chosen:
+            if not has_curve[j]:
+                raise ValueError(
+                    f"Column {metric.names[j]!r} has more than {_MOST_CATEGORIES * 4} texts, "
+                    "which have no order to draw a curve along."
+                )
+    encoding = metric.encode(X)
+    curves = []
+    for j in chosen:
+        block = metric.blocks[j]
+        images = encoding[:, block] @ metric.components[:, block].T
+        curves.append(_curve(str(metric.names[j]), importances[j], values[j], images))
+    return curves
 
 
 def _has_order(values):
@@ -251,32 +300,39 @@ def _curve(name, importance, values, images) -> ColumnCurve:
     present, heights_present = values[~missing], heights[~missing]
     is_category = present.dtype == object and any(isinstance(v, str) for v in present)
     if present.dtype == object and not is_category:
-        present = _numbers_or_dates(present)
-    elif present.dtype.kind == "m":
-        present = present / np.timedelta64(1, "s")
+        present = _typed(present)
     if is_category or present.dtype.kind == "b":
         counts = Counter(present.tolist())
         distinct = np.array([str(value) for value in counts], dtype=object)
         first = {str(v): h for v, h in zip(present, heights_present, strict=True)}
         found = np.array([first[value] for value in distinct])
         numbers = np.array(list(counts.values()))
-        order = np.argsort(found[:, 0], kind="stable")
+        signs = _signs(-found[np.lexsort([distinct, -numbers])[0]])
+        order = np.argsort(found[:, 0] * signs[0], kind="stable")
         distinct, found, numbers = distinct[order], found[order], numbers[order]
     else:
         distinct, place, numbers = np.unique(present, return_index=True, return_counts=True)
         found = heights_present[place]
-        # Upwards to the right.
-        signs = np.where(found[-1] < found[0], -1.0, 1.0)
-        found, heights = found * signs, heights * signs
-    of_missing = heights[missing][0] if missing.any() else None
-    return ColumnCurve(name, float(importance), distinct, found, numbers, of_missing, shares)
+        # By ranks, as tails are long.
+        ranks = np.cumsum(numbers) - numbers / 2 - numbers.sum() / 2
+        signs = _signs((numbers * ranks) @ found)
+    of_missing = heights[missing][0] * signs if missing.any() else None
+    return ColumnCurve(
+        name, float(importance), distinct, found * signs, numbers, of_missing, shares
+    )
 
 
-def _numbers_or_dates(values):
+def _signs(rises):
+    """What turns each axis so that it rises."""
+    return np.where(rises < 0, -1.0, 1.0)
+
+
+def _typed(values):
+    """Numbers, dates or durations out of an array of objects."""
     if isinstance(values[0], datetime.date):
         return np.array([np.datetime64(_without_zone(value), "us") for value in values])
     if isinstance(values[0], datetime.timedelta):
-        return np.array([value.total_seconds() for value in values])
+        return values.astype("timedelta64[us]")
     return values.astype(np.float64)
 
 
@@ -311,19 +367,27 @@ def _draw_numbers(axis, curve):
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     is_date = curve.values.dtype.kind == "M"
-    values = date2num(curve.values) if is_date else np.asarray(curve.values, dtype=float)
-    shown = _shown(curve)
+    values = date2num(curve.values) if is_date else curve.values
+    if values.dtype.kind == "m":
+        values, unit = _durations(values)
+        axis.set_xlabel(unit)
+    values, shown = values.astype(float), _shown(curve)
     low, high = values[shown][[0, -1]]
     width = high - low or 1.0
     axis.set_xlim(low - 0.03 * width, high + 0.03 * width)
     density = axis.twinx()
     heights = density.hist(values[shown], 30, weights=curve.counts[shown], color=_DENSITY)[0]
     _below(axis, density, heights)
-    # The parts of a date, such as its weekday, are no line.
-    marker = "." if is_date else "o" if len(values) <= _MOST_CATEGORIES else ""
+    marker = "o" if len(values) <= _MOST_CATEGORIES else ""
     for heights, (color, line_width) in _drawn_lines(curve):
-        style = {"linestyle": "" if is_date else "-", "marker": marker, "color": color}
-        axis.plot(values, heights, linewidth=line_width, **style)
+        style = {"color": color, "linewidth": line_width}
+        if is_date:
+            axis.plot(
+                values, heights, linestyle="", marker=".", markersize=3, color=color, alpha=0.3
+            )
+            axis.plot(*_means(values[shown], heights[shown], curve.counts[shown]), **style)
+        else:
+            axis.plot(values, heights, marker=marker, **style)
     if is_date:
         # By default fewer than five years are marked by months, which may be too many.
         locator = AutoDateLocator(minticks=2, maxticks=6)
@@ -336,6 +400,23 @@ def _draw_numbers(axis, curve):
         position = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center"}
         axis.annotate("missing", (place, height), **position, color=_MISSING, fontsize=9)
         axis.set_xlim(right=high + 0.3 * width)
+
+
+def _durations(values):
+    """Durations as numbers, in the largest unit of which there are two at least."""
+    seconds = values / np.timedelta64(1, "s")
+    longest = np.abs(seconds).max()
+    unit = next((name for name in _SECONDS if longest >= 2 * _SECONDS[name]), "seconds")
+    return seconds / _SECONDS[unit], unit
+
+
+def _means(values, heights, counts):
+    """Mean values and heights in equal parts of the range, where there are samples."""
+    edges = np.linspace(values[0], values[-1], _N_MEANS + 1)[1:-1]
+    part = np.searchsorted(edges, values, side="right")
+    sums = [np.bincount(part, weights) for weights in (counts, counts * values, counts * heights)]
+    present = sums[0] > 0
+    return [total[present] / sums[0][present] for total in sums[1:]]
 
 
 def _draw_categories(axis, curve):
@@ -352,7 +433,7 @@ def _draw_categories(axis, curve):
         axis.plot([place], [curve.heights_of_missing[0]], "x", color=_MISSING, markeredgewidth=2)
         names, places = [*names, "missing"], np.append(places, place)
     axis.set_xlim(-0.6, len(names) - 0.4)
-    labels = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+    labels = shortened(names, _LONGEST_CATEGORY)
     rotation = 0 if sum(map(len, labels)) <= 26 else 40
     alignment = "center" if rotation == 0 else "right"
     axis.set_xticks(places, labels, rotation=rotation, ha=alignment, fontsize=9)

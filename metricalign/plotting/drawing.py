@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "COLORS",
@@ -87,13 +87,18 @@ def two_axes(ax: Any, figsize: tuple[float, float] = (9.6, 4.4)) -> NDArray:
     return axes
 
 
-def shortened(names: NDArray) -> list[str]:
-    """Cut the middle out of long names, whose ends often tell them apart."""
-    half = (_LONGEST_LABEL - 1) // 2
-    names = [str(name) for name in names]
-    return [
-        name if len(name) <= _LONGEST_LABEL else f"{name[:half]}…{name[-half:]}" for name in names
+def shortened(names: ArrayLike, longest: int = _LONGEST_LABEL) -> list[str]:
+    """Cut the middle out of long names, whose ends often tell them apart.
+
+    Different names stay different: where they would not, all are cut less.
+    """
+    names = [str(name) for name in np.asarray(names)]
+    half = (longest - 1) // 2
+    cut = [
+        name if len(name) <= longest else f"{name[:half]}…{name[len(name) - half :]}"
+        for name in names
     ]
+    return cut if len(set(cut)) == len(set(names)) else shortened(names, longest + 2)
 
 
 def draw_signed_matrix(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,9 @@ from metricalign._estimator import (
     SavedWithVersion,
     check_sample_weight,
     keeps_last_fit,
+    require_samples,
     require_targets,
+    steps_without_names,
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
@@ -30,8 +32,8 @@ from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.regressions import EncodedRidge, tree_regressions
-from metricalign.predictors.search import nearest
+from metricalign.predictors.regressions import MANY_SAMPLES, EncodedRidge, tree_regressions
+from metricalign.predictors.search import NeighborSearch
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -41,43 +43,21 @@ from metricalign.predictors.training import (
     held_out,
     images_near_origin,
 )
-from metricalign.predictors.votes import NEAREST, best_votes, simplex_weights, weighted_means
+from metricalign.predictors.votes import (
+    NEAREST,
+    Neighborhood,
+    best_votes,
+    mean_of_copies,
+    mean_vote,
+    share_of_copies,
+    simplex_weights,
+)
 
-__all__ = ["MetricNeighbors", "Neighborhood"]
+__all__ = ["MetricNeighbors"]
 
-
-class Neighborhood(NamedTuple):
-    """Neighbours of samples, and the part of each in the prediction.
-
-    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
-    per class, label or number.
-
-    Attributes
-    ----------
-    indices : ndarray of int of shape (n_samples, n_neighbors)
-        Neighbours, as rows of the training samples, the nearest first.
-    distances : ndarray of shape (n_samples, n_neighbors)
-        Their distances.
-    weights : ndarray of shape (n_samples, n_neighbors)
-        Weights of their votes, with sum 1.
-    neighbors_part : ndarray of shape (n_samples, n_columns)
-        Weighted mean of the targets of the neighbours.
-    correction : ndarray of shape (n_samples, n_columns)
-        Added to it, as the regressions predict other targets for the sample than for its
-        neighbours.
-    predicted : ndarray of shape (n_samples, n_columns)
-        What the regressions predict for the sample.
-    places : ndarray of int of shape (n_samples, n_neighbors)
-        The neighbours, as positions in `samples_`, the distinct training samples.
-    """
-
-    indices: NDArray
-    distances: NDArray
-    weights: NDArray
-    neighbors_part: NDArray
-    correction: NDArray
-    predicted: NDArray
-    places: NDArray
+# Folds in which many samples choose the vote, where each fits a metric, and folds of the trees,
+# which take less time. Two folds choose as well as three; trees of half of the samples are worse.
+_FOLDS_OF_MANY = 2, 5
 
 
 class MetricNeighbors(SavedWithVersion):
@@ -188,6 +168,7 @@ class MetricNeighbors(SavedWithVersion):
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
         given, y = dense_table(X), in_memory(y)
+        require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
         columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
@@ -222,8 +203,11 @@ class MetricNeighbors(SavedWithVersion):
         of_folds = self._metric_of_folds(of_all, encoder, encoding, targets, weight, random_state)
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, random_state)
         groups = None if groups is None else groups[rows]
-        folds = folds_of(training, self.n_folds, is_class, groups)
+        is_many = len(rows) > MANY_SAMPLES
+        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else 2 * (self.n_folds,)
+        folds = folds_of(training, n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
+        of_trees = folds_of(training, n_folds_of_trees, is_class, groups) if trees else []
         # On classes it changes nothing (docs/quality.md).
         encoded = [EncodedRidge(encoder)] if folds and not is_class else []
         arguments = targets, weight, folds, random_state
@@ -231,7 +215,10 @@ class MetricNeighbors(SavedWithVersion):
             [
                 delayed(training.fit)(training.of_all, np.arange(len(rows))),
                 *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
-                *(delayed(tree.fit)(training.table, *arguments) for tree in trees),
+                *(
+                    delayed(tree.fit)(training.table, targets, weight, of_trees, random_state)
+                    for tree in trees
+                ),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
@@ -241,7 +228,11 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._images, self._origin, self.samples_ = fitted.images, fitted.origin, rows
+        self._search, self._origin, self.samples_ = (
+            NeighborSearch(fitted.images),
+            fitted.origin,
+            rows,
+        )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -250,7 +241,8 @@ class MetricNeighbors(SavedWithVersion):
             pass  # The metric is no sum over columns.
         else:
             self.feature_importances_ = of_columns.importances(given, sample_weight)
-        self._choose_votes(folds, others[n_others:])
+        copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
+        self._choose_votes(folds, others[n_others:], *copies)
         return self
 
     def _add(self, X, y, sample_weight) -> None:
@@ -266,7 +258,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_images": np.concatenate([self._images, images]),
+            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
@@ -299,11 +291,15 @@ class MetricNeighbors(SavedWithVersion):
         views, blocks = table_of_views(encoder, encoding, weight)
         return MetricToFit(FoldMetric(blocks, random_state), views, targets)
 
-    def _choose_votes(self, folds, parts) -> None:
-        """Choose weights of regressions and votes by the squared error in held-out folds."""
+    def _choose_votes(self, folds, parts, copied, copies) -> None:
+        """Choose weights of regressions and votes by the squared error in held-out folds.
+
+        Also how far the mean targets of the copies of copied samples are believed.
+        """
         n_samples, n_outputs = self._targets.shape
         self._predicted = np.zeros((n_samples, n_outputs))
         self.votes_, self.regression_weights_ = [NEAREST], np.zeros(0)
+        self.share_of_copies_ = 0.0
         if not parts:
             return
         of_ridge = np.empty((n_samples, parts[0].predicted.shape[1], n_outputs))
@@ -311,32 +307,40 @@ class MetricNeighbors(SavedWithVersion):
             of_ridge[test] = part.predicted
         others = [regression.held_out_ for regression in (*self._encoded, *self._trees)]
         predicted = np.concatenate([of_ridge, *others], axis=1)
-        self.regression_weights_ = simplex_weights(predicted, self._targets, self._weight)
-        self._predicted = np.einsum("ijk,j->ik", predicted, self.regression_weights_)
+        self._mean = np.average(self._targets, axis=0, weights=self._weight)
+        weights = simplex_weights(predicted, self._targets, self._mean, self._weight)
+        self._predicted = np.einsum("ijk,j->ik", predicted, weights)
+        self._predicted += (1 - weights.sum()) * self._mean
+        self.regression_weights_ = weights
         n_neighbors = min(part.indices.shape[1] for part in parts)
-        self.votes_ = best_votes(
-            np.concatenate([part.distances[:, :n_neighbors] for part in parts]),
-            np.concatenate([part.indices[:, :n_neighbors] for part in parts]),
-            np.concatenate([part.judged for part in parts]),
-            self._targets,
-            self._predicted,
-            self._weight,
-            self._bounded,
+        distances = np.concatenate([part.distances[:, :n_neighbors] for part in parts])
+        indices = np.concatenate([part.indices[:, :n_neighbors] for part in parts])
+        judged = np.concatenate([part.judged for part in parts])
+        known = self._targets, self._predicted, self._weight
+        self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
+        rows = judged[of_judged]
+        neighbors = distances[of_judged], indices[of_judged]
+        _, mean, added = mean_vote(self.votes_, *neighbors, *known, self._predicted[rows])
+        self.share_of_copies_ = share_of_copies(
+            copies[of_copied], self._bounded(mean + added), self._targets[rows], self._weight[rows]
         )
 
     def _regression(self, images, X, table) -> NDArray:
-        """Return the weighted mean of the regressions, in coordinates of the targets."""
+        """Return the weighted mean of the regressions and of the mean target, in coordinates."""
         weights = self.regression_weights_
         predicted = np.zeros((len(images), self._targets.shape[1]))
         if not len(weights):
             return predicted
+        predicted += (1 - weights.sum()) * self._mean
         regressions = [(self._ridge, images)]
         regressions += [(ridge, X) for ridge in self._encoded]
         regressions += [(tree, table) for tree in self._trees]
-        for regression, samples in regressions:
-            own, weights = np.split(weights, [regression.n_predictions])
-            if own.any():
-                predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
+        with steps_without_names():
+            for regression, samples in regressions:
+                own, weights = np.split(weights, [regression.n_predictions])
+                if own.any():
+                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
         return predicted
 
     def _bounded(self, targets):
@@ -399,18 +403,12 @@ class MetricNeighbors(SavedWithVersion):
         """
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
-        distances, indices = nearest(images, self._images, self.n_neighbors)
-        scaled = distances / self.scale_
+        distances, indices = self._search.nearest(images, self.n_neighbors)
         predicted = self._regression(images, prepared, table)
-        weights = np.zeros_like(scaled)
-        neighbors_part, correction = np.zeros((2, *predicted.shape))
-        values = np.hstack([self._targets, self._predicted])
-        for vote in self.votes_:
-            of_vote = vote.weights(scaled, self._weight[indices])
-            mean, expected = np.hsplit(weighted_means(of_vote, indices, values), 2)
-            weights += of_vote / len(self.votes_)
-            neighbors_part += mean / len(self.votes_)
-            correction += vote.added(mean, expected, predicted) / len(self.votes_)
+        known = self._targets, self._predicted, self._weight
+        weights, neighbors_part, correction = mean_vote(
+            self.votes_, distances / self.scale_, indices, *known, predicted, self.share_of_copies_
+        )
         rows = self.samples_[indices]
         return Neighborhood(
             rows, distances, weights, neighbors_part, correction, predicted, indices
@@ -448,7 +446,7 @@ class MetricNeighbors(SavedWithVersion):
                 f"n_neighbors must be from 1 to {len(self.samples_)}, the number of distinct "
                 f"training samples; got {n_neighbors}."
             )
-        distances, indices = nearest(self._images_of(X)[0], self._images, n_neighbors)
+        distances, indices = self._search.nearest(self._images_of(X)[0], n_neighbors)
         indices = self.samples_[indices]
         return (distances, indices) if return_distance else indices
 
@@ -458,11 +456,12 @@ class MetricNeighbors(SavedWithVersion):
         validate_data(self, given, reset=False, skip_check_array=True)
         if len(given) == 0:
             raise ValueError("X has no rows (0 samples), so there is nothing to predict.")
-        X = self.columns_.transform(given)
-        table = self.table_.transform(X)
-        if self.metric_ is self.table_:
-            return images_near_origin(table, self._origin), X, table
-        images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
+        with steps_without_names():
+            X = self.columns_.transform(given)
+            table = self.table_.transform(X)
+            if self.metric_ is self.table_:
+                return images_near_origin(table, self._origin), X, table
+            images = self.metric_.transform(X if len(self.pipeline_) > 1 else given)
         return images_near_origin(images, self._origin), X, table
 
 

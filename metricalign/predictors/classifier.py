@@ -37,8 +37,9 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     extremely randomised trees and gradient boosting (of two classes). For a training sample it is
     the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
     with the least squared error in held-out folds, for which the metric is learned again.
-    :math:`\lambda = \beta = 0` is the plain vote. `explain` says which rows and columns made a
-    prediction.
+    :math:`\lambda = \beta = 0` is the plain vote. Training samples with the same values as x have
+    a further share in p(x), as large as they agree with each other in the table. `explain` says
+    which rows and columns made a prediction.
 
     X may be a DataFrame of pandas or polars as it is, with columns of any unit, categories,
     booleans and missing values. With skrub (``pip install "metricalign[table]"``) it may also have
@@ -56,8 +57,9 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     trees : bool, default=True
         Whether the correction uses trees.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples. In a fold,
-        "ensemble" has one round of `GradientAlignment` as its only learner.
+        Folds in which the vote is chosen, and of the trees. More than 2,000 samples have two folds
+        for the vote and five of the trees. In a fold, "ensemble" has one round of
+        `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -87,10 +89,14 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         counts as more than three times the median.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
+    share_of_copies_ : float
+        Share that training samples with the same values have in the prediction of a sample. Zero
+        if no two training samples are the same.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and, for label sets, of that on
         the encoded columns, each with three penalties, small to large, of the trees and of
-        boosting. Empty if there are too few samples for folds.
+        boosting. What is left of 1 is the weight of the mean target. Empty if there are too few
+        samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int

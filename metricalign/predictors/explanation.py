@@ -81,6 +81,14 @@ class Explanation:
         Their distances.
     weights : ndarray of shape (n_neighbors,)
         Weights of their votes. Those of all neighbours that vote sum to 1.
+    n_others : int
+        How many more neighbours vote.
+    others_weight : float
+        The sum of their weights.
+    others_mean : float, ndarray of shape (n_outputs,) or None
+        What they say, by their weights, in the unit of `neighbors_part`. That is the sum of
+        ``weights`` times what the nearest rows say, and of ``others_weight * others_mean``. None if
+        there are no others.
     predicted_differences : ndarray of shape (n_neighbors,)
         How differently the regressions, trees among them, predict the targets of the sample and of
         the neighbour: the norm, for numbers in standard deviations.
@@ -109,6 +117,9 @@ class Explanation:
     targets: Any
     distances: NDArray
     weights: NDArray
+    n_others: int
+    others_weight: float
+    others_mean: Any
     predicted_differences: NDArray
     columns: NDArray
     values: list[Any]
@@ -179,34 +190,57 @@ class Explanation:
             target = self.text_of_target(place)
             lines.append(f"{row:>8} {self.distances[place]:>9.3g} {vote:>5}  {target}")
             lines.append(f"{'':>8} {self._because(place)}")
+        if self.n_others:
+            vote = f"{self.others_weight:.0%}"
+            others = f"{f'{self.n_others} more':>8} {'':>9} {vote:>5}  {self._text_of_others()}"
+            lines.append(_cut(others, _LINE_LENGTH))
         lines += ["", *self._change_lines()]
         return "\n".join(line.rstrip() for line in lines)
 
     __repr__ = __str__
 
+    def _text_of_others(self):
+        """What the neighbours say that are not shown, so that votes add up."""
+        mean = self.others_mean
+        if not self.is_class:
+            return f"{self._text_of(mean)} on average"
+        if np.ndim(mean) == 0:
+            return f"{mean:.0%} of it for {self.text_of_prediction()}"
+        names = self.outputs or range(len(mean))
+        shown = self._order_of_outputs()[:_N_OUTPUTS]
+        return ", ".join(f"{names[n]} {mean[n]:.0%}" for n in shown)
+
+    def _order_of_outputs(self):
+        """The most probable labels first, numbers in their order."""
+        total = np.ravel(self.neighbors_part) + np.ravel(self.correction)
+        return np.argsort(-total, kind="stable") if self.is_class else np.arange(len(total))
+
     def _parts(self):
-        what, form = ("probability ", _probability) if self.is_class else ("", _number)
+        form = _probability if self.is_class else _number
         parts, corrections = np.ravel(self.neighbors_part), np.ravel(self.correction)
         names = [f"{name}: " for name in self.outputs or range(len(parts))]
-        shown = np.arange(len(parts))
-        if self.is_class:
-            shown = np.argsort(-(parts + corrections), kind="stable")
         lines = []
-        for n in shown[:_N_OUTPUTS]:
+        for n in self._order_of_outputs()[:_N_OUTPUTS]:
+            line = f"  {names[n] if len(parts) > 1 else ''}"
+            if self.is_class:
+                line += f"probability {form(parts[n] + corrections[n])}: "
+            line += f"{form(parts[n])} by votes"
             added = f", {form(corrections[n], '+')} by correction" if corrections.any() else ""
-            name = names[n] if len(parts) > 1 else ""
-            lines.append(f"  {name}{what}{form(parts[n])} by votes{added}")
+            lines.append(line + added)
         return lines
 
     def _because(self, place):
+        """The columns with the largest shares as far as they fit, and the share of the others."""
         shares = self.shares()[place]
-        text = ""
-        for column in np.argsort(-np.abs(shares), kind="stable"):
-            part = f"{', ' if text else 'apart by '}{self.columns[column]} {shares[column]:.0%}"
-            if not round(shares[column], 2) or len(text + part) > _LINE_LENGTH - 9:
+        order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
+        parts = [f"{_column(self.columns[n])} {shares[n]:.0%}" for n in order]
+        for n_shown in range(len(parts), -1, -1):
+            rest = shares[order[n_shown:]].sum()
+            others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
+            text = f"apart by {', '.join(parts[:n_shown] + others)}"
+            if len(text) <= _LINE_LENGTH - 9:
                 break
-            text += part
-        return text or "no column makes a difference"
+        return text if parts else "no column makes a difference"
 
     def _change_lines(self):
         if self.change is None:
@@ -216,7 +250,7 @@ class Explanation:
         prediction = f"The prediction would be {self._text_of(change.prediction)}"
         lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
-            lines.append(f"  {column}: {_text(after)} in place of {_text(before)}")
+            lines.append(f"  {_column(column)}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]
 
     def _repr_html_(self) -> str:
@@ -233,6 +267,9 @@ class Explanation:
                 value = _text(self.neighbor_values[column][place])
                 cells.append(f"{value} ({shares[place, column]:.0%})")
             rows.append(cells)
+        if self.n_others:
+            others = [f"{self.n_others} more", "", f"{self.others_weight:.0%}"]
+            rows.append([*others, self._text_of_others()])
         lines = ["".join(f"<th>{escape(str(name))}</th>" for name in head)]
         lines += ["".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in rows]
         table = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -251,6 +288,16 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
     neighbors = [column[places] for column in predictor._values]
     contributions = metric.contributions(X, table.like(neighbors))
     part, total = predictor._in_units(neighborhood)
+    weights = neighborhood.weights[0]
+    n_shown, others_weight = shown.stop, weights[shown.stop :].sum()
+    others_mean = None
+    if others_weight > 0:
+        of_others = predictor._targets[neighborhood.places[0, n_shown:]]
+        mean = weights[None, n_shown:] @ of_others / others_weight
+        # The prediction, of whose class a probability is, stays the same.
+        correction = neighborhood.neighbors_part + neighborhood.correction - mean
+        of_others = neighborhood._replace(neighbors_part=mean, correction=correction)
+        others_mean = predictor._in_units(of_others)[0]
     # From the contributions, so that they agree: images are kept in single precision only.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
@@ -262,7 +309,10 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         rows=predictor.samples_[places],
         targets=predictor._decoded(predictor._targets[places]),
         distances=distances,
-        weights=neighborhood.weights[0, shown],
+        weights=weights[shown],
+        n_others=int(np.count_nonzero(weights[n_shown:])),
+        others_weight=float(others_weight),
+        others_mean=others_mean,
         predicted_differences=np.linalg.norm(expected, axis=1),
         columns=metric.names,
         values=[column[0] for column in table.columns],
@@ -341,7 +391,7 @@ def _nearest_others(predictor, X, before):
     """Find the nearest training rows with another target, the nearest first."""
     places = np.flatnonzero(predictor._is_other(predictor._targets, before))
     images = predictor._images_of(X)[0]
-    distances = np.linalg.norm(predictor._images[places] - images[0], axis=1)
+    distances = np.linalg.norm(predictor._search.samples[places] - images[0], axis=1)
     return places[np.argsort(distances, kind="stable")][:_N_OTHERS]
 
 
@@ -387,6 +437,11 @@ def _same(left, right):
     """Whether two arrays of one value hold the same value, or both a missing one."""
     left, right = left[0], right[0]
     return bool(left == right) or (left != left and right != right)
+
+
+def _column(name):
+    """The name of a column: a number, as of a file without names, is none beside others."""
+    return f"column {name}" if str(name).isdigit() else str(name)
 
 
 def _text(value):

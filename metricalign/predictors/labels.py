@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
-__all__ = ["label_indicators"]
+__all__ = ["has_label_sets", "label_indicators"]
 
 
 def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
@@ -38,7 +38,7 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
         if len(y.columns) > 1:
             return y, np.asarray(y.columns, dtype=object), False
         return np.asarray(y)[:, 0], None, False
-    if not _has_sets(y):
+    if not has_label_sets(y):
         return y, None, False
     binarizer = MultiLabelBinarizer()
     try:
@@ -55,7 +55,7 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
     return indicators, binarizer.classes_, True
 
 
-def _has_sets(y):
+def has_label_sets(y: Any) -> bool:
     """Whether y has a set of labels for each sample, and is not a table of numbers."""
     if not isinstance(y, Iterable) or getattr(y, "ndim", 1) != 1:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
 from metricalign._decorators import _fit_context
+from metricalign._estimator import level_of_call
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations import sums_to_one
@@ -31,8 +33,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
     (of one number). For a training sample it is the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
-    for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. `explain`
-    says which rows and columns made a prediction.
+    for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
+    samples with the same values as x have a further share in f(x), as large as they agree with each
+    other in the table. `explain` says which rows and columns made a prediction.
 
     If y has several columns that are not negative and have row sums of 1, its rows are
     distributions, and so are the predictions.
@@ -51,8 +54,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     trees : bool, default=True
         Whether the correction uses trees.
     n_folds : int, default=3
-        Folds in which the vote is chosen; two if there are more than 2,000 samples. In a fold,
-        "ensemble" has one round of `GradientAlignment` as its only learner.
+        Folds in which the vote is chosen, and of the trees. More than 2,000 samples have two folds
+        for the vote and five of the trees. In a fold, "ensemble" has one round of
+        `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
@@ -78,10 +82,13 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         counts as more than three times the median.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
+    share_of_copies_ : float
+        Share that training samples with the same values have in the prediction of a sample. Zero
+        if no two training samples are the same.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
-        each with three penalties, small to large, of the trees and of boosting. Empty if there are
-        too few samples for folds.
+        each with three penalties, small to large, of the trees and of boosting. What is left of 1
+        is the weight of the mean target. Empty if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int
@@ -126,6 +133,13 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         self._offset = np.average(columns, axis=0, weights=weight)
         variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
         self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
+        if not variances.any():
+            warnings.warn(
+                "y has the same value in all samples, so there is nothing to learn: it is what "
+                "every sample will get.",
+                UserWarning,
+                stacklevel=level_of_call(),
+            )
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False

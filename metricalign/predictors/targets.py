@@ -11,12 +11,13 @@ from scipy import sparse
 from metricalign._arrays import find_missing
 from metricalign._estimator import refuse_masked
 from metricalign.features.table import is_date
+from metricalign.predictors.labels import has_label_sets
 
 __all__ = ["check_predictable"]
 
 
 def check_predictable(y: Any, wants_numbers: bool) -> None:
-    """Refuse dates, missing values, and strings where numbers are wanted.
+    """Refuse dates, missing values, and strings or sets where numbers are wanted.
 
     Parameters
     ----------
@@ -36,6 +37,11 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
     columns = [y[name] for name in y.columns] if hasattr(y, "columns") else [y]
     if any(hasattr(column, "dtype") and is_date(column) for column in columns):
         raise _of_dates()
+    if wants_numbers and has_label_sets(y):
+        raise ValueError(
+            "y has a set of labels for each sample; expected numbers, as many for each. "
+            "MetricNeighborsClassifier predicts sets of labels."
+        )
     values = np.asarray(y)
     kind = values.dtype.kind
     if kind not in "OSTUf" or values.ndim not in (1, 2) or not values.size:

@@ -34,8 +34,6 @@ __all__ = [
     "images_near_origin",
 ]
 
-# From so many distinct samples on, two folds replace `n_folds`: they choose as well, in less time.
-_FEW_SAMPLES = 2000
 # Largest number of held-out samples whose neighbours are searched to choose the votes.
 _MOST_JUDGED = 2000
 
@@ -168,14 +166,14 @@ def group_numbers(groups: Any) -> NDArray:
 
 
 def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray | None) -> list:
-    """Folds of the samples in which the vote is chosen; none if there are too few samples.
+    """Folds of the samples in which regressions are weighed and the vote is chosen.
 
     Parameters
     ----------
     training : Training
         The samples.
     n_folds : int
-        How many, at most; two of many samples.
+        How many, at most.
     is_class : bool
         Whether targets are classes, of which every fold gets its share.
     groups : ndarray of int of shape (n_samples,) or None
@@ -187,8 +185,6 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
     """
     n_units = len(training.weight) // 2 if groups is None else len(np.unique(groups))
     n_folds = min(n_folds, n_units)
-    if len(training.weight) > _FEW_SAMPLES:
-        n_folds = min(2, n_folds)
     if n_folds < 2:
         return []
     options: Any = {"n_splits": n_folds, "shuffle": True, "random_state": 0}

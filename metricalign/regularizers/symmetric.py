@@ -30,14 +30,14 @@ class Symmetric(Regularizer):
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
         """The matrix itself; see `Regularizer.project`."""
-        return _Identity(matrix)
+        return Identity(matrix)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
         """No constraint; see `Regularizer.expression`."""
         return 0.0, []
 
 
-class _Identity(Projection):
+class Identity(Projection):
     """The projection that changes nothing."""
 
     def derivative(self, direction: NDArray) -> NDArray:

@@ -156,13 +156,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fit_path(self, X, y, Cs, sample_weight, are_totals=False) -> list[Self]:
         """The path over Cs; these are weights of one pair, or of all pairs if they are totals."""
-        preparation = self._prepare(X, y, sample_weight)
+        # A given C may be another problem than "scale", and this estimator is left as it is.
+        given = clone(self) if are_totals else clone(self).set_params(C=Cs[0])
+        preparation = given._prepare(X, y, sample_weight)
         learners: list[Self] = []
-        for C in self._weights_of_pair(preparation, Cs, are_totals).tolist():
+        for C in given._weights_of_pair(preparation, Cs, are_totals).tolist():
             learner = clone(self).set_params(C=C)
             for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self, name):
-                    setattr(learner, name, getattr(self, name))
+                if hasattr(given, name):
+                    setattr(learner, name, getattr(given, name))
             start = learners[-1].dual_coef_ if learners else None
             learners.append(learner._fit_prepared(preparation, C, start, X, y))
         return learners
@@ -193,10 +195,14 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             pairs=self.pairs,
             loss=self._loss(),
             regularizer=self._regularizer(),
-            prior=getattr(self, "prior", None),
+            prior=self._prior_for(relation),
             random_state=self.random_state,
             verbose=bool(self.verbose),
         )
+
+    def _prior_for(self, relation) -> Any:
+        """The prior of the problem: what it is called, a matrix, or None."""
+        return getattr(self, "prior", None)
 
     def _problem(self, preparation, C) -> AlignmentProblem:
         return preparation.problem(C, getattr(self, "fit_intercept", False))
@@ -276,6 +282,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
             "relations_": preparation.relations,
+            "pair_weights_": preparation.weights,
             "C_": C,
             "_solved": solved,
             "components_": solved.components(self.n_components, problem.operator.dtype),

@@ -115,6 +115,9 @@ class RelationAlignment(GeneralAlignment):
         Pairs that were fitted, as rows of X.
     relations_ : ndarray of shape (n_pairs,)
         Their relations t_p.
+    pair_weights_ : ndarray of shape (n_pairs,)
+        Their weights w_p: how often a pair was chosen, by the weights of its samples. With these
+        the problem above is that of ``C_``, ``loss_``, `pairs_` and `relations_`.
     dual_coef_ : ndarray of shape (n_pairs,)
         Dual coefficients beta_p.
     objective_ : float

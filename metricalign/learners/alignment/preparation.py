@@ -17,7 +17,7 @@ from metricalign._memory import machine_memory
 from metricalign.losses import Loss
 from metricalign.operators import DistributedPairOperator, PairOperator
 from metricalign.pairs import check_pairs, resolve_pairs
-from metricalign.pairs.distinct import distinct_samples
+from metricalign.pairs.distinct import distinct_samples, warn_of_single_samples
 from metricalign.pairs.distributed import DistributedSamples
 from metricalign.pairs.identical import first_identical
 from metricalign.regularizers import Regularizer
@@ -187,6 +187,11 @@ def prepare(
         If no pair is left, all are of identical samples, or numbers leave their range.
     MemoryError
         If the matrices do not fit into this machine.
+
+    Warns
+    -----
+    UserWarning
+        If no two samples are of the same class.
     """
     n_samples, n_features = X.shape
     is_distributed = isinstance(X, DistributedSamples)
@@ -203,6 +208,7 @@ def prepare(
     else:
         samples = distinct_samples(X, y, relation, targets, sample_weight, given_relation)
         rows, weight, relation, targets = samples
+        warn_of_single_samples(relation, targets)
         indices, weights = resolve_pairs(pairs, relation.kind, verbose=verbose).select(
             X[rows],
             None if relation.kind == "precomputed" else targets,

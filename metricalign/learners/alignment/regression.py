@@ -6,9 +6,15 @@ from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from metricalign.learners.alignment.base import LinearMetricLearner, constraints_of
+from metricalign.learners.alignment.base import (
+    LinearMetricLearner,
+    _solved_matrix,
+    constraints_of,
+)
 from metricalign.losses import LOSSES, EpsilonInsensitive, OneSided
 from metricalign.regularizers import PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.solvers import NuAlignmentProblem, nu_svr
@@ -102,7 +108,7 @@ class RAMLSVR(_SVRMetricLearner):
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
         to the objective and minimises over epsilon too.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -224,7 +230,7 @@ class RAMLPCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -320,7 +326,7 @@ class RAMLNCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -349,15 +355,18 @@ class PSDSVR(_SVRMetricLearner):
 
         min over M, b   1/2 norm(M - M0)^2 + C sum_p w_p loss(z_p^T M z_p + b, t_p)
 
-    over all positive semidefinite M. `RAMLSVR` projects on them after training, which is not the
-    same; `RAMLPCSVR` and `RAMLNCSVR` search a part of them.
+    over all positive semidefinite M. The paper has M0 = 0, as here with ``prior=None`` or C a
+    number; where all is left to the defaults, M0 is a share of Euclid's distance, `prior_`, which
+    remains where the pairs say little. `RAMLSVR` projects on the semidefinite matrices after
+    training, which is not the same; `RAMLPCSVR` and `RAMLNCSVR` search a part of them.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. Of classes c is another with ``prior="auto"``.
-        `C_` of a fit with "scale" is of the right size to start from: a thousandth to ten times
-        that is the useful range.
+        Weight of one pair; see `RelationAlignment`. With the prior of "auto" for classes c is 1.5
+        for each feature, at most 300. `C_` of a fit with "scale" is of the right size to start
+        from: a thousandth to ten times that is the useful range. The same metric by numbers is
+        that of ``C=C_, prior=prior_``.
     loss : str, default="epsilon_insensitive"
         "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
         epsilon).
@@ -370,11 +379,11 @@ class PSDSVR(_SVRMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     fit_intercept : bool, default=True
         Whether to fit b.
-    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default=None
-        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and for them the c of
-        ``C="scale"`` is then 1.5 for each feature, at most 300; for other targets it is 0.01 of
-        "identity". So where the pairs say little, some of Euclid's distance is left; with fewer
-        samples than features only in the directions in which samples differ.
+    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
+        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.01 of it for a
+        number, with fewer samples than features only in the directions in which samples differ. It
+        is None where C is a number, the pairs are given, or the relation is another than "class"
+        and "absolute_difference".
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
@@ -384,11 +393,13 @@ class PSDSVR(_SVRMetricLearner):
     ----------
     epsilon_ : float
         The epsilon that was used; not for the squared loss.
+    prior_ : ndarray of shape (n_features, n_features) or None
+        M0, None where it is zero by ``prior=None`` or "auto".
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    n_features_in_, feature_names_in_
+    pair_weights_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -424,7 +435,7 @@ class PSDSVR(_SVRMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         fit_intercept: bool = True,
-        prior: Any = None,
+        prior: Any = "auto",
         n_components: int | float | None = None,
         solver: Any = "auto",
         tol: float = 1e-2,
@@ -456,3 +467,22 @@ class PSDSVR(_SVRMetricLearner):
 
     def _regularizer(self):
         return PositiveSemidefinite()
+
+    @property
+    def prior_(self) -> NDArray | None:
+        """M0 of the problem that was solved, None where there is no prior."""
+        check_is_fitted(self)
+        return None if self._prior is None else self._prior.in_features()
+
+    def _prior_for(self, relation):
+        if not (isinstance(self.prior, str) and self.prior == "auto"):
+            return self.prior
+        # Who states the problem in part gets that of the paper; others were not measured.
+        chooses_pairs = isinstance(self.pairs, str) or hasattr(self.pairs, "select")
+        is_open = isinstance(self.C, str) and chooses_pairs
+        return "auto" if is_open and relation.name in ("class", "absolute_difference") else None
+
+    def _fitted(self, preparation, C, problem, result):
+        fitted = super()._fitted(preparation, C, problem, result)
+        prior = preparation.prior
+        return fitted | {"_prior": None if prior is None else _solved_matrix(preparation, prior)}

@@ -1,0 +1,163 @@
+"""The columns that a model was learned from: what it needs to read another table the same way."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from metricalign._estimator import level_of_call
+from metricalign.command_line.columns import read_column
+from metricalign.command_line.formats import Format, Reading, Text
+from metricalign.command_line.reading import (
+    InputError,
+    Layout,
+    TwoReadingsError,
+    read_contents,
+    shorten,
+)
+from metricalign.features.table import is_free_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["TableColumns"]
+
+
+class TableColumns(TransformerMixin, BaseEstimator):
+    """Columns of a table, from texts or typed, as numbers, dates and texts.
+
+    What pandas and polars have for a missing value becomes NaN, NaT or None.
+
+    Parameters
+    ----------
+    formats : dict from str to Format
+        The columns that are used, and how their texts are read.
+    missing : list of str, default=()
+        Further texts of a missing value.
+    names, targets : list of str, default=()
+        All columns of the training table, and those of its target.
+    layout : Layout or None, default=None
+        How the file of the training table was written.
+
+    Attributes
+    ----------
+    categories_ : dict from str to set of str
+        The values of each column of categories.
+    free_texts_ : list of str
+        The columns of free texts.
+    """
+
+    def __init__(
+        self,
+        formats: dict[str, Format],
+        missing: Sequence[str] = (),
+        names: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        layout: Layout | None = None,
+    ):
+        self.formats = formats
+        self.missing = missing
+        self.names = names
+        self.targets = targets
+        self.layout = layout
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find out the categories of a DataFrame of pandas or polars."""
+        self.categories_, self.free_texts_ = {}, []
+        for name, column in self._read(X, Reading())[0].items():
+            if isinstance(self.formats[name], Text):
+                values = column.dropna().tolist()
+                if is_free_text(values):
+                    self.free_texts_.append(name)
+                else:
+                    self.categories_[name] = {*values}
+        return self
+
+    def transform(self, X: Any) -> DataFrame:
+        """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.
+
+        Raises `InputError` if it is none, has no rows, or a column is missing or has values of
+        another kind, or texts that can be two numbers or dates.
+        """
+        if not hasattr(X, "columns"):
+            raise InputError(
+                "expected a DataFrame of pandas or polars with the columns "
+                f"{shorten(list(self.formats))}; got {type(X).__name__}."
+            )
+        if len(X) == 0:
+            raise InputError("the table has no rows.")
+        try:
+            table, differences = self._read(X, Reading())
+        except TwoReadingsError as error:
+            raise InputError(
+                f"column {error.name!r}: {error.question} Turn its texts into "
+                f"{self.formats[error.name].kind}s before, so that there is one reading."
+            ) from error
+        for difference in differences:
+            warnings.warn(f"Column {difference}", stacklevel=level_of_call())
+        return table
+
+    def read_file(
+        self, path: str | Path, layout: Layout, reading: Reading
+    ) -> tuple[DataFrame, list[str]]:
+        """Read the file of another table, and say in sentences what differs.
+
+        What a person does not say of it is as in the training table, if it can be.
+        """
+        was = self.layout or Layout()
+        contents = read_contents(path, layout, self.names if was.has_names else (), was)
+        table, layout, differences = contents.table, contents.layout, contents.notes
+        if layout.delimiter != was.delimiter and layout.delimiter and was.delimiter:
+            differences.append(
+                f"the delimiter is {layout.delimiter!r}; it was {was.delimiter!r} in the training "
+                "table."
+            )
+        if layout.has_names != was.has_names:
+            has = "has a line of names" if layout.has_names else "has no line of names"
+            differences.append(f"the table {has}, unlike the training table.")
+        if not layout.has_names:
+            table = self._named(table, path)
+        if more := [name for name in table.columns if name not in self.names]:
+            differences.append(f"{shorten(more)}: not in the training table, not used.")
+        table, others = self._read(table, reading)
+        for name, known in self.categories_.items():
+            if new := sorted({*table[name].dropna()} - known):
+                others.append(f"{name!r} has {shorten(new, 3)}, not in the training table.")
+        return table, differences + others
+
+    def _named(self, table, path):
+        """The table with the names of the training table."""
+        without = [name for name in self.names if name not in self.targets]
+        for names in (self.names, without):
+            if len(names) == table.shape[1]:
+                return table.set_axis(names, axis=1)
+        raise InputError(
+            f"{path} has no line of names and {table.shape[1]} columns; expected {len(without)}, "
+            f"or {len(self.names)} with the target."
+        )
+
+    def _read(self, table, reading):
+        """The columns that are used, and what differs from their formats."""
+        import pandas as pd
+
+        absent = [name for name in self.formats if name not in table.columns]
+        if absent:
+            raise InputError(
+                f"the table has no column {shorten(absent)}, which the model needs. It has "
+                f"{shorten(list(table.columns))}."
+            )
+        reading = replace(reading, missing={*reading.missing, *self.missing})
+        columns, differences = {}, []
+        for name, form in self.formats.items():
+            column = read_column(table[name], name, reading, form)
+            columns[name] = column.values
+            if column.format != form and column.example:
+                how, was = (each.describe() or "plain numbers" for each in (column.format, form))
+                differences.append(f"{name!r} is read as {how} ({column.example!r}); it was {was}.")
+        index = table.index if isinstance(table, pd.DataFrame) else None
+        return pd.DataFrame(columns, index=index), differences
