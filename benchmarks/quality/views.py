@@ -16,6 +16,7 @@ are not embedded. Views are of near neighbours, NearNeighbor(); those of images 
 pixel (of 28 x 28 by two) and have PixelNoise() too.
 
     METRICALIGN_DATA=folder python benchmarks/quality/views.py [--sets digits letter]
+        [--methods views labels] [--shares 0.01]
 
 Finished cells are kept in benchmarks/results/views.json and not computed again.
 """
@@ -26,7 +27,6 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from time import process_time
 
 import numpy as np
 import torch
@@ -96,12 +96,11 @@ def images_of(name, method, X, y, has_label):
 
 
 def cell(name, method, shares):
-    """Mean error for each share, and the seconds of all fits."""
+    """Mean error for each share."""
     X, y, X_test, y_test = split_of(name)
-    errors, start = [], process_time()
-    space = None
+    means, space = {}, None
     for share in shares:
-        errors.append([])
+        errors = []
         for draw in range(N_DRAWS if share < 1 else 1):
             has_label = labelled(len(X), share, draw)
             if space is None or "labels" in method:
@@ -109,8 +108,9 @@ def cell(name, method, shares):
             images, images_test = space.transform(X[has_label]), space.transform(X_test)
             predictor = KNeighborsRegressor if name in NUMBERS else KNeighborsClassifier
             neighbors = predictor(1 if share < 0.05 else 5).fit(images, y[has_label])
-            errors[-1].append(error_of(name, neighbors.predict(images_test), y_test))
-    return [*map(np.mean, errors), process_time() - start]
+            errors.append(error_of(name, neighbors.predict(images_test), y_test))
+        means[str(share)] = float(np.mean(errors))
+    return means
 
 
 def error_of(name, predicted, y):
@@ -124,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="SET")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES), choices=SHARES)
     arguments = parser.parse_args()
     if "METRICALIGN_DATA" not in os.environ:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
@@ -134,14 +135,15 @@ def main():
     print("| --- " * (len(arguments.methods) + 2) + "|")
     for name in arguments.sets:
         for method in arguments.methods:
-            key = f"{name}: {method}"
-            if key not in results:
-                results[key] = cell(name, method, SHARES)
+            found = results.setdefault(f"{name}: {method}", {})
+            missing = [share for share in arguments.shares if str(share) not in found]
+            if missing:
+                found.update(cell(name, method, missing))
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-                print(key, *results[key], file=sys.stderr, flush=True)
-        for k, share in enumerate(SHARES):
-            errors = [results[f"{name}: {method}"][k] for method in arguments.methods]
+                print(name, method, found, file=sys.stderr, flush=True)
+        for share in arguments.shares:
+            errors = [results[f"{name}: {method}"][str(share)] for method in arguments.methods]
             texts = [f"**{e:.3f}**" if e <= min(errors) else f"{e:.3f}" for e in errors]
             print(f"| {name} | {share:.0%} | {' | '.join(texts)} |")
 
