@@ -712,12 +712,22 @@ def test_maps_are_drawn_over_the_picture(of_patches):
         assert image.get_clim() == (0, maps.total.max())
         assert list(image.get_extent()) == [-0.5, 11.5, 11.5, -0.5]
     assert display.picture.shape == (12, 12)
+    # The outline of the picture.
+    assert all(axis.collections for axis in display.axes_)
     assert "an image" in display.axes_[0].get_title()
     assert display.axes_[1].get_title() == "known and decides"
     axes = display.figure_.subplots(1, 3)
     assert display.plot(ax=axes).axes_[0] is axes[0]
     with pytest.raises(ValueError, match="ax must be three axes"):
         display.plot(ax=axes[0])
+
+
+@pytest.mark.usefixtures("agg")
+@pytest.mark.filterwarnings("error")
+def test_picture_of_one_shade_has_no_outline():
+    maps = dict.fromkeys(("total", "decision", "redundant", "total_error"), np.ones((2, 2)))
+    display = InformationDisplay(**maps, picture=np.ones((4, 4, 3))).plot()
+    assert not any(axis.collections for axis in display.axes_)
 
 
 @pytest.mark.usefixtures("agg")
@@ -736,6 +746,10 @@ def test_columns_are_bars(of_table):
     labels = [label.get_text() for label in display.axes_[0].get_yticklabels()]
     assert labels == [names[i] for i in display.features_]
     assert "4 of 6" in display.axes_[0].get_title()
+    # The legend covers no bar.
+    display.figure_.draw_without_rendering()
+    legend = display.axes_[0].get_legend().get_window_extent()
+    assert legend.y0 >= display.axes_[0].get_window_extent().y1 - 1
     with pytest.raises(ValueError, match="feature_names must be 6 names"):
         InformationDisplay.from_estimator(of_table, X, feature_names=names[:2])
     with pytest.raises(TypeError, match="must be an InformationExplainer"):
