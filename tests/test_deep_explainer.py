@@ -20,6 +20,7 @@ from metricalign.deep import HRAML, InformationExplainer  # noqa: E402
 from metricalign.deep.averaging import Averaged  # noqa: E402
 from metricalign.deep.critic import N_BLOCKS, _best_factors  # noqa: E402
 from metricalign.deep.information import InfoNCE  # noqa: E402
+from metricalign.deep.information.training import Batches  # noqa: E402
 from metricalign.deep.local_networks import LocalNetworks  # noqa: E402
 from metricalign.plotting import InformationDisplay  # noqa: E402
 
@@ -28,6 +29,12 @@ QUICK = {"max_iter": 2, "batch_size": 32, "random_state": 0}
 
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(autouse=True)
+def one_pass_in_an_epoch(monkeypatch):
+    """However few the samples, for the sake of time."""
+    monkeypatch.setattr("metricalign.deep.explainer._N_STEPS_OF_EPOCH", 1)
 
 
 # A table. Z is two sums; the first decides:
@@ -189,6 +196,24 @@ def test_classes_that_the_network_does_not_know_empty_the_decision():
     assert full.decision_kept > 0.8
 
 
+@pytest.mark.slow
+def test_few_samples_are_passed_more_often(monkeypatch):
+    monkeypatch.undo()
+    explainer = InformationExplainer(
+        PatchNetwork(), layer="found", representation="sums", random_state=0
+    ).fit(images(500, 0)[0])
+    X, _, places = images(300, 1)
+    total = explainer.explain(X).total.reshape(300, 16)
+    for place in places.T:
+        assert total[np.arange(300), place].mean() == pytest.approx(np.log(2), abs=0.15)
+
+
+def test_a_pass_has_each_sample_once():
+    samples = np.arange(10)
+    found = np.concatenate([rows for rows, _ in Batches(samples, 4, True, n_passes=3)])
+    np.testing.assert_array_equal(np.sort(found.reshape(3, 10)), [samples] * 3)
+
+
 # The network is left as it is
 
 
@@ -235,6 +260,67 @@ def test_tokens(layer):
     maps = InformationExplainer(Transformer(), layer=layer, **QUICK).fit(X).explain(X[:7])
     assert maps.redundant.shape == (7, 5)
     assert maps.lower_bound.shape == (5,)
+
+
+class InPlace(nn.Module):
+    """Operations in place before, after the layer and after the representation; two names of it."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.scaled = nn.Linear(6, 6)
+        self.alias = self.scaled
+        self.sums = nn.Linear(6, 3)
+        self.classes = nn.Linear(3, 2)
+        self.in_place = in_place
+
+    def forward(self, X):
+        X = nn.functional.relu(X, inplace=self.in_place)
+        X = nn.functional.relu(self.alias(X), inplace=self.in_place)
+        return self.classes(nn.functional.relu(self.sums(X), inplace=self.in_place))
+
+
+@pytest.mark.parametrize("layer", [None, "scaled", "alias", "sums"])
+def test_operations_in_place_change_nothing(layer):
+    found = []
+    for in_place in (False, True):
+        torch.manual_seed(0)
+        model = InPlace(in_place)
+        explainer = InformationExplainer(model, layer=layer, representation="sums", **QUICK)
+        found.append(explainer.fit(table(80)).explain(table(40, seed=1)))
+    for part in (*PARTS, "passed"):
+        np.testing.assert_array_equal(*(getattr(maps, part) for maps in found))
+    assert found[0].decision_kept == found[1].decision_kept
+
+
+def test_model_of_double_precision():
+    X, model = table(80), Sums().double()
+    maps = InformationExplainer(model, **QUICK).fit(X).explain(X)
+    np.testing.assert_array_equal(
+        maps.total, InformationExplainer(Sums(), **QUICK).fit(X).explain(X).total
+    )
+    assert model.sums.weight.dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(1,), (4, 1, 1), (1, 5)])
+def test_one_location(shape):
+    """A column, a place of a map, and a token."""
+    X = np.random.default_rng(0).normal(size=(80, *shape)).astype(np.float32)
+    model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(int(np.prod(shape)), 2))
+    maps = InformationExplainer(model, layer="0", **QUICK).fit(X).explain(X[:9])
+    assert maps.total.size == maps.decision.size == 9
+
+
+def test_binary_logit_without_an_axis():
+    model = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 1), nn.Flatten(0))
+    X, signs = table(80), torch.tensor([-4.0, 4.0])
+    explainer = InformationExplainer(model, head=lambda Z, output: Z * signs, **QUICK)
+    assert explainer.fit(X).explain(X).total.shape == (80, 6)
+
+
+def test_layer_inside_a_layer_of_a_transformer():
+    X = np.random.default_rng(0).integers(7, size=(120, 5))
+    explainer = InformationExplainer(Transformer(), layer="encoder.linear1", **QUICK)
+    assert explainer.fit(X).explain(X[:7]).total.shape == (7, 5)
 
 
 def test_layer_by_function_or_name_is_the_same():
@@ -571,6 +657,11 @@ def test_bad_arguments_are_named(monkeypatch):
     ]:
         with pytest.raises(ValueError, match=message):
             InformationExplainer(Twice(), **QUICK, **options).fit(X)
+    with pytest.raises(ValueError, match=r"must return one array; this one returns .*tuple"):
+        InformationExplainer(nn.LSTM(6, 3), **QUICK).fit(X)
+    for head in (lambda Z, output: Z[:, 0], lambda Z, output: Z[:1], lambda Z, output: None):
+        with pytest.raises(ValueError, match="head must return logits of shape"):
+            InformationExplainer(Sums(), head=head, **QUICK).fit(X)
     explainer = InformationExplainer(Sums(), **QUICK)
     with pytest.raises(ValueError, match="numbers of the 2 logits, 0 to 1; got 0 to 2"):
         explainer.fit(X, np.arange(60) % 3)
@@ -621,12 +712,22 @@ def test_maps_are_drawn_over_the_picture(of_patches):
         assert image.get_clim() == (0, maps.total.max())
         assert list(image.get_extent()) == [-0.5, 11.5, 11.5, -0.5]
     assert display.picture.shape == (12, 12)
+    # The outline of the picture.
+    assert all(axis.collections for axis in display.axes_)
     assert "an image" in display.axes_[0].get_title()
     assert display.axes_[1].get_title() == "known and decides"
     axes = display.figure_.subplots(1, 3)
     assert display.plot(ax=axes).axes_[0] is axes[0]
     with pytest.raises(ValueError, match="ax must be three axes"):
         display.plot(ax=axes[0])
+
+
+@pytest.mark.usefixtures("agg")
+@pytest.mark.filterwarnings("error")
+def test_picture_of_one_shade_has_no_outline():
+    maps = dict.fromkeys(("total", "decision", "redundant", "total_error"), np.ones((2, 2)))
+    display = InformationDisplay(**maps, picture=np.ones((4, 4, 3))).plot()
+    assert not any(axis.collections for axis in display.axes_)
 
 
 @pytest.mark.usefixtures("agg")
@@ -645,6 +746,10 @@ def test_columns_are_bars(of_table):
     labels = [label.get_text() for label in display.axes_[0].get_yticklabels()]
     assert labels == [names[i] for i in display.features_]
     assert "4 of 6" in display.axes_[0].get_title()
+    # The legend covers no bar.
+    display.figure_.draw_without_rendering()
+    legend = display.axes_[0].get_legend().get_window_extent()
+    assert legend.y0 >= display.axes_[0].get_window_extent().y1 - 1
     with pytest.raises(ValueError, match="feature_names must be 6 names"):
         InformationDisplay.from_estimator(of_table, X, feature_names=names[:2])
     with pytest.raises(TypeError, match="must be an InformationExplainer"):

@@ -5,6 +5,8 @@
 estimators: bias, spread and side of each estimator of information on closed forms.
 given_density: the upper bound with the true density.
 known: images with planted patches and tables with planted columns, by trained networks.
+transformer: planted patches by a transformer, and agreement of two seeds on fashion.
+samples: what fewer samples find.
 attribution: deletion and insertion on fashion images, beside gradients, Grad-CAM and integrated
 gradients of the same network by Captum (pip install captum).
 sanity: random weights from the top down, permuted labels, two seeds.
@@ -196,6 +198,35 @@ class PatchNetwork(nn.Module):
         return self.decision(self.embed(X))
 
 
+class Tokens(nn.Module):
+    """Patches of 4 x 4 pixels of a square image, as tokens that know their places."""
+
+    def __init__(self, size, n_channels):
+        super().__init__()
+        self.patches = nn.Conv2d(1, n_channels, 4, stride=4)
+        self.places = nn.Parameter(torch.randn((size // 4) ** 2, n_channels) / 4)
+
+    def forward(self, X):
+        return self.patches(X).flatten(2).transpose(1, 2) + self.places
+
+
+class PatchTransformer(nn.Module):
+    """The same of a small transformer."""
+
+    def __init__(self, size=12, n_classes=2):
+        super().__init__()
+        self.local = Tokens(size, 32)
+        self.body = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.embedding = nn.Sequential(nn.Linear(32, 16), nn.ReLU())
+        self.decision, self.other = nn.Linear(16, n_classes), nn.Linear(16, 2)
+
+    def embed(self, X):
+        return self.embedding(self.body(self.local(X)).mean(dim=1))
+
+    def forward(self, X):
+        return self.decision(self.embed(X))
+
+
 class TableNetwork(nn.Module):
     """Ten columns: two decide, two are to be known besides."""
 
@@ -224,34 +255,44 @@ def two_tasks(model, X, y, other, n_epochs):
     return train(model, X, losses, n_epochs)
 
 
-def known(seeds):
+def point(network, seeds, n_epochs, sizes=(2000,)):
+    """Pointing game on planted patches, explained from so many samples."""
     print(
-        "\npointing game (deciding patch, other patch, either), nats at the patches and elsewhere"
+        "\npointing game (deciding patch, other patch, either), nats at the patches and elsewhere; "
+        f"truth: log 2 = {np.log(2):.3f} of either patch"
     )
     for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
         X, y, other, _ = patches(rng, 2000)
-        model = PatchNetwork()
-        two_tasks(model, X, y, other, 15)
-        explainer = InformationExplainer(
-            model, layer="local", representation="embedding", random_state=seed
-        ).fit(X)
-        X, y, other, places = patches(rng, 1000)
-        maps = explainer.explain(X)
-        rows = np.arange(len(X))
-        for part in PARTS:
-            values = getattr(maps, part).reshape(len(X), 9)
-            highest = values.argmax(axis=1)
-            hits = [np.mean(highest == place) for place in places.T]
-            at = [values[rows, place].mean() for place in places.T]
-            rest = (values.sum(axis=1) - values[rows[:, None], places].sum(axis=1)).mean() / 7
-            print(
-                f"seed {seed} {part:10} {hits[0]:.3f} {hits[1]:.3f} {sum(hits):.3f}   "
-                f"{at[0]:.3f} {at[1]:.3f} {rest:.4f}",
-                flush=True,
+        model = network()
+        two_tasks(model, X, y, other, n_epochs)
+        X_test, _, _, places = patches(rng, 1000)
+        rows = np.arange(len(X_test))
+        for n_samples in sizes:
+            maps = (
+                InformationExplainer(
+                    model, layer="local", representation="embedding", random_state=seed
+                )
+                .fit(X[:n_samples])
+                .explain(X_test)
             )
-    print(f"truth: log 2 = {np.log(2):.3f} of either patch\n\narea under the ROC curve, columns")
+            for part in PARTS:
+                values = getattr(maps, part).reshape(len(X_test), 9)
+                highest = values.argmax(axis=1)
+                hits = [np.mean(highest == place) for place in places.T]
+                at = [values[rows, place].mean() for place in places.T]
+                rest = (values.sum(axis=1) - values[rows[:, None], places].sum(axis=1)).mean() / 7
+                print(
+                    f"seed {seed}, {n_samples} samples, {part:10} {hits[0]:.3f} {hits[1]:.3f} "
+                    f"{sum(hits):.3f}   {at[0]:.3f} {at[1]:.3f} {rest:.4f}",
+                    flush=True,
+                )
+
+
+def known(seeds):
+    point(PatchNetwork, seeds, 15)
+    print("\narea under the ROC curve, columns")
     for seed in seeds:
         torch.manual_seed(seed)
         rng = np.random.default_rng(seed)
@@ -456,6 +497,39 @@ def sanity(seeds):
     )
 
 
+def transformer(seeds):
+    point(PatchTransformer, seeds, 30)
+    X, y, X_test = fashion()
+    torch.manual_seed(0)
+    model = PatchTransformer(28, 10)
+    samples, classes = torch.as_tensor(X), torch.as_tensor(y)
+    train(model, X, lambda rows: cross_entropy(model(samples[rows]), classes[rows]), 6)
+    options = {"layer": "local", "representation": "embedding"}
+    maps = [
+        InformationExplainer(model, **options, random_state=seed).fit(X).explain(X_test)
+        for seed in range(2)
+    ]
+    print(f"fashion, two seeds: {agreements(*maps)}", flush=True)
+
+
+def samples(seeds):
+    point(PatchNetwork, seeds, 15, (250, 500, 1000))
+    X, y, X_test = fashion()
+    model, _ = trained_network(X, y)
+    print("\nfashion, layer 2, agreement with another seed that is given all")
+    everything = None
+    for seed, n_samples in ((0, len(X)), (1, len(X)), (1, 1500), (1, 500)):
+        explainer = InformationExplainer(model, layer="2", representation="4", random_state=seed)
+        maps = explainer.fit(X[:n_samples]).explain(X_test)
+        everything = everything or maps
+        print(
+            f"{n_samples} samples: total {maps.total.mean():.2f}, decision "
+            f"{maps.decision.mean():.2f}, bound {maps.lower_bound.mean():.2f}; "
+            f"{agreements(everything, maps)}",
+            flush=True,
+        )
+
+
 # Cost
 
 
@@ -509,7 +583,7 @@ def cost(seeds):
 
 
 def main():
-    parts = (estimators, given_density, known, attribution, sanity, cost)
+    parts = (estimators, given_density, known, transformer, samples, attribution, sanity, cost)
     names = [part.__name__ for part in parts]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=names, default=names)

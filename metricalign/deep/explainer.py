@@ -60,6 +60,11 @@ _N_KEPT_NUMBERS = 2**27
 # and the redundant maps of two seeds agreed by .81 rather than .79.
 _WEIGHT_DECAY = 0.2
 
+# Of the critic. Few samples are passed more often, to take as many steps as in an epoch of 6,000:
+# on fashion, 8 epochs of 1,500 samples found 1.4 nats with 21 steps each and 1.9 with 84, as 6,000
+# samples did.
+_N_STEPS_OF_EPOCH = 84
+
 
 class InformationExplainer(BaseEstimator):
     """What a trained network knows of the parts of its input, and how much of that decides.
@@ -135,7 +140,8 @@ class InformationExplainer(BaseEstimator):
         Reference samples; the ceiling of the information is the logarithm of one more. The critic
         is trained on batches of half as many, which are compared with each other.
     max_iter : int, default=8
-        Largest number of epochs of the critic. The bottleneck takes 120 steps of a quarter of
+        Largest number of epochs of the critic. Fewer than 6,000 samples are passed more than once
+        in an epoch, so that it has about 84 steps. The bottleneck takes 120 steps of a quarter of
         ``batch_size`` samples.
     validation_fraction : float, default=0.1
         Part of the samples on which training of the critic stops early and its scores are
@@ -310,13 +316,15 @@ class InformationExplainer(BaseEstimator):
             critic = Critic(network, statistics, bottleneck, self.n_hidden)
             averaged = Averaged(critic)
             # Half a batch: twice the steps teach more than twice the comparisons.
+            batch_size = self.batch_size // 2
             history = train(
                 averaged,
                 Subset(samples, training),
                 Subset(samples, validation),
-                self.batch_size // 2,
+                batch_size,
                 self.max_iter,
-                _WEIGHT_DECAY,
+                weight_decay=_WEIGHT_DECAY,
+                n_passes=max(1, round(_N_STEPS_OF_EPOCH * batch_size / len(training))),
             )
             averaged.average()
             critic.eval().requires_grad_(False)
@@ -340,7 +348,16 @@ class InformationExplainer(BaseEstimator):
         return self
 
     def _train(
-        self, module, training, validation, batch_size, max_iter, weight_decay=0.01, *, device
+        self,
+        module,
+        training,
+        validation,
+        batch_size,
+        max_iter,
+        *,
+        device,
+        weight_decay=0.01,
+        n_passes=1,
     ):
         """Train a module, and stop early if there are samples to stop on."""
         callbacks = [FiniteLoss()]
@@ -353,7 +370,7 @@ class InformationExplainer(BaseEstimator):
             optimizer__weight_decay=weight_decay,
             lr=self.learning_rate,
             batch_size=batch_size,
-            iterator_train=partial(Batches, is_shuffled=True),
+            iterator_train=partial(Batches, is_shuffled=True, n_passes=n_passes),
             iterator_valid=Batches,
             max_epochs=max_iter,
             train_split=None if validation is None else predefined_split(validation),

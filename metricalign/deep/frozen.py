@@ -43,7 +43,8 @@ class FrozenNetwork:
             model = _Embedding(model)
         self.layer_name = _name_of(model, layer, "layer")
         self.representation_name = _name_of(model, representation, "representation")
-        self.model = deepcopy(model).eval().requires_grad_(False)
+        # Samples come in single precision.
+        self.model = deepcopy(model).eval().requires_grad_(False).float()
 
     def to(self, device: torch.device | str) -> None:
         """Compute on this device from now on."""
@@ -56,12 +57,13 @@ class FrozenNetwork:
         """Return the local features, Z and the output, from these local features if any."""
         read: dict[str, list[Any]] = {"layer": [], "representation": []}
 
+        # Copies, since the next module may compute in place.
         def read_layer(module, inputs, output):
-            read["layer"].append(output)
+            read["layer"].append(_copied(output))
             return local
 
         def read_representation(module, inputs, output):
-            read["representation"].append(output)
+            read["representation"].append(_copied(output))
 
         hooks = []
         if self.layer_name is None:
@@ -74,10 +76,15 @@ class FrozenNetwork:
             module = self.model.get_submodule(self.representation_name)
             hooks.append(module.register_forward_hook(read_representation))
         try:
-            output = self.model(X)
+            output = self.model(X.clone())
         finally:
             for hook in hooks:
                 hook.remove()
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"model must return one array; this one returns {type(output)}. Put it in a module "
+                "that returns one of them."
+            )
         if self.representation_name is None:
             read["representation"].append(output)
         features, Z = (_only_output(name, outputs) for name, outputs in read.items())
@@ -87,11 +94,18 @@ class FrozenNetwork:
                 "(n_samples, length, n_channels) or (n_samples, n_columns); got "
                 f"{tuple(features.shape)}."
             )
-        return features, Z.flatten(1), output
+        return features, Z.reshape(len(Z), -1), output
 
     def log_decision(self, Z: Tensor, output: Tensor) -> Tensor:
         """Log probabilities of the decisions."""
-        return log_softmax(self.head(Z, output), dim=1)
+        logits = self.head(Z, output)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(Z):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
+            raise ValueError(
+                f"head must return logits of shape (n_samples, n_decisions); got {found} for "
+                f"{len(Z)} samples."
+            )
+        return log_softmax(logits, dim=1)
 
 
 class _Embedding(nn.Module):
@@ -110,18 +124,24 @@ class _Embedding(nn.Module):
 def _name_of(model, place, parameter) -> str | None:
     if place is None:
         return None
-    names = {module: name for name, module in model.named_modules()}
+    # A module may have several names.
+    modules = dict(model.named_modules(remove_duplicate=False))
     if callable(place):
-        module = place if isinstance(place, nn.Module) else place(model)
-        if module not in names:
-            raise ValueError(f"{parameter} must be a module of the model; got {module!r}.")
-        return names[module]
-    if place not in names.values():
+        found = place if isinstance(place, nn.Module) else place(model)
+        names = [name for name, module in modules.items() if module is found]
+        if not names:
+            raise ValueError(f"{parameter} must be a module of the model; got {found!r}.")
+        return names[0]
+    if place not in modules:
         raise ValueError(
             f"{parameter}={place!r} is no module of the model, which has "
-            f"{', '.join(repr(name) for name in names.values() if name)}."
+            f"{', '.join(repr(name) for name in modules if name)}."
         )
     return place
+
+
+def _copied(output):
+    return output.clone() if isinstance(output, Tensor) else output
 
 
 def _only_output(name, outputs) -> Tensor:

@@ -15,15 +15,15 @@ __all__ = ["InformationDisplay"]
 _CMAP = "cividis"
 _PARTS = ("total", "decision", "redundant")
 _TITLES = ("known", "known and decides", "known, does not decide")
-# The lighter, the more of the picture is seen.
-_OPACITY = 0.7
+# Lines of the picture, to be seen on dark and on light colours.
+_LINES = (("black", 2.5), ("white", 1.0))
 
 
 class InformationDisplay:
     """Total, decision-related and redundant information of the parts of a sample.
 
-    An image has three maps drawn over it, which share their colours. A table or a text has a bar
-    for each column or token, made of the decision-related and the redundant part.
+    An image has three maps, which share their colours, and its outline over them. A table or a
+    text has a bar for each column or token, made of the decision-related and the redundant part.
 
     It is recommended to use `from_estimator`. All parameters are stored as attributes.
 
@@ -34,7 +34,8 @@ class InformationDisplay:
     total_error : ndarray of the same shape
         Standard error of the total.
     picture : ndarray of shape (height, width) or (height, width, 3) or None, default=None
-        What maps are drawn over, of any resolution.
+        Its outline is drawn over the maps: shades of it under them would change their colours. Of
+        any resolution.
     feature_names : array-like of str of shape (n_locations,) or None, default=None
         Names of the columns or tokens. None numbers them.
     name : str or None, default=None
@@ -117,14 +118,11 @@ class InformationDisplay:
         largest = float(self.total.max()) or 1.0
         self.images_ = []
         for axis, part, label in zip(axes, _PARTS, _TITLES, strict=True):
-            if self.picture is not None:
-                axis.imshow(self.picture, cmap="gray")
             values = getattr(self, part)
-            opacity = 1.0 if self.picture is None else _OPACITY
-            image = axis.imshow(
-                values, cmap=_CMAP, vmin=0, vmax=largest, alpha=opacity, extent=place
-            )
+            image = axis.imshow(values, cmap=_CMAP, vmin=0, vmax=largest, extent=place)
             self.images_.append(image)
+            if self.picture is not None:
+                _draw_outline(axis, self.picture)
             axis.set(xticks=[], yticks=[], title=label)
         self.figure_.colorbar(image, ax=list(axes), label="nats", shrink=0.8)
         if title:
@@ -159,8 +157,10 @@ class InformationDisplay:
         if len(shown) < len(self.total):
             part = f"{len(shown)} of {len(self.total)}, of largest total"
             title = f"{title}\n{part}" if title else part
-        axis.set(xlabel="information, nats", title=title)
-        axis.legend()
+        axis.set_xlabel("information, nats")
+        # Above the bars, which may reach any corner.
+        axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+        axis.set_title(title, pad=28.0)
         return self
 
     @classmethod
@@ -181,7 +181,7 @@ class InformationDisplay:
         estimator : InformationExplainer
             Fitted explainer.
         X : array-like of shape (n_samples, ...)
-            Samples, such as a single one. Images of one or three channels are drawn under the maps.
+            Samples, such as a single one. Images of one or three channels are outlined on the maps.
         feature_names : array-like of str of shape (n_locations,) or None, default=None
             Names of the columns or tokens. None takes the names of the columns that the explainer
             was fitted to, if these are the locations.
@@ -228,6 +228,15 @@ class InformationDisplay:
             name=name,
         )
         return display.plot(max_features=max_features, ax=ax)
+
+
+def _draw_outline(axis, picture):
+    """Lines where a picture is halfway between dark and light."""
+    shades = picture if picture.ndim == 2 else picture.mean(axis=2)
+    lowest, highest = shades.min(), shades.max()
+    if lowest < highest:
+        for color, width in _LINES:
+            axis.contour(shades, levels=[(lowest + highest) / 2], colors=color, linewidths=width)
 
 
 def _picture(X) -> NDArray | None:

@@ -29,19 +29,21 @@ class Samples(Dataset):
 
 
 class Batches:
-    """Batches of at least two samples, shuffled to train on."""
+    """Batches of at least two samples, shuffled to train on, in one pass or several."""
 
-    def __init__(self, samples: Any, batch_size: int, is_shuffled: bool = False):
+    def __init__(self, samples: Any, batch_size: int, is_shuffled: bool = False, n_passes: int = 1):
         self.samples = samples
         self.batch_size = batch_size
         self.is_shuffled = is_shuffled
+        self.n_passes = n_passes
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], Tensor]]:
         n_samples = len(self.samples)
-        order = torch.randperm(n_samples) if self.is_shuffled else torch.arange(n_samples)
-        for rows in gen_batches(n_samples, self.batch_size, min_batch_size=2):
-            # skorch wants a target, and the loss needs none.
-            yield self.samples[order[rows]], torch.empty(0)
+        for _ in range(self.n_passes):
+            order = torch.randperm(n_samples) if self.is_shuffled else torch.arange(n_samples)
+            for rows in gen_batches(n_samples, self.batch_size, min_batch_size=2):
+                # skorch wants a target, and the loss needs none.
+                yield self.samples[order[rows]], torch.empty(0)
 
 
 class FiniteLoss(Callback):
