@@ -45,6 +45,8 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
 
     if not isinstance(column, pd.Series):
         column = pd.Series(column.to_list())  # NumPy's arrays of old releases of polars crash
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
     found = pd.api.types.infer_dtype(column, skipna=True)
     form = expected or TYPED.get(found, Other())
     has_texts = found == "string" or (
