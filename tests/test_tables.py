@@ -1,8 +1,11 @@
 """Tables as they are: each is read right or refused with a reason, never wrong."""
 
+import gzip
 import io
+import re
 import sys
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -500,3 +503,62 @@ def test_bytes_that_are_no_utf8_are_read_as_of_western_europe_and_that_is_said(t
     assert read_contents(path, expected=Layout(encoding="cp1252")).notes == []
     path.write_bytes("town,price\nKöln,1 €\n".encode())
     assert read_contents(path, expected=Layout(encoding="cp1252")).layout.encoding == "utf-8-sig"
+
+
+def _zipped(files):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return written.getvalue()
+
+
+TEXT = "town;price\nUlm;1,5\nBonn;2,5\n"
+
+
+@pytest.mark.parametrize("data", [gzip.compress(TEXT.encode()), _zipped({"table.csv": TEXT})])
+def test_compressed_files_are_read_by_their_first_bytes(data, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(TEXT)
+    expected = read_contents(path)
+    path.write_bytes(data)
+    found = read_contents(path)
+    pd.testing.assert_frame_equal(found.table, expected.table)
+    assert (found.layout, found.notes) == (expected.layout, expected.notes)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            _zipped({"a.csv": TEXT, "b.csv": TEXT}),
+            "has 2 files: 'a.csv', 'b.csv'; expected one table",
+        ),
+        (_zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), "is a spreadsheet; expected"),
+        (gzip.compress(TEXT.encode())[:-9], "cannot be unpacked"),
+        (_zipped({"table.csv": TEXT})[:40], "cannot be unpacked"),
+        (b'[{"town": "Ulm"},\n {"town": "Bonn"}]', "looks like JSON; expected CSV or Parquet"),
+        (b'{"town": "Ulm", "price": 1}\n{"town": "Bonn", "price": 2}\n', "looks like JSON"),
+        (b'{\n  "town": ["Ulm", "Bonn"]\n}', "looks like JSON"),
+        (b"[[1, 2], [3, 4]]", "looks like JSON"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "looks like HTML or XML"),
+    ],
+)
+def test_files_of_other_kinds_are_named(data, message, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_contents(path)
+
+
+def test_brackets_in_names_are_no_json(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("[town],{price}\nUlm,1\nBonn,2\n")
+    assert list(read_contents(path).table) == ["[town]", "{price}"]
+
+
+def test_periods_of_a_dataframe_are_dates():
+    months = pd.period_range("2023-11", periods=3, freq="M").to_series().reset_index(drop=True)
+    column = read_column(months, "month", Reading())
+    assert column.format.kind == "date"
+    np.testing.assert_array_equal(column.values, months.dt.to_timestamp().to_numpy())
