@@ -85,7 +85,7 @@ EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
             [0.81, 0.80, 0.80, 0.82, 0.80],
             EUCLID,
             "No learned distance is clearly better than Euclid here: PSDSVR gains 0.002 (better in "
-            "2 of 5 folds), which may be chance. More rows would tell.",
+            "2 of 5 folds), which may be chance, so either will do. More rows would tell.",
         ),
         (
             [0.70] * 5,
@@ -167,11 +167,17 @@ def test_groups_are_warned_of(tmp_path, capsys):
     plant = np.repeat(np.arange(15), 8)
     y = rng.normal(size=15)[plant] + 0.01 * rng.normal(size=120)
     table = pd.DataFrame({"x": rng.normal(size=120), "patient_id": 1000 + 7 * plant, "y": y})
-    for name in ("patient_id", "cell"):
+    for name in ("patient_id", "cell", "Patient ID"):
         path = write(table.rename(columns={"patient_id": name}), tmp_path)
         output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
         assert f"'{name}' looks like the identifier of groups of about 8 rows" in output
-        assert f"--groups {name}" in output
+        word = f'"{name}"' if " " in name else name
+        assert f"--groups {word} keeps them together" in " ".join(output.split())
+    # Groups of one row, too, as long as most rows are not alone.
+    visits = table.drop(index=[i for i in range(120) if i // 8 < 12 and i % 8 > 0])
+    visits = visits[["x", "y"]].assign(visit_id=[*range(12), *np.arange(24) // 3 + 12])
+    output, _ = run(capsys, "evaluate", write(visits, tmp_path), "--target", "y", *FAST)
+    assert "'visit_id' looks like the identifier of groups of about 3 rows" in output
     path = write(
         table.assign(patient_id=rng.permutation(table["patient_id"])).rename(
             columns={"patient_id": "cell"}

@@ -519,6 +519,23 @@ def test_pictures_are_of_the_method_that_is_recommended(table, tmp_path, monkeyp
     assert not drawn
 
 
+def test_a_method_that_cannot_be_drawn_does_not_end_the_evaluation(
+    table, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib")
+
+    def draw(task, method, seed):
+        raise ValueError("All targets are the same.")
+        yield
+
+    monkeypatch.setattr(commands, "draw", draw)
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2", "--plot"]
+    assert main([*arguments, str(tmp_path / "pictures"), "--methods", "PSDSVR"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "No pictures: PSDSVR cannot be learned from half of the rows: All targets" in said
+    assert "--save model.joblib keeps PSDSVR" in said
+
+
 def test_pictures_of_neighbours_number_the_rows_of_the_table(frame):
     pytest.importorskip("matplotlib")
     rows = np.arange(60) * 10 + 3

@@ -26,6 +26,7 @@ __all__ = [
     "duration",
     "measures_of",
     "notes_of",
+    "quoted",
     "verdict",
     "wrap",
 ]
@@ -49,6 +50,11 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def quoted(text: str) -> str:
+    """A text as one word of a command line, of any system: in double quotes if need be."""
+    return text if re.fullmatch(r"[\w.:/\\+-]+", text) else f'"{text}"'
 
 
 def duration(seconds: float) -> str:
@@ -205,7 +211,7 @@ def verdict(task: Task, results: list[Result]) -> str:
     if _mean(gains) > 0:
         text = (
             f"No learned distance is clearly better than Euclid here: {best.label} gains "
-            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance."
+            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance, so either will do."
         )
     else:
         text = (
