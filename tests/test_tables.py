@@ -366,6 +366,9 @@ def target_of(values, kind=None, separator=None):
         ([str(i % 3) for i in range(60)], "class", "--kind number"),
         ([str(i % 2) for i in range(60)], "class", ""),
         ([str(i % 28) for i in range(90)], "number", "--kind class"),
+        ([str(i % 15) for i in range(75)], "class", "--kind number"),
+        ([str(i % 15) for i in range(74)], "number", "--kind class"),  # one has four rows
+        ([str(i % 10) for i in range(39)], "class", "--kind number"),
         ([str(i / 8) for i in range(60)], "number", ""),
         (["a", "b"] * 30, "class", ""),
         ([f"{i % 10 + 1}/10" for i in range(60)], "number", "--kind class"),
@@ -562,3 +565,19 @@ def test_periods_of_a_dataframe_are_dates():
     column = read_column(months, "month", Reading())
     assert column.format.kind == "date"
     np.testing.assert_array_equal(column.values, months.dt.to_timestamp().to_numpy())
+
+
+@pytest.mark.parametrize(("factor", "notes"), [(1, 0), (1000, 1), (-1, 1)])
+def test_numbers_outside_the_training_tables_are_named(factor, notes, tmp_path):
+    frame = pd.DataFrame({"length": [1.5, 2.0, 4.25, np.nan], "town": ["Ulm"] * 4})
+    columns = TableColumns({"length": Number(), "town": Text()}, names=["length", "town"])
+    columns.fit(frame)
+    path = tmp_path / "new.csv"
+    frame.assign(length=factor * frame["length"]).to_csv(path, index=False)
+    said = columns.read_file(path, Layout(), Reading())[1]
+    found = [text for text in said if "numbers outside 1.5 to 4.25" in text]
+    assert len(found) == notes
+    assert all("'length' has 3 of 3" in text for text in found)
+    frame.rename(columns={"length": "lenght"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="Did you mean 'lenght'"):
+        columns.read_file(path, Layout(), Reading())

@@ -30,6 +30,9 @@ KINDS = ("class", "number", "labels", "distribution", "numbers")
 SMALL_SET = re.compile("[0-9]{1,2}(,[0-9]{1,2})*")
 # More different integers are a number unless somebody says otherwise.
 MOST_CLASSES = 20
+# So are those of more than so many values, if one has fewer rows than this: counts, such as days,
+# thin out to the ends, as classes of that number hardly do.
+MANY_CLASSES, FEWEST_OF_MANY = 10, 5
 SEPARATORS = (",", ";", "|", "/", " ")
 BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 # The library's names of the kinds of several columns.
@@ -162,10 +165,12 @@ def _read_one(table, name, kind, reading) -> Target:
         y = values[is_present]
         is_integer = len(y) > 0 and (y == np.floor(y)).all() and abs(y).max() < LARGEST_INTEGER
         y = y.astype(np.int64) if is_integer else y
-        n_distinct = len(np.unique(y))
+        counts = np.unique(y, return_counts=True)[1]
+        n_distinct = len(counts)
         doubt = ""
         if kind is None:
             few = n_distinct <= min(MOST_CLASSES, len(y) / 2)
+            few = few and (n_distinct <= MANY_CLASSES or counts.min() >= FEWEST_OF_MANY)
             kind = "number"
             if is_integer and few and not (form.unit or form.has_magnitudes):
                 kind = "class"
