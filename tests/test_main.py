@@ -1160,7 +1160,6 @@ CELLS = {
     "list of text": [["a"], []],
     "structure": [{"a": 1}, {"a": 2}],
     "time": [datetime.time(1), datetime.time(2)],
-    "duration": [datetime.timedelta(1), datetime.timedelta(2)],
 }
 
 
@@ -1204,6 +1203,17 @@ def test_decimals_are_numbers(parquet, reads_only, capsys):
     table = read_table(path)["odd"]
     np.testing.assert_array_equal(table[:4], [np.nan, 2.5, 1.25, 2.5])
     assert main(["evaluate", path, "--target", "odd", "--kind", "number"]) == 0
+
+
+def test_durations_are_seconds_and_that_is_said(parquet, reads_only, capsys):
+    path = parquet([datetime.timedelta(hours=1), datetime.timedelta(milliseconds=1500)])
+    assert main(["evaluate", path, "--target", "weight", "--features", "odd"]) == 0
+    said = capsys.readouterr().out
+    assert "1 feature: 1 of numbers" in said
+    assert "read: 'odd' as durations in seconds" in said
+    np.testing.assert_array_equal(read_table(path)["odd"][:4], [np.nan, 1.5, 3600, 1.5])
+    assert main(["evaluate", path, "--target", "odd", "--kind", "number"]) == 0
+    assert "read: 'odd' as durations in seconds" in capsys.readouterr().out
 
 
 def test_parquet_with_a_name_twice(frame, tmp_path, capsys):

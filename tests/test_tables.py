@@ -581,3 +581,14 @@ def test_numbers_outside_the_training_tables_are_named(factor, notes, tmp_path):
     frame.rename(columns={"length": "lenght"}).to_csv(path, index=False)
     with pytest.raises(InputError, match="Did you mean 'lenght'"):
         columns.read_file(path, Layout(), Reading())
+
+
+def test_durations_are_seconds_and_intervals_categories():
+    waits = pd.Series(pd.to_timedelta([90, None, 5400], unit="s"))
+    column = read_column(waits, "wait", Reading())
+    assert column.format.kind == "number"
+    np.testing.assert_array_equal(column.values, [90, np.nan, 5400])
+    bins = pd.Series(pd.arrays.IntervalArray.from_breaks([0, 1, 5]))
+    column = read_column(bins, "bin", Reading())
+    assert column.format.kind == "text"
+    assert column.values.tolist() == ["(0, 1]", "(1, 5]"]

@@ -163,6 +163,9 @@ def _lines(name, contents, features, task, doubt):
     n_features = counted(len(kinds), "feature")
     yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
     notes = [*contents.notes, *_read_as(columns)]
+    used = [*columns, *task.columns.targets]
+    if durations := [name for name in used if contents.table[name].dtype.kind == "m"]:
+        notes.append(f"{shorten(durations)} as durations in seconds")
     if not contents.layout.has_names:
         numbers = f"1 to {contents.table.shape[1]}"
         notes.append(
@@ -218,7 +221,8 @@ def _read_as(columns):
     """Say what is unusual about how columns were read, those that are alike together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
-        if text := column.format.describe():
+        # Values that are typed have been read by no one.
+        if column.example and (text := column.format.describe()):
             found.setdefault(text, []).append(name)
     for text, names in found.items():
         # The longest example shows the most.
