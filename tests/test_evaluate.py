@@ -112,6 +112,16 @@ def test_what_gains_nothing_is_not_recommended(learned, label):
     assert messages.recommended(task_of(), results).label == label
 
 
+@pytest.mark.parametrize("length", range(60, 80))
+@pytest.mark.parametrize("copied", ['"Patient ID"', "get_dummies('; ')"])
+def test_lines_are_not_broken_in_what_is_to_be_copied(copied, length):
+    text = f"{'x ' * (length // 2)}{copied} and more"
+    lines = messages.wrap(text).split("\n")
+    assert " ".join(lines) == text
+    assert any(copied in line for line in lines)
+    assert max(map(len, lines)) <= messages.WIDTH
+
+
 def test_a_gain_in_most_folds_only_is_not_clear():
     assert messages.is_clear(np.array([0.1, 0.1, 0.2, 0.1, -0.01]))
     assert not messages.is_clear(np.array([0.1, 0.1, 0.2, -0.01, -0.01]))
@@ -173,6 +183,7 @@ def test_groups_are_warned_of(tmp_path, capsys):
         assert f"'{name}' looks like the identifier of groups of about 8 rows" in output
         word = f'"{name}"' if " " in name else name
         assert f"--groups {word} keeps them together" in " ".join(output.split())
+        assert f"{word} " in output
     # Groups of one row, too, as long as most rows are not alone.
     visits = table.drop(index=[i for i in range(120) if i // 8 < 12 and i % 8 > 0])
     visits = visits[["x", "y"]].assign(visit_id=[*range(12), *np.arange(24) // 3 + 12])

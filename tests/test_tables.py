@@ -26,7 +26,7 @@ from metricalign.command_line.formats import Reading, Text  # noqa: E402
 from metricalign.command_line.numbers import Number  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
-from metricalign.command_line.targets import read_target  # noqa: E402
+from metricalign.command_line.targets import read_target, separator_of_sets  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
 
 
@@ -592,3 +592,18 @@ def test_durations_are_seconds_and_intervals_categories():
     column = read_column(bins, "bin", Reading())
     assert column.format.kind == "text"
     assert column.values.tolist() == ["(0, 1]", "(1, 5]"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "separator"),
+    [
+        (["bus; bike", "bike", "car; bus", "car", None] * 10, "; "),
+        (["bus;bike", "bike", "car; bus", "car", None] * 10, ";"),
+        (["Albany, NY", "Buffalo, NY", "Austin, TX", "Dallas, TX"] * 10, None),  # two in each
+        (["one, or more", "never", "always", "once"] * 10 + ["a, b"] * 2, None),
+        (["Ulm", "Bonn"] * 20, None),
+        ([None] * 5, None),
+    ],
+)
+def test_sets_among_the_features_are_told(texts, separator):
+    assert separator_of_sets(pd.Series(texts, dtype=object)) == separator

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 WIDTH = 80
+# A blank at which no line is broken; what no text has.
+UNBROKEN = "\x1f"
 LEGEND = (
     "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
     "better in: the folds in which it is. *: what --save keeps and --report shows."
@@ -41,15 +43,16 @@ MANY_FOLDS = 5
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Break a text into lines that fit."""
+    """Break a text into lines that fit, but not in what is copied: in quotes or brackets."""
+    copied = r"""\"[^"\n]*\"|\('[^'\n]*'\)"""
     return textwrap.fill(
-        text,
+        re.sub(copied, lambda match: match[0].replace(" ", UNBROKEN), text),
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(UNBROKEN, " ")
 
 
 def quoted(text: str) -> str:

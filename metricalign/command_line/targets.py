@@ -21,9 +21,9 @@ from metricalign.command_line.reading import InputError, shorten
 from metricalign.relations import resolve_relation, sums_to_one
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
-__all__ = ["KINDS", "Target", "read_target"]
+__all__ = ["KINDS", "Target", "read_target", "separator_of_sets"]
 
 #: What a target can be.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
@@ -131,6 +131,20 @@ def _is_read(texts, name, reading):
     """Whether texts are numbers, but for a few perhaps, or dates or times."""
     column = read_column(texts, name, reading)
     return column.format.kind != "text" or column.odd is not None
+
+
+def separator_of_sets(column: Series) -> str | None:
+    """The separator of a column of texts that seem to be sets, of different sizes; None of others.
+
+    A blank is part of it if one always follows.
+    """
+    texts = column.dropna()
+    separator = _find_separator(texts, is_certain=False)
+    # A town and its state are no set.
+    if separator is None or texts.str.count(re.escape(separator)).nunique() < 2:
+        return None
+    blank = separator + " "
+    return blank if texts.str.replace(blank, "").str.find(separator).max() < 0 else separator
 
 
 def _find_separator(texts, is_certain) -> str | None:

@@ -25,7 +25,7 @@ from metricalign.command_line.reading import (
     suggestion,
 )
 from metricalign.command_line.table_columns import TableColumns
-from metricalign.command_line.targets import read_target
+from metricalign.command_line.targets import read_target, separator_of_sets
 from metricalign.command_line.tasks import Task, check_rows
 from metricalign.features.identifiers import identifier_of
 
@@ -187,6 +187,15 @@ def _lines(name, contents, features, task, doubt):
                 "stands for a missing value",
                 "    ",
                 "  is it a number? ",
+            )
+    for name in task.columns.categories_:
+        if separator := separator_of_sets(task.X[name]):
+            example = next(text for text in task.X[name].dropna() if separator in text)
+            yield wrap(
+                f"{name!r} has texts such as {example!r}, a category each; columns of 0 and 1 may "
+                f"say more, as pandas.Series.str.get_dummies({separator!r}) makes them",
+                "    ",
+                "  is it a set? ",
             )
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
