@@ -85,7 +85,7 @@ EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
             [0.81, 0.80, 0.80, 0.82, 0.80],
             EUCLID,
             "No learned distance is clearly better than Euclid here: PSDSVR gains 0.002 (better in "
-            "2 of 5 folds), which may be chance. More rows would tell.",
+            "2 of 5 folds), which may be chance, so either will do. More rows would tell.",
         ),
         (
             [0.70] * 5,
@@ -110,6 +110,16 @@ def test_what_gains_nothing_is_not_recommended(learned, label):
     results = [result_of("Euclid", EUCLID), result_of("PSDSVR", learned)]
     results.append(result_of("BoostedTrees", [0.99] * 5))
     assert messages.recommended(task_of(), results).label == label
+
+
+@pytest.mark.parametrize("length", range(60, 80))
+@pytest.mark.parametrize("copied", ['"Patient ID"', "get_dummies('; ')"])
+def test_lines_are_not_broken_in_what_is_to_be_copied(copied, length):
+    text = f"{'x ' * (length // 2)}{copied} and more"
+    lines = messages.wrap(text).split("\n")
+    assert " ".join(lines) == text
+    assert any(copied in line for line in lines)
+    assert max(map(len, lines)) <= messages.WIDTH
 
 
 def test_a_gain_in_most_folds_only_is_not_clear():
@@ -167,11 +177,18 @@ def test_groups_are_warned_of(tmp_path, capsys):
     plant = np.repeat(np.arange(15), 8)
     y = rng.normal(size=15)[plant] + 0.01 * rng.normal(size=120)
     table = pd.DataFrame({"x": rng.normal(size=120), "patient_id": 1000 + 7 * plant, "y": y})
-    for name in ("patient_id", "cell"):
+    for name in ("patient_id", "cell", "Patient ID"):
         path = write(table.rename(columns={"patient_id": name}), tmp_path)
         output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
         assert f"'{name}' looks like the identifier of groups of about 8 rows" in output
-        assert f"--groups {name}" in output
+        word = f'"{name}"' if " " in name else name
+        assert f"--groups {word} keeps them together" in " ".join(output.split())
+        assert f"{word} " in output
+    # Groups of one row, too, as long as most rows are not alone.
+    visits = table.drop(index=[i for i in range(120) if i // 8 < 12 and i % 8 > 0])
+    visits = visits[["x", "y"]].assign(visit_id=[*range(12), *np.arange(24) // 3 + 12])
+    output, _ = run(capsys, "evaluate", write(visits, tmp_path), "--target", "y", *FAST)
+    assert "'visit_id' looks like the identifier of groups of about 3 rows" in output
     path = write(
         table.assign(patient_id=rng.permutation(table["patient_id"])).rename(
             columns={"patient_id": "cell"}

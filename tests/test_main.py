@@ -519,6 +519,23 @@ def test_pictures_are_of_the_method_that_is_recommended(table, tmp_path, monkeyp
     assert not drawn
 
 
+def test_a_method_that_cannot_be_drawn_does_not_end_the_evaluation(
+    table, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib")
+
+    def draw(task, method, seed):
+        raise ValueError("All targets are the same.")
+        yield
+
+    monkeypatch.setattr(commands, "draw", draw)
+    arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2", "--plot"]
+    assert main([*arguments, str(tmp_path / "pictures"), "--methods", "PSDSVR"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "No pictures: PSDSVR cannot be learned from half of the rows: All targets" in said
+    assert "--save model.joblib keeps PSDSVR" in said
+
+
 def test_pictures_of_neighbours_number_the_rows_of_the_table(frame):
     pytest.importorskip("matplotlib")
     rows = np.arange(60) * 10 + 3
@@ -1143,7 +1160,6 @@ CELLS = {
     "list of text": [["a"], []],
     "structure": [{"a": 1}, {"a": 2}],
     "time": [datetime.time(1), datetime.time(2)],
-    "duration": [datetime.timedelta(1), datetime.timedelta(2)],
 }
 
 
@@ -1187,6 +1203,17 @@ def test_decimals_are_numbers(parquet, reads_only, capsys):
     table = read_table(path)["odd"]
     np.testing.assert_array_equal(table[:4], [np.nan, 2.5, 1.25, 2.5])
     assert main(["evaluate", path, "--target", "odd", "--kind", "number"]) == 0
+
+
+def test_durations_are_seconds_and_that_is_said(parquet, reads_only, capsys):
+    path = parquet([datetime.timedelta(hours=1), datetime.timedelta(milliseconds=1500)])
+    assert main(["evaluate", path, "--target", "weight", "--features", "odd"]) == 0
+    said = capsys.readouterr().out
+    assert "1 feature: 1 of numbers" in said
+    assert "read: 'odd' as durations in seconds" in said
+    np.testing.assert_array_equal(read_table(path)["odd"][:4], [np.nan, 1.5, 3600, 1.5])
+    assert main(["evaluate", path, "--target", "odd", "--kind", "number"]) == 0
+    assert "read: 'odd' as durations in seconds" in capsys.readouterr().out
 
 
 def test_parquet_with_a_name_twice(frame, tmp_path, capsys):

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
+from metricalign.features.table import is_free_text
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 N_SAMPLES = 160
@@ -96,9 +97,10 @@ def test_a_table_without_dates_and_texts_needs_nothing(library, monkeypatch):
         (pd.date_range("2024-01-01", periods=60), "dates"),
         ([datetime.date(2024, 1, 1)] * 30 + [None] * 30, "dates"),
         (pd.to_timedelta(np.arange(60), unit="h"), "dates"),
+        (pd.period_range("2020-01", periods=60, freq="M"), "dates"),
         ([f"thought {number}" for number in range(60)], "free text"),
     ],
-    ids=["datetime", "date", "duration", "text"],
+    ids=["datetime", "date", "duration", "period", "text"],
 )
 def test_what_needs_skrub_says_so(column, what, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skrub", None)
@@ -111,16 +113,54 @@ def test_what_needs_skrub_says_so(column, what, monkeypatch):
     "column",
     [
         [f"value {number % 40}" for number in range(80)],  # few values
+        [f"a town named {number % 40}" for number in range(80)],  # each shared by two rows
+        [f"a town named {number}" for number in range(10)],  # too few
+        pd.arrays.IntervalArray.from_breaks(range(81)),
         ["usual"] * 41 + [f"rare {number}" for number in range(39)],  # most have one
         [f"city {number % 50}" for number in range(250)],  # each shared by five rows
         pd.Categorical([f"thought {number}" for number in range(80)]),  # a category by its type
         [number % 7 if number % 2 else None for number in range(80)],  # objects, but numbers
     ],
-    ids=["few", "mostly one", "shared", "category", "numbers"],
+    ids=[
+        *("few", "pairs", "too few", "intervals"),
+        *("mostly one", "shared", "category", "numbers"),
+    ],
 )
 def test_what_is_no_free_text_stays(column):
     table = pd.DataFrame({"size": np.resize([3.0, 1.0], len(column)), "city": column})
     assert DateTextEncoder().fit(table).encoded_columns_ == []
+
+
+@pytest.mark.parametrize("n_texts", [11, 40])
+def test_sentences_that_all_differ_are_free_texts_in_small_tables_too(n_texts):
+    assert is_free_text([f"it was {number} bad" for number in range(n_texts)] + [None] * 50)
+    assert not is_free_text([f"name {number}" for number in range(n_texts)])
+
+
+def test_a_period_is_encoded_as_its_start():
+    pytest.importorskip("skrub")
+    months = pd.period_range("2023-11", periods=30, freq="M")
+    table = pd.DataFrame({"size": np.arange(30.0) % 7, "month": months})
+    table.loc[2, "month"] = pd.NaT
+    starts = table.assign(month=months.to_timestamp())
+    starts.loc[2, "month"] = pd.NaT
+    encoder = DateTextEncoder()
+    pd.testing.assert_frame_equal(encoder.fit_transform(table), encoder.fit_transform(starts))
+    y = table["size"]
+    model = MetricNeighborsRegressor(trees=False, n_folds=2, random_state=0).fit(table, y)
+    same = clone(model).fit(starts, y)
+    # With a period and with NaT, as a table of one row and as a row of a table.
+    for row in (table.iloc[[0]], table.iloc[[2]], table.iloc[5]):
+        start = starts.loc[row.index] if row.ndim == 2 else starts.iloc[5]
+        assert str(model.explain(row)).count("month") == str(same.explain(start)).count("month") > 0
+
+
+def test_intervals_are_categories():
+    bins = pd.arrays.IntervalArray.from_breaks([0, 1, 5])[np.arange(60) % 2]
+    table = pd.DataFrame({"bin": bins, "noise": np.arange(60.0) % 7})
+    y = np.arange(60) % 2
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(table, y)
+    assert model.score(table, y) == 1
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

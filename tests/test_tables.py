@@ -1,8 +1,11 @@
 """Tables as they are: each is read right or refused with a reason, never wrong."""
 
+import gzip
 import io
+import re
 import sys
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ from metricalign.command_line.formats import Reading, Text  # noqa: E402
 from metricalign.command_line.numbers import Number  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
-from metricalign.command_line.targets import read_target  # noqa: E402
+from metricalign.command_line.targets import read_target, separator_of_sets  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
 
 
@@ -363,6 +366,9 @@ def target_of(values, kind=None, separator=None):
         ([str(i % 3) for i in range(60)], "class", "--kind number"),
         ([str(i % 2) for i in range(60)], "class", ""),
         ([str(i % 28) for i in range(90)], "number", "--kind class"),
+        ([str(i % 15) for i in range(75)], "class", "--kind number"),
+        ([str(i % 15) for i in range(74)], "number", "--kind class"),  # one has four rows
+        ([str(i % 10) for i in range(39)], "class", "--kind number"),
         ([str(i / 8) for i in range(60)], "number", ""),
         (["a", "b"] * 30, "class", ""),
         ([f"{i % 10 + 1}/10" for i in range(60)], "number", "--kind class"),
@@ -500,3 +506,104 @@ def test_bytes_that_are_no_utf8_are_read_as_of_western_europe_and_that_is_said(t
     assert read_contents(path, expected=Layout(encoding="cp1252")).notes == []
     path.write_bytes("town,price\nKöln,1 €\n".encode())
     assert read_contents(path, expected=Layout(encoding="cp1252")).layout.encoding == "utf-8-sig"
+
+
+def _zipped(files):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return written.getvalue()
+
+
+TEXT = "town;price\nUlm;1,5\nBonn;2,5\n"
+
+
+@pytest.mark.parametrize("data", [gzip.compress(TEXT.encode()), _zipped({"table.csv": TEXT})])
+def test_compressed_files_are_read_by_their_first_bytes(data, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(TEXT)
+    expected = read_contents(path)
+    path.write_bytes(data)
+    found = read_contents(path)
+    pd.testing.assert_frame_equal(found.table, expected.table)
+    assert (found.layout, found.notes) == (expected.layout, expected.notes)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            _zipped({"a.csv": TEXT, "b.csv": TEXT}),
+            "has 2 files: 'a.csv', 'b.csv'; expected one table",
+        ),
+        (_zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), "is a spreadsheet; expected"),
+        (gzip.compress(TEXT.encode())[:-9], "cannot be unpacked"),
+        (_zipped({"table.csv": TEXT})[:40], "cannot be unpacked"),
+        (b'[{"town": "Ulm"},\n {"town": "Bonn"}]', "looks like JSON; expected CSV or Parquet"),
+        (b'{"town": "Ulm", "price": 1}\n{"town": "Bonn", "price": 2}\n', "looks like JSON"),
+        (b'{\n  "town": ["Ulm", "Bonn"]\n}', "looks like JSON"),
+        (b"[[1, 2], [3, 4]]", "looks like JSON"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "looks like HTML or XML"),
+    ],
+)
+def test_files_of_other_kinds_are_named(data, message, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_contents(path)
+
+
+def test_brackets_in_names_are_no_json(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("[town],{price}\nUlm,1\nBonn,2\n")
+    assert list(read_contents(path).table) == ["[town]", "{price}"]
+
+
+def test_periods_of_a_dataframe_are_dates():
+    months = pd.period_range("2023-11", periods=3, freq="M").to_series().reset_index(drop=True)
+    column = read_column(months, "month", Reading())
+    assert column.format.kind == "date"
+    np.testing.assert_array_equal(column.values, months.dt.to_timestamp().to_numpy())
+
+
+@pytest.mark.parametrize(("factor", "notes"), [(1, 0), (1000, 1), (-1, 1)])
+def test_numbers_outside_the_training_tables_are_named(factor, notes, tmp_path):
+    frame = pd.DataFrame({"length": [1.5, 2.0, 4.25, np.nan], "town": ["Ulm"] * 4})
+    columns = TableColumns({"length": Number(), "town": Text()}, names=["length", "town"])
+    columns.fit(frame)
+    path = tmp_path / "new.csv"
+    frame.assign(length=factor * frame["length"]).to_csv(path, index=False)
+    said = columns.read_file(path, Layout(), Reading())[1]
+    found = [text for text in said if "numbers outside 1.5 to 4.25" in text]
+    assert len(found) == notes
+    assert all("'length' has 3 of 3" in text for text in found)
+    frame.rename(columns={"length": "lenght"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="Did you mean 'lenght'"):
+        columns.read_file(path, Layout(), Reading())
+
+
+def test_durations_are_seconds_and_intervals_categories():
+    waits = pd.Series(pd.to_timedelta([90, None, 5400], unit="s"))
+    column = read_column(waits, "wait", Reading())
+    assert column.format.kind == "number"
+    np.testing.assert_array_equal(column.values, [90, np.nan, 5400])
+    bins = pd.Series(pd.arrays.IntervalArray.from_breaks([0, 1, 5]))
+    column = read_column(bins, "bin", Reading())
+    assert column.format.kind == "text"
+    assert column.values.tolist() == ["(0, 1]", "(1, 5]"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "separator"),
+    [
+        (["bus; bike", "bike", "car; bus", "car", None] * 10, "; "),
+        (["bus;bike", "bike", "car; bus", "car", None] * 10, ";"),
+        (["Albany, NY", "Buffalo, NY", "Austin, TX", "Dallas, TX"] * 10, None),  # two in each
+        (["one, or more", "never", "always", "once"] * 10 + ["a, b"] * 2, None),
+        (["Ulm", "Bonn"] * 20, None),
+        ([None] * 5, None),
+    ],
+)
+def test_sets_among_the_features_are_told(texts, separator):
+    assert separator_of_sets(pd.Series(texts, dtype=object)) == separator

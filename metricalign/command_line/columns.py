@@ -31,7 +31,7 @@ READERS = (as_plain_numbers, as_dates, as_numbers)
 TYPED = {
     **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal", "empty"), Number()),
     **dict.fromkeys(("date", "datetime", "datetime64"), Date()),
-    **dict.fromkeys(("boolean", "categorical"), Text()),
+    **dict.fromkeys(("boolean", "categorical", "interval"), Text()),
 }
 
 
@@ -45,6 +45,10 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
 
     if not isinstance(column, pd.Series):
         column = pd.Series(column.to_list())  # NumPy's arrays of old releases of polars crash
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    elif column.dtype.kind == "m":
+        column = column.dt.total_seconds()
     found = pd.api.types.infer_dtype(column, skipna=True)
     form = expected or TYPED.get(found, Other())
     has_texts = found == "string" or (

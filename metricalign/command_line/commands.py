@@ -22,6 +22,7 @@ from metricalign.command_line.messages import (
     duration,
     measures_of,
     notes_of,
+    quoted,
     recommended,
     verdict,
     wrap,
@@ -149,9 +150,17 @@ def _draw(options, task, results, method, progress):
         method = "MetricNeighbors-no-trees" if best == "Euclid" else best
     print()
     progress(f"drawing {method}")
-    with _noted(method):
-        pictures = draw(task, method, options.seed)
-        names = write_pictures(options.plot, method, pictures, progress)
+    try:
+        with _noted(method):
+            pictures = draw(task, method, options.seed)
+            names = write_pictures(options.plot, method, pictures, progress)
+    except InputError:
+        raise
+    except ValueError as error:
+        # What was learned from all rows, or from the folds, need not be so from half of the rows.
+        progress.clear()
+        print(wrap(f"No pictures: {method} cannot be learned from half of the rows: {error}"))
+        return
     for name, need in NEEDS.items():
         if name not in names and method in LEARNERS:
             print(f"  no {name}.png: {method} has no {need}")
@@ -182,11 +191,9 @@ def _errors_of_the_library():
 def _save(path, model: TableModel):
     is_skops = path.suffix == ".skops"
     write_file(path, lambda file: save_model(model, file, is_skops))
-    text = str(path)
-    quoted = f'"{text}"' if " " in text else text
     print(f"\n{model.method}, learned from all {len(model.y):,} rows: {path}\n")
     why = " --neighbors 3 --explain" if model.has_neighbors else ""
-    print(f"    metricalign predict {quoted} TABLE.csv{why}\n")
+    print(f"    metricalign predict {quoted(str(path))} TABLE.csv{why}\n")
     print("or, for a DataFrame of pandas or polars:\n")
     print("    from metricalign.command_line.models import load_model\n")
-    print(f"    load_model({text!r}).predict(table)")
+    print(f"    load_model({str(path)!r}).predict(table)")

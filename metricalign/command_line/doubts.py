@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metricalign.command_line.columns import Features
 from metricalign.command_line.evaluation import Result
-from metricalign.command_line.messages import best_of, never_predicted
+from metricalign.command_line.messages import best_of, never_predicted, quoted
 from metricalign.command_line.reading import shorten
 from metricalign.command_line.targets import Target
 from metricalign.command_line.tasks import Task
@@ -104,10 +104,11 @@ def _are_groups(values, target):
 def _groups_of(task: Task) -> Iterator[str]:
     """Say which columns seem to identify groups, whose rows should be kept together."""
     for name, values in task.candidates.items():
-        n_groups = len(np.unique(values))
-        if n_groups <= len(values) / 2:
+        sizes = np.unique(values, return_counts=True)[1]
+        # Most rows have another one of their group.
+        if sizes[sizes > 1].sum() > len(values) / 2:
             yield (
                 f"{name!r} looks like the identifier of groups of about "
-                f"{len(values) / n_groups:.0f} rows. Rows of one group are in both parts of a "
-                f"fold, so the scores may be too good: --groups {name} keeps them together"
+                f"{sizes[sizes > 1].mean():.0f} rows. Rows of one group are in both parts of a "
+                f"fold, so the scores may be too good: --groups {quoted(name)} keeps them together"
             )

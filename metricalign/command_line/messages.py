@@ -26,11 +26,14 @@ __all__ = [
     "duration",
     "measures_of",
     "notes_of",
+    "quoted",
     "verdict",
     "wrap",
 ]
 
 WIDTH = 80
+# A blank at which no line is broken; what no text has.
+UNBROKEN = "\x1f"
 LEGEND = (
     "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
     "better in: the folds in which it is. *: what --save keeps and --report shows."
@@ -40,15 +43,21 @@ MANY_FOLDS = 5
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Break a text into lines that fit."""
+    """Break a text into lines that fit, but not in what is copied: in quotes or brackets."""
+    copied = r"""\"[^"\n]*\"|\('[^'\n]*'\)"""
     return textwrap.fill(
-        text,
+        re.sub(copied, lambda match: match[0].replace(" ", UNBROKEN), text),
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(UNBROKEN, " ")
+
+
+def quoted(text: str) -> str:
+    """A text as one word of a command line, of any system: in double quotes if need be."""
+    return text if re.fullmatch(r"[\w.:/\\+-]+", text) else f'"{text}"'
 
 
 def duration(seconds: float) -> str:
@@ -205,7 +214,7 @@ def verdict(task: Task, results: list[Result]) -> str:
     if _mean(gains) > 0:
         text = (
             f"No learned distance is clearly better than Euclid here: {best.label} gains "
-            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance."
+            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance, so either will do."
         )
     else:
         text = (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import gzip
 import io
 import os
 import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +54,11 @@ MISSING = frozenset(
 # What no text has: that of the unknown encoding of a file which is none of text, above all.
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
+# How text files begin that are no tables.
+OTHER_TEXTS = {
+    "JSON": re.compile(r"""\s*(\{|\[\s*[\[{])\s*["\]}0-9-]"""),
+    "HTML or XML": re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE),
+}
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
 # Lines above a table that are no part of it: so many at most, above rows of so many fields.
 MOST_TITLES, FEWEST_FIELDS = 10, 3
@@ -97,6 +105,8 @@ def read_contents(
 ) -> Contents:
     """Read a CSV file, or Parquet by its name or its first bytes, and how it was written.
 
+    Either may be compressed with gzip, or be the only file of a zip archive.
+
     What is known of it is in `layout`; a first line with one of the names that are `wanted` has
     names; `expected` holds where the file is no UTF-8, or its first line may be names or values.
     """
@@ -105,7 +115,7 @@ def read_contents(
     except ImportError:
         raise InputError('reading a table needs pandas: pip install "metricalign[table]"') from None
     path, layout, expected = Path(path), layout or Layout(), expected or Layout()
-    data = _read_bytes(path)
+    data = _unpacked(path, _read_bytes(path))
     if path.suffix.lower() in PARQUET_SUFFIXES or data[:4] == b"PAR1":
         contents = Contents(_read_parquet(path, data), Layout("", None, True))
     else:
@@ -151,6 +161,29 @@ def _read_bytes(path):
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it is larger than the memory"
         raise InputError(f"{path} cannot be read: {reason}.") from error
+
+
+def _unpacked(path, data):
+    """What is compressed in a file, told by its first bytes; else the file as it is."""
+    try:
+        if data[:2] == b"\x1f\x8b":
+            return gzip.decompress(data)
+        if data[:4] != b"PK\x03\x04":
+            return data
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            if "[Content_Types].xml" in names or "mimetype" in names:
+                raise InputError(
+                    f"{path} is a spreadsheet; expected CSV or Parquet. Save it as CSV."
+                )
+            if len(names) != 1:
+                raise InputError(
+                    f"{path} has {counted(len(names), 'file')}: {shorten(names, 3)}; expected one "
+                    "table. Unpack it and give the file of the table."
+                )
+            return archive.read(names[0])
+    except (EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be unpacked: {error}.") from error
 
 
 def _read_pipe(path):
@@ -213,8 +246,8 @@ def _decode(path, data, given, expected):
             return text, encoding
     if invalid is None or CONTROL.search(data[:4096]):
         raise InputError(
-            f"{path} is not a text file; expected CSV or Parquet. A spreadsheet can be saved as "
-            "CSV, a compressed file must be unpacked first."
+            f"{path} is not a text file; expected CSV or Parquet, which may be compressed as .gz "
+            "or .zip. A spreadsheet can be saved as CSV."
         )
     line = data.count(b"\n", 0, getattr(invalid, "start", 0)) + 1
     raise InputError(
@@ -240,6 +273,13 @@ def _read_csv(path, text, layout, wanted, expects_names):
     import pandas as pd
 
     text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
+    for kind, begins in OTHER_TEXTS.items():
+        if begins.match(text):
+            reader = "read_json" if kind == "JSON" else "read_html or read_xml"
+            raise InputError(
+                f"{path} looks like {kind}; expected CSV or Parquet. pandas may turn it into a "
+                f"table: see pandas.{reader}, and to_csv."
+            )
     delimiter, quote = _find_marks(text, layout.delimiter)
     rows = _split(path, text, delimiter, quote)
     if not rows:

@@ -13,12 +13,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from metricalign._estimator import level_of_call
 from metricalign.command_line.columns import read_column
 from metricalign.command_line.formats import Format, Reading, Text
+from metricalign.command_line.numbers import Number
 from metricalign.command_line.reading import (
     InputError,
     Layout,
     TwoReadingsError,
     read_contents,
     shorten,
+    suggestion,
 )
 from metricalign.features.table import is_free_text
 
@@ -50,6 +52,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         The values of each column of categories.
     free_texts_ : list of str
         The columns of free texts.
+    ranges_ : dict from str to (float, float)
+        The smallest and the largest value of each column of numbers.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class TableColumns(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find out the categories of a DataFrame of pandas or polars."""
-        self.categories_, self.free_texts_ = {}, []
+        self.categories_, self.free_texts_, self.ranges_ = {}, [], {}
         for name, column in self._read(X, Reading())[0].items():
+            if isinstance(self.formats[name], Number):
+                self.ranges_[name] = (float(column.min()), float(column.max()))
             if isinstance(self.formats[name], Text):
                 values = column.dropna().tolist()
                 if is_free_text(values):
@@ -128,6 +134,14 @@ class TableColumns(TransformerMixin, BaseEstimator):
         for name, known in self.categories_.items():
             if new := sorted({*table[name].dropna()} - known):
                 others.append(f"{name!r} has {shorten(new, 3)}, not in the training table.")
+        for name, (lowest, highest) in self.ranges_.items():
+            values = table[name].dropna()
+            n_outside = int(((values < lowest) | (values > highest)).sum())
+            if n_outside > len(values) / 2:
+                others.append(
+                    f"{name!r} has {n_outside} of {len(values)} numbers outside {lowest:g} to "
+                    f"{highest:g}, the range of the training table. Is the unit the same?"
+                )
         return table, differences + others
 
     def _named(self, table, path):
@@ -149,7 +163,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         if absent:
             raise InputError(
                 f"the table has no column {shorten(absent)}, which the model needs. It has "
-                f"{shorten(list(table.columns))}."
+                f"{shorten(list(table.columns))}.{suggestion(absent[0], map(str, table.columns))}"
             )
         reading = replace(reading, missing={*reading.missing, *self.missing})
         columns, differences = {}, []

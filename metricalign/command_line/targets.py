@@ -21,15 +21,18 @@ from metricalign.command_line.reading import InputError, shorten
 from metricalign.relations import resolve_relation, sums_to_one
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
-__all__ = ["KINDS", "Target", "read_target"]
+__all__ = ["KINDS", "Target", "read_target", "separator_of_sets"]
 
 #: What a target can be.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
 SMALL_SET = re.compile("[0-9]{1,2}(,[0-9]{1,2})*")
 # More different integers are a number unless somebody says otherwise.
 MOST_CLASSES = 20
+# So are those of more than so many values, if one has fewer rows than this: counts, such as days,
+# thin out to the ends, as classes of that number hardly do.
+MANY_CLASSES, FEWEST_OF_MANY = 10, 5
 SEPARATORS = (",", ";", "|", "/", " ")
 BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 # The library's names of the kinds of several columns.
@@ -130,6 +133,20 @@ def _is_read(texts, name, reading):
     return column.format.kind != "text" or column.odd is not None
 
 
+def separator_of_sets(column: Series) -> str | None:
+    """The separator of a column of texts that seem to be sets, of different sizes; None of others.
+
+    A blank is part of it if one always follows.
+    """
+    texts = column.dropna()
+    separator = _find_separator(texts, is_certain=False)
+    # A town and its state are no set.
+    if separator is None or texts.str.count(re.escape(separator)).nunique() < 2:
+        return None
+    blank = separator + " "
+    return blank if texts.str.replace(blank, "").str.find(separator).max() < 0 else separator
+
+
 def _find_separator(texts, is_certain) -> str | None:
     """The separator whose parts come again in other rows, in many combinations."""
     for separator in SEPARATORS:
@@ -162,10 +179,12 @@ def _read_one(table, name, kind, reading) -> Target:
         y = values[is_present]
         is_integer = len(y) > 0 and (y == np.floor(y)).all() and abs(y).max() < LARGEST_INTEGER
         y = y.astype(np.int64) if is_integer else y
-        n_distinct = len(np.unique(y))
+        counts = np.unique(y, return_counts=True)[1]
+        n_distinct = len(counts)
         doubt = ""
         if kind is None:
             few = n_distinct <= min(MOST_CLASSES, len(y) / 2)
+            few = few and (n_distinct <= MANY_CLASSES or counts.min() >= FEWEST_OF_MANY)
             kind = "number"
             if is_integer and few and not (form.unit or form.has_magnitudes):
                 kind = "class"

@@ -25,7 +25,7 @@ from metricalign.command_line.reading import (
     suggestion,
 )
 from metricalign.command_line.table_columns import TableColumns
-from metricalign.command_line.targets import read_target
+from metricalign.command_line.targets import read_target, separator_of_sets
 from metricalign.command_line.tasks import Task, check_rows
 from metricalign.features.identifiers import identifier_of
 
@@ -163,6 +163,9 @@ def _lines(name, contents, features, task, doubt):
     n_features = counted(len(kinds), "feature")
     yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
     notes = [*contents.notes, *_read_as(columns)]
+    used = [*columns, *task.columns.targets]
+    if durations := [name for name in used if contents.table[name].dtype.kind == "m"]:
+        notes.append(f"{shorten(durations)} as durations in seconds")
     if not contents.layout.has_names:
         numbers = f"1 to {contents.table.shape[1]}"
         notes.append(
@@ -184,6 +187,15 @@ def _lines(name, contents, features, task, doubt):
                 "stands for a missing value",
                 "    ",
                 "  is it a number? ",
+            )
+    for name in task.columns.categories_:
+        if separator := separator_of_sets(task.X[name]):
+            example = next(text for text in task.X[name].dropna() if separator in text)
+            yield wrap(
+                f"{name!r} has texts such as {example!r}, a category each; columns of 0 and 1 may "
+                f"say more, as pandas.Series.str.get_dummies({separator!r}) makes them",
+                "    ",
+                "  is it a set? ",
             )
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
@@ -218,7 +230,8 @@ def _read_as(columns):
     """Say what is unusual about how columns were read, those that are alike together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
-        if text := column.format.describe():
+        # Values that are typed have been read by no one.
+        if column.example and (text := column.format.describe()):
             found.setdefault(text, []).append(name)
     for text, names in found.items():
         # The longest example shows the most.

@@ -15,8 +15,8 @@ __all__ = ["is_categorical", "read_column"]
 
 
 def is_categorical(dtype: Any) -> bool:
-    """Whether a type of a column of pandas or polars is one of categories."""
-    return str(dtype).lower().startswith(("category", "categorical", "enum"))
+    """Whether a type of a column of pandas or polars is one of categories, or intervals."""
+    return str(dtype).lower().startswith(("category", "categorical", "enum", "interval"))
 
 
 def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:

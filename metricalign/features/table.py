@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +24,9 @@ __all__ = ["DateTextEncoder"]
 # Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
 # that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
 _MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
-_DATES = ("date", "timestamp", "timedelta", "duration")
+_DATES = ("date", "timestamp", "timedelta", "duration", "period")
+# Texts that all differ are free from so many values and words on average, as in a small table.
+_FEWEST_TEXTS, _FEWEST_WORDS = 10, 3
 
 
 class DateTextEncoder(TransformerMixin, SavedWithVersion):
@@ -31,13 +34,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
 
     So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
     Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
-    year, month, day, hour, weekday and the seconds since 1970, a duration its length, and a text
+    year, month, day, hour, weekday and the seconds since 1970, a period of pandas does so by its
+    start, a duration becomes its length, and a text
     30 coordinates in which texts with the same sequences of characters are near. Texts in which
     skrub finds dates or numbers are taken as these.
 
     Numbers, booleans, categories and texts of few values need nothing, and then skrub need not be
     installed. A text is free if it has more than 40 values and most rows have a rare one, shared by
-    fewer than 5 rows or 1 % of them. Arrays have neither dates nor free texts and stay as they are.
+    fewer than 5 rows or 1 % of them; also if it has more than 10, more than half as many as there
+    are texts, with 3 words or more on average. Arrays have neither dates nor free texts and stay as
+    they are.
 
     A warning names columns that the command line leaves out: those that look like identifiers, and
     texts most of which are numbers.
@@ -134,7 +140,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
         column = X[name]
         values = _objects(column)
-        is_number = str(column.dtype).lower().startswith(("int", "uint", "float"))
+        is_number = re.match(r"u?int\d|float\d", str(column.dtype).lower()) is not None
         if is_number:
             values = np.asarray(column, dtype=np.float64)
             values = values[np.isfinite(values)]
@@ -229,13 +235,19 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         columns = X[self.encoded_columns_]
         if not hasattr(columns, "iloc"):
             return columns
-        # skrub takes dates of Python, which are objects to pandas, for texts.
+        # skrub takes periods for categories.
+        starts = {
+            name: columns[name].dt.to_timestamp()
+            for name in columns.columns
+            if str(columns[name].dtype).startswith("period")
+        }
+        # It takes dates of Python, which are objects to pandas, for texts.
         texts = {
             name: [v.isoformat() if isinstance(v, datetime.date) else v for v in columns[name]]
             for name in columns.columns
             if columns[name].dtype == object
         }
-        return columns.assign(**texts)
+        return columns.assign(**starts, **texts)
 
 
 def _library_of(X):
@@ -247,7 +259,7 @@ def _is_frame(X):
 
 
 def is_date(column: Any) -> bool:
-    """Whether a column of a DataFrame has dates or durations by its type."""
+    """Whether a column of a DataFrame has dates, periods or durations by its type."""
     return str(column.dtype).lower().startswith(_DATES)
 
 
@@ -274,9 +286,13 @@ def _are_texts(values):
 def is_free_text(values: Iterable[str | None]) -> bool:
     """Whether texts, None where they are missing, are free and no categories."""
     counts = Counter(value for value in values if value is not None)
-    rare = max(_RARE_SHARE * counts.total(), _RARE_COUNT)
+    n_texts = counts.total()
+    if _FEWEST_TEXTS < len(counts) <= _MOST_CATEGORIES:
+        n_words = sum(len(value.split()) for value in counts)
+        return 2 * len(counts) > n_texts and n_words >= _FEWEST_WORDS * len(counts)
+    rare = max(_RARE_SHARE * n_texts, _RARE_COUNT)
     n_rare = sum(number for number in counts.values() if number < rare)
-    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > counts.total()
+    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > n_texts
 
 
 def _vectorizer(kinds):
