@@ -189,6 +189,15 @@ def test_a_query_that_overflows_gets_all_samples_once(n_neighbors):
     assert all(len(np.unique(row)) == n_neighbors for row in indices)
 
 
+def test_products_that_underflow_prove_nothing():
+    # Half the squared lengths are all the smallest number of single precision, but for one sample.
+    samples = np.full((64, 1), np.sqrt(2.2e-45))
+    samples[0], samples[50] = 1.0, np.sqrt(1.6e-45)
+    distances, indices = NeighborSearch(samples).nearest(np.zeros((2000, 1)), 1)
+    assert_array_equal(indices, 50)
+    assert_allclose(distances, samples[50, 0])
+
+
 @pytest.mark.parametrize("seed", [7, 10, 16, 17])
 def test_all_samples_are_found_however_products_are_rounded(seed, monkeypatch):
     rng = np.random.default_rng(seed)
