@@ -285,7 +285,7 @@ class NearestClassPairs(PairStrategy):
         considered, weight = choose_anchors(X, weight, self.max_candidates, classes)
         n_samples = len(considered)
         if n_samples < n_given:
-            X, classes = X[considered], _encode_classes(classes[considered], n_samples)
+            X, classes = X[considered], classes[considered]
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
