@@ -71,6 +71,17 @@ def test_rounds_help_where_features_are_noise():
     assert accuracy[1] > accuracy[0] + 0.04
 
 
+def test_default_is_not_the_zero_metric_where_classes_overlap():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(200), np.linspace(-2, 2, 12))
+    with pytest.warns(UserWarning, match="PSDSVR learned the zero metric"):
+        IteratedMetricLearner(PSDSVR(prior=None), n_rounds=2, relation="class").fit(X, y)
+    iterated = IteratedMetricLearner(n_rounds=2, relation="class").fit(X, y)
+    assert np.any(iterated.components_)
+    assert iterated.learner_.prior_ is not None
+
+
 def test_what_cannot_be_iterated_is_refused(iris):
     X, y = iris
     with pytest.raises(ValueError, match="nothing to choose again"):

@@ -915,3 +915,22 @@ def test_weights_of_many_features_keep_those_that_no_pair_speaks_of():
     reduced = TruncatedSVD(50, random_state=0).fit(X[training]).transform(X)
     metric = PSDSVR().fit(reduced[training], topics[training])
     assert accuracy(metric.transform(reduced)) >= accuracy(X) + 0.05
+
+
+@pytest.mark.parametrize(
+    "estimator", [RAMLSVR(), RAMLKRR(), RAMLNCSVR(), PSDSVR(), RelationAlignment()], ids=repr
+)
+def test_repeated_measurements_are_compared_with_others(estimator):
+    """All nearest samples are of the same thing, so their targets are the same."""
+    rng = np.random.default_rng(0)
+    things = rng.normal(size=(12, 3))
+    X = np.repeat(things, 20, axis=0) + 0.01 * rng.normal(size=(240, 3))
+    y = np.repeat(things[:, 0], 20)
+    learner = clone(estimator).set_params(random_state=0).fit(X, y)
+    assert len(np.unique(learner.relations_)) > 12
+    matrix = learner.get_mahalanobis_matrix()
+    assert matrix[0, 0] > 2 * max(matrix[1, 1], matrix[2, 2])
+    with pytest.raises(ValueError, match=r"repeated measurements.*pairs='random'"):
+        clone(estimator).set_params(pairs="nearest").fit(X, y)
+    advised = clone(estimator).set_params(pairs="random", random_state=0).fit(X, y)
+    np.testing.assert_array_equal(advised.pairs_, learner.pairs_)

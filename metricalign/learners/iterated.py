@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -31,7 +32,8 @@ class IteratedMetricLearner(MetricLearner):
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness, None for ``PSDSVR(prior=None)``.
+        A linear metric learner that chooses its pairs by nearness. None for ``PSDSVR(prior=None)``,
+        or ``PSDSVR()`` where the first round learns the zero metric without a prior.
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
@@ -115,7 +117,13 @@ class IteratedMetricLearner(MetricLearner):
             )
         strategy = resolve_pairs(pairs, relation.kind)
         strategies = [strategy]
-        fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        with warnings.catch_warnings():
+            if self.learner is None:
+                warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
+            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        if self.learner is None and not fitted.components_.any():
+            learner = with_relation(PSDSVR(), self.relation)
+            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
         for _ in range(self.n_rounds - 1):
             if abs(fitted.components_).max() == 0:
                 break

@@ -30,7 +30,8 @@ def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
     ----------
     pairs : {"auto", "nearest", "nearest_class", "random", "all"} or object
         The name of a strategy, or an object with a method ``select``, which is returned as
-        it is. ``"auto"`` is "nearest_class" for class labels and "nearest" otherwise.
+        it is. ``"auto"`` is "nearest_class" for class labels and "nearest" otherwise. A learner
+        takes "random" in its place if nearest samples have no different targets.
     kind : str
         The kind of the targets or the name of their relation. Class labels are
         ``"binary"`` and ``"multiclass"``, or ``"class"`` and ``"zero_one"``.

@@ -67,9 +67,10 @@ class RelationAlignment(GeneralAlignment):
         the pairs; cross-validation, which slices y by rows only, cannot be used).
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
         Pairs to fit: "auto" (the nearest of the same and of other classes for classes, the
-        nearest otherwise), "nearest", "nearest_class", "random", "all", an object of
-        `metricalign.pairs`, or an array of rows of X used exactly as given (so not in
-        cross-validation, where rows are other samples in each fold).
+        nearest otherwise, or random ones if all nearest have the same target), "nearest",
+        "nearest_class", "random", "all", an object of `metricalign.pairs`, or an array of rows
+        of X used exactly as given (so not in cross-validation, where rows are other samples in
+        each fold).
     fit_intercept : bool, default=True
         Whether to fit b.
     prior : "identity", array-like of shape (n_features, n_features) or None, default=None

@@ -209,13 +209,21 @@ def prepare(
         samples = distinct_samples(X, y, relation, targets, sample_weight, given_relation)
         rows, weight, relation, targets = samples
         warn_of_single_samples(relation, targets)
-        indices, weights = resolve_pairs(pairs, relation.kind, verbose=verbose).select(
-            X[rows],
-            None if relation.kind == "precomputed" else targets,
-            weight,
-            check_random_state(random_state),
-        )
+        targets_of_pairs = None if relation.kind == "precomputed" else targets
+        given = X[rows], targets_of_pairs, weight
+        strategy = resolve_pairs(pairs, relation.kind, verbose=verbose)
+        indices, weights = strategy.select(*given, check_random_state(random_state))
+        if isinstance(pairs, str) and pairs == "auto" and not relation(targets, indices).any():
+            # As in repeated measurements, whose targets are those of what is measured.
+            strategy = resolve_pairs("random", relation.kind)
+            indices, weights = strategy.select(*given, check_random_state(random_state))
     relations = relation(targets, indices)
+    if not relations.any():
+        raise ValueError(
+            "The samples of every pair have the same target, as in repeated measurements, so all "
+            "relations are 0, and no distance can be learned from them. Check y, or give pairs "
+            "that are farther apart, such as pairs='random'."
+        )
     # A pair of weight zero is left out.
     indices, relations, weights = (kept[weights > 0] for kept in (indices, relations, weights))
     if len(indices) == 0:
