@@ -82,6 +82,20 @@ def test_default_is_not_the_zero_metric_where_classes_overlap():
     assert iterated.learner_.prior_ is not None
 
 
+def test_rounds_of_repeated_measurements_keep_the_random_pairs_of_the_first():
+    rng = np.random.default_rng(0)
+    things = rng.normal(size=(12, 3))
+    X = np.repeat(things, 20, axis=0) + 0.01 * rng.normal(size=(240, 3))
+    y = np.repeat(things[:, 0], 20)
+    first, last = (
+        IteratedMetricLearner(PSDSVR(random_state=0), n_rounds=n).fit(X, y).learner_ for n in (1, 3)
+    )
+    pairs = [{tuple(sorted(pair)) for pair in each.pairs_.tolist()} for each in (first, last)]
+    assert pairs[0] < pairs[1]
+    matrix = last.get_mahalanobis_matrix()
+    assert matrix[0, 0] > 1.5 * max(matrix[1, 1], matrix[2, 2])
+
+
 def test_what_cannot_be_iterated_is_refused(iris):
     X, y = iris
     with pytest.raises(ValueError, match="nothing to choose again"):

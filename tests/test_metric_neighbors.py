@@ -31,7 +31,13 @@ from metricalign.predictors.regressions import (
     mean_distance,
 )
 from metricalign.predictors.search import nearest
-from metricalign.predictors.votes import Vote, mean_of_copies, share_of_copies, simplex_weights
+from metricalign.predictors.votes import (
+    Vote,
+    mean_of_copies,
+    mean_vote,
+    share_of_copies,
+    simplex_weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -656,6 +662,9 @@ def test_repeated_rows_tell_each_others_targets():
     weighted = euclid(MetricNeighborsRegressor)
     weighted.fit(X[:120], y[:120], sample_weight=np.repeat([2, 1], 60))
     assert weighted.share_of_copies_ == pytest.approx(model.share_of_copies_)
+    # Weights are counts: one of 1 is a single sample, whatever the others are.
+    weighted.fit(X[:120], y[:120], sample_weight=np.repeat([1, 0.5], 60))
+    assert weighted.share_of_copies_ == 0
     neighborhood = model.neighborhood(X[:5])
     np.testing.assert_allclose(neighborhood.weights.sum(axis=1), 1)
     total = neighborhood.neighbors_part + neighborhood.correction
@@ -680,6 +689,34 @@ def test_copies_of_a_sample_are_all_others_with_its_row():
     rows, means = mean_of_copies(table, targets, np.array([1.0, 1.0, 2.0, 0.5]), None)
     np.testing.assert_array_equal(rows, [0, 2, 3])
     np.testing.assert_allclose(means[:, 0], [12.5 / 2.5, 9.5 / 2.5, 9 / 3])
+    # Rounding makes no copy of a sample.
+    assert len(mean_of_copies(table[:2], targets[:2], np.array([1.0, 1 + 1e-15]), None)[0]) == 0
+
+
+def test_all_of_a_vote_gives_way_to_copies():
+    vote = Vote(1.0, 1, 1.0, 0.5)
+    targets, predicted = np.array([[1.0], [3.0], [8.0]]), np.array([[2.0], [2.0], [5.0]])
+    known = targets, predicted, np.array([1.0, 3.0, 1.0])
+    distances, indices = np.array([[0.0, 0.0, 1.0], [0.1, 0.2, 1.0]]), np.array([[0, 1, 2]] * 2)
+    of_samples = np.array([[4.0], [4.0]])
+    of_votes, *parts = mean_vote([vote], distances, indices, *known, of_samples)
+    weights, *mixed = mean_vote([vote], distances, indices, *known, of_samples, 0.75)
+    # The second sample has no copies, the first two: one stands for three.
+    np.testing.assert_array_equal(weights[1], of_votes[1])
+    np.testing.assert_allclose(weights[0], 0.25 * of_votes[0] + 0.75 * np.array([0.25, 0.75, 0]))
+    total, of_vote = np.sum(mixed, axis=0), np.sum(parts, axis=0)
+    np.testing.assert_allclose(total[1], of_vote[1])
+    np.testing.assert_allclose(total[0], 0.25 * of_vote[0] + 0.75 * 2.5)
+
+
+def test_shares_of_noise_sum_to_one():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.choice(3, size=90, p=[0.6, 0.3, 0.1])
+    model = euclid(MetricNeighborsClassifier).fit(X, y)
+    assert model.regression_weights_.sum() < 0.9
+    predicted = model.neighborhood(X + 0.1).predicted
+    for shares in (predicted, model._predicted):
+        np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
 
 
 def test_share_of_copies_has_the_least_squared_error():
@@ -693,6 +730,9 @@ def test_share_of_copies_has_the_least_squared_error():
     ]
     share = share_of_copies(copies, predicted, targets, weight)
     assert share == pytest.approx(shares[np.argmin(errors)], abs=0.002)
+    # One sample that agrees is as much as the one whose copies tell nothing.
+    one = np.ones((1, 2))
+    assert share_of_copies(one, 0 * one, one, np.ones(1)) == pytest.approx(0.5)
 
 
 def test_trees_of_many_samples_see_four_fifths_of_them(monkeypatch):

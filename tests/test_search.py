@@ -176,6 +176,45 @@ def test_boxes_need_axes_that_tell_samples_apart(small_blocks):
     assert SampleBlocks(np.ones((300, 4)))._boxes is None
 
 
+@pytest.mark.parametrize("n_neighbors", [290, 295, 300])
+def test_a_query_that_overflows_gets_all_samples_once(n_neighbors):
+    rng = np.random.default_rng(0)
+    samples, queries = rng.normal(size=(300, 8)), rng.normal(size=(500, 8))
+    queries[3] = 1e60 * np.array([1, -1] * 4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances, indices = NeighborSearch(samples).nearest(queries, n_neighbors)
+    exact = true_distances(queries, samples)
+    assert_allclose(distances, np.sort(exact, axis=1)[:, :n_neighbors], rtol=1e-9)
+    assert_allclose(np.take_along_axis(exact, indices, axis=1), distances, rtol=1e-9)
+    assert all(len(np.unique(row)) == n_neighbors for row in indices)
+
+
+def test_products_that_underflow_prove_nothing():
+    # Half the squared lengths are all the smallest number of single precision, but for one sample.
+    samples = np.full((64, 1), np.sqrt(2.2e-45))
+    samples[0], samples[50] = 1.0, np.sqrt(1.6e-45)
+    distances, indices = NeighborSearch(samples).nearest(np.zeros((2000, 1)), 1)
+    assert_array_equal(indices, 50)
+    assert_allclose(distances, samples[50, 0])
+
+
+@pytest.mark.parametrize("seed", [7, 10, 16, 17])
+def test_all_samples_are_found_however_products_are_rounded(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    samples, queries = rng.normal(size=(300, 20)), rng.normal(size=(257, 20))
+    n_passes = []
+    below = SampleBlocks._below
+
+    def counted(*arguments):
+        n_passes.append(1)
+        return below(*arguments)
+
+    monkeypatch.setattr(SampleBlocks, "_below", counted)
+    # The last query is alone in its block, where products may be summed in another order.
+    assert SampleBlocks(samples).nearest(queries, 300)[2].all()
+    assert len(n_passes) == 1
+
+
 def test_memory_does_not_grow_with_samples_at_the_same_place():
     samples = np.tile(np.float32([[1, 2, 3], [4, 5, 6]]), (20_000, 1))
     queries = samples[:1000] + np.float32(0.1)

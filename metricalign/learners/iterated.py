@@ -116,7 +116,6 @@ class IteratedMetricLearner(MetricLearner):
                 "strategy, such as pairs='nearest', or use it without IteratedMetricLearner."
             )
         strategy = resolve_pairs(pairs, relation.kind)
-        strategies = [strategy]
         with warnings.catch_warnings():
             if self.learner is None:
                 warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
@@ -124,6 +123,8 @@ class IteratedMetricLearner(MetricLearner):
         if self.learner is None and not fitted.components_.any():
             learner = with_relation(PSDSVR(), self.relation)
             fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        # Random pairs, if all nearest samples have the same target.
+        strategies = [fitted._strategy]
         for _ in range(self.n_rounds - 1):
             if abs(fitted.components_).max() == 0:
                 break

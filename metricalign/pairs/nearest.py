@@ -94,9 +94,9 @@ class NearestPairs(PairStrategy):
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        The largest number of samples whose neighbours are sought; they are sought among all
-        samples. If there are more samples, this many stand for all, spread evenly over the order
-        of their values, each with the weight of those that it stands for. None: no limit.
+        The largest number of samples whose neighbours are sought, among all that are considered.
+        If there are more samples, this many stand for all, spread evenly over the order of their
+        values, each with the weight of those that it stands for. None: no limit.
     max_candidates : int or None, default=200000
         The largest number of samples that are considered at all. If there are more, this many
         stand for all, spread in the same way, and the anchors and their neighbours come from
@@ -206,9 +206,9 @@ class NearestClassPairs(PairStrategy):
         neighbours of others. None: the exact Euclidean search of
         :class:`~metricalign.pairs.EuclideanSearch`.
     max_anchors : int or None, default=10000
-        The largest number of samples whose neighbours are sought; they are sought among all
-        samples. If there are more samples, this many stand for all, spread evenly over the classes
-        and, within a class, over the order of their values, each with the weight of those that it
+        The largest number of samples whose neighbours are sought, among all that are considered.
+        If there are more samples, this many stand for all, spread evenly over the classes and,
+        within a class, over the order of their values, each with the weight of those that it
         stands for. None: no limit.
     max_candidates : int or None, default=200000
         The largest number of samples that are considered at all. If there are more, this many
@@ -285,7 +285,7 @@ class NearestClassPairs(PairStrategy):
         considered, weight = choose_anchors(X, weight, self.max_candidates, classes)
         n_samples = len(considered)
         if n_samples < n_given:
-            X, classes = X[considered], _encode_classes(classes[considered], n_samples)
+            X, classes = X[considered], classes[considered]
         neighbors = _own_neighbors(self.neighbors, random_state)
         rows = first_identical(X)
         anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)

@@ -123,14 +123,18 @@ class SampleBlocks:
         number = min(n_neighbors + _SURPLUS, len(self.samples))
         shape = len(queries), n_neighbors
         distances, indices = np.empty(shape), np.empty(shape, dtype=np.intp)
-        is_proven = np.full(len(queries), number == len(self.samples))
+        is_proven = np.empty(len(queries), dtype=bool)
         most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
         # All batches of about the same size.
         at_a_time = -(-len(queries) // -(-len(queries) // most))
         for batch in _batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
             self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
-            is_proven[batch] |= self._exclude_others(queries[batch], distances[batch], bounds)
+            if number < len(self.samples):
+                is_proven[batch] = self._exclude_others(queries[batch], distances[batch], bounds)
+            else:
+                # All samples are found, unless products have overflowed.
+                is_proven[batch] = np.isfinite(bounds)
         return distances, indices, is_proven
 
     def _exclude_others(self, queries, distances, bounds) -> NDArray:
@@ -189,7 +193,8 @@ class SampleBlocks:
         if is_certain or step == 1:
             rank = number
         bounds = np.full(len(factors), np.float32(np.inf))
-        if rank > len(probes):
+        # Where all samples are sought, no rounding may leave one out.
+        if rank >= len(probes):
             return bounds
         # Two of the smallest values are seldom in one group.
         n_groups = len(probes) // _PROBES_OF_GROUP

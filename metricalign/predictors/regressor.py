@@ -84,7 +84,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float
         Share that training samples with the same values have in the prediction of a sample. Zero
-        if no two training samples are the same.
+        if no two training samples are the same, as those that one of weight 2 stands for are.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
         each with three penalties, small to large, of the trees and of boosting. What is left of 1

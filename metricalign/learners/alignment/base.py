@@ -281,6 +281,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         fitted = {
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
+            "_strategy": preparation.strategy,
             "relations_": preparation.relations,
             "pair_weights_": preparation.weights,
             "C_": C,

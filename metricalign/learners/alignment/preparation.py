@@ -55,6 +55,8 @@ class Preparation:
         Relation of the targets.
     pairs : ndarray of shape (n_pairs, 2)
         Pairs as rows of the X that was given.
+    strategy : object or None
+        What has chosen the pairs, None if they were given.
     weights : ndarray of shape (n_pairs,)
         Positive weights of the pairs, without C.
     relations : ndarray of shape (n_pairs,)
@@ -76,6 +78,7 @@ class Preparation:
     operator: Any
     relation: TargetRelation
     pairs: NDArray
+    strategy: Any
     weights: NDArray
     relations: NDArray
     loss: Loss
@@ -201,6 +204,7 @@ def prepare(
         is_in_span = may_use_span and n_samples < n_features
         _check_memory(X, is_in_span, has_prior=prior is not None and not (is_in_span and is_auto))
     prior_matrix = _check_prior(prior, n_features, regularizer.is_diagonal)
+    strategy = None
     if (indices := _given_pairs(pairs, relation, targets, n_samples)) is not None:
         rows, weights = np.arange(n_samples), np.ones(len(indices))
         if sample_weight is not None:
@@ -271,6 +275,7 @@ def prepare(
         operator=operator,
         relation=relation,
         pairs=rows[indices],
+        strategy=strategy,
         weights=weights,
         relations=relations,
         loss=loss,
