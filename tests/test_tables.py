@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 import zipfile
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from metricalign.command_line.numbers import Number  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
 from metricalign.command_line.targets import read_target, separator_of_sets  # noqa: E402
+from metricalign.command_line.task_reading import reading_of  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
 
 
@@ -117,6 +119,14 @@ def test_a_rating_above_its_scale_is_no_number_in_rows_to_predict():
 def test_two_readings_are_refused(text):
     with pytest.raises(InputError, match=r'Say which: --decimal "x=[.,]" or --thousands "x=[.,]"'):
         column(text, "7")
+
+
+def test_the_mark_of_swiss_thousands_is_given_as_it_stands_in_the_file():
+    given = Namespace(decimal=["."], thousands=["’", "width=space"], dates=None, missing=[])
+    marks = reading_of(given).thousands
+    assert marks == {"": "'", "width": " "}
+    read = column("1’234.5", "2’000.25", reading=Reading(thousands=marks))
+    assert list(read.values) == [1234.5, 2000.25]
 
 
 def test_a_mark_that_is_given_does_not_make_other_numbers_of_a_column():

@@ -52,7 +52,7 @@ def _marks(given, option):
     marks = {}
     for text in given:
         name, equals, mark = text.rpartition("=")
-        mark = {"space": " ", "none": ""}.get(mark, mark)
+        mark = {"space": " ", "none": "", "’": "'"}.get(mark, mark)
         if len(mark) > 1 or (mark and mark not in ".,' "):
             raise InputError(f"{option} {text}: expected one of . , ' space or COLUMN=MARK.")
         marks[name if equals else ""] = mark
