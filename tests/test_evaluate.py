@@ -261,6 +261,17 @@ def test_longer_comparisons_are_estimated_longer():
     assert estimated_seconds(few, ["Euclid"], 5) < estimated_seconds(few, ["MetricNeighbors"], 5)
 
 
+def test_boosting_of_many_rows_takes_longer_for_two_classes_than_for_three():
+    for n_rows, more in ((1000, 0), (3000, 5 * evaluation.BOOSTING_SECONDS)):
+        two, three = (
+            Task("", pd.DataFrame(np.zeros((n_rows, 3))), np.arange(n_rows) % n_classes, "class")
+            for n_classes in (2, 3)
+        )
+        methods = ["MetricNeighbors"]
+        longer = estimated_seconds(two, methods, 5) - estimated_seconds(three, methods, 5)
+        assert longer == pytest.approx(more)
+
+
 def test_of_many_labels_the_trees_of_one_are_measured(monkeypatch):
     rng = np.random.default_rng(0)
     X, y = pd.DataFrame(rng.normal(size=(90, 3))), rng.integers(0, 2, (90, 30))
