@@ -13,6 +13,7 @@ from sklearn.utils import gen_batches
 
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.exponential_kernel import (
+    ENTRIES_OF_PART,
     euclidean,
     exponential_kernel,
     kernel_matrix,
@@ -153,7 +154,8 @@ class KernelRidge:
         predicted : ndarray of shape (n_samples, n_penalties, n_outputs)
         """
         predicted = np.empty((len(images), *self.coef_.shape[1:]))
-        for batch in gen_batches(len(images), max(1, _BLOCK_SIZE // len(self.landmarks_))):
+        # By parts that fit the cache of a core.
+        for batch in gen_batches(len(images), max(1, ENTRIES_OF_PART // len(self.landmarks_))):
             kernel = self._kernel(images[batch].astype(np.float64))
             predicted[batch] = np.tensordot(kernel, self.coef_, axes=1)
         return self.mean_ + predicted

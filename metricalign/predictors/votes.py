@@ -218,6 +218,8 @@ def mean_vote(
         weights += of_vote / len(votes)
         mean += own / len(votes)
         added += vote.added(own, expected, of_samples) / len(votes)
+    if share_of_copies == 0:
+        return weights, mean, added
     copies = np.where(distances < _NO_DISTANCE, weight_of_neighbors, 0)
     total = copies.sum(axis=1, keepdims=True)
     share = np.where(total > 0, share_of_copies, 0)
