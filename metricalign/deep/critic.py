@@ -30,11 +30,11 @@ _N_NETWORKS = 3
 _SMALLEST_LOG2 = -87
 
 # Numbers that an array of scores may have, and samples at a time, so that arrays stay in the cache.
-_N_SCORES, _N_ROWS = 2**20, 64
+_N_SCORES, _N_ROWS = 2**20, 48
 
-# Largest factor of the scores, and halvings of the interval: to within a five-hundredth. Columns
+# Largest factor of the scores, and halvings of the interval: to within .006. Columns
 # of tables need up to 2.8; at 8, a place of rare patches came out three times too high.
-_LARGEST_FACTOR, _N_BISECTIONS = 3.0, 11
+_LARGEST_FACTOR, _N_BISECTIONS = 3.0, 9
 
 # Parts of the reference samples in the jackknife.
 N_BLOCKS = 8
@@ -264,10 +264,11 @@ class Critic(nn.Module):
 
     def _without_blocks(self, values: Tensor) -> Tensor:
         """Sums over all that are compared, and over these without each block of references."""
-        of_blocks = values[1:].unflatten(0, (self.n_blocks, -1)).sum(dim=1)
-        # A difference would lose what is small beside the block.
-        others = torch.tensordot(1 - torch.eye(self.n_blocks).to(values), of_blocks, 1)
-        return values[0] + torch.cat([of_blocks.sum(dim=0, keepdim=True), others])
+        # A product, since a difference would lose what is small beside the block.
+        is_without = 1 - torch.eye(self.n_blocks).to(values)
+        is_without = is_without.repeat_interleave((len(values) - 1) // self.n_blocks, dim=1)
+        is_counted = nn.functional.pad(is_without, (1, 0, 1, 0), value=1.0)
+        return (is_counted @ values.flatten(1)).unflatten(1, values.shape[1:])
 
 
 def _jackknife_variance(values):
@@ -283,11 +284,15 @@ def _best_factors(scores):
     pairs. InfoNCE is concave in the factor, and its slope is the mean over the samples of the own
     score less the expected one.
     """
+    # No weight below is more than 1.
+    scores = scores - scores.amax(dim=-3, keepdim=True)
     own = scores.select(-3, 0).mean(dim=-2)
     smallest, largest = torch.zeros_like(own), torch.full_like(own, _LARGEST_FACTOR)
     for _ in range(_N_BISECTIONS):
         factors = (smallest + largest) / 2
-        likely = (factors[..., None, None, :] * scores).softmax(dim=-3)
-        is_rising = own > (likely * scores).sum(dim=-3).mean(dim=-2)
+        # In place and by a power of two, in less than half the time of torch.softmax.
+        weights = (factors[..., None, None, :] / log(2) * scores).exp2_()
+        sums = weights.sum(dim=-3)
+        is_rising = own > (weights.mul_(scores).sum(dim=-3) / sums).mean(dim=-2)
         smallest, largest = smallest.where(~is_rising, factors), largest.where(is_rising, factors)
     return smallest
