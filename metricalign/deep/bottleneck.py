@@ -114,7 +114,8 @@ class Bottleneck(nn.Module):
     def passed(self, kept: Tensor, share: Tensor) -> Tensor:
         """KL(N(kept, (1 - share)^2) || N(0, 1)) of each sample and location."""
         noise = 1 - share
-        return ((noise.square() + kept.square() - 1) / 2 - noise.log()).sum(dim=0)
+        squares = (noise.square() + kept.square()).sum(dim=0)
+        return (squares - len(noise)) / 2 - noise.log().sum(dim=0)
 
     def decision(self, X: Tensor, local: Tensor, features: Tensor) -> Tensor:
         """Log probabilities of the decisions from other features."""

@@ -29,12 +29,13 @@ _N_NETWORKS = 3
 # Of what is compared with the likeliest, in bits: less of it is lost in single precision anyway.
 _SMALLEST_LOG2 = -87
 
-# Numbers that an array of scores may have, and samples at a time, so that arrays stay in the cache.
-_N_SCORES, _N_ROWS = 2**20, 64
+# Numbers that an array of scores may have, and samples at a time. On fashion at 7 x 7 places
+# `explain` took a tenth longer with 64 samples, and a few hundredths with 250.
+_N_SCORES, _N_ROWS = 2**20, 128
 
-# Largest factor of the scores, and halvings of the interval: to within a five-hundredth. Columns
+# Largest factor of the scores, and halvings of the interval: to within .006. Columns
 # of tables need up to 2.8; at 8, a place of rare patches came out three times too high.
-_LARGEST_FACTOR, _N_BISECTIONS = 3.0, 11
+_LARGEST_FACTOR, _N_BISECTIONS = 3.0, 9
 
 # Parts of the reference samples in the jackknife.
 N_BLOCKS = 8
@@ -283,11 +284,15 @@ def _best_factors(scores):
     pairs. InfoNCE is concave in the factor, and its slope is the mean over the samples of the own
     score less the expected one.
     """
+    # No weight below is more than 1.
+    scores = scores - scores.amax(dim=-3, keepdim=True)
     own = scores.select(-3, 0).mean(dim=-2)
     smallest, largest = torch.zeros_like(own), torch.full_like(own, _LARGEST_FACTOR)
     for _ in range(_N_BISECTIONS):
         factors = (smallest + largest) / 2
-        likely = (factors[..., None, None, :] * scores).softmax(dim=-3)
-        is_rising = own > (likely * scores).sum(dim=-3).mean(dim=-2)
+        # In place and by a power of two, in less than half the time of torch.softmax.
+        weights = (factors[..., None, None, :] / log(2) * scores).exp2_()
+        sums = weights.sum(dim=-3)
+        is_rising = own > (weights.mul_(scores).sum(dim=-3) / sums).mean(dim=-2)
         smallest, largest = smallest.where(~is_rising, factors), largest.where(is_rising, factors)
     return smallest

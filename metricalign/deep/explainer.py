@@ -368,6 +368,7 @@ class InformationExplainer(BaseEstimator):
             criterion=_ReturnedLoss,
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=weight_decay,
+            optimizer__fused=True,
             lr=self.learning_rate,
             batch_size=batch_size,
             iterator_train=partial(Batches, is_shuffled=True, n_passes=n_passes),
