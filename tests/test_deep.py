@@ -90,6 +90,7 @@ def test_scikit_learn_conventions_of_the_default_network(estimator, check, monke
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PSDSVR")  # to which random targets are a puzzle
+@pytest.mark.filterwarnings("ignore:No two different samples")  # in the part that it is fitted to
 @parametrize_with_checks([HRAML(n_ensemble=1, max_iter=3, loss="approx_ndcg", refine=PSDSVR())])
 def test_scikit_learn_conventions_of_another_loss(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or a check is skipped

@@ -934,3 +934,11 @@ def test_repeated_measurements_are_compared_with_others(estimator):
         clone(estimator).set_params(pairs="nearest").fit(X, y)
     advised = clone(estimator).set_params(pairs="random", random_state=0).fit(X, y)
     np.testing.assert_array_equal(advised.pairs_, learner.pairs_)
+
+
+@pytest.mark.filterwarnings("ignore:RAMLNCSVR learned the zero metric")
+def test_the_zero_metric_is_a_sum_of_no_pairs():
+    X, y = standardised(load_diabetes, 60)
+    learner = RAMLNCSVR(epsilon=1e6).fit(X, y)
+    assert not learner.matrix_.any()
+    np.testing.assert_array_equal(learner.coef_, np.zeros(len(learner.pairs_)))

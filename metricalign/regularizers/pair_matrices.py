@@ -76,8 +76,7 @@ class PairMatrices(Regularizer):
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
         """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         if not np.any(matrix):
-            # All pairs may move from there, and the products of many span all matrices.
-            return Identity(matrix)
+            return _AtZero(matrix, self._operator.n_pairs)
         # The next matrix to project is usually near one of the last: solvers go back and forth
         # between a matrix and the one that its dual coefficients make.
         direction = matrix / np.abs(matrix).max()
@@ -100,6 +99,14 @@ class PairMatrices(Regularizer):
         products = np.einsum("pi,pj->pij", differences, differences)
         coef = cvxpy.Variable(len(products), nonneg=True)
         return 0.0, [cvxpy.vec(matrix, order="C") == products.reshape(len(products), -1).T @ coef]
+
+
+class _AtZero(Identity):
+    """The projection of zero: all pairs may move from there, and many span all matrices."""
+
+    def __init__(self, matrix, n_pairs):
+        super().__init__(matrix)
+        self.coef = np.zeros(n_pairs)
 
 
 class _PairProjection(FactoredProjection):
