@@ -30,7 +30,7 @@ from metricalign.predictors.regressions import (
     RandomizedTrees,
     mean_distance,
 )
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 from metricalign.predictors.votes import (
     Vote,
     mean_of_copies,
@@ -69,7 +69,9 @@ def test_search_is_exact(n_samples, n_neighbors):
     number = min(n_neighbors, n_samples)
     search = NearestNeighbors(n_neighbors=number, algorithm="kd_tree").fit(samples)
     expected, rows = search.kneighbors(queries)
-    distances, indices = nearest(queries, samples, n_neighbors)
+    distances, indices = NeighborSearch(samples, n_queries=len(queries)).nearest(
+        queries, n_neighbors
+    )
     np.testing.assert_allclose(distances, expected, rtol=1e-4)
     assert np.mean(indices == rows) > 0.99
 
@@ -120,13 +122,14 @@ def test_images_that_are_not_finite_are_refused(n_samples, value):
 
 def test_search_finds_the_sample_itself():
     samples = np.random.default_rng(0).normal(size=(3000, 3)).astype(np.float32)
-    distances, indices = nearest(samples, samples, 2)
+    distances, indices = NeighborSearch(samples).nearest(samples, 2)
     np.testing.assert_array_equal(indices[:, 0], np.arange(3000))
     np.testing.assert_array_equal(distances[:, 0], 0)
 
 
 def test_search_among_identical_samples():
-    distances, indices = nearest(np.ones((2, 3), np.float32), np.ones((500, 3), np.float32), 4)
+    search = NeighborSearch(np.ones((500, 3), np.float32), n_queries=2)
+    distances, indices = search.nearest(np.ones((2, 3), np.float32), 4)
     np.testing.assert_array_equal(distances, 0)
     assert all(len(set(row)) == 4 for row in indices)
 

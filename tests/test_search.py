@@ -17,8 +17,8 @@ from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import order_keys, order_of_values
-from metricalign.pairs.products import SampleBlocks, _Boxes, nearest_by_products
-from metricalign.predictors.search import NeighborSearch, nearest
+from metricalign.pairs.products import SampleBlocks, _Boxes
+from metricalign.predictors.search import NeighborSearch
 
 
 def true_distances(queries, samples):
@@ -38,7 +38,7 @@ def small_blocks(monkeypatch):
         "_PROBES_OF_GROUP": 4,
         "_VALUES_AT_A_TIME": 300,
         "_DIFFERENCES_AT_A_TIME": 600,
-        "QUERIES_WORTH_BOXES": 60,
+        "_QUERIES_WORTH_BOXES": 60,
     }.items():
         monkeypatch.setattr(products, name, size)
     monkeypatch.setattr(search, "_SMALL_SEARCH", 0)
@@ -53,7 +53,9 @@ def test_products_find_the_nearest(dtype, n_samples, n_features, unit, small_blo
     samples = (unit * rng.standard_normal((n_samples, n_features))).astype(dtype)
     queries = (unit * rng.standard_normal((90, n_features))).astype(dtype)
     n_neighbors = min(6, n_samples)
-    distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
+    distances, indices, is_proven = SampleBlocks(samples, n_queries=len(queries)).nearest(
+        queries, n_neighbors
+    )
     expected = true_distances(queries, samples)
     assert_allclose(distances, np.take_along_axis(expected, indices, axis=1), rtol=1e-12)
     assert_allclose(
@@ -78,7 +80,7 @@ def test_what_is_proven_is_true(seed, offset, step, outlier):
         samples = step * np.round(samples / step)
     samples[:100] += offset
     samples[0] *= outlier
-    distances, _, is_proven = nearest_by_products(samples, samples, 5)
+    distances, _, is_proven = SampleBlocks(samples, n_queries=len(samples)).nearest(samples, 5)
     expected = np.sort(true_distances(samples, samples), axis=1)[:, :5]
     assert_allclose(distances[is_proven], expected[is_proven], rtol=1e-9, atol=1e-12 * outlier)
     found = EuclideanSearch(n_neighbors=4).fit(samples).transform(samples).toarray()
@@ -98,7 +100,7 @@ def test_search_falls_back_on_differences_of_two_far_groups(small_blocks):
     rng = np.random.default_rng(0)
     X = 1e-3 * rng.standard_normal((200, 8))
     X[:100] += 1e7
-    assert not nearest_by_products(X, X, 4)[2][:100].any()
+    assert not SampleBlocks(X, n_queries=len(X)).nearest(X, 4)[2][:100].any()
     graph = EuclideanSearch(n_neighbors=3).fit(X).transform(X)
     found = np.sort(graph.data.reshape(200, 4), axis=1)
     assert_allclose(found, np.sort(true_distances(X, X), axis=1)[:, :4], rtol=1e-9)
@@ -120,7 +122,9 @@ def test_probes_only_save_time(n_neighbors, is_misled, small_blocks, monkeypatch
         return np.where(is_missed, found - 100, found).astype(np.float32)
 
     monkeypatch.setattr(SampleBlocks, "_bounds", bounds)
-    distances, indices, is_proven = nearest_by_products(queries, samples, n_neighbors)
+    distances, indices, is_proven = SampleBlocks(samples, n_queries=len(queries)).nearest(
+        queries, n_neighbors
+    )
     assert n_bounded == ([30, 15] if is_misled else [30])
     assert is_proven.all()
     expected = true_distances(queries, samples)
@@ -219,7 +223,7 @@ def test_memory_does_not_grow_with_samples_at_the_same_place():
     samples = np.tile(np.float32([[1, 2, 3], [4, 5, 6]]), (20_000, 1))
     queries = samples[:1000] + np.float32(0.1)
     tracemalloc.start()
-    distances, indices, _ = nearest_by_products(queries, samples, 20)
+    distances, indices, _ = SampleBlocks(samples, n_queries=len(queries)).nearest(queries, 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # 20,000,000 distances are equally small.
@@ -254,7 +258,7 @@ def test_of_samples_that_are_equally_near_the_first_are_found(
     for some in (queries[:3], queries):  # by differences, and by products
         expected = true_distances(some, samples)
         order = np.argsort(expected, axis=1, kind="stable")[:, :25]
-        distances, indices = nearest(some, samples, 25)
+        distances, indices = NeighborSearch(samples, n_queries=len(some)).nearest(some, 25)
         assert_array_equal(indices, order)
         assert_allclose(distances, np.take_along_axis(expected, order, axis=1), rtol=1e-12)
 

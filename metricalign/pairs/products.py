@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metricalign.pairs.identical import _batches
 
-__all__ = ["QUERIES_WORTH_BOXES", "SampleBlocks", "nearest_by_products"]
+__all__ = ["SampleBlocks"]
 
 # Queries and samples multiplied at a time: their products fit the cache of a core.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 1024, 256
@@ -27,7 +27,7 @@ _AXES_OF_BOXES = 5
 # If these axes have less of the squared distances, few blocks are skipped.
 _SHARE_OF_AXES = 0.5
 # Boxes take about the time of so many queries.
-QUERIES_WORTH_BOXES = 2000
+_QUERIES_WORTH_BOXES = 2000
 # A query keeps this many candidates for each neighbour asked for; then only the nearest remain.
 _MOST_CANDIDATES = 4
 # Samples that are found beyond those asked for; their distances bound those of all others.
@@ -36,41 +36,6 @@ _SURPLUS = 8
 _DIFFERENCES_AT_A_TIME = 2**16
 # Entries of a table of candidates.
 _VALUES_AT_A_TIME = 2**17
-
-
-def nearest_by_products(
-    queries: NDArray, samples: NDArray, n_neighbors: int
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Find the nearest samples, and say for which queries they are proven to be.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features)
-        Samples whose neighbours are sought. More is proven for those near the origin.
-    samples : ndarray of shape (n_samples, n_features)
-        Samples among which they are sought.
-    n_neighbors : int
-        Number of neighbours, at most n_samples.
-
-    Returns
-    -------
-    distances : ndarray of shape (n_queries, n_neighbors)
-        Euclid's distances, ascending, in float64.
-    indices : ndarray of int of shape (n_queries, n_neighbors)
-        Rows of the samples.
-    is_proven : ndarray of bool of shape (n_queries,)
-        Whether no other sample can be nearer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from metricalign.pairs.products import nearest_by_products
-    >>> samples = np.array([[0.0], [1.0], [3.0], [7.0]])
-    >>> nearest_by_products(np.array([[2.5]]), samples, 2)
-    (array([[0.5, 1.5]]), array([[2, 1]]), array([ True]))
-    """
-    has_boxes = len(queries) >= QUERIES_WORTH_BOXES
-    return SampleBlocks(samples, has_boxes=has_boxes).nearest(queries, n_neighbors)
 
 
 class SampleBlocks:
@@ -87,16 +52,25 @@ class SampleBlocks:
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples among which neighbours are sought.
-    has_boxes : bool, default=True
-        Whether blocks have boxes, where a few axes have most of the variance. It takes the time
-        of some thousand queries.
+    n_queries : int or None, default=None
+        How many queries will come, None for many. Many are worth boxes, where a few axes have most
+        of the variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs.products import SampleBlocks
+    >>> blocks = SampleBlocks(np.array([[0.0], [1.0], [3.0], [7.0]]), n_queries=1)
+    >>> blocks.nearest(np.array([[2.5]]), 2)
+    (array([[0.5, 1.5]]), array([[2, 1]]), array([ True]))
     """
 
-    def __init__(self, samples: NDArray, *, has_boxes: bool = True):
+    def __init__(self, samples: NDArray, *, n_queries: int | None = None):
         self.samples = samples
         self._unit = max(abs(samples.min()), abs(samples.max())) or 1.0
         self._boxes = None
-        if has_boxes and len(samples) > 2 * _SAMPLES_OF_BLOCK:
+        are_many = n_queries is None or n_queries >= _QUERIES_WORTH_BOXES
+        if are_many and len(samples) > 2 * _SAMPLES_OF_BLOCK:
             self._boxes = _Boxes.around(samples, self._unit)
         ordered = samples if self._boxes is None else samples[self._boxes.order]
         self._rows = _with_half_squares(ordered / self._unit)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
 
 from metricalign.pairs.identical import RemoteSamples, Samples, _batches
-from metricalign.pairs.products import nearest_by_products
+from metricalign.pairs.products import SampleBlocks
 
 __all__ = ["EuclideanSearch", "centred"]
 
@@ -245,9 +245,8 @@ class EuclideanSearch(BaseEstimator):
             self.n_queries_[f"a tree, for up to {_FEATURES_OF_TREE} features"] += shape[0]
             distances, columns = self._by_tree(X)
         else:
-            distances, columns, is_proven = nearest_by_products(
-                X, self.samples_, self.n_neighbors + 1
-            )
+            blocks = SampleBlocks(self.samples_, n_queries=shape[0])
+            distances, columns, is_proven = blocks.nearest(X, self.n_neighbors + 1)
             way = f"products in float32, for more than {_FEATURES_OF_TREE} features"
             self.n_queries_[way] += int(is_proven.sum())
             if not is_proven.all():

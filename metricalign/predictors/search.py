@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from metricalign.pairs.identical import _batches
-from metricalign.pairs.products import QUERIES_WORTH_BOXES, SampleBlocks
+from metricalign.pairs.products import SampleBlocks
 
-__all__ = ["NeighborSearch", "nearest"]
+__all__ = ["NeighborSearch"]
 
 # Entries of a block of distances.
 _BLOCK_SIZE = 4_000_000
@@ -30,8 +30,8 @@ class NeighborSearch:
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples among which neighbours are searched: fastest if most are near the origin.
-    has_boxes : bool, default=True
-        Whether to prepare the search for thousands of queries.
+    n_queries : int or None, default=None
+        How many queries will come, None for many. Many are worth some preparation.
 
     Attributes
     ----------
@@ -39,15 +39,14 @@ class NeighborSearch:
         The samples.
     """
 
-    def __init__(self, samples: NDArray, *, has_boxes: bool = True):
+    def __init__(self, samples: NDArray, *, n_queries: int | None = None):
         self.samples = samples
-        self.has_boxes = has_boxes
-        self._blocks = SampleBlocks(samples, has_boxes=has_boxes)
+        self._blocks = SampleBlocks(samples, n_queries=n_queries)
 
     # A file has the samples only.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"samples": self.samples, "has_boxes": self.has_boxes}
+        return {"samples": self.samples}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = NeighborSearch(**state).__dict__
@@ -79,29 +78,6 @@ class NeighborSearch:
             rows = others[batch]
             distances[rows], indices[rows] = _by_differences(queries[rows], samples, n_neighbors)
         return distances, indices
-
-
-def nearest(queries: NDArray, samples: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
-    """Find the nearest samples once, see `NeighborSearch.nearest`.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features)
-        Samples whose neighbours are searched.
-    samples : ndarray of shape (n_samples, n_features)
-        Samples among which they are searched.
-    n_neighbors : int
-        Number of neighbours; all samples if there are fewer.
-
-    Returns
-    -------
-    distances : ndarray of shape (n_queries, n_neighbors)
-        Euclid's distances, ascending, in float64.
-    indices : ndarray of int of shape (n_queries, n_neighbors)
-        Rows of the samples; of those that are equally near the first.
-    """
-    search = NeighborSearch(samples, has_boxes=len(queries) >= QUERIES_WORTH_BOXES)
-    return search.nearest(queries, n_neighbors)
 
 
 def _by_differences(queries, samples, n_neighbors):

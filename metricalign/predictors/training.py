@@ -20,7 +20,7 @@ from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import _dense
 from metricalign.pairs.search import middle_of
 from metricalign.predictors.regressions import KernelRidge
-from metricalign.predictors.search import nearest
+from metricalign.predictors.search import NeighborSearch
 
 __all__ = [
     "Fitted",
@@ -252,7 +252,8 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
             images = fitted.metric.transform(_safe_indexing(training.of_folds.X, test))
     images = images_near_origin(images, fitted.origin)
     judged = np.random.RandomState(training.random_state).permutation(len(test))[:_MOST_JUDGED]
-    distances, indices = nearest(images[judged], fitted.images, n_neighbors)
+    search = NeighborSearch(fitted.images, n_queries=len(judged))
+    distances, indices = search.nearest(images[judged], n_neighbors)
     predicted = fitted.ridge.predict(images)
     return HeldOut(test[judged], train[indices], distances / fitted.scale, predicted)
 
