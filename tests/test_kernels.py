@@ -96,6 +96,8 @@ def test_threads_are_those_that_openmp_may_take(monkeypatch):
 
     monkeypatch.setattr(compiled, "ThreadPoolExecutor", Counted)
     monkeypatch.setattr(compiled, "_WORK_OF_A_THREAD", 1)
+    # Without it scikit-learn takes no more threads than there are cores, however many may be taken.
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     X, pairs = np.ones((50, 3)), np.column_stack([np.arange(49), np.arange(1, 50)])
     with threadpool_limits(1):
         compiled.squared_lengths(X, PairGraph(pairs, 50))
