@@ -14,11 +14,14 @@ __all__ = [
     "euclidean",
     "exponential_kernel",
     "kernel_matrix",
+    "kernel_products",
     "solve_positive",
 ]
 
 # With 1,000 centres a kernel takes 5.9 ns in parts of so many, 6.8 ns in parts of four million.
 ENTRIES_OF_PART = 2**17
+# Kernels that are in memory at a time while their products are summed.
+_ENTRIES_OF_PRODUCTS = 4_000_000
 
 
 def euclidean(samples: NDArray, centres: NDArray) -> NDArray:
@@ -91,6 +94,47 @@ def kernel_matrix(
     for part in gen_batches(len(samples), max(1, ENTRIES_OF_PART // len(centres))):
         kernels[part] = kernel(euclidean(samples[part], centres))
     return kernels
+
+
+def kernel_products(
+    samples: NDArray,
+    centres: NDArray,
+    kernel: Callable[[NDArray], NDArray],
+    values: NDArray,
+    weight: NDArray,
+) -> tuple[NDArray, NDArray]:
+    """Weighted sums over samples of which normal equations are made.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        Samples.
+    centres : ndarray of shape (n_centres, n_features)
+        What they are compared with, in float64.
+    kernel : callable
+        See `kernel_matrix`.
+    values : ndarray of shape (n_samples, n_columns)
+        Values of the samples.
+    weight : ndarray of shape (n_samples,)
+        Their weights.
+
+    Returns
+    -------
+    products : ndarray of shape (n_centres, n_centres)
+        Products of the kernels with each other.
+    of_values : ndarray of shape (n_centres, n_columns)
+        Their products with the values.
+    """
+    products = np.zeros((len(centres), len(centres)))
+    of_values = np.zeros((len(centres), values.shape[1]))
+    for batch in gen_batches(len(samples), max(1, _ENTRIES_OF_PRODUCTS // len(centres))):
+        rows = kernel_matrix(samples[batch].astype(np.float64, copy=False), centres, kernel)
+        roots = np.sqrt(weight[batch])[:, None]
+        rows *= roots
+        # NumPy needs half the time for the product of an array with itself.
+        products += rows.T @ rows
+        of_values += rows.T @ (roots * values[batch])
+    return products, of_values
 
 
 def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:

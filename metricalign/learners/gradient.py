@@ -20,9 +20,10 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import components_of
 from metricalign.learners.coordinates import target_coordinates
 from metricalign.learners.exponential_kernel import (
+    ENTRIES_OF_PART,
     euclidean,
     exponential_kernel,
-    kernel_matrix,
+    kernel_products,
     solve_positive,
 )
 from metricalign.pairs.distinct import (
@@ -43,10 +44,6 @@ _POWER = 0.75
 _N_GRADIENTS = 4_000
 _FEWEST_POINTS = 500
 _N_OUTPUTS = 32
-# Entries of a part of the kernel matrix.
-_LARGEST_BATCH = 2_000_000
-# Gradients are computed by parts that fit the cache of a core.
-_ENTRIES_OF_GRADIENTS = 2**17
 
 
 class GradientAlignment(MetricLearner):
@@ -261,14 +258,9 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
         products = roots * kernel * roots.T
         products[np.diag_indices(n_landmarks)] += alpha
         return roots * solve_positive(products, roots * targets)
-    products, sums = alpha * kernel, np.zeros((n_landmarks, targets.shape[1]))
-    for batch in gen_batches(len(Z), max(1, _LARGEST_BATCH // n_landmarks)):
-        rows = kernel_matrix(Z[batch], landmarks, partial(exponential_kernel, width=bandwidth))
-        roots = np.sqrt(weight[batch])[:, None]
-        rows *= roots
-        # The product of an array with itself takes half the time.
-        products += rows.T @ rows
-        sums += rows.T @ (roots * targets[batch])
+    of_distances = partial(exponential_kernel, width=bandwidth)
+    products, sums = kernel_products(Z, landmarks, of_distances, targets, weight)
+    products += alpha * kernel
     # Landmarks that are nearly the same make it singular.
     rounding = 10 * n_landmarks * np.finfo(products.dtype).eps * np.trace(products)
     products[np.diag_indices(n_landmarks)] += rounding
@@ -281,7 +273,8 @@ def _gradient_products(points, weight, landmarks, coef, bandwidth, known=None):
     What is known are the distances of points and landmarks, and their kernels.
     """
     matrix = np.zeros((points.shape[1],) * 2)
-    for batch in gen_batches(len(points), max(1, _ENTRIES_OF_GRADIENTS // len(landmarks))):
+    # By parts that fit the cache of a core.
+    for batch in gen_batches(len(points), max(1, ENTRIES_OF_PART // len(landmarks))):
         if known is None:
             distances = euclidean(points[batch], landmarks)
             kernel = exponential_kernel(distances.copy(), bandwidth)
