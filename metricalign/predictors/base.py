@@ -212,10 +212,11 @@ class MetricNeighbors(SavedWithVersion):
         ridge = SmoothKernelRidge if is_many and not is_class else KernelRidge
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, ridge, random_state)
         groups = None if groups is None else groups[rows]
-        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else 2 * (self.n_folds,)
-        folds = folds_of(training, n_folds, is_class, groups)
+        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else (self.n_folds, None)
+        folds = of_trees = folds_of(training, n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        of_trees = folds_of(training, n_folds_of_trees, is_class, groups) if trees else []
+        if trees and n_folds_of_trees is not None:
+            of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
         # On classes it changes nothing (docs/quality.md).
         encoded = [EncodedRidge(encoder)] if folds and not is_class else []
         arguments = targets, weight, folds, random_state

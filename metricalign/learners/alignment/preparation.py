@@ -217,11 +217,12 @@ def prepare(
         given = X[rows], targets_of_pairs, weight
         strategy = resolve_pairs(pairs, relation.kind, verbose=verbose)
         indices, weights = strategy.select(*given, check_random_state(random_state))
-        if isinstance(pairs, str) and pairs == "auto" and not relation(targets, indices).any():
-            # As in repeated measurements, whose targets are those of what is measured.
-            strategy = resolve_pairs("random", relation.kind)
-            indices, weights = strategy.select(*given, check_random_state(random_state))
     relations = relation(targets, indices)
+    if isinstance(pairs, str) and pairs == "auto" and not relations.any():
+        # As in repeated measurements, whose targets are those of what is measured.
+        strategy = resolve_pairs("random", relation.kind)
+        indices, weights = strategy.select(*given, check_random_state(random_state))
+        relations = relation(targets, indices)
     if not relations.any():
         raise ValueError(
             "The samples of every pair have the same target, as in repeated measurements, so all "
