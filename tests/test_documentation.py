@@ -39,6 +39,7 @@ from metricalign.solvers import SOLVERS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDE]
 PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
@@ -130,6 +131,18 @@ def part_of_the_guide(name):
     ]
     exec(compile(ast.Module(kept, []), "extending.md", "exec"), names)
     return names[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_in_the_text_exist(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for quoted in re.findall(r"`([^`]+)`", text):
+        for name, options in re.findall(r"\b([A-Z]\w+)\(([^()]*)\)", quoted):
+            if name in metricalign.__all__:
+                known = inspect.signature(getattr(metricalign, name)).parameters
+                found = re.findall(r"(\w+)=", options)
+                # A part's own parameters are reached by two underscores.
+                assert {option.split("__")[0] for option in found} <= set(known), quoted
 
 
 def test_parts_of_the_guide_are_one_short_class_each():

@@ -71,7 +71,7 @@ class NeighborhoodAlignment(MetricLearner):
         Largest number of rows of L; None for as many as there are features.
     validation_fraction : float, default=0.2
         Share of the samples that each search holds out.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=8
         A search stops when the loss of the held-out samples has not fallen in so many iterations.
     tol : float, default=5e-3
         By which share the loss must fall to count; below 0.01 by this share of 0.01.
@@ -154,7 +154,7 @@ class NeighborhoodAlignment(MetricLearner):
         relation: Any = "auto",
         n_components: int | None = None,
         validation_fraction: float = 0.2,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 8,
         tol: float = 5e-3,
         max_iter: int = 2000,
         max_samples: int | None = 10_000,
