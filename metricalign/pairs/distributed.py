@@ -23,7 +23,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, gen_batches
 
-from metricalign._arrays import _dtype_of
+from metricalign._arrays import dtype_of
 from metricalign.pairs import EuclideanSearch
 from metricalign.pairs.distinct import largest_entry
 from metricalign.pairs.identical import RemoteSamples, order_keys
@@ -82,7 +82,7 @@ class DistributedSamples(RemoteSamples):
     def __init__(self, X: Array, *, estimator_name: str | None = None):
         import dask
 
-        self.dtype = _dtype_of(X)
+        self.dtype = dtype_of(X)
         self._n_features = X.shape[1]
         X = _joined(X)
         self._starts = np.cumsum([0, *X.chunks[0]])
@@ -111,7 +111,7 @@ class DistributedSamples(RemoteSamples):
         """Bring the samples into memory; see `RemoteSamples`."""
         order, parts = self.parts()
         X = np.empty(self.shape, dtype=self.dtype)
-        X[order] = np.concatenate(_computed(rows for _, rows in parts))
+        X[order] = np.concatenate(computed(rows for _, rows in parts))
         return X
 
     def map_blocks(self, function: Callable[..., Any], arguments: Callable[..., Any]) -> list[Any]:
@@ -126,7 +126,7 @@ class DistributedSamples(RemoteSamples):
             apply(rows, *arguments(of_block))
             for (_, rows), of_block in zip(parts, members, strict=True)
         )
-        return list(_computed(tasks))
+        return list(computed(tasks))
 
     def first_identical(self) -> NDArray:
         """Find for each sample the first that equals it; see `RemoteSamples`."""
@@ -159,7 +159,7 @@ class DistributedSamples(RemoteSamples):
         """
         from dask import delayed
 
-        take = delayed(_taken)
+        take = delayed(taken)
         order = np.argsort(self._rows, kind="stable")
         in_blocks = self._in_blocks(self._rows[order])
         return order, [(start, take(self._blocks[b], kept)) for b, start, kept in in_blocks]
@@ -188,7 +188,7 @@ class DistributedSamples(RemoteSamples):
         """
         from dask import delayed
 
-        take = delayed(_taken)
+        take = delayed(taken)
         pairs = self._rows[pairs]
         n_rows = self._starts[-1]
         # A pair goes to the block of the sample with fewer pairs: a copy of the other serves many.
@@ -226,7 +226,7 @@ class _BlockwiseSearch(BaseEstimator):
     def fit(self, X):
         self.order_, parts = X.parts()
         starts, rows = zip(*parts, strict=True)
-        self.parts_ = list(zip(starts, _persisted(rows), strict=True))
+        self.parts_ = list(zip(starts, persisted(rows), strict=True))
         return self
 
     def transform(self, X):
@@ -242,7 +242,7 @@ class _BlockwiseSearch(BaseEstimator):
             for candidates in (*self.parts_[number:], *self.parts_[:number]):
                 nearest = search(nearest, *part, *candidates, self.neighbors, self.n_neighbors)
             found.append(nearest)
-        row, column, distance = map(np.concatenate, zip(*_computed(found), strict=True))
+        row, column, distance = map(np.concatenate, zip(*computed(found), strict=True))
         shape = (X.shape[0], len(self.order_))
         return sparse.coo_array((distance, (order[row], self.order_[column])), shape=shape)
 
@@ -267,14 +267,16 @@ def _n_threads():
         return CPU_COUNT
 
 
-def _persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
+def persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
+    """Compute tasks, and leave the results with the workers."""
     import dask
 
     with _sends_pairs():
         return dask.persist(*tasks)
 
 
-def _computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
+def computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
+    """Results of tasks."""
     import dask
 
     with _sends_pairs():
@@ -307,7 +309,8 @@ def _described(rows):
     return largest_entry(rows), digests, np.concatenate(keys)
 
 
-def _taken(rows, kept):
+def taken(rows: NDArray, kept: NDArray) -> NDArray:
+    """Some rows of a block, without a copy where these are all."""
     return rows if len(kept) == len(rows) else rows[kept]
 
 

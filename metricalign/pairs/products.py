@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.pairs.identical import _batches
+from metricalign._arrays import batches
 
 __all__ = ["SampleBlocks"]
 
@@ -101,7 +101,7 @@ class SampleBlocks:
         most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
         # All batches of about the same size.
         at_a_time = -(-len(queries) // -(-len(queries) // most))
-        for batch in _batches(len(queries), at_a_time):
+        for batch in batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
             self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
             if number < len(self.samples):
@@ -130,7 +130,7 @@ class SampleBlocks:
         found.sort(axis=1)
         exact = np.empty(found.shape)
         at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
-        for batch in _batches(len(queries), at_a_time):
+        for batch in batches(len(queries), at_a_time):
             differences = self.samples.take(found[batch], axis=0).astype(np.float64)
             differences -= queries[batch, None]
             np.vecdot(differences, differences, out=exact[batch])
@@ -177,7 +177,7 @@ class SampleBlocks:
         # Two of the smallest values are seldom in one group.
         n_groups = len(probes) // _PROBES_OF_GROUP
         is_grouped = not is_certain and rank <= n_groups // 2
-        for batch in _batches(len(factors), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(factors), _QUERIES_OF_BLOCK // 4):
             values = probes @ factors[batch].T
             if is_grouped:
                 groups = values[: n_groups * _PROBES_OF_GROUP].reshape(
@@ -194,10 +194,10 @@ class SampleBlocks:
         n_rows = _SAMPLES_OF_BLOCK
         if is_near is None:
             n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
-        for block, rows in enumerate(_batches(len(self._rows), n_rows)):
+        for block, rows in enumerate(batches(len(self._rows), n_rows)):
             asking = everyone if is_near is None else everyone[is_near[block]]
             samples = self._rows[rows].T
-            for batch in _batches(len(asking), _QUERIES_OF_BLOCK):
+            for batch in batches(len(asking), _QUERIES_OF_BLOCK):
                 some = asking[batch]
                 smallest.add(rows.start, some, factors.take(some, axis=0) @ samples)
         return smallest.rows()
@@ -244,7 +244,7 @@ class _Boxes(NamedTuple):
         """Whether boxes are within these squared distances, shape (n_boxes, n_queries)."""
         places = _coordinates(queries, self.axes)
         is_near = np.empty((len(self.low), len(queries)), dtype=bool)
-        for batch in _batches(len(queries), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(queries), _QUERIES_OF_BLOCK // 4):
             along = places[batch].T
             distances = np.zeros((len(self.low), along.shape[1]), dtype=np.float32)
             for low, high, place in zip(self.low.T, self.high.T, along, strict=True):
@@ -260,7 +260,7 @@ class _Boxes(NamedTuple):
 def _coordinates(samples, axes) -> NDArray:
     """Coordinates along axes, and the distance from their span: no two samples get farther."""
     places = np.empty((len(samples), axes.shape[1] + 1), dtype=np.float32)
-    for batch in _batches(len(samples), _QUERIES_AT_A_TIME):
+    for batch in batches(len(samples), _QUERIES_AT_A_TIME):
         some = samples[batch].astype(np.float64)
         along = some @ axes
         places[batch, :-1] = along
@@ -315,7 +315,7 @@ class _SmallestValues:
         starts = np.cumsum(counts) - counts
         width = max(self.number, counts.max())
         largest, kept = np.empty(len(counts), dtype=np.float32), []
-        for batch in _batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
+        for batch in batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
             first, n_values = starts[batch, None], counts[batch, None]
             is_value = np.arange(max(self.number, n_values.max())) < n_values
             table = np.full(is_value.shape, np.inf, dtype=np.float32)

@@ -14,6 +14,12 @@ from scipy import linalg, sparse
 from sklearn.utils import check_array, check_random_state
 
 from metricalign._memory import machine_memory
+from metricalign.learners.alignment.solved_matrix import (
+    DiagonalMatrix,
+    FullMatrix,
+    MatrixInSpan,
+    SolvedMatrix,
+)
 from metricalign.losses import Loss
 from metricalign.operators import DistributedPairOperator, PairOperator
 from metricalign.pairs import check_pairs, resolve_pairs
@@ -87,6 +93,14 @@ class Preparation:
     basis: NDArray | None
     outside: float
     scale: float
+
+    def solved(self, matrix: NDArray) -> SolvedMatrix:
+        """The matrix of a solution, with what it takes to see it in the features."""
+        if self.regularizer.is_diagonal:
+            return DiagonalMatrix(matrix)
+        if self.basis is None:
+            return FullMatrix(matrix)
+        return MatrixInSpan(matrix, self.basis, self.outside)
 
     @property
     def total_weight(self) -> float:
