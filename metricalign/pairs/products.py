@@ -194,12 +194,21 @@ class SampleBlocks:
         n_rows = _SAMPLES_OF_BLOCK
         if is_near is None:
             n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
+        # Arrays that are used again: Dask's workers give memory back to the system each time
+        # (MALLOC_TRIM_THRESHOLD_), and new arrays took nearly twice the time of the products.
+        n_queries = min(len(factors), _QUERIES_OF_BLOCK)
+        asked = np.empty((n_queries, factors.shape[1]), dtype=np.float32)
+        products = np.empty(n_queries * n_rows, dtype=np.float32)
         for block, rows in enumerate(batches(len(self._rows), n_rows)):
             asking = everyone if is_near is None else everyone[is_near[block]]
             samples = self._rows[rows].T
             for batch in batches(len(asking), _QUERIES_OF_BLOCK):
                 some = asking[batch]
-                smallest.add(rows.start, some, factors.take(some, axis=0) @ samples)
+                shape = len(some), samples.shape[1]
+                values = products[: shape[0] * shape[1]].reshape(shape)
+                # With "raise" it would be made in another array first.
+                factors.take(some, axis=0, out=asked[: len(some)], mode="clip")
+                smallest.add(rows.start, some, np.matmul(asked[: len(some)], samples, out=values))
         return smallest.rows()
 
 
@@ -285,11 +294,15 @@ class _SmallestValues:
         self._queries = [np.empty(0, dtype=np.uint16)]
         self._values = [np.empty(0, dtype=np.float32)]
         self._rows = [np.empty(0, dtype=np.intp)]
+        self._is_small = np.empty(0, dtype=bool)
         self._size = 0
 
     def add(self, first_row, queries, values) -> None:
         """Take the values of consecutive rows, one column each, for some of the queries."""
-        places = np.flatnonzero(values <= self.bounds[queries, None])
+        if values.size > len(self._is_small):
+            self._is_small = np.empty(values.size, dtype=bool)
+        is_small = self._is_small[: values.size].reshape(values.shape)
+        places = np.flatnonzero(np.less_equal(values, self.bounds[queries, None], out=is_small))
         query, row = np.divmod(places, values.shape[1])
         self._queries.append(queries[query])
         self._values.append(values.ravel()[places])
