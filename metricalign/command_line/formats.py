@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.reading import MISSING, TwoReadingsError
+from metricalign.features.sets import sets_of
 
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Column", "Format", "Other", "Reading", "Text", "only_reading"]
+__all__ = ["Column", "Format", "Ordered", "Other", "Reading", "Sets", "Text", "only_reading"]
 
 # So many texts tell most formats that they are not of.
 N_TRIED = 20
@@ -64,6 +65,51 @@ class Text(Format):
         # pandas has NaN again where strings have a type of their own.
         values[pd.isna(values)] = None
         return values
+
+
+@dataclass(frozen=True)
+class Sets(Format):
+    """Sets of texts, as lists of Parquet; texts with a separator stay texts."""
+
+    kind = "set"
+    empty = None
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """None for each text."""
+        return np.full(len(texts), None)
+
+    def take(self, column: Series) -> NDArray:
+        """Tuples of the members in order; None where they are missing."""
+        sets = np.full(len(column), None)
+        for place, members in enumerate(sets_of(column.tolist(), None)):
+            sets[place] = None if members is None else tuple(sorted(members))
+        return sets
+
+
+@dataclass(frozen=True)
+class Ordered(Format):
+    """Ordered categories of Parquet or pandas, as their ranks from 0."""
+
+    kind = "rank"
+
+    categories: tuple[str, ...] = ()
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """Ranks; NaN where a text is no category."""
+        ranks = {category: rank for rank, category in enumerate(self.categories)}
+        return np.array([ranks.get(text, np.nan) for text in texts], dtype=np.float64)
+
+    def take(self, column: Series) -> NDArray:
+        """Ranks of categories; ValueError if there are others."""
+        texts = Text().take(column)
+        ranks = self.parse(texts)
+        if (np.isnan(ranks) & (texts != None)).any():  # noqa: E711, of each text
+            raise ValueError("not all are categories")
+        return ranks
+
+    def describe(self) -> str:
+        """The order."""
+        return f"ranks from 0: {' < '.join(self.categories)}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import is_missing
 from metricalign.features.table import is_date
 from metricalign.learners.columns import column_map
 
@@ -333,7 +333,7 @@ class Rows:
             columns = [_as_array(X[name]) for name in X.columns]
         else:
             columns = list(np.asarray(X).T)
-        self.columns = [_without_pandas(column) for column in columns]
+        self.columns = [_plain(column) for column in columns]
 
     def like(self, columns: list[NDArray]) -> Any:
         """Make a table of the same kind from columns with other rows."""
@@ -354,11 +354,17 @@ def _as_array(column):
     return np.asarray(column)
 
 
-def _without_pandas(column):
-    """Replace a library's own missing values, such as pandas.NA, by None."""
+def _plain(column):
+    """Replace a library's own missing values, such as pandas.NA, by None, and lists by tuples."""
     if column.dtype != object:
         return column
-    return np.where(find_missing(column), None, column)
+    values = np.empty(len(column), dtype=object)
+    for place, value in enumerate(column):
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=str)
+        is_list = isinstance(value, list | np.ndarray)
+        values[place] = tuple(value) if is_list else None if is_missing(value) else value
+    return values
 
 
 def _change(predictor, X, metric, table) -> Change | None:

@@ -19,6 +19,7 @@ from metricalign.relations.kinds import (
     _n_outputs,
     _warn_of_doubt,
     check_targets,
+    is_ordered,
 )
 from metricalign.relations.precomputed import SYMMETRY_TOLERANCE, _resolve_precomputed
 from metricalign.relations.table import (
@@ -129,10 +130,11 @@ def resolve_relation(
     if relation == "precomputed":
         return _resolve_precomputed(y)
 
+    has_order = is_ordered(y)
     y = check_targets(y)
     _check_training_targets(y)
     if relation == "auto":
-        kind = _kind_of_targets(y)
+        kind = "continuous" if has_order else _kind_of_targets(y)
         _warn_of_doubt(y, kind)
         name = _AUTOMATIC[kind]
     elif isinstance(relation, str):
