@@ -189,23 +189,24 @@ def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
 DAYS = pd.date_range("2024-01-30", periods=30)
 
 
-@pytest.mark.parametrize(
-    "y",
-    [
-        DAYS,
-        pd.Series(DAYS),
-        [day.date() for day in DAYS],
-        DAYS.to_period("D"),
-        pd.Series(DAYS - DAYS[0]),
-    ],
-    ids=["index", "series", "dates", "periods", "durations"],
-)
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_the_advice_for_dates_makes_numbers_of_them(y, library):
-    if library == "polars":
-        if not isinstance(y, pd.Series):
-            pytest.skip("no series")
-        y = pytest.importorskip("polars").Series(y.to_numpy())
+def in_polars(values):
+    return pytest.importorskip("polars").Series(values.to_numpy())
+
+
+FORMS_OF_DAYS = {
+    "index": lambda: DAYS,
+    "series": lambda: pd.Series(DAYS),
+    "dates": lambda: [day.date() for day in DAYS],
+    "periods": lambda: DAYS.to_period("D"),
+    "durations": lambda: pd.Series(DAYS - DAYS[0]),
+    "polars": lambda: in_polars(DAYS),
+    "durations of polars": lambda: in_polars(DAYS - DAYS[0]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_DAYS)
+def test_the_advice_for_dates_makes_numbers_of_them(form):
+    y = FORMS_OF_DAYS[form]()
     with pytest.raises(ValueError, match="y has dates or durations") as caught:
         MetricNeighborsRegressor().fit(np.arange(30.0)[:, None], y)
     advice = str(caught.value).removesuffix(".").rpartition("first: ")[2]

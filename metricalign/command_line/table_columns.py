@@ -91,7 +91,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         """The different values of a column, of sets their members."""
         if name not in self.separators_:
             return {*values}
-        return set().union(*sets_of(values, self.separators_[name]))
+        sets = sets_of(values, self.separators_[name])
+        return {member for members in sets for member in members or ()}
 
     def transform(self, X: Any) -> DataFrame:
         """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.

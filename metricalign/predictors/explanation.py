@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -298,6 +299,10 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         correction = neighborhood.neighbors_part + neighborhood.correction - mean
         of_others = neighborhood._replace(neighbors_part=mean, correction=correction)
         others_mean = predictor._in_units(of_others)[0]
+    with warnings.catch_warnings():
+        # What is unusual about the sample has been said, and it has many copies here.
+        warnings.simplefilter("ignore", UserWarning)
+        change = _change(predictor, X, metric, table)
     # From the contributions, so that they agree: images are kept in single precision only.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
@@ -318,7 +323,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         values=[column[0] for column in table.columns],
         neighbor_values=neighbors,
         contributions=contributions,
-        change=_change(predictor, X, metric, table),
+        change=change,
         outputs=predictor._names_of_outputs(),
     )
 
