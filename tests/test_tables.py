@@ -105,6 +105,7 @@ def test_values(texts, values, form):
         ["1.5k", "2e3k"],
         ["+41 791 400 400", "+41 791 400 500"],
         ["1h", "2h 90"],
+        ["3:2", "1:0"],
     ],
 )
 def test_texts_that_are_no_numbers(texts):
@@ -160,6 +161,31 @@ def test_dates(texts, first):
     read = column(*texts, "")
     assert read.values[0] == np.datetime64(first)
     assert np.isnat(read.values[-1])
+
+
+@pytest.mark.parametrize(
+    ("texts", "odd"),
+    [
+        (["28.02.2020", "01.03.2020", "31.02.2020"], "31.02.2020"),
+        (["31.02.2020", "28.02.2020", "01.03.2020"], "31.02.2020"),
+        (["28.02.2020", "01.03.2020", "3/17/20", "3/18/20"], "3/17/20"),
+        (["12 Main Street", "28.02.2020", "3 Park Lane"], None),
+        (["10-19", "20-29", "30-39"], None),
+    ],
+)
+def test_what_is_no_date_among_dates_is_named(texts, odd):
+    read = column(*texts)
+    assert (read.format.kind, read.odd) == ("text", odd)
+    if odd is not None:
+        table = pd.DataFrame({"day": texts, "size": range(len(texts))}, dtype=object)
+        table["size"] = [f"{size}.5" for size in table["size"]]
+        features = sort_features(read_columns(table, list(table), Reading()))
+        assert features.left_out.keys() == {
+            f"dates, but for texts such as {odd!r}; give --missing {odd!r} if it stands for a "
+            "missing value"
+        }
+        with pytest.raises(InputError, match=f"has dates, but for texts such as '{odd}'"):
+            read_target(table, ["day"], None, None, Reading())
 
 
 def test_rates_are_no_months():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metricalign.command_line.dates import Date, as_dates, as_digits, as_durations
+from metricalign.command_line.dates import Date, as_dates, as_digits, as_durations, as_odd_dates
 from metricalign.command_line.formats import Column, Format, Ordered, Other, Reading, Sets, Text
 from metricalign.command_line.numbers import Number, as_numbers, as_plain_numbers
 from metricalign.command_line.reading import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Features", "read_column", "read_columns", "sort_features"]
 
 # How texts are tried to be read, in this order; of numbers without marks are most columns.
-READERS = (as_digits, as_plain_numbers, as_dates, as_durations, as_numbers)
+READERS = (as_digits, as_plain_numbers, as_dates, as_durations, as_odd_dates, as_numbers)
 # The formats of columns that are typed, by what pandas says is in them.
 TYPED = {
     **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal", "empty"), Number()),
@@ -108,8 +108,9 @@ def _read_texts(texts, name, reading, expected):
     if found is None and not any(map(LEADING_ZERO.fullmatch, plain)):
         found = next((c for read in READERS if (c := read(plain, name, reading))), None)
     if found is None or isinstance(found.format, Text):
-        found = Column(unique[is_answer], Text(), odd or (found.odd if found else None))
-        is_value = is_answer
+        but_for = found.but_for if found else "numbers"
+        odd = odd or (found.odd if found else None)
+        found, is_value = Column(unique[is_answer], Text(), odd, but_for), is_answer
     # The last one is that of the code -1, of what is missing.
     values = np.full(len(unique) + 1, found.format.empty, dtype=found.values.dtype)
     values[:-1][is_value] = found.values
@@ -226,8 +227,8 @@ def _reason_against(column, name, keeps_all):
         return "constant"
     if column.odd is not None:
         return (
-            f"numbers, but for texts such as {column.odd!r}; give --missing {column.odd!r} if it "
-            "stands for a missing value"
+            f"{column.but_for}, but for texts such as {column.odd!r}; give --missing "
+            f"{column.odd!r} if it stands for a missing value"
         )
     is_set = kind == "text" and separator_of_sets(present.tolist()) is not None
     if not keeps_all and kind in ("number", "text") and not is_set:

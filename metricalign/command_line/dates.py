@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.formats import Column, Format, Reading, only_reading
+from metricalign.command_line.formats import Column, Format, Reading, Text, only_reading
 
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Date", "Duration", "Time", "as_dates", "as_digits", "as_durations"]
+__all__ = ["Date", "Duration", "Time", "as_dates", "as_digits", "as_durations", "as_odd_dates"]
 
 PATTERNS = {
     "year-first": ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日"),
@@ -34,11 +35,14 @@ PATTERNS = {
 # Dates that one could take for numbers; of random numbers of eight digits one in 1,000 is a day.
 DAY = re.compile("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 MONTH = re.compile(r"(0?[1-9]|1[0-2])\.(19|20)[0-9]{2}")
+# Of so many texts one has the form that most have, where most have one.
+N_FORMS = 5
 # Rates such as 1.1987 and 2.0012 have one or two numbers before the point, months more.
 FEWEST_MONTHS = 3
 ORDERS = ("day-first", "month-first")
 TIMES = (" %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 ISO_TIMES = ("T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f", "T%H:%M:%S%z", "T%H:%M:%S.%f%z", " %H:%M:%S%z")
+LIKE_A_CLOCK = re.compile("[0-9]{1,2}:[0-9]{2}")
 CLOCK = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
 _PART = "[0-9]+ ?(?:d|days?|h|hr|hours?|min|minutes?|m|s|sec|seconds?)"
 LIKE_A_DURATION = re.compile(
@@ -107,8 +111,9 @@ class Time(Date):
     pattern: str = "%H:%M"
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Hours; NaN where a text is of another format."""
-        dates = super().parse(texts)
+        """Hours; NaN where a text is of another format, such as the score 3:2."""
+        is_clock = [LIKE_A_CLOCK.match(text) is not None for text in texts]
+        dates = super().parse(np.where(is_clock, texts, None))
         return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
 
     take = Format.take
@@ -154,6 +159,20 @@ def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
     if not all(LIKE_A_DATE.fullmatch(text) for text in texts):
         return None
     return only_reading(texts, name, _formats(texts[0]), f"--dates {reading.dates}")
+
+
+def as_odd_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
+    """Take different texts as they are, and name one that is none of a form of date most have."""
+    import pandas as pd
+
+    likely = [text for text in texts if LIKE_A_DATE.fullmatch(text)]
+    if 2 * len(likely) < len(texts):
+        return None
+    for form in chain(*map(_formats, likely[:N_FORMS])):
+        unread = texts[pd.isna(form.parse(texts))]
+        if form.kind == "date" and 0 < 2 * len(unread) <= len(texts):
+            return Column(texts, Text(), odd=unread[0], but_for="dates")
+    return None
 
 
 def as_durations(texts: NDArray, name: str, reading: Reading) -> Column | None:

@@ -135,7 +135,8 @@ class Column:
 
     values: NDArray  # floats, dates, or texts with None where they are missing
     format: Format
-    odd: str | None = None  # a text because of which a column is none of numbers
+    odd: str | None = None  # a text because of which a column is none of numbers or dates
+    but_for: str = "numbers"  # what it is but for the odd one
     example: str = ""
     no_answers: list[str] = field(default_factory=list)  # words for a missing value, such as k.A.
 

@@ -169,8 +169,9 @@ def _read_one(table, name, kind, reading) -> Target:
     if isinstance(form, Text):
         if column.odd is not None and kind in (None, "number"):
             raise InputError(
-                f"target column {name!r} has numbers, but for texts such as {column.odd!r}. Give "
-                f"--missing {column.odd!r} if it stands for a missing value, --kind class if not."
+                f"target column {name!r} has {column.but_for}, but for texts such as "
+                f"{column.odd!r}. Give --missing {column.odd!r} if it stands for a missing value, "
+                "--kind class if not."
             )
         return Target(values[is_present].astype(str), kind or "class", [name], is_present)
     first = values[is_present][0]
