@@ -112,8 +112,8 @@ class Time(Date):
 
     def parse(self, texts: NDArray) -> NDArray:
         """Hours; NaN where a text is of another format, such as the score 3:2."""
-        is_clock = [LIKE_A_CLOCK.match(text) is not None for text in texts]
-        dates = super().parse(np.where(is_clock, texts, None))
+        times = [text if LIKE_A_CLOCK.match(text) else None for text in texts]
+        dates = super().parse(np.array(times, dtype=object))
         return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
 
     take = Format.take
