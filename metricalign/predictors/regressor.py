@@ -15,6 +15,7 @@ from metricalign._estimator import level_of_call
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations import sums_to_one
+from metricalign.relations.kinds import doubt_of_shares
 
 __all__ = ["MetricNeighborsRegressor"]
 
@@ -37,8 +38,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     samples with the same values as x have a further share in f(x), as large as they agree with each
     other in the table. `explain` says which rows and columns made a prediction.
 
-    If y has several columns that are not negative and have row sums of 1, its rows are
-    distributions, and so are the predictions.
+    If y has several columns that are not negative and have row sums of 1, but for the rounding to
+    three decimals, its rows are distributions, and so are the predictions. Row sums that are nearly
+    the same, such as 1.01 or 100, are warned of: such columns are several numbers.
 
     Tables go in as they are, see `MetricNeighborsClassifier`.
 
@@ -140,6 +142,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+        if columns.shape[1] > 1 and (doubt := doubt_of_shares(columns)):
+            warnings.warn(doubt, UserWarning, stacklevel=level_of_call())
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False
