@@ -936,6 +936,14 @@ def test_repeated_measurements_are_compared_with_others(estimator):
     np.testing.assert_array_equal(advised.pairs_, learner.pairs_)
 
 
+@pytest.mark.parametrize("estimator", [RAMLSVR(), RAMLKRR(), PSDSVR()], ids=repr)
+def test_a_single_relation_of_zero_tells_nothing(estimator):
+    X = np.random.default_rng(0).normal(size=(4, 2))
+    relations = sparse.coo_array(([0.0], ([1], [3])), shape=(4, 4))
+    with pytest.raises(ValueError, match=r"all relations are 0, and no distance can be learned"):
+        estimator.set_params(relation="precomputed").fit(X, relations)
+
+
 @pytest.mark.filterwarnings("ignore:RAMLNCSVR learned the zero metric")
 def test_the_zero_metric_is_a_sum_of_no_pairs():
     X, y = standardised(load_diabetes, 60)

@@ -132,10 +132,16 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
-        self._offset = np.average(columns, axis=0, weights=weight)
-        variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
-        self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
-        if not variances.any():
+        present = columns[weight > 0]
+        varies = present.min(axis=0) < present.max(axis=0)
+        # Of values in [-1, 1], so that no sum overflows, and no square does or underflows.
+        size = np.abs(present).max(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        mean = np.average(present / size, axis=0, weights=weight[weight > 0])
+        squares = np.average((present / size - mean) ** 2, axis=0, weights=weight[weight > 0])
+        self._offset = mean * size
+        self._unit = np.where(varies, np.sqrt(squares) * size, 1.0)
+        if not varies.any():
             warnings.warn(
                 "y has the same value in all samples, so there is nothing to learn: it is what "
                 "every sample will get.",
