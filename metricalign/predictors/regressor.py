@@ -31,8 +31,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
     c is a weighted mean of kernel ridge regression under the metric, of a smoother one on the
-    encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
-    (of one number). For a training sample it is the mean of models that have not seen the sample.
+    encoded columns (both are smooth with more than 2,000 samples) and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of one number). For a training sample it is
+    the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
     for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
     samples with the same values as x have a further share in f(x), as large as they agree with each
