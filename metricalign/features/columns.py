@@ -34,11 +34,11 @@ def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
     if kind in "OSTU" or is_category:
         values = values.astype(object)
         present = values[~find_missing(values)]
-        if any(hasattr(value, "__len__") and not isinstance(value, str) for value in present):
+        if any(isinstance(value, list | tuple | np.ndarray) for value in present):
             raise TypeError(
-                f"Column {name!r} of X has lists or other collections. "
-                f"numpy.stack(X[{name!r}]) makes columns of lists of as many numbers each; lists "
-                "of texts are for DateTextEncoder, which comes before this."
+                f"Column {name!r} of X has lists. numpy.stack(X[{name!r}]) makes columns of lists "
+                "of as many numbers each; lists of texts are for DateTextEncoder, which comes "
+                "before this."
             )
         if is_category or (len(present) and all(isinstance(value, str) for value in present)):
             return values

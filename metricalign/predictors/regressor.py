@@ -149,7 +149,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        if columns.shape[1] > 1 and (doubt := doubt_of_shares(columns)):
+        elif columns.shape[1] > 1 and (doubt := doubt_of_shares(columns)):
             warnings.warn(doubt, UserWarning, stacklevel=level_of_call())
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
