@@ -288,6 +288,9 @@ def _own_neighbors(neighbors, random_state):
     if neighbors is None:
         return EuclideanSearch()
     neighbors = clone(neighbors)
+    if hasattr(neighbors, "set_output"):
+        # Frames, which scikit-learn may be configured to make, have no graph.
+        neighbors.set_output(transform="default")
     parameters = neighbors.get_params()
     name = type(neighbors).__name__
     if "n_neighbors" not in parameters:
