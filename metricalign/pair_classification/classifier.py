@@ -155,6 +155,9 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     True
     """
 
+    threshold_: float
+    calibration_: tuple[float, float]
+
     _parameter_constraints: ClassVar[dict] = {
         "metric": [None, HasMethods(["fit", "transform"])],
         "strategy": [StrOptions({"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"})],
