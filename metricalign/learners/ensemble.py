@@ -215,6 +215,7 @@ class MetricEnsemble(EmbeddingLearner):
         """
         require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
+        encoder.set_output(transform="default")
         X, y, sample_weight = as_dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
             X = in_memory(X)
@@ -260,7 +261,8 @@ class MetricEnsemble(EmbeddingLearner):
 
     def _represent(self, X, y, sample_weight) -> tuple[Any, Any, NDArray]:
         """Some samples for all, spread evenly over classes and the standardised columns."""
-        table = PiecewiseLinearEncoder(n_bins=1).fit(X, sample_weight=sample_weight).transform(X)
+        encoder = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
+        table = encoder.fit(X, sample_weight=sample_weight).transform(X)
         if is_dask_array(table):
             table = DistributedSamples(table, estimator_name=type(self).__name__)
         weight = check_sample_weight(sample_weight, table)

@@ -177,7 +177,9 @@ class MetricNeighbors(SavedWithVersion):
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
-        columns, table = DateTextEncoder(), PiecewiseLinearEncoder(n_bins=1)
+        # Whatever the output that scikit-learn is configured to make.
+        columns = DateTextEncoder().set_output(transform="default")
+        table = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
         present = given
         if sample_weight is not None:
             # Samples of weight 0 must not decide which columns are free texts.
@@ -196,7 +198,7 @@ class MetricNeighbors(SavedWithVersion):
         self._n_given, self._weight_unit = len(Z), weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
         X = _safe_indexing(X, rows)
-        encoder, encoding = PiecewiseLinearEncoder(), None
+        encoder, encoding = PiecewiseLinearEncoder().set_output(transform="default"), None
         # Regressions of other targets than classes take it, and the metric of a fold.
         if not is_class or self._is_ensemble():
             encoding = encoder.fit(X, sample_weight=weight).transform(X)
