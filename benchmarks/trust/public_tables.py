@@ -185,7 +185,7 @@ def _scores(text) -> tuple[str, dict[str, str]]:
         if not line.strip():
             break
         method, score = re.split(r"\s{2,}", line)[:2]
-        scores[method] = score.split(" +- ")[0]
+        scores[method.rstrip("*")] = score.split(" +- ")[0]
     return measure, scores
 
 

@@ -6,7 +6,8 @@ import datetime
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -152,8 +153,9 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         kinds = {name: self._kind(X[name], name) for name in X.columns}
         self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
         n_parts = {name: 1 for name, kind in kinds.items() if not kind}
-        if self._of_skrub():
-            self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._of_skrub()})
+        self._forms = {name: _form(X[name]) for name in self._of_skrub()}
+        if self._forms:
+            self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._forms})
             self.vectorizer_.fit(self._to_encode(X))
             outputs = self.vectorizer_.input_to_outputs_
             n_parts |= {name: len(parts) for name, parts in outputs.items()}
@@ -244,7 +246,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         if self.vectorizer_ is not None:
             parts |= self._encoded_by_skrub(X)
         for name, members in self.members_.items():
-            indicators = indicators_of_members(self._sets_of(X[name], name), members)
+            indicators = self._indicators(X[name], name)
             parts |= {
                 f"{name}: {member}": indicator
                 for member, indicator in zip(members, indicators.T, strict=True)
@@ -265,7 +267,24 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             )
 
     def _encoded_by_skrub(self, X):
+        for name, was in self._forms.items():
+            form = _form(X[name])
+            if form not in (was, None):
+                raise ValueError(
+                    f"Column {name!r} of X had {was} in fit, and has {form} now, such as "
+                    f"{_first(X[name])!r}. Turn them into {was}."
+                )
         encoded = self.vectorizer_.transform(self._to_encode(X))
+        for name, parts in self.vectorizer_.input_to_outputs_.items():
+            # Of texts, skrub has made dates or numbers in the form that it has found in fit.
+            if self.vectorizer_.column_to_kind_[name] != "high_cardinality":
+                is_lost = np.isnan(np.asarray(encoded[parts[0]], dtype=np.float64))
+                lost = [v for v in np.asarray(X[name], dtype=object)[is_lost] if not is_missing(v)]
+                if lost:
+                    raise ValueError(
+                        f"Column {name!r} of X has {lost[0]!r}, which is not of the form that its "
+                        f"texts had in fit. Write it alike, or None if it is missing."
+                    )
         parts = [encoded[name] for name in encoded.columns]
         if hasattr(X, "iloc"):
             parts = [part.to_numpy() for part in parts]
@@ -277,14 +296,23 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 end = str(part)[len(str(name)) + 1 :]
                 yield f"{name}: {end}" if end else name
 
-    def _sets_of(self, column, name):
+    def _indicators(self, column, name):
+        members = self.members_[name]
         try:
-            return sets_of(column.to_list(), self.separators_[name])
+            sets = sets_of(column.to_list(), self.separators_[name])
         except TypeError as error:
             raise ValueError(
-                f"Column {name!r} of X had sets in fit, of members such as "
-                f"{self.members_[name][0]!r}, and has {error} now. Turn it into sets."
+                f"Column {name!r} of X had sets in fit, of members such as {members[0]!r}, and has "
+                f"{error} now. Turn it into sets."
             ) from None
+        indicators = indicators_of_members(sets, members)
+        if any(sets) and not np.any(indicators == 1):
+            warnings.warn(
+                f"Column {name!r} of X has none of its members in fit, such as {members[0]!r}, but "
+                f"others, such as {min(next(filter(None, sets)))!r}. Are they written otherwise?",
+                stacklevel=level_of_call(),
+            )
+        return indicators
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names of the columns of the result.
@@ -341,7 +369,13 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             for name in columns.columns
             if columns[name].dtype == object
         }
-        return columns.assign(**starts, **texts)
+        # Of a column in which all is missing, skrub wants the type, too.
+        empty = {
+            name: columns[name].astype("timedelta64[ns]")
+            for name, form in self._forms.items()
+            if form == "durations" and _form(columns[name]) is None
+        }
+        return columns.assign(**(starts | texts | empty))
 
 
 def _library_of(X):
@@ -355,6 +389,23 @@ def _is_frame(X):
 def is_date(column: Any) -> bool:
     """Whether a column of a DataFrame has dates, periods or durations by its type."""
     return str(column.dtype).lower().startswith(_DATES)
+
+
+def _form(column) -> str | None:
+    """What is in a column, in a word; None if all is missing."""
+    if str(column.dtype).lower().startswith(("timedelta", "duration")):
+        return "durations"
+    if is_date(column):
+        return "dates"
+    value = _first(column)
+    if value is None or isinstance(value, datetime.date | str):
+        return None if value is None else "texts" if isinstance(value, str) else "dates"
+    return "numbers" if isinstance(value, Real | np.bool_) else "other values"
+
+
+def _first(column):
+    """The first value that is not missing; None if all are."""
+    return next((value for value in column.to_list() if not is_missing(value)), None)
 
 
 def _has_numbers(column):
@@ -380,7 +431,11 @@ def _ranks(column, name, order):
     values = np.asarray(column, dtype=object)
     is_present = ~find_missing(values)
     ranks = {category: float(rank) for rank, category in enumerate(order)}
-    unknown = [value for value in values[is_present] if value not in ranks]
+    unknown = [
+        value
+        for value in values[is_present]
+        if not isinstance(value, Hashable) or value not in ranks
+    ]
     if unknown:
         raise ValueError(
             f"Column {name!r} of X has {unknown[0]!r}, which is not among its ordered categories "
