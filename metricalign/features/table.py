@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable
+from itertools import compress
 from numbers import Real
 from typing import Any, Literal, Self
 
@@ -276,15 +277,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 )
         encoded = self.vectorizer_.transform(self._to_encode(X))
         for name, parts in self.vectorizer_.input_to_outputs_.items():
-            # Of texts, skrub has made dates or numbers in the form that it has found in fit.
-            if self.vectorizer_.column_to_kind_[name] != "high_cardinality":
+            is_number = self.vectorizer_.column_to_kind_[name] != "high_cardinality"
+            if self._forms[name] == "texts" and is_number:
+                # skrub has found dates or numbers in a form of which later texts may not be.
                 is_lost = np.isnan(np.asarray(encoded[parts[0]], dtype=np.float64))
-                lost = [v for v in np.asarray(X[name], dtype=object)[is_lost] if not is_missing(v)]
-                if lost:
-                    raise ValueError(
-                        f"Column {name!r} of X has {lost[0]!r}, which is not of the form that its "
-                        f"texts had in fit. Write it alike, or None if it is missing."
-                    )
+                for value in compress(X[name].to_list(), is_lost):
+                    if not is_missing(value):
+                        raise ValueError(
+                            f"Column {name!r} of X has {value!r}, which is not of the form that "
+                            "its texts had in fit. Write it alike, or None if it is missing."
+                        )
         parts = [encoded[name] for name in encoded.columns]
         if hasattr(X, "iloc"):
             parts = [part.to_numpy() for part in parts]
