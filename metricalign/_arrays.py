@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_dask_array",
+    "batches",
+    "dtype_of",
     "find_missing",
     "in_memory",
     "is_dask_array",
@@ -148,7 +150,7 @@ def map_rows(
     return X.rechunk({1: -1}).map_blocks(
         partial(_mapped, function=function, ensure_all_finite=ensure_all_finite),
         chunks=(X.chunks[0], (n_columns,)),
-        meta=np.empty((0, n_columns), _dtype_of(X)),
+        meta=np.empty((0, n_columns), dtype_of(X)),
     )
 
 
@@ -220,14 +222,15 @@ def sum_duplicates(X: sparse.csr_array) -> sparse.csr_array:
     return X
 
 
-def _dtype_of(X):
+def dtype_of(X: Any) -> np.dtype:
+    """Type in which samples are computed with: float32 if they are, else float64."""
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
 def _mapped(rows, function, ensure_all_finite):
     rows = check_array(
         rows,
-        dtype=_dtype_of(rows),
+        dtype=dtype_of(rows),
         input_name="X",
         ensure_min_samples=0,
         ensure_all_finite=ensure_all_finite,
@@ -254,6 +257,11 @@ def one_sample(sample: Any, which: str) -> Any:
             f"{np.shape(sample)}."
         )
     return sample
+
+
+def batches(size: int, step: int) -> Iterator[slice]:
+    """Slices of at most `step` elements, without the checks of scikit-learn's `gen_batches`."""
+    return (slice(start, start + step) for start in range(0, size, step))
 
 
 def find_missing(values: NDArray) -> NDArray:

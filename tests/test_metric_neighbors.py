@@ -574,6 +574,15 @@ def test_distributions_stay_distributions(classes):
     assert np.abs(predicted - y[1::2]).mean() < 0.5 * mean
 
 
+def test_targets_in_a_tensor_are_no_sets(numbers):
+    torch = pytest.importorskip("torch")
+    X, y = numbers
+    classes = torch.tensor(y > np.median(y)).long()
+    model = euclid(MetricNeighborsClassifier)
+    expected = clone(model).fit(X, classes.numpy()).predict(X)
+    np.testing.assert_array_equal(clone(model).fit(torch.tensor(X), classes).predict(X), expected)
+
+
 def test_several_numbers_have_their_units(numbers):
     X, y = numbers
     both = np.column_stack([y, 1000 * X[:, 0] + 7])
@@ -588,6 +597,16 @@ def test_one_column_stays_a_column(numbers):
     model = euclid(MetricNeighborsRegressor)
     flat = clone(model).fit(X, y).predict(X)
     np.testing.assert_array_equal(clone(model).fit(X, y[:, None]).predict(X), flat[:, None])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e160, 1e300])
+def test_units_whose_squares_are_no_numbers(numbers, unit):
+    X, y = numbers
+    weight = np.r_[0.0, np.ones(len(y) - 1)]
+    model = euclid(MetricNeighborsRegressor)
+    expected = clone(model).fit(X, y, weight).predict(X)
+    np.testing.assert_allclose(clone(model).fit(X, y * unit, weight).predict(X) / unit, expected)
 
 
 def test_constant_target_is_predicted():

@@ -80,7 +80,7 @@ def grades_apart(left, right):
 @pytest.fixture
 def registered(monkeypatch):
     """Names that end with the test."""
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
 
 
 @pytest.fixture
@@ -938,12 +938,12 @@ def test_fitted_relation_does_not_change_with_the_one_that_was_given(registered)
 
 
 def test_model_of_a_registered_relation_knows_it_where_the_name_is_unknown(monkeypatch):
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
     y = [1.0, 5.0, 23.0]
     register_relation("hours", AroundTheClock(period=10))
     assert resolve_relation("hours", y).name == "hours"
     saved = pickle.dumps(resolve_relation("hours", y))
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
     resolved = pickle.loads(saved)
     assert resolved(resolved.encode(y), all_pairs(3)).tolist() == [4, 2, 2]
     with pytest.raises(ValueError, match="relation='hours' is not known"):
@@ -979,7 +979,7 @@ class Nowhere(AroundTheClock):
 def test_what_cannot_be_registered(name, relation, error, message, registered):
     with pytest.raises(error, match=re.escape(message)):
         register_relation(name, relation)
-    assert table._registered == {}
+    assert table.registered == {}
 
 
 def test_relation_of_ones_own_says_what_it_lacks():

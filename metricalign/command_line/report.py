@@ -20,7 +20,7 @@ from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
 from metricalign.plotting.curves import CurvesDisplay, column_curves
 from metricalign.plotting.drawing import COLORS, check_matplotlib
-from metricalign.predictors.explanation import _column, _number
+from metricalign.predictors.explanation import name_of_column, text_of_number
 
 __all__ = ["Report", "write_report"]
 
@@ -114,7 +114,7 @@ def _page(report: Report) -> Iterable[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(task.name)}</title><style>{STYLE}</style></head><body>"
-    target = ", ".join(map(_column, report.targets[:3])) + (
+    target = ", ".join(map(name_of_column, report.targets[:3])) + (
         " ..." if len(report.targets) > 3 else ""
     )
     yield f"<h1>{escape(task.name)}: what to predict {escape(target)} by</h1>"
@@ -191,7 +191,7 @@ def _target_of(task, row):
     y = task.y[row]
     if task.kind == "labels":
         return ", ".join(name for name, has in zip(task.names, y, strict=True) if has) or "none"
-    return str(y) if np.ndim(y) == 0 else ", ".join(_number(value) for value in y)
+    return str(y) if np.ndim(y) == 0 else ", ".join(text_of_number(value) for value in y)
 
 
 def _importances(names, importances):
@@ -272,7 +272,9 @@ def _legend(task):
             colours["others"] = OTHERS
         return _marks(colours.items())
     values, name = _shaded(task)
-    ends = f'{_number(values.min())} <span class="scale"></span> {_number(values.max())}'
+    ends = (
+        f'{text_of_number(values.min())} <span class="scale"></span> {text_of_number(values.max())}'
+    )
     return f"{escape(name)}: {ends}"
 
 

@@ -217,7 +217,7 @@ class Explanation:
         return np.argsort(-total, kind="stable") if self.is_class else np.arange(len(total))
 
     def _parts(self):
-        form = _probability if self.is_class else _number
+        form = _probability if self.is_class else text_of_number
         parts, corrections = np.ravel(self.neighbors_part), np.ravel(self.correction)
         names = [f"{name}: " for name in self.outputs or range(len(parts))]
         lines = []
@@ -234,7 +234,7 @@ class Explanation:
         """The columns with the largest shares as far as they fit, and the share of the others."""
         shares = self.shares()[place]
         order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
-        parts = [f"{_column(self.columns[n])} {shares[n]:.0%}" for n in order]
+        parts = [f"{name_of_column(self.columns[n])} {shares[n]:.0%}" for n in order]
         for n_shown in range(len(parts), -1, -1):
             rest = shares[order[n_shown:]].sum()
             others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
@@ -251,7 +251,7 @@ class Explanation:
         prediction = f"The prediction would be {self._text_of(change.prediction)}"
         lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
-            lines.append(f"  {_column(column)}: {_text(after)} in place of {_text(before)}")
+            lines.append(f"  {name_of_column(column)}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]
 
     def _repr_html_(self) -> str:
@@ -450,7 +450,7 @@ def _same(left, right):
     return bool(left == right) or (left != left and right != right)
 
 
-def _column(name):
+def name_of_column(name: Any) -> str:
     """The name of a column: a number, as of a file without names, is none beside others."""
     return f"column {name}" if str(name).isdigit() else str(name)
 
@@ -463,7 +463,7 @@ def _text(value):
     if isinstance(value, tuple):
         return "{" + ", ".join(map(_text, value)) + "}"
     if isinstance(value, float | np.floating):
-        return _number(value)
+        return text_of_number(value)
     if isinstance(value, np.datetime64):
         return _text(value.astype("datetime64[s]").item())  # None for what is missing
     if isinstance(value, datetime):
@@ -471,7 +471,7 @@ def _text(value):
     return str(value)
 
 
-def _number(value, sign=""):
+def text_of_number(value: Any, sign: str = "") -> str:
     """Format a number with four digits, or all digits before the point: no exponent for a price."""
     return f"{value:{sign}.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
 

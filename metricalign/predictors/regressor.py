@@ -31,8 +31,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
     c is a weighted mean of kernel ridge regression under the metric, of a smoother one on the
-    encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
-    (of one number). For a training sample it is the mean of models that have not seen the sample.
+    encoded columns (both are smooth with more than 2,000 samples) and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of one number). For a training sample it is
+    the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
     for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
     samples with the same values as x have a further share in f(x), as large as they agree with each
@@ -132,10 +133,16 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
-        self._offset = np.average(columns, axis=0, weights=weight)
-        variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
-        self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
-        if not variances.any():
+        present = columns[weight > 0]
+        varies = present.min(axis=0) < present.max(axis=0)
+        # Of values in [-1, 1], so that no sum overflows, and no square does or underflows.
+        size = np.abs(present).max(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        mean = np.average(present / size, axis=0, weights=weight[weight > 0])
+        squares = np.average((present / size - mean) ** 2, axis=0, weights=weight[weight > 0])
+        self._offset = mean * size
+        self._unit = np.where(varies, np.sqrt(squares) * size, 1.0)
+        if not varies.any():
             warnings.warn(
                 "y has the same value in all samples, so there is nothing to learn: it is what "
                 "every sample will get.",
