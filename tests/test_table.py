@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metricalign import PSDSVR
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.features.table import is_free_text
+from metricalign.features.contents import is_free_text
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 N_SAMPLES = 160
@@ -434,6 +434,20 @@ def test_columns_of_another_form_than_in_fit_are_refused(was, now):
         with pytest.raises(ValueError, match=r"Column 'column' of X ha[ds] .*Turn"):
             encoder.transform(later)
     encoder.transform(table.assign(column=None))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("mark", ["/", "."])
+def test_texts_of_which_day_and_month_cannot_be_told_apart_are_refused(mark, library):
+    pytest.importorskip("skrub")
+    days = [f"{n % 12 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": days}), library)
+    with pytest.raises(ValueError, match=r"'day' of X has dates such as '01.01.2024', whose day"):
+        DateTextEncoder().fit(table)
+    later = [f"{n % 28 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": later}), library)
+    encoded = DateTextEncoder().fit_transform(table)
+    assert list(encoded["day: day"][:28]) == list(range(1, 29))
 
 
 def test_dates_as_texts_keep_their_form():

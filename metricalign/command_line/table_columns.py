@@ -21,8 +21,8 @@ from metricalign.command_line.reading import (
     shorten,
     suggestion,
 )
+from metricalign.features.contents import is_free_text
 from metricalign.features.sets import separator_of_sets, sets_of
-from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
