@@ -1215,6 +1215,16 @@ def test_durations_are_seconds_and_that_is_said(parquet, reads_only, capsys):
     assert "read: 'odd' as durations in seconds" in capsys.readouterr().out
 
 
+def test_the_order_of_categories_is_said(frame, tmp_path, reads_only, capsys):
+    frame["town"] = pd.Categorical(frame["town"], ["Ulm", "Bonn", "Trier"], ordered=True)
+    path = str(tmp_path / "table.parquet")
+    frame.to_parquet(path)
+    assert main(["evaluate", path, "--target", "weight", "--features", "town"]) == 0
+    said = one_line(capsys.readouterr().out)
+    assert "1 feature: 1 of ordered categories" in said
+    assert "read: 'town' as ranks from 0: Ulm < Bonn < Trier" in said
+
+
 def test_parquet_with_a_name_twice(frame, tmp_path, capsys):
     arrow = pytest.importorskip("pyarrow")
     table = arrow.table([frame["length"], frame["width"]], names=["a", "a"])

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metricalign import PSDSVR
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.features.table import is_free_text
+from metricalign.features.contents import is_free_text
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 N_SAMPLES = 160
@@ -403,6 +403,64 @@ def test_an_array_in_place_of_a_table_with_dates_is_refused():
         pytest.raises(TypeError, match="DataFrame of pandas, as in fit"),
     ):
         encoder.transform(table.to_numpy())
+
+
+FORMS = {
+    "dates": pd.date_range("2024-01-01", periods=60),
+    "texts": [f"some words here {number} and {number * 7 % 13}" for number in range(60)],
+    "durations": pd.to_timedelta(range(60), unit="h"),
+    "sets": ["bus; bike", "bike", "car; bus"] * 20,
+    "lists": [["bus", "bike"], ["bike"], []] * 20,
+    "ordered": pd.Categorical(["low", "high"] * 30, ["low", "high"], ordered=True),
+    "numbers": np.arange(60) / 7,
+}
+
+
+@pytest.mark.parametrize("was", [form for form in FORMS if form != "numbers"])
+@pytest.mark.parametrize("now", FORMS)
+def test_columns_of_another_form_than_in_fit_are_refused(was, now):
+    pytest.importorskip("skrub")
+    table = pd.DataFrame({"size": np.arange(60) % 5, "column": FORMS[was]})
+    encoder = DateTextEncoder().fit(table)
+    later = table.assign(column=FORMS[now])
+    if now == was or (now == "lists" and was == "sets"):
+        encoder.transform(later)
+    elif {was, now} <= {"sets", "texts", "ordered"} and was != "ordered":
+        # All are texts; of sets a member is to be known.
+        if was == "sets":
+            with pytest.warns(UserWarning, match="'column' of X has none of its members in fit"):
+                encoder.transform(later)
+    else:
+        with pytest.raises(ValueError, match=r"Column 'column' of X ha[ds] .*Turn"):
+            encoder.transform(later)
+    encoder.transform(table.assign(column=None))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("mark", ["/", "."])
+def test_texts_of_which_day_and_month_cannot_be_told_apart_are_refused(mark, library):
+    pytest.importorskip("skrub")
+    days = [f"{n % 12 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": days}), library)
+    with pytest.raises(ValueError, match=r"'day' of X has dates such as '01.01.2024', whose day"):
+        DateTextEncoder().fit(table)
+    later = [f"{n % 28 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": later}), library)
+    encoded = DateTextEncoder().fit_transform(table)
+    assert list(encoded["day: day"][:28]) == list(range(1, 29))
+
+
+def test_dates_as_texts_keep_their_form():
+    pytest.importorskip("skrub")
+    days = pd.Series(pd.date_range("2024-01-01", periods=60))
+    table = pd.DataFrame({"size": np.arange(60) % 5, "day": days.dt.strftime("%Y-%m-%d")})
+    encoder = DateTextEncoder().fit(table)
+    table.loc[3, "day"] = None
+    assert encoder.transform(table)["day: month"].isna().sum() == 1
+    with pytest.raises(
+        ValueError, match=r"'day' of X has '01\.02\.2024', which is not of the form"
+    ):
+        encoder.transform(table.assign(day="01.02.2024"))
 
 
 # Three lines

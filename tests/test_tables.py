@@ -687,7 +687,7 @@ def test_lists_and_ordered_categories_of_parquet(tmp_path):
     features = sort_features(columns)
     assert list(features.columns) == list(frame)
     formats = {name: column.format for name, column in columns.items()}
-    table = TableColumns(formats).fit(frame)
+    table = TableColumns(formats).fit(features.frame)
     assert table.categories_ == {"genres": {"comedy", "crime", "drama"}}
     # Categories may come as texts later, in the order of the training table.
     later = table.transform(frame.assign(mood=frame["mood"].astype(object)))

@@ -68,6 +68,7 @@ TABLES: list[tuple[str, str, list[str]]] = [
 FORMATS: dict[str, dict[str, Any]] = {
     # The reader in Python has no quotes beside such a delimiter.
     "Auto.data": {"sep": r"\s+", "engine": "c"},
+    "modechoice.csv": {"sep": ";"},
     "divorce.dat": {"sep": r"\s{2,}"},
     "abalone.csv": {"header": None},
     "adult-train.csv": {"header": None, "na_values": "?"},
@@ -185,7 +186,7 @@ def _scores(text) -> tuple[str, dict[str, str]]:
         if not line.strip():
             break
         method, score = re.split(r"\s{2,}", line)[:2]
-        scores[method] = score.split(" +- ")[0]
+        scores[method.rstrip("*")] = score.split(" +- ")[0]
     return measure, scores
 
 

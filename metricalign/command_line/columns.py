@@ -19,10 +19,10 @@ from metricalign.command_line.reading import (
     counted,
     shorten,
 )
+from metricalign.features.contents import is_free_text
 from metricalign.features.identifiers import identifier_of
 from metricalign.features.numerals import LEADING_ZERO
 from metricalign.features.sets import are_sets, separator_of_sets
-from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame

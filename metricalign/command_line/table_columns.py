@@ -21,8 +21,8 @@ from metricalign.command_line.reading import (
     shorten,
     suggestion,
 )
+from metricalign.features.contents import is_free_text
 from metricalign.features.sets import separator_of_sets, sets_of
-from metricalign.features.table import is_free_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -73,9 +73,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find out the categories of a DataFrame of pandas or polars."""
         self.categories_, self.separators_, self.free_texts_ = {}, {}, []
-        for name, column in self._read(X, Reading())[0].items():
-            if not isinstance(self.formats[name], Text | Sets):
-                continue
+        for name, column in self._read(X, Reading(), (Text, Sets))[0].items():
             values = column.dropna().tolist()
             are_texts = isinstance(self.formats[name], Text)
             separator = separator_of_sets(values) if are_texts else None
@@ -157,8 +155,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
             f"or {len(self.names)} with the target."
         )
 
-    def _read(self, table, reading):
-        """The columns that are used, and what differs from their formats."""
+    def _read(self, table, reading, kinds=Format):
+        """The columns that are used, of these kinds, and what differs from their formats."""
         import pandas as pd
 
         absent = [name for name in self.formats if name not in table.columns]
@@ -170,6 +168,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         reading = replace(reading, missing={*reading.missing, *self.missing})
         columns, differences = {}, []
         for name, form in self.formats.items():
+            if not isinstance(form, kinds):
+                continue
             column = read_column(table[name], name, reading, form)
             columns[name] = column
             if column.format != form and column.example:

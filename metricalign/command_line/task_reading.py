@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metricalign.command_line.columns import read_columns, sort_features
 from metricalign.command_line.dates import Date
 from metricalign.command_line.doubts import group_candidates
-from metricalign.command_line.formats import Reading
+from metricalign.command_line.formats import Ordered, Reading
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.numbers import Number
 from metricalign.command_line.reading import (
@@ -256,6 +256,8 @@ def _read_as(columns):
     """Say what is unusual about how columns were read, those that are alike together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
+        if isinstance(column.format, Ordered):
+            yield f"{name!r} as {column.format.describe()}"
         # Values that are typed have been read by no one.
         if column.example and (text := column.format.describe()):
             found.setdefault(text, []).append(name)

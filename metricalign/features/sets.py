@@ -74,7 +74,7 @@ def sets_of(values: Sequence[Any], separator: str | None) -> list[set[str] | Non
 def _set_of(value, separator):
     if isinstance(value, _COLLECTIONS):
         return {str(member).strip() for member in value}
-    if isinstance(value, str):
+    if isinstance(value, str) and separator is not None:
         return _parts(value, separator)
     if is_missing(value):
         return None

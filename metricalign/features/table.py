@@ -6,7 +6,8 @@ import datetime
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable
+from itertools import compress
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +17,16 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from metricalign._arrays import find_missing, is_missing
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call, validate_data
+from metricalign.features.contents import (
+    are_texts,
+    finite_numbers,
+    first_present,
+    form_of,
+    has_numbers,
+    is_date,
+    is_free_text,
+    present_objects,
+)
 from metricalign.features.identifiers import identifier_of
 from metricalign.features.numerals import numbers_as_texts
 from metricalign.features.sets import (
@@ -28,12 +39,8 @@ from metricalign.features.sets import (
 
 __all__ = ["DateTextEncoder"]
 
-# Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
-# that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
-_MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
-_DATES = ("date", "timestamp", "timedelta", "duration", "period")
-# Texts that all differ are free from so many values and words on average, as in a small table.
-_FEWEST_TEXTS, _FEWEST_WORDS = 10, 3
+# The two first numbers may be a day and a month, or a month and a day.
+_DAY_OR_MONTH = re.compile("(0?[1-9]|1[0-2])[-/.](0?[1-9]|1[0-2])[-/.][0-9]")
 # One or two numbers outside the range of the training samples may be new extremes.
 _FEWEST_OUTSIDE = 3
 
@@ -44,9 +51,9 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
     So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
     Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
     year, month, day, hour, weekday and the seconds since 1970, a period of pandas does so by its
-    start, a duration becomes its length, and a text
-    30 coordinates in which texts with the same sequences of characters are near. Texts in which
-    skrub finds dates or numbers are taken as these.
+    start, a duration becomes its length, and a text 30 coordinates in which texts with the same
+    sequences of characters are near. Texts in which skrub finds dates or numbers are taken as
+    these, and refused if it cannot tell day and month apart.
 
     Lists of texts, sets, and texts such as "drama, comedy", whose parts come again in other
     combinations and numbers, become an indicator for each member of at least 1 % of them. A
@@ -127,7 +134,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Raises
         ------
         ValueError
-            If two columns have the same name.
+            If two columns have the same name, or day and month of texts cannot be told apart.
         ImportError
             If there are dates or free texts, and skrub is not installed.
         """
@@ -147,14 +154,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         validate_data(self, X, skip_check_array=True)
         self._library = _library_of(X)
         for name in X.columns:
-            if _has_numbers(X[name]) and len(values := _finite(X[name])):
+            if has_numbers(X[name]) and len(values := finite_numbers(X[name])):
                 self.ranges_[name] = (float(values.min()), float(values.max()))
         kinds = {name: self._kind(X[name], name) for name in X.columns}
         self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
         n_parts = {name: 1 for name, kind in kinds.items() if not kind}
-        if self._of_skrub():
-            self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._of_skrub()})
+        self._forms = {name: form_of(X[name]) for name in self._of_skrub()}
+        if self._forms:
+            self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._forms})
             self.vectorizer_.fit(self._to_encode(X))
+            self._refuse_two_readings(X)
             outputs = self.vectorizer_.input_to_outputs_
             n_parts |= {name: len(parts) for name, parts in outputs.items()}
         n_parts |= {name: len(members) for name, members in self.members_.items()}
@@ -170,31 +179,44 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         if getattr(column.dtype, "ordered", False):
             self.orders_[name] = list(column.dtype.categories)
             return None
-        values = _objects(column)
+        values = present_objects(column)
         if is_date(column) or (len(values) and all(isinstance(v, datetime.date) for v in values)):
             return "date"
-        are_texts = _are_texts(values)
-        separator = separator_of_sets(values.tolist()) if are_texts else None
+        separator = separator_of_sets(values.tolist()) if are_texts(values) else None
         if separator is not None or (len(values) and are_sets(values)):
-            members = frequent_members(sets_of(values, separator))
+            members = frequent_members(sets_of(values.tolist(), separator))
             if members:
                 self.members_[name], self.separators_[name] = members, separator
                 return "set"
-        return "text" if are_texts and is_free_text(values) else None
+        return "text" if are_texts(values) and is_free_text(values) else None
 
     def _of_skrub(self):
         """Names of the columns that skrub encodes."""
         return [name for name in self.encoded_columns_ if name not in self.members_]
 
+    def _refuse_two_readings(self, X):
+        """Refuse texts of which skrub has taken the month for the first number, or the day."""
+        for name, form in self._forms.items():
+            if form == "texts" and self.vectorizer_.column_to_kind_[name] == "datetime":
+                texts = present_objects(X[name])
+                if all(map(_DAY_OR_MONTH.match, texts)):
+                    advice = f"pandas.to_datetime(X[{name!r}], dayfirst=True), or dayfirst=False"
+                    if not hasattr(X, "iloc"):
+                        advice = f"X[{name!r}].str.to_date('%d/%m/%Y'), or '%m/%d/%Y'"
+                    raise ValueError(
+                        f"Column {name!r} of X has dates such as {texts[0]!r}, whose day and month "
+                        f"cannot be told apart. Turn it into dates: {advice}."
+                    )
+
     def _warn_of(self, X, name):
         """Say what a person would rather leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
         column = X[name]
-        values = _objects(column)
-        is_number = _has_numbers(column)
+        values = present_objects(column)
+        is_number = has_numbers(column)
         if is_number:
-            values = _finite(column)
-        elif name in self.members_ or not _are_texts(values):
+            values = finite_numbers(column)
+        elif name in self.members_ or not are_texts(values):
             return
         elif kinds.get(name, "high_cardinality") != "high_cardinality":
             return  # skrub has turned texts of other kinds into dates or numbers.
@@ -236,15 +258,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 f"got {type(X).__name__} of {_library_of(X)}."
             )
         for name in self.ranges_:
-            if _has_numbers(X[name]):
-                self._warn_of_range(_finite(X[name]), name)
+            if has_numbers(X[name]):
+                self._warn_of_range(finite_numbers(X[name]), name)
         if not changed:
             return X
         parts = {name: _ranks(X[name], name, order) for name, order in self.orders_.items()}
         if self.vectorizer_ is not None:
             parts |= self._encoded_by_skrub(X)
         for name, members in self.members_.items():
-            indicators = indicators_of_members(self._sets_of(X[name], name), members)
+            indicators = self._indicators(X[name], name)
             parts |= {
                 f"{name}: {member}": indicator
                 for member, indicator in zip(members, indicators.T, strict=True)
@@ -265,7 +287,25 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             )
 
     def _encoded_by_skrub(self, X):
+        for name, was in self._forms.items():
+            form = form_of(X[name])
+            if form not in (was, None):
+                raise ValueError(
+                    f"Column {name!r} of X had {was} in fit, and has {form} now, such as "
+                    f"{first_present(X[name])!r}. Turn them into {was}."
+                )
         encoded = self.vectorizer_.transform(self._to_encode(X))
+        for name, parts in self.vectorizer_.input_to_outputs_.items():
+            is_number = self.vectorizer_.column_to_kind_[name] != "high_cardinality"
+            if self._forms[name] == "texts" and is_number:
+                # skrub has found dates or numbers in a form of which later texts may not be.
+                is_lost = np.isnan(np.asarray(encoded[parts[0]], dtype=np.float64))
+                for value in compress(X[name].to_list(), is_lost):
+                    if not is_missing(value):
+                        raise ValueError(
+                            f"Column {name!r} of X has {value!r}, which is not of the form that "
+                            "its texts had in fit. Write it alike, or None if it is missing."
+                        )
         parts = [encoded[name] for name in encoded.columns]
         if hasattr(X, "iloc"):
             parts = [part.to_numpy() for part in parts]
@@ -277,14 +317,23 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 end = str(part)[len(str(name)) + 1 :]
                 yield f"{name}: {end}" if end else name
 
-    def _sets_of(self, column, name):
+    def _indicators(self, column, name):
+        members = self.members_[name]
         try:
-            return sets_of(column.to_list(), self.separators_[name])
+            sets = sets_of(column.to_list(), self.separators_[name])
         except TypeError as error:
             raise ValueError(
-                f"Column {name!r} of X had sets in fit, of members such as "
-                f"{self.members_[name][0]!r}, and has {error} now. Turn it into sets."
+                f"Column {name!r} of X had sets in fit, of members such as {members[0]!r}, and has "
+                f"{error} now. Turn it into sets."
             ) from None
+        indicators = indicators_of_members(sets, members)
+        if any(sets) and not np.any(indicators == 1):
+            warnings.warn(
+                f"Column {name!r} of X has none of its members in fit, such as {members[0]!r}, but "
+                f"others, such as {min(next(filter(None, sets)))!r}. Are they written otherwise?",
+                stacklevel=level_of_call(),
+            )
+        return indicators
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names of the columns of the result.
@@ -341,7 +390,13 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             for name in columns.columns
             if columns[name].dtype == object
         }
-        return columns.assign(**starts, **texts)
+        # Of a column in which all is missing, skrub wants the type, too.
+        empty = {
+            name: columns[name].astype("timedelta64[ns]")
+            for name, form in self._forms.items()
+            if form == "durations" and form_of(columns[name]) is None
+        }
+        return columns.assign(**(starts | texts | empty))
 
 
 def _library_of(X):
@@ -352,35 +407,16 @@ def _is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def is_date(column: Any) -> bool:
-    """Whether a column of a DataFrame has dates, periods or durations by its type."""
-    return str(column.dtype).lower().startswith(_DATES)
-
-
-def _has_numbers(column):
-    return re.match(r"u?int\d|float\d", str(column.dtype).lower()) is not None
-
-
-def _finite(column):
-    """The numbers of a column that are neither missing nor infinite."""
-    values = np.asarray(column, dtype=np.float64)
-    return values[np.isfinite(values)]
-
-
-def _objects(column):
-    """Values of a column of objects, strings or lists, those that are not missing; else none."""
-    if not str(column.dtype).lower().startswith(("object", "str", "list")):
-        return np.array([], dtype=object)
-    values = np.array([*column.to_list(), None], dtype=object)[:-1]  # lists of one length too
-    return values[[not is_missing(value) for value in values]]
-
-
 def _ranks(column, name, order):
     """The places of categories in their order; NaN where they are missing."""
     values = np.asarray(column, dtype=object)
     is_present = ~find_missing(values)
     ranks = {category: float(rank) for rank, category in enumerate(order)}
-    unknown = [value for value in values[is_present] if value not in ranks]
+    unknown = [
+        value
+        for value in values[is_present]
+        if not isinstance(value, Hashable) or value not in ranks
+    ]
     if unknown:
         raise ValueError(
             f"Column {name!r} of X has {unknown[0]!r}, which is not among its ordered categories "
@@ -389,22 +425,6 @@ def _ranks(column, name, order):
     places = np.full(len(values), np.nan)
     places[is_present] = [ranks[value] for value in values[is_present]]
     return places
-
-
-def _are_texts(values):
-    return len(values) > 0 and all(isinstance(value, str) for value in values)
-
-
-def is_free_text(values: Iterable[str | None]) -> bool:
-    """Whether texts, None where they are missing, are free and no categories."""
-    counts = Counter(value for value in values if value is not None)
-    n_texts = counts.total()
-    if _FEWEST_TEXTS < len(counts) <= _MOST_CATEGORIES:
-        n_words = sum(len(value.split()) for value in counts)
-        return 2 * len(counts) > n_texts and n_words >= _FEWEST_WORDS * len(counts)
-    rare = max(_RARE_SHARE * n_texts, _RARE_COUNT)
-    n_rare = sum(number for number in counts.values() if number < rare)
-    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > n_texts
 
 
 def _vectorizer(kinds):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from metricalign._arrays import is_missing
-from metricalign.features.table import is_date
+from metricalign.features.contents import is_date
 from metricalign.learners.columns import column_map
 
 __all__ = ["Change", "Explanation"]

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from metricalign._arrays import find_missing
 from metricalign._estimator import refuse_masked
-from metricalign.features.table import is_date
+from metricalign.features.contents import is_date
 from metricalign.predictors.labels import has_label_sets
 from metricalign.relations.kinds import is_ordered
 
