@@ -36,6 +36,7 @@ from metricalign import (
     RelationAlignmentCV,
 )
 from metricalign.learners import ensemble
+from metricalign.learners.alignment.base import _FEATURES_OF_ONE_THREAD
 from metricalign.learners.neighborhood import search
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
@@ -182,6 +183,7 @@ def test_programs_in_the_text_have_the_options(page):
 def test_constants_in_the_text_are_those_of_the_code():
     choosing = (ROOT / "docs" / "guide" / "choosing.md").read_text(encoding="utf-8")
     mathematics = (ROOT / "docs" / "guide" / "mathematics.md").read_text(encoding="utf-8")
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     samples = search._SAMPLES_OF_STEP * search._STEPS_OF_ITERATION
     candidates = f"{search._LARGEST_NUMBER_OF_CANDIDATES:,}"
     features = next(d for d in range(100) if d * (d + 1) // 2 > LARGEST_SYSTEM) - 1
@@ -195,6 +197,7 @@ def test_constants_in_the_text_are_those_of_the_code():
         (NeighborhoodAlignment.__doc__, f"a loss below {search._SMALLEST_LOSS} by"),
         (RAMLKRR.__doc__, f"up to {LARGEST_SYSTEM} pairs or {features} features"),
         (MetricNeighborsRegressor.__doc__, f"More than {MANY_SAMPLES:,} samples have two folds"),
+        (speed, f"up to {_FEATURES_OF_ONE_THREAD} features a fit has one"),
     ):
         assert words in " ".join(text.split()), words
 
