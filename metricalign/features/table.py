@@ -34,19 +34,20 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
 
     So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
     Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
-    year, month, day, hour, weekday and the seconds since 1970, a period of pandas does so by its
-    start, a duration becomes its length, and a text
-    30 coordinates in which texts with the same sequences of characters are near. Texts in which
-    skrub finds dates or numbers are taken as these.
+    year, month, day, hour, weekday and the seconds since 1970, and so does the start of a period of
+    pandas. A duration becomes its length, and a text 30 coordinates in which texts with the same
+    sequences of characters are near. Texts in which skrub finds dates or numbers are taken as
+    these.
 
     Numbers, booleans, categories and texts of few values need nothing, and then skrub need not be
-    installed. A text is free if it has more than 40 values and most rows have a rare one, shared by
-    fewer than 5 rows or 1 % of them; also if it has more than 10, more than half as many as there
-    are texts, with 3 words or more on average. Arrays have neither dates nor free texts and stay as
-    they are.
+    installed. A column of texts is free if it has more than 40 values and most rows have a rare
+    one, shared by fewer than 5 rows or 1 % of them; also if it has more than 10, more than half as
+    many as there are texts, with 3 words or more on average. Arrays have neither dates nor free
+    texts and stay as they are.
 
-    A warning names columns that the command line leaves out: those that look like identifiers, and
-    texts most of which are numbers.
+    A warning names columns that look like identifiers, and columns of texts most of which are
+    numbers. The command line leaves out the former. It reads the latter as numbers if all are, and
+    leaves them out otherwise.
 
     Attributes
     ----------
