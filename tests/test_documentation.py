@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from abc import ABC, update_abstractmethods
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -215,6 +216,27 @@ def test_parts_of_the_guide_are_one_short_class_each():
     assert max(lengths.values()) <= 40
     for name, _, code in parts_of_the_guide():
         assert re.search(rf"^check_\w+\({name}\(", code, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("Huber", "value"),
+        ("Huber", "conjugate"),
+        ("TraceNorm", "shrink"),
+        ("AroundTheClock", "__call__"),
+        ("FocalLoss", "for_samples"),
+    ],
+)
+def test_parts_that_lack_a_method_say_so(name, method):
+    X, y = load_diabetes(return_X_y=True)
+    part = part_of_the_guide(name)
+    delattr(part, method)
+    if issubclass(part, ABC):
+        update_abstractmethods(part)
+    argument = {"TraceNorm": "cone", "AroundTheClock": "relation"}.get(name, "loss")
+    with pytest.raises((NotImplementedError, TypeError), match=f"{name}.* method '?{method}"):
+        RelationAlignment(**{argument: part()}).fit(X[::9], y[::9])
 
 
 def test_quantile_loss_of_the_guide_finds_the_quantile():
