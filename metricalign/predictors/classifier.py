@@ -25,8 +25,8 @@ __all__ = ["MetricNeighborsClassifier"]
 class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     r"""Classes or label sets, predicted by the neighbours under a learned metric.
 
-    Every neighbour votes with its class, corrected by what regressions predict differently for the
-    sample and for the neighbour:
+    Every neighbour votes with its class, corrected by the difference of what regressions predict
+    for the sample and for the neighbour:
 
     .. math::
         p(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
@@ -38,8 +38,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
     with the least squared error in held-out folds, for which the metric is learned again.
     :math:`\lambda = \beta = 0` is the plain vote. Training samples with the same values as x have
-    a further share in p(x), as large as they agree with each other in the table. `explain` says
-    which rows and columns made a prediction.
+    a further share in p(x). It is the larger, the more training samples with the same values agree.
+    `explain` says which rows and columns made a prediction.
 
     X may be a DataFrame of pandas or polars as it is, with columns of any unit, categories,
     booleans and missing values. With skrub (``pip install "metricalign[table]"``) it may also have
@@ -91,7 +91,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float
         Share that training samples with the same values have in the prediction of a sample. Zero
-        if no two training samples are the same, as those that one of weight 2 stands for are.
+        if no two training samples are the same; one of weight 2 counts as two that are.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and, for label sets, of that on
         the encoded columns, each with three penalties, small to large, of the trees and of

@@ -23,8 +23,8 @@ __all__ = ["MetricNeighborsRegressor"]
 class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     r"""Numbers or distributions, predicted by the neighbours under a learned metric.
 
-    Every neighbour votes with its target, corrected by what regressions predict differently for the
-    sample and for the neighbour:
+    Every neighbour votes with its target, corrected by the difference of what regressions predict
+    for the sample and for the neighbour:
 
     .. math::
         f(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
@@ -36,8 +36,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
     for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
-    samples with the same values as x have a further share in f(x), as large as they agree with each
-    other in the table. `explain` says which rows and columns made a prediction.
+    samples with the same values as x have a further share in f(x). It is the larger, the more
+    training samples with the same values agree. `explain` says which rows and columns made a
+    prediction.
 
     If y has several columns that are not negative and have row sums of 1, but for the rounding to
     three decimals, its rows are distributions, and so are the predictions. Row sums that are nearly
@@ -87,7 +88,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float
         Share that training samples with the same values have in the prediction of a sample. Zero
-        if no two training samples are the same, as those that one of weight 2 stands for are.
+        if no two training samples are the same; one of weight 2 counts as two that are.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
         each with three penalties, small to large, of the trees and of boosting. What is left of 1

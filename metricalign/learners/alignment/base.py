@@ -123,7 +123,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         """Learn the metric for each of several C, every one from the solution of the one before.
 
         The pairs are chosen once, and operator passes are saved, the more the denser the path is
-        (docs/solvers.md has numbers); not by nu-SVR and ridge regression, which start anew.
+        (docs/solvers.md has numbers). nu-SVR and ridge regression hardly save any.
 
         Parameters
         ----------
