@@ -122,8 +122,7 @@ def _candidates(method, kind):
         learner = (REGRESSIONS | HINGES)[method]
         return [learner(relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
-        learner = PSDSVR(prior=None, random_state=0)
-        return [IteratedMetricLearner(learner, relation=_relation(kind))]
+        return [IteratedMetricLearner(relation=_relation(kind))]
     if method == "DiscriminantAlignment":
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
     if method == "GradientAlignment":
