@@ -1,4 +1,4 @@
-"""Methods of support vector regression, over one set of matrices each."""
+"""Methods of support vector regression, long since each lists all of its parameters."""
 
 from __future__ import annotations
 
