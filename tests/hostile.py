@@ -456,8 +456,7 @@ def _check_certificate(learner, given, messages):
     if getattr(learner, "penalty", None) == "coefficients":
         penalty = 0.5 * np.sum(learner.dual_coef_**2 / (weights / learner.C_))
     else:
-        prior = _prior_size(learner, differences, weights) * _prior_directions(learner, X)
-        penalty = 0.5 * np.sum((matrix - prior) ** 2)
+        penalty = 0.5 * np.sum((matrix - _prior(learner, differences, weights, X)) ** 2)
     objective = penalty + weights @ _loss(learner.loss_, *errors)
     if getattr(learner, "nu", None) is not None:
         objective += learner.nu * weights.sum() * learner.epsilon_
@@ -502,11 +501,20 @@ def _pair_weights(learner, given):
     return selection.weights[kept]
 
 
+def _prior(learner, differences, weights, X):
+    prior = getattr(learner, "prior", None)
+    if isinstance(prior, np.ndarray):
+        return prior
+    return _prior_size(learner, differences, weights) * _prior_directions(learner, X)
+
+
 def _prior_size(learner, differences, weights):
     """The eigenvalue of a prior by name, 0 without one."""
     prior = getattr(learner, "prior", None)
     is_of_the_paper = prior == "auto" and (
-        learner.C != "scale" or learner.relation_.name not in ("class", "absolute_difference")
+        learner.C != "scale"
+        or getattr(learner, "nu", None) is not None
+        or learner.relation_.name not in ("class", "absolute_difference")
     )
     if prior is None or is_of_the_paper:
         return 0.0
@@ -552,6 +560,7 @@ def _dual(learner, differences, weights):
         getattr(learner, "nu", None) is not None
         or getattr(learner, "penalty", "metric") != "metric"
     )
+    is_special |= isinstance(getattr(learner, "prior", None), np.ndarray)
     if is_special or regularizer not in ("Symmetric", "PositiveSemidefinite", "Diagonal"):
         return None
     prior = _prior_size(learner, differences, weights)

@@ -48,13 +48,13 @@ def test_classes_are_predicted_as_indicators():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     expected = ridge_matrix(X, LabelBinarizer().fit_transform(y), 0.5)
-    assert_allclose(matrix_of(X, y, whitening=0), expected, atol=1e-9)
+    assert_allclose(matrix_of(X, y, whitening=0, euclidean=0), expected, atol=1e-9)
 
 
 def test_of_classes_it_spans_the_discriminants():
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
-    learner = DiscriminantAlignment(shrinkage=1e-9, whitening=0).fit(X, y)
+    learner = DiscriminantAlignment(shrinkage=1e-9, whitening=0, euclidean=0).fit(X, y)
     scalings = LinearDiscriminantAnalysis(solver="eigen").fit(X, y).scalings_[:, :2]
     basis = np.linalg.qr(scalings)[0]
     components = learner.components_[:2]
@@ -62,7 +62,7 @@ def test_of_classes_it_spans_the_discriminants():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_whitening_is_a_share_of_the_mean_squared_distance(weighted):
+def test_whitened_and_euclidean_parts_are_shares_of_the_mean_squared_distance(weighted):
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     weight = np.random.default_rng(0).integers(1, 3, len(X)) if weighted else np.ones(len(X), int)
@@ -71,14 +71,18 @@ def test_whitening_is_a_share_of_the_mean_squared_distance(weighted):
     d = len(covariance)
     S = 0.7 * covariance + 0.3 * np.trace(covariance) / d * np.eye(d)
     parts = [
-        matrix_of(X[repeated], y[repeated], shrinkage=0.3, whitening=0),
+        matrix_of(X[repeated], y[repeated], shrinkage=0.3, whitening=0, euclidean=0),
         np.linalg.inv(S),
     ]
     learned, whitened = (part / np.trace(part @ covariance) for part in parts)
-    for whitening, share in ((0.5, 0.5), (1.0, 1.0), ("auto", 0.2)):
-        matrix = matrix_of(X, y, weight, shrinkage=0.3, whitening=whitening)
-        expected = normed((1 - share) * learned + share * whitened)
-        assert_allclose(matrix, expected, atol=1e-9)
+    euclidean = np.eye(d) / np.trace(covariance)
+    for given, share in ((0.5, 0.5), (1.0, 1.0), ("auto", 0.2)):
+        mixed = (1 - share) * learned + share * whitened
+        for whole, part in ((0.0, 0.0), (0.4, 0.4), (1.0, 1.0), ("auto", 0.1)):
+            matrix = matrix_of(X, y, weight, shrinkage=0.3, whitening=given, euclidean=whole)
+            expected = (1 - part) * mixed + part * euclidean
+            # The norm is 1 where the samples are whitened.
+            assert_allclose(normed(matrix), normed(expected), atol=1e-9)
 
 
 @pytest.mark.parametrize("n_components", [None, 6, 0.95])
@@ -100,25 +104,27 @@ def test_scale_and_noise_do_not_turn_the_whitened_metric(n_components, dtype):
             assert_allclose(normed(matrix[:13, :13]), expected, atol=atol)
 
 
-def test_whitened_part_where_nothing_is_learned():
+def test_other_parts_where_nothing_is_learned():
     X = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     y = np.logical_xor(X[:, 0], X[:, 1])
-    with pytest.warns(UserWarning, match="only the distance of whitened samples: .*no linear"):
+    with pytest.warns(UserWarning, match="only the part without targets: .*no linear"):
         matrix = matrix_of(X, y)
     assert_allclose(matrix, normed(np.eye(2)), atol=1e-12)
     assert_allclose(matrix_of(X, y, whitening=1), normed(np.eye(2)), atol=1e-12)
 
 
-def test_tiny_whitening_is_none():
+def test_tiny_shares_are_none():
     X, y = load_wine(return_X_y=True)
-    assert_allclose(matrix_of(X, y, whitening=1e-16), matrix_of(X, y, whitening=0), atol=1e-9)
+    learned = matrix_of(X, y, whitening=0, euclidean=0)
+    assert_allclose(matrix_of(X, y, whitening=1e-16, euclidean=1e-16), learned, atol=1e-9)
 
 
-def test_numbers_are_not_whitened_unless_asked_for():
+@pytest.mark.parametrize("part", ["whitening", "euclidean"])
+def test_numbers_have_the_learned_part_only_unless_asked_for(part):
     X, Y = samples()
-    plain = matrix_of(X, Y[:, 0], whitening=0)
+    plain = matrix_of(X, Y[:, 0], whitening=0, euclidean=0)
     assert_allclose(matrix_of(X, Y[:, 0]), plain, atol=1e-15)
-    assert np.abs(matrix_of(X, Y[:, 0], whitening=0.1) - plain).max() > 0.01
+    assert np.abs(matrix_of(X, Y[:, 0], **{part: 0.1}) - plain).max() > 0.01
 
 
 def test_without_the_covariance_it_is_the_positive_part_of_the_aligned_matrix():

@@ -123,6 +123,32 @@ def test_regression_with_landmarks_minimises_its_objective():
     assert_allclose(gradient, 0, atol=1e-6 * np.abs(rows.T @ Y).max())
 
 
+@pytest.mark.parametrize("shrinkage", [0.5, 1.0])
+@pytest.mark.parametrize("n_samples", [178, 9])
+def test_euclidean_part_is_a_share_of_the_mean_squared_distance(n_samples, shrinkage):
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    X, y = X[:: 178 // n_samples], y[:: 178 // n_samples]
+    weight = np.random.default_rng(0).integers(1, 3, len(X))
+    covariance = np.cov(X.T, bias=True, fweights=weight)
+    # Of few samples the distance in their span: there are no others.
+    values, vectors = np.linalg.eigh(covariance)
+    span = vectors[:, values > 1e-12]
+    parts = matrix_of(X, y, weight, shrinkage=shrinkage, euclidean=0), span @ span.T
+    learned, euclidean = (part / np.trace(part @ covariance) for part in parts)
+    for given, share in ((0.5, 0.5), (1.0, 1.0), ("auto", 0.2)):
+        matrix = matrix_of(X, y, weight, shrinkage=shrinkage, euclidean=given)
+        expected = (1 - share) * learned + share * euclidean
+        assert_allclose(matrix, expected / np.linalg.norm(expected), atol=1e-9)
+
+
+def test_numbers_have_no_euclidean_part_unless_asked_for():
+    X, Y = samples()
+    plain = matrix_of(X, Y[:, 0], euclidean=0)
+    assert_allclose(matrix_of(X, Y[:, 0]), plain, atol=1e-15)
+    assert np.abs(matrix_of(X, Y[:, 0], euclidean=0.1) - plain).max() > 0.01
+
+
 @pytest.mark.parametrize("n_landmarks", [100, None])
 def test_finds_the_two_directions_that_matter(n_landmarks):
     rng = np.random.default_rng(0)
@@ -154,7 +180,7 @@ def test_classes_are_predicted_as_indicators():
     X, indicators = StandardScaler().fit_transform(X), LabelBinarizer().fit_transform(y)
     relations = squared_distances(indicators.astype(float))
     expected = matrix_of(X, relations, relation="precomputed")
-    assert_allclose(matrix_of(X, y), expected, atol=1e-7)
+    assert_allclose(matrix_of(X, y, euclidean=0), expected, atol=1e-7)
     assert_allclose(matrix_of(X, indicators), expected, atol=1e-7)
     assert_allclose(matrix_of(X, y, relation="zero_one"), expected, atol=1e-7)
 

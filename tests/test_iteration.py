@@ -20,8 +20,42 @@ def iris():
 def test_one_round_is_the_learner(iris):
     np.testing.assert_array_equal(
         IteratedMetricLearner(n_rounds=1).fit(*iris).components_,
-        PSDSVR(prior=None).fit(*iris).components_,
+        PSDSVR().fit(*iris).components_,
     )
+
+
+@pytest.mark.parametrize("targets", ["classes", "numbers"])
+def test_each_round_starts_from_the_metric_of_the_one_before(iris, targets):
+    X, y = iris
+    y = y if targets == "classes" else X[:, 0] + X[:, 1] ** 2
+    first, second, third = (
+        IteratedMetricLearner(n_rounds=n_rounds).fit(X, y).learner_ for n_rounds in (1, 2, 3)
+    )
+    for before, after in ((first, second), (second, third)):
+        # The size of the prior and C are those of the default with these pairs.
+        default = clone(after).set_params(C="scale", prior="auto").fit(X, y)
+        left, right = after.pairs_.T
+        differences, weights = X[left] - X[right], after.pair_weights_
+        euclidean, learned = (
+            np.average(np.sum(differences @ matrix * differences, axis=1), weights=weights)
+            for matrix in (default.prior_, before.matrix_)
+        )
+        np.testing.assert_allclose(after.prior_, before.matrix_ * euclidean / learned, rtol=1e-6)
+        assert pytest.approx(default.C_) == after.C_
+        # And it is the fit that its parameters say.
+        again = clone(after).fit(X, y)
+        np.testing.assert_allclose(again.matrix_, after.matrix_, rtol=1e-6, atol=1e-9)
+
+
+def test_few_samples_keep_the_first_prior():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((24, 50)), np.arange(24) % 3
+    second = IteratedMetricLearner(n_rounds=2).fit(X, y).learner_
+    assert second.get_params()["prior"] == "auto"
+    assert np.linalg.matrix_rank(second.matrix_) <= 23
+    # Nor does it depend on how often each is repeated.
+    twice = IteratedMetricLearner(n_rounds=2).fit(np.tile(X, (3, 1)), np.tile(y, 3)).learner_
+    np.testing.assert_allclose(twice.matrix_, second.matrix_, rtol=1e-6, atol=1e-9)
 
 
 def test_pairs_of_a_round_are_those_before_and_the_nearest_under_the_last_metric(iris):

@@ -104,7 +104,7 @@ def test_ridge_on_real_data_is_the_closed_form(load, penalty):
 def test_default_weight_is_the_documented_formula():
     X, y = standardised(load_wine)
     pairs, weights = NearestClassPairs().select(X, y)
-    learner = RAMLSVR(tol=1e-2).fit(X, y)
+    learner = RAMLSVR(prior=None, tol=1e-2).fit(X, y)
     relations = np.where(y[pairs[:, 0]] == y[pairs[:, 1]], -1.0, 1.0)
     lengths = np.sum((X[pairs[:, 0]] - X[pairs[:, 1]]) ** 2, axis=1)
     m = np.average(lengths, weights=weights)
@@ -331,7 +331,8 @@ OTHER_PARAMETERS = {
 def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone, options, capsys):
     X, y = standardised(load_wine, 60)
     learner, loss = method(**options), loss()
-    if method is PSDSVR:
+    has_prior = method in (RAMLSVR, PSDSVR)
+    if has_prior:
         learner.prior = None
     general = RelationAlignment(cone=cone, fit_intercept=learner.fit_intercept, **options)
     if options:
@@ -339,7 +340,7 @@ def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone,
             learner.epsilon = loss.epsilon = 0.03
         if method is not RAMLPCSVR:
             learner.fit_intercept = general.fit_intercept = False
-        if method is PSDSVR:
+        if has_prior:
             learner.prior = general.prior = "identity"
     general.set_params(loss=loss)
     assert set(options) <= set(learner.get_params())
@@ -390,13 +391,17 @@ def test_semidefinite_svr_has_three_losses(loss):
     assert near.objective_ != pytest.approx(learner.objective_)
 
 
+methods_with_a_prior = pytest.mark.parametrize("method", [RAMLSVR, PSDSVR])
+
+
+@methods_with_a_prior
 @pytest.mark.parametrize(
     ("targets", "prior", "share_of_weight"),
     [("classes", 0.3, 1.5 * 13 / 300), ("numbers", 0.03, 1.0)],
 )
-def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weight):
+def test_default_prior_is_a_share_of_the_identity(method, targets, prior, share_of_weight):
     X, y = standardised(load_wine if targets == "classes" else load_diabetes, 80)
-    learner = PSDSVR(tol=1e-8).fit(X, y)
+    learner = method(tol=1e-8).fit(X, y)
     strategy = NearestClassPairs() if targets == "classes" else NearestPairs()
     chosen = strategy.select(X, y)
     indices, weights = chosen.indices, chosen.weights
@@ -408,15 +413,16 @@ def test_default_prior_is_a_share_of_the_identity(targets, prior, share_of_weigh
     spread = np.sqrt(np.cov(relations, aweights=weights, ddof=0))
     M0 = prior * spread / mean * np.eye(X.shape[1])
     np.testing.assert_allclose(learner.prior_, M0, rtol=1e-12)
-    weight = share_of_weight * PSDSVR(prior=None).fit(X, y).C_
+    weight = share_of_weight * method(prior=None).fit(X, y).C_
     np.testing.assert_allclose(learner.C_, weight, rtol=1e-12)
-    expected = PSDSVR(weight, prior=M0, tol=1e-8).fit(X, y)
+    expected = method(weight, prior=M0, tol=1e-8).fit(X, y)
     np.testing.assert_allclose(learner.matrix_, expected.matrix_, rtol=1e-4, atol=1e-6)
 
 
-def test_default_prior_of_few_samples_is_in_their_span():
+@methods_with_a_prior
+def test_default_prior_of_few_samples_is_in_their_span(method):
     X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
-    learner = PSDSVR(tol=1e-8).fit(X, y)
+    learner = method(tol=1e-8).fit(X, y)
     span = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:-1]
     assert learner.components_.shape[0] <= 23
     np.testing.assert_allclose(learner.matrix_ @ span.T @ span, learner.matrix_, atol=1e-12)
@@ -428,7 +434,7 @@ def test_default_prior_of_few_samples_is_in_their_span():
     spread = np.sqrt(np.cov(relations, aweights=chosen.weights, ddof=0))
     M0 = 0.3 * spread / np.average(lengths, weights=chosen.weights) * np.eye(23)
     np.testing.assert_allclose(learner.prior_, span.T @ M0 @ span, atol=1e-12)
-    inside = PSDSVR(learner.C_, prior=M0, tol=1e-8).fit(X @ span.T, y)
+    inside = method(learner.C_, prior=M0, tol=1e-8).fit(X @ span.T, y)
     np.testing.assert_allclose(span @ learner.matrix_ @ span.T, inside.matrix_, atol=1e-6)
 
 
@@ -443,6 +449,7 @@ def test_default_is_not_the_zero_metric_where_classes_overlap():
     assert np.any(learner.components_)
 
 
+@methods_with_a_prior
 @pytest.mark.parametrize(
     ("options", "targets"),
     [
@@ -455,25 +462,32 @@ def test_default_is_not_the_zero_metric_where_classes_overlap():
     ],
     ids=["C", "pairs", "precomputed", "callable", "label sets", "several numbers"],
 )
-def test_default_is_the_problem_of_the_paper_where_it_is_stated(options, targets):
+def test_default_is_the_problem_of_the_paper_where_it_is_stated(method, options, targets):
     X, y = standardised(load_wine, 80)
     y = targets(y)
-    learner = PSDSVR(**options).fit(X, y)
+    learner = method(**options).fit(X, y)
     assert learner.prior_ is None
-    expected = RelationAlignment(cone="positive_semidefinite", **options).fit(X, y)
+    cone = "symmetric" if method is RAMLSVR else "positive_semidefinite"
+    expected = RelationAlignment(cone=cone, **options).fit(X, y)
     np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
     assert (learner.C_, learner.objective_) == (expected.C_, expected.objective_)
 
 
-def test_path_of_the_default_has_no_prior():
+def test_nu_states_the_problem_of_the_paper():
     X, y = standardised(load_wine, 80)
-    learner = PSDSVR(tol=1e-8)
+    assert RAMLSVR(nu=0.3).fit(X, y).prior_ is None
+
+
+@methods_with_a_prior
+def test_path_of_the_default_has_no_prior(method):
+    X, y = standardised(load_wine, 80)
+    learner = method(tol=1e-8)
     for step, C in zip(learner.fit_path(X, y, [1e-3, 1e-2]), [1e-3, 1e-2], strict=True):
-        alone = PSDSVR(C, tol=1e-8).fit(X, y)
+        alone = method(C, tol=1e-8).fit(X, y)
         assert step.prior_ is None
         bound = step.metric_error_bound_ + alone.metric_error_bound_
         assert np.linalg.norm(step.matrix_ - alone.matrix_) <= bound
-    assert vars(learner) == vars(PSDSVR(tol=1e-8))
+    assert vars(learner) == vars(method(tol=1e-8))
 
 
 @pytest.mark.parametrize("dataset", [load_wine, load_diabetes])

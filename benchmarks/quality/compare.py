@@ -39,9 +39,15 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from metricalign import (
+    NCML,
+    PCML,
     PSDSVR,
+    RAMLKRR,
+    RAMLNCSVR,
+    RAMLPCSVR,
     RAMLSVR,
     DiscriminantAlignment,
+    DoubletSVM,
     GradientAlignment,
     IteratedMetricLearner,
     MetricEnsemble,
@@ -112,13 +118,11 @@ def _candidates(method, kind):
         return [metric_learn().MLKR()]
     if method == "PLS" and kind != "single_label":
         return [PLSRegression(n) for n in (2, 5, 10)]
-    if method == "RAMLSVR":
-        return [RAMLSVR(relation=_relation(kind), random_state=0)]
-    if method == "PSDSVR":
-        return [PSDSVR(relation=_relation(kind), random_state=0)]
+    if method in REGRESSIONS or (method in HINGES and kind == "single_label"):
+        learner = (REGRESSIONS | HINGES)[method]
+        return [learner(relation=_relation(kind), random_state=0)]
     if method == "IteratedMetricLearner":
-        learner = PSDSVR(prior=None, random_state=0)
-        return [IteratedMetricLearner(learner, relation=_relation(kind))]
+        return [IteratedMetricLearner(relation=_relation(kind))]
     if method == "DiscriminantAlignment":
         return [DiscriminantAlignment(relation=_relation(kind), random_state=0)]
     if method == "GradientAlignment":
@@ -130,6 +134,12 @@ def _candidates(method, kind):
     return []
 
 
+REGRESSIONS = {
+    learner.__name__: learner for learner in (RAMLSVR, PSDSVR, RAMLKRR, RAMLPCSVR, RAMLNCSVR)
+}
+# Of relations that are +1 or -1.
+HINGES = {learner.__name__: learner for learner in (DoubletSVM, PCML, NCML)}
+
 METHODS = (
     "Euclid",
     "PCA",
@@ -140,8 +150,8 @@ METHODS = (
     "ITML",
     "MLKR",
     "PLS",
-    "RAMLSVR",
-    "PSDSVR",
+    *REGRESSIONS,
+    *HINGES,
     "IteratedMetricLearner",
     "DiscriminantAlignment",
     "GradientAlignment",
@@ -311,6 +321,11 @@ def report(kind, names, methods, results, max_samples, repeats):
     print_row("CPU seconds to fit", np.exp(np.nanmean(np.log(seconds + 1e-3), axis=0)), ".2f")
     worse = np.mean(errors > errors[:, :1] + spread, axis=0)
     print_row("worse than Euclid by over a standard error", worse, ".0%")
+    chances = [
+        np.mean([chance_of_worse(fold_errors[m, n], fold_errors[methods[0], n]) for n in names])
+        for m in methods
+    ]
+    print_row("the same by chance, were it as good as Euclid", chances, ".0%")
     print_tests(errors)
     return methods, errors
 
@@ -332,6 +347,17 @@ def report_over_all(tables):
 def ratios_to_first(errors):
     """Errors over those of the first method; neither counts as less than a thousandth."""
     return (errors + FLOOR) / (errors[:, :1] + FLOOR)
+
+
+def chance_of_worse(errors, reference, n_draws=2000):
+    """How often a method is clearly worse on resampled folds, were its mean error the reference's.
+
+    In each fold it differs from the reference as much as it does, less the mean difference.
+    """
+    folds = np.random.default_rng(0).integers(len(errors), size=(n_draws, len(errors)))
+    errors = errors - np.mean(errors - reference)
+    is_worse = np.mean((errors - reference)[folds], axis=1) > stats.sem(errors[folds], axis=1)
+    return np.mean(is_worse)
 
 
 def print_row(name, values, form):

@@ -32,11 +32,11 @@ from metricalign import (
 from metricalign.learners import ensemble
 from metricalign.predictors import base
 
-DISCRIMINANT, PSD = DiscriminantAlignment(), PSDSVR(prior=None, tol=0.03)
-GRADIENT = GradientAlignment(shrinkage=1.0, n_landmarks=500)
-TWO_ROUNDS = GradientAlignment(shrinkage=1.0, n_landmarks=500, n_rounds=2)
+DISCRIMINANT, PSD = DiscriminantAlignment(euclidean=0.0), PSDSVR(prior=None, tol=0.03)
+GRADIENT = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=500)
+TWO_ROUNDS = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=500, n_rounds=2)
 DEFAULT = [DISCRIMINANT, GRADIENT, PSD]
-ONE_ROUND = GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500)
+ONE_ROUND = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_rounds=1, n_landmarks=500)
 MEMBERS = {
     "the default": (DEFAULT, 64),
     "32 principal components in place of 64": (DEFAULT, 32),
@@ -45,7 +45,10 @@ MEMBERS = {
         64,
     ),
     "without PSDSVR": ([DISCRIMINANT, GRADIENT], 64),
-    "RAMLSVR with `tol=0.1` in place of PSDSVR": ([DISCRIMINANT, GRADIENT, RAMLSVR(tol=0.1)], 64),
+    "RAMLSVR with `tol=0.1` in place of PSDSVR": (
+        [DISCRIMINANT, GRADIENT, RAMLSVR(prior=None, tol=0.1)],
+        64,
+    ),
     "two rounds of gradient alignment in place of three": ([DISCRIMINANT, TWO_ROUNDS, PSD], 64),
 }
 FOLDS = {

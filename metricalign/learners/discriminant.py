@@ -62,6 +62,10 @@ class DiscriminantAlignment(MetricLearner):
         Share of the distance of whitened samples in the mean squared distance of the samples, from
         0 to 1. "auto" is 0.2 for classes and 0 for other targets, precomputed relations among
         them.
+    euclidean : float or "auto", default="auto"
+        Share of Euclid's distance, in what varies among the samples, in the mean squared distance
+        of the sum of all; learned and whitened part share the rest. "auto" is 0.1 for classes and 0
+        for other targets.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
@@ -112,6 +116,7 @@ class DiscriminantAlignment(MetricLearner):
     _parameter_constraints: ClassVar[dict] = {
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "whitening": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "euclidean": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "relation": [str, callable],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -127,6 +132,7 @@ class DiscriminantAlignment(MetricLearner):
         *,
         shrinkage: float = 0.5,
         whitening: float | Literal["auto"] = "auto",
+        euclidean: float | Literal["auto"] = "auto",
         relation: Any = "auto",
         n_components: int | float | None = None,
         n_landmarks: int | None = 2000,
@@ -134,6 +140,7 @@ class DiscriminantAlignment(MetricLearner):
     ):
         self.shrinkage = shrinkage
         self.whitening = whitening
+        self.euclidean = euclidean
         self.relation = relation
         self.n_components = n_components
         self.n_landmarks = n_landmarks
@@ -167,7 +174,7 @@ class DiscriminantAlignment(MetricLearner):
         -----
         UserWarning
             If nothing is learned, as the targets have no linear relation to the features, or one
-            that grows with their similarity. M is zero then, but for the whitened part.
+            that grows with their similarity. M is zero then, but for the parts without targets.
         """
         X, y, samples = self._validate_distinct(X, y, sample_weight)
         unit = samples.weight.max()
@@ -283,26 +290,32 @@ class DiscriminantAlignment(MetricLearner):
         covariance = whitening_map @ covariance @ whitening_map
         between = np.where(np.outer(varies, varies), comparison.between, 0)
         between = comparison.normed(whitening_map @ between @ whitening_map)
-        whitening = self.whitening
+        whitening, euclidean = self.whitening, self.euclidean
+        # docs/quality.md and docs/defaults.md have the measurements.
         if whitening == "auto":
             whitening = 0.2 if relation.is_of_classes else 0.0
-        n_learned = None if whitening > 0 else self.n_components
+        if euclidean == "auto":
+            euclidean = 0.1 if relation.is_of_classes else 0.0
+        share = max(whitening, euclidean)
+        n_learned = None if share > 0 else self.n_components
         components = components_of(between.astype(dtype), n_learned)
-        if whitening < 1 and not components.any():
+        if share < 1 and not components.any():
             cause = "no linear relation to the features"
             if between.any():
                 cause = (
                     "only such a relation as no distance can have: similar samples, large values"
                 )
-            result = "only the distance of whitened samples" if whitening else "the zero metric"
+            result = "only the part without targets" if share else "the zero metric"
             warnings.warn(
                 f"{type(self).__name__} learned {result}: the targets have {cause}. Check "
                 "the sign of the relation, or try another learner.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        if whitening > 0:
-            components = _whitened(components, whitening, covariance, self.n_components)
+        if share > 0:
+            components = _mixture(
+                components, whitening, euclidean, covariance, whitening_map, self.n_components
+            )
         return components.astype(dtype) @ whitening_map.astype(dtype)
 
 
@@ -439,8 +452,10 @@ def _shrunk_root(covariance, shrinkage, is_in_span):
     return (vectors * scales) @ vectors.T
 
 
-def _whitened(learned, whitening, covariance, n_components):
-    """Components of the mixture of the learned metric and that of whitened samples, of norm 1.
+def _mixture(learned, whitening, euclidean, covariance, whitening_map, n_components):
+    """Components of the mixture of learned, whitened and Euclidean distance, of norm 1.
+
+    All in the coordinates of whitened samples.
 
     Most eigenvalues of the mixture are equal. Its symmetric root does not turn with rounding, nor
     do the leading principal components of the images.
@@ -454,6 +469,11 @@ def _whitened(learned, whitening, covariance, n_components):
     matrix = whitening / variances.sum() * whitened
     if variance > 0:
         matrix += (1 - whitening) / variance * (learned.T @ learned)
+    if euclidean > 0:
+        images = whitening_map @ directions
+        of_features = directions @ np.linalg.solve(images.T @ images, directions.T)
+        total = np.sum(of_features * covariance)
+        matrix = (1 - euclidean) * matrix + euclidean / total * of_features
     values, vectors = np.linalg.eigh(matrix / np.linalg.norm(matrix))
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     if n_components is None:

@@ -278,8 +278,12 @@ class MetricEnsemble(EmbeddingLearner):
         learners = self.learners
         if learners is None:
             # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
-            gradient = GradientAlignment(shrinkage=1.0, n_landmarks=_N_LANDMARKS)
-            learners = [DiscriminantAlignment(), gradient, PSDSVR(prior=None, tol=0.03)]
+            gradient = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=_N_LANDMARKS)
+            learners = [
+                DiscriminantAlignment(euclidean=0.0),
+                gradient,
+                PSDSVR(prior=None, tol=0.03),
+            ]
         is_automatic = isinstance(self.relation, str) and self.relation == "auto"
         relation = relation.name if is_automatic else self.relation
         if len(learners) == 0:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
@@ -40,6 +40,8 @@ __all__ = ["GradientAlignment"]
 # exponent 1/2 and no whitening .714 and .736, width 4 .636 and .731.
 _BANDWIDTH = 2.0
 _POWER = 0.75
+# With euclidean="auto", of classes; docs/defaults.md has the measurements.
+_EUCLIDEAN_OF_CLASSES = 0.2
 # Gradients that are averaged, at least at _FEWEST_POINTS samples; and outputs that are predicted.
 _N_GRADIENTS = 4_000
 _FEWEST_POINTS = 500
@@ -58,7 +60,8 @@ class GradientAlignment(MetricLearner):
     says in which directions the predictions change: large for features that matter, zero for
     those that do not, whether or not the targets are linear in them. The regression is repeated
     with the distance of M, which lets it ignore the directions found useless; see recursive feature
-    machines. After the last round the matrix of the metric is :math:`M^{3/4}`.
+    machines. After the last round the matrix of the metric is :math:`M^{3/4}`, and for classes a
+    share of Euclid's distance is added, so that neighbours are near in other directions as well.
 
     The first round starts from samples that are partly whitened. h is twice their mean distance.
     Targets are predicted as vectors: classes as indicators, others as they are. Those of another
@@ -74,6 +77,9 @@ class GradientAlignment(MetricLearner):
     shrinkage : float, default=0.5
         Samples are whitened by their covariance, shrunk toward the multiple of the identity with
         the same trace; 1 only scales them.
+    euclidean : float or "auto", default="auto"
+        Share of Euclid's distance in the mean squared distance of the samples, from 0 to 1. "auto"
+        is 0.2 for classes and 0 for other targets.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
@@ -122,6 +128,7 @@ class GradientAlignment(MetricLearner):
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
+        "euclidean": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "relation": [str, callable],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -139,6 +146,7 @@ class GradientAlignment(MetricLearner):
         n_rounds: int = 3,
         alpha: float = 0.1,
         shrinkage: float = 0.5,
+        euclidean: float | Literal["auto"] = "auto",
         relation: Any = "auto",
         n_components: int | float | None = None,
         n_landmarks: int | None = 1000,
@@ -148,6 +156,7 @@ class GradientAlignment(MetricLearner):
         self.n_rounds = n_rounds
         self.alpha = alpha
         self.shrinkage = shrinkage
+        self.euclidean = euclidean
         self.relation = relation
         self.n_components = n_components
         self.n_landmarks = n_landmarks
@@ -204,13 +213,21 @@ class GradientAlignment(MetricLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        components = gradient_components(self, X, targets, weight, order)
+        share = self.euclidean
+        if share == "auto":
+            share = _EUCLIDEAN_OF_CLASSES if samples.relation.is_of_classes else 0.0
+        components = gradient_components(self, X, targets, weight, order, share)
         self.relation_, self.components_ = samples.relation, components
         return self
 
 
 def gradient_components(
-    learner: GradientAlignment, X: Any, targets: NDArray, weight: NDArray, order: NDArray
+    learner: GradientAlignment,
+    X: Any,
+    targets: NDArray,
+    weight: NDArray,
+    order: NDArray,
+    share: float = 0.0,
 ) -> NDArray:
     """Components of the metric that a learner with these parameters learns.
 
@@ -226,12 +243,14 @@ def gradient_components(
         Their weights.
     order : ndarray of int of shape (n_samples,)
         An order of the samples, of which the first are the landmarks.
+    share : float, default=0.0
+        Share of Euclid's distance in the mean squared distance of the samples.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
     """
-    coordinates, basis, _ = shrunk_coordinates(X, weight, learner.shrinkage)
+    coordinates, basis, inverse = shrunk_coordinates(X, weight, learner.shrinkage)
     if sparse.issparse(coordinates):
         coordinates = coordinates.toarray()
     coordinates = coordinates.astype(np.float64)
@@ -241,6 +260,9 @@ def gradient_components(
         n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
         points = np.sort(order[:n_points])
         matrix = _matrix(learner, coordinates, targets, weight, landmarks, points)
+        if share > 0:
+            of_features = inverse.T.astype(np.float64) @ inverse
+            matrix = _mixture(matrix, of_features, share, coordinates, weight)
     return components_of(matrix.astype(X.dtype), learner.n_components) @ basis
 
 
@@ -268,6 +290,16 @@ def _matrix(learner, X, targets, weight, landmarks, points):
         values = np.maximum(values, 0) / values[-1]
         root = (vectors * np.sqrt(values)) @ vectors.T
     matrix = (vectors * values**_POWER) @ vectors.T
+    return matrix / np.linalg.norm(matrix)
+
+
+def _mixture(first, second, share, samples, weight):
+    """Two matrices added; the second has this share in the mean squared distance of the samples."""
+    share_of_sample = weight / weight.sum()
+    deviations = samples - share_of_sample @ samples
+    covariance = deviations.T @ (share_of_sample[:, None] * deviations)
+    first, second = (matrix / np.sum(matrix * covariance) for matrix in (first, second))
+    matrix = (1 - share) * first + share * second
     return matrix / np.linalg.norm(matrix)
 
 

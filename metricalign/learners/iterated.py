@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -29,11 +30,15 @@ class IteratedMetricLearner(MetricLearner):
     were chosen before. The problem of every round is convex, so the last metric has its
     certificate, in `learner_`; that it gets better from round to round is not certain.
 
+    By default the prior M0 moves as well: where that of the first round is a share of Euclid's
+    distance, see `PSDSVR`, each further round has the metric just learned in its place, with the
+    same mean distance of the pairs. With fewer samples than features all rounds have Euclid's.
+
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness. None for ``PSDSVR(prior=None)``,
-        or ``PSDSVR()`` where the first round learns the zero metric without a prior.
+        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR` with the prior
+        of each round as said above; a given learner has its own in all rounds.
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
@@ -102,8 +107,7 @@ class IteratedMetricLearner(MetricLearner):
         X = self._validate_samples(X, y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        # Its neighbours are better without one: docs/defaults.md has the numbers.
-        learner = PSDSVR(prior=None) if self.learner is None else self.learner
+        learner = PSDSVR() if self.learner is None else self.learner
         learner = with_relation(learner, self.relation)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
         pairs = learner.pairs
@@ -116,21 +120,33 @@ class IteratedMetricLearner(MetricLearner):
                 "strategy, such as pairs='nearest', or use it without IteratedMetricLearner."
             )
         strategy = resolve_pairs(pairs, relation.kind)
-        with warnings.catch_warnings():
-            if self.learner is None:
-                warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
-            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
-        if self.learner is None and not fitted.components_.any():
-            learner = with_relation(PSDSVR(), self.relation)
-            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
         # Random pairs, if all nearest samples have the same target.
         strategies = [fitted.pair_strategy_]
         for _ in range(self.n_rounds - 1):
             if abs(fitted.components_).max() == 0:
                 break
             strategies = [*strategies, TransformedPairs(strategy, FrozenEstimator(fitted))]
-            fitted = clone(learner).set_params(pairs=UnionPairs(strategies))
-            fitted.fit(X, y, sample_weight=sample_weight)
+            last, fitted = fitted, clone(learner).set_params(pairs=UnionPairs(strategies))
+            if self.learner is None:
+                _fit_from(fitted, last.matrix_, X, y, sample_weight)
+            else:
+                fitted.fit(X, y, sample_weight=sample_weight)
         self.learner_, self.relation_ = fitted, fitted.relation_
         self.components_ = fitted.components_
         return self
+
+
+def _fit_from(learner, matrix, X, y, sample_weight):
+    """Fit with a metric as the prior, where there is one by default; its size and C stay those."""
+    preparation = learner._prepare(X, y, sample_weight)
+    # A matrix would take the fit of few samples out of their span.
+    if preparation.prior is not None and preparation.basis is None:
+        sizes = [
+            np.average(preparation.operator.distances(one), weights=preparation.weights)
+            for one in (preparation.prior, matrix)
+        ]
+        prior = matrix * (sizes[0] / sizes[1])
+        learner.set_params(C=preparation.scale, prior=prior)
+        preparation = replace(preparation, prior=prior)
+    learner._fit_prepared(preparation, preparation.scale, None, X, y)

@@ -1,4 +1,4 @@
-"""Methods of support vector regression, over one set of matrices each."""
+"""Methods of support vector regression, long since each lists all of its parameters."""
 
 from __future__ import annotations
 
@@ -64,20 +64,57 @@ class _SVRMetricLearner(LinearMetricLearner):
         return fitted | {f"{name}_": value for name, value in fitted["loss_"].get_params().items()}
 
 
-class RAMLSVR(_SVRMetricLearner):
+class _SVRWithPrior(_SVRMetricLearner):
+    """What the methods have in common that start from a share of Euclid's distance by default."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **_SVRMetricLearner._parameter_constraints,
+        "prior": [StrOptions({"auto", "identity"}), "array-like", None],
+    }
+
+    @property
+    def prior_(self) -> NDArray | None:
+        """M0 of the problem that was solved, None where there is no prior."""
+        check_is_fitted(self)
+        return None if self._prior is None else self._prior.in_features()
+
+    def _states_problem(self) -> bool:
+        """Whether a parameter states the problem of the paper, at least in part."""
+        chooses_pairs = isinstance(self.pairs, str) or hasattr(self.pairs, "select")
+        return not isinstance(self.C, str) or not chooses_pairs
+
+    def _prior_for(self, relation):
+        if not (isinstance(self.prior, str) and self.prior == "auto"):
+            return self.prior
+        # Who states the problem in part gets that of the paper; others were not measured.
+        is_measured = relation.name in ("class", "absolute_difference")
+        return "auto" if is_measured and not self._states_problem() else None
+
+    def _fitted(self, preparation, C, problem, result):
+        fitted = super()._fitted(preparation, C, problem, result)
+        prior = preparation.prior
+        return fitted | {"_prior": None if prior is None else preparation.solved(prior)}
+
+
+class RAMLSVR(_SVRWithPrior):
     """RAML with support vector regression: distances aligned by the epsilon-insensitive loss.
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
 
-        min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
+        min over M, b   1/2 norm(M - M0)^2
+                        + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
 
-    over all symmetric M. The learned distance is that of the positive part of M.
+    over all symmetric M. The learned distance is that of the positive part of M. The paper has
+    M0 = 0, as here with ``prior=None``, `nu`, or C a number; where all is left to the defaults, M0
+    is a share of Euclid's distance, `prior_`, which remains where the pairs say little.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. With the prior of "auto" for classes c is 1.5
+        for each feature, at most 300. `C_` of a fit with "scale" is of the right size to start
+        from: a thousandth to ten times that is the useful range. The same metric by numbers is
+        that of ``C=C_, prior=prior_``.
     epsilon : float or "scale", default="scale"
         Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
         of the standard deviation of the relations. Not used with `nu`.
@@ -90,6 +127,8 @@ class RAMLSVR(_SVRMetricLearner):
         Pairs to fit; see `RelationAlignment`.
     fit_intercept : bool, default=True
         Whether to fit b.
+    prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
+        M0; see `PSDSVR`. "auto" is None with `nu`, too.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
@@ -99,6 +138,8 @@ class RAMLSVR(_SVRMetricLearner):
     ----------
     epsilon_ : float
         Half width of the tube that was used.
+    prior_ : ndarray of shape (n_features, n_features) or None
+        M0, None where it is zero by ``prior=None`` or "auto".
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
@@ -128,7 +169,7 @@ class RAMLSVR(_SVRMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **_SVRMetricLearner._parameter_constraints,
+        **_SVRWithPrior._parameter_constraints,
         "nu": [None, Interval(Real, 0, 1, closed="right")],
     }
 
@@ -141,6 +182,7 @@ class RAMLSVR(_SVRMetricLearner):
         relation: Any = "auto",
         pairs: Any = "auto",
         fit_intercept: bool = True,
+        prior: Any = "auto",
         n_components: int | float | None = None,
         solver: Any = "auto",
         tol: float = 1e-2,
@@ -164,6 +206,10 @@ class RAMLSVR(_SVRMetricLearner):
             verbose=verbose,
         )
         self.nu = nu
+        self.prior = prior
+
+    def _states_problem(self):
+        return self.nu is not None or super()._states_problem()
 
     def _regularizer(self):
         return Symmetric()
@@ -344,7 +390,7 @@ class RAMLNCSVR(_SVRMetricLearner):
         return PairMatrices()
 
 
-class PSDSVR(_SVRMetricLearner):
+class PSDSVR(_SVRWithPrior):
     """Support vector regression over the positive semidefinite matrices, solved exactly.
 
     Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
@@ -417,9 +463,8 @@ class PSDSVR(_SVRMetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **_SVRMetricLearner._parameter_constraints,
+        **_SVRWithPrior._parameter_constraints,
         "loss": [StrOptions({"epsilon_insensitive", "squared_epsilon_insensitive", "squared"})],
-        "prior": [StrOptions({"auto", "identity"}), "array-like", None],
     }
 
     def __init__(
@@ -463,22 +508,3 @@ class PSDSVR(_SVRMetricLearner):
 
     def _regularizer(self):
         return PositiveSemidefinite()
-
-    @property
-    def prior_(self) -> NDArray | None:
-        """M0 of the problem that was solved, None where there is no prior."""
-        check_is_fitted(self)
-        return None if self._prior is None else self._prior.in_features()
-
-    def _prior_for(self, relation):
-        if not (isinstance(self.prior, str) and self.prior == "auto"):
-            return self.prior
-        # Who states the problem in part gets that of the paper; others were not measured.
-        chooses_pairs = isinstance(self.pairs, str) or hasattr(self.pairs, "select")
-        is_open = isinstance(self.C, str) and chooses_pairs
-        return "auto" if is_open and relation.name in ("class", "absolute_difference") else None
-
-    def _fitted(self, preparation, C, problem, result):
-        fitted = super()._fitted(preparation, C, problem, result)
-        prior = preparation.prior
-        return fitted | {"_prior": None if prior is None else preparation.solved(prior)}
