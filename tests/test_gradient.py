@@ -181,8 +181,8 @@ def test_classes_are_predicted_as_indicators():
     relations = squared_distances(indicators.astype(float))
     expected = matrix_of(X, relations, relation="precomputed")
     assert_allclose(matrix_of(X, y, euclidean=0), expected, atol=1e-7)
-    assert_allclose(matrix_of(X, indicators), expected, atol=1e-7)
-    assert_allclose(matrix_of(X, y, relation="zero_one"), expected, atol=1e-7)
+    assert_allclose(matrix_of(X, indicators, euclidean=0), expected, atol=1e-7)
+    assert_allclose(matrix_of(X, y, relation="zero_one", euclidean=0), expected, atol=1e-7)
 
 
 def test_numbers_in_other_units_and_samples_in_others():

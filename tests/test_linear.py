@@ -823,7 +823,7 @@ def test_certificate_of_single_precision_is_true(learner):
     X = X.astype(np.float32)
     single = clone(learner).set_params(tol=1e-9, max_iter=200).fit(X, y)
     double = clone(learner).set_params(tol=1e-10, C=single.C_)
-    if isinstance(learner, PSDSVR):
+    if hasattr(single, "prior_"):
         double.set_params(prior=single.prior_)
     double.fit(X.astype(np.float64), y)
     difference = np.linalg.norm(dense(single.matrix_) - dense(double.matrix_))

@@ -67,7 +67,7 @@ def closed_figures():
 @pytest.fixture(scope="module")
 def wine():
     X, y = load_wine(return_X_y=True, as_frame=True)
-    model = make_pipeline(StandardScaler(), RAMLSVR()).fit(X, y)
+    model = make_pipeline(StandardScaler(), RAMLSVR(prior=None)).fit(X, y)
     return SimpleNamespace(X=X, y=y, model=model, Z=StandardScaler().fit_transform(X))
 
 

@@ -80,8 +80,9 @@ class MetricEnsemble(EmbeddingLearner):
     Parameters
     ----------
     learners : sequence of MetricLearner or None, default=None
-        What is averaged. None: ``DiscriminantAlignment()``,
-        ``GradientAlignment(n_landmarks=500, shrinkage=1.0)`` and ``PSDSVR(prior=None, tol=0.03)``.
+        What is averaged. None: ``DiscriminantAlignment(euclidean=0.0)``,
+        ``GradientAlignment(euclidean=0.0, n_landmarks=500, shrinkage=1.0)`` and
+        ``PSDSVR(prior=None, tol=0.03)``.
         Their parameter `relation` is set to that of this estimator where it is "auto".
     encoder : PiecewiseLinearEncoder or None, default=None
         How columns are encoded; None is the encoder at its defaults.

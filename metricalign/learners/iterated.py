@@ -30,15 +30,15 @@ class IteratedMetricLearner(MetricLearner):
     were chosen before. The problem of every round is convex, so the last metric has its
     certificate, in `learner_`; that it gets better from round to round is not certain.
 
-    By default the prior M0 moves as well: where that of the first round is a share of Euclid's
-    distance, see `PSDSVR`, each further round has the metric just learned in its place, with the
-    same mean distance of the pairs. With fewer samples than features all rounds have Euclid's.
+    With ``prior="auto"``, the default of `PSDSVR`, the prior M0 moves as well: where that of the
+    first round is a share of Euclid's distance, each further round has the metric just learned in
+    its place, with the same mean distance of the pairs. With fewer samples than features all
+    rounds have Euclid's.
 
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR` with the prior
-        of each round as said above; a given learner has its own in all rounds.
+        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR`.
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
@@ -121,6 +121,7 @@ class IteratedMetricLearner(MetricLearner):
             )
         strategy = resolve_pairs(pairs, relation.kind)
         fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        moves = isinstance(prior := getattr(learner, "prior", None), str) and prior == "auto"
         # Random pairs, if all nearest samples have the same target.
         strategies = [fitted.pair_strategy_]
         for _ in range(self.n_rounds - 1):
@@ -128,8 +129,8 @@ class IteratedMetricLearner(MetricLearner):
                 break
             strategies = [*strategies, TransformedPairs(strategy, FrozenEstimator(fitted))]
             last, fitted = fitted, clone(learner).set_params(pairs=UnionPairs(strategies))
-            if self.learner is None:
-                _fit_from(fitted, last.matrix_, X, y, sample_weight)
+            if moves:
+                _fit_from(fitted, last.get_mahalanobis_matrix(), X, y, sample_weight)
             else:
                 fitted.fit(X, y, sample_weight=sample_weight)
         self.learner_, self.relation_ = fitted, fitted.relation_

@@ -64,7 +64,7 @@ class MetricHeatmapDisplay:
     >>> from metricalign import RAMLSVR
     >>> from metricalign.plotting import MetricHeatmapDisplay
     >>> X, y = load_wine(return_X_y=True, as_frame=True)
-    >>> model = make_pipeline(StandardScaler(), RAMLSVR()).fit(X, y)
+    >>> model = make_pipeline(StandardScaler(), RAMLSVR(prior=None)).fit(X, y)
     >>> display = MetricHeatmapDisplay.from_estimator(model, max_features=5)
     >>> display.feature_names[display.features_].tolist()
     ['alcohol', 'ash', 'alcalinity_of_ash', 'flavanoids', 'proline']
