@@ -30,6 +30,7 @@ from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
+from metricalign.pairs.search import _NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import (
@@ -39,7 +40,11 @@ from metricalign.predictors.regressions import (
     SmoothKernelRidge,
     tree_regressions,
 )
-from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.search import (
+    ApproximateSearch,
+    NeighborSearch,
+    own_transformer,
+)
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -72,9 +77,11 @@ class MetricNeighbors(SavedWithVersion):
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": _NEIGHBORS_CONSTRAINT,
         "trees": ["boolean"],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -83,16 +90,20 @@ class MetricNeighbors(SavedWithVersion):
         metric: Any = "ensemble",
         *,
         n_neighbors: int = 100,
+        neighbors: Any = None,
         trees: bool = True,
         n_folds: int = 3,
         n_jobs: int | None = None,
+        verbose: bool = False,
         random_state: Any = None,
     ):
         self.metric = metric
         self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
         self.trees = trees
         self.n_folds = n_folds
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -173,6 +184,8 @@ class MetricNeighbors(SavedWithVersion):
     @keeps_last_fit
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        neighbors = self.neighbors and own_transformer(self.neighbors, random_state)
         given, y = dense_table(X), in_memory(y)
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
@@ -202,7 +215,6 @@ class MetricNeighbors(SavedWithVersion):
             encoding = encoder.fit(X, sample_weight=weight).transform(X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
-        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         targets = targets[rows]
         metric = self._resolve_metric(table, relation)
         of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
@@ -237,11 +249,8 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._search, self._origin, self.samples_ = (
-            NeighborSearch(fitted.images),
-            fitted.origin,
-            rows,
-        )
+        self._origin, self.samples_ = fitted.origin, rows
+        self._prepare_search(fitted.images, neighbors)
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -253,6 +262,23 @@ class MetricNeighbors(SavedWithVersion):
         copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
         self._choose_votes(folds, others[n_others:], *copies)
         return self
+
+    def _prepare_search(self, images, neighbors) -> None:
+        """Prepare the search among the images, by a transformer or exactly."""
+        self._search: NeighborSearch | ApproximateSearch
+        if neighbors is None:
+            self._search, self.search_recall_ = NeighborSearch(images), 1.0
+            way = "exactly"
+        else:
+            self._search = ApproximateSearch(images, neighbors.fit(images))
+            self.search_recall_ = self._search.recall(self.n_neighbors)
+            way = f"by {self.neighbors!r}, which finds {self.search_recall_:.1%} of them"
+        if self.verbose:
+            print(
+                f"[{type(self).__name__}] neighbours among {len(images):,} samples are searched "
+                f"{way}",
+                flush=True,
+            )
 
     def _add(self, X, y, sample_weight) -> None:
         """Add samples to those among which neighbours are searched."""
@@ -267,7 +293,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
+            "_search": self._search.added(images),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
