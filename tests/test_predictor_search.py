@@ -175,11 +175,11 @@ def test_the_search_is_printed(samples, capsys):
     X, y = samples[0][:300], samples[1][:300]
     regressor(verbose=True).fit(X, y)
     assert capsys.readouterr().out == (
-        "[MetricNeighborsRegressor] neighbours among 300 samples are searched exactly\n"
+        "[MetricNeighborsRegressor] neighbours among 300 samples: exactly\n"
     )
     model = regressor(neighbors=cells(1, 9), verbose=True).fit(X, y)
     assert capsys.readouterr().out == (
-        "[MetricNeighborsRegressor] neighbours among 300 samples are searched by "
+        "[MetricNeighborsRegressor] neighbours among 300 samples: by "
         f"{cells(1, 9)!r}, which finds {model.search_recall_:.1%} of them\n"
     )
     assert 0.3 < model.search_recall_ < 1

@@ -40,11 +40,7 @@ from metricalign.predictors.regressions import (
     SmoothKernelRidge,
     tree_regressions,
 )
-from metricalign.predictors.search import (
-    ApproximateSearch,
-    NeighborSearch,
-    own_transformer,
-)
+from metricalign.predictors.search import own_transformer, search_among
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -185,7 +181,7 @@ class MetricNeighbors(SavedWithVersion):
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        neighbors = self.neighbors and own_transformer(self.neighbors, random_state)
+        neighbors = own_transformer(self.neighbors, random_state)
         given, y = dense_table(X), in_memory(y)
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
@@ -250,7 +246,10 @@ class MetricNeighbors(SavedWithVersion):
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
         self._origin, self.samples_ = fitted.origin, rows
-        self._prepare_search(fitted.images, neighbors)
+        title = type(self).__name__ if self.verbose else None
+        self._search, self.search_recall_ = search_among(
+            fitted.images, neighbors, self.n_neighbors, title
+        )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
         try:
@@ -262,23 +261,6 @@ class MetricNeighbors(SavedWithVersion):
         copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
         self._choose_votes(folds, others[n_others:], *copies)
         return self
-
-    def _prepare_search(self, images, neighbors) -> None:
-        """Prepare the search among the images, by a transformer or exactly."""
-        self._search: NeighborSearch | ApproximateSearch
-        if neighbors is None:
-            self._search, self.search_recall_ = NeighborSearch(images), 1.0
-            way = "exactly"
-        else:
-            self._search = ApproximateSearch(images, neighbors.fit(images))
-            self.search_recall_ = self._search.recall(self.n_neighbors)
-            way = f"by {self.neighbors!r}, which finds {self.search_recall_:.1%} of them"
-        if self.verbose:
-            print(
-                f"[{type(self).__name__}] neighbours among {len(images):,} samples are searched "
-                f"{way}",
-                flush=True,
-            )
 
     def _add(self, X, y, sample_weight) -> None:
         """Add samples to those among which neighbours are searched."""

@@ -15,7 +15,7 @@ from metricalign.pairs.identical import _batches
 from metricalign.pairs.products import SampleBlocks, nearest_by_differences
 from metricalign.pairs.search import _own_neighbors, search_neighbors
 
-__all__ = ["ApproximateSearch", "NeighborSearch", "own_transformer"]
+__all__ = ["ApproximateSearch", "NeighborSearch", "own_transformer", "search_among"]
 
 # Entries of a block of distances.
 _BLOCK_SIZE = 4_000_000
@@ -195,7 +195,40 @@ def own_transformer(neighbors: Any, random_state: int) -> Any:
     """
     if isinstance(neighbors, FaissTransformer):
         import_faiss()
-    return _own_neighbors(neighbors, random_state)
+    return None if neighbors is None else _own_neighbors(neighbors, random_state)
+
+
+def search_among(
+    samples: NDArray, neighbors: Any, n_neighbors: int, title: str | None
+) -> tuple[NeighborSearch | ApproximateSearch, float]:
+    """Prepare the search of neighbours, and measure what share of them it finds.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        Samples among which neighbours are searched.
+    neighbors : transformer or None
+        It is fitted to them. None: the search is exact.
+    n_neighbors : int
+        The number of neighbours whose share is measured.
+    title : str or None
+        With what to begin a line that says how neighbours are searched; None prints nothing.
+
+    Returns
+    -------
+    search : NeighborSearch or ApproximateSearch
+    recall : float
+    """
+    search: NeighborSearch | ApproximateSearch
+    if neighbors is None:
+        search, recall, way = NeighborSearch(samples), 1.0, "exactly"
+    else:
+        search = ApproximateSearch(samples, neighbors.fit(samples))
+        recall = search.recall(n_neighbors)
+        way = f"by {neighbors!r}, which finds {recall:.1%} of them"
+    if title is not None:
+        print(f"[{title}] neighbours among {len(samples):,} samples: {way}", flush=True)
+    return search, recall
 
 
 def _by_differences(queries, samples, n_neighbors):
