@@ -17,7 +17,7 @@ from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import (
-    _canonical,
+    canonical,
     first_identical,
     order_keys,
     order_of_values,
@@ -532,4 +532,4 @@ def test_first_identical_row_is_that_of_a_loop(largest, dtype):
     expected = [next(k for k in range(60) if (X[k] == row).all()) for row in X]
     assert 5 < len(set(expected)) < 60
     assert_array_equal(first_identical(X), expected)
-    assert_array_equal(first_identical(_canonical(sparse.csr_array(X))), expected)
+    assert_array_equal(first_identical(canonical(sparse.csr_array(X))), expected)

@@ -30,7 +30,7 @@ from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
-from metricalign.pairs.search import _NEIGHBORS_CONSTRAINT
+from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import (
@@ -73,7 +73,7 @@ class MetricNeighbors(SavedWithVersion):
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "neighbors": _NEIGHBORS_CONSTRAINT,
+        "neighbors": NEIGHBORS_CONSTRAINT,
         "trees": ["boolean"],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "n_jobs": [Integral, None],

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.base import clone
 
+from metricalign._arrays import batches
 from metricalign.neighbors import FaissTransformer, import_faiss
-from metricalign.pairs.identical import _batches
 from metricalign.pairs.products import SampleBlocks, nearest_by_differences
-from metricalign.pairs.search import _own_neighbors, search_neighbors
+from metricalign.pairs.search import own_neighbors, search_neighbors
 
 __all__ = ["ApproximateSearch", "NeighborSearch", "own_transformer", "search_among"]
 
@@ -85,7 +85,7 @@ class NeighborSearch:
             return _by_differences(queries, samples, n_neighbors)
         distances, indices, is_proven = self._blocks.nearest(queries, n_neighbors)
         others = np.flatnonzero(~is_proven)
-        for batch in _batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
+        for batch in batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
             rows = others[batch]
             distances[rows], indices[rows] = _by_differences(queries[rows], samples, n_neighbors)
         return distances, indices
@@ -195,7 +195,7 @@ def own_transformer(neighbors: Any, random_state: int) -> Any:
     """
     if isinstance(neighbors, FaissTransformer):
         import_faiss()
-    return None if neighbors is None else _own_neighbors(neighbors, random_state)
+    return None if neighbors is None else own_neighbors(neighbors, random_state)
 
 
 def search_among(

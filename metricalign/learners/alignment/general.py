@@ -119,6 +119,8 @@ class RelationAlignment(GeneralAlignment):
     pair_weights_ : ndarray of shape (n_pairs,)
         Their weights w_p: how often a pair was chosen, by the weights of its samples. With these
         the problem above is that of ``C_``, ``loss_``, `pairs_` and `relations_`.
+    pair_strategy_ : object or None
+        What has chosen the pairs; None if they were given.
     dual_coef_ : ndarray of shape (n_pairs,)
         Dual coefficients beta_p.
     objective_ : float
@@ -136,7 +138,8 @@ class RelationAlignment(GeneralAlignment):
     n_passes_ : float
         Applications of the two operators, one over a part of the pairs counted as that part.
     converged_ : bool
-        Whether `dual_gap_` is at most `tol`.
+        Whether `dual_gap_` is at most `tol`, or a hundredth of it where the gap would not tell M
+        from its prior M0.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)
