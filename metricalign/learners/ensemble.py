@@ -460,6 +460,9 @@ def principal_components(
     -------
     components : ndarray of shape (n_components, n_columns)
     """
+    if len(linear_map) > linear_map.shape[1]:
+        # A rotation of the images, into fewer of them.
+        linear_map = np.asarray(np.linalg.qr(linear_map, mode="r"))
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)
     return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map

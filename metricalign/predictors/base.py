@@ -30,6 +30,7 @@ from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
+from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.regressions import (
@@ -39,7 +40,7 @@ from metricalign.predictors.regressions import (
     SmoothKernelRidge,
     tree_regressions,
 )
-from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.search import own_transformer, search_among
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -72,9 +73,11 @@ class MetricNeighbors(SavedWithVersion):
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": NEIGHBORS_CONSTRAINT,
         "trees": ["boolean"],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -83,16 +86,20 @@ class MetricNeighbors(SavedWithVersion):
         metric: Any = "ensemble",
         *,
         n_neighbors: int = 100,
+        neighbors: Any = None,
         trees: bool = True,
         n_folds: int = 3,
         n_jobs: int | None = None,
+        verbose: bool = False,
         random_state: Any = None,
     ):
         self.metric = metric
         self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
         self.trees = trees
         self.n_folds = n_folds
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -173,6 +180,8 @@ class MetricNeighbors(SavedWithVersion):
     @keeps_last_fit
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        neighbors = own_transformer(self.neighbors, random_state)
         given, y = dense_table(X), in_memory(y)
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
@@ -204,7 +213,6 @@ class MetricNeighbors(SavedWithVersion):
             encoding = encoder.fit(X, sample_weight=weight).transform(X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
-        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         targets = targets[rows]
         metric = self._resolve_metric(table, relation)
         of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
@@ -239,10 +247,10 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._search, self._origin, self.samples_ = (
-            NeighborSearch(fitted.images),
-            fitted.origin,
-            rows,
+        self._origin, self.samples_ = fitted.origin, rows
+        title = type(self).__name__ if self.verbose else None
+        self._search, self.search_recall_ = search_among(
+            fitted.images, neighbors, self.n_neighbors, title
         )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
@@ -269,7 +277,7 @@ class MetricNeighbors(SavedWithVersion):
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
+            "_search": self._search.added(images),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),

@@ -30,6 +30,7 @@ __all__ = [
     "RandomizedTrees",
     "SmoothKernelRidge",
     "mean_distance",
+    "mean_of_distances",
     "tree_regressions",
 ]
 
@@ -92,19 +93,23 @@ class KernelRidge:
         -------
         self : object
         """
-        self._prepare(images, targets, weight, random_state)
-        if len(self.landmarks_) < len(images):
-            return self._solve_sums(self._sums(images, targets, weight))
+        kernel = self._prepare(images, targets, weight, random_state)
+        if len(kernel) < len(images):
+            return self._solve_sums(self._sums(images, targets, weight), kernel)
         # Both sides of the normal equations have the factor kernel * weight, which is left out.
-        self._solve(self._kernel(self.landmarks_), targets - self.mean_, np.diag(1 / weight))
+        self._solve(kernel, targets - self.mean_, np.diag(1 / weight))
         return self
 
-    def _prepare(self, images, targets, weight, random_state) -> None:
+    def _prepare(self, images, targets, weight, random_state) -> NDArray:
+        """Set all but the coefficients, and return the kernels of the landmarks."""
         order = np.random.RandomState(random_state).permutation(len(images))[:_N_LANDMARKS]
         self.landmarks_ = images[np.sort(order)].astype(np.float64)
-        self.scale_ = mean_distance(images)
+        distances = euclidean(self.landmarks_, self.landmarks_)
+        is_all = len(distances) == len(images)
+        self.scale_ = mean_of_distances(distances) if is_all else mean_distance(images)
         self.width_ = self._width * self.scale_
         self.mean_ = np.average(targets, axis=0, weights=weight)
+        return self._of_distances(distances)
 
     def _sums(self, images, targets, weight) -> _Sums:
         values = np.column_stack([targets - self.mean_, np.ones(len(targets))])
@@ -113,14 +118,14 @@ class KernelRidge:
         )
         return _Sums(products, of_values, weight @ values)
 
-    def _solve_sums(self, sums) -> Self:
+    def _solve_sums(self, sums, kernel) -> Self:
         # Nearly identical landmarks would make it singular.
         products = sums.products + 1e-12 * np.trace(sums.products) * np.eye(len(sums.products))
         # The mean of some samples is not that of all.
         mean = sums.values[:-1] / sums.values[-1]
         self.mean_ = self.mean_ + mean
         targets = sums.of_values[:, :-1] - sums.of_values[:, -1:] * mean
-        self._solve(products, targets, self._kernel(self.landmarks_))
+        self._solve(products, targets, kernel)
         return self
 
     def _solve(self, products, targets, ridge) -> None:
@@ -220,12 +225,13 @@ class EncodedRidge:
             return self
         # The encoding is the same in all folds, and so may be the landmarks: one pass is enough.
         ridge = SmoothKernelRidge()
-        ridge._prepare(encoding, targets, weight, random_state)
+        kernel = ridge._prepare(encoding, targets, weight, random_state)
         sums = [ridge._sums(encoding[test], targets[test], weight[test]) for _, test in folds]
         for number, (_, test) in enumerate(folds):
-            of_fold = copy(ridge)._solve_sums(_total(sums[:number] + sums[number + 1 :]))
+            of_others = _total(sums[:number] + sums[number + 1 :])
+            of_fold = copy(ridge)._solve_sums(of_others, kernel)
             self.held_out_[test] = of_fold.predict(encoding[test])
-        self.ridge_ = ridge._solve_sums(_total(sums))
+        self.ridge_ = ridge._solve_sums(_total(sums), kernel)
         return self
 
     def predict(self, X: Any) -> NDArray:
@@ -369,13 +375,18 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, among at most a thousand of them; 1 if it is zero.
+    """Mean distance of two samples, among at most a thousand of them, see `mean_of_distances`."""
+    some = images[:: -(-len(images) // 1000)].astype(np.float64)
+    return mean_of_distances(euclidean(some, some))
+
+
+def mean_of_distances(distances: NDArray) -> float:
+    """Mean distance of two samples, of the matrix of all distances; 1 if it is zero.
 
     No distance counts as more than three times the median. Otherwise a few samples that are far
     from all others would decide the mean.
     """
-    some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    distances = euclidean(some, some)[np.tri(len(some), k=-1, dtype=bool)]
+    distances = distances[np.tri(len(distances), k=-1, dtype=bool)]
     if not distances.any():
         return 1.0
     median = np.median(distances)
