@@ -32,12 +32,14 @@ from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
+from metricalign.predictors.labels import predictions_as_array
 from metricalign.predictors.pool import LogarithmicPool
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
+    predict_together,
     tree_regressions,
 )
 from metricalign.predictors.search import NeighborSearch
@@ -349,30 +351,15 @@ class MetricNeighbors(SavedWithVersion):
         raise NotImplementedError
 
     def _regressions(self, images, X, table) -> tuple[NDArray, list[NDArray]]:
-        """Return the weighted mean of the regressions and of the mean target, in coordinates.
-
-        Also what is pooled with the vote, the mean prediction of each regression on columns.
-        """
-        weights = self.regression_weights_
-        pooled: list[NDArray] = []
-        predicted = np.zeros((len(images), self._targets.shape[1]))
-        if not len(weights):
-            return predicted, pooled
-        predicted += (1 - weights.sum()) * self._mean
-        regressions = [(self._ridge, images)]
-        regressions += [(ridge, X) for ridge in self._encoded]
-        regressions += [(tree, table) for tree in self._trees]
+        """Return what the regressions predict together, and what is pooled with the vote."""
+        if not len(self.regression_weights_):
+            return np.zeros((len(images), self._targets.shape[1])), []
+        is_pooled = self.pool_ is not None
+        regressions = [(self._ridge, images, False)]
+        regressions += [(ridge, X, is_pooled) for ridge in self._encoded]
+        regressions += [(tree, table, is_pooled) for tree in self._trees]
         with steps_without_names():
-            for regression, samples in regressions:
-                own, weights = np.split(weights, [regression.n_predictions])
-                is_pooled = self.pool_ is not None and regression is not self._ridge
-                if not own.any() and not is_pooled:
-                    continue
-                of_regression = regression.predict(samples)
-                predicted += np.einsum("ijk,j->ik", of_regression, own)
-                if is_pooled:
-                    pooled.append(of_regression.mean(axis=1))
-        return predicted, pooled
+            return predict_together(regressions, self.regression_weights_, self._mean)
 
     def _bounded(self, targets):
         """Return the nearest possible targets, in coordinates."""
@@ -384,7 +371,7 @@ class MetricNeighbors(SavedWithVersion):
         if not is_of_dask(X):
             return predict(self._coordinates(X))
         validate_data(self, named_columns(X), reset=False, skip_check_array=True)
-        example = _as_array(predict(np.empty((0, self._targets.shape[1]))))
+        example = predictions_as_array(predict(np.empty((0, self._targets.shape[1]))))
         return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
 
     def _coordinates(self, X) -> NDArray:
@@ -502,13 +489,4 @@ class MetricNeighbors(SavedWithVersion):
 
 def _predictions(X, predictor, predict) -> NDArray:
     """Return the predictions for a chunk of samples."""
-    return _as_array(predict(predictor._coordinates(X)))
-
-
-def _as_array(predicted) -> NDArray:
-    """Return predictions as an array; label sets as an array of objects."""
-    if not isinstance(predicted, list):
-        return predicted
-    label_sets = np.empty(len(predicted), dtype=object)
-    label_sets[:] = predicted
-    return label_sets
+    return predictions_as_array(predict(predictor._coordinates(X)))

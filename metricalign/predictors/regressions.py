@@ -30,6 +30,7 @@ __all__ = [
     "RandomizedTrees",
     "SmoothKernelRidge",
     "mean_distance",
+    "predict_together",
     "tree_regressions",
 ]
 
@@ -391,6 +392,39 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
     if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
         regressions.append(Boosting(is_class))
     return regressions
+
+
+def predict_together(
+    regressions: list[tuple[Any, Any, bool]], weights: NDArray, mean: NDArray
+) -> tuple[NDArray, list[NDArray]]:
+    """Weighted mean of the predictions of regressions, and the own predictions of some.
+
+    Parameters
+    ----------
+    regressions : list of tuple (regression, samples, bool)
+        Fitted regressions, the samples as each takes them, and whether its own are wanted.
+    weights : ndarray of shape (n_weights,)
+        Weights of all that they predict, in their order. One without any is not asked.
+    mean : ndarray of shape (n_outputs,)
+        The mean target, which has the rest of the weight.
+
+    Returns
+    -------
+    predicted : ndarray of shape (n_samples, n_outputs)
+        The weighted mean.
+    own : list of ndarray of shape (n_samples, n_outputs)
+        The mean over its penalties of each regression whose own predictions are wanted.
+    """
+    n_samples, own = len(regressions[0][1]), []
+    predicted = np.tile((1 - weights.sum()) * mean, (n_samples, 1))
+    for regression, samples, is_wanted in regressions:
+        of_regression, weights = np.split(weights, [regression.n_predictions])
+        if of_regression.any() or is_wanted:
+            predictions = regression.predict(samples)
+            predicted += np.einsum("ijk,j->ik", predictions, of_regression)
+            if is_wanted:
+                own.append(predictions.mean(axis=1))
+    return predicted, own
 
 
 def mean_distance(images: NDArray) -> float:
