@@ -33,11 +33,14 @@ from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
+from metricalign.predictors.labels import predictions_as_array
+from metricalign.predictors.pool import LogarithmicPool
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
+    predict_together,
     tree_regressions,
 )
 from metricalign.predictors.search import own_transformer, search_among
@@ -69,6 +72,9 @@ _FOLDS_OF_MANY = 2, 5
 
 class MetricNeighbors(SavedWithVersion):
     """Base of both predictors; a subclass turns targets into coordinates and back."""
+
+    # How the vote is pooled with regressions, for classes only.
+    pool_: LogarithmicPool | None = None
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
@@ -227,13 +233,14 @@ class MetricNeighbors(SavedWithVersion):
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
         if trees and n_folds_of_trees is not None:
             of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
-        # On classes it changes nothing (docs/quality.md).
-        encoded = [EncodedRidge(encoder)] if folds and not is_class else []
+        # Where columns of classes act together, their encoding hides it (docs/quality.md).
+        seen = (table, Z[rows]) if is_class else (encoder, encoding)
+        encoded = [EncodedRidge(seen[0])] if folds else []
         arguments = targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
                 delayed(training.fit)(training.of_all, np.arange(len(rows))),
-                *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
+                *(delayed(ridge.fit)(seen[1], *arguments) for ridge in encoded),
                 *(
                     delayed(tree.fit)(training.table, targets, weight, of_trees, random_state)
                     for tree in trees
@@ -273,7 +280,7 @@ class MetricNeighbors(SavedWithVersion):
         weight = check_sample_weight(in_memory(sample_weight), table)
         rows, weight = merge_identical_samples(table, targets, weight)
         images, targets = images[rows], targets[rows]
-        predicted = self._regression(images, _safe_indexing(X, rows), table[rows])
+        predicted, _ = self._regressions(images, _safe_indexing(X, rows), table[rows])
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
@@ -337,30 +344,32 @@ class MetricNeighbors(SavedWithVersion):
         judged = np.concatenate([part.judged for part in parts])
         known = self._targets, self._predicted, self._weight
         self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        _, mean, added = mean_vote(self.votes_, distances, indices, *known, self._predicted[judged])
+        voted = self._bounded(mean + added)
         _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
         rows = judged[of_judged]
-        neighbors = distances[of_judged], indices[of_judged]
-        _, mean, added = mean_vote(self.votes_, *neighbors, *known, self._predicted[rows])
         self.share_of_copies_ = share_of_copies(
-            copies[of_copied], self._bounded(mean + added), self._targets[rows], self._weight[rows]
+            copies[of_copied], voted[of_judged], self._targets[rows], self._weight[rows]
         )
+        self._fit_pool([voted, *(held_out[judged].mean(axis=1) for held_out in others)], judged)
 
-    def _regression(self, images, X, table) -> NDArray:
-        """Return the weighted mean of the regressions and of the mean target, in coordinates."""
-        weights = self.regression_weights_
-        predicted = np.zeros((len(images), self._targets.shape[1]))
-        if not len(weights):
-            return predicted
-        predicted += (1 - weights.sum()) * self._mean
-        regressions = [(self._ridge, images)]
-        regressions += [(ridge, X) for ridge in self._encoded]
-        regressions += [(tree, table) for tree in self._trees]
+    def _fit_pool(self, predictions, rows) -> None:
+        """Learn how to pool the vote with the regressions, if the targets are classes."""
+
+    def _to_pool(self, predictions) -> NDArray:
+        """Turn coordinates of several predictions into probabilities of which none is zero."""
+        raise NotImplementedError
+
+    def _regressions(self, images, X, table) -> tuple[NDArray, list[NDArray]]:
+        """Return what the regressions predict together, and what is pooled with the vote."""
+        if not len(self.regression_weights_):
+            return np.zeros((len(images), self._targets.shape[1])), []
+        is_pooled = self.pool_ is not None
+        regressions = [(self._ridge, images, False)]
+        regressions += [(ridge, X, is_pooled) for ridge in self._encoded]
+        regressions += [(tree, table, is_pooled) for tree in self._trees]
         with steps_without_names():
-            for regression, samples in regressions:
-                own, weights = np.split(weights, [regression.n_predictions])
-                if own.any():
-                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
-        return predicted
+            return predict_together(regressions, self.regression_weights_, self._mean)
 
     def _bounded(self, targets):
         """Return the nearest possible targets, in coordinates."""
@@ -372,7 +381,7 @@ class MetricNeighbors(SavedWithVersion):
         if not is_of_dask(X):
             return predict(self._coordinates(X))
         validate_data(self, named_columns(X), reset=False, skip_check_array=True)
-        example = _as_array(predict(np.empty((0, self._targets.shape[1]))))
+        example = predictions_as_array(predict(np.empty((0, self._targets.shape[1]))))
         return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
 
     def _coordinates(self, X) -> NDArray:
@@ -423,11 +432,15 @@ class MetricNeighbors(SavedWithVersion):
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
         distances, indices = self._search.nearest(images, self.n_neighbors)
-        predicted = self._regression(images, prepared, table)
+        predicted, of_columns = self._regressions(images, prepared, table)
         known = self._targets, self._predicted, self._weight
         weights, neighbors_part, correction = mean_vote(
             self.votes_, distances / self.scale_, indices, *known, predicted, self.share_of_copies_
         )
+        if self.pool_ is not None:
+            voted = self._bounded(neighbors_part + correction)
+            probabilities = self._to_pool([voted, *of_columns])
+            correction = self.pool_.pooled(probabilities) - neighbors_part
         rows = self.samples_[indices]
         return Neighborhood(
             rows, distances, weights, neighbors_part, correction, predicted, indices
@@ -486,13 +499,4 @@ class MetricNeighbors(SavedWithVersion):
 
 def _predictions(X, predictor, predict) -> NDArray:
     """Return the predictions for a chunk of samples."""
-    return _as_array(predict(predictor._coordinates(X)))
-
-
-def _as_array(predicted) -> NDArray:
-    """Return predictions as an array; label sets as an array of objects."""
-    if not isinstance(predicted, list):
-        return predicted
-    label_sets = np.empty(len(predicted), dtype=object)
-    label_sets[:] = predicted
-    return label_sets
+    return predictions_as_array(predict(predictor._coordinates(X)))
