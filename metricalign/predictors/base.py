@@ -1,4 +1,7 @@
-"""Base class of the predictors: neighbours under a learned metric vote with corrected targets."""
+"""Base class of the predictors, long since all that they answer is computed from one fit.
+
+Neighbours under a learned metric vote with corrected targets.
+"""
 
 from __future__ import annotations
 
@@ -441,9 +444,14 @@ class MetricNeighbors(SavedWithVersion):
             voted = self._bounded(neighbors_part + correction)
             probabilities = self._to_pool([voted, *of_columns])
             correction = self.pool_.pooled(probabilities) - neighbors_part
-        rows = self.samples_[indices]
         return Neighborhood(
-            rows, distances, weights, neighbors_part, correction, predicted, indices
+            self.samples_[indices],
+            distances,
+            weights,
+            neighbors_part,
+            correction,
+            predicted,
+            indices,
         )
 
     def kneighbors(
