@@ -492,6 +492,19 @@ def test_long_modules_say_why():
         assert is_long == (" long since " in first_sentence.replace("\n", " ")), name
 
 
+def test_private_names_stay_in_their_module():
+    for path in (ROOT / "metricalign").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        taken = {
+            alias.name
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metricalign")
+            for alias in node.names
+            if re.match("_[^_]", alias.name)
+        }
+        assert taken <= {"_fit_context"}, path  # the name that scikit-learn gives it
+
+
 @pytest.fixture(scope="module")
 def import_graph():
     path = ROOT / "docs" / "import_graph.py"

@@ -11,7 +11,8 @@ from scipy import sparse
 __all__ = []
 
 
-def _dense(matrix: Any) -> NDArray:
+def as_dense(matrix: Any) -> NDArray:
+    """Turn a sparse matrix into an array; all else stays as it is."""
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 

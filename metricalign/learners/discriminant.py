@@ -18,7 +18,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import _dense, components_of
+from metricalign.learners.components import as_dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
@@ -421,7 +421,7 @@ def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, grou
 def _sums_of_groups(X, mean, share, group, n_groups):
     """Weighted sum of the samples of each group, less the mean."""
     members = group_members(group, share, n_groups)
-    return _dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
+    return as_dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
 
 
 def _shrunk_root(covariance, shrinkage, is_in_span):

@@ -41,7 +41,7 @@ from metricalign._estimator import (
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
-from metricalign.learners.components import _dense, components_of
+from metricalign.learners.components import as_dense, components_of
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import representative_samples
@@ -215,7 +215,7 @@ class MetricEnsemble(EmbeddingLearner):
         """
         require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
-        X, y, sample_weight = _dense(X), in_memory(y), in_memory(sample_weight)
+        X, y, sample_weight = as_dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
             X = in_memory(X)
         if self.max_samples is not None and _num_samples(X) > self.max_samples:
@@ -252,7 +252,7 @@ class MetricEnsemble(EmbeddingLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-            linear_map = _dense(encoder.linear_map_)
+            linear_map = as_dense(encoder.linear_map_)
         components = principal_components(linear_map, scaled, self.n_components)
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
         self.components_ = components.astype(encoding.dtype)
@@ -323,7 +323,7 @@ class MetricEnsemble(EmbeddingLearner):
 
     def _images(self, X) -> NDArray:
         with steps_without_names():
-            encoding = self.encoder_.transform(_dense(X))
+            encoding = self.encoder_.transform(as_dense(X))
         validate_data(self, X, reset=False, skip_check_array=True)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 
@@ -331,7 +331,7 @@ class MetricEnsemble(EmbeddingLearner):
         return self.transform(left) - self.transform(right)
 
     def _rows_to_compare(self, X) -> Any:
-        return self.encoder_.transform(_dense(X))
+        return self.encoder_.transform(as_dense(X))
 
     def get_mahalanobis_matrix(self) -> NDArray:
         """Positive semidefinite matrix of the learned distance, over the encoding.
@@ -370,7 +370,7 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
     for (view, learner), result in zip(fits, fitted, strict=True):
         failure, size = result, 0.0
         if not isinstance(result, str):
-            components = _dense(result.components_) @ views[view]
+            components = as_dense(result.components_) @ views[view]
             size = float(np.sum((scaled @ components.T) ** 2))
             # A metric of directions that the samples do not have has distances of rounding only.
             rounding = (

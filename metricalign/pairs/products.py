@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.pairs.identical import _batches
+from metricalign._arrays import batches
 
 __all__ = ["SampleBlocks"]
 
@@ -101,7 +101,7 @@ class SampleBlocks:
         most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
         # All batches of about the same size.
         at_a_time = -(-len(queries) // -(-len(queries) // most))
-        for batch in _batches(len(queries), at_a_time):
+        for batch in batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
             self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
             if number < len(self.samples):
@@ -130,7 +130,7 @@ class SampleBlocks:
         found.sort(axis=1)
         exact = np.empty(found.shape)
         at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
-        for batch in _batches(len(queries), at_a_time):
+        for batch in batches(len(queries), at_a_time):
             differences = self.samples.take(found[batch], axis=0).astype(np.float64)
             differences -= queries[batch, None]
             np.vecdot(differences, differences, out=exact[batch])
@@ -177,7 +177,7 @@ class SampleBlocks:
         # Two of the smallest values are seldom in one group.
         n_groups = len(probes) // _PROBES_OF_GROUP
         is_grouped = not is_certain and rank <= n_groups // 2
-        for batch in _batches(len(factors), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(factors), _QUERIES_OF_BLOCK // 4):
             values = probes @ factors[batch].T
             if is_grouped:
                 groups = values[: n_groups * _PROBES_OF_GROUP].reshape(
@@ -194,12 +194,21 @@ class SampleBlocks:
         n_rows = _SAMPLES_OF_BLOCK
         if is_near is None:
             n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
-        for block, rows in enumerate(_batches(len(self._rows), n_rows)):
+        # Arrays that are used again: Dask's workers give memory back to the system each time
+        # (MALLOC_TRIM_THRESHOLD_), and new arrays took nearly twice the time of the products.
+        n_queries = min(len(factors), _QUERIES_OF_BLOCK)
+        asked = np.empty((n_queries, factors.shape[1]), dtype=np.float32)
+        products = np.empty(n_queries * n_rows, dtype=np.float32)
+        for block, rows in enumerate(batches(len(self._rows), n_rows)):
             asking = everyone if is_near is None else everyone[is_near[block]]
             samples = self._rows[rows].T
-            for batch in _batches(len(asking), _QUERIES_OF_BLOCK):
+            for batch in batches(len(asking), _QUERIES_OF_BLOCK):
                 some = asking[batch]
-                smallest.add(rows.start, some, factors.take(some, axis=0) @ samples)
+                shape = len(some), samples.shape[1]
+                values = products[: shape[0] * shape[1]].reshape(shape)
+                # With "raise" it would be made in another array first.
+                factors.take(some, axis=0, out=asked[: len(some)], mode="clip")
+                smallest.add(rows.start, some, np.matmul(asked[: len(some)], samples, out=values))
         return smallest.rows()
 
 
@@ -244,7 +253,7 @@ class _Boxes(NamedTuple):
         """Whether boxes are within these squared distances, shape (n_boxes, n_queries)."""
         places = _coordinates(queries, self.axes)
         is_near = np.empty((len(self.low), len(queries)), dtype=bool)
-        for batch in _batches(len(queries), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(queries), _QUERIES_OF_BLOCK // 4):
             along = places[batch].T
             distances = np.zeros((len(self.low), along.shape[1]), dtype=np.float32)
             for low, high, place in zip(self.low.T, self.high.T, along, strict=True):
@@ -260,7 +269,7 @@ class _Boxes(NamedTuple):
 def _coordinates(samples, axes) -> NDArray:
     """Coordinates along axes, and the distance from their span: no two samples get farther."""
     places = np.empty((len(samples), axes.shape[1] + 1), dtype=np.float32)
-    for batch in _batches(len(samples), _QUERIES_AT_A_TIME):
+    for batch in batches(len(samples), _QUERIES_AT_A_TIME):
         some = samples[batch].astype(np.float64)
         along = some @ axes
         places[batch, :-1] = along
@@ -285,11 +294,15 @@ class _SmallestValues:
         self._queries = [np.empty(0, dtype=np.uint16)]
         self._values = [np.empty(0, dtype=np.float32)]
         self._rows = [np.empty(0, dtype=np.intp)]
+        self._is_small = np.empty(0, dtype=bool)
         self._size = 0
 
     def add(self, first_row, queries, values) -> None:
         """Take the values of consecutive rows, one column each, for some of the queries."""
-        places = np.flatnonzero(values <= self.bounds[queries, None])
+        if values.size > len(self._is_small):
+            self._is_small = np.empty(values.size, dtype=bool)
+        is_small = self._is_small[: values.size].reshape(values.shape)
+        places = np.flatnonzero(np.less_equal(values, self.bounds[queries, None], out=is_small))
         query, row = np.divmod(places, values.shape[1])
         self._queries.append(queries[query])
         self._values.append(values.ravel()[places])
@@ -315,7 +328,7 @@ class _SmallestValues:
         starts = np.cumsum(counts) - counts
         width = max(self.number, counts.max())
         largest, kept = np.empty(len(counts), dtype=np.float32), []
-        for batch in _batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
+        for batch in batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
             first, n_values = starts[batch, None], counts[batch, None]
             is_value = np.arange(max(self.number, n_values.max())) < n_values
             table = np.full(is_value.shape, np.inf, dtype=np.float32)

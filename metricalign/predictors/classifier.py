@@ -13,7 +13,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.targets import check_predictable
@@ -164,8 +164,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
             return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         if not self._is_multilabel:
-            return self._indicators(column_or_1d(_dense(y), warn=True))
-        y = _dense(y)
+            return self._indicators(column_or_1d(as_dense(y), warn=True))
+        y = as_dense(y)
         if y.shape[1:] != self._targets.shape[1:] or not np.isin(y, (0, 1)).all():
             raise ValueError(
                 f"y must have {self._targets.shape[1]} columns of 0 and 1, one for each label."

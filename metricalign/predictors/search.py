@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from metricalign.pairs.identical import _batches
+from metricalign._arrays import batches
 from metricalign.pairs.products import SampleBlocks
 
 __all__ = ["NeighborSearch"]
@@ -74,7 +74,7 @@ class NeighborSearch:
             return _by_differences(queries, samples, n_neighbors)
         distances, indices, is_proven = self._blocks.nearest(queries, n_neighbors)
         others = np.flatnonzero(~is_proven)
-        for batch in _batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
+        for batch in batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
             rows = others[batch]
             distances[rows], indices[rows] = _by_differences(queries[rows], samples, n_neighbors)
         return distances, indices

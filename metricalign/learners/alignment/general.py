@@ -118,6 +118,8 @@ class RelationAlignment(GeneralAlignment):
     pair_weights_ : ndarray of shape (n_pairs,)
         Their weights w_p: how often a pair was chosen, by the weights of its samples. With these
         the problem above is that of ``C_``, ``loss_``, `pairs_` and `relations_`.
+    pair_strategy_ : object or None
+        What has chosen the pairs; None if they were given.
     dual_coef_ : ndarray of shape (n_pairs,)
         Dual coefficients beta_p.
     objective_ : float

@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from metricalign.learners.alignment.base import (
-    LinearMetricLearner,
-    _solved_matrix,
-    constraints_of,
-)
+from metricalign.learners.alignment.base import LinearMetricLearner, constraints_of
 from metricalign.losses import LOSSES, EpsilonInsensitive, OneSided
 from metricalign.regularizers import PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.solvers import NuAlignmentProblem, nu_svr
@@ -108,7 +104,7 @@ class RAMLSVR(_SVRMetricLearner):
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
         to the objective and minimises over epsilon too.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -230,7 +226,7 @@ class RAMLPCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -326,7 +322,7 @@ class RAMLNCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -399,7 +395,7 @@ class PSDSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -485,4 +481,4 @@ class PSDSVR(_SVRMetricLearner):
     def _fitted(self, preparation, C, problem, result):
         fitted = super()._fitted(preparation, C, problem, result)
         prior = preparation.prior
-        return fitted | {"_prior": None if prior is None else _solved_matrix(preparation, prior)}
+        return fitted | {"_prior": None if prior is None else preparation.solved(prior)}
