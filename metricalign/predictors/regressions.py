@@ -388,18 +388,6 @@ class Boosting(CrossFitted):
         return np.column_stack([predicted, 1 - predicted] if self.is_indicator else [predicted])
 
 
-def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
-    """Return the unfitted forest, and boosting if it can predict these targets."""
-    is_indicator = bool(np.isin(targets, (0, 1)).all())
-    max_features = "sqrt" if is_indicator else 1.0
-    # Forests of two thirds of few samples are worse; five folds of many leave four fifths.
-    refit = is_class and len(targets) <= MANY_SAMPLES
-    regressions: list[CrossFitted] = [RandomizedTrees(max_features, refit)]
-    if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
-        regressions.append(Boosting(is_class))
-    return regressions
-
-
 def predict_together(
     regressions: list[tuple[Any, Any, bool]], weights: NDArray, mean: NDArray
 ) -> tuple[NDArray, list[NDArray]]:
@@ -431,6 +419,18 @@ def predict_together(
             if is_wanted:
                 own.append(predictions.mean(axis=1))
     return predicted, own
+
+
+def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
+    """Return the unfitted forest, and boosting if it can predict these targets."""
+    is_indicator = bool(np.isin(targets, (0, 1)).all())
+    max_features = "sqrt" if is_indicator else 1.0
+    # Forests of two thirds of few samples are worse; five folds of many leave four fifths.
+    refit = is_class and len(targets) <= MANY_SAMPLES
+    regressions: list[CrossFitted] = [RandomizedTrees(max_features, refit)]
+    if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
+        regressions.append(Boosting(is_class))
+    return regressions
 
 
 def mean_distance(images: NDArray) -> float:
