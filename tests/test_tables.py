@@ -189,6 +189,8 @@ def test_what_is_no_date_among_dates_is_named(texts, odd):
 
 
 def test_rates_are_no_months():
+    given = Reading(decimal={"x": "."})
+    assert list(column("03.2021", "12.2020", reading=given).values) == [3.2021, 12.202]
     assert list(column("1.1987", "1.2015", "2.0012").values) == [1.1987, 1.2015, 2.0012]
     assert list(column("20210203", "20210299").values) == [20210203, 20210299]
 
@@ -449,6 +451,8 @@ def test_label_sets():
     np.testing.assert_array_equal(target_of(lists).y, target.y)
     given = target_of([text.replace(",", " and") for text in texts], "labels", " and")
     np.testing.assert_array_equal(given.y, target.y)
+    in_python = target_of([str(each) for each in lists if each is not None])
+    np.testing.assert_array_equal(in_python.y, target.y)
     # Names with a comma are no sets.
     names = [f"Smith{i % 20}, John" for i in range(60)]
     assert target_of(names).kind == "class"

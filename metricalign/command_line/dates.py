@@ -140,7 +140,7 @@ class Duration(Format):
 
 def as_digits(texts: NDArray, name: str, reading: Reading) -> Column | None:
     """Read different texts as dates such as 20240131 or 1.2024; None if some are none."""
-    if len(texts) < 2:
+    if len(texts) < 2 or reading.marks(name) != [None, None]:
         return None
     if all(map(DAY.fullmatch, texts)):
         return only_reading(texts, name, [Date("%Y%m%d")])

@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 _SEPARATORS = (",", ";", "|", "/")
+# What is around members and lists, as Python writes them into a file: ['drama', 'comedy'].
+_AROUND = "[]{}'\" "
 _COLLECTIONS = list, tuple, set, frozenset, np.ndarray
 # Fewer of the texts may have a comma by chance.
 _LEAST_SHARE_OF_SEVERAL = 0.2
@@ -82,7 +84,7 @@ def _set_of(value, separator):
 
 
 def _parts(text, separator):
-    return {part.strip() for part in text.split(separator)} - {""}
+    return {part.strip().strip(_AROUND) for part in text.split(separator)} - {""}
 
 
 def frequent_members(sets: Iterable[set[str] | None]) -> list[str]:

@@ -41,7 +41,7 @@ from metricalign._estimator import (
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
-from metricalign.learners.components import as_dense, components_of
+from metricalign.learners.components import as_dense, components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import representative_samples
@@ -465,6 +465,9 @@ def principal_components(
     -------
     components : ndarray of shape (n_components, n_columns)
     """
+    if len(linear_map) > linear_map.shape[1]:
+        # A rotation of the images, into fewer of them.
+        linear_map = np.asarray(np.linalg.qr(linear_map, mode="r"))
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map
+    return fixed_signs(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map)

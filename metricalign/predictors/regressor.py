@@ -55,6 +55,11 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         the sample weights if it takes them. If its relation is "auto", it gets that of the targets.
     n_neighbors : int, default=100
         Largest number of neighbours that vote. Far ones may have hardly any weight.
+    neighbors : transformer or None, default=None
+        How neighbours are searched: a transformer in the manner of
+        :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``, exact
+        or approximate such as :class:`~metricalign.neighbors.FaissTransformer`. A clone of it is
+        fitted to the images of the training samples. None: exactly.
     trees : bool, default=True
         Whether the correction uses trees.
     n_folds : int, default=3
@@ -63,6 +68,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
+    verbose : bool, default=False
+        Whether to print how neighbours are searched, and what share of them is found.
     random_state : int, RandomState instance or None, default=None
         Given to the ensemble and to the trees.
 
@@ -84,6 +91,9 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     scale_ : float
         Mean distance of the training samples, the unit of the widths. In this mean no distance
         counts as more than three times the median.
+    search_recall_ : float
+        Share of the nearest `n_neighbors` that the search finds, measured in fit with at most 200
+        training samples; 1 for the exact search.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float

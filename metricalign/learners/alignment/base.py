@@ -91,8 +91,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32. A Dask array stays with its workers, see
-            `metricalign.pairs.distributed.DistributedSamples`.
+            Samples. float32 stays float32. A Dask array stays with its workers, but for the samples
+            of the pairs if these are few, see `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
