@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -30,15 +31,16 @@ class IteratedMetricLearner(MetricLearner):
     were chosen before. The problem of every round is convex, so the last metric has its
     certificate, in `learner_`; that it gets better from round to round is not certain.
 
-    With ``prior="auto"``, the default of `PSDSVR`, the prior M0 moves as well: where that of the
-    first round is a share of Euclid's distance, each further round has the metric just learned in
-    its place, with the same mean distance of the pairs. With fewer samples than features all
-    rounds have Euclid's.
+    By default the prior M0 of classes moves as well: that of the first round is a share of Euclid's
+    distance, see `PSDSVR`, and each further round has the metric just learned in its place, with
+    the same mean distance of the pairs. With fewer samples than features all rounds have Euclid's.
 
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR`.
+        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR`, of classes
+        with the prior of each round as said above, of others with ``prior=None``, or "auto" where
+        the first round would learn the zero metric. A given learner has its own in all rounds.
     n_rounds : int, default=4
         How often it is fitted.
     relation : str or callable, default="auto"
@@ -110,6 +112,10 @@ class IteratedMetricLearner(MetricLearner):
         learner = PSDSVR() if self.learner is None else self.learner
         learner = with_relation(learner, self.relation)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
+        moves_prior = self.learner is None and relation.is_of_classes
+        if self.learner is None and not moves_prior:
+            # Numbers have better neighbours without one: docs/defaults.md has the measurements.
+            learner.set_params(prior=None)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")
         if is_given or (
@@ -120,8 +126,13 @@ class IteratedMetricLearner(MetricLearner):
                 "strategy, such as pairs='nearest', or use it without IteratedMetricLearner."
             )
         strategy = resolve_pairs(pairs, relation.kind)
-        fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
-        moves = isinstance(prior := getattr(learner, "prior", None), str) and prior == "auto"
+        with warnings.catch_warnings():
+            if self.learner is None:
+                warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
+            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
+        if self.learner is None and not fitted.components_.any():
+            learner.set_params(prior="auto")
+            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
         # Random pairs, if all nearest samples have the same target.
         strategies = [fitted.pair_strategy_]
         for _ in range(self.n_rounds - 1):
@@ -129,8 +140,8 @@ class IteratedMetricLearner(MetricLearner):
                 break
             strategies = [*strategies, TransformedPairs(strategy, FrozenEstimator(fitted))]
             last, fitted = fitted, clone(learner).set_params(pairs=UnionPairs(strategies))
-            if moves:
-                _fit_from(fitted, last.get_mahalanobis_matrix(), X, y, sample_weight)
+            if moves_prior:
+                _fit_from(fitted, last.matrix_, X, y, sample_weight)
             else:
                 fitted.fit(X, y, sample_weight=sample_weight)
         self.learner_, self.relation_ = fitted, fitted.relation_
