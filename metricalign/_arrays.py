@@ -24,6 +24,7 @@ __all__ = [
     "in_memory",
     "is_dask_array",
     "is_dask_frame",
+    "is_missing",
     "is_of_dask",
     "map_rows",
     "map_samples",
@@ -267,5 +268,12 @@ def find_missing(values: NDArray) -> NDArray:
     """Whether each value is missing: None, NaN or NA."""
     if values.dtype.kind == "f":
         return np.isnan(values)
-    missing = [value is None or is_pandas_na(value) or value != value for value in values.flat]
+    missing = [is_missing(value) for value in values.flat]
     return np.array(missing, dtype=bool).reshape(values.shape)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is missing: None, NaN or NA. A list or an array is not."""
+    if value is None or is_pandas_na(value):
+        return True
+    return not hasattr(value, "__len__") and bool(value != value)

@@ -4,6 +4,7 @@ import os
 import resource
 import stat
 import sys
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from public_estimators import EVERY, SEARCHES, data_of, is_special_case, output
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import FunctionTransformer
 from typed_tables import read_table
 
 import metricalign
@@ -25,6 +27,7 @@ from metricalign.command_line.formats import Reading
 from metricalign.command_line.reading import InputError, read_contents
 from metricalign.learners.alignment.base import LinearMetricLearner
 from metricalign.learners.base import EmbeddingLearner
+from metricalign.pair_classification import PairClassifier
 
 OPTIONS = {
     "NeighborhoodAlignment": {"random_state": 0},
@@ -41,8 +44,8 @@ def interrupt(*targets):
     raise KeyboardInterrupt
 
 
-def interrupted_fit(estimator, X, y, line):
-    """Fit, with Ctrl-C at this line of the package that is run; return how many were run."""
+def interrupted(line, function, *arguments):
+    """Call, with Ctrl-C at this line of the package that is run; return how many were run."""
     package, n_lines = str(Path(metricalign.__file__).parent), 0
 
     def trace(frame, event, argument):
@@ -58,7 +61,7 @@ def interrupted_fit(estimator, X, y, line):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        estimator.fit(X, y)
+        function(*arguments)
     except KeyboardInterrupt:
         pass
     finally:
@@ -90,13 +93,13 @@ def takes_long(estimator):
 def test_an_interrupt_at_any_line_leaves_the_last_fit_or_the_new_one(estimator, is_refit):
     X, y = data_of(estimator)
     whole = clone(estimator).fit(X, y)  # once, for what only the first fit does
-    n_lines = interrupted_fit(whole if is_refit else clone(estimator), X, y, None)
+    n_lines = interrupted(None, (whole if is_refit else clone(estimator)).fit, X, y)
     first = clone(estimator).fit(X[..., :3], y) if is_refit else clone(estimator)
     lines = {*range(1, 16), *np.linspace(16, n_lines - 16, 16, dtype=int), *range(-16, 1)}
     for line in sorted(line if line > 0 else n_lines + line for line in lines):
         learner, before = clone(estimator), dict(vars(first))
         vars(learner).update(before)
-        assert interrupted_fit(learner, X, y, line) >= line
+        assert interrupted(line, learner.fit, X, y) >= line
         left = vars(learner)
         if left.keys() == before.keys() and all(left[name] is before[name] for name in left):
             if is_refit:
@@ -136,6 +139,23 @@ def test_an_interrupt_before_the_first_step_leaves_the_last_fit(name):
     np.testing.assert_array_equal(
         learner.set_params(relation="auto").fit(X, y).transform(X), images
     )
+
+
+def test_an_interrupt_of_a_calibration_leaves_the_last_one_or_the_new_one():
+    pairs = np.random.default_rng(0).normal(size=(30, 2, 1))
+    judgments = np.tile([-1, 1], 15)
+    calibrated = PairClassifier(FunctionTransformer()).fit(pairs, judgments)
+    first = deepcopy(calibrated)
+    n_lines = interrupted(None, calibrated.calibrate_threshold, pairs[:9], judgments[:9])
+    assert calibrated.threshold_ != first.threshold_
+    for line in range(1, n_lines + 1):
+        classifier = deepcopy(first)
+        interrupted(line, classifier.calibrate_threshold, pairs[:9], judgments[:9])
+        left = classifier.threshold_, classifier.calibration_
+        assert left in [
+            (first.threshold_, first.calibration_),
+            (calibrated.threshold_, calibrated.calibration_),
+        ]
 
 
 @pytest.mark.slow

@@ -350,13 +350,15 @@ def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone,
     assert bool(printed[0]) == bool(options)
     assert printed[0] == printed[1]
     expected = vars(general)
-    compared = {name for name in expected if name.endswith("_")} - {"loss_", "relation_"}
+    objects = {"loss_", "relation_", "pair_strategy_"}
+    compared = {name for name in expected if name.endswith("_")} - objects
     assert compared >= {"pairs_", "relations_", "dual_coef_", "components_", "intercept_", "C_"}
     for name in compared:
         np.testing.assert_array_equal(getattr(learner, name), expected[name], err_msg=name)
     np.testing.assert_array_equal(learner.matrix_, general.matrix_)
     assert learner.loss_.get_params() == general.loss_.get_params()
     assert type(learner.loss_) is type(general.loss_)
+    assert repr(learner.pair_strategy_) == repr(general.pair_strategy_)
 
 
 @pytest.mark.parametrize("learner", [RAMLNCSVR(C=0.1), NCML(C=0.1)], ids=repr)
@@ -934,6 +936,14 @@ def test_repeated_measurements_are_compared_with_others(estimator):
         clone(estimator).set_params(pairs="nearest").fit(X, y)
     advised = clone(estimator).set_params(pairs="random", random_state=0).fit(X, y)
     np.testing.assert_array_equal(advised.pairs_, learner.pairs_)
+
+
+@pytest.mark.parametrize("estimator", [RAMLSVR(), RAMLKRR(), PSDSVR()], ids=repr)
+def test_a_single_relation_of_zero_tells_nothing(estimator):
+    X = np.random.default_rng(0).normal(size=(4, 2))
+    relations = sparse.coo_array(([0.0], ([1], [3])), shape=(4, 4))
+    with pytest.raises(ValueError, match=r"all relations are 0, and no distance can be learned"):
+        estimator.set_params(relation="precomputed").fit(X, relations)
 
 
 @pytest.mark.filterwarnings("ignore:RAMLNCSVR learned the zero metric")

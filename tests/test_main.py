@@ -1157,7 +1157,6 @@ CELLS = {
     "bytes": [b"\xff0", b"\xff1"],
     "bytes of text": [b"one", b"two"],
     "list": [[1.0], [2.0, 3.0]],
-    "list of text": [["a"], []],
     "structure": [{"a": 1}, {"a": 2}],
     "time": [datetime.time(1), datetime.time(2)],
 }

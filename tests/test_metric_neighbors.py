@@ -1,6 +1,7 @@
 """Predictors by neighbours: against scikit-learn's neighbours, formulas and known answers."""
 
 import datetime
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -168,12 +169,13 @@ def test_the_last_step_of_a_pipeline_has_the_weights(classes):
         (MetricNeighborsRegressor, [datetime.date(2024, 1, 1)] * 30, "y has dates or durations"),
         (MetricNeighborsRegressor, pd.date_range("2024-01-01", periods=30), "y has dates"),
         (MetricNeighborsClassifier, pd.Series(pd.to_timedelta(range(30))), "y has dates"),
+        (MetricNeighborsClassifier, pd.period_range("2024-01", periods=30, freq="M"), "has dates"),
         (MetricNeighborsRegressor, [{"a", "b"}, {"b"}] * 15, "Classifier predicts sets of labels"),
         (MetricNeighborsRegressor, pd.Series([["a"], []] * 15), "Classifier predicts sets of lab"),
         (MetricNeighborsRegressor, [[1, 2], [3]] * 15, "a set of labels for each .* as many for"),
     ],
     ids=[
-        *("no class", "no label", "no number", "strings", "dates", "times", "durations"),
+        *("no class", "no label", "no number", "strings", "dates", "times", "durations", "periods"),
         *("sets", "series of lists", "ragged"),
     ],
 )
@@ -182,6 +184,46 @@ def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
         y = np.array(y, dtype=object if None in y else None)
     with pytest.raises(ValueError, match=message):
         predictor().fit(np.arange(30.0)[:, None], y)
+
+
+DAYS = pd.date_range("2024-01-30", periods=30)
+
+
+def in_polars(values):
+    return pytest.importorskip("polars").Series(values.to_numpy())
+
+
+FORMS_OF_DAYS = {
+    "index": lambda: DAYS,
+    "series": lambda: pd.Series(DAYS),
+    "dates": lambda: [day.date() for day in DAYS],
+    "periods": lambda: DAYS.to_period("D"),
+    "durations": lambda: pd.Series(DAYS - DAYS[0]),
+    "polars": lambda: in_polars(DAYS),
+    "durations of polars": lambda: in_polars(DAYS - DAYS[0]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_DAYS)
+def test_the_advice_for_dates_makes_numbers_of_them(form):
+    y = FORMS_OF_DAYS[form]()
+    with pytest.raises(ValueError, match="y has dates or durations") as caught:
+        MetricNeighborsRegressor().fit(np.arange(30.0)[:, None], y)
+    advice = str(caught.value).removesuffix(".").rpartition("first: ")[2]
+    np.testing.assert_array_equal(eval(advice, {"pandas": pd, "y": y}), np.arange(30))
+
+
+@pytest.mark.parametrize(("factor", "is_named"), [(1, False), (1.01, True), (100, True)])
+def test_shares_that_do_not_sum_to_one_are_named(factor, is_named):
+    X = np.random.default_rng(0).uniform(size=(60, 3))
+    y = factor * X / X.sum(axis=1, keepdims=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MetricNeighborsRegressor("euclidean", trees=False).fit(X, y)
+    texts = [str(each.message) for each in caught]
+    assert len(texts) == is_named
+    assert all(f"sum to between {factor:g} and {factor:g}" in text for text in texts)
+    assert all("Divide each row by its sum if they are the shares" in text for text in texts)
 
 
 @pytest.mark.parametrize("n_samples", [0, 1])
@@ -532,6 +574,15 @@ def test_distributions_stay_distributions(classes):
     assert np.abs(predicted - y[1::2]).mean() < 0.5 * mean
 
 
+def test_targets_in_a_tensor_are_no_sets(numbers):
+    torch = pytest.importorskip("torch")
+    X, y = numbers
+    classes = torch.tensor(y > np.median(y)).long()
+    model = euclid(MetricNeighborsClassifier)
+    expected = clone(model).fit(X, classes.numpy()).predict(X)
+    np.testing.assert_array_equal(clone(model).fit(torch.tensor(X), classes).predict(X), expected)
+
+
 def test_several_numbers_have_their_units(numbers):
     X, y = numbers
     both = np.column_stack([y, 1000 * X[:, 0] + 7])
@@ -546,6 +597,16 @@ def test_one_column_stays_a_column(numbers):
     model = euclid(MetricNeighborsRegressor)
     flat = clone(model).fit(X, y).predict(X)
     np.testing.assert_array_equal(clone(model).fit(X, y[:, None]).predict(X), flat[:, None])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e160, 1e300])
+def test_units_whose_squares_are_no_numbers(numbers, unit):
+    X, y = numbers
+    weight = np.r_[0.0, np.ones(len(y) - 1)]
+    model = euclid(MetricNeighborsRegressor)
+    expected = clone(model).fit(X, y, weight).predict(X)
+    np.testing.assert_allclose(clone(model).fit(X, y * unit, weight).predict(X) / unit, expected)
 
 
 def test_constant_target_is_predicted():

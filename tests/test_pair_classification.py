@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +170,28 @@ def test_ties_of_the_rates():
     y = [1, 1, -1, -1]
     assert calibrated(distances, y, strategy="max_tnr", min_rate=0.5).threshold_ == 2.5
     assert calibrated(distances, y, strategy="max_tpr", min_rate=0.5).threshold_ == 2.5
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "equal_error_rate"])
+@pytest.mark.parametrize("unit", [0.1, 1 / 7, 1e-30])
+def test_unit_of_the_weights_does_not_matter(strategy, unit):
+    # Sums of tenths are rounded, and shares of them that are equal differ in their last digit.
+    rng = np.random.default_rng(0)
+    distances, y = rng.integers(0, 30, 100), rng.choice([-1, 1], 100)
+    for min_rate in (0.3, 0.7, 0.8, 0.9):
+        settings = {"strategy": strategy, "min_rate": min_rate}
+        expected = calibrated(distances, y, **settings).threshold_
+        weights = np.full(len(y), unit)
+        assert calibrated(distances, y, sample_weight=weights, **settings).threshold_ == expected
+
+
+def test_false_accept_rate_that_is_given_as_the_rest_of_one():
+    distances, y = np.arange(20) + 1.0, np.tile([-1, 1], 10)
+    for n_accepted in range(1, 10):
+        # 1 - .7 is a little more than .3
+        classifier = calibrated(distances, y, strategy="max_tpr", min_rate=1 - n_accepted / 10)
+        predicted = classifier.predict(pairs_at(distances))
+        assert np.sum(predicted[y < 0] > 0) == n_accepted
 
 
 def test_calibration_of_a_fitted_classifier(fitted, judged):
@@ -682,6 +705,16 @@ def test_judgments_in_every_form(different, judged):
     )
     assert found.predict(pairs).dtype == given.dtype
     assert found.score(pairs, given) == expected.score(pairs, y) == found.score(pairs, y)
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]", object, "category", list])
+def test_booleans_in_any_column_are_answered_by_booleans(dtype, judged):
+    pairs, y, _ = judged
+    given = (y > 0).tolist() if dtype is list else pd.Series(y > 0).astype(dtype)
+    found = PairClassifier().fit(pairs, given)
+    expected = PairClassifier().fit(pairs, y).predict(pairs) > 0
+    np.testing.assert_array_equal(found.predict(pairs), expected)
+    assert found.predict(pairs).dtype == bool
 
 
 def test_equal_error_rate_is_where_both_curves_cross():

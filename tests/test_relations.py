@@ -846,7 +846,7 @@ def test_many_integers_that_are_taken_as_classes_are_named():
 @pytest.mark.parametrize("factor", [1, 100])
 def test_shares_that_are_rounded_are_named(factor):
     shares = factor * np.random.default_rng(0).dirichlet(np.ones(4), size=50).round(2)
-    with pytest.warns(UserWarning, match="Divide them by their sums"):
+    with pytest.warns(UserWarning, match="Divide each row by its sum"):
         assert resolve_relation("auto", shares).kind == "multioutput"
     resolve_relation("auto", shares / shares.sum(axis=1, keepdims=True))
     resolve_relation("euclidean", shares)

@@ -3,7 +3,7 @@
 Medians of the CPU seconds of `RAMLNCSVR` and `NCML` and of their ratios to `PSDSVR(prior=None)`,
 whose problem has the same pairs and no prior either. Standardised features, at most 2,000 samples.
 
-    METRICALIGN_DATA=folder python benchmarks/speed/cones.py [--data wine letter] [--repeats 5]
+    METRICALIGN_DATA=folder python benchmarks/speed/cones.py [--data wine letter] [--repeats 3]
 """
 
 import argparse
@@ -25,14 +25,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data = ["wine", "sonar", "satimage", "letter", "vowel", "digits"]
     parser.add_argument("--data", nargs="+", default=data)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     print_row(["data", "samples x features", "method", "CPU seconds", "ratio", "steps", "passes"])
     print_row(["---"] * 7)
     for name in options.data:
         dataset = fetch_dataset(name)
         rows = np.random.default_rng(0).permutation(len(dataset.data))[:MOST_SAMPLES]
-        X, y = StandardScaler().fit_transform(dataset.data[rows]), dataset.target[rows]
+        X = StandardScaler().fit_transform(dataset.data[rows].astype(np.float64))
+        y = dataset.target[rows]
         usual = PSDSVR(prior=None)
         usual.fit(X, y)  # imports and compilation
         for learner in (RAMLNCSVR(), NCML()):

@@ -42,6 +42,16 @@ th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px so
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 img { width: 100%; height: auto; }
+@media (max-width: 40rem) {
+  .compared, .compared tbody { display: block; }
+  .compared tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr));
+    border-bottom: 1px solid #ddd; padding: .4rem 0; }
+  .compared tr:first-child, .compared td:empty { display: none; }
+  .compared td { border: 0; padding: .1rem .5rem .1rem 0; }
+  .compared td:first-child { grid-column: 1 / -1; }
+  .compared td + td::before { content: attr(data-name); display: block; color: #666;
+    font: .75rem system-ui, sans-serif; }
+}
 .scale { background: linear-gradient(to right, hsl(212, 60%, 88%), hsl(212, 60%, 26%));
   height: .8rem; width: 8rem; display: inline-block; }
 svg { display: block; }
@@ -124,13 +134,17 @@ def _results(report):
     columns = columns_of(report.task, report.results, report.chosen)
     # Which way is better stands beside a name, where there is room.
     names, ways, *rows = zip(*columns, strict=True)
-    yield '<div class="wide"><table><tr>'
+    yield '<div class="wide"><table class="compared"><tr>'
     for name, way in zip(names, ways, strict=True):
         yield f"<th>{escape(name)}<br><small>{escape(way)}</small></th>"
     yield "</tr>"
-    for result, cells in zip(report.results, rows, strict=True):
+    for result, (label, *cells) in zip(report.results, rows, strict=True):
         mark = ' class="chosen"' if result.label == report.chosen else ""
-        yield f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        yield f"<tr{mark}><td>{escape(label)}</td>"
+        for name, cell in zip(names[1:], cells, strict=True):
+            # On a phone a method is a block, with the name of each number above it.
+            yield f'<td data-name="{escape(name)}">{escape(cell)}</td>'
+        yield "</tr>"
     yield f"</table></div><p><small>{escape(LEGEND)}</small></p>"
 
 

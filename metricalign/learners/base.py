@@ -201,8 +201,8 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         Two pairs with different relations are in order if the one with the larger relation has the
         larger distance. The score is the share that are; equal distances count one half. For
         classes this is the area under the ROC curve. Uses all pairs, or
-        100,000 random ones of them (always the same) if there are more. Samples with the same
-        features and target count as one of greater weight.
+        100,000 random ones of them (always the same) if there are more; of precomputed relations
+        all that y stores. Samples with the same features and target count as one of greater weight.
 
         Parameters
         ----------

@@ -65,23 +65,24 @@ class MetricEnsemble(EmbeddingLearner):
 
     Metrics that are learned in different ways err differently, and their average has better
     neighbours than each. Every learner is fitted twice: to the standardised columns, which is good
-    where columns act together, and to their encoding by pieces, over which a metric can bend. Both
-    are matrices over the encoding, as the standardised columns are linear in it, so that the
+    where columns act together, and to their encoding by pieces, over which a metric can bend. The
+    standardised columns are linear in the encoding, so both metrics are matrices over it, and the
     average
 
     .. math::
-        M = \sum_k M_k / s_k, \qquad s_k = \text{mean of } (x_i - x_j)^T M_k (x_i - x_j),
+        M = \sum_k M_k / s_k, \qquad
+        s_k = \text{mean of } \tfrac12 (x_i - x_j)^T M_k (x_i - x_j),
 
-    is one positive semidefinite matrix. It is cut to the leading part of its spectrum.
+    is one positive semidefinite matrix. It is cut to the leading principal components.
 
     Tables go in as they are: with columns of any unit, with categories and missing values.
 
     Parameters
     ----------
     learners : sequence of MetricLearner or None, default=None
-        What is averaged. None: `DiscriminantAlignment`, `GradientAlignment` with ``shrinkage=1``,
-        and `PSDSVR`. Their parameter `relation` is set to that of this estimator where it is
-        "auto".
+        What is averaged. None: ``DiscriminantAlignment()``,
+        ``GradientAlignment(n_landmarks=500, shrinkage=1.0)`` and ``PSDSVR(prior=None, tol=0.03)``.
+        Their parameter `relation` is set to that of this estimator where it is "auto".
     encoder : PiecewiseLinearEncoder or None, default=None
         How columns are encoded; None is the encoder at its defaults.
     n_components : int, float or None, default=0.999

@@ -10,6 +10,9 @@ from scipy import optimize, special
 
 __all__ = ["best_threshold", "log_odds"]
 
+# Shares of the weight differ by rounding where they are equal: ten weights of .1 are not quite 1.
+_ROUNDING = 1e-12
+
 
 def best_threshold(
     distances: NDArray, y: NDArray, weights: NDArray, strategy: str, min_rate: Any, beta: float
@@ -25,7 +28,7 @@ def best_threshold(
     false_negative = true_positive[-1] - true_positive
     true_negative = false_positive[-1] - false_positive
     if strategy == "accuracy":
-        values = true_positive + true_negative
+        values = (true_positive + true_negative) / weights[kept].sum()
     elif strategy == "f_beta":
         right = (1 + beta**2) * true_positive
         values = right / (right + beta**2 * false_negative + false_positive)
@@ -35,8 +38,9 @@ def best_threshold(
     else:
         rates = true_positive / true_positive[-1], true_negative / true_negative[0]
         value, other = rates if strategy == "max_tpr" else rates[::-1]
-        values = np.where(other >= min_rate, value, -1)
-    best = np.flatnonzero(values == values.max())[-1 if strategy == "max_tnr" else 0]
+        values = np.where(other >= min_rate - _ROUNDING, value, -1)
+    is_best = values >= values.max() - _ROUNDING
+    best = np.flatnonzero(is_best)[-1 if strategy == "max_tnr" else 0]
     lower, upper = np.pad(levels, 1, constant_values=(-np.inf, np.inf))[[best, best + 1]]
     middle = lower / 2 + upper / 2
     # Halfway between neighbouring floats there is none.

@@ -155,6 +155,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     True
     """
 
+    threshold_: float
+
     _parameter_constraints: ClassVar[dict] = {
         "metric": [None, HasMethods(["fit", "transform"])],
         "strategy": [StrOptions({"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"})],
@@ -237,8 +239,10 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return self
 
     def _calibrate(self, distances, y, weights, settings):
-        self.threshold_ = best_threshold(distances, y, weights, **settings)
-        self.calibration_ = log_odds(distances, y, weights)
+        threshold = best_threshold(distances, y, weights, **settings)
+        calibration = log_odds(distances, y, weights)
+        # In one step, so that an interruption leaves no mixture.
+        self.__dict__ |= {"threshold_": threshold, "calibration_": calibration}
 
     def calibrate_threshold(
         self,

@@ -58,6 +58,7 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
     """Both kinds of judgment, those of the pairs as -1 and +1, and the weights of the pairs."""
     if y is None:
         raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
+    is_boolean = _are_booleans(np.asarray(y))
     y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
     check_consistent_length(pairs, y)
     different = -1 if np.isin(y, (-1, 1)).all() else 0
@@ -68,7 +69,7 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
             f"False; got {np.unique(y)[:5].tolist()}. Grades are learned from with "
             'relation="precomputed", see metricalign.pair_classification.'
         )
-    classes = np.array([False, True]) if y.dtype == bool else np.array([different, 1])
+    classes = np.array([False, True]) if is_boolean else np.array([different, 1])
     y = np.where(y == 1, 1, -1)
     weights = _check_sample_weight(sample_weight, pairs, dtype=np.float64, ensure_non_negative=True)
     found = np.unique(y[weights > 0])
@@ -78,6 +79,12 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
             f"{found.tolist()}."
         )
     return classes, y, weights
+
+
+def _are_booleans(y):
+    """Whether all are True or False, which pandas may keep as objects."""
+    is_boolean = y.dtype == object and all(isinstance(each, bool | np.bool_) for each in y.flat)
+    return is_boolean or y.dtype == bool
 
 
 def precomputed_relations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import is_missing
 from metricalign.features.table import is_date
 from metricalign.learners.columns import column_map
 
@@ -298,6 +299,10 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         correction = neighborhood.neighbors_part + neighborhood.correction - mean
         of_others = neighborhood._replace(neighbors_part=mean, correction=correction)
         others_mean = predictor._in_units(of_others)[0]
+    with warnings.catch_warnings():
+        # What is unusual about the sample has been said, and it has many copies here.
+        warnings.simplefilter("ignore", UserWarning)
+        change = _change(predictor, X, metric, table)
     # From the contributions, so that they agree: images are kept in single precision only.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
@@ -318,7 +323,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         values=[column[0] for column in table.columns],
         neighbor_values=neighbors,
         contributions=contributions,
-        change=_change(predictor, X, metric, table),
+        change=change,
         outputs=predictor._names_of_outputs(),
     )
 
@@ -333,7 +338,7 @@ class Rows:
             columns = [_as_array(X[name]) for name in X.columns]
         else:
             columns = list(np.asarray(X).T)
-        self.columns = [_without_pandas(column) for column in columns]
+        self.columns = [_plain(column) for column in columns]
 
     def like(self, columns: list[NDArray]) -> Any:
         """Make a table of the same kind from columns with other rows."""
@@ -354,11 +359,17 @@ def _as_array(column):
     return np.asarray(column)
 
 
-def _without_pandas(column):
-    """Replace a library's own missing values, such as pandas.NA, by None."""
+def _plain(column):
+    """Replace a library's own missing values, such as pandas.NA, by None, and lists by tuples."""
     if column.dtype != object:
         return column
-    return np.where(find_missing(column), None, column)
+    values = np.empty(len(column), dtype=object)
+    for place, value in enumerate(column):
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=str)
+        is_list = isinstance(value, list | np.ndarray)
+        values[place] = tuple(value) if is_list else None if is_missing(value) else value
+    return values
 
 
 def _change(predictor, X, metric, table) -> Change | None:

@@ -63,8 +63,9 @@ def has_label_sets(y: Any) -> bool:
         return False
     samples = list(y)
     if not any(isinstance(sample, (set, frozenset, list, tuple)) for sample in samples):
-        # polars returns the lists of a column as series.
-        return len(samples) > 0 and type(samples[0]) is type(y) and not isinstance(y, str)
+        # polars returns the lists of a column as series; torch the numbers of a tensor as tensors.
+        is_alike = len(samples) > 0 and type(samples[0]) is type(y) and not isinstance(y, str)
+        return is_alike and np.ndim(samples[0]) == 1
     if hasattr(y, "dtype") or any(isinstance(sample, (set, frozenset)) for sample in samples):
         return True
     # A list of lists is a table of numbers, unless they hold strings or differ in length.

@@ -15,6 +15,7 @@ from metricalign._estimator import level_of_call
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations import sums_to_one
+from metricalign.relations.kinds import doubt_of_shares
 
 __all__ = ["MetricNeighborsRegressor"]
 
@@ -30,15 +31,17 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
     c is a weighted mean of kernel ridge regression under the metric, of a smoother one on the
-    encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
-    (of one number). For a training sample it is the mean of models that have not seen the sample.
+    encoded columns (both are smooth with more than 2,000 samples) and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of one number). For a training sample it is
+    the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
     for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
     samples with the same values as x have a further share in f(x), as large as they agree with each
     other in the table. `explain` says which rows and columns made a prediction.
 
-    If y has several columns that are not negative and have row sums of 1, its rows are
-    distributions, and so are the predictions.
+    If y has several columns that are not negative and have row sums of 1, but for the rounding to
+    three decimals, its rows are distributions, and so are the predictions. Row sums that are nearly
+    the same, such as 1.01 or 100, are warned of: such columns are several numbers.
 
     Tables go in as they are, see `MetricNeighborsClassifier`.
 
@@ -130,16 +133,24 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
-        self._offset = np.average(columns, axis=0, weights=weight)
-        variances = np.average((columns - self._offset) ** 2, axis=0, weights=weight)
-        self._unit = np.where(variances > 0, np.sqrt(variances), 1.0)
-        if not variances.any():
+        present = columns[weight > 0]
+        varies = present.min(axis=0) < present.max(axis=0)
+        # Of values in [-1, 1], so that no sum overflows, and no square does or underflows.
+        size = np.abs(present).max(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        mean = np.average(present / size, axis=0, weights=weight[weight > 0])
+        squares = np.average((present / size - mean) ** 2, axis=0, weights=weight[weight > 0])
+        self._offset = mean * size
+        self._unit = np.where(varies, np.sqrt(squares) * size, 1.0)
+        if not varies.any():
             warnings.warn(
                 "y has the same value in all samples, so there is nothing to learn: it is what "
                 "every sample will get.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+        elif columns.shape[1] > 1 and (doubt := doubt_of_shares(columns)):
+            warnings.warn(doubt, UserWarning, stacklevel=level_of_call())
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -62,14 +62,16 @@ class PairMatrices(Regularizer):
 
     is_constraint = True
     keeps_span = True
-    # The last projections, where the next ones start.
-    _recent: Sequence[_Recent] = ()
     _is_exact = True
+    _operator: Any = None
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
         """Cone of the pairs of a problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
-        regularizer._recent = ()
+        # The last projections, where the next ones start, also those of the same problem in double
+        # precision. Copies share them.
+        if self._operator is None or not np.array_equal(self._operator.pairs, operator.pairs):
+            regularizer._recent = deque(maxlen=_N_RECENT)
         # In single precision the residual of a projection would be mostly rounding.
         regularizer._operator = operator.astype(np.float64)
         lengths = regularizer._operator.squared_lengths
@@ -87,7 +89,7 @@ class PairMatrices(Regularizer):
         """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         zero = _Recent(matrix, np.zeros(self._operator.n_pairs), np.zeros_like(matrix))
         if not np.any(matrix):
-            self._recent = (zero, *self._recent[: _N_RECENT - 1])
+            self._recent.append(zero)
             return _AtZero(matrix, self._operator.n_pairs)
         # The next matrix to project is usually near one of the last: solvers go back and forth
         # between a matrix and the one that its dual coefficients make.
@@ -99,8 +101,7 @@ class PairMatrices(Regularizer):
         projection, coef = _nonnegative_least_squares(
             self._operator, matrix, self._scale, start, share
         )
-        recent = _Recent(direction, coef, projection.matrix)
-        self._recent = (recent, *self._recent[: _N_RECENT - 1])
+        self._recent.append(_Recent(direction, coef, projection.matrix))
         return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:

@@ -168,8 +168,19 @@ def _is_array_of_numbers(y):
     return is_array and y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
 
 
+def is_ordered(y: Any) -> bool:
+    """Whether y is a categorical of pandas whose categories have an order."""
+    return bool(getattr(getattr(y, "dtype", None), "ordered", False))
+
+
 def check_targets(y: Any) -> Any:
-    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1."""
+    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1.
+
+    Ordered categories become their ranks.
+    """
+    if is_ordered(y):
+        ranks = np.asarray(getattr(y, "cat", y).codes, dtype=np.float64)
+        y = np.where(ranks < 0, np.nan, ranks)
     if not _is_array_of_numbers(y):
         y = check_target_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
     if sparse.issparse(y):
@@ -326,16 +337,24 @@ def warn_of_doubt(y: Any, kind: str) -> None:
             UserWarning,
             stacklevel=2,
         )
-    elif kind == "multioutput" and _are_non_negative_columns(y):
-        sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
-        if sums.min() > 0 and np.ptp(sums) <= 0.03 * sums.mean():
-            warnings.warn(
-                f"The rows of y are nonnegative and sum to between {sums.min():g} and "
-                f"{sums.max():g}, and are taken as several numbers. Divide them by their sums if "
-                'they are label distributions; say relation="euclidean" if they are not.',
-                UserWarning,
-                stacklevel=2,
-            )
+    elif kind == "multioutput" and (doubt := doubt_of_shares(y)):
+        warnings.warn(
+            f'{doubt} Say relation="euclidean" if they are not.', UserWarning, stacklevel=2
+        )
+
+
+def doubt_of_shares(y: NDArray | sparse.sparray) -> str:
+    """What to say of columns that are no distributions, but may be meant as such; or nothing."""
+    if not _are_non_negative_columns(y):
+        return ""
+    sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
+    if sums.min() <= 0 or np.ptp(sums) > 0.03 * sums.mean():
+        return ""
+    return (
+        f"The rows of y are nonnegative and sum to between {sums.min():g} and {sums.max():g}, and "
+        "are taken as several numbers. Divide each row by its sum if they are the shares of a "
+        "distribution."
+    )
 
 
 def kind_in_domain(domain: Domain, y: Any) -> str:

@@ -16,6 +16,7 @@ from metricalign.relations.kinds import (
     check_targets,
     check_training_targets,
     count_outputs,
+    is_ordered,
     kind_in_domain,
     kind_of_targets,
     warn_of_doubt,
@@ -129,10 +130,11 @@ def resolve_relation(
     if relation == "precomputed":
         return resolve_precomputed(y)
 
+    has_order = is_ordered(y)
     y = check_targets(y)
     check_training_targets(y)
     if relation == "auto":
-        kind = kind_of_targets(y)
+        kind = "continuous" if has_order else kind_of_targets(y)
         warn_of_doubt(y, kind)
         name = AUTOMATIC[kind]
     elif isinstance(relation, str):

@@ -138,7 +138,8 @@ class RelationAlignment(GeneralAlignment):
     n_passes_ : float
         Applications of the two operators, one over a part of the pairs counted as that part.
     converged_ : bool
-        Whether `dual_gap_` is at most `tol`.
+        Whether `dual_gap_` is at most `tol`, or a hundredth of it where the gap would not tell M
+        from its prior M0.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)

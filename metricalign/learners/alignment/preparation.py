@@ -238,7 +238,7 @@ def prepare(
         strategy = resolve_pairs(pairs, relation.kind, verbose=verbose)
         indices, weights = strategy.select(*given, check_random_state(random_state))
     relations = relation(targets, indices)
-    if isinstance(pairs, str) and pairs == "auto" and not relations.any():
+    if strategy is not None and isinstance(pairs, str) and pairs == "auto" and not relations.any():
         # As in repeated measurements, whose targets are those of what is measured.
         strategy = resolve_pairs("random", relation.kind)
         indices, weights = strategy.select(*given, check_random_state(random_state))
