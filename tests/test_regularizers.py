@@ -539,6 +539,28 @@ def test_pair_projection_follows_a_moving_matrix():
             assert_array_equal(regularizer.project(-np.eye(4)).matrix, 0)
 
 
+def test_pair_projections_for_steps_are_as_near_as_they_say():
+    """They stop early, at a matrix of the cone whose distance from the nearest one is bounded."""
+    Z = random_pairs(400, 8)
+    regularizer = REGULARIZERS["pair_matrices"]().for_problem(pair_operator(Z), None).for_steps()
+    last = regularizer.project(np.zeros((8, 8)))  # as at the start of a fit
+    S, slacks = symmetric(8, 0) + np.eye(8), []
+    for seed in range(6):
+        S = S + symmetric(8, seed, scale=0.3**seed)
+        found = regularizer.project(S)
+        _, expected = nearest_combination(S, Z)
+        assert np.all(found.coef >= 0)
+        assert_allclose(found.matrix, (Z.T * found.coef) @ Z, atol=1e-12)
+        error = 0.5 * np.sum((found.matrix - expected) ** 2)
+        assert error <= found.slack + 1e-12
+        assert found.slack <= 0.5 * np.sum((found.matrix - last.matrix) ** 2) + 1e-12
+        slacks.append(found.slack)
+        last = found
+    assert max(slacks) > 1e-3
+    # The same matrix again is projected exactly, as nothing has moved.
+    assert_allclose(regularizer.project(S).matrix, expected, atol=1e-8)
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_conjugate_of_an_inexact_pair_projection_is_an_upper_bound(size, seed):

@@ -330,6 +330,16 @@ def solution(case, solver):
     return result, snapshots
 
 
+def assert_dual(case, solver, parts, result, abs=None):
+    """The value is that of the dual coefficients."""
+    dual = pytest.approx(dual_of(case, parts, result.dual_coef), rel=1e-8, abs=abs)
+    if case.regularizer == "pair_matrices" and solver == "newton":
+        # Or less: projections stop early, and what they may lack is taken from the value.
+        assert result.dual <= dual.expected or result.dual == dual
+    else:
+        assert result.dual == dual
+
+
 def assert_feasible(case, parts, beta):
     lower, upper = FORMULAS[case.loss].box(parts.relations, parts.weights)
     rounding = 1e-14 * parts.weights
@@ -426,7 +436,7 @@ def test_every_iteration_brackets_the_optimum(case, solver):
         assert snapshot.dual <= value + slack
         assert value <= snapshot.primal + slack
         assert_feasible(case, parts, snapshot.dual_coef)
-        assert snapshot.dual == pytest.approx(dual_of(case, parts, snapshot.dual_coef), rel=1e-8)
+        assert_dual(case, solver, parts, snapshot)
         primal = primal_of(case, parts, snapshot.matrix, snapshot.intercept)
         assert snapshot.primal == pytest.approx(primal, rel=1e-10)
         bound = np.sqrt(2 * (snapshot.primal - snapshot.dual + slack))
@@ -1043,7 +1053,7 @@ def test_one_iteration_gives_valid_bounds(case, solver):
     assert np.isfinite(result.gap)
     assert result.dual <= value * (1 + 1e-7) <= result.primal * (1 + 2e-7)
     assert_feasible(case, parts, result.dual_coef)
-    assert result.dual == pytest.approx(dual_of(case, parts, result.dual_coef), rel=1e-8, abs=1e-9)
+    assert_dual(case, solver, parts, result, abs=1e-9)
     assert result.primal == pytest.approx(
         primal_of(case, parts, result.matrix, result.intercept), rel=1e-10
     )

@@ -44,6 +44,7 @@ PAGES = {
         "--data breast_cancer --methods PSDSVR --C 0.1",
     ),
     "large_weights": ("large_weights.py", "--data generated --ratios 1 1000"),
+    "cones": ("cones.py", "--data wine --repeats 1"),
     "path": ("path.py", "--data wine --numbers 3"),
     "workers": ("workers.py --chunk 500000", "--samples 10000 --chunk 5000"),
     "workers_defaults": (

@@ -124,6 +124,17 @@ class Regularizer(BaseEstimator):
         """
         return self
 
+    def for_steps(self) -> Self:
+        """Regularizer for the steps of a solver, whose projections may be inexact.
+
+        Itself, unless `project` iterates and can say in the `slack` how far it has come.
+
+        Returns
+        -------
+        regularizer : Regularizer
+        """
+        return self
+
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
         """Proximal step: minimise 1/2 norm(M - S)^2 + step R(M).
 

@@ -12,6 +12,7 @@ intercept b. At the optimum M = P. Where R is a cone, the first terms of the dua
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -210,6 +211,13 @@ class AlignmentProblem:
     def reweighted(self, factor: float) -> Self:
         """Problem with all weights, that is C, times a factor; operator passes count anew."""
         return replace(self, weights=factor * self.weights)
+
+    def for_steps(self) -> Self:
+        """The same problem with projections as inexact as steps can bear; passes count together."""
+        problem = copy(self)
+        object.__setattr__(problem, "regularizer", self.regularizer.for_steps())
+        vars(problem).pop("projected_prior", None)
+        return problem
 
     def in_double_precision(self) -> Self:
         """Problem of the samples as they were given, in double precision."""

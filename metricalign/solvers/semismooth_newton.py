@@ -120,6 +120,7 @@ def newton(
     -------
     result : SolverResult
     """
+    problem = problem.for_steps()
     state = _State(problem, dual_coef)
     result = SolverResult(state.primal_point())
     gaps: list[float] = []
