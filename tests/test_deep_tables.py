@@ -536,6 +536,18 @@ def test_missing_numbers_of_an_array(classes):
     assert np.ptp(images[::5], axis=0).max() > 0
 
 
+def test_missing_values_that_are_not_taken_are_explained(classes):
+    X, y = classes
+    spoiled = X.copy()
+    spoiled[3, 2] = np.nan
+    learner = HRAML(**SMALL).fit(X, y)
+    for call in (learner.transform, lambda X: learner.score(X, y)):
+        with pytest.raises(ValueError, match="the samples that HRAML was fitted to did not"):
+            call(spoiled)
+    with pytest.raises(ValueError, match="missing values of dense samples in memory alone"):
+        HRAML(**SMALL).fit(sparse.csr_array(spoiled), y)
+
+
 def test_frame_of_numbers_is_an_array(classes):
     X, y = classes
     learner = HRAML(**SMALL)

@@ -11,17 +11,28 @@ HRAML                 at its defaults; the vote of all training samples with wei
                       exp(-distance), which is what the network is trained for
 HRAML, alignment      the network and the loss of the paper, 5 nearest neighbours
 HRAML, front door     MetricNeighborsClassifier or MetricNeighborsRegressor with that metric
+MetricNeighbors       the same at its defaults, with the metric of MetricEnsemble
 HistGradientBoosting, ExtraTrees
                       scikit-learn's, 500 extremely randomised trees
 MetricEnsemble        the linear ensemble, 5 nearest neighbours with weights 1 / distance
+RealMLP               a network, RealMLP-TD of pytabkit at its defaults
+TabR                  retrieval by a network, TabR-S-D of pytabkit at its defaults
 
     METRICALIGN_DATA=folder python benchmarks/quality/deep.py [--sets letter kin8nm]
-        [--methods HRAML ExtraTrees] [--n-samples 8000]
+        [--methods HRAML ExtraTrees] [--n-samples 8000] [--finished]
     METRICALIGN_DATA=folder python benchmarks/quality/deep.py --few [--kinds continuous]
 
 The second is of all development sets, HRAML and the linear ensemble, with 300 samples to train on.
 
-Finished cells are kept in benchmarks/results/deep.json and not computed again.
+RealMLP and TabR need an environment of their own, and hours. A fifth of their training samples is
+for validation, and missing values are imputed:
+
+    python -m venv peers
+    peers/bin/pip install ".[deep]" "pytabkit[models]" faiss-cpu
+    METRICALIGN_DATA=folder peers/bin/python benchmarks/quality/deep.py --methods RealMLP TabR
+
+Finished cells are kept in benchmarks/results/deep.json and not computed again. With --finished no
+other cell is computed, and the ratio is over the best of what there is of each set.
 """
 
 import argparse
@@ -68,14 +79,19 @@ NUMBERS = (
     "wine_quality_white",
     "parkinsons_total_updrs",
 )
+PEERS = {"RealMLP": "RealMLP_TD", "TabR": "TabR_S_D"}
 METHODS = (
     "HRAML",
     "HRAML, alignment",
     "HRAML, front door",
+    "MetricNeighbors",
     "HistGradientBoosting",
     "ExtraTrees",
     "MetricEnsemble",
+    *PEERS,
 )
+# What HRAML is compared with: no learner of metrics, but the linear ensemble.
+OTHERS = METHODS[4:]
 RELATIONS = {"single_label": "class", "continuous": "absolute_difference"}
 DEFAULT_METHODS = ("HRAML", "HistGradientBoosting", "ExtraTrees")
 FEW_METHODS = ("HRAML", "MetricEnsemble")
@@ -144,10 +160,15 @@ def model_of(method, kind):
         )
         neighbors = KNeighborsClassifier() if is_class else KNeighborsRegressor()
         return make_pipeline(SimpleImputer(), StandardScaler(), paper, neighbors)
-    if method == "HRAML, front door":
-        if is_class:
-            return MetricNeighborsClassifier(HRAML(random_state=0))
-        return MetricNeighborsRegressor(HRAML(random_state=0))
+    if method in ("HRAML, front door", "MetricNeighbors"):
+        metric = HRAML(random_state=0) if "HRAML" in method else "ensemble"
+        predictor = MetricNeighborsClassifier if is_class else MetricNeighborsRegressor
+        return predictor(metric, random_state=0)
+    if method in PEERS:
+        import pytabkit
+
+        peer = getattr(pytabkit, f"{PEERS[method]}_{'Classifier' if is_class else 'Regressor'}")
+        return make_pipeline(SimpleImputer(), peer(device="cpu", n_threads=1, random_state=0))
     if method == "HistGradientBoosting":
         if is_class:
             return HistGradientBoostingClassifier(random_state=0)
@@ -191,20 +212,25 @@ def cell(name, method, n_train, n_test, n_draws):
 
 
 def print_table(cells, names, methods):
-    """Print the errors; return those of HRAML over the least of the methods that are no HRAML."""
+    """Print the errors; return those of HRAML over the least of the methods of others.
+
+    Cells that are not there are left blank.
+    """
     print(f"\n| set | {' | '.join(methods)} | fit, seconds |")
     print("| --- " * (len(methods) + 2) + "|")
     ratios = []
     for name in names:
-        row = [cells[name, method] for method in methods]
-        best = min(error for error, _ in row)
-        texts = [f"**{e:.3f}**" if e <= best else f"{e:.3f}" for e, _ in row]
-        print(f"| {name} | {' | '.join(texts)} | {', '.join(f'{s:.0f}' for _, s in row)} |")
-        others = [cells[name, m][0] for m in methods if m in METHODS[3:]]
-        if "HRAML" in methods and others:
-            ratios.append((cells[name, "HRAML"][0] + FLOOR) / (min(others) + FLOOR))
+        row = {method: cells[name, method] for method in methods if (name, method) in cells}
+        best = min(error for error, _ in row.values())
+        texts = {m: f"**{e:.3f}**" if e <= best else f"{e:.3f}" for m, (e, _) in row.items()}
+        seconds = {m: f"{s:.0f}" for m, (_, s) in row.items()}
+        errors = " | ".join(texts.get(method, "") for method in methods)
+        print(f"| {name} | {errors} | {', '.join(seconds.get(m, '-') for m in methods)} |")
+        others = [error for method, (error, _) in row.items() if method in OTHERS]
+        if "HRAML" in row and others:
+            ratios.append((row["HRAML"][0] + FLOOR) / (min(others) + FLOOR))
     if ratios:
-        print(f"\nHRAML over the best other, geometric mean: {stats.gmean(ratios):.3f}")
+        print(f"\nHRAML over the best of the others, geometric mean: {stats.gmean(ratios):.3f}")
     return ratios
 
 
@@ -214,6 +240,7 @@ def main():
     parser.add_argument("--sets", nargs="+", metavar="SET")
     parser.add_argument("--methods", nargs="+", choices=METHODS)
     parser.add_argument("--n-samples", type=int)
+    parser.add_argument("--finished", action="store_true", help="compute nothing")
     parser.add_argument("--few", action="store_true", help="all sets, 300 samples to train on")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of --few")
     arguments = parser.parse_args()
@@ -236,11 +263,14 @@ def main():
         for name, method in product(chosen, methods):
             key = f"{name}, {size[0]} samples: {method}"
             if key not in results:
+                if arguments.finished:
+                    continue
                 results[key] = cell(name, method, *size)
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
                 print(key, *results[key], file=sys.stderr, flush=True)
             cells[name, method] = results[key]
+        chosen = [name for name in chosen if any((name, method) in cells for method in methods)]
         if chosen:
             print(kind)
             ratios += print_table(cells, chosen, methods)

@@ -24,7 +24,7 @@ from metricalign.deep.embeddings import EMBEDDINGS
 from metricalign.deep.fitting import NetworkFitting, n_components
 from metricalign.deep.losses import LOSSES, DeepLoss
 from metricalign.deep.networks import ACTIVATIONS
-from metricalign.deep.samples import images_of, validate_samples
+from metricalign.deep.samples import images_of, missing_values_explained, validate_samples
 from metricalign.deep.training import OPTIMIZERS
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import EmbeddingLearner
@@ -476,7 +476,8 @@ or None, default=None
             scored = copy(self)
             scored.relation_ = resolve_relation(self.relation, in_memory(y))
             return scored.score(X, y, sample_weight)
-        return super().score(X, y, sample_weight)
+        with missing_values_explained(self, is_fit=False):
+            return super().score(X, y, sample_weight)
 
     def _images_to_compare(self, X):
         return super()._images_to_compare(X) if self.table_ is None else self._map()(X)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
 from tempfile import TemporaryFile
@@ -25,6 +27,7 @@ __all__ = [
     "encoder_of",
     "images_of",
     "location_and_scales",
+    "missing_values_explained",
     "number_columns",
     "read_batch",
     "validate_samples",
@@ -161,6 +164,43 @@ def validate_samples(
         encoded = encoder.transform(X)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return encoded
+    with missing_values_explained(estimator, is_fit=reset):
+        return _validate_numbers(estimator, X, reset, options)
+
+
+@contextmanager
+def missing_values_explained(estimator: Any, is_fit: bool) -> Iterator[None]:
+    """Say which missing values are taken, where scikit-learn would say that none are.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose samples they are.
+    is_fit : bool
+        Whether it is being fitted to them.
+
+    Raises
+    ------
+    ValueError
+        In place of the error of scikit-learn.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "contains NaN" not in str(error):
+            raise
+        name = type(estimator).__name__
+        raise ValueError(
+            f"X contains NaN. {name} takes missing values of dense samples in memory alone. Impute "
+            "them."
+            if is_fit
+            else f"X contains NaN, and the samples that {name} was fitted to did not. Impute "
+            "missing values, or fit it to samples that have some."
+        ) from error
+
+
+def _validate_numbers(estimator, X, reset, options):
+    """Samples that are numbers without missing ones."""
     if is_dask_array(X):
         # An array of its shape stands for X; the entries are checked as they are computed.
         options |= {"dtype": None, "ensure_all_finite": False}
