@@ -68,6 +68,7 @@ TABLES: list[tuple[str, str, list[str]]] = [
 FORMATS: dict[str, dict[str, Any]] = {
     # The reader in Python has no quotes beside such a delimiter.
     "Auto.data": {"sep": r"\s+", "engine": "c"},
+    "anes96.csv": {"sep": "\t", "quotechar": "'"},
     "modechoice.csv": {"sep": ";"},
     "divorce.dat": {"sep": r"\s{2,}"},
     "abalone.csv": {"header": None},
