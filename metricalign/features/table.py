@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
@@ -125,7 +126,9 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         if self.encoded_columns_:
             self._library = _library_of(X)
             self.vectorizer_ = _vectorizer(kinds)
-            self.vectorizer_.fit(self._to_encode(X))
+            # Inside of skrub are transformers whose arrays must be no frames.
+            with config_context(transform_output="default"):
+                self.vectorizer_.fit(self._to_encode(X))
             outputs = self.vectorizer_.input_to_outputs_
             n_parts |= {name: len(parts) for name, parts in outputs.items()}
         ends = np.cumsum([*n_parts.values()])
@@ -184,7 +187,8 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 f"X must be a DataFrame of {self._library}, as in fit, for its dates and texts in "
                 f"{self.encoded_columns_}; got {type(X).__name__} of {_library_of(X)}."
             )
-        encoded = self.vectorizer_.transform(self._to_encode(X))
+        with config_context(transform_output="default"):
+            encoded = self.vectorizer_.transform(self._to_encode(X))
         names = self.get_feature_names_out()[-encoded.shape[1] :]
         kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
         parts = {name: encoded[part] for name, part in zip(names, encoded.columns, strict=True)}
@@ -235,19 +239,24 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         columns = X[self.encoded_columns_]
         if not hasattr(columns, "iloc"):
             return columns
-        # skrub takes periods for categories.
-        starts = {
-            name: columns[name].dt.to_timestamp()
-            for name in columns.columns
-            if str(columns[name].dtype).startswith("period")
-        }
-        # It takes dates of Python, which are objects to pandas, for texts.
-        texts = {
-            name: [v.isoformat() if isinstance(v, datetime.date) else v for v in columns[name]]
-            for name in columns.columns
-            if columns[name].dtype == object
-        }
-        return columns.assign(**starts, **texts)
+        columns = columns.copy()
+        for name in columns.columns:
+            columns[name] = _as_skrub_reads(columns[name])
+        return columns
+
+
+def _as_skrub_reads(column):
+    """A column of pandas, with the dates that skrub takes for something else in another form."""
+    dtype = str(column.dtype)
+    if dtype.startswith("period"):
+        return column.dt.to_timestamp()
+    if dtype.endswith("[pyarrow]") and is_date(column):
+        column = column.array.__arrow_array__().to_pandas().set_axis(column.index)
+    if column.dtype != object:
+        return column
+    # Dates of Python.
+    values = [v.isoformat() if isinstance(v, datetime.date) else v for v in column]
+    return type(column)(values, index=column.index)
 
 
 def _library_of(X):
