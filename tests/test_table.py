@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -156,6 +157,40 @@ def test_a_period_is_encoded_as_its_start():
     for row in (table.iloc[[0]], table.iloc[[2]], table.iloc[5]):
         start = starts.loc[row.index] if row.ndim == 2 else starts.iloc[5]
         assert str(model.explain(row)).count("month") == str(same.explain(start)).count("month") > 0
+
+
+@pytest.mark.parametrize("time", ["timestamp", "timestamp of a zone", "duration", "date"])
+def test_dates_that_pandas_keeps_by_arrow(time):
+    pytest.importorskip("skrub")
+    arrow = pytest.importorskip("pyarrow")
+    kind = {
+        "timestamp": arrow.timestamp("us"),
+        "timestamp of a zone": arrow.timestamp("us", "Europe/Berlin"),
+        "duration": arrow.duration("us"),
+        "date": arrow.date32(),
+    }[time]
+    seconds = 86_400 * np.arange(30) * (1 if time == "date" else 1.3)
+    moments = pd.Series(pd.to_datetime(seconds, unit="s").round("us"), index=np.arange(30)[::-1])
+    moments = moments - moments.iloc[3] if time == "duration" else moments
+    if time == "timestamp of a zone":
+        moments = moments.dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    moments.iloc[2] = pd.NaT
+    table = pd.DataFrame({"size": np.arange(30.0) % 7, "when": moments}, index=moments.index)
+    encoder = DateTextEncoder()
+    expected = encoder.fit_transform(table)
+    found = encoder.fit_transform(table.assign(when=moments.astype(pd.ArrowDtype(kind))))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_output_that_is_configured_for_all_transformers_changes_no_encoding(output):
+    pytest.importorskip("skrub")
+    pytest.importorskip("polars")
+    table = messy_table()[0]
+    expected = DateTextEncoder().set_output(transform="default").fit_transform(table)
+    with config_context(transform_output=output):
+        found = DateTextEncoder().set_output(transform="default").fit_transform(table)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_intervals_are_categories():

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
@@ -164,7 +165,9 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         self._forms = {name: form_of(X[name]) for name in self._of_skrub()}
         if self._forms:
             self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._forms})
-            self.vectorizer_.fit(self._to_encode(X))
+            # Inside of skrub are transformers whose arrays must be no frames.
+            with config_context(transform_output="default"):
+                self.vectorizer_.fit(self._to_encode(X))
             self._refuse_two_readings(X)
             outputs = self.vectorizer_.input_to_outputs_
             n_parts |= {name: len(parts) for name, parts in outputs.items()}
@@ -296,7 +299,8 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                     f"Column {name!r} of X had {was} in fit, and has {form} now, such as "
                     f"{first_present(X[name])!r}. Turn them into {was}."
                 )
-        encoded = self.vectorizer_.transform(self._to_encode(X))
+        with config_context(transform_output="default"):
+            encoded = self.vectorizer_.transform(self._to_encode(X))
         for name, parts in self.vectorizer_.input_to_outputs_.items():
             is_number = self.vectorizer_.column_to_kind_[name] != "high_cardinality"
             if self._forms[name] == "texts" and is_number:
@@ -380,25 +384,27 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         columns = X[self._of_skrub()]
         if not hasattr(columns, "iloc"):
             return columns
-        # skrub takes periods for categories.
-        starts = {
-            name: columns[name].dt.to_timestamp()
-            for name in columns.columns
-            if str(columns[name].dtype).startswith("period")
-        }
-        # It takes dates of Python, which are objects to pandas, for texts.
-        texts = {
-            name: [v.isoformat() if isinstance(v, datetime.date) else v for v in columns[name]]
-            for name in columns.columns
-            if columns[name].dtype == object
-        }
-        # Of a column in which all is missing, skrub wants the type, too.
-        empty = {
-            name: columns[name].astype("timedelta64[ns]")
-            for name, form in self._forms.items()
-            if form == "durations" and form_of(columns[name]) is None
-        }
-        return columns.assign(**(starts | texts | empty))
+        columns = columns.copy()
+        for name in columns.columns:
+            columns[name] = _as_skrub_reads(columns[name], self._forms[name])
+        return columns
+
+
+def _as_skrub_reads(column, form):
+    """A column of pandas, with the dates that skrub takes for something else in another form."""
+    dtype = str(column.dtype)
+    if dtype.startswith("period"):
+        return column.dt.to_timestamp()
+    if form == "durations" and form_of(column) is None:
+        # All is missing, and skrub wants the type, too.
+        return column.astype("timedelta64[ns]")
+    if dtype.endswith("[pyarrow]") and is_date(column):
+        column = column.array.__arrow_array__().to_pandas().set_axis(column.index)
+    if column.dtype != object:
+        return column
+    # Dates of Python.
+    values = [v.isoformat() if isinstance(v, datetime.date) else v for v in column]
+    return type(column)(values, index=column.index)
 
 
 def _library_of(X):
