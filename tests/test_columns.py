@@ -12,7 +12,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler, TargetEncoder
 
-from metricalign import PSDSVR, DiscriminantAlignment, MetricEnsemble, RelationAlignment
+from metricalign import (
+    PSDSVR,
+    DiscriminantAlignment,
+    MetricEnsemble,
+    MetricNeighborsClassifier,
+    RelationAlignment,
+)
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import MetricLearner
 from metricalign.learners.columns import column_map
@@ -138,6 +144,17 @@ def test_a_date_is_one_column():
     parts = columns.contributions(X[:1], X[1:])
     images = model.transform(X)
     assert_allclose(parts.sum(axis=1), np.sum((images[0] - images[1:]) ** 2, axis=1), atol=1e-10)
+
+
+def test_a_pipeline_in_a_pipeline():
+    X, y = load_wine(return_X_y=True)
+    flat = make_pipeline(StandardScaler(), PSDSVR()).fit(X, y)
+    nested = make_pipeline("passthrough", flat)
+    expected = column_map(flat).contributions(X[:1], X[1:])
+    np.testing.assert_array_equal(column_map(nested).contributions(X[:1], X[1:]), expected)
+    model = MetricNeighborsClassifier(flat, trees=False).fit(X, y)
+    assert "x12" in str(model.explain(X[0]))
+    assert_allclose(model.feature_importances_, column_map(flat).importances(X), rtol=1e-6)
 
 
 def test_names():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.metrics import pairwise_distances
@@ -582,6 +583,14 @@ def test_networks_of_the_user_are_pickled(classes):
     assert learner.blueprints_ is None
     copy = pickle.loads(pickle.dumps(learner))
     np.testing.assert_array_equal(copy.transform(X), learner.transform(X))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_output_that_is_configured_for_all_transformers_changes_no_fit(table, library):
+    expected = HRAML(**SMALL).fit(*table).transform(table[0])
+    with config_context(transform_output=library):
+        found = HRAML(**SMALL).fit(*table).transform(table[0])
+    np.testing.assert_array_equal(np.asarray(found), expected)
 
 
 def test_metric_of_a_predictor(table):

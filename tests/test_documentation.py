@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from abc import ABC, update_abstractmethods
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from metricalign import (
     RelationAlignmentCV,
 )
 from metricalign.learners import ensemble
+from metricalign.learners.alignment.base import _FEATURES_OF_ONE_THREAD
 from metricalign.learners.neighborhood import search
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
@@ -182,6 +184,7 @@ def test_programs_in_the_text_have_the_options(page):
 def test_constants_in_the_text_are_those_of_the_code():
     choosing = (ROOT / "docs" / "guide" / "choosing.md").read_text(encoding="utf-8")
     mathematics = (ROOT / "docs" / "guide" / "mathematics.md").read_text(encoding="utf-8")
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     samples = search._SAMPLES_OF_STEP * search._STEPS_OF_ITERATION
     candidates = f"{search._LARGEST_NUMBER_OF_CANDIDATES:,}"
     features = next(d for d in range(100) if d * (d + 1) // 2 > LARGEST_SYSTEM) - 1
@@ -195,6 +198,7 @@ def test_constants_in_the_text_are_those_of_the_code():
         (NeighborhoodAlignment.__doc__, f"a loss below {search._SMALLEST_LOSS} by"),
         (RAMLKRR.__doc__, f"up to {LARGEST_SYSTEM} pairs or {features} features"),
         (MetricNeighborsRegressor.__doc__, f"More than {MANY_SAMPLES:,} samples have two folds"),
+        (speed, f"up to {_FEATURES_OF_ONE_THREAD} features a fit has one"),
     ):
         assert words in " ".join(text.split()), words
 
@@ -212,6 +216,27 @@ def test_parts_of_the_guide_are_one_short_class_each():
     assert max(lengths.values()) <= 40
     for name, _, code in parts_of_the_guide():
         assert re.search(rf"^check_\w+\({name}\(", code, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("Huber", "value"),
+        ("Huber", "conjugate"),
+        ("TraceNorm", "shrink"),
+        ("AroundTheClock", "__call__"),
+        ("FocalLoss", "for_samples"),
+    ],
+)
+def test_parts_that_lack_a_method_say_so(name, method):
+    X, y = load_diabetes(return_X_y=True)
+    part = part_of_the_guide(name)
+    delattr(part, method)
+    if issubclass(part, ABC):
+        update_abstractmethods(part)
+    argument = {"TraceNorm": "cone", "AroundTheClock": "relation"}.get(name, "loss")
+    with pytest.raises((NotImplementedError, TypeError), match=f"{name}.* method '?{method}"):
+        RelationAlignment(**{argument: part()}).fit(X[::9], y[::9])
 
 
 def test_quantile_loss_of_the_guide_finds_the_quantile():

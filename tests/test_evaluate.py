@@ -619,6 +619,17 @@ def test_explanations_name_rows_and_columns(model, cars, tmp_path, capsys):
     assert "power" in output
 
 
+def test_explanations_do_not_command_the_terminal(cars, tmp_path, capsys):
+    cars["\x1b[31mcolour"] = np.where(np.arange(len(cars)) % 2, "\x1b[2J", "red")
+    cars["price"] += 20_000.0 * (np.arange(len(cars)) % 2)
+    path, saved = write(cars, tmp_path), tmp_path / "cars.joblib"
+    options = ["--folds", "2", "--methods", "DiscriminantAlignment", "--save", saved]
+    run(capsys, "evaluate", path, "--target", "price", *options)
+    output, _ = run(capsys, "predict", saved, path, "--explain")
+    assert "\\x1b[31mcolour" in output
+    assert "\x1b" not in output
+
+
 def test_explanations_call_labels_by_their_names(cars, tmp_path, capsys):
     cars["tags"] = np.where(cars["power"] > 120, "fast, dear", "slow")
     cars.loc[cars["make"] == "audi", "tags"] += ", quiet"
@@ -661,6 +672,10 @@ def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
             "the table has no column 'power', which the model needs",
         ),
         (lambda f: f.assign(power="strong"), "'power' has a number in each row of the table that"),
+        (
+            lambda f: f.assign(power=[1.5, np.inf, *f["power"][2:]]),
+            "'power' has 1 infinite value, the first in row 2. Replace them, or leave them empty.",
+        ),
     ],
 )
 def test_tables_that_the_model_cannot_use(change, message, model, cars, tmp_path, capsys):

@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 import skops.io
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
@@ -20,9 +22,20 @@ from sklearn.utils import extmath
 from skmultilearn.model_selection import IterativeStratification
 from skmultilearn.problem_transform import BinaryRelevance, ClassifierChain, LabelPowerset
 
-from metricalign import PCML, PSDSVR, RAMLSVR, RelationAlignment, RelationAlignmentCV
+from metricalign import (
+    PCML,
+    PSDSVR,
+    RAMLSVR,
+    IteratedMetricLearner,
+    MetricEnsemble,
+    MetricNeighborsClassifier,
+    PiecewiseLinearEncoder,
+    RelationAlignment,
+    RelationAlignmentCV,
+)
 from metricalign.multilabel import MLkNN
 from metricalign.pair_classification import PairClassifier
+from metricalign.pairs import NearestClassPairs
 
 NOTES = Path(__file__).parents[1] / "docs" / "multilabel.md"
 
@@ -92,6 +105,30 @@ def test_index_of_a_frame_is_kept(wine):
     X = pd.DataFrame(wine[0], index=[f"bottle {i}" for i in range(len(wine[0]))])
     images = PSDSVR().set_output(transform="pandas").fit(X, wine[1]).transform(X[5:])
     assert list(images.index) == list(X.index[5:])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MetricEnsemble(random_state=0),
+        MetricEnsemble(encoder=PiecewiseLinearEncoder().set_output(transform="pandas")),
+        MetricEnsemble(max_samples=60, random_state=0),
+        MetricNeighborsClassifier(trees=False, random_state=0),
+        MetricNeighborsClassifier(make_pipeline(StandardScaler(), PSDSVR()), trees=False),
+        RelationAlignment(pairs=NearestClassPairs(neighbors=KNeighborsTransformer())),
+        IteratedMetricLearner(PSDSVR(), n_rounds=2),
+        RelationAlignmentCV(Cs=2, cv=2),
+    ],
+    ids=repr,
+)
+def test_output_that_is_configured_for_all_transformers_changes_no_fit(estimator, library, wine):
+    X, y = pd.DataFrame(wine[0]).add_prefix("x"), wine[1]
+    method = "transform" if hasattr(estimator, "transform") else "predict_proba"
+    expected = np.asarray(getattr(clone(estimator).fit(X, y), method)(X))
+    with config_context(transform_output=library):
+        found = getattr(clone(estimator).fit(X, y), method)(X)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9)
 
 
 # Files

@@ -938,6 +938,33 @@ def test_repeated_measurements_are_compared_with_others(estimator):
     np.testing.assert_array_equal(advised.pairs_, learner.pairs_)
 
 
+@pytest.mark.parametrize("estimator", [PSDSVR(prior=None), RAMLNCSVR()], ids=repr)
+def test_a_start_that_is_worse_than_none_is_not_taken(estimator):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    learner = clone(estimator).set_params(C=10.0, warm_start=True, tol=1e-7).fit(X, y)
+    learner.set_params(C=1e-12).fit(1e4 * X, y)
+    expected = clone(learner).fit(1e4 * X, y)
+    assert learner.n_iter_ == expected.n_iter_
+    np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
+
+
+@pytest.mark.parametrize("C", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("n_features", [3, 10])
+def test_ridge_regression_with_hardly_any_penalty(C, n_features):
+    """Residuals times C are large, and the metric is what is left of their sum."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, n_features)), rng.normal(size=60)
+    learner = RAMLKRR(C=C, pairs="random", tol=1e-8, random_state=0).fit(X, y)
+    assert learner.converged_
+    left, right = learner.pairs_.T
+    T = np.einsum("pi,pj->pij", X[left] - X[right], X[left] - X[right]).reshape(len(left), -1)
+    regularised = np.vstack([T, np.eye(n_features**2) / np.sqrt(C)])
+    targets = np.r_[learner.relations_, np.zeros(n_features**2)]
+    expected = np.linalg.lstsq(regularised, targets)[0].reshape(n_features, n_features)
+    np.testing.assert_allclose(learner.matrix_, expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("estimator", [RAMLSVR(), RAMLKRR(), PSDSVR()], ids=repr)
 def test_a_single_relation_of_zero_tells_nothing(estimator):
     X = np.random.default_rng(0).normal(size=(4, 2))

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from scipy import sparse
 from scipy.spatial.distance import mahalanobis, pdist
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -589,6 +591,23 @@ def test_embedding_of_one_feature_is_a_line():
     display.figure_.canvas.draw()
     assert np.allclose(pdist(display.before), pdist(X))
     assert not display.after[:, 1].any()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_output_that_is_configured_for_all_transformers_changes_no_picture(wine, library):
+    X, several = wine.X, np.column_stack([wine.X.iloc[:, 0], wine.X.iloc[:, 1]])
+
+    def numbers():
+        learner, model = PSDSVR().fit(X, several), clone(wine.model).fit(X, wine.y)
+        embedding = EmbeddingDisplay.from_estimator(learner, X, several)
+        parts = DistanceDecompositionDisplay.from_estimator(model, X.iloc[0], X.iloc[7])
+        return embedding.before, embedding.target, parts.pair_contributions
+
+    expected = numbers()
+    with config_context(transform_output=library):
+        found = numbers()
+    for part, expected_part in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part, expected_part)
 
 
 def test_embedding_refuses_targets_that_do_not_colour(diabetes):

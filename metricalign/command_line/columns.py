@@ -27,7 +27,7 @@ from metricalign.features.sets import are_sets, separator_of_sets
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Features", "read_column", "read_columns", "sort_features"]
+__all__ = ["Features", "read_column", "read_columns", "refuse_infinite", "sort_features"]
 
 # How texts are tried to be read, in this order; of numbers without marks are most columns.
 READERS = (as_digits, as_plain_numbers, as_dates, as_durations, as_odd_dates, as_numbers)
@@ -202,15 +202,20 @@ def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Featur
             + " Expected at least one column of numbers or categories; --features COLUMN takes one "
             "whatever it looks like."
         )
-    for name, column in features.columns.items():
+    refuse_infinite(features.columns, "Replace them, or leave the column out with --drop.")
+    return features
+
+
+def refuse_infinite(columns: dict[str, Column], advice: str) -> None:
+    """Raise `InputError` if a column has infinite values."""
+    for name, column in columns.items():
         is_number = isinstance(column.format, Number)
         infinite = np.flatnonzero(is_number and np.isinf(column.values))
         if len(infinite):
             raise InputError(
                 f"column {name!r} has {counted(len(infinite), 'infinite value')}, the first in row "
-                f"{infinite[0] + 1}. Replace them, or leave the column out with --drop."
+                f"{infinite[0] + 1}. {advice}"
             )
-    return features
 
 
 def _reason_against(column, name, keeps_all):

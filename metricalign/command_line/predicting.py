@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -20,6 +21,8 @@ __all__ = ["predict"]
 
 # Rows that are explained.
 N_EXPLAINED = 5
+# What a terminal takes for commands; a table may have them in names and in texts.
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def predict(options: Namespace) -> None:
@@ -46,7 +49,8 @@ def predict(options: Namespace) -> None:
     if options.explain:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # they are those of the predictions
-            print(_explanations(model, X, options.neighbors or 3))
+            text = _explanations(model, X, options.neighbors or 3)
+        print(CONTROL.sub(lambda found: repr(found[0])[1:-1], text))
 
 
 def _predictions(model: TableModel, X, n_neighbors) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from metricalign._estimator import level_of_call
-from metricalign.command_line.columns import read_column
+from metricalign.command_line.columns import read_column, refuse_infinite
 from metricalign.command_line.formats import Format, Reading, Sets, Text
 from metricalign.command_line.reading import (
     InputError,
@@ -96,7 +96,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.
 
         Raises `InputError` if it is none, has no rows, or a column is missing or has values of
-        another kind, or texts that can be two numbers or dates.
+        another kind, infinite ones, or texts that can be two numbers or dates.
         """
         if not hasattr(X, "columns"):
             raise InputError(
@@ -171,9 +171,11 @@ class TableColumns(TransformerMixin, BaseEstimator):
             if not isinstance(form, kinds):
                 continue
             column = read_column(table[name], name, reading, form)
-            columns[name] = column.values
+            columns[name] = column
             if column.format != form and column.example:
                 how, was = (each.describe() or "plain numbers" for each in (column.format, form))
                 differences.append(f"{name!r} is read as {how} ({column.example!r}); it was {was}.")
+        refuse_infinite(columns, "Replace them, or leave them empty.")
         index = table.index if isinstance(table, pd.DataFrame) else None
-        return pd.DataFrame(columns, index=index), differences
+        values = {name: column.values for name, column in columns.items()}
+        return pd.DataFrame(values, index=index), differences

@@ -81,7 +81,8 @@ def encoder_of(X: Any) -> PiecewiseLinearEncoder | None:
         array = np.asarray(X)
         is_table = array.dtype.kind in "OSTU"
         is_table |= array.dtype.kind == "f" and bool(np.isnan(array).any())
-    return PiecewiseLinearEncoder(n_bins=1).fit(X) if is_table else None
+    encoder = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
+    return encoder.fit(X) if is_table else None
 
 
 def number_columns(n_features: int, encoder: PiecewiseLinearEncoder | None) -> NDArray:

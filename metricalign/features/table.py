@@ -60,14 +60,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
     categorical column of pandas that is ordered becomes the rank of its category, from 0.
 
     Numbers, booleans, categories and texts of few values need nothing, and without dates and free
-    texts skrub need not be installed. A text is free if it has more than 40 values and most rows
-    have a rare one, shared by fewer than 5 rows or 1 % of them; also if it has more than 10, more
-    than half as many as there are texts, with 3 words or more on average. Arrays stay as they are.
+    texts skrub need not be installed. A column of texts is free if it has more than 40 values and
+    most rows have a rare one, shared by fewer than 5 rows or 1 % of them; also if it has more than
+    10, more than half as many as there are texts, with 3 words or more on average. Arrays stay as
+    they are.
 
-    A warning of `fit` names columns that the command line leaves out: those that look like
-    identifiers, and texts most of which are numbers. One of `transform` names columns of numbers
-    of which most lie outside the range of those in `fit`: their unit may be another one. Of one or
-    two numbers it does so if they are outside by more than the extent of the range.
+    A warning of `fit` names columns that look like identifiers, and columns of texts most of which
+    are numbers. The command line leaves out the former. It reads the latter as numbers if all are,
+    and leaves them out otherwise. A warning of `transform` names columns of numbers of which most
+    lie outside the range of those in `fit`: their unit may be another one. Of one or two numbers it
+    does so if they are outside by more than the extent of the range.
 
     Attributes
     ----------

@@ -149,8 +149,7 @@ def column_map(estimator: Any) -> ColumnMap:
     NotFittedError
         If the estimator is not fitted.
     """
-    steps = [s for _, s in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    steps = [step for step in steps if step not in ("passthrough", None)]
+    steps = [step for step in _steps_of(estimator) if step not in ("passthrough", None)]
     check_is_fitted(steps[-1])
     if isinstance(steps[-1], MetricEnsemble):
         steps[-1:] = [steps[-1].encoder_, steps[-1]]
@@ -187,3 +186,10 @@ def column_map(estimator: Any) -> ColumnMap:
     if names is None:
         names = np.array([f"x{number}" for number in range(len(blocks))], dtype=object)
     return ColumnMap(encode, components.astype(np.float64), blocks, names)
+
+
+def _steps_of(estimator) -> list[Any]:
+    """The steps of a pipeline, those of pipelines within it among them."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    return [step for _, part in estimator.steps for step in _steps_of(part)]

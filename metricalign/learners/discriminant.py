@@ -40,8 +40,8 @@ class DiscriminantAlignment(MetricLearner):
 
     is that of the distance of their predictions by ridge regression on the features, where S is
     the shrunk covariance of the samples. Targets need not be vectors: the relation is enough. Of B
-    the part that is positive semidefinite is taken. Only what is linear in the features is seen of
-    the targets; where they are nearly linear it is hard to beat.
+    the part that is positive semidefinite is taken. It sees only the part of the targets that is
+    linear in the features; where they are nearly linear it is hard to beat.
 
     With k classes this sees k - 1 directions, too few for neighbours. So a share of the distance of
     whitened samples is added, whose matrix is the inverse of S where the samples vary.

@@ -41,7 +41,7 @@ from metricalign._estimator import (
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
-from metricalign.learners.components import as_dense, components_of
+from metricalign.learners.components import as_dense, components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import representative_samples
@@ -215,6 +215,7 @@ class MetricEnsemble(EmbeddingLearner):
         """
         require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
+        encoder.set_output(transform="default")
         X, y, sample_weight = as_dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
             X = in_memory(X)
@@ -260,7 +261,8 @@ class MetricEnsemble(EmbeddingLearner):
 
     def _represent(self, X, y, sample_weight) -> tuple[Any, Any, NDArray]:
         """Some samples for all, spread evenly over classes and the standardised columns."""
-        table = PiecewiseLinearEncoder(n_bins=1).fit(X, sample_weight=sample_weight).transform(X)
+        encoder = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
+        table = encoder.fit(X, sample_weight=sample_weight).transform(X)
         if is_dask_array(table):
             table = DistributedSamples(table, estimator_name=type(self).__name__)
         weight = check_sample_weight(sample_weight, table)
@@ -458,6 +460,9 @@ def principal_components(
     -------
     components : ndarray of shape (n_components, n_columns)
     """
+    if len(linear_map) > linear_map.shape[1]:
+        # A rotation of the images, into fewer of them.
+        linear_map = np.asarray(np.linalg.qr(linear_map, mode="r"))
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map
+    return fixed_signs(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map)

@@ -17,7 +17,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import components_of
+from metricalign.learners.components import leading_eigenvalues, scaled_eigenvectors
 from metricalign.learners.coordinates import target_coordinates
 from metricalign.learners.exponential_kernel import (
     ENTRIES_OF_PART,
@@ -235,17 +235,18 @@ def gradient_components(
     if sparse.issparse(coordinates):
         coordinates = coordinates.toarray()
     coordinates = coordinates.astype(np.float64)
-    matrix = np.zeros((coordinates.shape[1],) * 2)
+    values, vectors = np.zeros(coordinates.shape[1]), np.eye(coordinates.shape[1])
     if targets.shape[1] > 0:
         landmarks = np.sort(order[: learner.n_landmarks])
         n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
         points = np.sort(order[:n_points])
-        matrix = _matrix(learner, coordinates, targets, weight, landmarks, points)
-    return components_of(matrix.astype(X.dtype), learner.n_components) @ basis
+        values, vectors = _spectrum(learner, coordinates, targets, weight, landmarks, points)
+    values = leading_eigenvalues(values.astype(X.dtype)[::-1], len(values), learner.n_components)
+    return scaled_eigenvectors(values, vectors.astype(X.dtype)[:, ::-1]) @ basis
 
 
-def _matrix(learner, X, targets, weight, landmarks, points):
-    """Matrix of the metric, of norm 1."""
+def _spectrum(learner, X, targets, weight, landmarks, points):
+    """Eigenvalues, in ascending order, and eigenvectors of the metric, of norm 1."""
     share = weight[landmarks] / weight[landmarks].sum()
     root = np.eye(X.shape[1])
     for _ in range(learner.n_rounds):
@@ -267,8 +268,8 @@ def _matrix(learner, X, targets, weight, landmarks, points):
         values, vectors = np.linalg.eigh(root @ matrix @ root)
         values = np.maximum(values, 0) / values[-1]
         root = (vectors * np.sqrt(values)) @ vectors.T
-    matrix = (vectors * values**_POWER) @ vectors.T
-    return matrix / np.linalg.norm(matrix)
+    values **= _POWER
+    return values / np.linalg.norm(values), vectors
 
 
 def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):

@@ -156,6 +156,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     """
 
     threshold_: float
+    calibration_: tuple[float, float]
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [None, HasMethods(["fit", "transform"])],

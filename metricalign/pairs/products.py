@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metricalign._arrays import batches
 
-__all__ = ["SampleBlocks"]
+__all__ = ["SampleBlocks", "nearest_by_differences"]
 
 # Queries and samples multiplied at a time: their products fit the cache of a core.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 1024, 256
@@ -103,7 +103,11 @@ class SampleBlocks:
         at_a_time = -(-len(queries) // -(-len(queries) // most))
         for batch in batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
-            self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
+            if self._boxes is not None:
+                found = self._boxes.order[found]
+            distances[batch], indices[batch] = nearest_by_differences(
+                self.samples, queries[batch], found, n_neighbors
+            )
             if number < len(self.samples):
                 is_proven[batch] = self._exclude_others(queries[batch], distances[batch], bounds)
             else:
@@ -121,26 +125,6 @@ class SampleBlocks:
         rounding = (queries.shape[1] + 4) * 2.0**-24 * 1.5 * (length + farthest) ** 2
         smallest = np.finfo(np.float32).tiny * queries.shape[1]
         return bounds - 0.5 * farthest**2 + 0.5 * length**2 > rounding + smallest
-
-    def _sort_by_differences(self, queries, found, distances, indices) -> None:
-        n_neighbors = distances.shape[1]
-        if self._boxes is not None:
-            found = self._boxes.order[found]
-        # In the order of the samples, for those that are equally near.
-        found.sort(axis=1)
-        exact = np.empty(found.shape)
-        at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
-        for batch in batches(len(queries), at_a_time):
-            differences = self.samples.take(found[batch], axis=0).astype(np.float64)
-            differences -= queries[batch, None]
-            np.vecdot(differences, differences, out=exact[batch])
-        # A stable order takes four times as long, and is needed for those that are equally near.
-        order = np.argsort(exact, axis=1)
-        ascending = np.take_along_axis(exact, order, axis=1)
-        is_tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
-        order[is_tied] = np.argsort(exact[is_tied], axis=1, kind="stable")
-        indices[:] = np.take_along_axis(found, order[:, :n_neighbors], axis=1)
-        distances[:] = np.sqrt(ascending[:, :n_neighbors])
 
     def _smallest_products(self, queries, number) -> tuple[NDArray, NDArray]:
         """For each query the rows of the smallest products, and a lower bound of all others."""
@@ -210,6 +194,46 @@ class SampleBlocks:
                 factors.take(some, axis=0, out=asked[: len(some)], mode="clip")
                 smallest.add(rows.start, some, np.matmul(asked[: len(some)], samples, out=values))
         return smallest.rows()
+
+
+def nearest_by_differences(
+    samples: NDArray, queries: NDArray, found: NDArray, n_neighbors: int
+) -> tuple[NDArray, NDArray]:
+    """The nearest of the samples that were found for each query, compared in double precision.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        All samples.
+    queries : ndarray of shape (n_queries, n_features)
+        Samples whose neighbours are sought.
+    found : ndarray of int of shape (n_queries, n_found)
+        Rows of some samples for each of them, in any order.
+    n_neighbors : int
+        How many of these to return, at most n_found.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, n_neighbors)
+        Euclid's distances, ascending, in float64.
+    indices : ndarray of int of shape (n_queries, n_neighbors)
+        Rows of the samples; of those that are equally near the first.
+    """
+    # In the order of the samples, for those that are equally near.
+    found = np.sort(found, axis=1)
+    exact = np.empty(found.shape)
+    at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
+    for batch in batches(len(queries), at_a_time):
+        differences = samples.take(found[batch], axis=0).astype(np.float64)
+        differences -= queries[batch, None]
+        np.vecdot(differences, differences, out=exact[batch])
+    # A stable order takes four times as long, and is needed for those that are equally near.
+    order = np.argsort(exact, axis=1)
+    ascending = np.take_along_axis(exact, order, axis=1)
+    is_tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
+    order[is_tied] = np.argsort(exact[is_tied], axis=1, kind="stable")
+    indices = np.take_along_axis(found, order[:, :n_neighbors], axis=1)
+    return np.sqrt(ascending[:, :n_neighbors]), indices
 
 
 class _Boxes(NamedTuple):

@@ -298,6 +298,9 @@ def own_neighbors(neighbors: Any, random_state: RandomState) -> Any:
     if neighbors is None:
         return EuclideanSearch()
     neighbors = clone(neighbors)
+    if hasattr(neighbors, "set_output"):
+        # Frames, which scikit-learn may be configured to make, have no graph.
+        neighbors.set_output(transform="default")
     parameters = neighbors.get_params()
     name = type(neighbors).__name__
     if "n_neighbors" not in parameters:

@@ -212,7 +212,7 @@ class DistanceDecompositionDisplay:
         learner = metric_learner_of(estimator, MetricLearner)
         euclid = euclidean_learner(learner)
         left, right = (
-            euclid.transform(prepared(estimator, one_sample(sample, which)))[0]
+            np.asarray(euclid.transform(prepared(estimator, one_sample(sample, which))))[0]
             for sample, which in ((x_left, "x_left"), (x_right, "x_right"))
         )
         difference = left - right

@@ -239,7 +239,7 @@ class EmbeddingDisplay:
                 if sparse.issparse(y):
                     y = y.toarray()
                 if learner.relation_.kind == "multioutput":
-                    y = StandardScaler().fit_transform(y)
+                    y = StandardScaler().set_output(transform="default").fit_transform(y)
                 target = _principal_components(y)[:, 0]
                 target_name = "first principal component of the targets"
         display = cls(
@@ -267,6 +267,7 @@ def _principal_components(X) -> NDArray:
     """Return the first two principal components; zeros where the samples have fewer."""
     components = np.zeros((len(X), 2))
     if len(X) > 1 and np.ptp(X, axis=0).any():
-        found = PCA(min(2, *X.shape), random_state=0).fit_transform(X)
+        analysis = PCA(min(2, *X.shape), random_state=0).set_output(transform="default")
+        found = analysis.fit_transform(X)
         components[:, : found.shape[1]] = found
     return components

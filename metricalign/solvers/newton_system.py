@@ -24,11 +24,14 @@ from metricalign.solvers.problem import OutOfRangeError
 
 __all__ = ["LARGEST_SYSTEM", "factorise", "precision_of", "solve_free"]
 
+_EPS = float(np.finfo(np.float64).eps)
 # Largest dense system that is factorised; beyond, conjugate gradients. Factorising takes about
 # 0.1 s at this size, and its time grows with the third power.
 LARGEST_SYSTEM = 2000
 # Conjugate gradients: relative residual, and steps at most.
 _RESIDUAL, _MOST_RESIDUAL_STEPS = 1e-6, 200
+# How often a solution is corrected at most; eight times are enough where weights are 1e10.
+_MOST_CORRECTIONS = 10
 # Most products of pairs that are stored, in 160 MB: a sample of more pairs tells nearly the same.
 _MOST_PRODUCTS = 20_000_000
 
@@ -106,14 +109,27 @@ def _solve_by_products(operator, projection, curvature, right, fit_intercept):
     """
     inverse = 1 / curvature
     n_products = projection.n_products(operator.n_features)
-    if n_products <= LARGEST_SYSTEM and operator.n_pairs * n_products <= _MOST_PRODUCTS:
-        products = _products(operator, projection)
-        factor = factorise(_system(products, inverse, fit_intercept))
-        solution = products.T @ _weighted(right, inverse, fit_intercept)
-        predicted = products @ linalg.cho_solve(factor, solution, check_finite=False)
-    else:
+    if n_products > LARGEST_SYSTEM or operator.n_pairs * n_products > _MOST_PRODUCTS:
         predicted = _predict_iteratively(operator, projection, inverse, right, fit_intercept)
-    return _weighted(right - predicted, inverse, fit_intercept)
+        return _weighted(right - predicted, inverse, fit_intercept)
+    products = _products(operator, projection)
+    factor = factorise(_system(products, inverse, fit_intercept))
+    # Where E is large, right - B w has lost digits. Each correction leaves this share of the error,
+    # which is at first larger than the change of M by as much as E makes the right side.
+    with np.errstate(over="ignore"):
+        trace = np.sum(operator.squared_lengths.astype(np.float64) ** 2)
+        share = _EPS * inverse.max() * trace
+    error = share / _EPS
+    solution, residual = np.zeros_like(right), right
+    for _ in range(_MOST_CORRECTIONS):
+        summed = products.T @ _weighted(residual, inverse, fit_intercept)
+        residual = residual - products @ linalg.cho_solve(factor, summed, check_finite=False)
+        solution += _weighted(residual, inverse, fit_intercept)
+        error *= share
+        if error < _RESIDUAL:
+            break
+        residual = right - curvature * solution - products @ (products.T @ solution)
+    return solution
 
 
 def _predict_iteratively(operator, projection, inverse, right, fit_intercept):

@@ -191,6 +191,12 @@ class AlignmentProblem:
         """Proximal step at the prior, where most solvers start."""
         return self.regularizer.project(self.prior)
 
+    @cached_property
+    def dual_value_at_zero(self) -> float:
+        """Dual objective of coefficients that are all zero."""
+        value = self.smooth_dual(np.zeros_like(self.prior), self.projected_prior)
+        return value - self.conjugate.value(np.zeros_like(self.targets))
+
     @property
     def n_passes(self) -> float:
         """Operator applications for this problem."""

@@ -147,13 +147,17 @@ class _State:
     def __init__(self, problem, dual_coef):
         self.problem = problem
         is_smooth = problem.conjugate.is_strongly_convex
-        self.n_gradient_steps = _N_GRADIENT_STEPS if dual_coef is None and not is_smooth else 0
-        zeros = np.zeros(problem.operator.n_pairs)
-        self.center = zeros if dual_coef is None else problem.feasible(dual_coef)
-        self.stationary = problem.stationary_matrix(self.center)
-        is_prior = dual_coef is None
-        project = problem.regularizer.project
-        self.projection = problem.projected_prior if is_prior else project(self.stationary)
+        start = None if dual_coef is None else problem.dual_point(problem.feasible(dual_coef))
+        # Of another C or another scale of X it may be far worse than none, and the way back long.
+        if start is None or start.value <= problem.dual_value_at_zero:
+            self.n_gradient_steps = 0 if is_smooth else _N_GRADIENT_STEPS
+            self.center = np.zeros(problem.operator.n_pairs)
+            self.stationary = problem.stationary_matrix(self.center)
+            self.projection = problem.projected_prior
+        else:
+            self.n_gradient_steps = 0
+            self.center, self.stationary = start.dual_coef, start.stationary
+            self.projection = start.projection
         self.metric_center = self.projection.matrix
         # As C="scale" is made of: C summed over the pairs, in units of the samples.
         squared_length = np.mean(problem.operator.squared_lengths, dtype=np.float64)

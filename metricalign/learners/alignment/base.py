@@ -91,8 +91,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32. A Dask array stays with its workers, see
-            `metricalign.pairs.distributed.DistributedSamples`.
+            Samples. float32 stays float32. A Dask array stays with its workers, but for the samples
+            of the pairs if these are few, see `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -123,7 +123,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         """Learn the metric for each of several C, every one from the solution of the one before.
 
         The pairs are chosen once, and operator passes are saved, the more the denser the path is
-        (docs/solvers.md has numbers); not by nu-SVR and ridge regression, which start anew.
+        (docs/solvers.md has numbers). nu-SVR and ridge regression hardly save any.
 
         Parameters
         ----------

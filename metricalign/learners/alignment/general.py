@@ -51,9 +51,8 @@ class RelationAlignment(GeneralAlignment):
         Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
         "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
         weight for each feature, in memory that grows with the number of features and not its
-        square; features that the pairs do not speak of weigh 0, or as all do with
-        ``prior="identity"``), "above_prior" (M - M0 positive semidefinite), or an object of
-        `metricalign.regularizers`.
+        square; a feature in which no pair differs weighs 0, or what it weighs in M0),
+        "above_prior" (M - M0 positive semidefinite), or an object of `metricalign.regularizers`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
         nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of

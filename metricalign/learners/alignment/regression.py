@@ -379,8 +379,7 @@ class PSDSVR(_SVRMetricLearner):
         M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.03 of it for a
         number, with fewer samples than features only in the directions in which samples differ. It
         is None where C is a number, the pairs are given, or the relation is another than "class"
-        and "absolute_difference". Of a hundred features that are mostly noise None learns
-        better.
+        and "absolute_difference". With a hundred features, most of them noise, None learns better.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
