@@ -201,7 +201,8 @@ def _add_evaluate(commands):
         metavar="NAME",
     )
     add("--fast", action="store_true", help="fewer rows, folds and methods")
-    add("--rows", type=_integer(20), metavar="N", help="compare so many rows (default: 3000)")
+    rows = "compare so many rows (default: 3000, 1000 with --fast)"
+    add("--rows", type=_integer(20), metavar="N", help=rows)
     add("--folds", type=_integer(2), metavar="N", help="folds (default: 5, 3 with --fast)")
     add("--groups", metavar="COLUMN", help="keep rows with the same value in one part of a fold")
     add("--time", metavar="COLUMN", help="predict later rows from earlier ones")

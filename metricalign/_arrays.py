@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_dask_array",
+    "batches",
+    "dtype_of",
     "find_missing",
     "in_memory",
     "is_dask_array",
     "is_dask_frame",
+    "is_missing",
     "is_of_dask",
     "map_rows",
     "map_samples",
@@ -147,7 +150,7 @@ def map_rows(
     return X.rechunk({1: -1}).map_blocks(
         partial(_mapped, function=function, ensure_all_finite=ensure_all_finite),
         chunks=(X.chunks[0], (n_columns,)),
-        meta=np.empty((0, n_columns), _dtype_of(X)),
+        meta=np.empty((0, n_columns), dtype_of(X)),
     )
 
 
@@ -219,14 +222,15 @@ def sum_duplicates(X: sparse.csr_array) -> sparse.csr_array:
     return X
 
 
-def _dtype_of(X):
+def dtype_of(X: Any) -> np.dtype:
+    """Type in which samples are computed with: float32 if they are, else float64."""
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
 def _mapped(rows, function, ensure_all_finite):
     rows = check_array(
         rows,
-        dtype=_dtype_of(rows),
+        dtype=dtype_of(rows),
         input_name="X",
         ensure_min_samples=0,
         ensure_all_finite=ensure_all_finite,
@@ -255,9 +259,21 @@ def one_sample(sample: Any, which: str) -> Any:
     return sample
 
 
+def batches(size: int, step: int) -> Iterator[slice]:
+    """Slices of at most `step` elements, without the checks of scikit-learn's `gen_batches`."""
+    return (slice(start, start + step) for start in range(0, size, step))
+
+
 def find_missing(values: NDArray) -> NDArray:
     """Whether each value is missing: None, NaN or NA."""
     if values.dtype.kind == "f":
         return np.isnan(values)
-    missing = [value is None or is_pandas_na(value) or value != value for value in values.flat]
+    missing = [is_missing(value) for value in values.flat]
     return np.array(missing, dtype=bool).reshape(values.shape)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is missing: None, NaN or NA. A list or an array is not."""
+    if value is None or is_pandas_na(value):
+        return True
+    return not hasattr(value, "__len__") and bool(value != value)

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -26,6 +26,12 @@ class SavedWithVersion(BaseEstimator):
     Releases are compatible if their first number is the same; of those before 1.0, the second
     one too. Files without a version are refused.
     """
+
+    # scikit-learn reads the signature of `__init__` each time.
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        return super()._get_param_names()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_metricalign_version": __version__}

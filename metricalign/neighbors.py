@@ -1,4 +1,4 @@
-"""Approximate search of nearest neighbours, for the pairs of many samples."""
+"""Approximate search of nearest neighbours, for pairs and predictions of many samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,22 @@ from threadpoolctl import threadpool_limits
 from metricalign._decorators import _fit_context
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, validate_data
 
-__all__ = ["FaissTransformer"]
+__all__ = ["FaissTransformer", "import_faiss"]
+
+
+def import_faiss() -> Any:
+    """Import faiss.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError('FaissTransformer needs faiss: pip install "metricalign[ann]"') from error
+    return faiss
 
 
 class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedWithVersion):
@@ -24,7 +39,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
 
     What :class:`~sklearn.neighbors.KNeighborsTransformer` with ``mode="distance"`` does, by a
     search that misses some neighbours and takes much less time when samples are many. It is
-    made for the parameter ``neighbors`` of :class:`~metricalign.pairs.NearestPairs`. Needs
+    made for the parameter ``neighbors`` of :class:`~metricalign.pairs.NearestPairs` and of the
+    predictors, such as :class:`~metricalign.MetricNeighborsClassifier`. Needs
     ``pip install "metricalign[ann]"``.
 
     Parameters
@@ -123,12 +139,7 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         TypeError
             If X is sparse.
         """
-        try:
-            import faiss
-        except ImportError as error:
-            raise ImportError(
-                'FaissTransformer needs faiss: pip install "metricalign[ann]"'
-            ) from error
+        faiss = import_faiss()
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         # A sum of many in float32 may miss the samples.
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
@@ -150,6 +161,44 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
                 f"n_features={X.shape[1]}: {error}"
             ) from error
         self._n_features_out = len(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Add samples to the index, which is not built again.
+
+        The first call is a `fit`. Later samples are put where the index of the first ones has a
+        place for them: if they lie elsewhere, a new `fit` finds more.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further samples. In the graph their columns follow those of earlier samples.
+        y : Ignored
+            Not used, present by convention.
+
+        Returns
+        -------
+        self : FaissTransformer
+            The fitted transformer.
+
+        Raises
+        ------
+        ImportError
+            If faiss is not installed.
+        ValueError
+            If a parameter is not valid, or X is not finite or has other features.
+        TypeError
+            If X is sparse.
+        """
+        if not hasattr(self, "index_"):
+            return self.fit(X)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        # An interruption must not leave some of the samples in the index.
+        index = import_faiss().clone_index(self.index_)
+        with threadpool_limits(1):
+            index.add(self._scaled(X))
+        self.index_, self._n_features_out = index, index.ntotal
         return self
 
     def _scaled(self, X):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -224,6 +225,7 @@ def _body(transform):
     return lambda lines: [lines[0], *(transform(line) for line in lines[1:])]
 
 
+DECIMALS = {"size": 2, "price": 2, "people": 0, "share": 1}
 GERMAN = {
     name: number(",", ".", n)
     for name, n in (("size", 2), ("price", 2), ("people", 0), ("share", 1))
@@ -270,6 +272,31 @@ def _times():
 def _hours(value):
     minutes = round(value * 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _millions():
+    return clean().assign(people=clean()["people"] + 1_000_000)
+
+
+def _japanese(value):
+    moment = pd.Timestamp(value)
+    return f"{moment.year}年{moment.month}月{moment.day}日"
+
+
+def _wide(value):
+    """Digits and marks as wide as a letter of East Asia."""
+    text = value if isinstance(value, str) else repr(value).removesuffix(".0")
+    return "".join(chr(ord(sign) + 0xFEE0) for sign in text)
+
+
+def _of_the_clock(value):
+    moment = pd.Timestamp(2000, 1, 1) + pd.Timedelta(minutes=round(60 * value))
+    return moment.strftime("%I:%M %p")
+
+
+def _months():
+    frame = clean()
+    return frame.assign(day=frame["day"].astype("datetime64[us]").dt.to_period("M").dt.start_time)
 
 
 def _parquet(**changes):
@@ -471,6 +498,97 @@ TABLES: dict[str, Callable[[], Messy]] = {
     ),
     "an open quote, refused": _with(
         change=lambda lines: [*lines[:5], lines[5].replace(",", ',"', 1), *lines[6:]]
+    ),
+    # Exports of other programs and countries
+    "Swiss francs": _with({"price": number(".", "'", 2, before="CHF ")}),
+    "Polish zlotys": _with({"price": number(",", "\u00a0", 2, after=" zł")}, delimiter=";"),
+    "Brazilian reals": _with(GERMAN | {"price": number(",", ".", 2, before="R$ ")}, delimiter=";"),
+    "Japanese yen and dates": _with(
+        {"people": number(".", ",", 0, after="円"), "day": _japanese}, table=_millions
+    ),
+    "wide digits": _with({"size": _wide, "people": _wide}),
+    "wide digits and marks": _with(
+        {"people": lambda v: _wide(f"{v:,.0f}"), "price": lambda v: _wide(f"{v:,.2f}")},
+        table=_millions,
+    ),
+    "wide digits for what?, refused": _with(
+        {"people": lambda v: _wide(f"{v:.3f}")}, table=_only(people=THREE_DECIMALS)
+    ),
+    "kilograms with and without a blank": _with(
+        {"size": lambda v: f"{v} kg" if v > 0 else f"{v}kg"}
+    ),
+    "minus behind, German marks, as of SAP": _with(
+        GERMAN | {"size": lambda v: GERMAN["size"](abs(v)) + "-" * (v < 0), "day": date("%Y%m%d")},
+        delimiter="\t",
+    ),
+    "write.csv2 of R": _with(
+        GERMAN | {name: number(",", "", n) for name, n in DECIMALS.items()},
+        delimiter=";",
+        quotes_all=True,
+        change=lambda lines: [lines[0], *(f'"{i}";{line}' for i, line in enumerate(lines[1:], 1))],
+    ),
+    "points of SPSS and SAS": _with(table=_empty_some("size", "people", "day"), missing="."),
+    "a blank of SPSS": _with(table=_empty_some("size", "people", "day"), missing=" "),
+    "a dump of a database": _with(
+        table=_empty_some("size", "town", "day"), delimiter="\t", missing="\\N"
+    ),
+    "errors of a German spreadsheet": _with(
+        GERMAN, table=_empty_some("size", "share", "town"), delimiter=";", missing="#NV"
+    ),
+    "text of Excel": _with(delimiter="\t", end="\r\n", encoding="utf-16"),
+    "two kinds of line ends": lambda: replace(
+        _with()(), content=written(clean()).content.replace(b"\n", b"\r\n", 30)
+    ),
+    "empty rows below": _with(change=lambda lines: [*lines, *[",,,,,,"] * 3]),
+    "totals below": _with(change=lambda lines: [*lines, "1.5,9999.5,1234,50.0,,Total,"]),
+    "totals below, German": _with(
+        table=lambda: clean()[["town", "size", "people"]],
+        change=lambda lines: [*lines, "Summe:,,8"],
+    ),
+    "invisible signs": _with(
+        {"town": lambda text: f"\u200b{text}", "size": lambda v: f"\u200e{v}\u200e"}
+    ),
+    "blanks of no break around numbers": _with({"size": lambda v: f"\u00a0{v}\u00a0"}),
+    "decimal commas between commas, refused": _with(
+        change=_body(lambda line: re.sub(r"(\d)\.(\d)", r"\1,\2", line))
+    ),
+    "a comment above": _with(delimiter=";", change=_before("# made by a program")),
+    "a comment with commas above, refused": _with(change=_before("# size in m, price in euros")),
+    "a line of units below the names": _with(
+        change=lambda lines: [lines[0], "m,EUR,,%,,,", *lines[1:]]
+    ),
+    "durations": _with(
+        {"share": lambda v: f"{int(v)}h {round(v % 1 * 60)}min" if v >= 1 else f"{v * 60:.0f}min"},
+        table=_times,
+    ),
+    "durations of more than a day": _with(
+        {"share": lambda v: f"{int(v)}:{round(v % 1 * 60):02d}:00"},
+        table=lambda: clean().assign(share=np.arange(1200, 1200 + 20 * N_ROWS, 20) / 60),
+    ),
+    "durations of pandas": _with(
+        {"share": lambda v: str(pd.Timedelta(minutes=round(60 * v)))}, table=_times
+    ),
+    "times of the afternoon": _with({"share": _of_the_clock}, table=_times),
+    "days without marks": _with({"day": date("%Y%m%d")}),
+    "months with a point": _with({"day": date("%m.%Y")}, table=_months),
+    "weeks": _with(
+        table=lambda: clean().assign(code=[f"2020-W{number % 52 + 1:02d}" for number in range(60)])
+    ),
+    "two forms of a date": _with(
+        table=lambda: clean().assign(
+            code=np.resize(["03.04.2020", "3/4/20", "17.05.2021", "5/17/21"], N_ROWS)
+        )
+    ),
+    "yes and no": _with(
+        table=lambda: clean().assign(
+            code=np.resize(["ja", "nein"], N_ROWS), town=np.resize(["WAHR", "FALSCH"], N_ROWS)
+        )
+    ),
+    "telephone numbers": _with(
+        table=lambda: clean().assign(code=[f"+41 791 {n:03d} {n:03d}" for n in range(400, 460)])
+    ),
+    "an apostrophe before numbers": _with(
+        table=lambda: clean().assign(code=[f"'{number}.5" for number in range(60)])
     ),
     "Parquet": _parquet(),
     "Parquet with missing numbers": _parquet(

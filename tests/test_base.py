@@ -19,7 +19,7 @@ from metricalign import (
     NeighborhoodAlignment,
     RelationAlignment,
 )
-from metricalign.learners.base import _concordance, with_relation
+from metricalign.learners.base import concordance, with_relation
 from metricalign.learners.components import components_of
 
 
@@ -119,7 +119,7 @@ def test_concordance_is_that_of_a_loop(n_ranks, n_places):
     distances = rng.integers(n_places, size=60) / 7
     weights = rng.integers(0, 4, size=60) * rng.random(60)
     expected = share_in_order(distances, relations, weights)
-    assert _concordance(distances, relations, weights) == pytest.approx(expected, abs=1e-12)
+    assert concordance(distances, relations, weights) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("load", [load_iris, load_diabetes])

@@ -2,6 +2,7 @@ import os
 import pickle
 import signal
 import time
+from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import metricalign
 from metricalign import (
     PSDSVR,
     RAMLKRR,
@@ -59,13 +61,16 @@ CHUNKS = {
     "one_row": ((1, 59, 1, 59), (3, 2)),
     "columns": (30, 2),
 }
+IN_MEMORY = "metricalign.learners.alignment.preparation._ENTRIES_IN_MEMORY"
 each_chunking = pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 
 
 @pytest.fixture(autouse=True)
-def every_chunk_is_a_block(monkeypatch):
-    """As if there were as many threads as chunks."""
+def as_if_they_were_many(monkeypatch):
+    """As if there were as many threads as chunks, and samples too many for one process."""
     monkeypatch.setattr("metricalign.pairs.distributed._n_threads", lambda: 1000)
+    monkeypatch.setattr(IN_MEMORY, 0)
+    monkeypatch.setattr("metricalign.pairs.distributed._ENTRIES_OF_QUERIES", 250)
 
 
 def samples(n_samples=120, n_features=5, dtype=np.float64, seed=0):
@@ -656,6 +661,47 @@ def test_operators_are_the_explicit_sums(chunks, dtype, is_diagonal):
     assert operator.n_passes == pytest.approx(4 + 2 * 8 / 90)
 
 
+def test_samples_of_few_pairs_leave_the_workers(monkeypatch):
+    X = samples()
+    y = targets(X, "classes")
+    learner = PSDSVR(pairs=NearestClassPairs(max_anchors=10))
+    near = clone(learner).fit(X, y)
+    n_entries = len(np.unique(near.pairs_)) * X.shape[1]
+    monkeypatch.setattr(IN_MEMORY, n_entries)
+    made = []
+    with dask.callbacks.Callback(posttask=lambda key, *others: made.append(key)):
+        far = clone(learner).fit(da.from_array(X, 50), y)
+    assert not any(key.startswith("_block-") for key in made)
+    assert_array_equal(near.matrix_, far.matrix_)
+    monkeypatch.setattr(IN_MEMORY, n_entries - 1)
+    made.clear()
+    with dask.callbacks.Callback(posttask=lambda key, *others: made.append(key)):
+        assert_same_fit(near, clone(learner).fit(da.from_array(X, 50), y))
+    assert any(key.startswith("_block-") for key in made)
+
+
+def test_fewer_samples_than_features_of_pairs_that_leave_the_workers(monkeypatch):
+    monkeypatch.setattr(IN_MEMORY, 2**26)
+    X = samples(60, 80)
+    y = targets(X, "classes")
+    near, far = PSDSVR().fit(X, y), PSDSVR().fit(da.from_array(X, 9), y)
+    assert_array_equal(near.components_, far.components_)
+
+
+def test_search_sends_few_samples_to_the_blocks_at_a_time():
+    sent = []
+
+    def look(key, result, *others):
+        if str(key).startswith("concatenate-"):
+            sent.append(result.shape)
+
+    far = DistributedSamples(da.from_array(samples(300), 100))
+    with dask.callbacks.Callback(posttask=look):
+        NearestPairs().select(far)
+    # 250 entries of 5 features at a time.
+    assert sorted(sent) == [(50, 5)] * 6
+
+
 def test_chunks_are_joined_to_one_block_for_each_thread(monkeypatch):
     monkeypatch.setattr("metricalign.pairs.distributed._n_threads", lambda: 3)
     X = da.zeros((100, 4), chunks=((1, 1, 0, 50, 1, 20, 27), (2, 2)))
@@ -776,6 +822,83 @@ def test_sums_survive_the_death_of_a_worker(client, monkeypatch):
     assert killed
     assert_same_map(near, far)
     client.wait_for_workers(2, timeout=30)
+
+
+def dying(function, folder, call):
+    """The same function, but the worker of so many calls dies in the next one."""
+    main = os.getpid()
+
+    def hindered(*arguments, **options):
+        (folder / uuid4().hex).touch()
+        if len(list(folder.iterdir())) > call and os.getpid() != main:
+            try:
+                (folder / "died").touch(exist_ok=False)
+            except FileExistsError:
+                pass  # It dies once.
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+
+    return hindered
+
+
+def dying_samples(X, folder, call):
+    """A Dask array in two chunks; a worker dies when so many have been computed."""
+    meta = np.empty((0, X.shape[1]))
+    return da.from_array(X, 250).map_blocks(dying(np.copy, folder, call), meta=meta)
+
+
+def assert_died(client, folder):
+    assert (folder / "died").exists()
+    client.wait_for_workers(2, timeout=30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pairs", [NearestClassPairs(), NearestPairs(max_anchors=100)], ids=repr)
+def test_search_of_pairs_survives_the_death_of_a_worker(client, pairs, monkeypatch, tmp_path):
+    X = samples(500)
+    y = targets(X, "classes")
+    nearest = metricalign.pairs.distributed._nearest
+    # In the middle: of four searches of a block among another two are done.
+    monkeypatch.setattr("metricalign.pairs.distributed._nearest", dying(nearest, tmp_path, 2))
+    far = PSDSVR(pairs=pairs).fit(da.from_array(X, 250), y)
+    assert_died(client, tmp_path)
+    assert_same_fit(PSDSVR(pairs=pairs).fit(X, y), far)
+
+
+# The chunks are computed to find quantiles, to choose samples, and to bring these into memory.
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [0, 2, 4])
+def test_ensemble_survives_the_death_of_a_worker(client, call, tmp_path):
+    X = samples(500)
+    y = targets(X, "classes")
+    learner = MetricEnsemble([DiscriminantAlignment()], max_samples=50)
+    far = clone(learner).fit(dying_samples(X, tmp_path, call), y)
+    assert_died(client, tmp_path)
+    assert_same_map(clone(learner).fit(X, y), far)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_predictors_survive_the_death_of_a_worker(client, kind, monkeypatch, tmp_path):
+    X = samples(500)
+    y = targets(X, kind)
+    predictor = (MetricNeighborsRegressor if kind == "numbers" else MetricNeighborsClassifier)(
+        DiscriminantAlignment(), trees=False
+    )
+    folders = tmp_path / "fit", tmp_path / "predict"
+    for folder in folders:
+        folder.mkdir()
+    near = clone(predictor).fit(X, y)
+    far = clone(predictor).fit(dying_samples(X, folders[0], 1), y)
+    assert_died(client, folders[0])
+    predict = metricalign._arrays._of_rows
+    monkeypatch.setattr("metricalign._arrays._of_rows", dying(predict, folders[1], 3))
+    # A worker dies that has predicted some chunks, and has the model.
+    predicted = far.predict(da.from_array(X, 50)).compute()
+    equal = assert_allclose if kind == "numbers" else assert_array_equal
+    equal(predicted, near.predict(X))
+    assert_died(client, folders[1])
 
 
 def test_the_model_of_a_prediction_is_sent_once(client):

@@ -1,6 +1,7 @@
 """What the documentation says is what the code does."""
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import re
@@ -8,11 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from abc import ABC, update_abstractmethods
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
@@ -27,18 +30,27 @@ from metricalign import (
     RAMLPCSVR,
     RAMLSVR,
     DoubletSVM,
+    MetricEnsemble,
+    MetricNeighborsRegressor,
+    NeighborhoodAlignment,
     RelationAlignment,
     RelationAlignmentCV,
 )
+from metricalign.learners import ensemble
+from metricalign.learners.alignment.base import _FEATURES_OF_ONE_THREAD
+from metricalign.learners.neighborhood import search
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
+from metricalign.predictors.regressions import MANY_SAMPLES
 from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS
+from metricalign.solvers.newton_system import LARGEST_SYSTEM
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDE]
 PUBLIC = [getattr(metricalign, name) for name in metricalign.__all__]
 ESTIMATORS = [item for item in PUBLIC if isinstance(item, type) and hasattr(item, "fit")]
 
@@ -132,12 +144,99 @@ def part_of_the_guide(name):
     return names[name]
 
 
+def public_names():
+    """Public classes and functions of the rooms by name, those of `deep` where PyTorch is."""
+    rooms = "features losses metrics multilabel neighbors pair_classification pairs plotting"
+    rooms = [*rooms.split(), "predictors", "regularizers", "relations", "solvers", "testing"]
+    rooms += ["deep"] if is_present("metricalign.deep") else []
+    modules = [metricalign, *(importlib.import_module(f"metricalign.{room}") for room in rooms)]
+    return {name: getattr(module, name) for module in modules for name in module.__all__}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_in_the_text_exist(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    written = re.findall(r"`[^`]*?\b([A-Z]\w+)\(([^()]*)\)[^`]*`", text)
+    # `RelationAlignment` with `cone="diagonal"`
+    written += re.findall(r"`([A-Z]\w+)`[^`.|]{0,25}`(\w+=)", text)
+    public = public_names()
+    for name, options in written:
+        if name in public:
+            known = inspect.signature(public[name]).parameters
+            found = re.findall(r"(\w+)=", options)
+            # A part's own parameters are reached by two underscores.
+            assert {option.split("__")[0] for option in found} <= set(known), (name, options)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_in_the_text_have_the_options(page):
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, options in re.findall(r"python ((?:benchmarks|docs)/[\w/.]+)([^`\n]*)", text):
+        path = ROOT / name
+        assert path.exists(), name
+        # Programs of one folder share some options.
+        folder = path if path.is_dir() else path.parent
+        source = "".join(each.read_text(encoding="utf-8") for each in folder.glob("*.py"))
+        for option in re.findall(r"(?<!\S)--[\w-]+", options):
+            assert f'"{option}"' in source, (name, option)
+
+
+def test_constants_in_the_text_are_those_of_the_code():
+    choosing = (ROOT / "docs" / "guide" / "choosing.md").read_text(encoding="utf-8")
+    mathematics = (ROOT / "docs" / "guide" / "mathematics.md").read_text(encoding="utf-8")
+    speed = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    samples = search._SAMPLES_OF_STEP * search._STEPS_OF_ITERATION
+    candidates = f"{search._LARGEST_NUMBER_OF_CANDIDATES:,}"
+    features = next(d for d in range(100) if d * (d + 1) // 2 > LARGEST_SYSTEM) - 1
+    for text, words in (
+        (choosing, f"the {ensemble._N_COMPONENTS} leading components"),
+        (mathematics, f"see their {ensemble._N_COMPONENTS} leading principal components"),
+        (mathematics, f"at most {candidates}, as candidates"),
+        (MetricEnsemble.__doc__, f"more than {ensemble._N_COMPONENTS} encoded columns"),
+        (NeighborhoodAlignment.__doc__, f"or over {samples:,} of them"),
+        (NeighborhoodAlignment.__doc__, f"at most {candidates}, as possible neighbours"),
+        (NeighborhoodAlignment.__doc__, f"a loss below {search._SMALLEST_LOSS} by"),
+        (RAMLKRR.__doc__, f"up to {LARGEST_SYSTEM} pairs or {features} features"),
+        (MetricNeighborsRegressor.__doc__, f"More than {MANY_SAMPLES:,} samples have two folds"),
+        (speed, f"up to {_FEATURES_OF_ONE_THREAD} features a fit has one"),
+    ):
+        assert words in " ".join(text.split()), words
+
+
+def test_default_learners_of_the_ensemble_are_documented():
+    X, y = load_wine(return_X_y=True)
+    for _, learner in MetricEnsemble().fit(X, y).learners_:
+        given = repr(clone(learner).set_params(relation="auto"))
+        assert given in " ".join(MetricEnsemble.__doc__.split()), given
+
+
 def test_parts_of_the_guide_are_one_short_class_each():
     lengths = {name: length for name, length, _ in parts_of_the_guide()}
     assert len(lengths) == 7
     assert max(lengths.values()) <= 40
     for name, _, code in parts_of_the_guide():
         assert re.search(rf"^check_\w+\({name}\(", code, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("Huber", "value"),
+        ("Huber", "conjugate"),
+        ("TraceNorm", "shrink"),
+        ("AroundTheClock", "__call__"),
+        ("FocalLoss", "for_samples"),
+    ],
+)
+def test_parts_that_lack_a_method_say_so(name, method):
+    X, y = load_diabetes(return_X_y=True)
+    part = part_of_the_guide(name)
+    delattr(part, method)
+    if issubclass(part, ABC):
+        update_abstractmethods(part)
+    argument = {"TraceNorm": "cone", "AroundTheClock": "relation"}.get(name, "loss")
+    with pytest.raises((NotImplementedError, TypeError), match=f"{name}.* method '?{method}"):
+        RelationAlignment(**{argument: part()}).fit(X[::9], y[::9])
 
 
 def test_quantile_loss_of_the_guide_finds_the_quantile():
@@ -391,6 +490,19 @@ def test_long_modules_say_why():
         first_sentence = ast.get_docstring(ast.parse(text)).split("\n\n")[0].split(". ")[0]
         is_long = len(text.splitlines()) > 500
         assert is_long == (" long since " in first_sentence.replace("\n", " ")), name
+
+
+def test_private_names_stay_in_their_module():
+    for path in (ROOT / "metricalign").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        taken = {
+            alias.name
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metricalign")
+            for alias in node.names
+            if re.match("_[^_]", alias.name)
+        }
+        assert taken <= {"_fit_context"}, path  # the name that scikit-learn gives it
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ EUCLID = [0.80, 0.81, 0.79, 0.82, 0.80]
             [0.81, 0.80, 0.80, 0.82, 0.80],
             EUCLID,
             "No learned distance is clearly better than Euclid here: PSDSVR gains 0.002 (better in "
-            "2 of 5 folds), which may be chance, so either will do. More rows would tell.",
+            "2 of 5 folds), which may be chance. Euclid is simpler. More rows would tell.",
         ),
         (
             [0.70] * 5,
@@ -104,12 +104,13 @@ def test_verdict(best, trees, sentence):
 
 
 @pytest.mark.parametrize(
-    ("learned", "label"), [([0.9] * 5, "PSDSVR"), ([0.81] * 5, "PSDSVR"), ([0.7] * 5, "Euclid")]
+    ("learned", "label"), [([0.9] * 5, "PSDSVR"), ([0.81] * 5, "Euclid"), ([0.7] * 5, "Euclid")]
 )
-def test_what_gains_nothing_is_not_recommended(learned, label):
+def test_what_has_no_clear_gain_is_not_recommended_as_the_verdict_says(learned, label):
     results = [result_of("Euclid", EUCLID), result_of("PSDSVR", learned)]
     results.append(result_of("BoostedTrees", [0.99] * 5))
     assert messages.recommended(task_of(), results).label == label
+    assert messages.verdict(task_of(), results).startswith("Use ") == (label != "Euclid")
 
 
 @pytest.mark.parametrize("length", range(60, 80))
@@ -441,8 +442,9 @@ def test_the_same_row_is_marked_in_the_terminal_and_on_the_page():
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [1600, 500])
+@pytest.mark.parametrize("width", [1600, 800, 500])
 def test_only_a_table_that_is_wider_than_the_window_scrolls(width, tmp_path):
+    # On a phone (500 is the least that Chromium takes) methods stand one below the other.
     task = Task("table", np.zeros((20, 2)), np.eye(20, 2), "distribution")
     values = {measure.name: np.full(2, 0.5) for measure in task.measures}
     results = [Result(label, values, np.ones(2)) for label in ("Euclid", "PSDSVR")]
@@ -458,7 +460,7 @@ def test_only_a_table_that_is_wider_than_the_window_scrolls(width, tmp_path):
     found = re.search("<title>([0-9,]+)</title>", browser.stdout)
     window, content, table, shown = map(int, found[1].split(","))
     assert content <= window == width
-    assert (table <= shown) == (width == 1600)
+    assert (table <= shown) == (width != 800)
 
 
 def test_a_page_without_a_distance(cars, tmp_path, capsys):
@@ -506,6 +508,18 @@ def test_predictions_of_a_table_that_is_written_otherwise(model, cars, tmp_path,
     np.testing.assert_allclose(same["distance 1"], 0, atol=1e-3)
     np.testing.assert_allclose(same["target 1"], cars["price"][2:])
     np.testing.assert_allclose(result["prediction"], load_model(model).predict(new))
+
+
+def test_numbers_of_another_unit_are_said_once(model, cars, tmp_path, capsys):
+    new = cars.drop(columns="price").assign(weight=1000 * cars["weight"])
+    path = write(new, tmp_path, sep=";", decimal=",")
+    for options in ([], ["--explain"]):
+        _, notes = run(capsys, "predict", model, path, *options)
+        lowest, highest = cars["weight"].agg(["min", "max"])
+        assert " ".join(notes.split()) == (
+            f"Note: Most numbers of column 'weight' are outside {lowest:g} to {highest:g}, the "
+            "range that was learned from. Is the unit the same?"
+        )
 
 
 def test_a_model_takes_frames_of_pandas_and_polars(model, cars):

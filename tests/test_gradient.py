@@ -293,7 +293,7 @@ def test_projected_classes_have_nearly_the_metric_of_all(monkeypatch):
     X = rng.normal(size=(len(y), 5))
     X[:, :2] += 4 * rng.normal(size=(40, 2))[y]
     projected = matrix_of(X, y, relation="class")
-    monkeypatch.setattr("metricalign.learners.gradient._N_OUTPUTS", 40)
+    monkeypatch.setattr("metricalign.learners.gradient.N_OUTPUTS", 40)
     complete = matrix_of(X, y, relation="class")
     assert 1e-6 < np.linalg.norm(projected - complete) < 0.2
     assert np.trace(complete[:2, :2]) > 0.5 * np.trace(complete)

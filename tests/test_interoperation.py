@@ -128,7 +128,7 @@ def test_output_that_is_configured_for_all_transformers_changes_no_fit(estimator
     expected = np.asarray(getattr(clone(estimator).fit(X, y), method)(X))
     with config_context(transform_output=library):
         found = getattr(clone(estimator).fit(X, y), method)(X)
-    np.testing.assert_array_equal(np.asarray(found), expected)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-9)
 
 
 # Files

@@ -350,13 +350,15 @@ def test_method_is_relation_alignment_with_its_loss_and_cone(method, loss, cone,
     assert bool(printed[0]) == bool(options)
     assert printed[0] == printed[1]
     expected = vars(general)
-    compared = {name for name in expected if name.endswith("_")} - {"loss_", "relation_"}
+    objects = {"loss_", "relation_", "pair_strategy_"}
+    compared = {name for name in expected if name.endswith("_")} - objects
     assert compared >= {"pairs_", "relations_", "dual_coef_", "components_", "intercept_", "C_"}
     for name in compared:
         np.testing.assert_array_equal(getattr(learner, name), expected[name], err_msg=name)
     np.testing.assert_array_equal(learner.matrix_, general.matrix_)
     assert learner.loss_.get_params() == general.loss_.get_params()
     assert type(learner.loss_) is type(general.loss_)
+    assert repr(learner.pair_strategy_) == repr(general.pair_strategy_)
 
 
 @pytest.mark.parametrize("learner", [RAMLNCSVR(C=0.1), NCML(C=0.1)], ids=repr)

@@ -1,6 +1,7 @@
 """Predictors by neighbours: against scikit-learn's neighbours, formulas and known answers."""
 
 import datetime
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
+from metricalign.predictors.pool import LogarithmicPool, fit_pool
 from metricalign.predictors.regressions import (
     Boosting,
     EncodedRidge,
@@ -168,12 +170,13 @@ def test_the_last_step_of_a_pipeline_has_the_weights(classes):
         (MetricNeighborsRegressor, [datetime.date(2024, 1, 1)] * 30, "y has dates or durations"),
         (MetricNeighborsRegressor, pd.date_range("2024-01-01", periods=30), "y has dates"),
         (MetricNeighborsClassifier, pd.Series(pd.to_timedelta(range(30))), "y has dates"),
+        (MetricNeighborsClassifier, pd.period_range("2024-01", periods=30, freq="M"), "has dates"),
         (MetricNeighborsRegressor, [{"a", "b"}, {"b"}] * 15, "Classifier predicts sets of labels"),
         (MetricNeighborsRegressor, pd.Series([["a"], []] * 15), "Classifier predicts sets of lab"),
         (MetricNeighborsRegressor, [[1, 2], [3]] * 15, "a set of labels for each .* as many for"),
     ],
     ids=[
-        *("no class", "no label", "no number", "strings", "dates", "times", "durations"),
+        *("no class", "no label", "no number", "strings", "dates", "times", "durations", "periods"),
         *("sets", "series of lists", "ragged"),
     ],
 )
@@ -182,6 +185,46 @@ def test_targets_that_cannot_be_predicted_are_named(predictor, y, message):
         y = np.array(y, dtype=object if None in y else None)
     with pytest.raises(ValueError, match=message):
         predictor().fit(np.arange(30.0)[:, None], y)
+
+
+DAYS = pd.date_range("2024-01-30", periods=30)
+
+
+def in_polars(values):
+    return pytest.importorskip("polars").Series(values.to_numpy())
+
+
+FORMS_OF_DAYS = {
+    "index": lambda: DAYS,
+    "series": lambda: pd.Series(DAYS),
+    "dates": lambda: [day.date() for day in DAYS],
+    "periods": lambda: DAYS.to_period("D"),
+    "durations": lambda: pd.Series(DAYS - DAYS[0]),
+    "polars": lambda: in_polars(DAYS),
+    "durations of polars": lambda: in_polars(DAYS - DAYS[0]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_DAYS)
+def test_the_advice_for_dates_makes_numbers_of_them(form):
+    y = FORMS_OF_DAYS[form]()
+    with pytest.raises(ValueError, match="y has dates or durations") as caught:
+        MetricNeighborsRegressor().fit(np.arange(30.0)[:, None], y)
+    advice = str(caught.value).removesuffix(".").rpartition("first: ")[2]
+    np.testing.assert_array_equal(eval(advice, {"pandas": pd, "y": y}), np.arange(30))
+
+
+@pytest.mark.parametrize(("factor", "is_named"), [(1, False), (1.01, True), (100, True)])
+def test_shares_that_do_not_sum_to_one_are_named(factor, is_named):
+    X = np.random.default_rng(0).uniform(size=(60, 3))
+    y = factor * X / X.sum(axis=1, keepdims=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MetricNeighborsRegressor("euclidean", trees=False).fit(X, y)
+    texts = [str(each.message) for each in caught]
+    assert len(texts) == is_named
+    assert all(f"sum to between {factor:g} and {factor:g}" in text for text in texts)
+    assert all("Divide each row by its sum if they are the shares" in text for text in texts)
 
 
 @pytest.mark.parametrize("n_samples", [0, 1])
@@ -245,7 +288,7 @@ def test_plain_vote_is_that_of_weighted_neighbors(numbers, power):
 def test_plain_vote_for_classes(classes):
     X, y = classes
     model = euclid(MetricNeighborsClassifier, n_neighbors=10).fit(X[::2], y[::2])
-    model.votes_ = [Vote(1.0, 1, 0.0)]
+    model.votes_, model.pool_ = [Vote(1.0, 1, 0.0)], None
     weights = lambda d: np.exp(-d / model.scale_)  # noqa: E731
     expected = make_pipeline(StandardScaler(), KNeighborsClassifier(10, weights=weights))
     expected.fit(X[::2], y[::2])
@@ -466,6 +509,114 @@ def test_regressions_that_do_not_hold_for_new_groups_give_way_to_the_mean():
     assert model.regression_weights_.sum() < 0.1
     of_new_groups = model.predict(rng.normal(size=(200, 4)))
     assert np.abs(of_new_groups - y.mean()).max() < 0.1 * y.std()
+
+
+# The pool of the vote for classes and the regressions
+
+
+def probabilities_of(logits):
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def test_pool_has_the_least_penalised_loss():
+    cvxpy = pytest.importorskip("cvxpy")
+    rng = np.random.default_rng(0)
+    targets = np.eye(3)[rng.choice(3, size=60, p=[0.6, 0.3, 0.1])]
+    signs = np.array([1.5, 1.5, -1.0])[:, None, None]
+    probabilities = probabilities_of(signs * targets + rng.normal(size=(3, 60, 3)))
+    weight = rng.uniform(0.5, 2, size=60)
+    pool = fit_pool(probabilities, targets, weight)
+    a, b = cvxpy.Variable(3, nonneg=True), cvxpy.Variable(3)
+    logits = sum(a[k] * np.log(probabilities[k]) for k in range(3)) + np.ones((60, 1)) @ b[None]
+    losses = cvxpy.log_sum_exp(logits, axis=1) - cvxpy.sum(cvxpy.multiply(targets, logits), axis=1)
+    penalty = cvxpy.sum_squares(a - 1 / 3) + cvxpy.sum_squares(b)
+    cvxpy.Problem(cvxpy.Minimize(weight @ losses + penalty)).solve(solver="CLARABEL")
+    np.testing.assert_allclose(pool.weights, a.value, atol=1e-4)
+    np.testing.assert_allclose(pool.offsets, b.value, atol=1e-4)
+    # The last prediction says the opposite of what is so.
+    assert pool.weights[2] == 0 < min(pool.weights[:2])
+    assert pool.offsets.argmin() == targets.sum(axis=0).argmin()
+
+
+def test_pool_of_independent_predictions_is_their_product_with_the_frequencies():
+    """By Bayes' theorem, if each assumes that all classes are equally frequent."""
+    rng = np.random.default_rng(0)
+    codes = rng.choice(2, size=20_000, p=[0.8, 0.2])
+    columns = codes[:, None] + rng.normal(size=(20_000, 2))
+    logits = np.stack([np.zeros(columns.T.shape), columns.T - 0.5], axis=-1)
+    pool = fit_pool(probabilities_of(logits), np.eye(2)[codes], np.ones(20_000))
+    np.testing.assert_allclose(pool.weights, 1, atol=0.06)
+    assert pool.offsets[0] - pool.offsets[1] == pytest.approx(np.log(4), abs=0.06)
+    expected = probabilities_of(logits.sum(axis=0) + np.log([0.8, 0.2]))
+    np.testing.assert_allclose(pool.pooled(probabilities_of(logits)), expected, atol=0.06)
+
+
+def test_pool_does_not_know_classes_that_no_sample_had():
+    rng = np.random.default_rng(0)
+    probabilities = probabilities_of(rng.normal(size=(2, 50, 4)))
+    targets = np.eye(4)[rng.choice([0, 1, 3], size=50)]
+    pool = fit_pool(probabilities, targets, np.ones(50))
+    pooled = pool.pooled(probabilities)
+    np.testing.assert_array_equal(pooled[:, 2], probabilities[0, :, 2])
+    np.testing.assert_allclose(pooled.sum(axis=1), 1)
+    # The others are as if there were no such class.
+    known = probabilities[..., [0, 1, 3]]
+    same = LogarithmicPool(pool.weights, pool.offsets[[0, 1, 3]]).pooled(known)
+    others = pooled[:, [0, 1, 3]] / (1 - pooled[:, [2]])
+    np.testing.assert_allclose(others, same / same.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("trees", [False, True])
+def test_vote_for_classes_is_pooled_with_regressions_on_the_columns(classes, trees):
+    X, y = classes
+    model = MetricNeighborsClassifier("euclidean", trees=trees, random_state=0).fit(X[::2], y[::2])
+    assert len(model.pool_.weights) == 2 + trees
+    assert len(model.pool_.offsets) == 3
+    found, pooled = model.neighborhood(X[1::2]), model.predict_proba(X[1::2])
+    total = found.neighbors_part + found.correction
+    np.testing.assert_allclose(model._probabilities(total), pooled)
+    # The prediction of the last regression alone, and the vote alone.
+    last = (model._trees or model._encoded)[-1]
+    of_last = last.predict(model.table_.transform(X[1::2]) if trees else X[1::2]).mean(axis=1)
+    alone = np.eye(2 + trees)
+    model.pool_ = LogarithmicPool(alone[-1], np.zeros(3))
+    share = 1 / (1 + len(model.samples_))
+    expected = model._probabilities(model._bounded(of_last))
+    np.testing.assert_allclose(model.predict_proba(X[1::2]), expected, atol=share)
+    model.pool_ = LogarithmicPool(alone[0], np.zeros(3))
+    pooled = model.predict_proba(X[1::2])
+    model.pool_ = None
+    np.testing.assert_allclose(pooled, model.predict_proba(X[1::2]), atol=share)
+
+
+def test_classes_that_come_later_are_predicted(classes):
+    X, y = classes
+    few = y != 2
+    model = MetricNeighborsClassifier(random_state=0)
+    model.partial_fit(X[few], y[few], classes=[0, 1, 2]).partial_fit(X[~few], y[~few])
+    assert np.isnan(model.pool_.offsets[2])
+    pooled = model.predict_proba(X)
+    model.pool_ = None
+    share = 1 / (1 + len(model.samples_))
+    np.testing.assert_allclose(pooled[:, 2], model.predict_proba(X)[:, 2], atol=share)
+    assert pooled[few, 2].mean() < 0.3 < 0.6 < pooled[~few, 2].mean()
+
+
+def test_forest_of_few_samples_and_classes_is_refitted_to_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    model = MetricNeighborsClassifier("euclidean", random_state=0)
+    forest = model.fit(X, y)._trees[0]
+    assert [len(trees.estimators_) for trees in forest.models_] == [36]
+    table = StandardScaler().fit_transform(X)
+    assert np.mean(forest.predict(table)[:, 0].argmax(axis=1) == y) == 1
+    # What is noise cannot be predicted by those that have not seen it.
+    held_out = forest.held_out_[:, 0].argmax(axis=1)
+    assert np.mean(held_out == y[model.samples_]) < 0.7
+    monkeypatch.setattr("metricalign.predictors.regressions.MANY_SAMPLES", 50)
+    forest = model.fit(X, y)._trees[0]
+    assert [len(trees.estimators_) for trees in forest.models_] == [34] * 3
 
 
 # Results
@@ -885,7 +1036,7 @@ def test_further_samples_have_weights_in_the_unit_of_the_first(numbers):
     expected = weight[model.samples_] / weight[:100].mean()
     assert np.allclose(model._weight, expected)
     assert np.allclose(model._decoded(model._targets), y[model.samples_])
-    unseen = model._regression(*model._images_of(X[100:]))
+    unseen, _ = model._regressions(*model._images_of(X[100:]))
     assert np.allclose(model._predicted[len(np.unique(X[:100], axis=0)) :], unseen)
 
 

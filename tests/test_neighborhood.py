@@ -709,7 +709,7 @@ def test_interrupt_leaves_what_was_reached(n_calls, classes, monkeypatch):
 
     monkeypatch.setattr(NeighborhoodObjective, "value_and_gradient", interrupted)
     searches = held_out(monkeypatch)
-    learner = seeded(n_starts=3)
+    learner = seeded(n_starts=3, n_iter_no_change=20)
     with pytest.raises(KeyboardInterrupt):
         learner.fit(X, y)
     assert not learner.converged_

@@ -74,6 +74,9 @@ def test_bars_end_at_the_squared_distance(table, model):
     assert len(display.columns_) == 2
     texts = [text.get_text() for text in display.ax_.get_yticklabels()]
     assert [int(text.split()[1].rstrip(":")) for text in texts] == list(rows[0])
+    found = display.explanation
+    more = f"\n{found.n_others} more rows have {found.others_weight:.0%} of the votes"
+    assert display.ax_.get_title().endswith(more)
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert legend[:2] == list(display.explanation.columns[display.columns_])
     assert legend[2] == "3 others"

@@ -80,7 +80,7 @@ def grades_apart(left, right):
 @pytest.fixture
 def registered(monkeypatch):
     """Names that end with the test."""
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
 
 
 @pytest.fixture
@@ -846,7 +846,7 @@ def test_many_integers_that_are_taken_as_classes_are_named():
 @pytest.mark.parametrize("factor", [1, 100])
 def test_shares_that_are_rounded_are_named(factor):
     shares = factor * np.random.default_rng(0).dirichlet(np.ones(4), size=50).round(2)
-    with pytest.warns(UserWarning, match="Divide them by their sums"):
+    with pytest.warns(UserWarning, match="Divide each row by its sum"):
         assert resolve_relation("auto", shares).kind == "multioutput"
     resolve_relation("auto", shares / shares.sum(axis=1, keepdims=True))
     resolve_relation("euclidean", shares)
@@ -938,12 +938,12 @@ def test_fitted_relation_does_not_change_with_the_one_that_was_given(registered)
 
 
 def test_model_of_a_registered_relation_knows_it_where_the_name_is_unknown(monkeypatch):
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
     y = [1.0, 5.0, 23.0]
     register_relation("hours", AroundTheClock(period=10))
     assert resolve_relation("hours", y).name == "hours"
     saved = pickle.dumps(resolve_relation("hours", y))
-    monkeypatch.setattr(table, "_registered", {})
+    monkeypatch.setattr(table, "registered", {})
     resolved = pickle.loads(saved)
     assert resolved(resolved.encode(y), all_pairs(3)).tolist() == [4, 2, 2]
     with pytest.raises(ValueError, match="relation='hours' is not known"):
@@ -979,7 +979,7 @@ class Nowhere(AroundTheClock):
 def test_what_cannot_be_registered(name, relation, error, message, registered):
     with pytest.raises(error, match=re.escape(message)):
         register_relation(name, relation)
-    assert table._registered == {}
+    assert table.registered == {}
 
 
 def test_relation_of_ones_own_says_what_it_lacks():

@@ -16,7 +16,12 @@ from sklearn.neighbors import KNeighborsTransformer
 from metricalign import PSDSVR, GradientAlignment, MetricEnsemble
 from metricalign.pairs import EuclideanSearch, NearestClassPairs, NearestPairs, products, search
 from metricalign.pairs.anchors import choose_anchors
-from metricalign.pairs.identical import order_keys, order_of_values
+from metricalign.pairs.identical import (
+    canonical,
+    first_identical,
+    order_keys,
+    order_of_values,
+)
 from metricalign.pairs.products import SampleBlocks, _Boxes
 from metricalign.predictors.search import NeighborSearch
 
@@ -512,3 +517,19 @@ def test_recall_of_an_approximate_search_is_said(capsys):
     # Of every second sample: the share of the five nearest that the search can see.
     nearest = np.argsort(true_distances(X[::2], X), axis=1)[:, 1:6]
     assert f"which found {np.mean(nearest % 2 == 0):.1%} of those of 150 samples" in text
+
+
+# Identical samples
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("largest", [0.0, 1.0, 1e30, 1.7e308])
+def test_first_identical_row_is_that_of_a_loop(largest, dtype):
+    """Also where one column is so large that the keys of different rows are the same."""
+    X = np.random.default_rng(0).integers(-2, 3, (60, 3)).astype(dtype)
+    X[:, 0] = min(largest, float(np.finfo(dtype).max)) * np.sign(X[:, 0])
+    X[::7] = np.where(X[::7] == 0, -0.0, X[::7])
+    expected = [next(k for k in range(60) if (X[k] == row).all()) for row in X]
+    assert 5 < len(set(expected)) < 60
+    assert_array_equal(first_identical(X), expected)
+    assert_array_equal(first_identical(canonical(sparse.csr_array(X))), expected)

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from metricalign import PSDSVR
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.features.table import is_free_text
+from metricalign.features.contents import is_free_text
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 
 N_SAMPLES = 160
@@ -278,6 +281,148 @@ def test_columns_that_a_person_may_not_mean_are_named(library, name, column, mes
     assert len(encoder.blocks_[1]) >= 1  # it is used
 
 
+# Sets and orders
+
+
+FILMS = [{"drama", "crime"}, {"comedy"}, set(), None, {"comedy", "drama"}, {"western"}]
+
+
+def films(make, n_samples=240):
+    """A column of sets, of which many have a member that no other has."""
+    column = [None if film is None else make(film) for film in FILMS * (n_samples // 6)]
+    for place in range(23, n_samples, 6):
+        column[place] = make({"western", f"rare {place}"})
+    return column
+
+
+@pytest.mark.parametrize(
+    ("library", "form"),
+    [
+        *(("pandas", form) for form in ("texts", "lists", "sets", "arrays")),
+        *(("polars", form) for form in ("texts", "lists")),
+    ],
+)
+def test_sets_become_indicators_of_their_members(library, form):
+    makes = {"texts": lambda film: "; ".join(sorted(film)), "lists": sorted, "sets": set}
+    column = films(makes.get(form, lambda film: np.array(sorted(film), dtype=object)))
+    table = pd.DataFrame({"genres": pd.Series(column, dtype=object), "size": np.arange(240) % 7})
+    if library == "polars":
+        table = pytest.importorskip("polars").DataFrame(
+            {"genres": column, "size": table["size"].to_numpy()}
+        )
+    encoder = DateTextEncoder().fit(table)
+    assert encoder.members_ == {"genres": ["comedy", "crime", "drama", "western"]}
+    assert encoder.separators_ == {"genres": ";" if form == "texts" else None}
+    names = ["size", *(f"genres: {member}" for member in encoder.members_["genres"])]
+    encoded = encoder.transform(table)
+    assert list(encoder.get_feature_names_out()) == list(encoded.columns) == names
+    expected = [[0, 1, 1, 0], [1, 0, 0, 0], [0] * 4, [np.nan] * 4, [1, 0, 1, 0], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(np.asarray(encoded)[:6, 1:].astype(float), expected)
+    assert [list(block) for block in encoder.blocks_] == [[1, 2, 3, 4], [0]]
+
+
+def test_predictions_and_explanations_of_sets():
+    column = films(sorted)
+    table = pd.DataFrame({"genres": column, "noise": np.arange(240) * 7 % 11})
+    y = np.array(["drama" in (film or ()) for film in column])
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(table, y)
+    assert model.score(table, y) > 0.95
+    assert model.feature_importances_[0] > 0.8
+    explanation = model.explain(table.iloc[[0]])
+    assert explanation.change.columns == ["genres"]
+    assert "{crime, drama}" in str(explanation)
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.predict(table), model.predict(table))
+    with pytest.raises(ValueError, match=r"'genres' of X had sets in fit.* and has 3 now"):
+        model.predict(table.assign(genres=3))
+
+
+@pytest.mark.parametrize("lists", [[[0.5, 1.0]] * 40, [np.zeros(2)] * 40])
+def test_lists_of_numbers_are_refused_with_the_way_to_have_columns(lists):
+    table = pd.DataFrame({"size": np.arange(40.0) % 7, "vector": lists})
+    with pytest.raises(TypeError, match=r"'vector' of X has lists") as caught:
+        MetricNeighborsRegressor().fit(table, table["size"])
+    advice = str(caught.value).rpartition(". ")[2].partition(" makes")[0]
+    assert eval(advice, {"numpy": np, "X": table}).shape == (40, 2)
+
+
+LIKERT = ["strongly disagree", "disagree", "agree", "strongly agree"]
+
+
+def test_ordered_categories_are_ranks_and_others_are_not():
+    answers = np.resize(np.array([*LIKERT, None, "agree"], dtype=object), 120)
+    table = pd.DataFrame(
+        {
+            "size": np.arange(120.0) % 7,
+            "answer": pd.Categorical(answers, LIKERT, ordered=True),
+            "colour": pd.Categorical(np.resize(["red", "blue"], 120)),
+        }
+    )
+    encoder = DateTextEncoder().fit(table)
+    assert encoder.orders_ == {"answer": LIKERT}
+    encoded = encoder.transform(table)
+    assert list(encoded.columns) == list(table.columns)
+    np.testing.assert_array_equal(encoded["answer"][:6], [0, 1, 2, 3, np.nan, 2])
+    assert list(encoded["colour"]) == list(table["colour"])
+    # The order is that of fit, however the categories come later.
+    for column in (answers, pd.Categorical(answers)):
+        again = encoder.transform(table.assign(answer=column))
+        pd.testing.assert_frame_equal(again, encoded)
+    with pytest.raises(ValueError, match="'answer' of X has 'maybe', which is not among its order"):
+        encoder.transform(table.assign(answer="maybe"))
+    # Euclid's distance is that of the ranks.
+    model = MetricNeighborsRegressor("euclidean", trees=False).fit(table, np.arange(120) % 5)
+    ranks = model.pipeline_.transform(table)[:4, 1]
+    np.testing.assert_allclose(np.diff(ranks), ranks[1] - ranks[0])
+
+
+def test_a_target_that_is_ordered():
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    y = pd.Series(pd.cut(X[:, 0], [-9, -1, 0, 1, 9], labels=LIKERT))
+    assert y.dtype.ordered
+    learner = PSDSVR().fit(X, y)
+    assert learner.relation_.kind == "continuous"
+    np.testing.assert_allclose(learner.matrix_, PSDSVR().fit(X, y.cat.codes + 0.5).matrix_)
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(X, y)
+    assert set(model.predict(X)) <= set(LIKERT)
+    with pytest.raises(ValueError, match=r"y has ordered categories.*y\.cat\.codes"):
+        MetricNeighborsRegressor().fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        PSDSVR().fit(X, y.where(X[:, 1] > 0))
+
+
+# Another unit
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("factor", "n_rows", "is_named"),
+    [(1, 60, False), (1000, 60, True), (-1, 60, True), (1.2, 1, False), (5, 1, True)],
+)
+def test_numbers_of_another_unit_are_named(factor, n_rows, is_named, library):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"length": rng.uniform(1, 2, 60), "colour": ["red", "blue"] * 30})
+    y = table["length"].to_numpy()
+    later = table.assign(length=factor * table["length"]).nlargest(n_rows, "length")
+    table, later = in_library(table, library), in_library(later, library)
+    for model in (
+        MetricNeighborsRegressor(trees=False, n_folds=2, random_state=0),
+        make_pipeline(DateTextEncoder(), PiecewiseLinearEncoder(), PSDSVR(), KNeighborsRegressor()),
+    ):
+        model.fit(table, y)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.predict(later)
+        texts = [str(each.message) for each in caught]
+        if is_named:
+            assert texts == [
+                f"Most numbers of column 'length' are outside {y.min():g} to {y.max():g}, the "
+                "range that was learned from. Is the unit the same?"
+            ]
+        else:
+            assert texts == []
+
+
 def test_two_columns_of_one_name_are_refused():
     table = pd.DataFrame(np.zeros((5, 2)), columns=["a", "a"])
     with pytest.raises(ValueError, match="two columns named 'a'"):
@@ -293,6 +438,64 @@ def test_an_array_in_place_of_a_table_with_dates_is_refused():
         pytest.raises(TypeError, match="DataFrame of pandas, as in fit"),
     ):
         encoder.transform(table.to_numpy())
+
+
+FORMS = {
+    "dates": pd.date_range("2024-01-01", periods=60),
+    "texts": [f"some words here {number} and {number * 7 % 13}" for number in range(60)],
+    "durations": pd.to_timedelta(range(60), unit="h"),
+    "sets": ["bus; bike", "bike", "car; bus"] * 20,
+    "lists": [["bus", "bike"], ["bike"], []] * 20,
+    "ordered": pd.Categorical(["low", "high"] * 30, ["low", "high"], ordered=True),
+    "numbers": np.arange(60) / 7,
+}
+
+
+@pytest.mark.parametrize("was", [form for form in FORMS if form != "numbers"])
+@pytest.mark.parametrize("now", FORMS)
+def test_columns_of_another_form_than_in_fit_are_refused(was, now):
+    pytest.importorskip("skrub")
+    table = pd.DataFrame({"size": np.arange(60) % 5, "column": FORMS[was]})
+    encoder = DateTextEncoder().fit(table)
+    later = table.assign(column=FORMS[now])
+    if now == was or (now == "lists" and was == "sets"):
+        encoder.transform(later)
+    elif {was, now} <= {"sets", "texts", "ordered"} and was != "ordered":
+        # All are texts; of sets a member is to be known.
+        if was == "sets":
+            with pytest.warns(UserWarning, match="'column' of X has none of its members in fit"):
+                encoder.transform(later)
+    else:
+        with pytest.raises(ValueError, match=r"Column 'column' of X ha[ds] .*Turn"):
+            encoder.transform(later)
+    encoder.transform(table.assign(column=None))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("mark", ["/", "."])
+def test_texts_of_which_day_and_month_cannot_be_told_apart_are_refused(mark, library):
+    pytest.importorskip("skrub")
+    days = [f"{n % 12 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": days}), library)
+    with pytest.raises(ValueError, match=r"'day' of X has dates such as '01.01.2024', whose day"):
+        DateTextEncoder().fit(table)
+    later = [f"{n % 28 + 1:02d}{mark}{n % 11 + 1:02d}{mark}2024" for n in range(132)]
+    table = in_library(pd.DataFrame({"size": np.arange(132) % 5, "day": later}), library)
+    encoded = DateTextEncoder().fit_transform(table)
+    assert list(encoded["day: day"][:28]) == list(range(1, 29))
+
+
+def test_dates_as_texts_keep_their_form():
+    pytest.importorskip("skrub")
+    days = pd.Series(pd.date_range("2024-01-01", periods=60))
+    table = pd.DataFrame({"size": np.arange(60) % 5, "day": days.dt.strftime("%Y-%m-%d")})
+    encoder = DateTextEncoder().fit(table)
+    table.loc[3, "day"] = None
+    assert encoder.transform(table)["day: month"].isna().sum() == 1
+    with pytest.raises(
+        ValueError, match=r"'day' of X has '01\.02\.2024', which is not of the form"
+    ):
+        encoder.transform(table.assign(day="01.02.2024"))
 
 
 # Three lines

@@ -22,14 +22,15 @@ from metricalign.command_line.columns import (  # noqa: E402
     read_columns,
     sort_features,
 )
-from metricalign.command_line.dates import Date, Time  # noqa: E402
+from metricalign.command_line.dates import Date, Duration, Time  # noqa: E402
 from metricalign.command_line.formats import Reading, Text  # noqa: E402
 from metricalign.command_line.numbers import Number  # noqa: E402
 from metricalign.command_line.reading import InputError, Layout, read_contents  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
-from metricalign.command_line.targets import read_target, separator_of_sets  # noqa: E402
-from metricalign.command_line.task_reading import reading_of  # noqa: E402
+from metricalign.command_line.targets import read_target  # noqa: E402
+from metricalign.command_line.task_reading import reading_of, scale_of  # noqa: E402
 from metricalign.features.identifiers import identifier_of  # noqa: E402
+from metricalign.features.sets import separator_of_sets  # noqa: E402
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -72,6 +73,12 @@ def column(*texts, reading=None):
         (["0.3M", "1.1M"], [3e5, 1.1e6], Number(has_magnitudes=True)),
         (["5.5 km", "3 km"], [5.5, 3], Number(unit="km")),
         (["14:30", "08:15"], [14.5, 8.25], Time()),
+        (["2:30 PM", "8:15 am"], [14.5, 8.25], Time("%I:%M %p")),
+        (["1h 30min", "45 min", "2h"], [1.5, 0.75, 2], Duration()),
+        (["26:30:00", "1:15:00"], [26.5, 1.25], Duration()),
+        (["1 days 02:30:00", "0 days 00:15:00"], [26.5, 0.25], Duration()),
+        (["45 min", "30 min"], [45, 30], Number(unit="min")),
+        (["１２", "３．５"], [12, 3.5], Number()),
     ],
 )
 def test_values(texts, values, form):
@@ -96,6 +103,9 @@ def test_values(texts, values, form):
         ["12B", "13B"],
         ["280.5K", "300K"],
         ["1.5k", "2e3k"],
+        ["+41 791 400 400", "+41 791 400 500"],
+        ["1h", "2h 90"],
+        ["3:2", "1:0"],
     ],
 )
 def test_texts_that_are_no_numbers(texts):
@@ -140,13 +150,49 @@ def test_a_mark_that_is_given_does_not_make_other_numbers_of_a_column():
         (["2021-02-03", "2020-12-31"], "2021-02-03"),
         (["3.2.2021", "31.12.2020"], "2021-02-03"),
         (["02/03/2021", "12/31/2020"], "2021-02-03"),
+        (["20210203", "20201231"], "2021-02-03"),
+        (["2.2021", "12.2020", "1.2019"], "2021-02-01"),
+        (["02.2021", "12.2020"], "2021-02-01"),
+        (["2021年2月3日", "2020年12月31日"], "2021-02-03"),
         (["2021-02-03T04:05:06+02:00", "2020-12-31T00:00:00+01:00"], "2021-02-03T02:05:06"),
     ],
 )
 def test_dates(texts, first):
     read = column(*texts, "")
     assert read.values[0] == np.datetime64(first)
-    assert np.isnat(read.values[2])
+    assert np.isnat(read.values[-1])
+
+
+@pytest.mark.parametrize(
+    ("texts", "odd"),
+    [
+        (["28.02.2020", "01.03.2020", "31.02.2020"], "31.02.2020"),
+        (["31.02.2020", "28.02.2020", "01.03.2020"], "31.02.2020"),
+        (["28.02.2020", "01.03.2020", "3/17/20", "3/18/20"], "3/17/20"),
+        (["12 Main Street", "28.02.2020", "3 Park Lane"], None),
+        (["10-19", "20-29", "30-39"], None),
+    ],
+)
+def test_what_is_no_date_among_dates_is_named(texts, odd):
+    read = column(*texts)
+    assert (read.format.kind, read.odd) == ("text", odd)
+    if odd is not None:
+        table = pd.DataFrame({"day": texts, "size": range(len(texts))}, dtype=object)
+        table["size"] = [f"{size}.5" for size in table["size"]]
+        features = sort_features(read_columns(table, list(table), Reading()))
+        assert features.left_out.keys() == {
+            f"dates, but for texts such as {odd!r}; give --missing {odd!r} if it stands for a "
+            "missing value"
+        }
+        with pytest.raises(InputError, match=f"has dates, but for texts such as '{odd}'"):
+            read_target(table, ["day"], None, None, Reading())
+
+
+def test_rates_are_no_months():
+    given = Reading(decimal={"x": "."})
+    assert list(column("03.2021", "12.2020", reading=given).values) == [3.2021, 12.202]
+    assert list(column("1.1987", "1.2015", "2.0012").values) == [1.1987, 1.2015, 2.0012]
+    assert list(column("20210203", "20210299").values) == [20210203, 20210299]
 
 
 def test_frames_of_pandas_and_polars_are_the_same():
@@ -405,6 +451,8 @@ def test_label_sets():
     np.testing.assert_array_equal(target_of(lists).y, target.y)
     given = target_of([text.replace(",", " and") for text in texts], "labels", " and")
     np.testing.assert_array_equal(given.y, target.y)
+    in_python = target_of([str(each) for each in lists if each is not None])
+    np.testing.assert_array_equal(in_python.y, target.y)
     # Names with a comma are no sets.
     names = [f"Smith{i % 20}, John" for i in range(60)]
     assert target_of(names).kind == "class"
@@ -522,14 +570,17 @@ def _zipped(files):
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
         for name, text in files.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name), text)
     return written.getvalue()
 
 
 TEXT = "town;price\nUlm;1,5\nBonn;2,5\n"
+# Without a time, nor is there one in what is zipped: workers that collect tests at other seconds
+# would give them other names.
+GZIPPED = gzip.compress(TEXT.encode(), mtime=0)
 
 
-@pytest.mark.parametrize("data", [gzip.compress(TEXT.encode()), _zipped({"table.csv": TEXT})])
+@pytest.mark.parametrize("data", [GZIPPED, _zipped({"table.csv": TEXT})], ids=["gzip", "zip"])
 def test_compressed_files_are_read_by_their_first_bytes(data, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(TEXT)
@@ -548,7 +599,7 @@ def test_compressed_files_are_read_by_their_first_bytes(data, tmp_path):
             "has 2 files: 'a.csv', 'b.csv'; expected one table",
         ),
         (_zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), "is a spreadsheet; expected"),
-        (gzip.compress(TEXT.encode())[:-9], "cannot be unpacked"),
+        (GZIPPED[:-9], "cannot be unpacked"),
         (_zipped({"table.csv": TEXT})[:40], "cannot be unpacked"),
         (b'[{"town": "Ulm"},\n {"town": "Bonn"}]', "looks like JSON; expected CSV or Parquet"),
         (b'{"town": "Ulm", "price": 1}\n{"town": "Bonn", "price": 2}\n', "looks like JSON"),
@@ -577,17 +628,11 @@ def test_periods_of_a_dataframe_are_dates():
     np.testing.assert_array_equal(column.values, months.dt.to_timestamp().to_numpy())
 
 
-@pytest.mark.parametrize(("factor", "notes"), [(1, 0), (1000, 1), (-1, 1)])
-def test_numbers_outside_the_training_tables_are_named(factor, notes, tmp_path):
+def test_a_name_that_is_nearly_right_is_named(tmp_path):
     frame = pd.DataFrame({"length": [1.5, 2.0, 4.25, np.nan], "town": ["Ulm"] * 4})
     columns = TableColumns({"length": Number(), "town": Text()}, names=["length", "town"])
     columns.fit(frame)
     path = tmp_path / "new.csv"
-    frame.assign(length=factor * frame["length"]).to_csv(path, index=False)
-    said = columns.read_file(path, Layout(), Reading())[1]
-    found = [text for text in said if "numbers outside 1.5 to 4.25" in text]
-    assert len(found) == notes
-    assert all("'length' has 3 of 3" in text for text in found)
     frame.rename(columns={"length": "lenght"}).to_csv(path, index=False)
     with pytest.raises(InputError, match="Did you mean 'lenght'"):
         columns.read_file(path, Layout(), Reading())
@@ -607,13 +652,56 @@ def test_durations_are_seconds_and_intervals_categories():
 @pytest.mark.parametrize(
     ("texts", "separator"),
     [
-        (["bus; bike", "bike", "car; bus", "car", None] * 10, "; "),
-        (["bus;bike", "bike", "car; bus", "car", None] * 10, ";"),
+        (["bus; bike", "bike", "car; bus", "car"] * 10, ";"),
+        (["red/blue", "blue", "red/green/blue", ""] * 10, "/"),
+        (["1,5", "2,5", "2", "1"] * 10, None),  # decimal commas
+        (["12/3/2024", "3/3/2023", "4/12/2023"] * 10, None),
         (["Albany, NY", "Buffalo, NY", "Austin, TX", "Dallas, TX"] * 10, None),  # two in each
         (["one, or more", "never", "always", "once"] * 10 + ["a, b"] * 2, None),
         (["Ulm", "Bonn"] * 20, None),
-        ([None] * 5, None),
+        ([], None),
     ],
 )
 def test_sets_among_the_features_are_told(texts, separator):
-    assert separator_of_sets(pd.Series(texts, dtype=object)) == separator
+    assert separator_of_sets(texts) == separator
+
+
+def test_words_of_a_scale_are_told():
+    assert scale_of({"Low", "high", "medium"}) == ["Low", "medium", "high"]
+    assert scale_of({"low", "high"}) == scale_of({"low", "high", "green"}) == []
+
+
+MOODS = ["low", "middle", "high"]
+
+
+def test_lists_and_ordered_categories_of_parquet(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "genres": [["drama", "crime"], ["comedy"], None, []] * 15,
+            "mood": pd.Categorical(["low", "high", None, "middle"] * 15, MOODS, ordered=True),
+            "size": np.arange(60) / 7,
+        }
+    )
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path)
+    columns = read_columns(read_contents(path).table, list(frame), Reading())
+    assert [column.format.kind for column in columns.values()] == ["set", "rank", "number"]
+    assert columns["genres"].values[:4].tolist() == [("crime", "drama"), ("comedy",), None, ()]
+    np.testing.assert_array_equal(columns["mood"].values[:4], [0, 2, np.nan, 1])
+    features = sort_features(columns)
+    assert list(features.columns) == list(frame)
+    formats = {name: column.format for name, column in columns.items()}
+    table = TableColumns(formats).fit(features.frame)
+    assert table.categories_ == {"genres": {"comedy", "crime", "drama"}}
+    # Categories may come as texts later, in the order of the training table.
+    later = table.transform(frame.assign(mood=frame["mood"].astype(object)))
+    np.testing.assert_array_equal(later["mood"], columns["mood"].values)
+    for name, value in (("mood", "enormous"), ("genres", "drama, crime")):
+        with pytest.raises(InputError, match=f"has a (rank|set) in each row .* it has '{value}'"):
+            table.transform(frame.assign(**{name: value}))
+    # As targets, ordered categories are classes, or ranks if a number is asked for.
+    target = read_target(frame, ["mood"], None, None, Reading())
+    assert (target.kind, set(target.y)) == ("class", {"low", "middle", "high"})
+    assert "--kind number" in target.doubt
+    target = read_target(frame, ["mood"], "number", None, Reading())
+    assert target.y[:3].tolist() == [0, 2, 1]

@@ -26,6 +26,7 @@ PAGES = {
     "scaling": (f"scaling.py --figure {RESULTS / 'scaling.png'}", "--largest 10000"),
     "defaults": ("defaults.py", "--sizes 2000x20"),
     "predictions": ("predictions.py", "--sizes 2000x20 --predicted 200"),
+    "small_fits": ("small_fits.py", "--sets yacht --rows 60 --repeats 1"),
     "scaling_data": ("scaling.py --data shuttle protein fashion_mnist_20k", "--data letter"),
     "neighbors": ("neighbors.py", "--data --samples 3000"),
     "peers": (

@@ -3,7 +3,8 @@
 The samples of benchmarks/speed/defaults.py, float32, made where they are used. Wall seconds, one
 thread for each worker and one in memory, after a small fit of each kind has loaded the code. The
 ratio of CPU seconds is of all processes, and hardly depends on other work of the machine. The last
-column is the largest difference of the two metrics, as a share of the largest entry.
+column is the largest difference of the two metrics, as a share of the largest entry; of a predictor
+that of the probabilities of a hundred samples.
 
     python benchmarks/speed/workers_defaults.py [--samples 1000000] [--features 50] [--workers 2]
         [--learners GradientAlignment MetricEnsemble]
@@ -37,12 +38,15 @@ def clocks(client):
     return np.array([time.perf_counter(), cpu])
 
 
-def fit(client, learner, X, y):
-    """The metric, and the wall and CPU seconds that it took."""
+def fit(client, learner, X, y, few):
+    """The metric, or predictions of a few samples, and the wall and CPU seconds of the fit."""
     warnings.simplefilter("ignore")
     start = clocks(client)
-    metric = clone(learner).fit(X, y).get_mahalanobis_matrix()
-    return metric, clocks(client) - start
+    fitted = clone(learner).fit(X, y)
+    seconds = clocks(client) - start
+    if hasattr(fitted, "predict_proba"):
+        return fitted.predict_proba(few), seconds
+    return fitted.get_mahalanobis_matrix(), seconds
 
 
 def main():
@@ -51,7 +55,8 @@ def main():
     parser.add_argument("--features", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--chunks", type=int, default=8)
-    learners = [name for name in LEARNERS if name != "HistGradientBoosting"]
+    learners = ["PSDSVR", "DiscriminantAlignment", "GradientAlignment", "NeighborhoodAlignment"]
+    learners += ["MetricEnsemble", "MetricNeighborsClassifier"]
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=learners)
     options = parser.parse_args()
     shape = options.samples, options.features
@@ -79,10 +84,10 @@ def main():
         wait(distributed)
         few = distributed[:2000].persist()
         for name in options.learners:
-            fit(client, LEARNERS[name], X[:2000], y[:2000])
-            fit(client, LEARNERS[name], few, y[:2000])
-            expected, seconds = fit(client, LEARNERS[name], X, y)
-            found, other = fit(client, LEARNERS[name], distributed, y)
+            fit(client, LEARNERS[name], X[:2000], y[:2000], X[:100])
+            fit(client, LEARNERS[name], few, y[:2000], X[:100])
+            expected, seconds = fit(client, LEARNERS[name], X, y, X[:100])
+            found, other = fit(client, LEARNERS[name], distributed, y, X[:100])
             difference = np.abs(found - expected).max() / np.abs(expected).max()
             samples = f"{shape[0]:,} x {shape[1]}"
             times = f"{seconds[0]:.1f}", f"{other[0]:.1f}", *(f"{r:.2f}" for r in other / seconds)

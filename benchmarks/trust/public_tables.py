@@ -66,7 +66,9 @@ TABLES: list[tuple[str, str, list[str]]] = [
 ]
 # What pandas has to be told of a file.
 FORMATS: dict[str, dict[str, Any]] = {
-    "Auto.data": {"sep": r"\s+"},
+    # The reader in Python has no quotes beside such a delimiter.
+    "Auto.data": {"sep": r"\s+", "engine": "c"},
+    "modechoice.csv": {"sep": ";"},
     "divorce.dat": {"sep": r"\s{2,}"},
     "abalone.csv": {"header": None},
     "adult-train.csv": {"header": None, "na_values": "?"},
@@ -184,7 +186,7 @@ def _scores(text) -> tuple[str, dict[str, str]]:
         if not line.strip():
             break
         method, score = re.split(r"\s{2,}", line)[:2]
-        scores[method] = score.split(" +- ")[0]
+        scores[method.rstrip("*")] = score.split(" +- ")[0]
     return measure, scores
 
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metricalign.command_line.dates import Date, as_dates
-from metricalign.command_line.formats import Column, Format, Other, Reading, Text
+from metricalign.command_line.dates import Date, as_dates, as_digits, as_durations, as_odd_dates
+from metricalign.command_line.formats import Column, Format, Ordered, Other, Reading, Sets, Text
 from metricalign.command_line.numbers import Number, as_numbers, as_plain_numbers
-from metricalign.command_line.reading import InputError, TwoReadingsError, counted, shorten
+from metricalign.command_line.reading import (
+    NO_NUMBER,
+    InputError,
+    TwoReadingsError,
+    counted,
+    shorten,
+)
+from metricalign.features.contents import is_free_text
 from metricalign.features.identifiers import identifier_of
 from metricalign.features.numerals import LEADING_ZERO
-from metricalign.features.table import is_free_text
+from metricalign.features.sets import are_sets, separator_of_sets
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["Features", "read_column", "read_columns", "refuse_infinite", "sort_features"]
 
-#: What else people write for a missing number or date; in a column of texts it is a category.
-NO_NUMBER = re.compile(r"[-–—.*_ ]+|na|none|nil|missing|unknown|unbekannt", re.IGNORECASE)
 # How texts are tried to be read, in this order; of numbers without marks are most columns.
-READERS = (as_plain_numbers, as_dates, as_numbers)
+READERS = (as_digits, as_plain_numbers, as_dates, as_durations, as_odd_dates, as_numbers)
 # The formats of columns that are typed, by what pandas says is in them.
 TYPED = {
     **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal", "empty"), Number()),
@@ -50,7 +54,7 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
     elif column.dtype.kind == "m":
         column = column.dt.total_seconds()
     found = pd.api.types.infer_dtype(column, skipna=True)
-    form = expected or TYPED.get(found, Other())
+    form = expected or _typed_format(column, found)
     has_texts = found == "string" or (
         found.startswith("mixed") and any(isinstance(value, str) for value in column)
     )
@@ -68,11 +72,20 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
             f"column {name!r} has a {expected.kind} in each row of the table that was learned "
             f"from; now it has {read.odd or read.example!r}."
         )
-    if reading.missing and not isinstance(read.format, Other):
+    if reading.missing and not isinstance(read.format, Sets | Other):
         # -9 is -9.0 too.
         codes = read.format.parse(np.array(sorted(reading.missing), dtype=object))
         read.values = np.where(np.isin(read.values, codes), read.format.empty, read.values)
     return read
+
+
+def _typed_format(column, found):
+    """Format of a column that has no texts, by what pandas finds in it."""
+    if found == "categorical" and column.dtype.ordered:
+        return Ordered(tuple(Text().take(column.dtype.categories.to_series())))
+    if found.startswith("mixed") and are_sets(column.dropna()):
+        return Sets()
+    return TYPED.get(found, Other())
 
 
 def _read_texts(texts, name, reading, expected):
@@ -95,8 +108,9 @@ def _read_texts(texts, name, reading, expected):
     if found is None and not any(map(LEADING_ZERO.fullmatch, plain)):
         found = next((c for read in READERS if (c := read(plain, name, reading))), None)
     if found is None or isinstance(found.format, Text):
-        found = Column(unique[is_answer], Text(), odd or (found.odd if found else None))
-        is_value = is_answer
+        but_for = found.but_for if found else "numbers"
+        odd = odd or (found.odd if found else None)
+        found, is_value = Column(unique[is_answer], Text(), odd, but_for), is_answer
     # The last one is that of the code -1, of what is missing.
     values = np.full(len(unique) + 1, found.format.empty, dtype=found.values.dtype)
     values[:-1][is_value] = found.values
@@ -218,15 +232,17 @@ def _reason_against(column, name, keeps_all):
         return "constant"
     if column.odd is not None:
         return (
-            f"numbers, but for texts such as {column.odd!r}; give --missing {column.odd!r} if it "
-            "stands for a missing value"
+            f"{column.but_for}, but for texts such as {column.odd!r}; give --missing "
+            f"{column.odd!r} if it stands for a missing value"
         )
-    if not keeps_all and kind in ("number", "text"):
+    is_set = kind == "text" and separator_of_sets(present.tolist()) is not None
+    if not keeps_all and kind in ("number", "text") and not is_set:
         reason = identifier_of(present, name, len(column.values) - len(present))
         if reason is not None:
             return reason
     if importlib.util.find_spec("skrub") is None:
-        what = "free text" if kind == "text" and is_free_text(column.values) else None
+        is_free = kind == "text" and not is_set and is_free_text(column.values)
+        what = "free text" if is_free else None
         what = "dates" if kind == "date" else what
         return f'{what}, for which pip install "metricalign[table]" is needed' if what else None
     return None

@@ -7,21 +7,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.command_line.formats import Column, Format, Reading, only_reading
+from metricalign.command_line.formats import Column, Format, Reading, Text, only_reading
 
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Date", "Time", "as_dates"]
+__all__ = ["Date", "Duration", "Time", "as_dates", "as_digits", "as_durations", "as_odd_dates"]
 
 PATTERNS = {
-    "year-first": ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
+    "year-first": ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日"),
     "day-first": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
     # Nowhere is the month first where points separate.
     "month-first": ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y"),
@@ -31,11 +32,25 @@ PATTERNS = {
     ),
     "month": ("%Y-%m", "%m/%Y"),
 }
+# Dates that one could take for numbers; of random numbers of eight digits one in 1,000 is a day.
+DAY = re.compile("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
+MONTH = re.compile(r"(0?[1-9]|1[0-2])\.(19|20)[0-9]{2}")
+# Of so many texts one has the form that most have, where most have one.
+N_FORMS = 5
+# Rates such as 1.1987 and 2.0012 have one or two numbers before the point, months more.
+FEWEST_MONTHS = 3
 ORDERS = ("day-first", "month-first")
 TIMES = (" %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 ISO_TIMES = ("T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f", "T%H:%M:%S%z", "T%H:%M:%S.%f%z", " %H:%M:%S%z")
-CLOCK = ("%H:%M", "%H:%M:%S")
-LIKE_A_DATE = re.compile(r"[0-9]{1,4}[-/.: ][0-9A-Za-z].*|[A-Z][a-z]{2,8}\.? [0-9].*")
+LIKE_A_CLOCK = re.compile("[0-9]{1,2}:[0-9]{2}")
+CLOCK = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+_PART = "[0-9]+ ?(?:d|days?|h|hr|hours?|min|minutes?|m|s|sec|seconds?)"
+LIKE_A_DURATION = re.compile(
+    rf"([0-9]+ days? )?[0-9]+:[0-5][0-9]:[0-5][0-9](\.[0-9]+)?|{_PART}( ?{_PART})*"
+)
+# 45 min alone is a number with a unit.
+SURELY_A_DURATION = re.compile(rf".*(:|{_PART} ?{_PART}).*")
+LIKE_A_DATE = re.compile(r"[0-9]{1,4}[-/.: 年][0-9A-Za-z].*|[A-Z][a-z]{2,8}\.? [0-9].*")
 WORDS = {
     **{"%Y": "year", "%y": "year", "%m": "month", "%d": "day", "%b": "month", "%B": "month"},
     **{"%H": "hours", "%I": "hours", "%M": "minutes", "%S": "seconds", "T": " ", ".%f": ""},
@@ -96,11 +111,44 @@ class Time(Date):
     pattern: str = "%H:%M"
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Hours; NaN where a text is of another format."""
-        dates = super().parse(texts)
+        """Hours; NaN where a text is of another format, such as the score 3:2."""
+        times = [text if LIKE_A_CLOCK.match(text) else None for text in texts]
+        dates = super().parse(np.array(times, dtype=object))
         return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
 
     take = Format.take
+
+
+@dataclass(frozen=True)
+class Duration(Format):
+    """Durations such as 1h 20min and 26:10:00, as hours."""
+
+    kind = "duration"
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """Hours; NaN where a text is no duration."""
+        import pandas as pd
+
+        is_one = [LIKE_A_DURATION.fullmatch(text) is not None for text in texts]
+        durations = pd.to_timedelta(pd.Series(texts, dtype=object).where(is_one), errors="coerce")
+        return (durations / pd.Timedelta(hours=1)).to_numpy(dtype=np.float64)
+
+    def describe(self) -> str:
+        """The unit."""
+        return "durations in hours"
+
+
+def as_digits(texts: NDArray, name: str, reading: Reading) -> Column | None:
+    """Read different texts as dates such as 20240131 or 1.2024; None if some are none."""
+    if len(texts) < 2 or reading.marks(name) != [None, None]:
+        return None
+    if all(map(DAY.fullmatch, texts)):
+        return only_reading(texts, name, [Date("%Y%m%d")])
+    if all(map(MONTH.fullmatch, texts)):
+        months = {text.partition(".")[0] for text in texts}
+        if len(months) >= FEWEST_MONTHS or any(month[0] == "0" for month in months):
+            return only_reading(texts, name, [Date("%m.%Y")])
+    return None
 
 
 def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
@@ -111,6 +159,29 @@ def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
     if not all(LIKE_A_DATE.fullmatch(text) for text in texts):
         return None
     return only_reading(texts, name, _formats(texts[0]), f"--dates {reading.dates}")
+
+
+def as_odd_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
+    """Take different texts as they are, and name one that is none of a form of date most have."""
+    import pandas as pd
+
+    likely = [text for text in texts if LIKE_A_DATE.fullmatch(text)]
+    if 2 * len(likely) < len(texts):
+        return None
+    for form in chain(*map(_formats, likely[:N_FORMS])):
+        unread = texts[pd.isna(form.parse(texts))]
+        if form.kind == "date" and 0 < 2 * len(unread) <= len(texts):
+            return Column(texts, Text(), odd=unread[0], but_for="dates")
+    return None
+
+
+def as_durations(texts: NDArray, name: str, reading: Reading) -> Column | None:
+    """Read different texts as durations, some in several units; None if they are none."""
+    if not all(map(LIKE_A_DURATION.fullmatch, texts)) or not any(
+        map(SURELY_A_DURATION.fullmatch, texts)
+    ):
+        return None
+    return only_reading(texts, name, [Duration()])
 
 
 def _formats(text: str) -> Iterator[Format]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metricalign.command_line.columns import Features
 from metricalign.command_line.evaluation import Result
-from metricalign.command_line.messages import best_of, never_predicted, quoted
+from metricalign.command_line.messages import best_of, never_predicted, quoted, recommended
 from metricalign.command_line.reading import shorten
 from metricalign.command_line.targets import Target
 from metricalign.command_line.tasks import Task
@@ -44,7 +44,7 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
         )
     if task.groups is None and task.time is None:
         yield from _groups_of(everything)
-    if never := never_predicted(task, best):
+    if never := never_predicted(task, recommended(task, results)):
         yield never
 
 

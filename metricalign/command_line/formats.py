@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metricalign.command_line.reading import MISSING, TwoReadingsError
+from metricalign.features.sets import sets_of
 
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Column", "Format", "Other", "Reading", "Text", "only_reading"]
+__all__ = ["Column", "Format", "Ordered", "Other", "Reading", "Sets", "Text", "only_reading"]
 
 # So many texts tell most formats that they are not of.
 N_TRIED = 20
@@ -67,6 +68,51 @@ class Text(Format):
 
 
 @dataclass(frozen=True)
+class Sets(Format):
+    """Sets of texts, as lists of Parquet; texts with a separator stay texts."""
+
+    kind = "set"
+    empty = None
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """None for each text."""
+        return np.full(len(texts), None)
+
+    def take(self, column: Series) -> NDArray:
+        """Tuples of the members in order; None where they are missing."""
+        sets = np.full(len(column), None)
+        for place, members in enumerate(sets_of(column.tolist(), None)):
+            sets[place] = None if members is None else tuple(sorted(members))
+        return sets
+
+
+@dataclass(frozen=True)
+class Ordered(Format):
+    """Ordered categories of Parquet or pandas, as their ranks from 0."""
+
+    kind = "rank"
+
+    categories: tuple[str, ...] = ()
+
+    def parse(self, texts: NDArray) -> NDArray:
+        """Ranks; NaN where a text is no category."""
+        ranks = {category: rank for rank, category in enumerate(self.categories)}
+        return np.array([ranks.get(text, np.nan) for text in texts], dtype=np.float64)
+
+    def take(self, column: Series) -> NDArray:
+        """Ranks of categories; ValueError if there are others."""
+        texts = Text().take(column)
+        ranks = self.parse(texts)
+        if (np.isnan(ranks) & (texts != None)).any():  # noqa: E711, of each text
+            raise ValueError("not all are categories")
+        return ranks
+
+    def describe(self) -> str:
+        """The order."""
+        return f"ranks from 0: {' < '.join(self.categories)}"
+
+
+@dataclass(frozen=True)
 class Other(Format):
     """Values that are neither numbers, dates nor text."""
 
@@ -89,7 +135,8 @@ class Column:
 
     values: NDArray  # floats, dates, or texts with None where they are missing
     format: Format
-    odd: str | None = None  # a text because of which a column is none of numbers
+    odd: str | None = None  # a text because of which a column is none of numbers or dates
+    but_for: str = "numbers"  # what it is but for the odd one
     example: str = ""
     no_answers: list[str] = field(default_factory=list)  # words for a missing value, such as k.A.
 

@@ -174,10 +174,9 @@ def best_of(task: Task, results: list[Result]) -> Result:
 
 
 def recommended(task: Task, results: list[Result]) -> Result:
-    """The best method besides boosted trees: Euclid where nothing gains on it."""
+    """The best method besides boosted trees if its gain is clear; Euclid, the simplest, if not."""
     best = best_of(task, results)
-    gain = _mean(gains_of(task.measures[0], results, best))
-    return best if gain > 0 else results[0]
+    return best if is_clear(gains_of(task.measures[0], results, best)) else results[0]
 
 
 def is_clear(gains: NDArray) -> bool:
@@ -214,7 +213,7 @@ def verdict(task: Task, results: list[Result]) -> str:
     if _mean(gains) > 0:
         text = (
             f"No learned distance is clearly better than Euclid here: {best.label} gains "
-            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance, so either will do."
+            f"{_mean(gains):.{decimals}f} ({wins}), which may be chance. Euclid is simpler."
         )
     else:
         text = (
@@ -222,7 +221,7 @@ def verdict(task: Task, results: list[Result]) -> str:
             f"{best.label}, {score}."
         )
     why = "More rows would tell." if _mean(gains) > 0 else _why(task, measure, results, trees)
-    return f"{text} {why} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
+    return f"{text} {why} {_beside_trees(measure, results, results[0], trees, decimals)}".rstrip()
 
 
 def _beside_trees(measure, results, best, trees, decimals):
@@ -271,7 +270,8 @@ MEANINGS = (
     (r"but only .* for .* samples", "classes have fewer rows than pairs were asked for"),
     (r"^error: .*one class only", "the rows to learn from had one class only"),
     (r"^error: (.*?)\.?$", r"it failed (\1)"),
-    (r"found unknown categories|^Column .* of X is ", None),
+    (r"found unknown categories|^Column .* of X is |^Most numbers of column ", None),
+    (r"^The rows of y are nonnegative and sum to", None),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from metricalign.command_line.methods import fit_method
 from metricalign.command_line.reading import InputError
 from metricalign.command_line.table_columns import TableColumns
 from metricalign.command_line.tasks import Task
-from metricalign.metrics.scorers import _label_scores
+from metricalign.metrics.scorers import label_scores
 from metricalign.predictors.explanation import Explanation
 
 __all__ = ["TableModel", "explained", "learn", "load_model", "save_model"]
@@ -105,7 +105,7 @@ class TableModel:
     def probabilities_of(self, X: Any) -> NDArray:
         """Probabilities for rows that `columns` has transformed."""
         if self.kind == "labels":
-            return _label_scores(self.predictor, X)
+            return label_scores(self.predictor, X)
         return self.predictor.predict_proba(X)
 
     @property

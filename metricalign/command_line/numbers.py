@@ -17,6 +17,7 @@ from metricalign.features.numerals import (
     LEADING_ZERO,
     MAGNITUDES,
     SCALE,
+    USUAL,
     match_number,
 )
 
@@ -88,14 +89,16 @@ class Number(Format):
 
     def option(self, text: str, name: str = "") -> str:
         """By which of its marks a text is read."""
-        which = "decimal" if self.decimal in text else "thousands"
+        which = "decimal" if self.decimal in text.translate(USUAL) else "thousands"
         mark = getattr(self, which)
         return f'--{which} "{name}={mark}"' if name else f"--{which} {mark}"
 
 
 def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
     """Read different texts as numbers as programs write them, if no thousands are possible."""
-    if reading.marks(name) != [None, None] or any("_" in text for text in texts):
+    if reading.marks(name) != [None, None]:
+        return None
+    if not all(text.isascii() and "_" not in text for text in texts):
         return None
     if any("." in text for text in texts) and all(map(LIKE_THOUSANDS.fullmatch, texts)):
         return None
@@ -112,6 +115,8 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
     None if they are no numbers. Raises `InputError` if they can be other numbers as well.
     """
     matches: list[Any] = [match_number(text) for text in texts]
+    if all(text.startswith("+") and " " in text for text in texts):
+        return None  # +41 791 400 400 is a telephone number.
     odd = [text for text, match in zip(texts, matches, strict=True) if match is None]
     if odd:
         is_most = len(odd) < len(texts) / 2 and len(texts) > FEWEST_NUMBERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,21 @@ def predict(options: Namespace) -> None:
     if (options.neighbors or options.explain) and not model.has_neighbors:
         raise InputError(f"{model.method} predicts without neighbours; see evaluate --methods.")
     X, differences = model.columns.read_file(options.table, layout_of(options), reading_of(options))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        result = _predictions(model, X, options.neighbors or 0)
+    differences += dict.fromkeys(str(each.message) for each in caught)
     for text in differences:
         print(wrap(f"Note: {text}", "  ", ""), file=sys.stderr)
-    result = _predictions(model, X, options.neighbors or 0)
     if options.out:
         write_file(options.out, lambda file: result.to_csv(file, index=False))
         print(f"{counted(len(result), 'prediction')} of {model.method}: {options.out}")
     elif not options.explain:
         result.to_csv(sys.stdout, index=False)
     if options.explain:
-        text = _explanations(model, X, options.neighbors or 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they are those of the predictions
+            text = _explanations(model, X, options.neighbors or 3)
         print(CONTROL.sub(lambda found: repr(found[0])[1:-1], text))
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "NO_NUMBER",
     "Contents",
     "InputError",
     "Layout",
@@ -42,15 +43,19 @@ DELIMITERS = ("\t", ";", "|", ",", BLANKS, " ")
 GUESS = "cp1252"
 PARQUET_SUFFIXES = (".parquet", ".pq")
 #: Texts of a missing value in any column: those of pandas, the question mark of many public
-#: tables, "no answer" in English and German, and the errors of spreadsheets.
+#: tables, "no answer" in English and German, the errors of spreadsheets in English, German and
+#: French, and those of databases.
 MISSING = frozenset(
     (
         *("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
         *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
         *("n.a.", "n. a.", "N.A.", "n.a", "k.A.", "k. A.", "K.A.", "k.a."),
-        *("#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"),
+        *("#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#NV", "#WERT!", "#BEZUG!"),
+        *("#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!", "\\N", "(null)", "(blank)"),
     )
 )
+#: What else people write for a missing number or date; in a column of texts it is a category.
+NO_NUMBER = re.compile(r"[-–—.*_ ]+|na|none|nil|missing|unknown|unbekannt", re.IGNORECASE)
 # What no text has: that of the unknown encoding of a file which is none of text, above all.
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
@@ -62,8 +67,17 @@ OTHER_TEXTS = {
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
 # Lines above a table that are no part of it: so many at most, above rows of so many fields.
 MOST_TITLES, FEWEST_FIELDS = 10, 3
+# A text above numbers may be a value that is none; several are units.
+FEWEST_UNITS = 2
 # Above so many texts that are all the same, another one is a name.
 FEWEST_ALIKE = 10
+# What nobody sees in a text: blanks of no width and marks of the direction of writing.
+INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
+# What stands for a row in the last one, if that has sums of the others.
+TOTAL = re.compile(
+    "(grand |column )?totals?|sum|summe|gesamt(summe)?|insgesamt|total général|totale|totaal|合計",
+    re.IGNORECASE,
+)
 
 
 class InputError(ValueError):
@@ -272,7 +286,7 @@ def _is_text(data, error):
 def _read_csv(path, text, layout, wanted, expects_names):
     import pandas as pd
 
-    text = re.sub(r"\Asep=.(?=\r?\n)", "", text)  # said to Excel
+    text = INVISIBLE.sub("", re.sub(r"\Asep=.(?=\r?\n)", "", text))  # the line is for Excel
     for kind, begins in OTHER_TEXTS.items():
         if begins.match(text):
             reader = "read_json" if kind == "JSON" else "read_html or read_xml"
@@ -316,6 +330,12 @@ def _read_csv(path, text, layout, wanted, expects_names):
                 f"{'column names' if has_names else 'in the first line'}. Mend the line, or give "
                 f"--delimiter (used here: {delimiter!r})."
             )
+    while rows and not any(rows[-1][1]):
+        rows.pop()
+    for place, what, is_such in ((0, "units", _are_units), (-1, "totals", _are_totals)):
+        if len(rows) > 1 and is_such([row for _, row in rows]):
+            line, row = rows.pop(place)
+            notes.append(f"line {line} left out, since it has {what}: {shorten(row, 4)}")
     table = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
     return Contents(table, Layout(delimiter, None, has_names), notes)
 
@@ -346,8 +366,8 @@ def _find_marks(text, delimiter):
         # The first line may have one field less, see _read_csv.
         alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
         # A blank is in texts as well.
-        as_good = {" ": 0, BLANKS: -1}.get(mark, widths.count(widths[0]))
-        return (alike == len(widths), as_good)
+        n_alike = alike if alike == len(widths) else widths.count(widths[0])
+        return (alike == len(widths), {" ": 0, BLANKS: -1}.get(mark, n_alike))
 
     marks = (delimiter,) if delimiter else DELIMITERS
     quotes = "'\"" if has_single_quotes else '"'
@@ -418,6 +438,28 @@ def _has_names(path, rows, wanted, expected):
             "like below it). Say which: --header or --no-header."
         )
     return not against
+
+
+def _are_units(rows):
+    """Whether the first row has units: texts above all numbers, in two columns at least."""
+    first, *others = rows
+    n_units = 0
+    for name, *below in zip(first, *others[:N_SAMPLED_ROWS], strict=True):
+        below = [value for value in below if value not in MISSING]
+        if below and all(NUMERIC.fullmatch(value) for value in below):
+            if NUMERIC.fullmatch(name):
+                return False
+            n_units += name not in MISSING and NO_NUMBER.fullmatch(name) is None
+    return n_units >= FEWEST_UNITS
+
+
+def _are_totals(rows):
+    """Whether the last row has totals: by a word that no other row has there."""
+    *others, last = rows
+    return any(
+        TOTAL.fullmatch(value.rstrip(":")) and all(row[place] != value for row in others)
+        for place, value in enumerate(last)
+    )
 
 
 def _check_names(path, names):

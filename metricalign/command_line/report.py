@@ -20,7 +20,7 @@ from metricalign.command_line.models import TableModel, explained
 from metricalign.command_line.tasks import Task
 from metricalign.plotting.curves import CurvesDisplay, column_curves
 from metricalign.plotting.drawing import COLORS, check_matplotlib
-from metricalign.predictors.explanation import _column, _number
+from metricalign.predictors.explanation import name_of_column, text_of_number
 
 __all__ = ["Report", "write_report"]
 
@@ -42,6 +42,16 @@ th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px so
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 img { width: 100%; height: auto; }
+@media (max-width: 40rem) {
+  .compared, .compared tbody { display: block; }
+  .compared tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr));
+    border-bottom: 1px solid #ddd; padding: .4rem 0; }
+  .compared tr:first-child, .compared td:empty { display: none; }
+  .compared td { border: 0; padding: .1rem .5rem .1rem 0; }
+  .compared td:first-child { grid-column: 1 / -1; }
+  .compared td + td::before { content: attr(data-name); display: block; color: #666;
+    font: .75rem system-ui, sans-serif; }
+}
 .scale { background: linear-gradient(to right, hsl(212, 60%, 88%), hsl(212, 60%, 26%));
   height: .8rem; width: 8rem; display: inline-block; }
 svg { display: block; }
@@ -104,7 +114,7 @@ def _page(report: Report) -> Iterable[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(task.name)}</title><style>{STYLE}</style></head><body>"
-    target = ", ".join(map(_column, report.targets[:3])) + (
+    target = ", ".join(map(name_of_column, report.targets[:3])) + (
         " ..." if len(report.targets) > 3 else ""
     )
     yield f"<h1>{escape(task.name)}: what to predict {escape(target)} by</h1>"
@@ -124,13 +134,17 @@ def _results(report):
     columns = columns_of(report.task, report.results, report.chosen)
     # Which way is better stands beside a name, where there is room.
     names, ways, *rows = zip(*columns, strict=True)
-    yield '<div class="wide"><table><tr>'
+    yield '<div class="wide"><table class="compared"><tr>'
     for name, way in zip(names, ways, strict=True):
         yield f"<th>{escape(name)}<br><small>{escape(way)}</small></th>"
     yield "</tr>"
-    for result, cells in zip(report.results, rows, strict=True):
+    for result, (label, *cells) in zip(report.results, rows, strict=True):
         mark = ' class="chosen"' if result.label == report.chosen else ""
-        yield f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        yield f"<tr{mark}><td>{escape(label)}</td>"
+        for name, cell in zip(names[1:], cells, strict=True):
+            # On a phone a method is a block, with the name of each number above it.
+            yield f'<td data-name="{escape(name)}">{escape(cell)}</td>'
+        yield "</tr>"
     yield f"</table></div><p><small>{escape(LEGEND)}</small></p>"
 
 
@@ -177,7 +191,7 @@ def _target_of(task, row):
     y = task.y[row]
     if task.kind == "labels":
         return ", ".join(name for name, has in zip(task.names, y, strict=True) if has) or "none"
-    return str(y) if np.ndim(y) == 0 else ", ".join(_number(value) for value in y)
+    return str(y) if np.ndim(y) == 0 else ", ".join(text_of_number(value) for value in y)
 
 
 def _importances(names, importances):
@@ -258,7 +272,9 @@ def _legend(task):
             colours["others"] = OTHERS
         return _marks(colours.items())
     values, name = _shaded(task)
-    ends = f'{_number(values.min())} <span class="scale"></span> {_number(values.max())}'
+    ends = (
+        f'{text_of_number(values.min())} <span class="scale"></span> {text_of_number(values.max())}'
+    )
     return f"{escape(name)}: {ends}"
 
 

@@ -12,8 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from metricalign._estimator import level_of_call
 from metricalign.command_line.columns import read_column, refuse_infinite
-from metricalign.command_line.formats import Format, Reading, Text
-from metricalign.command_line.numbers import Number
+from metricalign.command_line.formats import Format, Reading, Sets, Text
 from metricalign.command_line.reading import (
     InputError,
     Layout,
@@ -22,7 +21,8 @@ from metricalign.command_line.reading import (
     shorten,
     suggestion,
 )
-from metricalign.features.table import is_free_text
+from metricalign.features.contents import is_free_text
+from metricalign.features.sets import separator_of_sets, sets_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,11 +49,11 @@ class TableColumns(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     categories_ : dict from str to set of str
-        The values of each column of categories.
+        The values of each column of categories, and the members of those of sets.
+    separators_ : dict from str to str or None
+        What is between the members, for each column of sets; None if it has lists.
     free_texts_ : list of str
         The columns of free texts.
-    ranges_ : dict from str to (float, float)
-        The smallest and the largest value of each column of numbers.
     """
 
     def __init__(
@@ -72,17 +72,25 @@ class TableColumns(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find out the categories of a DataFrame of pandas or polars."""
-        self.categories_, self.free_texts_, self.ranges_ = {}, [], {}
-        for name, column in self._read(X, Reading())[0].items():
-            if isinstance(self.formats[name], Number):
-                self.ranges_[name] = (float(column.min()), float(column.max()))
-            if isinstance(self.formats[name], Text):
-                values = column.dropna().tolist()
-                if is_free_text(values):
-                    self.free_texts_.append(name)
-                else:
-                    self.categories_[name] = {*values}
+        self.categories_, self.separators_, self.free_texts_ = {}, {}, []
+        for name, column in self._read(X, Reading(), (Text, Sets))[0].items():
+            values = column.dropna().tolist()
+            are_texts = isinstance(self.formats[name], Text)
+            separator = separator_of_sets(values) if are_texts else None
+            if separator is not None or not are_texts:
+                self.separators_[name] = separator
+            elif is_free_text(values):
+                self.free_texts_.append(name)
+                continue
+            self.categories_[name] = self._categories(name, values)
         return self
+
+    def _categories(self, name, values):
+        """The different values of a column, of sets their members."""
+        if name not in self.separators_:
+            return {*values}
+        sets = sets_of(values, self.separators_[name])
+        return {member for members in sets for member in members or ()}
 
     def transform(self, X: Any) -> DataFrame:
         """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.
@@ -132,16 +140,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
             differences.append(f"{shorten(more)}: not in the training table, not used.")
         table, others = self._read(table, reading)
         for name, known in self.categories_.items():
-            if new := sorted({*table[name].dropna()} - known):
+            if new := sorted(self._categories(name, table[name].dropna().tolist()) - known):
                 others.append(f"{name!r} has {shorten(new, 3)}, not in the training table.")
-        for name, (lowest, highest) in self.ranges_.items():
-            values = table[name].dropna()
-            n_outside = int(((values < lowest) | (values > highest)).sum())
-            if n_outside > len(values) / 2:
-                others.append(
-                    f"{name!r} has {n_outside} of {len(values)} numbers outside {lowest:g} to "
-                    f"{highest:g}, the range of the training table. Is the unit the same?"
-                )
         return table, differences + others
 
     def _named(self, table, path):
@@ -155,8 +155,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
             f"or {len(self.names)} with the target."
         )
 
-    def _read(self, table, reading):
-        """The columns that are used, and what differs from their formats."""
+    def _read(self, table, reading, kinds=Format):
+        """The columns that are used, of these kinds, and what differs from their formats."""
         import pandas as pd
 
         absent = [name for name in self.formats if name not in table.columns]
@@ -168,6 +168,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         reading = replace(reading, missing={*reading.missing, *self.missing})
         columns, differences = {}, []
         for name, form in self.formats.items():
+            if not isinstance(form, kinds):
+                continue
             column = read_column(table[name], name, reading, form)
             columns[name] = column
             if column.format != form and column.example:

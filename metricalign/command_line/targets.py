@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import reprlib
 import warnings
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,16 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from metricalign.command_line.columns import read_column, read_columns
 from metricalign.command_line.dates import Date
-from metricalign.command_line.formats import Reading, Text
+from metricalign.command_line.formats import Ordered, Reading, Text
 from metricalign.command_line.numbers import LARGEST_INTEGER, Number
 from metricalign.command_line.reading import InputError, shorten
+from metricalign.features.sets import find_separator, sets_of
 from metricalign.relations import resolve_relation, sums_to_one
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-__all__ = ["KINDS", "Target", "read_target", "separator_of_sets"]
+__all__ = ["KINDS", "Target", "read_target"]
 
 #: What a target can be.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
@@ -33,7 +33,7 @@ MOST_CLASSES = 20
 # So are those of more than so many values, if one has fewer rows than this: counts, such as days,
 # thin out to the ends, as classes of that number hardly do.
 MANY_CLASSES, FEWEST_OF_MANY = 10, 5
-SEPARATORS = (",", ";", "|", "/", " ")
+SEPARATORS = (",", ";", "|", "/", " ")  # where a person says that texts are sets
 BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 # The library's names of the kinds of several columns.
 _DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutput": "numbers"}
@@ -104,19 +104,20 @@ def _read_sets(column, name, kind, separator, reading) -> Target | None:
         return None
     doubt = ""
     if are_lists:
-        sets = [{str(label) for label in value} for value in values]
+        sets = sets_of(values.tolist(), None)
     elif all(isinstance(value, str) for value in values):
         texts = values.astype(object).str.strip()
         is_set = np.array([text == "" or not reading.is_missing(text) for text in texts], bool)
         is_missing[~is_missing] = ~is_set
         texts = texts[is_set]
         if separator is None:
-            separator = _find_separator(texts, is_certain=kind == "labels")
+            used = (each for each in SEPARATORS if texts.str.contains(each, regex=False).any())
+            separator = next(used, None) if kind == "labels" else find_separator(texts.tolist())
             # The comma of 12,5 and the slash of 31/12/2024 separate no labels.
             if separator is None or (kind is None and _is_read(texts, name, reading)):
                 return None
             doubt = f"for a class of each text give --kind class (separator: {separator!r})"
-        sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
+        sets = sets_of(texts.tolist(), separator)
     else:
         return None
     binarizer = MultiLabelBinarizer()
@@ -131,42 +132,6 @@ def _is_read(texts, name, reading):
     """Whether texts are numbers, but for a few perhaps, or dates or times."""
     column = read_column(texts, name, reading)
     return column.format.kind != "text" or column.odd is not None
-
-
-def separator_of_sets(column: Series) -> str | None:
-    """The separator of a column of texts that seem to be sets, of different sizes; None of others.
-
-    A blank is part of it if one always follows.
-    """
-    texts = column.dropna()
-    separator = _find_separator(texts, is_certain=False)
-    # A town and its state are no set.
-    if separator is None or texts.str.count(re.escape(separator)).nunique() < 2:
-        return None
-    blank = separator + " "
-    return blank if texts.str.replace(blank, "").str.find(separator).max() < 0 else separator
-
-
-def _find_separator(texts, is_certain) -> str | None:
-    """The separator whose parts come again in other rows, in many combinations."""
-    for separator in SEPARATORS:
-        has_several = texts.str.contains(separator, regex=False)
-        if not has_several.any():
-            continue
-        if is_certain:
-            return separator
-        parts = Counter(
-            part
-            for text in texts.unique()
-            for part in {each.strip() for each in text.split(separator)}
-        )
-        if separator == "/" and all(map(str.isdigit, parts)):
-            continue  # 120/80
-        # Of names with a comma, such as "Smith, John", most parts are in one text only.
-        again = sum(number for number in parts.values() if number > 1)
-        if separator != " " and has_several.mean() > 0.2 and again > parts.total() / 2:
-            return separator
-    return None
 
 
 def _read_one(table, name, kind, reading) -> Target:
@@ -194,11 +159,19 @@ def _read_one(table, name, kind, reading) -> Target:
             elif _may_be_sets(table[name][is_present]):
                 doubt = "for label sets give --kind labels"
         return Target(y, kind, [name], is_present, doubt=doubt)
+    if isinstance(form, Ordered):
+        ranks = values[is_present].astype(np.int64)
+        if kind == "number":
+            return Target(ranks, kind, [name], is_present)
+        doubt = "for their ranks, from 0, give --kind number"
+        classes = np.array(form.categories)[ranks]
+        return Target(classes, kind or "class", [name], is_present, doubt=doubt)
     if isinstance(form, Text):
         if column.odd is not None and kind in (None, "number"):
             raise InputError(
-                f"target column {name!r} has numbers, but for texts such as {column.odd!r}. Give "
-                f"--missing {column.odd!r} if it stands for a missing value, --kind class if not."
+                f"target column {name!r} has {column.but_for}, but for texts such as "
+                f"{column.odd!r}. Give --missing {column.odd!r} if it stands for a missing value, "
+                "--kind class if not."
             )
         return Target(values[is_present].astype(str), kind or "class", [name], is_present)
     first = values[is_present][0]

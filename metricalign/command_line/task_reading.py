@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metricalign.command_line.columns import read_columns, sort_features
 from metricalign.command_line.dates import Date
 from metricalign.command_line.doubts import group_candidates
-from metricalign.command_line.formats import Reading
+from metricalign.command_line.formats import Ordered, Reading
 from metricalign.command_line.messages import wrap
 from metricalign.command_line.numbers import Number
 from metricalign.command_line.reading import (
@@ -25,7 +25,7 @@ from metricalign.command_line.reading import (
     suggestion,
 )
 from metricalign.command_line.table_columns import TableColumns
-from metricalign.command_line.targets import read_target, separator_of_sets
+from metricalign.command_line.targets import read_target
 from metricalign.command_line.tasks import Task, check_rows
 from metricalign.features.identifiers import identifier_of
 
@@ -145,20 +145,33 @@ def _role(table, name, option, reading):
     return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 
+# Answers that have an order, which a column of categories does not know.
+SCALES = (
+    ("strongly disagree", "disagree", "neutral", "agree", "strongly agree"),
+    ("very low", "low", "medium", "high", "very high"),
+    ("never", "rarely", "sometimes", "often", "always"),
+    ("very poor", "poor", "fair", "good", "very good", "excellent"),
+    ("small", "medium", "large"),
+)
 MISSING_CODES = {sign * (10.0**n - 1) for sign in (-1, 1) for n in range(1, 7)}
 KIND_NAMES = {
     "number": "of numbers",
     "text": "of categories",
+    "rank": "of ordered categories",
+    "set": "of sets",
     "free": "of free text",
     "date": "of dates",
     "time": "of times",
+    "duration": "of durations",
 }
 
 
 def _lines(name, contents, features, task, doubt):
     """Say how the table was understood; a doubt is None where the kind of target was given."""
-    columns, free = features.columns, task.columns.free_texts_
-    kinds = ["free" if name in free else column.format.kind for name, column in columns.items()]
+    columns = features.columns
+    told = dict.fromkeys(task.columns.free_texts_, "free")
+    told |= dict.fromkeys(task.columns.separators_, "set")
+    kinds = [told.get(name, column.format.kind) for name, column in columns.items()]
     types = [f"{kinds.count(kind)} {words}" for kind, words in KIND_NAMES.items() if kind in kinds]
     n_features = counted(len(kinds), "feature")
     yield wrap(f"{name}: {counted(len(task.y), 'row')}, {n_features}: {', '.join(types)}", "  ", "")
@@ -166,6 +179,11 @@ def _lines(name, contents, features, task, doubt):
     used = [*columns, *task.columns.targets]
     if durations := [name for name in used if contents.table[name].dtype.kind == "m"]:
         notes.append(f"{shorten(durations)} as durations in seconds")
+    for name, separator in task.columns.separators_.items():
+        if separator is not None:
+            example = next(text for text in task.X[name].dropna() if separator in text)
+            members = counted(len(task.columns.categories_[name]), "member")
+            notes.append(f"{name!r} as sets of {members}, such as {example!r}")
     if not contents.layout.has_names:
         numbers = f"1 to {contents.table.shape[1]}"
         notes.append(
@@ -188,14 +206,13 @@ def _lines(name, contents, features, task, doubt):
                 "    ",
                 "  is it a number? ",
             )
-    for name in task.columns.categories_:
-        if separator := separator_of_sets(task.X[name]):
-            example = next(text for text in task.X[name].dropna() if separator in text)
+    for name, categories in task.columns.categories_.items():
+        if scale := scale_of(categories):
             yield wrap(
-                f"{name!r} has texts such as {example!r}, a category each; columns of 0 and 1 may "
-                f"say more, as pandas.Series.str.get_dummies({separator!r}) makes them",
+                f"{name!r} has {', '.join(scale)}, a category each. Ordered categories of pandas "
+                "are ranks, and stay so in Parquet",
                 "    ",
-                "  is it a set? ",
+                "  in what order? ",
             )
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
@@ -205,6 +222,15 @@ def _lines(name, contents, features, task, doubt):
     if doubt is not None:
         doubt = f"; {doubt}" if doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
+
+
+def scale_of(categories: Iterable[str]) -> list[str]:
+    """Put categories in order that are three or more words of a scale; none of others."""
+    words = {category.lower(): category for category in categories}
+    for scale in SCALES:
+        if len(words) > 2 and words.keys() <= {*scale}:
+            return [words[word] for word in scale if word in words]
+    return []
 
 
 def missing_code(values: NDArray) -> float | None:
@@ -230,6 +256,8 @@ def _read_as(columns):
     """Say what is unusual about how columns were read, those that are alike together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
+        if isinstance(column.format, Ordered):
+            yield f"{name!r} as {column.format.describe()}"
         # Values that are typed have been read by no one.
         if column.example and (text := column.format.describe()):
             found.setdefault(text, []).append(name)

@@ -46,9 +46,9 @@ class HRAML(EmbeddingLearner):
     It has the interface of the linear metrics, so that one is swapped for the other in a
     pipeline. It trains in float32. Tables go in as they are, with categories, missing values and
     columns of any unit. By default columns are standardised, unless the nearest neighbours have
-    nearer targets where they are not, as of pixels. With ``embedding=None`` the network only
-    centres them and divides all by one number, the root of their mean variance; scale them before
-    if their units differ.
+    nearer targets where they are not, as of pixels. With ``embedding=None`` or `refine` the network
+    only centres them and divides all by one number, the root of their mean variance; scale them
+    before if their units differ.
 
     Parameters
     ----------

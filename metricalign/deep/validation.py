@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from metricalign.deep.data import AlignmentData, Batch
 from metricalign.deep.losses import SoftNeighborsLoss, squared_distances
 from metricalign.deep.selection import Split
-from metricalign.learners.base import _concordance
+from metricalign.learners.base import concordance
 from metricalign.pairs import RandomPairs
 from metricalign.relations import PrecomputedRelation, TargetRelation
 
@@ -114,7 +114,7 @@ def _disorder(network, data, pairs) -> float:
     left, right = images[positions.reshape(-1, 2)].unbind(1)
     distances = (left - right).norm(dim=1).cpu().numpy()
     relations = data.pair_relations(pairs).round(12)
-    return 1 - _concordance(distances, relations, np.ones(len(distances)))
+    return 1 - concordance(distances, relations, np.ones(len(distances)))
 
 
 def pairs_among(rows: NDArray, relation: TargetRelation, targets: Any, n_pairs: int) -> NDArray:

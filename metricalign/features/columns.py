@@ -23,7 +23,10 @@ def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
     """A column with numbers as floats, and categories as objects."""
     kind = values.dtype.kind
     if kind == "c":
-        raise ValueError(f"Complex data not supported: column {name!r} of X.")
+        raise ValueError(
+            f"Complex data not supported: column {name!r} of X. Make it two columns, of its real "
+            "and its imaginary parts."
+        )
     if kind not in "OSTUbiuf":
         raise TypeError(
             f"Column {name!r} of X has the type {values.dtype}. Turn it into numbers or strings."
@@ -31,6 +34,12 @@ def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
     if kind in "OSTU" or is_category:
         values = values.astype(object)
         present = values[~find_missing(values)]
+        if any(isinstance(value, list | tuple | np.ndarray) for value in present):
+            raise TypeError(
+                f"Column {name!r} of X has lists. numpy.stack(X[{name!r}]) makes columns of lists "
+                "of as many numbers each; lists of texts are for DateTextEncoder, which comes "
+                "before this."
+            )
         if is_category or (len(present) and all(isinstance(value, str) for value in present)):
             return values
         if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
@@ -44,5 +53,8 @@ def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
         values = numbers
     values = values if values.dtype == np.float32 else values.astype(np.float64)
     if np.isinf(values).any():
-        raise ValueError(f"Input X contains infinity in column {name!r}.")
+        raise ValueError(
+            f"Input X contains infinity in column {name!r}. Replace it by a number, or by NaN for "
+            "a missing value."
+        )
     return values

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.features.numerals import UNREAD_NUMBER
+from metricalign.features.numerals import LEADING_ZERO, UNREAD_NUMBER
 
 __all__ = ["GROUPS", "identifier_of"]
 
@@ -43,7 +43,7 @@ def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
         if n_distinct > max(len(values) / 2, 3):
             n_words = np.mean([len(text.split()) for text in values])
             unread = [text for text in values if UNREAD_NUMBER.fullmatch(text.strip())]
-            if len(unread) > len(values) / 2:
+            if len(unread) > len(values) / 2 and not any(map(LEADING_ZERO.fullmatch, values)):
                 return f"numbers in a form that is not read, such as {unread[0]!r}"
             if n_words < _FEWEST_WORDS:
                 return "like an identifier, text with another value in most rows"

@@ -14,11 +14,15 @@ __all__ = [
     "NUMBER",
     "SCALE",
     "UNREAD_NUMBER",
+    "USUAL",
     "match_number",
     "numbers_as_texts",
 ]
 
-_CURRENCIES = "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL"
+_CURRENCIES = (
+    "[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL|"
+    r"(?:US|R|C|A|NZ|HK|NT|S)\$|Fr\.|kr\.?|zł|Kč|Ft|руб\.?|円|元"
+)
 _UNITS = (
     "%|‰|°C|°F|°|kg|g|mg|lbs?|oz|t|km/h|mph|km|cm|mm|m|mi|ft|m2|m²|l|ml|kWh|kW|hp|Hz|V|A|W|h|hrs?|"
     "min|ms|s|years?|yrs|days?|px|GB|MB|KB|TB|hPa|kPa|Pa|bar"
@@ -40,11 +44,12 @@ NUMBER = re.compile(
     rf" *(?P<magnitude>{_MAGNITUDES})??"
     rf" *(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>-)?(?(bracket)\))"
 )
-# Minus signs, apostrophes and narrow blanks as `NUMBER` has them.
-_USUAL = str.maketrans("−’\u00a0\u2009\u202f", "-'   ")
+#: Minus signs, apostrophes, narrow blanks and the wide signs of East Asia as `NUMBER` has them.
+USUAL = str.maketrans("−’\u00a0\u2009\u202f\u3000￥", "-'    ¥")
+USUAL |= {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _AMOUNT = rf"(?:{_CURRENCIES})? ?[0-9][0-9.,]* ?(?:{_MAGNITUDES})? ?(?:{_CURRENCIES}|{_UNITS})?"
-#: A number in a form that nobody reads here: ~20, <5, 10 - 20 km.
-UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±]? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?")
+#: A number in a form that nobody reads here: ~20, <5, 10 - 20 km, 3.5*, '12 of spreadsheets.
+UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±']? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?[*†]?")
 #: Units that are a currency, and those that are a scale, with its highest rating.
 CURRENCY, SCALE = re.compile(_CURRENCIES), re.compile("(?:/|out of|of) ?([0-9]+)")
 #: A code, such as 007.
@@ -55,7 +60,7 @@ FEWEST_NUMBERS = 20
 
 def match_number(text: str) -> re.Match[str] | None:
     """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none."""
-    match = NUMBER.fullmatch(text.translate(_USUAL))
+    match = NUMBER.fullmatch(text.translate(USUAL))
     scale = SCALE.fullmatch(match["after"] or "") if match else None
     if match and scale:
         whole = re.split("[.,]", match["digits"])[0]

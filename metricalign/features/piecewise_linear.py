@@ -331,7 +331,13 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         """Check that a column has what it had in fit: numbers, or categories that were there."""
         if self.categories_[number] is None:
             if column.dtype == object:
-                raise ValueError(f"Column {name!r} of X had numbers in fit, and has strings now.")
+                text = next(iter(column[~find_missing(column)]), None)
+                raise ValueError(
+                    f"Column {name!r} of X had numbers in fit, and has strings now, such as "
+                    f"{text!r}. Turn them into numbers; "
+                    f'pandas.to_numeric(X[{name!r}], errors="coerce") makes NaN of those that are '
+                    "none."
+                )
             return
         known = [*self.categories_[number], *self.rare_categories_[number]]
         new = set(column[~find_missing(column)])

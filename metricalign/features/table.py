@@ -1,4 +1,4 @@
-"""Dates and free texts of a table as numbers, beside the columns that need no preparation."""
+"""Dates, texts, sets and orders of a table as numbers, beside the columns that need nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import datetime
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable
+from itertools import compress
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,46 +16,76 @@ from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import find_missing, is_missing
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call, validate_data
+from metricalign.features.contents import (
+    are_texts,
+    finite_numbers,
+    first_present,
+    form_of,
+    has_numbers,
+    is_date,
+    is_free_text,
+    present_objects,
+)
 from metricalign.features.identifiers import identifier_of
 from metricalign.features.numerals import numbers_as_texts
+from metricalign.features.sets import (
+    are_sets,
+    frequent_members,
+    indicators_of_members,
+    separator_of_sets,
+    sets_of,
+)
 
 __all__ = ["DateTextEncoder"]
 
-# Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
-# that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
-_MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
-_DATES = ("date", "timestamp", "timedelta", "duration", "period")
-# Texts that all differ are free from so many values and words on average, as in a small table.
-_FEWEST_TEXTS, _FEWEST_WORDS = 10, 3
+# The two first numbers may be a day and a month, or a month and a day.
+_DAY_OR_MONTH = re.compile("(0?[1-9]|1[0-2])[-/.](0?[1-9]|1[0-2])[-/.][0-9]")
+# One or two numbers outside the range of the training samples may be new extremes.
+_FEWEST_OUTSIDE = 3
 
 
 class DateTextEncoder(TransformerMixin, SavedWithVersion):
-    """Encode dates and free texts of a DataFrame as numbers; leave the other columns as they are.
+    """Encode dates, free texts, sets and ordered categories; leave other columns as they are.
 
     So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
     Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
     year, month, day, hour, weekday and the seconds since 1970, a period of pandas does so by its
-    start, a duration becomes its length, and a text
-    30 coordinates in which texts with the same sequences of characters are near. Texts in which
-    skrub finds dates or numbers are taken as these.
+    start, a duration becomes its length, and a text 30 coordinates in which texts with the same
+    sequences of characters are near. Texts in which skrub finds dates or numbers are taken as
+    these, and refused if it cannot tell day and month apart.
 
-    Numbers, booleans, categories and texts of few values need nothing, and then skrub need not be
-    installed. A text is free if it has more than 40 values and most rows have a rare one, shared by
-    fewer than 5 rows or 1 % of them; also if it has more than 10, more than half as many as there
-    are texts, with 3 words or more on average. Arrays have neither dates nor free texts and stay as
+    Lists of texts, sets, and texts such as "drama, comedy", whose parts come again in other
+    combinations and numbers, become an indicator for each member of at least 1 % of them. A
+    categorical column of pandas that is ordered becomes the rank of its category, from 0.
+
+    Numbers, booleans, categories and texts of few values need nothing, and without dates and free
+    texts skrub need not be installed. A column of texts is free if it has more than 40 values and
+    most rows have a rare one, shared by fewer than 5 rows or 1 % of them; also if it has more than
+    10, more than half as many as there are texts, with 3 words or more on average. Arrays stay as
     they are.
 
-    A warning names columns that the command line leaves out: those that look like identifiers, and
-    texts most of which are numbers.
+    A warning of `fit` names columns that look like identifiers, and columns of texts most of which
+    are numbers. The command line leaves out the former. It reads the latter as numbers if all are,
+    and leaves them out otherwise. A warning of `transform` names columns of numbers of which most
+    lie outside the range of those in `fit`: their unit may be another one. Of one or two numbers it
+    does so if they are outside by more than the extent of the range.
 
     Attributes
     ----------
     encoded_columns_ : list of str
-        Names of the columns that are encoded: dates and free texts.
+        Names of the columns that follow the others in the result: dates, free texts and sets.
     vectorizer_ : skrub.TableVectorizer or None
-        What encodes them; None if there are none.
+        What encodes dates and free texts; None if there are none.
+    members_ : dict from str to list of str
+        The members that have an indicator, for each column of sets.
+    separators_ : dict from str to str or None
+        What is between the members, for each column of sets; None if it has lists or sets.
+    orders_ : dict from str to list
+        The categories in their order, for each column of ordered categories.
+    ranges_ : dict from str to (float, float)
+        The smallest and the largest number, for each column of numbers of a DataFrame.
     blocks_ : list of ndarray of int of length n_features
         Columns of the result that each column of X becomes.
     n_features_in_ : int
@@ -106,12 +137,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Raises
         ------
         ValueError
-            If two columns have the same name.
+            If two columns have the same name, or day and month of texts cannot be told apart.
         ImportError
             If there are dates or free texts, and skrub is not installed.
         """
         self.encoded_columns_: list[Any] = []
         self.vectorizer_: Any = None
+        self.members_: dict[Any, list[str]] = {}
+        self.separators_: dict[Any, str | None] = {}
+        self.orders_: dict[Any, list[Any]] = {}
+        self.ranges_: dict[Any, tuple[float, float]] = {}
         if not _is_frame(X):
             self._validated(X, reset=True)
             self.blocks_ = [np.array([number]) for number in range(self.n_features_in_)]
@@ -120,17 +155,23 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             if number > 1:
                 raise ValueError(f"X has two columns named {name!r}. Give each its own name.")
         validate_data(self, X, skip_check_array=True)
-        kinds = {name: _kind(X[name]) for name in X.columns}
+        self._library = _library_of(X)
+        for name in X.columns:
+            if has_numbers(X[name]) and len(values := finite_numbers(X[name])):
+                self.ranges_[name] = (float(values.min()), float(values.max()))
+        kinds = {name: self._kind(X[name], name) for name in X.columns}
         self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
         n_parts = {name: 1 for name, kind in kinds.items() if not kind}
-        if self.encoded_columns_:
-            self._library = _library_of(X)
-            self.vectorizer_ = _vectorizer(kinds)
+        self._forms = {name: form_of(X[name]) for name in self._of_skrub()}
+        if self._forms:
+            self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._forms})
             # Inside of skrub are transformers whose arrays must be no frames.
             with config_context(transform_output="default"):
                 self.vectorizer_.fit(self._to_encode(X))
+            self._refuse_two_readings(X)
             outputs = self.vectorizer_.input_to_outputs_
             n_parts |= {name: len(parts) for name, parts in outputs.items()}
+        n_parts |= {name: len(members) for name, members in self.members_.items()}
         ends = np.cumsum([*n_parts.values()])
         places = dict(zip(n_parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
         self.blocks_ = [places[name] for name in X.columns]
@@ -138,18 +179,52 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             self._warn_of(X, name)
         return self
 
+    def _kind(self, column, name) -> Literal["date", "text", "set"] | None:
+        """Find out what a column has to be encoded as, if it has to be, and what that needs."""
+        if getattr(column.dtype, "ordered", False):
+            self.orders_[name] = list(column.dtype.categories)
+            return None
+        values = present_objects(column)
+        if is_date(column) or (len(values) and all(isinstance(v, datetime.date) for v in values)):
+            return "date"
+        separator = separator_of_sets(values.tolist()) if are_texts(values) else None
+        if separator is not None or (len(values) and are_sets(values)):
+            members = frequent_members(sets_of(values.tolist(), separator))
+            if members:
+                self.members_[name], self.separators_[name] = members, separator
+                return "set"
+        return "text" if are_texts(values) and is_free_text(values) else None
+
+    def _of_skrub(self):
+        """Names of the columns that skrub encodes."""
+        return [name for name in self.encoded_columns_ if name not in self.members_]
+
+    def _refuse_two_readings(self, X):
+        """Refuse texts of which skrub has taken the month for the first number, or the day."""
+        for name, form in self._forms.items():
+            if form == "texts" and self.vectorizer_.column_to_kind_[name] == "datetime":
+                texts = present_objects(X[name])
+                if all(map(_DAY_OR_MONTH.match, texts)):
+                    advice = f"pandas.to_datetime(X[{name!r}], dayfirst=True), or dayfirst=False"
+                    if not hasattr(X, "iloc"):
+                        advice = f"X[{name!r}].str.to_date('%d/%m/%Y'), or '%m/%d/%Y'"
+                    raise ValueError(
+                        f"Column {name!r} of X has dates such as {texts[0]!r}, whose day and month "
+                        f"cannot be told apart. Turn it into dates: {advice}."
+                    )
+
     def _warn_of(self, X, name):
         """Say what a person would rather leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
         column = X[name]
-        values = _objects(column)
-        is_number = re.match(r"u?int\d|float\d", str(column.dtype).lower()) is not None
+        values = present_objects(column)
+        is_number = has_numbers(column)
         if is_number:
-            values = np.asarray(column, dtype=np.float64)
-            values = values[np.isfinite(values)]
-        # skrub has turned texts of other kinds into dates or numbers.
-        elif kinds.get(name, "high_cardinality") != "high_cardinality" or not _are_texts(values):
+            values = finite_numbers(column)
+        elif name in self.members_ or not are_texts(values):
             return
+        elif kinds.get(name, "high_cardinality") != "high_cardinality":
+            return  # skrub has turned texts of other kinds into dates or numbers.
         drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
         remedy = f"{drop} leaves it out"
         reason = None if is_number else numbers_as_texts(values)
@@ -177,24 +252,94 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             columns follow the others.
         """
         check_is_fitted(self)
-        if not self.encoded_columns_ and not _is_frame(X):
+        changed = [*self.encoded_columns_, *self.orders_]
+        if not changed and not _is_frame(X):
             return self._validated(X, reset=False)
         validate_data(self, X, reset=False, skip_check_array=True)
-        if not self.encoded_columns_:
-            return X
-        if not _is_frame(X) or _library_of(X) != self._library:
+        is_other = self.vectorizer_ is not None and _library_of(X) != self._library
+        if not _is_frame(X) or is_other:
             raise TypeError(
-                f"X must be a DataFrame of {self._library}, as in fit, for its dates and texts in "
-                f"{self.encoded_columns_}; got {type(X).__name__} of {_library_of(X)}."
+                f"X must be a DataFrame of {self._library}, as in fit, for its columns {changed}; "
+                f"got {type(X).__name__} of {_library_of(X)}."
             )
+        for name in self.ranges_:
+            if has_numbers(X[name]):
+                self._warn_of_range(finite_numbers(X[name]), name)
+        if not changed:
+            return X
+        parts = {name: _ranks(X[name], name, order) for name, order in self.orders_.items()}
+        if self.vectorizer_ is not None:
+            parts |= self._encoded_by_skrub(X)
+        for name, members in self.members_.items():
+            indicators = self._indicators(X[name], name)
+            parts |= {
+                f"{name}: {member}": indicator
+                for member, indicator in zip(members, indicators.T, strict=True)
+            }
+        kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
+        return kept.assign(**parts) if hasattr(X, "iloc") else kept.with_columns(**parts)
+
+    def _warn_of_range(self, values, name):
+        """Warn if most numbers are outside the range of those in fit."""
+        lowest, highest = self.ranges_[name]
+        tolerance = highest - lowest if len(values) < _FEWEST_OUTSIDE else 0.0
+        n_outside = np.sum((values < lowest - tolerance) | (values > highest + tolerance))
+        if 2 * n_outside > len(values):
+            warnings.warn(
+                f"Most numbers of column {name!r} are outside {lowest:g} to {highest:g}, the range "
+                "that was learned from. Is the unit the same?",
+                stacklevel=level_of_call(),
+            )
+
+    def _encoded_by_skrub(self, X):
+        for name, was in self._forms.items():
+            form = form_of(X[name])
+            if form not in (was, None):
+                raise ValueError(
+                    f"Column {name!r} of X had {was} in fit, and has {form} now, such as "
+                    f"{first_present(X[name])!r}. Turn them into {was}."
+                )
         with config_context(transform_output="default"):
             encoded = self.vectorizer_.transform(self._to_encode(X))
-        names = self.get_feature_names_out()[-encoded.shape[1] :]
-        kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
-        parts = {name: encoded[part] for name, part in zip(names, encoded.columns, strict=True)}
+        for name, parts in self.vectorizer_.input_to_outputs_.items():
+            is_number = self.vectorizer_.column_to_kind_[name] != "high_cardinality"
+            if self._forms[name] == "texts" and is_number:
+                # skrub has found dates or numbers in a form of which later texts may not be.
+                is_lost = np.isnan(np.asarray(encoded[parts[0]], dtype=np.float64))
+                for value in compress(X[name].to_list(), is_lost):
+                    if not is_missing(value):
+                        raise ValueError(
+                            f"Column {name!r} of X has {value!r}, which is not of the form that "
+                            "its texts had in fit. Write it alike, or None if it is missing."
+                        )
+        parts = [encoded[name] for name in encoded.columns]
         if hasattr(X, "iloc"):
-            return kept.assign(**{name: part.to_numpy() for name, part in parts.items()})
-        return kept.with_columns(**parts)
+            parts = [part.to_numpy() for part in parts]
+        return dict(zip(self._names_by_skrub(), parts, strict=True))
+
+    def _names_by_skrub(self):
+        for name, parts in self.vectorizer_.input_to_outputs_.items():
+            for part in parts:
+                end = str(part)[len(str(name)) + 1 :]
+                yield f"{name}: {end}" if end else name
+
+    def _indicators(self, column, name):
+        members = self.members_[name]
+        try:
+            sets = sets_of(column.to_list(), self.separators_[name])
+        except TypeError as error:
+            raise ValueError(
+                f"Column {name!r} of X had sets in fit, of members such as {members[0]!r}, and has "
+                f"{error} now. Turn it into sets."
+            ) from None
+        indicators = indicators_of_members(sets, members)
+        if any(sets) and not np.any(indicators == 1):
+            warnings.warn(
+                f"Column {name!r} of X has none of its members in fit, such as {members[0]!r}, but "
+                f"others, such as {min(next(filter(None, sets)))!r}. Are they written otherwise?",
+                stacklevel=level_of_call(),
+            )
+        return indicators
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names of the columns of the result.
@@ -207,15 +352,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Returns
         -------
         feature_names_out : ndarray of str of shape (n_features_out,)
-            Such as "born: year" and "review: 7" for encoded columns.
+            Such as "born: year", "review: 7" and "genres: drama" for encoded columns.
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
         kept = [name for name in names if name not in self.encoded_columns_]
-        if self.encoded_columns_:
-            for name, parts in self.vectorizer_.input_to_outputs_.items():
-                ends = [str(part)[len(str(name)) + 1 :] for part in parts]
-                kept += [f"{name}: {end}" if end else name for end in ends]
+        if self.vectorizer_ is not None:
+            kept += self._names_by_skrub()
+        for name, members in self.members_.items():
+            kept += [f"{name}: {member}" for member in members]
         return np.asarray(kept, dtype=object)
 
     @property
@@ -236,12 +381,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         )
 
     def _to_encode(self, X):
-        columns = X[self.encoded_columns_]
+        columns = X[self._of_skrub()]
         if not hasattr(columns, "iloc"):
             return columns
         columns = columns.copy()
-        for name in columns.columns:
+        for name, form in self._forms.items():
             columns[name] = _as_skrub_reads(columns[name])
+            if form == "durations" and form_of(columns[name]) is None:
+                # Of a column in which all is missing, skrub wants the type, too.
+                columns[name] = columns[name].astype("timedelta64[ns]")
         return columns
 
 
@@ -267,48 +415,31 @@ def _is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def is_date(column: Any) -> bool:
-    """Whether a column of a DataFrame has dates, periods or durations by its type."""
-    return str(column.dtype).lower().startswith(_DATES)
-
-
-def _objects(column):
-    """Values of a column of objects or strings, those that are not missing; none of others."""
-    if not str(column.dtype).lower().startswith(("object", "str")):
-        return np.array([], dtype=object)
+def _ranks(column, name, order):
+    """The places of categories in their order; NaN where they are missing."""
     values = np.asarray(column, dtype=object)
-    return values[~find_missing(values)]
-
-
-def _kind(column) -> Literal["date", "text"] | None:
-    """What a column has to be encoded as, if it has to be."""
-    values = _objects(column)
-    if is_date(column) or (len(values) and all(isinstance(v, datetime.date) for v in values)):
-        return "date"
-    return "text" if _are_texts(values) and is_free_text(values) else None
-
-
-def _are_texts(values):
-    return len(values) > 0 and all(isinstance(value, str) for value in values)
-
-
-def is_free_text(values: Iterable[str | None]) -> bool:
-    """Whether texts, None where they are missing, are free and no categories."""
-    counts = Counter(value for value in values if value is not None)
-    n_texts = counts.total()
-    if _FEWEST_TEXTS < len(counts) <= _MOST_CATEGORIES:
-        n_words = sum(len(value.split()) for value in counts)
-        return 2 * len(counts) > n_texts and n_words >= _FEWEST_WORDS * len(counts)
-    rare = max(_RARE_SHARE * n_texts, _RARE_COUNT)
-    n_rare = sum(number for number in counts.values() if number < rare)
-    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > n_texts
+    is_present = ~find_missing(values)
+    ranks = {category: float(rank) for rank, category in enumerate(order)}
+    unknown = [
+        value
+        for value in values[is_present]
+        if not isinstance(value, Hashable) or value not in ranks
+    ]
+    if unknown:
+        raise ValueError(
+            f"Column {name!r} of X has {unknown[0]!r}, which is not among its ordered categories "
+            f"in fit: {order}. Turn it into one of them, or None."
+        )
+    places = np.full(len(values), np.nan)
+    places[is_present] = [ranks[value] for value in values[is_present]]
+    return places
 
 
 def _vectorizer(kinds):
     try:
         from skrub import DatetimeEncoder, StringEncoder, TableVectorizer
     except ImportError as error:
-        name, kind = next((name, kind) for name, kind in kinds.items() if kind)
+        name, kind = next(iter(kinds.items()))
         what, advice = {
             "date": ("dates", "numbers, such as the year"),
             "text": ("free text", "a category, of which the frequent values count"),

@@ -34,7 +34,7 @@ from metricalign._estimator import (
     require_targets,
     validate_data,
 )
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.pairs import RandomPairs
 from metricalign.pairs.distinct import DistinctSamples, check_magnitude, distinct_samples
 from metricalign.pairs.distributed import DistributedSamples
@@ -201,8 +201,8 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         Two pairs with different relations are in order if the one with the larger relation has the
         larger distance. The score is the share that are; equal distances count one half. For
         classes this is the area under the ROC curve. Uses all pairs, or
-        100,000 random ones of them (always the same) if there are more. Samples with the same
-        features and target count as one of greater weight.
+        100,000 random ones of them (always the same) if there are more; of precomputed relations
+        all that y stores. Samples with the same features and target count as one of greater weight.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             distances[batch] = np.linalg.norm(differences, axis=1)
         # Only their ratios count, and products of them must not leave the range of numbers.
         weight = weight / (weight.max() or 1.0)
-        return _concordance(distances, relations, weight[pairs].prod(axis=1))
+        return concordance(distances, relations, weight[pairs].prod(axis=1))
 
 
 class MetricLearner(EmbeddingLearner):
@@ -375,7 +375,7 @@ class MetricLearner(EmbeddingLearner):
             ``components_.T @ components_``.
         """
         check_is_fitted(self, "components_")
-        return _dense(self.components_.T @ self.components_)
+        return as_dense(self.components_.T @ self.components_)
 
 
 def with_relation(learner: Any, relation: Any) -> Any:
@@ -436,7 +436,7 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
     return y[present], y[np.where(sample_weight > 0, np.arange(n_samples), present[0])]
 
 
-def _concordance(distances, relations, weights) -> float:
+def concordance(distances: NDArray, relations: NDArray, weights: NDArray) -> float:
     """Weighted share, among two pairs with different relations, of distances in that order."""
     rank = np.unique(relations, return_inverse=True)[1]
     place = np.unique(distances, return_inverse=True)[1]
@@ -461,4 +461,4 @@ def _concordance(distances, relations, weights) -> float:
 
 def _images(X, components, origin) -> NDArray:
     X = X if np.ndim(origin) == 0 else X - origin
-    return _dense(X @ components.T.astype(X.dtype, copy=False))
+    return as_dense(X @ components.T.astype(X.dtype, copy=False))

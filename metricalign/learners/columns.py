@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = ["ColumnMap", "column_map"]
@@ -155,7 +155,7 @@ def column_map(estimator: Any) -> ColumnMap:
         steps[-1:] = [steps[-1].encoder_, steps[-1]]
     components = None
     if isinstance(steps[-1], MetricEnsemble | MetricLearner):
-        components = _dense(steps.pop().components_)
+        components = as_dense(steps.pop().components_)
     blocks = None
     for step in steps:
         if isinstance(step, DateTextEncoder | PiecewiseLinearEncoder):
@@ -179,7 +179,7 @@ def column_map(estimator: Any) -> ColumnMap:
     def encode(X: Any) -> NDArray:
         for step in steps:
             X = step.transform(X)
-        return np.asarray(_dense(X), dtype=np.float64)
+        return np.asarray(as_dense(X), dtype=np.float64)
 
     first = steps[0] if steps else estimator
     names = getattr(first, "feature_names_in_", None)

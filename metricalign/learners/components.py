@@ -11,7 +11,8 @@ from scipy import sparse
 __all__ = []
 
 
-def _dense(matrix: Any) -> NDArray:
+def as_dense(matrix: Any) -> NDArray:
+    """Turn a sparse matrix into an array; all else stays as it is."""
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
@@ -84,7 +85,19 @@ def scaled_eigenvectors(eigenvalues: NDArray, eigenvectors: NDArray) -> NDArray:
     -------
     components : ndarray of shape (n_components, n_features)
     """
-    n_kept = len(eigenvalues)
-    components = (eigenvectors[:, :n_kept] * np.sqrt(eigenvalues)).T
-    largest = components[np.arange(n_kept), np.abs(components).argmax(axis=1)]
+    return fixed_signs((eigenvectors[:, : len(eigenvalues)] * np.sqrt(eigenvalues)).T)
+
+
+def fixed_signs(components: NDArray) -> NDArray:
+    """Components of which the largest entry of each row is positive: distances have no sign.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+    """
+    largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
     return components * np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]

@@ -18,7 +18,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import _dense, components_of
+from metricalign.learners.components import as_dense, components_of
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
@@ -40,8 +40,8 @@ class DiscriminantAlignment(MetricLearner):
 
     is that of the distance of their predictions by ridge regression on the features, where S is
     the shrunk covariance of the samples. Targets need not be vectors: the relation is enough. Of B
-    the part that is positive semidefinite is taken. Only what is linear in the features is seen of
-    the targets; where they are nearly linear it is hard to beat.
+    the part that is positive semidefinite is taken. It sees only the part of the targets that is
+    linear in the features; where they are nearly linear it is hard to beat.
 
     With k classes this sees k - 1 directions, too few for neighbours. So a share of the distance of
     whitened samples is added, whose matrix is the inverse of S where the samples vary.
@@ -421,7 +421,7 @@ def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, grou
 def _sums_of_groups(X, mean, share, group, n_groups):
     """Weighted sum of the samples of each group, less the mean."""
     members = group_members(group, share, n_groups)
-    return _dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
+    return as_dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
 
 
 def _shrunk_root(covariance, shrinkage, is_in_span):

@@ -41,7 +41,7 @@ from metricalign._estimator import (
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
-from metricalign.learners.components import _dense, components_of
+from metricalign.learners.components import as_dense, components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import representative_samples
@@ -65,23 +65,24 @@ class MetricEnsemble(EmbeddingLearner):
 
     Metrics that are learned in different ways err differently, and their average has better
     neighbours than each. Every learner is fitted twice: to the standardised columns, which is good
-    where columns act together, and to their encoding by pieces, over which a metric can bend. Both
-    are matrices over the encoding, as the standardised columns are linear in it, so that the
+    where columns act together, and to their encoding by pieces, over which a metric can bend. The
+    standardised columns are linear in the encoding, so both metrics are matrices over it, and the
     average
 
     .. math::
-        M = \sum_k M_k / s_k, \qquad s_k = \text{mean of } (x_i - x_j)^T M_k (x_i - x_j),
+        M = \sum_k M_k / s_k, \qquad
+        s_k = \text{mean of } \tfrac12 (x_i - x_j)^T M_k (x_i - x_j),
 
-    is one positive semidefinite matrix. It is cut to the leading part of its spectrum.
+    is one positive semidefinite matrix. It is cut to the leading principal components.
 
     Tables go in as they are: with columns of any unit, with categories and missing values.
 
     Parameters
     ----------
     learners : sequence of MetricLearner or None, default=None
-        What is averaged. None: `DiscriminantAlignment`, `GradientAlignment` with ``shrinkage=1``,
-        and `PSDSVR`. Their parameter `relation` is set to that of this estimator where it is
-        "auto".
+        What is averaged. None: ``DiscriminantAlignment()``,
+        ``GradientAlignment(n_landmarks=500, shrinkage=1.0)`` and ``PSDSVR(prior=None, tol=0.03)``.
+        Their parameter `relation` is set to that of this estimator where it is "auto".
     encoder : PiecewiseLinearEncoder or None, default=None
         How columns are encoded; None is the encoder at its defaults.
     n_components : int, float or None, default=0.999
@@ -215,7 +216,7 @@ class MetricEnsemble(EmbeddingLearner):
         require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
         encoder.set_output(transform="default")
-        X, y, sample_weight = _dense(X), in_memory(y), in_memory(sample_weight)
+        X, y, sample_weight = as_dense(X), in_memory(y), in_memory(sample_weight)
         if is_dask_frame(X):
             X = in_memory(X)
         if self.max_samples is not None and _num_samples(X) > self.max_samples:
@@ -252,7 +253,7 @@ class MetricEnsemble(EmbeddingLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-            linear_map = _dense(encoder.linear_map_)
+            linear_map = as_dense(encoder.linear_map_)
         components = principal_components(linear_map, scaled, self.n_components)
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
         self.components_ = components.astype(encoding.dtype)
@@ -324,7 +325,7 @@ class MetricEnsemble(EmbeddingLearner):
 
     def _images(self, X) -> NDArray:
         with steps_without_names():
-            encoding = self.encoder_.transform(_dense(X))
+            encoding = self.encoder_.transform(as_dense(X))
         validate_data(self, X, reset=False, skip_check_array=True)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 
@@ -332,7 +333,7 @@ class MetricEnsemble(EmbeddingLearner):
         return self.transform(left) - self.transform(right)
 
     def _rows_to_compare(self, X) -> Any:
-        return self.encoder_.transform(_dense(X))
+        return self.encoder_.transform(as_dense(X))
 
     def get_mahalanobis_matrix(self) -> NDArray:
         """Positive semidefinite matrix of the learned distance, over the encoding.
@@ -371,7 +372,7 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
     for (view, learner), result in zip(fits, fitted, strict=True):
         failure, size = result, 0.0
         if not isinstance(result, str):
-            components = _dense(result.components_) @ views[view]
+            components = as_dense(result.components_) @ views[view]
             size = float(np.sum((scaled @ components.T) ** 2))
             # A metric of directions that the samples do not have has distances of rounding only.
             rounding = (
@@ -459,6 +460,9 @@ def principal_components(
     -------
     components : ndarray of shape (n_components, n_columns)
     """
+    if len(linear_map) > linear_map.shape[1]:
+        # A rotation of the images, into fewer of them.
+        linear_map = np.asarray(np.linalg.qr(linear_map, mode="r"))
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map
+    return fixed_signs(axes / np.linalg.norm(axes, axis=1, keepdims=True) @ linear_map)

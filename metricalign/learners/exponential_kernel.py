@@ -140,12 +140,13 @@ def kernel_products(
 def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:
     """Solve linear equations of a positive definite matrix, which is overwritten.
 
-    In half the time of `scipy.linalg.solve`, which estimates the condition of the matrix as well.
+    In less than half the time of `scipy.linalg.solve`, which estimates the condition of the matrix
+    as well, and three quarters of that of `scipy.linalg.cho_factor`, which factors the upper half.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, n)
-        The matrix.
+        The matrix, in float64.
     right : ndarray of shape (n, n_columns)
         Right-hand sides.
 
@@ -159,5 +160,7 @@ def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:
         If the matrix is not positive definite.
     """
     # The transpose is in the order of LAPACK, and is the same.
-    factor = linalg.cho_factor(matrix.T, overwrite_a=True, check_finite=False)
-    return linalg.cho_solve(factor, right, check_finite=False)
+    _, solution, info = linalg.lapack.dposv(matrix.T, right, lower=True, overwrite_a=True)
+    if info:
+        raise linalg.LinAlgError("The matrix is not positive definite.")
+    return solution

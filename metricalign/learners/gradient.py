@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval
@@ -17,7 +17,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import components_of
+from metricalign.learners.components import leading_eigenvalues, scaled_eigenvectors
 from metricalign.learners.coordinates import target_coordinates
 from metricalign.learners.exponential_kernel import (
     ENTRIES_OF_PART,
@@ -43,7 +43,7 @@ _POWER = 0.75
 # Gradients that are averaged, at least at _FEWEST_POINTS samples; and outputs that are predicted.
 _N_GRADIENTS = 4_000
 _FEWEST_POINTS = 500
-_N_OUTPUTS = 32
+N_OUTPUTS = 32
 
 
 class GradientAlignment(MetricLearner):
@@ -195,7 +195,7 @@ class GradientAlignment(MetricLearner):
         order = random_state.permutation(len(weight))
         landmarks = np.sort(order[: self.n_landmarks])
         targets = target_coordinates(
-            samples.relation, samples.targets, weight, landmarks, _N_OUTPUTS, random_state
+            samples.relation, samples.targets, weight, landmarks, N_OUTPUTS, random_state
         )
         if targets.shape[1] == 0:
             warnings.warn(
@@ -204,49 +204,72 @@ class GradientAlignment(MetricLearner):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
-        components = self._components(X, targets, weight, order)
+        components = gradient_components(self, X, targets, weight, order)
         self.relation_, self.components_ = samples.relation, components
         return self
 
-    def _components(self, X, targets, weight, order):
-        """Components of the metric; the landmarks are the first samples of an order."""
-        coordinates, basis, _ = shrunk_coordinates(X, weight, self.shrinkage)
-        if sparse.issparse(coordinates):
-            coordinates = coordinates.toarray()
-        coordinates = coordinates.astype(np.float64)
-        matrix = np.zeros((coordinates.shape[1],) * 2)
-        if targets.shape[1] > 0:
-            landmarks = np.sort(order[: self.n_landmarks])
-            n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
-            points = np.sort(order[:n_points])
-            matrix = self._matrix(coordinates, targets, weight, landmarks, points)
-        return components_of(matrix.astype(X.dtype), self.n_components) @ basis
 
-    def _matrix(self, X, targets, weight, landmarks, points):
-        """Matrix of the metric, of norm 1."""
-        share = weight[landmarks] / weight[landmarks].sum()
-        root = np.eye(X.shape[1])
-        for _ in range(self.n_rounds):
-            Z = X @ root
-            centres = Z[landmarks]
-            distances = euclidean(centres, centres)
-            bandwidth = _BANDWIDTH * (share @ distances @ share)
-            kernel = exponential_kernel(distances.copy(), bandwidth)
-            coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, self.alpha)
-            # Of few samples all are landmarks, and these distances and kernels are all there are.
-            known = (distances[points], kernel[points]) if len(landmarks) == len(Z) else None
-            matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
-            if not matrix.any():
-                # The mean distance is so small beside others that no kernel reaches another sample.
-                raise ValueError(
-                    "The targets have no slope, as nearly all weight is on few samples. Give "
-                    "weights that differ less."
-                )
-            values, vectors = np.linalg.eigh(root @ matrix @ root)
-            values = np.maximum(values, 0) / values[-1]
-            root = (vectors * np.sqrt(values)) @ vectors.T
-        matrix = (vectors * values**_POWER) @ vectors.T
-        return matrix / np.linalg.norm(matrix)
+def gradient_components(
+    learner: GradientAlignment, X: Any, targets: NDArray, weight: NDArray, order: NDArray
+) -> NDArray:
+    """Components of the metric that a learner with these parameters learns.
+
+    Parameters
+    ----------
+    learner : GradientAlignment
+        Holds the parameters.
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Samples.
+    targets : ndarray of shape (n_samples, n_outputs)
+        Coordinates of their targets.
+    weight : ndarray of shape (n_samples,)
+        Their weights.
+    order : ndarray of int of shape (n_samples,)
+        An order of the samples, of which the first are the landmarks.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+    """
+    coordinates, basis, _ = shrunk_coordinates(X, weight, learner.shrinkage)
+    if sparse.issparse(coordinates):
+        coordinates = coordinates.toarray()
+    coordinates = coordinates.astype(np.float64)
+    values, vectors = np.zeros(coordinates.shape[1]), np.eye(coordinates.shape[1])
+    if targets.shape[1] > 0:
+        landmarks = np.sort(order[: learner.n_landmarks])
+        n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
+        points = np.sort(order[:n_points])
+        values, vectors = _spectrum(learner, coordinates, targets, weight, landmarks, points)
+    values = leading_eigenvalues(values.astype(X.dtype)[::-1], len(values), learner.n_components)
+    return scaled_eigenvectors(values, vectors.astype(X.dtype)[:, ::-1]) @ basis
+
+
+def _spectrum(learner, X, targets, weight, landmarks, points):
+    """Eigenvalues, in ascending order, and eigenvectors of the metric, of norm 1."""
+    share = weight[landmarks] / weight[landmarks].sum()
+    root = np.eye(X.shape[1])
+    for _ in range(learner.n_rounds):
+        Z = X @ root
+        centres = Z[landmarks]
+        distances = euclidean(centres, centres)
+        bandwidth = _BANDWIDTH * (share @ distances @ share)
+        kernel = exponential_kernel(distances.copy(), bandwidth)
+        coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, learner.alpha)
+        # Of few samples all are landmarks, and these distances and kernels are all there are.
+        known = (distances[points], kernel[points]) if len(landmarks) == len(Z) else None
+        matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
+        if not matrix.any():
+            # The mean distance is so small beside others that no kernel reaches another sample.
+            raise ValueError(
+                "The targets have no slope, as nearly all weight is on few samples. Give "
+                "weights that differ less."
+            )
+        values, vectors = np.linalg.eigh(root @ matrix @ root)
+        values = np.maximum(values, 0) / values[-1]
+        root = (vectors * np.sqrt(values)) @ vectors.T
+    values **= _POWER
+    return values / np.linalg.norm(values), vectors
 
 
 def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):

@@ -124,7 +124,7 @@ class IteratedMetricLearner(MetricLearner):
             learner = with_relation(PSDSVR(), self.relation)
             fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
         # Random pairs, if all nearest samples have the same target.
-        strategies = [fitted._strategy]
+        strategies = [fitted.pair_strategy_]
         for _ in range(self.n_rounds - 1):
             if abs(fitted.components_).max() == 0:
                 break

@@ -39,7 +39,7 @@ class Loss(BaseEstimator):
         -------
         loss : ndarray of shape (n_pairs,)
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method value, as a loss must.")
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
         """Conjugate of weight times the loss.
@@ -55,7 +55,7 @@ class Loss(BaseEstimator):
         -------
         conjugate : Conjugate
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method conjugate, as a loss must.")
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
         """Weighted sum of the loss as a cvxpy expression, for the reference solver.

@@ -14,8 +14,9 @@ function                    of one sample                               range   
 `intersection_score`        sum min(d, p)                               [0, 1]      higher
 ==========================  ==========================================  ==========  =======
 
-Terms 0 / 0 of Clark and Canberra count 0, and terms with d = 0 of Kullback and Leibler. p is
-clipped there at the machine epsilon of its dtype, as in :func:`sklearn.metrics.log_loss`.
+Terms 0 / 0 of Clark and Canberra count 0, and terms with d = 0 of Kullback and Leibler. In the
+logarithm of the latter d and p are at least the machine epsilon of the dtype of p, as p is in
+:func:`sklearn.metrics.log_loss`.
 
 Label sets are judged by scikit-learn's :func:`~sklearn.metrics.hamming_loss`,
 :func:`~sklearn.metrics.label_ranking_loss` and

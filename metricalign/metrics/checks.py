@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
@@ -10,32 +13,36 @@ from sklearn.utils.validation import _check_sample_weight
 __all__: list[str] = []
 
 
-def _check_label_scores(y_true, y_score):
+def check_label_scores(y_true: Any, y_score: Any) -> tuple[NDArray, NDArray]:
+    """Return label sets as booleans, and the scores of the labels, if they go together."""
     true = check_array(y_true, input_name="y_true", accept_sparse="csr", ensure_min_features=2)
     if sparse.issparse(true):
         true = true.toarray()
     if not np.isin(true, (0, 1)).all():
         raise ValueError("y_true must be label sets, columns of 0 and 1.")
     scores = check_array(y_score, input_name="y_score", dtype=[np.float64, np.float32])
-    _check_same_shape(true, scores, "y_score")
+    check_same_shape(true, scores, "y_score")
     return true.astype(bool), scores
 
 
-def _check_same_shape(true, predicted, name):
+def check_same_shape(true: NDArray, predicted: NDArray, name: str) -> None:
+    """Refuse targets and predictions of different shapes."""
     if true.shape != predicted.shape:
         raise ValueError(
             f"y_true and {name} must have the same shape, got {true.shape} and {predicted.shape}."
         )
 
 
-def _check_weights(sample_weight, values):
+def check_weights(sample_weight: Any, values: NDArray) -> NDArray:
+    """Return weights for a mean of values."""
     weights = _check_sample_weight(sample_weight, values, dtype=np.float64)
     if weights.min() < 0 or weights.sum() <= 0:
         raise ValueError("sample_weight must be non-negative, and not all 0.")
     return weights
 
 
-def _weighted_mean(values, sample_weight) -> float:
+def weighted_mean(values: NDArray, sample_weight: Any) -> float:
+    """Mean of values, weighted if weights are given."""
     if sample_weight is None:
         return float(values.mean())
-    return float(np.average(values, weights=_check_weights(sample_weight, values)))
+    return float(np.average(values, weights=check_weights(sample_weight, values)))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from metricalign.metrics.checks import _check_same_shape, _weighted_mean
+from metricalign.metrics.checks import check_same_shape, weighted_mean
 from metricalign.relations import RELATIONS, sums_to_one
 
 __all__ = [
@@ -50,7 +50,7 @@ def chebyshev_loss(
     0.3
     """
     true, predicted = _check_distributions(y_true, y_pred)
-    return _weighted_mean(RELATIONS["chebyshev"].function(true, predicted), sample_weight)
+    return weighted_mean(RELATIONS["chebyshev"].function(true, predicted), sample_weight)
 
 
 def clark_loss(
@@ -86,7 +86,7 @@ def clark_loss(
     1.0918
     """
     true, predicted = _check_distributions(y_true, y_pred)
-    return _weighted_mean(RELATIONS["clark"].function(true, predicted), sample_weight)
+    return weighted_mean(RELATIONS["clark"].function(true, predicted), sample_weight)
 
 
 def canberra_loss(
@@ -122,7 +122,7 @@ def canberra_loss(
     1.5195
     """
     true, predicted = _check_distributions(y_true, y_pred)
-    return _weighted_mean(RELATIONS["canberra"].function(true, predicted), sample_weight)
+    return weighted_mean(RELATIONS["canberra"].function(true, predicted), sample_weight)
 
 
 def kullback_leibler_loss(
@@ -163,7 +163,7 @@ def kullback_leibler_loss(
     floor = np.finfo(np.float32 if getattr(y_pred, "dtype", None) == np.float32 else float).eps
     true, predicted = _check_distributions(y_true, y_pred)
     logarithms = np.log(np.maximum(true, floor)) - np.log(np.maximum(predicted, floor))
-    return _weighted_mean((true * logarithms).sum(axis=1), sample_weight)
+    return weighted_mean((true * logarithms).sum(axis=1), sample_weight)
 
 
 def cosine_score(
@@ -199,7 +199,7 @@ def cosine_score(
     true, predicted = _check_distributions(y_true, y_pred)
     # Rounding puts orthogonal rows a little below 0.
     cosines = np.maximum(1 - RELATIONS["cosine"].function(true, predicted), 0.0)
-    return _weighted_mean(cosines, sample_weight)
+    return weighted_mean(cosines, sample_weight)
 
 
 def intersection_score(
@@ -233,7 +233,7 @@ def intersection_score(
     0.7
     """
     true, predicted = _check_distributions(y_true, y_pred)
-    return _weighted_mean(np.minimum(true, predicted).sum(axis=1), sample_weight)
+    return weighted_mean(np.minimum(true, predicted).sum(axis=1), sample_weight)
 
 
 def _check_distributions(y_true, y_pred):
@@ -241,7 +241,7 @@ def _check_distributions(y_true, y_pred):
         check_array(y, input_name=name, dtype=np.float64, ensure_min_features=2)
         for name, y in (("y_true", y_true), ("y_pred", y_pred))
     )
-    _check_same_shape(true, predicted, "y_pred")
+    check_same_shape(true, predicted, "y_pred")
     for name, rows in (("y_true", true), ("y_pred", predicted)):
         if rows.min() < 0:
             row = int(np.flatnonzero(rows.min(axis=1) < 0)[0])

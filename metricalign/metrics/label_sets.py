@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from metricalign.metrics.checks import _check_label_scores, _weighted_mean
+from metricalign.metrics.checks import check_label_scores, weighted_mean
 
 __all__ = ["coverage_loss", "one_error"]
 
@@ -50,10 +50,10 @@ def one_error(
     >>> one_error([[1, 0, 0]], [[0.4, 0.4, 0.2]])
     0.5
     """
-    true, scores = _check_label_scores(y_true, y_score)
+    true, scores = check_label_scores(y_true, y_score)
     is_best = scores == scores.max(axis=1, keepdims=True)
     errors = (is_best & ~true).sum(axis=1) / is_best.sum(axis=1)
-    return _weighted_mean(np.where(true.any(axis=1), errors, 0.0), sample_weight)
+    return weighted_mean(np.where(true.any(axis=1), errors, 0.0), sample_weight)
 
 
 def coverage_loss(
@@ -93,7 +93,7 @@ def coverage_loss(
     >>> coverage_loss([[1, 0, 0], [0, 1, 1]], [[0.6, 0.3, 0.1], [0.7, 0.6, 0.5]])
     1.0
     """
-    true, scores = _check_label_scores(y_true, y_score)
+    true, scores = check_label_scores(y_true, y_score)
     worst = np.where(true, scores, np.inf).min(axis=1, keepdims=True)
     n_steps = np.where(true.any(axis=1), (scores >= worst).sum(axis=1) - 1.0, 0.0)
-    return _weighted_mean(n_steps, sample_weight)
+    return weighted_mean(n_steps, sample_weight)

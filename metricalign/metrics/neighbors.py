@@ -13,7 +13,7 @@ from sklearn.metrics import ndcg_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.metrics.checks import _check_weights, _weighted_mean
+from metricalign.metrics.checks import check_weights, weighted_mean
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = [
@@ -112,7 +112,7 @@ def precision_at_k_score(
     nearer, tied = distances < last, distances == last
     share = (tied & related).sum(axis=1) / tied.sum(axis=1)
     found = (nearer & related).sum(axis=1) + (k - nearer.sum(axis=1)) * share
-    return _weighted_mean(found / k, sample_weight)
+    return weighted_mean(found / k, sample_weight)
 
 
 def mean_average_precision_score(
@@ -176,7 +176,7 @@ def mean_average_precision_score(
         )
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, distances)[asked]
-    return _weighted_mean(precisions, sample_weight)
+    return weighted_mean(precisions, sample_weight)
 
 
 def neighbors_ndcg_score(
@@ -226,7 +226,7 @@ def neighbors_ndcg_score(
     if len(distances) < 3:
         raise ValueError(f"A ranking needs at least 3 samples, got {len(distances)}.")
     if sample_weight is not None:
-        sample_weight = _check_weights(sample_weight, distances)
+        sample_weight = check_weights(sample_weight, distances)
     gains = differences.max() - differences
     return float(ndcg_score(gains, -distances, k=k, sample_weight=sample_weight))
 

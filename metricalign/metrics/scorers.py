@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import UNUSED
 
 from metricalign.learners.base import EmbeddingLearner
-from metricalign.metrics.checks import _check_label_scores
+from metricalign.metrics.checks import check_label_scores
 from metricalign.metrics.distributions import (
     canberra_loss,
     chebyshev_loss,
@@ -108,7 +108,7 @@ class LabelRankingScorer(_EstimatorScorer):
         score : float
             The greater the better.
         """
-        true, scores = _check_label_scores(y, _label_scores(estimator, X))
+        true, scores = check_label_scores(y, label_scores(estimator, X))
         value = self.score_function(true.astype(int), scores, sample_weight=sample_weight)
         return float(value) if self.greater_is_better else -float(value)
 
@@ -173,7 +173,7 @@ class RetrievalScorer(_EstimatorScorer):
         return float(self.score_function(images, relations, sample_weight=sample_weight, **options))
 
 
-def _label_scores(estimator, X):
+def label_scores(estimator: Any, X: Any) -> Any:
     """Return scores of shape (n_samples, n_labels) of whatever the estimator has."""
     if not hasattr(estimator, "predict_proba"):
         name = "decision_function" if hasattr(estimator, "decision_function") else "predict"

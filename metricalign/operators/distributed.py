@@ -13,17 +13,14 @@ sample; `differences` are for few pairs.
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from metricalign.operators.dense import PairOperator
-
-if TYPE_CHECKING:
-    pass
-from metricalign.pairs.distributed import DistributedSamples, _computed, _persisted, _taken
+from metricalign.pairs.distributed import DistributedSamples, computed, persisted, taken
 
 __all__ = ["DistributedPairOperator"]
 
@@ -65,7 +62,7 @@ class DistributedPairOperator:
         self._n_passes, self._share = [0.0], 1.0
         self._members, rows, local = zip(*samples.blocks_of(pairs), strict=True)
         make = delayed(_block)
-        self._blocks = _persisted(
+        self._blocks = persisted(
             make(*arguments, is_diagonal) for arguments in zip(rows, local, strict=True)
         )
         self.squared_lengths = np.empty(len(pairs), dtype=self.dtype)
@@ -99,7 +96,7 @@ class DistributedPairOperator:
         if operator.dtype != dtype:
             operator.dtype = np.dtype(dtype)
             convert = delayed(_astype)
-            operator._blocks = _persisted(convert(block, dtype) for block in self._blocks)
+            operator._blocks = persisted(convert(block, dtype) for block in self._blocks)
             operator.squared_lengths = np.empty(self.n_pairs, dtype=dtype)
             operator._fill(operator.squared_lengths, _squared_lengths)
         return operator
@@ -120,7 +117,7 @@ class DistributedPairOperator:
             if len(kept):
                 operator._members.append(place[members[kept]])
                 blocks.append(restrict(block, kept))
-        operator._blocks = _persisted(blocks)
+        operator._blocks = persisted(blocks)
         return operator
 
     def differences(self) -> NDArray:
@@ -154,14 +151,14 @@ class DistributedPairOperator:
         while len(matrices) > 1:
             batches = gen_batches(len(matrices), _MATRICES_OF_SUM)
             matrices = [add(matrices[batch]) for batch in batches]
-        return sum(_computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
+        return sum(computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
 
     def _fill(self, values, function, *arguments):
         """Fill an array with what a function returns for the pairs of each block."""
         from dask import delayed
 
         function = delayed(function)
-        parts = _computed(function(block, *arguments) for block in self._blocks)
+        parts = computed(function(block, *arguments) for block in self._blocks)
         for members, part in zip(self._members, parts, strict=True):
             values[members] = part
         return values
@@ -176,7 +173,7 @@ class _PairsOfBlock(PairOperator):
 
 
 def _block(rows, pairs, is_diagonal):
-    X = np.concatenate([_taken(*part) if isinstance(part, tuple) else part for part in rows])
+    X = np.concatenate([taken(*part) if isinstance(part, tuple) else part for part in rows])
     return _PairsOfBlock(X, pairs, is_diagonal=is_diagonal)
 
 

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import HasMethods
 
 from metricalign.pairs.identical import Samples
 from metricalign.pairs.search import RandomState
-from metricalign.pairs.selection import PairSelection, _merge_directions
+from metricalign.pairs.selection import PairSelection, merge_directions
 
 __all__ = ["TransformedPairs", "UnionPairs"]
 
@@ -88,7 +88,7 @@ class UnionPairs(BaseEstimator):
         ]
         indices = np.concatenate([selection.indices for selection in selections])
         weights = np.concatenate([selection.weights for selection in selections])
-        return _merge_directions(indices[:, 0], indices[:, 1], weights, X.shape[0])
+        return merge_directions(indices[:, 0], indices[:, 1], weights, X.shape[0])
 
 
 class TransformedPairs(BaseEstimator):

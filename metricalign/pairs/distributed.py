@@ -3,7 +3,7 @@
 The rows of a Dask array are taken in blocks of whole chunks, as many blocks as the workers have
 threads. The process that calls `fit` holds the targets, the pairs, and a few numbers for each
 sample. A worker holds its blocks and copies of rows of other blocks, at most one for each pair.
-While neighbours are sought it also holds one block of another worker at a time.
+While neighbours are sought it also holds some samples of other workers at a time.
 
 When a worker dies, Dask computes its blocks again from the graph of the array. Without a
 `distributed.Client` Dask's own scheduler does the work, in threads.
@@ -23,7 +23,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, gen_batches
 
-from metricalign._arrays import _dtype_of
+from metricalign._arrays import dtype_of
 from metricalign.pairs import EuclideanSearch
 from metricalign.pairs.distinct import largest_entry
 from metricalign.pairs.identical import RemoteSamples, order_keys
@@ -37,6 +37,9 @@ __all__ = ["DistributedSamples"]
 
 # Rows that are hashed at a time: this bounds the memory.
 _ROWS_AT_A_TIME = 4096
+# Entries of the samples that are sent to the blocks together, to search for their neighbours. A
+# search must be prepared for each of these batches and block.
+_ENTRIES_OF_QUERIES = 2**22
 
 
 class DistributedSamples(RemoteSamples):
@@ -82,7 +85,7 @@ class DistributedSamples(RemoteSamples):
     def __init__(self, X: Array, *, estimator_name: str | None = None):
         import dask
 
-        self.dtype = _dtype_of(X)
+        self.dtype = dtype_of(X)
         self._n_features = X.shape[1]
         X = _joined(X)
         self._starts = np.cumsum([0, *X.chunks[0]])
@@ -111,7 +114,7 @@ class DistributedSamples(RemoteSamples):
         """Bring the samples into memory; see `RemoteSamples`."""
         order, parts = self.parts()
         X = np.empty(self.shape, dtype=self.dtype)
-        X[order] = np.concatenate(_computed(rows for _, rows in parts))
+        X[order] = np.concatenate(computed(rows for _, rows in parts))
         return X
 
     def map_blocks(self, function: Callable[..., Any], arguments: Callable[..., Any]) -> list[Any]:
@@ -126,7 +129,7 @@ class DistributedSamples(RemoteSamples):
             apply(rows, *arguments(of_block))
             for (_, rows), of_block in zip(parts, members, strict=True)
         )
-        return list(_computed(tasks))
+        return list(computed(tasks))
 
     def first_identical(self) -> NDArray:
         """Find for each sample the first that equals it; see `RemoteSamples`."""
@@ -159,7 +162,7 @@ class DistributedSamples(RemoteSamples):
         """
         from dask import delayed
 
-        take = delayed(_taken)
+        take = delayed(taken)
         order = np.argsort(self._rows, kind="stable")
         in_blocks = self._in_blocks(self._rows[order])
         return order, [(start, take(self._blocks[b], kept)) for b, start, kept in in_blocks]
@@ -188,7 +191,7 @@ class DistributedSamples(RemoteSamples):
         """
         from dask import delayed
 
-        take = delayed(_taken)
+        take = delayed(taken)
         pairs = self._rows[pairs]
         n_rows = self._starts[-1]
         # A pair goes to the block of the sample with fewer pairs: a copy of the other serves many.
@@ -214,9 +217,10 @@ class DistributedSamples(RemoteSamples):
 
 
 class _BlockwiseSearch(BaseEstimator):
-    """Search every block for the neighbours of every other, and keep the nearest.
+    """Search every block for the neighbours of all samples, and keep the nearest.
 
-    It stands in for the transformer that searches two blocks.
+    It stands in for the transformer that searches one block. Samples come to the blocks by some at
+    a time, so that a worker holds few beside its own.
     """
 
     def __init__(self, neighbors, n_neighbors=5):
@@ -226,23 +230,26 @@ class _BlockwiseSearch(BaseEstimator):
     def fit(self, X):
         self.order_, parts = X.parts()
         starts, rows = zip(*parts, strict=True)
-        self.parts_ = list(zip(starts, _persisted(rows), strict=True))
+        self.parts_ = list(zip(starts, persisted(rows), strict=True))
         return self
 
     def transform(self, X):
         from dask import delayed
 
-        search = delayed(_nearest)
-        order, parts = X.parts()
-        found = []
-        for number, part in enumerate(parts):
-            nearest: Any = None
-            # Candidates come one block after another, so that a worker holds two blocks. Each
-            # block begins with its own, so that all workers do not ask for the same one.
-            for candidates in (*self.parts_[number:], *self.parts_[:number]):
-                nearest = search(nearest, *part, *candidates, self.neighbors, self.n_neighbors)
-            found.append(nearest)
-        row, column, distance = map(np.concatenate, zip(*_computed(found), strict=True))
+        join, search, merge = delayed(np.concatenate), delayed(_nearest), delayed(_merged)
+        order, found = X.parts()[0], []
+        for batch in gen_batches(len(order), max(1, _ENTRIES_OF_QUERIES // X.shape[1])):
+            # In the order of the blocks, so that few of them have any.
+            queries = join([rows for _, rows in X[order[batch]].parts()[1]])
+            nearest = [
+                search(batch.start, queries, *part, self.neighbors, self.n_neighbors)
+                for part in self.parts_
+            ]
+            while len(nearest) > 1:
+                pairs = gen_batches(len(nearest), 2)
+                nearest = [merge(nearest[pair], self.n_neighbors) for pair in pairs]
+            found += nearest
+        row, column, distance = map(np.concatenate, zip(*computed(found), strict=True))
         shape = (X.shape[0], len(self.order_))
         return sparse.coo_array((distance, (order[row], self.order_[column])), shape=shape)
 
@@ -267,14 +274,16 @@ def _n_threads():
         return CPU_COUNT
 
 
-def _persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
+def persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
+    """Compute tasks, and leave the results with the workers."""
     import dask
 
     with _sends_pairs():
         return dask.persist(*tasks)
 
 
-def _computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
+def computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
+    """Results of tasks."""
     import dask
 
     with _sends_pairs():
@@ -307,24 +316,27 @@ def _described(rows):
     return largest_entry(rows), digests, np.concatenate(keys)
 
 
-def _taken(rows, kept):
+def taken(rows: NDArray, kept: NDArray) -> NDArray:
+    """Some rows of a block, without a copy where these are all."""
     return rows if len(kept) == len(rows) else rows[kept]
 
 
-def _nearest(known, start, rows, first_candidate, candidates, neighbors, n_neighbors):
-    """Merge the nearest samples known so far with the nearest of another block's candidates."""
+def _nearest(first_query, queries, first_candidate, candidates, neighbors, n_neighbors):
+    """Search one block of candidates; returns queries, candidates and distances."""
     n_candidates = len(candidates)
     if can_be_moved(neighbors):
         middle = middle_of(candidates)
-        rows, candidates = rows - middle, candidates - middle
+        queries, candidates = queries - middle, candidates - middle
     if neighbors is None or n_candidates == 1:
         neighbors = EuclideanSearch()
     neighbors = clone(neighbors).set_params(n_neighbors=min(n_neighbors, n_candidates - 1))
-    row, column, distance = search_neighbors(neighbors.fit(candidates), rows, n_candidates)
-    found = (row + start, column + first_candidate, distance)
-    if known is not None:
-        found = tuple(np.concatenate(parts) for parts in zip(known, found, strict=True))
-    row, column, distance = found
+    row, column, distance = search_neighbors(neighbors.fit(candidates), queries, n_candidates)
+    return row + first_query, column + first_candidate, distance
+
+
+def _merged(found, n_neighbors):
+    """The nearest of those that were found in several blocks."""
+    row, column, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((column, distance, row))
     # One more than `n_neighbors`, as the sample itself may be among them.
     order = order[rank_within(row[order]) <= n_neighbors]

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval
 
 from metricalign._memory import machine_memory
 from metricalign.pairs.identical import first_identical
-from metricalign.pairs.selection import PairSelection, _no_pairs, _split_key
+from metricalign.pairs.selection import PairSelection, no_pairs, split_key
 from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["AllPairs", "RandomPairs"]
@@ -35,7 +35,7 @@ class _DistinctPairs:
         self.ends = np.cumsum(n_partners, dtype=np.int64)
         self.n_pairs = int(self.ends[-1])
         if self.n_pairs == 0:
-            raise _no_pairs(rows.size)
+            raise no_pairs(rows.size)
 
     def select(self, numbers, weight) -> PairSelection:
         """Return the pairs with these numbers, each with the product of its samples' weights."""
@@ -46,7 +46,7 @@ class _DistinctPairs:
         key = np.minimum(first, second).astype(np.int64) * n_samples + np.maximum(first, second)
         del first, second
         key.sort()
-        indices = _split_key(key, n_samples)
+        indices = split_key(key, n_samples)
         return PairSelection(indices, weight[indices[:, 0]] * weight[indices[:, 1]])
 
 

@@ -63,7 +63,7 @@ def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
     if isinstance(pairs, str) and pairs in _STRATEGIES:
         strategy = _STRATEGIES[pairs]()
         # Too few neighbours are worth a warning only if the user chose their number.
-        strategy._is_asked_for = False
+        strategy.is_asked_for = False
         return _verbose(strategy) if verbose else strategy
     raise ValueError(
         f"The 'pairs' parameter must be 'auto', one of {sorted(_STRATEGIES)}, an object with a "

@@ -10,17 +10,17 @@ from sklearn.utils._param_validation import Interval
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import first_identical
 from metricalign.pairs.search import (
-    _NEIGHBORS_CONSTRAINT,
+    NEIGHBORS_CONSTRAINT,
     EuclideanSearch,
-    _first_of_each_row,
-    _nearest_eligible,
-    _nearest_other,
-    _nearest_same,
-    _own_neighbors,
     can_be_moved,
     centred,
+    first_of_each_row,
+    nearest_eligible,
+    nearest_other,
+    nearest_same,
+    own_neighbors,
 )
-from metricalign.pairs.selection import PairSelection, _merge_directions, _no_pairs
+from metricalign.pairs.selection import PairSelection, merge_directions, no_pairs
 from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["NearestClassPairs", "NearestPairs"]
@@ -75,7 +75,46 @@ def _keys_of(found, n_samples):
     return anchor.astype(np.int64) * n_samples + neighbor
 
 
-class NearestPairs(PairStrategy):
+class _AnchoredPairs(PairStrategy):
+    """Pairs of anchors, chosen among candidates, with neighbours that a subclass searches for."""
+
+    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        "neighbors": NEIGHBORS_CONSTRAINT,
+        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
+        "verbose": ["verbose"],
+    }
+
+    def _select(self, X, y, weight, random_state) -> PairSelection:
+        n_given = X.shape[0]
+        classes = self._classes_of(y, n_given)
+        considered, weight = choose_anchors(X, weight, self.max_candidates, classes)
+        n_samples = len(considered)
+        if n_samples < n_given:
+            X, classes = X[considered], None if classes is None else classes[considered]
+        neighbors = own_neighbors(self.neighbors, random_state)
+        rows = first_identical(X)
+        anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
+        X = centred(X) if can_be_moved(neighbors) else X
+
+        def search(neighbors, anchors):
+            return self._search(X, classes, neighbors, rows, anchors)
+
+        anchor, neighbor = search(neighbors, anchors)
+        if self.verbose:
+            found = anchor, neighbor
+            _print_search(self, neighbors, search, anchors, found, n_samples, n_given)
+        if anchor.size == 0:
+            raise no_pairs(n_samples, self._reason_of_none(classes))
+        if self.is_asked_for:
+            shortages = self._shortages(classes, anchor, neighbor, anchors)
+            _warn_of_shortages(shortages, neighbors)
+        weight = weight[np.searchsorted(anchors, anchor)]
+        indices, weight = merge_directions(anchor, neighbor, weight, n_samples)
+        return PairSelection(considered[indices], weight)
+
+
+class NearestPairs(_AnchoredPairs):
     """Pair samples with their nearest neighbours, whatever their targets.
 
     The choice for label sets, label distributions and numbers [1]_. Samples with identical
@@ -131,11 +170,8 @@ class NearestPairs(PairStrategy):
     """
 
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        **_AnchoredPairs._parameter_constraints,
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "neighbors": _NEIGHBORS_CONSTRAINT,
-        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
-        "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -152,38 +188,23 @@ class NearestPairs(PairStrategy):
         self.max_candidates = max_candidates
         self.verbose = verbose
 
-    def _select(self, X, y, weight, random_state) -> PairSelection:
-        n_given = X.shape[0]
-        considered, weight = choose_anchors(X, weight, self.max_candidates)
-        n_samples = len(considered)
-        X = X[considered] if n_samples < n_given else X
-        neighbors = _own_neighbors(self.neighbors, random_state)
-        rows = first_identical(X)
-        anchors, weight = choose_anchors(X, weight, self.max_anchors)
-        X = centred(X) if can_be_moved(neighbors) else X
-        candidates = _first_of_each_row(np.arange(n_samples), rows, self.n_neighbors)
+    def _classes_of(self, y, n_samples) -> None:
+        return None
 
-        def search(neighbors, anchors):
-            return _nearest_eligible(X, anchors, candidates, self.n_neighbors, neighbors, rows)
+    def _search(self, X, classes, neighbors, rows, anchors):
+        candidates = first_of_each_row(np.arange(X.shape[0]), rows, self.n_neighbors)
+        return nearest_eligible(X, anchors, candidates, self.n_neighbors, neighbors, rows)
 
-        anchor, neighbor = search(neighbors, anchors)
-        if self.verbose:
-            found = anchor, neighbor
-            _print_search(self, neighbors, search, anchors, found, n_samples, n_given)
-        if anchor.size == 0:
-            raise _no_pairs(n_samples)
-        n_found = np.bincount(anchor, minlength=n_samples)[anchors]
-        shortage = _describe_shortage(
-            "n_neighbors", self.n_neighbors, n_found, "other distinct samples"
-        )
-        if getattr(self, "_is_asked_for", True):
-            _warn_of_shortages([shortage], neighbors)
-        weight = weight[np.searchsorted(anchors, anchor)]
-        indices, weight = _merge_directions(anchor, neighbor, weight, n_samples)
-        return PairSelection(considered[indices], weight)
+    def _reason_of_none(self, classes):
+        return ""
+
+    def _shortages(self, classes, anchor, neighbor, anchors):
+        n_found = _count_of_each(anchors, anchor)
+        available = "other distinct samples"
+        return [_describe_shortage("n_neighbors", self.n_neighbors, n_found, available)]
 
 
-class NearestClassPairs(PairStrategy):
+class NearestClassPairs(_AnchoredPairs):
     """Pair samples with the nearest of their own class and of the other classes.
 
     The choice for class labels [1]_ [2]_. Samples with identical features are never
@@ -250,12 +271,9 @@ class NearestClassPairs(PairStrategy):
     """
 
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+        **_AnchoredPairs._parameter_constraints,
         "n_same": [Interval(Integral, 0, None, closed="left")],
         "n_other": [Interval(Integral, 0, None, closed="left")],
-        "neighbors": _NEIGHBORS_CONSTRAINT,
-        "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
-        "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -274,57 +292,46 @@ class NearestClassPairs(PairStrategy):
         self.max_candidates = max_candidates
         self.verbose = verbose
 
-    def _select(self, X, y, weight, random_state) -> PairSelection:
+    def _classes_of(self, y, n_samples):
         if self.n_same == 0 and self.n_other == 0:
             raise ValueError(
                 "The 'n_same' and 'n_other' parameters of NearestClassPairs are both 0, which "
                 "leaves no pairs: at least one must be positive."
             )
-        n_given = X.shape[0]
-        classes = _encode_classes(y, n_given)
-        considered, weight = choose_anchors(X, weight, self.max_candidates, classes)
-        n_samples = len(considered)
-        if n_samples < n_given:
-            X, classes = X[considered], classes[considered]
-        neighbors = _own_neighbors(self.neighbors, random_state)
-        rows = first_identical(X)
-        anchors, weight = choose_anchors(X, weight, self.max_anchors, classes)
-        X = centred(X) if can_be_moved(neighbors) else X
+        return _encode_classes(y, n_samples)
 
-        def search(neighbors, anchors):
-            kinds = (_nearest_same, self.n_same), (_nearest_other, self.n_other)
-            found = [
-                nearest(X, classes, wanted, neighbors, rows, anchors)
-                for nearest, wanted in kinds
-                if wanted > 0
-            ]
-            return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
+    def _search(self, X, classes, neighbors, rows, anchors):
+        kinds = (nearest_same, self.n_same), (nearest_other, self.n_other)
+        found = [
+            nearest(X, classes, wanted, neighbors, rows, anchors)
+            for nearest, wanted in kinds
+            if wanted > 0
+        ]
+        return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
-        anchor, neighbor = search(neighbors, anchors)
-        if self.verbose:
-            found = anchor, neighbor
-            _print_search(self, neighbors, search, anchors, found, n_samples, n_given)
-        is_same, shortages = classes[anchor] == classes[neighbor], []
-        for parameter, wanted, kept, available in (
-            ("n_same", self.n_same, is_same, "other distinct samples of the same class"),
-            ("n_other", self.n_other, ~is_same, "distinct samples of other classes"),
-        ):
-            n_found = np.bincount(anchor[kept], minlength=n_samples)[anchors]
-            shortages.append(_describe_shortage(parameter, wanted, n_found, available))
-        if anchor.size == 0:
-            sought = "of one class" if self.n_other == 0 else "of different classes"
-            if self.n_same and self.n_other:
-                sought = "at all"
-            raise _no_pairs(
-                n_samples,
-                f"with n_same={self.n_same} and n_other={self.n_other} there are no two distinct "
-                f"samples {sought} among n_classes={classes.max(initial=-1) + 1}; ",
+    def _reason_of_none(self, classes):
+        sought = "of one class" if self.n_other == 0 else "of different classes"
+        if self.n_same and self.n_other:
+            sought = "at all"
+        return (
+            f"with n_same={self.n_same} and n_other={self.n_other} there are no two distinct "
+            f"samples {sought} among n_classes={classes.max(initial=-1) + 1}; "
+        )
+
+    def _shortages(self, classes, anchor, neighbor, anchors):
+        is_same = classes[anchor] == classes[neighbor]
+        return [
+            _describe_shortage(parameter, wanted, _count_of_each(anchors, anchor[kept]), available)
+            for parameter, wanted, kept, available in (
+                ("n_same", self.n_same, is_same, "other distinct samples of the same class"),
+                ("n_other", self.n_other, ~is_same, "distinct samples of other classes"),
             )
-        if getattr(self, "_is_asked_for", True):
-            _warn_of_shortages(shortages, neighbors)
-        weight = weight[np.searchsorted(anchors, anchor)]
-        indices, weight = _merge_directions(anchor, neighbor, weight, n_samples)
-        return PairSelection(considered[indices], weight)
+        ]
+
+
+def _count_of_each(anchors, anchor):
+    """How often each of the anchors is in a list of them."""
+    return np.bincount(anchor, minlength=anchors.max() + 1)[anchors]
 
 
 def _encode_classes(y, n_samples) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metricalign.pairs.identical import _batches
+from metricalign._arrays import batches
 
-__all__ = ["SampleBlocks"]
+__all__ = ["SampleBlocks", "nearest_by_differences"]
 
 # Queries and samples multiplied at a time: their products fit the cache of a core.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 1024, 256
@@ -101,9 +101,13 @@ class SampleBlocks:
         most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
         # All batches of about the same size.
         at_a_time = -(-len(queries) // -(-len(queries) // most))
-        for batch in _batches(len(queries), at_a_time):
+        for batch in batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
-            self._sort_by_differences(queries[batch], found, distances[batch], indices[batch])
+            if self._boxes is not None:
+                found = self._boxes.order[found]
+            distances[batch], indices[batch] = nearest_by_differences(
+                self.samples, queries[batch], found, n_neighbors
+            )
             if number < len(self.samples):
                 is_proven[batch] = self._exclude_others(queries[batch], distances[batch], bounds)
             else:
@@ -121,26 +125,6 @@ class SampleBlocks:
         rounding = (queries.shape[1] + 4) * 2.0**-24 * 1.5 * (length + farthest) ** 2
         smallest = np.finfo(np.float32).tiny * queries.shape[1]
         return bounds - 0.5 * farthest**2 + 0.5 * length**2 > rounding + smallest
-
-    def _sort_by_differences(self, queries, found, distances, indices) -> None:
-        n_neighbors = distances.shape[1]
-        if self._boxes is not None:
-            found = self._boxes.order[found]
-        # In the order of the samples, for those that are equally near.
-        found.sort(axis=1)
-        exact = np.empty(found.shape)
-        at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
-        for batch in _batches(len(queries), at_a_time):
-            differences = self.samples.take(found[batch], axis=0).astype(np.float64)
-            differences -= queries[batch, None]
-            np.vecdot(differences, differences, out=exact[batch])
-        # A stable order takes four times as long, and is needed for those that are equally near.
-        order = np.argsort(exact, axis=1)
-        ascending = np.take_along_axis(exact, order, axis=1)
-        is_tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
-        order[is_tied] = np.argsort(exact[is_tied], axis=1, kind="stable")
-        indices[:] = np.take_along_axis(found, order[:, :n_neighbors], axis=1)
-        distances[:] = np.sqrt(ascending[:, :n_neighbors])
 
     def _smallest_products(self, queries, number) -> tuple[NDArray, NDArray]:
         """For each query the rows of the smallest products, and a lower bound of all others."""
@@ -177,7 +161,7 @@ class SampleBlocks:
         # Two of the smallest values are seldom in one group.
         n_groups = len(probes) // _PROBES_OF_GROUP
         is_grouped = not is_certain and rank <= n_groups // 2
-        for batch in _batches(len(factors), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(factors), _QUERIES_OF_BLOCK // 4):
             values = probes @ factors[batch].T
             if is_grouped:
                 groups = values[: n_groups * _PROBES_OF_GROUP].reshape(
@@ -194,13 +178,62 @@ class SampleBlocks:
         n_rows = _SAMPLES_OF_BLOCK
         if is_near is None:
             n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
-        for block, rows in enumerate(_batches(len(self._rows), n_rows)):
+        # Arrays that are used again: Dask's workers give memory back to the system each time
+        # (MALLOC_TRIM_THRESHOLD_), and new arrays took nearly twice the time of the products.
+        n_queries = min(len(factors), _QUERIES_OF_BLOCK)
+        asked = np.empty((n_queries, factors.shape[1]), dtype=np.float32)
+        products = np.empty(n_queries * n_rows, dtype=np.float32)
+        for block, rows in enumerate(batches(len(self._rows), n_rows)):
             asking = everyone if is_near is None else everyone[is_near[block]]
             samples = self._rows[rows].T
-            for batch in _batches(len(asking), _QUERIES_OF_BLOCK):
+            for batch in batches(len(asking), _QUERIES_OF_BLOCK):
                 some = asking[batch]
-                smallest.add(rows.start, some, factors.take(some, axis=0) @ samples)
+                shape = len(some), samples.shape[1]
+                values = products[: shape[0] * shape[1]].reshape(shape)
+                # With "raise" it would be made in another array first.
+                factors.take(some, axis=0, out=asked[: len(some)], mode="clip")
+                smallest.add(rows.start, some, np.matmul(asked[: len(some)], samples, out=values))
         return smallest.rows()
+
+
+def nearest_by_differences(
+    samples: NDArray, queries: NDArray, found: NDArray, n_neighbors: int
+) -> tuple[NDArray, NDArray]:
+    """The nearest of the samples that were found for each query, compared in double precision.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        All samples.
+    queries : ndarray of shape (n_queries, n_features)
+        Samples whose neighbours are sought.
+    found : ndarray of int of shape (n_queries, n_found)
+        Rows of some samples for each of them, in any order.
+    n_neighbors : int
+        How many of these to return, at most n_found.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries, n_neighbors)
+        Euclid's distances, ascending, in float64.
+    indices : ndarray of int of shape (n_queries, n_neighbors)
+        Rows of the samples; of those that are equally near the first.
+    """
+    # In the order of the samples, for those that are equally near.
+    found = np.sort(found, axis=1)
+    exact = np.empty(found.shape)
+    at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
+    for batch in batches(len(queries), at_a_time):
+        differences = samples.take(found[batch], axis=0).astype(np.float64)
+        differences -= queries[batch, None]
+        np.vecdot(differences, differences, out=exact[batch])
+    # A stable order takes four times as long, and is needed for those that are equally near.
+    order = np.argsort(exact, axis=1)
+    ascending = np.take_along_axis(exact, order, axis=1)
+    is_tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
+    order[is_tied] = np.argsort(exact[is_tied], axis=1, kind="stable")
+    indices = np.take_along_axis(found, order[:, :n_neighbors], axis=1)
+    return np.sqrt(ascending[:, :n_neighbors]), indices
 
 
 class _Boxes(NamedTuple):
@@ -244,7 +277,7 @@ class _Boxes(NamedTuple):
         """Whether boxes are within these squared distances, shape (n_boxes, n_queries)."""
         places = _coordinates(queries, self.axes)
         is_near = np.empty((len(self.low), len(queries)), dtype=bool)
-        for batch in _batches(len(queries), _QUERIES_OF_BLOCK // 4):
+        for batch in batches(len(queries), _QUERIES_OF_BLOCK // 4):
             along = places[batch].T
             distances = np.zeros((len(self.low), along.shape[1]), dtype=np.float32)
             for low, high, place in zip(self.low.T, self.high.T, along, strict=True):
@@ -260,7 +293,7 @@ class _Boxes(NamedTuple):
 def _coordinates(samples, axes) -> NDArray:
     """Coordinates along axes, and the distance from their span: no two samples get farther."""
     places = np.empty((len(samples), axes.shape[1] + 1), dtype=np.float32)
-    for batch in _batches(len(samples), _QUERIES_AT_A_TIME):
+    for batch in batches(len(samples), _QUERIES_AT_A_TIME):
         some = samples[batch].astype(np.float64)
         along = some @ axes
         places[batch, :-1] = along
@@ -285,11 +318,15 @@ class _SmallestValues:
         self._queries = [np.empty(0, dtype=np.uint16)]
         self._values = [np.empty(0, dtype=np.float32)]
         self._rows = [np.empty(0, dtype=np.intp)]
+        self._is_small = np.empty(0, dtype=bool)
         self._size = 0
 
     def add(self, first_row, queries, values) -> None:
         """Take the values of consecutive rows, one column each, for some of the queries."""
-        places = np.flatnonzero(values <= self.bounds[queries, None])
+        if values.size > len(self._is_small):
+            self._is_small = np.empty(values.size, dtype=bool)
+        is_small = self._is_small[: values.size].reshape(values.shape)
+        places = np.flatnonzero(np.less_equal(values, self.bounds[queries, None], out=is_small))
         query, row = np.divmod(places, values.shape[1])
         self._queries.append(queries[query])
         self._values.append(values.ravel()[places])
@@ -315,7 +352,7 @@ class _SmallestValues:
         starts = np.cumsum(counts) - counts
         width = max(self.number, counts.max())
         largest, kept = np.empty(len(counts), dtype=np.float32), []
-        for batch in _batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
+        for batch in batches(len(counts), max(1, _VALUES_AT_A_TIME // width)):
             first, n_values = starts[batch, None], counts[batch, None]
             is_value = np.arange(max(self.number, n_values.max())) < n_values
             table = np.full(is_value.shape, np.inf, dtype=np.float32)

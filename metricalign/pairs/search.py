@@ -12,7 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
 
-from metricalign.pairs.identical import RemoteSamples, Samples, _batches
+from metricalign._arrays import batches
+from metricalign.pairs.identical import RemoteSamples, Samples
 from metricalign.pairs.products import SampleBlocks
 
 __all__ = ["EuclideanSearch", "centred"]
@@ -48,7 +49,8 @@ _METRICS_OF_DIFFERENCES = (
     "sqeuclidean",
 )
 
-_NEIGHBORS_CONSTRAINT = [HasMethods(["fit", "transform", "get_params", "set_params"]), None]
+#: Constraint of a parameter that is a search.
+NEIGHBORS_CONSTRAINT = [HasMethods(["fit", "transform", "get_params", "set_params"]), None]
 
 
 def centred(
@@ -123,7 +125,15 @@ def _count_equal(labels: np.ndarray, anchors: np.ndarray, candidates: np.ndarray
     return np.asarray(np.searchsorted(ordered, wanted, "right") - first)
 
 
-def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, classes=None):
+def nearest_eligible(
+    X: Any,
+    anchors: np.ndarray,
+    candidates: np.ndarray,
+    n_neighbors: int,
+    neighbors: Any,
+    rows: np.ndarray,
+    classes: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """Find for each anchor the nearest candidates that are eligible for it.
 
     A candidate is eligible when its features differ from the anchor's and, where classes
@@ -174,7 +184,7 @@ def _nearest_eligible(X, anchors, candidates, n_neighbors, neighbors, rows, clas
         n_asked = min(n_asked, candidates.size - 1)
         neighbors.set_params(n_neighbors=n_asked).fit(X[candidates])
         lacking = []
-        for batch in _batches(pending.size, max(1, _ENTRIES_AT_A_TIME // n_asked)):
+        for batch in batches(pending.size, max(1, _ENTRIES_AT_A_TIME // n_asked)):
             asked = pending[batch]
             query, candidate, distance = search_neighbors(neighbors, X[asked], candidates.size)
             keep = eligible(asked[query], candidates[candidate])
@@ -278,12 +288,12 @@ class EuclideanSearch(BaseEstimator):
         return np.take_along_axis(distances, columns, axis=1), columns
 
 
-def _first_of_each_row(candidates, rows, limit):
+def first_of_each_row(candidates: np.ndarray, rows: np.ndarray, limit: int) -> np.ndarray:
     """Keep at most `limit` candidates with identical features: no anchor can use more."""
     return candidates[rank_within(rows[candidates]) < limit]
 
 
-def _own_neighbors(neighbors, random_state):
+def own_neighbors(neighbors: Any, random_state: RandomState) -> Any:
     """Return a copy of the transformer that may be changed, seeded if it is random."""
     if neighbors is None:
         return EuclideanSearch()
@@ -309,20 +319,36 @@ def _own_neighbors(neighbors, random_state):
     return neighbors
 
 
-def _nearest_same(X, classes, n_neighbors, neighbors, rows, anchors):
-    """Search each class by itself."""
+def nearest_same(
+    X: Any,
+    classes: np.ndarray,
+    n_neighbors: int,
+    neighbors: Any,
+    rows: np.ndarray,
+    anchors: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Search each class by itself; see `nearest_eligible`."""
     found = []
     order = np.argsort(classes, kind="stable")
     is_anchor = _is_among(anchors, classes.size)
     for members in np.split(order, np.cumsum(np.bincount(classes))[:-1]):
         asked = members[is_anchor[members]]
-        candidates = _first_of_each_row(members, rows, n_neighbors)
-        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
+        candidates = first_of_each_row(members, rows, n_neighbors)
+        found.append(nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
-def _nearest_other(X, classes, n_neighbors, neighbors, rows, anchors):
+def nearest_other(
+    X: Any,
+    classes: np.ndarray,
+    n_neighbors: int,
+    neighbors: Any,
+    rows: np.ndarray,
+    anchors: np.ndarray,
+) -> tuple[np.ndarray, ...]:
     """Search the samples outside each large class, and all samples for the small classes.
+
+    See `nearest_eligible`.
 
     A search among the other classes alone finds the neighbours at once, but must be prepared for
     each class. One among all samples is prepared once, but its answers may be full of the sample's
@@ -335,13 +361,13 @@ def _nearest_other(X, classes, n_neighbors, neighbors, rows, anchors):
     found = []
     for label in np.flatnonzero(large):
         asked = anchors[classes[anchors] == label]
-        candidates = _first_of_each_row(np.flatnonzero(classes != label), rows, n_neighbors)
-        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
+        candidates = first_of_each_row(np.flatnonzero(classes != label), rows, n_neighbors)
+        found.append(nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows))
     if not large.all():
         asked = anchors[~large[classes[anchors]]]
         limit = n_neighbors + sizes[~large].max()
-        candidates = _first_of_each_row(np.arange(n_samples), rows, limit)
-        found.append(_nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows, classes))
+        candidates = first_of_each_row(np.arange(n_samples), rows, limit)
+        found.append(nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows, classes))
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 

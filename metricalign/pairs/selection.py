@@ -23,18 +23,22 @@ class PairSelection(NamedTuple):
     weights: np.ndarray
 
 
-def _merge_directions(anchor, neighbor, weight, n_samples) -> PairSelection:
+def merge_directions(
+    anchor: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, n_samples: int
+) -> PairSelection:
     """Merge (i, j) and (j, i) into one pair whose weight is their sum."""
     key = np.minimum(anchor, neighbor).astype(np.int64) * n_samples + np.maximum(anchor, neighbor)
     key, inverse = np.unique(key, return_inverse=True)
-    return PairSelection(_split_key(key, n_samples), np.bincount(inverse, weights=weight))
+    return PairSelection(split_key(key, n_samples), np.bincount(inverse, weights=weight))
 
 
-def _split_key(key, n_samples):
+def split_key(key: np.ndarray, n_samples: int) -> np.ndarray:
+    """Pairs (i, j) of the numbers i n_samples + j."""
     return np.column_stack(np.divmod(key, n_samples)).astype(np.intp, copy=False)
 
 
-def _no_pairs(n_samples, reason="") -> ValueError:
+def no_pairs(n_samples: int, reason: str = "") -> ValueError:
+    """Error of samples of which no two are a pair."""
     return ValueError(
         f"No pairs can be formed from n_samples={n_samples}: {reason}a pair needs two samples "
         "with different features. Give more samples, or check that the features vary."

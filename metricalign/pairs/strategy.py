@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from metricalign.pairs.identical import Samples, _canonical, _check_weight
+from metricalign.pairs.identical import Samples, canonical, check_weight
 from metricalign.pairs.search import RandomState
 from metricalign.pairs.selection import PairSelection
 
@@ -13,6 +13,9 @@ __all__ = ["PairStrategy"]
 
 class PairStrategy(BaseEstimator):
     """Base of the strategies: it checks the input; a subclass chooses the pairs in `_select`."""
+
+    # Whether somebody chose its parameters, and may be told that they ask for too much.
+    is_asked_for = True
 
     def select(
         self,
@@ -49,8 +52,8 @@ class PairStrategy(BaseEstimator):
             are no pairs of the kind that is wanted.
         """
         self._validate_params()
-        X = _canonical(X)
-        return self._select(X, y, _check_weight(sample_weight, X.shape[0]), random_state)
+        X = canonical(X)
+        return self._select(X, y, check_weight(sample_weight, X.shape[0]), random_state)
 
     def _select(
         self, X: Samples, y: ArrayLike | None, weight: np.ndarray, random_state: RandomState

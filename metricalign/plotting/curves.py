@@ -298,6 +298,8 @@ def _curve(name, importance, values, images) -> ColumnCurve:
     else:
         missing = values != values
     present, heights_present = values[~missing], heights[~missing]
+    if any(isinstance(value, tuple) for value in present):
+        present = np.array([", ".join(map(str, members)) for members in present], dtype=object)
     is_category = present.dtype == object and any(isinstance(v, str) for v in present)
     if present.dtype == object and not is_category:
         present = _typed(present)

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = [
@@ -118,7 +118,7 @@ def euclidean_learner(learner: EmbeddingLearner) -> EmbeddingLearner:
     if isinstance(learner, MetricEnsemble):
         # Of the standardised columns, and not of their encoding.
         ensemble = copy(learner)
-        ensemble.components_ = _dense(learner.encoder_.linear_map_)
+        ensemble.components_ = as_dense(learner.encoder_.linear_map_)
         return ensemble
     euclid = MetricLearner()
     for name in ("relation_", "n_features_in_", "feature_names_in_"):

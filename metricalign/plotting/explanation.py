@@ -95,10 +95,10 @@ class ExplanationDisplay:
         texts = [f"row {row}: {found.text_of_target(n)}" for n, row in enumerate(found.rows)]
         ax.set_yticks(places, texts)
         ax.set_ylim(len(places) - 0.5, -0.5)
-        ax.set(
-            xlabel="part in the squared distance",
-            title=f"nearest rows; prediction {found.text_of_prediction()}",
-        )
+        title = f"nearest rows; prediction {found.text_of_prediction()}"
+        if found.n_others:
+            title += f"\n{found.n_others} more rows have {found.others_weight:.0%} of the votes"
+        ax.set(xlabel="part in the squared distance", title=title)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
         return self

@@ -1,4 +1,7 @@
-"""Base class of the predictors: neighbours under a learned metric vote with corrected targets."""
+"""Base class of the predictors, long since all that they answer is computed from one fit.
+
+Neighbours under a learned metric vote with corrected targets.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,20 @@ from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
+from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
+from metricalign.predictors.labels import predictions_as_array
+from metricalign.predictors.pool import LogarithmicPool
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
+    predict_together,
     tree_regressions,
 )
-from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.search import own_transformer, search_among
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -69,12 +76,17 @@ _FOLDS_OF_MANY = 2, 5
 class MetricNeighbors(SavedWithVersion):
     """Base of both predictors; a subclass turns targets into coordinates and back."""
 
+    # How the vote is pooled with regressions, for classes only.
+    pool_: LogarithmicPool | None = None
+
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": NEIGHBORS_CONSTRAINT,
         "trees": ["boolean"],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -83,16 +95,20 @@ class MetricNeighbors(SavedWithVersion):
         metric: Any = "ensemble",
         *,
         n_neighbors: int = 100,
+        neighbors: Any = None,
         trees: bool = True,
         n_folds: int = 3,
         n_jobs: int | None = None,
+        verbose: bool = False,
         random_state: Any = None,
     ):
         self.metric = metric
         self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
         self.trees = trees
         self.n_folds = n_folds
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -173,6 +189,8 @@ class MetricNeighbors(SavedWithVersion):
     @keeps_last_fit
     def _fit(self, X, y, sample_weight=None, groups=None, classes=None) -> Self:
         require_targets(self, y)
+        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        neighbors = own_transformer(self.neighbors, random_state)
         given, y = dense_table(X), in_memory(y)
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
@@ -204,7 +222,6 @@ class MetricNeighbors(SavedWithVersion):
             encoding = encoder.fit(X, sample_weight=weight).transform(X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
-        random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         targets = targets[rows]
         metric = self._resolve_metric(table, relation)
         of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
@@ -219,13 +236,14 @@ class MetricNeighbors(SavedWithVersion):
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
         if trees and n_folds_of_trees is not None:
             of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
-        # On classes it changes nothing (docs/quality.md).
-        encoded = [EncodedRidge(encoder)] if folds and not is_class else []
+        # Where columns of classes act together, their encoding hides it (docs/quality.md).
+        seen = (table, Z[rows]) if is_class else (encoder, encoding)
+        encoded = [EncodedRidge(seen[0])] if folds else []
         arguments = targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
                 delayed(training.fit)(training.of_all, np.arange(len(rows))),
-                *(delayed(ridge.fit)(encoding, *arguments) for ridge in encoded),
+                *(delayed(ridge.fit)(seen[1], *arguments) for ridge in encoded),
                 *(
                     delayed(tree.fit)(training.table, targets, weight, of_trees, random_state)
                     for tree in trees
@@ -239,10 +257,10 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._search, self._origin, self.samples_ = (
-            NeighborSearch(fitted.images),
-            fitted.origin,
-            rows,
+        self._origin, self.samples_ = fitted.origin, rows
+        title = type(self).__name__ if self.verbose else None
+        self._search, self.search_recall_ = search_among(
+            fitted.images, neighbors, self.n_neighbors, title
         )
         self._weight, self._targets = weight, training.targets
         self._values = [column[rows] for column in Rows(given).columns]
@@ -265,11 +283,11 @@ class MetricNeighbors(SavedWithVersion):
         weight = check_sample_weight(in_memory(sample_weight), table)
         rows, weight = merge_identical_samples(table, targets, weight)
         images, targets = images[rows], targets[rows]
-        predicted = self._regression(images, _safe_indexing(X, rows), table[rows])
+        predicted, _ = self._regressions(images, _safe_indexing(X, rows), table[rows])
         columns = Rows(given).columns
         # All in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {
-            "_search": NeighborSearch(np.concatenate([self._search.samples, images])),
+            "_search": self._search.added(images),
             "_targets": np.concatenate([self._targets, targets]),
             # As for all other samples, these regressions have not seen the samples.
             "_predicted": np.concatenate([self._predicted, predicted]),
@@ -329,30 +347,32 @@ class MetricNeighbors(SavedWithVersion):
         judged = np.concatenate([part.judged for part in parts])
         known = self._targets, self._predicted, self._weight
         self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        _, mean, added = mean_vote(self.votes_, distances, indices, *known, self._predicted[judged])
+        voted = self._bounded(mean + added)
         _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
         rows = judged[of_judged]
-        neighbors = distances[of_judged], indices[of_judged]
-        _, mean, added = mean_vote(self.votes_, *neighbors, *known, self._predicted[rows])
         self.share_of_copies_ = share_of_copies(
-            copies[of_copied], self._bounded(mean + added), self._targets[rows], self._weight[rows]
+            copies[of_copied], voted[of_judged], self._targets[rows], self._weight[rows]
         )
+        self._fit_pool([voted, *(held_out[judged].mean(axis=1) for held_out in others)], judged)
 
-    def _regression(self, images, X, table) -> NDArray:
-        """Return the weighted mean of the regressions and of the mean target, in coordinates."""
-        weights = self.regression_weights_
-        predicted = np.zeros((len(images), self._targets.shape[1]))
-        if not len(weights):
-            return predicted
-        predicted += (1 - weights.sum()) * self._mean
-        regressions = [(self._ridge, images)]
-        regressions += [(ridge, X) for ridge in self._encoded]
-        regressions += [(tree, table) for tree in self._trees]
+    def _fit_pool(self, predictions, rows) -> None:
+        """Learn how to pool the vote with the regressions, if the targets are classes."""
+
+    def _to_pool(self, predictions) -> NDArray:
+        """Turn coordinates of several predictions into probabilities of which none is zero."""
+        raise NotImplementedError
+
+    def _regressions(self, images, X, table) -> tuple[NDArray, list[NDArray]]:
+        """Return what the regressions predict together, and what is pooled with the vote."""
+        if not len(self.regression_weights_):
+            return np.zeros((len(images), self._targets.shape[1])), []
+        is_pooled = self.pool_ is not None
+        regressions = [(self._ridge, images, False)]
+        regressions += [(ridge, X, is_pooled) for ridge in self._encoded]
+        regressions += [(tree, table, is_pooled) for tree in self._trees]
         with steps_without_names():
-            for regression, samples in regressions:
-                own, weights = np.split(weights, [regression.n_predictions])
-                if own.any():
-                    predicted += np.einsum("ijk,j->ik", regression.predict(samples), own)
-        return predicted
+            return predict_together(regressions, self.regression_weights_, self._mean)
 
     def _bounded(self, targets):
         """Return the nearest possible targets, in coordinates."""
@@ -364,7 +384,7 @@ class MetricNeighbors(SavedWithVersion):
         if not is_of_dask(X):
             return predict(self._coordinates(X))
         validate_data(self, named_columns(X), reset=False, skip_check_array=True)
-        example = _as_array(predict(np.empty((0, self._targets.shape[1]))))
+        example = predictions_as_array(predict(np.empty((0, self._targets.shape[1]))))
         return map_samples(partial(_predictions, predictor=self, predict=predict), X, example)
 
     def _coordinates(self, X) -> NDArray:
@@ -415,14 +435,23 @@ class MetricNeighbors(SavedWithVersion):
         check_is_fitted(self)
         images, prepared, table = self._images_of(X)
         distances, indices = self._search.nearest(images, self.n_neighbors)
-        predicted = self._regression(images, prepared, table)
+        predicted, of_columns = self._regressions(images, prepared, table)
         known = self._targets, self._predicted, self._weight
         weights, neighbors_part, correction = mean_vote(
             self.votes_, distances / self.scale_, indices, *known, predicted, self.share_of_copies_
         )
-        rows = self.samples_[indices]
+        if self.pool_ is not None:
+            voted = self._bounded(neighbors_part + correction)
+            probabilities = self._to_pool([voted, *of_columns])
+            correction = self.pool_.pooled(probabilities) - neighbors_part
         return Neighborhood(
-            rows, distances, weights, neighbors_part, correction, predicted, indices
+            self.samples_[indices],
+            distances,
+            weights,
+            neighbors_part,
+            correction,
+            predicted,
+            indices,
         )
 
     def kneighbors(
@@ -478,13 +507,4 @@ class MetricNeighbors(SavedWithVersion):
 
 def _predictions(X, predictor, predict) -> NDArray:
     """Return the predictions for a chunk of samples."""
-    return _as_array(predict(predictor._coordinates(X)))
-
-
-def _as_array(predicted) -> NDArray:
-    """Return predictions as an array; label sets as an array of objects."""
-    if not isinstance(predicted, list):
-        return predicted
-    label_sets = np.empty(len(predicted), dtype=object)
-    label_sets[:] = predicted
-    return label_sets
+    return predictions_as_array(predict(predictor._coordinates(X)))

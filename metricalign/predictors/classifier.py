@@ -13,9 +13,10 @@ from sklearn.utils import check_array, column_or_1d
 
 from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.labels import label_indicators
+from metricalign.predictors.pool import fit_pool
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations.kinds import check_classes
 
@@ -25,21 +26,29 @@ __all__ = ["MetricNeighborsClassifier"]
 class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     r"""Classes or label sets, predicted by the neighbours under a learned metric.
 
-    Every neighbour votes with its class, corrected by what regressions predict differently for the
-    sample and for the neighbour:
+    Every neighbour votes with its class, corrected by the difference of what regressions predict
+    for the sample and for the neighbour:
 
     .. math::
-        p(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
+        v(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
 
     with the indicators y_j of the classes. c is a weighted mean of kernel ridge regression under
-    the metric, for label sets of a smoother one on the encoded columns and, with ``trees=True``, of
-    extremely randomised trees and gradient boosting (of two classes). For a training sample it is
-    the mean of models that have not seen the sample. The weights in c, and s, p, λ and β, are those
-    with the least squared error in held-out folds, for which the metric is learned again.
+    the metric, of a smoother one on the columns and, with ``trees=True``, of extremely randomised
+    trees and gradient boosting (of two classes). For a training sample it is the mean of models
+    that have not seen the sample. The weights in c, and s, p, λ and β, are those with the least
+    squared error in held-out folds, for which the metric is learned again.
     :math:`\lambda = \beta = 0` is the plain vote. Training samples with the same values as x have
-    a further share in p(x), as large as they agree with each other in the table. `explain` says
-    which rows and columns made a prediction.
+    a further share in v(x). It is the larger, the more training samples with the same values agree.
+
+    The probabilities of label sets are v. Those of classes pool it with the regressions
+    :math:`r_k` on the columns, all of c but that under the metric:
+
+    .. math::
+        p_c(x) \propto e^{b_c} v_c(x)^{a_0} \prod_k r_{kc}(x)^{a_k},
+
+    where a and b have the largest penalised likelihood in the same folds, which also calibrates
+    the probabilities. `explain` says which rows and columns made a prediction.
 
     X may be a DataFrame of pandas or polars as it is, with columns of any unit, categories,
     booleans and missing values. With skrub (``pip install "metricalign[table]"``) it may also have
@@ -54,6 +63,11 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         the sample weights if it takes them. If its relation is "auto", it gets that of the targets.
     n_neighbors : int, default=100
         Largest number of neighbours that vote. Far ones may have hardly any weight.
+    neighbors : transformer or None, default=None
+        How neighbours are searched: a transformer in the manner of
+        :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``, exact
+        or approximate such as :class:`~metricalign.neighbors.FaissTransformer`. A clone of it is
+        fitted to the images of the training samples. None: exactly.
     trees : bool, default=True
         Whether the correction uses trees.
     n_folds : int, default=3
@@ -62,6 +76,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
+    verbose : bool, default=False
+        Whether to print how neighbours are searched, and what share of them is found.
     random_state : int, RandomState instance or None, default=None
         Given to the ensemble and to the trees.
 
@@ -87,16 +103,22 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     scale_ : float
         Mean distance of the training samples, the unit of the widths. In this mean no distance
         counts as more than three times the median.
+    search_recall_ : float
+        Share of the nearest `n_neighbors` that the search finds, measured in fit with at most 200
+        training samples; 1 for the exact search.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float
         Share that training samples with the same values have in the prediction of a sample. Zero
-        if no two training samples are the same, as those that one of weight 2 stands for are.
+        if no two training samples are the same; one of weight 2 counts as two that are.
     regression_weights_ : ndarray of shape (n_regressions,)
-        Weights in c of kernel ridge regression under the metric and, for label sets, of that on
-        the encoded columns, each with three penalties, small to large, of the trees and of
-        boosting. What is left of 1 is the weight of the mean target. Empty if there are too few
-        samples for folds.
+        Weights in c of kernel ridge regression under the metric and of that on the standardised
+        columns, for label sets on the encoded ones, each with three penalties, small to large, of
+        the trees and of boosting. What is left of 1 is the weight of the mean target. Empty if
+        there are too few samples for folds.
+    pool_ : LogarithmicPool or None
+        How classes are pooled: `weights`, a of the vote and of each regression on the columns, and
+        `offsets`, b of each class. None for label sets, and if there are too few samples for folds.
     samples_ : ndarray of int
         Rows of the training samples among which neighbours are searched: those that are distinct.
     n_features_in_ : int
@@ -108,6 +130,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     ----------
     Gorishniy, Rubachev, Kartashev, Shlenskii, Kotelnikov, Babenko, TabR: Tabular Deep Learning
     Meets Nearest Neighbors, ICLR 2024: the label of a neighbour, corrected by the difference.
+    Heskes, Selecting Weighting Factors in Logarithmic Opinion Pools, NIPS 1997.
 
     Examples
     --------
@@ -133,7 +156,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         y, self.labels_, self._has_sets = label_indicators(y)
         check_predictable(y, wants_numbers=False)
         y = check_classes(y)
-        self._is_multilabel = y.ndim == 2
+        self._is_multilabel, self.pool_ = y.ndim == 2, None
         if not self._is_multilabel:
             self.classes_ = np.unique(y if classes is None else classes)
             if len(self.classes_) < 2:
@@ -164,8 +187,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
             return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         if not self._is_multilabel:
-            return self._indicators(column_or_1d(_dense(y), warn=True))
-        y = _dense(y)
+            return self._indicators(column_or_1d(as_dense(y), warn=True))
+        y = as_dense(y)
         if y.shape[1:] != self._targets.shape[1:] or not np.isin(y, (0, 1)).all():
             raise ValueError(
                 f"y must have {self._targets.shape[1]} columns of 0 and 1, one for each label."
@@ -221,6 +244,14 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
             )
         self._add(X, y, sample_weight)
         return self
+
+    def _fit_pool(self, predictions, rows):
+        if not self._is_multilabel:
+            targets, weight = self._targets[rows], self._weight[rows]
+            self.pool_ = fit_pool(self._to_pool(predictions), targets, weight)
+
+    def _to_pool(self, predictions):
+        return np.stack([self._probabilities(self._bounded(part)) for part in predictions])
 
     def _bounded(self, targets):
         targets = np.clip(targets, 0, 1)

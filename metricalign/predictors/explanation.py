@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign._arrays import find_missing
-from metricalign.features.table import is_date
+from metricalign._arrays import is_missing
+from metricalign.features.contents import is_date
 from metricalign.learners.columns import column_map
 
 __all__ = ["Change", "Explanation"]
@@ -216,7 +217,7 @@ class Explanation:
         return np.argsort(-total, kind="stable") if self.is_class else np.arange(len(total))
 
     def _parts(self):
-        form = _probability if self.is_class else _number
+        form = _probability if self.is_class else text_of_number
         parts, corrections = np.ravel(self.neighbors_part), np.ravel(self.correction)
         names = [f"{name}: " for name in self.outputs or range(len(parts))]
         lines = []
@@ -233,7 +234,7 @@ class Explanation:
         """The columns with the largest shares as far as they fit, and the share of the others."""
         shares = self.shares()[place]
         order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
-        parts = [f"{_column(self.columns[n])} {shares[n]:.0%}" for n in order]
+        parts = [f"{name_of_column(self.columns[n])} {shares[n]:.0%}" for n in order]
         for n_shown in range(len(parts), -1, -1):
             rest = shares[order[n_shown:]].sum()
             others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
@@ -250,7 +251,7 @@ class Explanation:
         prediction = f"The prediction would be {self._text_of(change.prediction)}"
         lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
-            lines.append(f"  {_column(column)}: {_text(after)} in place of {_text(before)}")
+            lines.append(f"  {name_of_column(column)}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]
 
     def _repr_html_(self) -> str:
@@ -298,6 +299,10 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         correction = neighborhood.neighbors_part + neighborhood.correction - mean
         of_others = neighborhood._replace(neighbors_part=mean, correction=correction)
         others_mean = predictor._in_units(of_others)[0]
+    with warnings.catch_warnings():
+        # What is unusual about the sample has been said, and it has many copies here.
+        warnings.simplefilter("ignore", UserWarning)
+        change = _change(predictor, X, metric, table)
     # From the contributions, so that they agree: images are kept in single precision only.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
@@ -318,7 +323,7 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
         values=[column[0] for column in table.columns],
         neighbor_values=neighbors,
         contributions=contributions,
-        change=_change(predictor, X, metric, table),
+        change=change,
         outputs=predictor._names_of_outputs(),
     )
 
@@ -333,7 +338,7 @@ class Rows:
             columns = [_as_array(X[name]) for name in X.columns]
         else:
             columns = list(np.asarray(X).T)
-        self.columns = [_without_pandas(column) for column in columns]
+        self.columns = [_plain(column) for column in columns]
 
     def like(self, columns: list[NDArray]) -> Any:
         """Make a table of the same kind from columns with other rows."""
@@ -354,11 +359,17 @@ def _as_array(column):
     return np.asarray(column)
 
 
-def _without_pandas(column):
-    """Replace a library's own missing values, such as pandas.NA, by None."""
+def _plain(column):
+    """Replace a library's own missing values, such as pandas.NA, by None, and lists by tuples."""
     if column.dtype != object:
         return column
-    return np.where(find_missing(column), None, column)
+    values = np.empty(len(column), dtype=object)
+    for place, value in enumerate(column):
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=str)
+        is_list = isinstance(value, list | np.ndarray)
+        values[place] = tuple(value) if is_list else None if is_missing(value) else value
+    return values
 
 
 def _change(predictor, X, metric, table) -> Change | None:
@@ -439,7 +450,7 @@ def _same(left, right):
     return bool(left == right) or (left != left and right != right)
 
 
-def _column(name):
+def name_of_column(name: Any) -> str:
     """The name of a column: a number, as of a file without names, is none beside others."""
     return f"column {name}" if str(name).isdigit() else str(name)
 
@@ -452,7 +463,7 @@ def _text(value):
     if isinstance(value, tuple):
         return "{" + ", ".join(map(_text, value)) + "}"
     if isinstance(value, float | np.floating):
-        return _number(value)
+        return text_of_number(value)
     if isinstance(value, np.datetime64):
         return _text(value.astype("datetime64[s]").item())  # None for what is missing
     if isinstance(value, datetime):
@@ -460,7 +471,7 @@ def _text(value):
     return str(value)
 
 
-def _number(value, sign=""):
+def text_of_number(value: Any, sign: str = "") -> str:
     """Format a number with four digits, or all digits before the point: no exponent for a price."""
     return f"{value:{sign}.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
 

@@ -11,7 +11,7 @@ from scipy import linalg
 from sklearn.base import BaseEstimator
 
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.learners.coordinates import standard_coordinates
 from metricalign.learners.ensemble import (
     MetricEnsemble,
@@ -19,7 +19,7 @@ from metricalign.learners.ensemble import (
     scaled_deviations,
     views_of,
 )
-from metricalign.learners.gradient import _N_OUTPUTS, GradientAlignment
+from metricalign.learners.gradient import N_OUTPUTS, GradientAlignment, gradient_components
 from metricalign.pairs.anchors import choose_anchors
 
 __all__ = ["FoldMetric", "table_of_views"]
@@ -53,7 +53,7 @@ def table_of_views(
         The columns of each view.
     """
     scaled = scaled_deviations(encoding, weight)
-    views = [encoding @ _dense(view).T for view in views_of(encoder, scaled).values()]
+    views = [encoding @ as_dense(view).T for view in views_of(encoder, scaled).values()]
     ends = np.cumsum([0, *(view.shape[1] for view in views)])
     return np.hstack(views), [slice(*block) for block in pairwise(ends)]
 
@@ -99,12 +99,12 @@ class FoldMetric(BaseEstimator):
         X, weight = X[rows], weight / weight.mean()
         random_state = np.random.RandomState(self.random_state)
         order = random_state.permutation(len(X))
-        targets = standard_coordinates(y[rows], weight, _N_OUTPUTS, random_state)
+        targets = standard_coordinates(y[rows], weight, N_OUTPUTS, random_state)
         scaled = scaled_deviations(X, weight)
         maps = []
         for block in self.blocks:
             try:
-                components = _LEARNER._components(X[:, block], targets, weight, order)
+                components = gradient_components(_LEARNER, X[:, block], targets, weight, order)
             except ValueError:  # Few samples may all be the same, or nearly.
                 components = np.eye(X.shape[1])[block, block]
             size = np.linalg.norm(scaled[:, block] @ components.T)

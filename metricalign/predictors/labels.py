@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
-__all__ = ["has_label_sets", "label_indicators"]
+__all__ = ["has_label_sets", "label_indicators", "predictions_as_array"]
 
 
 def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
@@ -72,3 +72,22 @@ def has_label_sets(y: Any) -> bool:
     lengths = {len(sample) for sample in samples if hasattr(sample, "__len__")}
     has_strings = any(isinstance(label, str) for sample in samples for label in sample)
     return has_strings or len(lengths) > 1
+
+
+def predictions_as_array(predicted: NDArray | list) -> NDArray:
+    """Return predictions as an array; label sets as an array of objects.
+
+    Parameters
+    ----------
+    predicted : ndarray, or list of tuple
+        Predictions.
+
+    Returns
+    -------
+    predictions : ndarray
+    """
+    if not isinstance(predicted, list):
+        return predicted
+    label_sets = np.empty(len(predicted), dtype=object)
+    label_sets[:] = predicted
+    return label_sets

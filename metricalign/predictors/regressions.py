@@ -30,6 +30,8 @@ __all__ = [
     "RandomizedTrees",
     "SmoothKernelRidge",
     "mean_distance",
+    "mean_of_distances",
+    "predict_together",
     "tree_regressions",
 ]
 
@@ -44,7 +46,7 @@ MANY_SAMPLES = 2000
 _SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 25, "learning_rate": 0.4}
 # Three times the sum of the rates of scikit-learn's default: many samples can bear it.
 _LARGE_TREES = {"max_iter": 150, "learning_rate": 0.2}
-# Trees of a forest, in all folds together, for few and for many samples.
+# Trees of a forest, in all folds together or of each that is refitted, for few and many samples.
 _N_TREES = 36, 100
 
 
@@ -92,19 +94,23 @@ class KernelRidge:
         -------
         self : object
         """
-        self._prepare(images, targets, weight, random_state)
-        if len(self.landmarks_) < len(images):
-            return self._solve_sums(self._sums(images, targets, weight))
+        kernel = self._prepare(images, targets, weight, random_state)
+        if len(kernel) < len(images):
+            return self._solve_sums(self._sums(images, targets, weight), kernel)
         # Both sides of the normal equations have the factor kernel * weight, which is left out.
-        self._solve(self._kernel(self.landmarks_), targets - self.mean_, np.diag(1 / weight))
+        self._solve(kernel, targets - self.mean_, np.diag(1 / weight))
         return self
 
-    def _prepare(self, images, targets, weight, random_state) -> None:
+    def _prepare(self, images, targets, weight, random_state) -> NDArray:
+        """Set all but the coefficients, and return the kernels of the landmarks."""
         order = np.random.RandomState(random_state).permutation(len(images))[:_N_LANDMARKS]
         self.landmarks_ = images[np.sort(order)].astype(np.float64)
-        self.scale_ = mean_distance(images)
+        distances = euclidean(self.landmarks_, self.landmarks_)
+        is_all = len(distances) == len(images)
+        self.scale_ = mean_of_distances(distances) if is_all else mean_distance(images)
         self.width_ = self._width * self.scale_
         self.mean_ = np.average(targets, axis=0, weights=weight)
+        return self._of_distances(distances)
 
     def _sums(self, images, targets, weight) -> _Sums:
         values = np.column_stack([targets - self.mean_, np.ones(len(targets))])
@@ -113,14 +119,14 @@ class KernelRidge:
         )
         return _Sums(products, of_values, weight @ values)
 
-    def _solve_sums(self, sums) -> Self:
+    def _solve_sums(self, sums, kernel) -> Self:
         # Nearly identical landmarks would make it singular.
         products = sums.products + 1e-12 * np.trace(sums.products) * np.eye(len(sums.products))
         # The mean of some samples is not that of all.
         mean = sums.values[:-1] / sums.values[-1]
         self.mean_ = self.mean_ + mean
         targets = sums.of_values[:, :-1] - sums.of_values[:, -1:] * mean
-        self._solve(products, targets, self._kernel(self.landmarks_))
+        self._solve(products, targets, kernel)
         return self
 
     def _solve(self, products, targets, ridge) -> None:
@@ -220,12 +226,13 @@ class EncodedRidge:
             return self
         # The encoding is the same in all folds, and so may be the landmarks: one pass is enough.
         ridge = SmoothKernelRidge()
-        ridge._prepare(encoding, targets, weight, random_state)
+        kernel = ridge._prepare(encoding, targets, weight, random_state)
         sums = [ridge._sums(encoding[test], targets[test], weight[test]) for _, test in folds]
         for number, (_, test) in enumerate(folds):
-            of_fold = copy(ridge)._solve_sums(_total(sums[:number] + sums[number + 1 :]))
+            of_others = _total(sums[:number] + sums[number + 1 :])
+            of_fold = copy(ridge)._solve_sums(of_others, kernel)
             self.held_out_[test] = of_fold.predict(encoding[test])
-        self.ridge_ = ridge._solve_sums(_total(sums))
+        self.ridge_ = ridge._solve_sums(_total(sums), kernel)
         return self
 
     def predict(self, X: Any) -> NDArray:
@@ -252,6 +259,12 @@ class CrossFitted(ABC):
 
     So every sample has a prediction by a regression that has not seen it.
 
+    Parameters
+    ----------
+    refit : bool, default=False
+        Whether other samples are predicted by one regression that is fitted to all samples, in
+        place of those of the folds.
+
     Attributes
     ----------
     held_out_ : ndarray of shape (n_samples, 1, n_outputs)
@@ -260,10 +273,13 @@ class CrossFitted(ABC):
 
     n_predictions = 1
 
+    def __init__(self, refit: bool = False):
+        self.refit = refit
+
     def fit(
         self, table: NDArray, targets: NDArray, weight: NDArray, folds: list, random_state: int
     ) -> Self:
-        """Fit a regression for each fold.
+        """Fit a regression for each fold, and one to all samples if wanted.
 
         Parameters
         ----------
@@ -287,13 +303,20 @@ class CrossFitted(ABC):
         # The order of the samples, and samples of weight 0, change how coordinates are rounded.
         # This must not decide between two splits that are equally good.
         targets = targets.astype(np.float32).astype(np.float64)
-        for train, test in folds:
+        # Bins of weighted samples take scikit-learn 1.9 seven times as long as the trees.
+        is_weighted = np.ptp(weight) > 0
+
+        def fitted(rows):
             model = self._model(len(folds), len(targets)).set_params(random_state=random_state)
-            # Bins of weighted samples take scikit-learn 1.9 seven times as long as the trees.
-            of_fold = weight[train] if np.ptp(weight) else None
-            model.fit(table[train], self._as_learned(targets[train]), sample_weight=of_fold)
+            of_rows = weight[rows] if is_weighted else None
+            return model.fit(table[rows], self._as_learned(targets[rows]), sample_weight=of_rows)
+
+        for train, test in folds:
+            model = fitted(train)
             self.models_.append(model)
             self.held_out_[test, 0] = self._as_targets(model.predict(table[test]))
+        if self.refit:
+            self.models_ = [fitted(np.arange(len(targets)))]
         return self
 
     def predict(self, table: NDArray) -> NDArray:
@@ -325,15 +348,20 @@ class CrossFitted(ABC):
 
 
 class RandomizedTrees(CrossFitted):
-    """Extremely randomised trees. More folds mean fewer trees in each, not more trees."""
+    """Extremely randomised trees.
 
-    def __init__(self, max_features: Any):
+    More folds mean fewer trees in each, not more trees, unless they are refitted: probabilities
+    that are to be pooled must not be zero just because few trees were asked.
+    """
+
+    def __init__(self, max_features: Any, refit: bool = False):
+        super().__init__(refit)
         # scikit-learn's defaults are "sqrt" for classes and 1.0 for numbers.
         self.max_features = max_features
 
     def _model(self, n_folds, n_samples):
-        n_trees = _N_TREES[n_samples > MANY_SAMPLES]
-        return ExtraTreesRegressor(-(-n_trees // n_folds), max_features=self.max_features)
+        n_trees = -(-_N_TREES[n_samples > MANY_SAMPLES] // (1 if self.refit else n_folds))
+        return ExtraTreesRegressor(n_trees, max_features=self.max_features)
 
     def _as_learned(self, targets):
         return targets[:, 0] if targets.shape[1] == 1 else targets
@@ -346,6 +374,7 @@ class Boosting(CrossFitted):
     """Gradient boosting of one number, or of the indicator of the first of two classes."""
 
     def __init__(self, is_indicator: bool):
+        super().__init__()
         self.is_indicator = is_indicator
 
     def _model(self, n_folds, n_samples):
@@ -359,23 +388,64 @@ class Boosting(CrossFitted):
         return np.column_stack([predicted, 1 - predicted] if self.is_indicator else [predicted])
 
 
+def predict_together(
+    regressions: list[tuple[Any, Any, bool]], weights: NDArray, mean: NDArray
+) -> tuple[NDArray, list[NDArray]]:
+    """Weighted mean of the predictions of regressions, and the own predictions of some.
+
+    Parameters
+    ----------
+    regressions : list of tuple (regression, samples, bool)
+        Fitted regressions, the samples as each takes them, and whether its own are wanted.
+    weights : ndarray of shape (n_weights,)
+        Weights of all that they predict, in their order. One without any is not asked.
+    mean : ndarray of shape (n_outputs,)
+        The mean target, which has the rest of the weight.
+
+    Returns
+    -------
+    predicted : ndarray of shape (n_samples, n_outputs)
+        The weighted mean.
+    own : list of ndarray of shape (n_samples, n_outputs)
+        The mean over its penalties of each regression whose own predictions are wanted.
+    """
+    n_samples, own = len(regressions[0][1]), []
+    predicted = np.tile((1 - weights.sum()) * mean, (n_samples, 1))
+    for regression, samples, is_wanted in regressions:
+        of_regression, weights = np.split(weights, [regression.n_predictions])
+        if of_regression.any() or is_wanted:
+            predictions = regression.predict(samples)
+            predicted += np.einsum("ijk,j->ik", predictions, of_regression)
+            if is_wanted:
+                own.append(predictions.mean(axis=1))
+    return predicted, own
+
+
 def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
     """Return the unfitted forest, and boosting if it can predict these targets."""
     is_indicator = bool(np.isin(targets, (0, 1)).all())
-    regressions: list[CrossFitted] = [RandomizedTrees("sqrt" if is_indicator else 1.0)]
+    max_features = "sqrt" if is_indicator else 1.0
+    # Forests of two thirds of few samples are worse; five folds of many leave four fifths.
+    refit = is_class and len(targets) <= MANY_SAMPLES
+    regressions: list[CrossFitted] = [RandomizedTrees(max_features, refit)]
     if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
         regressions.append(Boosting(is_class))
     return regressions
 
 
 def mean_distance(images: NDArray) -> float:
-    """Mean distance of two samples, among at most a thousand of them; 1 if it is zero.
+    """Mean distance of two samples, among at most a thousand of them, see `mean_of_distances`."""
+    some = images[:: -(-len(images) // 1000)].astype(np.float64)
+    return mean_of_distances(euclidean(some, some))
+
+
+def mean_of_distances(distances: NDArray) -> float:
+    """Mean distance of two samples, of the matrix of all distances; 1 if it is zero.
 
     No distance counts as more than three times the median. Otherwise a few samples that are far
     from all others would decide the mean.
     """
-    some = images[:: -(-len(images) // 1000)].astype(np.float64)
-    distances = euclidean(some, some)[np.tri(len(some), k=-1, dtype=bool)]
+    distances = distances[np.tri(len(distances), k=-1, dtype=bool)]
     if not distances.any():
         return 1.0
     median = np.median(distances)

@@ -15,6 +15,7 @@ from metricalign._estimator import level_of_call
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.targets import check_predictable
 from metricalign.relations import sums_to_one
+from metricalign.relations.kinds import doubt_of_shares
 
 __all__ = ["MetricNeighborsRegressor"]
 
@@ -22,23 +23,26 @@ __all__ = ["MetricNeighborsRegressor"]
 class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     r"""Numbers or distributions, predicted by the neighbours under a learned metric.
 
-    Every neighbour votes with its target, corrected by what regressions predict differently for the
-    sample and for the neighbour:
+    Every neighbour votes with its target, corrected by the difference of what regressions predict
+    for the sample and for the neighbour:
 
     .. math::
         f(x) = (1 - \beta) \sum_j w_j \left(y_j + \lambda (c(x) - c(x_j))\right) + \beta c(x),
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right).
 
     c is a weighted mean of kernel ridge regression under the metric, of a smoother one on the
-    encoded columns and, with ``trees=True``, of extremely randomised trees and gradient boosting
-    (of one number). For a training sample it is the mean of models that have not seen the sample.
+    encoded columns (both are smooth with more than 2,000 samples) and, with ``trees=True``, of
+    extremely randomised trees and gradient boosting (of one number). For a training sample it is
+    the mean of models that have not seen the sample.
     The weights in c, and s, p, λ and β, are those with the least squared error in held-out folds,
     for which the metric is learned again. :math:`\lambda = \beta = 0` is the plain vote. Training
-    samples with the same values as x have a further share in f(x), as large as they agree with each
-    other in the table. `explain` says which rows and columns made a prediction.
+    samples with the same values as x have a further share in f(x). It is the larger, the more
+    training samples with the same values agree. `explain` says which rows and columns made a
+    prediction.
 
-    If y has several columns that are not negative and have row sums of 1, its rows are
-    distributions, and so are the predictions.
+    If y has several columns that are not negative and have row sums of 1, but for the rounding to
+    three decimals, its rows are distributions, and so are the predictions. Row sums that are nearly
+    the same, such as 1.01 or 100, are warned of: such columns are several numbers.
 
     Tables go in as they are, see `MetricNeighborsClassifier`.
 
@@ -51,6 +55,11 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         the sample weights if it takes them. If its relation is "auto", it gets that of the targets.
     n_neighbors : int, default=100
         Largest number of neighbours that vote. Far ones may have hardly any weight.
+    neighbors : transformer or None, default=None
+        How neighbours are searched: a transformer in the manner of
+        :class:`~sklearn.neighbors.KNeighborsTransformer`, with a parameter ``n_neighbors``, exact
+        or approximate such as :class:`~metricalign.neighbors.FaissTransformer`. A clone of it is
+        fitted to the images of the training samples. None: exactly.
     trees : bool, default=True
         Whether the correction uses trees.
     n_folds : int, default=3
@@ -59,6 +68,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
+    verbose : bool, default=False
+        Whether to print how neighbours are searched, and what share of them is found.
     random_state : int, RandomState instance or None, default=None
         Given to the ensemble and to the trees.
 
@@ -80,11 +91,14 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
     scale_ : float
         Mean distance of the training samples, the unit of the widths. In this mean no distance
         counts as more than three times the median.
+    search_recall_ : float
+        Share of the nearest `n_neighbors` that the search finds, measured in fit with at most 200
+        training samples; 1 for the exact search.
     votes_ : list of tuple (width, power, correction, regression)
         The votes that are averaged: s in units of `scale_`, p, λ and β.
     share_of_copies_ : float
         Share that training samples with the same values have in the prediction of a sample. Zero
-        if no two training samples are the same, as those that one of weight 2 stands for are.
+        if no two training samples are the same; one of weight 2 counts as two that are.
     regression_weights_ : ndarray of shape (n_regressions,)
         Weights in c of kernel ridge regression under the metric and of that on the encoded columns,
         each with three penalties, small to large, of the trees and of boosting. What is left of 1
@@ -146,6 +160,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
                 UserWarning,
                 stacklevel=level_of_call(),
             )
+        elif columns.shape[1] > 1 and (doubt := doubt_of_shares(columns)):
+            warnings.warn(doubt, UserWarning, stacklevel=level_of_call())
         targets = (columns - self._offset) / self._unit
         if columns.shape[1] == 1:
             return columns[:, 0], targets, "absolute_difference", False

@@ -1,23 +1,30 @@
-"""Exact search of nearest neighbours."""
+"""Search of nearest neighbours: exact, or by a transformer that may miss some."""
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 
-from metricalign.pairs.identical import _batches
-from metricalign.pairs.products import SampleBlocks
+from metricalign._arrays import batches
+from metricalign.neighbors import FaissTransformer, import_faiss
+from metricalign.pairs.products import SampleBlocks, nearest_by_differences
+from metricalign.pairs.search import own_neighbors, search_neighbors
 
-__all__ = ["NeighborSearch"]
+__all__ = ["ApproximateSearch", "NeighborSearch", "own_transformer", "search_among"]
 
 # Entries of a block of distances.
 _BLOCK_SIZE = 4_000_000
 # Up to so many distances, all of them by differences take less time than a proof: 100 queries among
 # 1,000 samples of 40 columns take 3.2 ms and 2.6, one among 20,000 0.9 and 1.2.
 _FEW_DISTANCES = 2**16
+# Samples whose neighbours are also searched exactly. With 100 neighbours each, the recall of an
+# approximate search is then known to a few thousandths.
+_N_RECALLED = 200
 
 
 class NeighborSearch:
@@ -51,6 +58,10 @@ class NeighborSearch:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = NeighborSearch(**state).__dict__
 
+    def added(self, samples: NDArray) -> NeighborSearch:
+        """Return the search among these samples too, whose rows follow those of the others."""
+        return NeighborSearch(np.concatenate([self.samples, samples]))
+
     def nearest(self, queries: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
         """Find the nearest samples.
 
@@ -74,10 +85,150 @@ class NeighborSearch:
             return _by_differences(queries, samples, n_neighbors)
         distances, indices, is_proven = self._blocks.nearest(queries, n_neighbors)
         others = np.flatnonzero(~is_proven)
-        for batch in _batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
+        for batch in batches(len(others), max(1, _BLOCK_SIZE // len(samples))):
             rows = others[batch]
             distances[rows], indices[rows] = _by_differences(queries[rows], samples, n_neighbors)
         return distances, indices
+
+
+class ApproximateSearch:
+    """Search of nearest neighbours by a transformer, such as that of faiss, which may miss some.
+
+    What it finds is compared anew, by differences in double precision. Samples for which it finds
+    too few are searched exactly.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        Samples among which neighbours are searched.
+    neighbors : transformer
+        In the manner of `sklearn.neighbors.KNeighborsTransformer`, and fitted to the samples.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        The samples.
+    """
+
+    def __init__(self, samples: NDArray, neighbors: Any):
+        self.samples = samples
+        self._neighbors = neighbors
+
+    def added(self, samples: NDArray) -> ApproximateSearch:
+        """Return the search among these samples too, whose rows follow those of the others.
+
+        A transformer with a `partial_fit` is given these, another one all.
+        """
+        together = np.concatenate([self.samples, samples])
+        if hasattr(self._neighbors, "partial_fit"):
+            return ApproximateSearch(together, deepcopy(self._neighbors).partial_fit(samples))
+        return ApproximateSearch(together, clone(self._neighbors).fit(together))
+
+    def recall(self, n_neighbors: int) -> float:
+        """Share of the neighbours of some of the samples that are found, others as near counting.
+
+        Parameters
+        ----------
+        n_neighbors : int
+            Number of neighbours; the sample itself is none.
+
+        Returns
+        -------
+        recall : float
+        """
+        some = self.samples[:: -(-len(self.samples) // _N_RECALLED)]
+        exact, _ = NeighborSearch(self.samples, n_queries=len(some)).nearest(some, n_neighbors + 1)
+        found, _ = self.nearest(some, n_neighbors + 1)
+        # The last digits of distances depend on the way in which they are computed.
+        is_found = found[:, 1:] <= exact[:, -1:] * (1 + 1e-9)
+        return float(is_found.mean()) if is_found.size else 1.0
+
+    def nearest(self, queries: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
+        """Find the nearest samples, or others that are nearly as near.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features)
+            Samples whose neighbours are searched.
+        n_neighbors : int
+            Number of neighbours; all samples if there are fewer.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors)
+            Euclid's distances, ascending, in float64.
+        indices : ndarray of int of shape (n_queries, n_neighbors)
+            Rows of the samples; of those that are equally near the first.
+        """
+        samples = self.samples
+        if n_neighbors >= len(samples):
+            return NeighborSearch(samples, n_queries=len(queries)).nearest(queries, n_neighbors)
+        # A copy, as several threads may search for different numbers.
+        neighbors = copy(self._neighbors).set_params(n_neighbors=n_neighbors)
+        row, column, _ = search_neighbors(neighbors, queries, len(samples))
+        n_found = np.bincount(row, minlength=len(queries))
+        # Searches return as many as asked for, or one more.
+        width = max(n_neighbors, n_found.max())
+        is_full = n_found == width
+        found = column[is_full[row]].reshape(-1, width)
+        distances = np.empty((len(queries), n_neighbors))
+        indices = np.empty(distances.shape, dtype=np.intp)
+        distances[is_full], indices[is_full] = nearest_by_differences(
+            samples, queries[is_full], found, n_neighbors
+        )
+        if not is_full.all():
+            others = queries[~is_full]
+            exact = NeighborSearch(samples, n_queries=len(others))
+            distances[~is_full], indices[~is_full] = exact.nearest(others, n_neighbors)
+        return distances, indices
+
+
+def own_transformer(neighbors: Any, random_state: int) -> Any:
+    """Return an unfitted copy of a transformer that can search neighbours, seeded if it is random.
+
+    Raises
+    ------
+    ImportError
+        If it needs faiss, which is not installed.
+    ValueError
+        If it has no number of neighbours, or gives no distances.
+    """
+    if isinstance(neighbors, FaissTransformer):
+        import_faiss()
+    return None if neighbors is None else own_neighbors(neighbors, random_state)
+
+
+def search_among(
+    samples: NDArray, neighbors: Any, n_neighbors: int, title: str | None
+) -> tuple[NeighborSearch | ApproximateSearch, float]:
+    """Prepare the search of neighbours, and measure what share of them it finds.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_features)
+        Samples among which neighbours are searched.
+    neighbors : transformer or None
+        It is fitted to them. None: the search is exact.
+    n_neighbors : int
+        The number of neighbours whose share is measured.
+    title : str or None
+        With what to begin a line that says how neighbours are searched; None prints nothing.
+
+    Returns
+    -------
+    search : NeighborSearch or ApproximateSearch
+    recall : float
+    """
+    search: NeighborSearch | ApproximateSearch
+    if neighbors is None:
+        search, recall, way = NeighborSearch(samples), 1.0, "exactly"
+    else:
+        search = ApproximateSearch(samples, neighbors.fit(samples))
+        recall = search.recall(n_neighbors)
+        way = f"by {neighbors!r}, which finds {recall:.1%} of them"
+    if title is not None:
+        print(f"[{title}] neighbours among {len(samples):,} samples: {way}", flush=True)
+    return search, recall
 
 
 def _by_differences(queries, samples, n_neighbors):

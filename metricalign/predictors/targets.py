@@ -10,8 +10,9 @@ from scipy import sparse
 
 from metricalign._arrays import find_missing
 from metricalign._estimator import refuse_masked
-from metricalign.features.table import is_date
+from metricalign.features.contents import is_date
 from metricalign.predictors.labels import has_label_sets
+from metricalign.relations.kinds import is_ordered
 
 __all__ = ["check_predictable"]
 
@@ -35,8 +36,14 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
         return
     refuse_masked(y, "y")
     columns = [y[name] for name in y.columns] if hasattr(y, "columns") else [y]
-    if any(hasattr(column, "dtype") and is_date(column) for column in columns):
-        raise _of_dates()
+    for column in columns:
+        if hasattr(column, "dtype") and is_date(column):
+            raise _of_dates(column)
+        if wants_numbers and is_ordered(column):
+            raise ValueError(
+                "y has ordered categories; expected numbers. Give their ranks, y.cat.codes; "
+                "MetricNeighborsClassifier predicts the categories themselves."
+            )
     if wants_numbers and has_label_sets(y):
         raise ValueError(
             "y has a set of labels for each sample; expected numbers, as many for each. "
@@ -54,7 +61,7 @@ def check_predictable(y: Any, wants_numbers: bool) -> None:
             f"samples, the first in row {rows[0]}. Leave out these samples."
         )
     if kind == "O" and all(isinstance(value, datetime.date) for value in values.flat):
-        raise _of_dates()
+        raise _of_dates(y)
     if wants_numbers and kind != "f":
         for row, value in enumerate(values.reshape(len(values), -1)):
             for each in value:
@@ -73,8 +80,19 @@ def _is_number(text):
     return True
 
 
-def _of_dates():
+def _of_dates(y):
+    """The error for dates and durations, with what makes numbers of them in their library."""
+    dtype = str(getattr(y, "dtype", "")).lower()
+    is_duration = dtype.startswith(("timedelta", "duration"))
+    if type(y).__module__.startswith("polars"):
+        days = "y.dt.total_days()" if is_duration else "(y - y.min()).dt.total_days()"
+    elif is_duration:
+        days = "pandas.Series(y).dt.days"
+    elif dtype.startswith("period"):
+        days = "(pandas.Series(y).dt.start_time - min(y).start_time).dt.days"
+    else:
+        days = "(pandas.to_datetime(pandas.Series(y)) - pandas.to_datetime(min(y))).dt.days"
     return ValueError(
         "Unknown label type: y has dates or durations. Predict a number, such as days since the "
-        "first: (y - y.min()).dt.days of a Series of pandas."
+        f"first: {days}."
     )

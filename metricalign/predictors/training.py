@@ -17,7 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from metricalign._arrays import find_missing, in_memory
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.components import _dense
+from metricalign.learners.components import as_dense
 from metricalign.pairs.search import middle_of
 from metricalign.predictors.regressions import KernelRidge
 from metricalign.predictors.search import NeighborSearch
@@ -131,7 +131,7 @@ class Training(NamedTuple):
             metric = clone(metric)
             X, y = _safe_indexing(wanted.X, rows), _safe_indexing(wanted.y, rows)
             images = metric.fit(X, y, **_weight_for(metric, self.weight[rows])).transform(X)
-        images = np.asarray(_dense(images))
+        images = np.asarray(as_dense(images))
         origin = middle_of(images)
         images = images_near_origin(images, origin)
         ridge = self.ridge()
@@ -286,7 +286,7 @@ def dense_table(X: Any) -> Any:
     ValueError
         If X has one dimension.
     """
-    X = _dense(in_memory(X))
+    X = as_dense(in_memory(X))
     if getattr(X, "ndim", 2) == 1:
         raise ValueError(
             "Expected 2D array, got 1D array instead: X must have a row for each sample. "
@@ -315,7 +315,7 @@ def images_near_origin(images: Any, origin: NDArray) -> NDArray:
         If some are not finite in single precision.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        images = np.ascontiguousarray(np.asarray(_dense(images)) - origin, dtype=np.float32)
+        images = np.ascontiguousarray(np.asarray(as_dense(images)) - origin, dtype=np.float32)
     if not np.isfinite(images).all():
         raise ValueError(
             "The metric gives images with NaN, infinity or a value too large for dtype('float32'). "

@@ -53,7 +53,7 @@ class Neighborhood(NamedTuple):
         Weighted mean of the targets of the neighbours.
     correction : ndarray of shape (n_samples, n_columns)
         Added to it, as the regressions predict other targets for the sample than for its
-        neighbours.
+        neighbours, and as the vote for classes is pooled with them.
     predicted : ndarray of shape (n_samples, n_columns)
         What the regressions predict for the sample.
     places : ndarray of int of shape (n_samples, n_neighbors)

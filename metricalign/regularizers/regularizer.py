@@ -138,7 +138,9 @@ class Regularizer(BaseEstimator):
         -------
         projection : Projection
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method project, as a regularizer must."
+        )
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
         """R and its constraints in cvxpy, for the reference solver.

@@ -65,7 +65,9 @@ class SpectralRegularizer(Regularizer):
         -------
         shrinkage : Shrinkage
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method shrink, as a spectral regularizer must."
+        )
 
     def price(self, eigenvalues: NDArray) -> float:
         """R of allowed eigenvalues: 0 unless said otherwise.

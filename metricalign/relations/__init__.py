@@ -11,7 +11,8 @@ kind                what y looks like                                 relation
 ``"multiclass"``
 ``"continuous"``    one column of other numbers; also of integers     ``"absolute_difference"``
                     with more than 20 distinct values and on
-                    average fewer than 5 samples a value
+                    average fewer than 5 samples a value, and of
+                    ordered categories of pandas: their ranks
 ``"multilabel"``    two or more columns, dense or sparse, all 0 or 1  ``"manhattan"``
 ``"distribution"``  two or more columns of nonnegative numbers, each  ``"chebyshev"``
                     row with sum 1, not all 0 or 1; the numbers may

@@ -2,74 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = []
 
 PROBABILITY_FLOOR = 1e-6
 
 
-def _class(left, right):
+def plus_minus_one(left: Any, right: Any) -> Any:
+    """1 for different classes, -1 for the same."""
     return np.where(left != right, 1.0, -1.0)
 
 
-def _zero_one(left, right):
+def zero_one(left: Any, right: Any) -> Any:
+    """1 for different classes, 0 for the same."""
     return np.where(left != right, 1.0, 0.0)
 
 
-def _absolute_difference(left, right):
+def absolute_difference(left: Any, right: Any) -> Any:
+    """abs(a - b)."""
     return abs(left - right)
 
 
-def _manhattan(left, right):
+def manhattan(left: Any, right: Any) -> Any:
+    """Sum abs(a - b)."""
     return abs(left - right).sum(axis=1)
 
 
-def _euclidean(left, right):
+def euclidean(left: Any, right: Any) -> Any:
+    """sqrt(sum (a - b)^2)."""
     return np.sqrt(((left - right) ** 2).sum(axis=1))
 
 
-def _chebyshev(left, right):
+def chebyshev(left: Any, right: Any) -> Any:
+    """Max abs(a - b)."""
     return abs(left - right).max(axis=1)
 
 
-def _hamming(left, right):
+def hamming(left: Any, right: Any) -> Any:
+    """Share of the columns that differ."""
     return (left != right).mean(axis=1)
 
 
-def _jaccard(left, right):
+def jaccard(left: Any, right: Any) -> Any:
+    """Share of the labels in either set that are not in both."""
     intersection = (left * right).sum(axis=1)
     union = left.sum(axis=1) + right.sum(axis=1) - intersection
     return _ratio(union - intersection, union)
 
 
-def _canberra(left, right):
+def canberra(left: Any, right: Any) -> Any:
+    """Sum abs(a - b) / (a + b), with 0 / 0 = 0."""
     return _ratio(abs(left - right), left + right).sum(axis=1)
 
 
-def _clark(left, right):
+def clark(left: Any, right: Any) -> Any:
+    """sqrt(sum (a - b)^2 / (a + b)^2), with 0 / 0 = 0."""
     return np.sqrt((_ratio(abs(left - right), left + right) ** 2).sum(axis=1))
 
 
-def _cosine(left, right):
+def cosine(left: Any, right: Any) -> Any:
+    """1 - <a, b> / (norm(a) norm(b))."""
     # Half the squared chord between the unit vectors is 1 - cos, without its cancellation.
     left = left / np.linalg.norm(left, axis=1, keepdims=True)
     right = right / np.linalg.norm(right, axis=1, keepdims=True)
     return ((left - right) ** 2).sum(axis=1) / 2
 
 
-def _intersection(left, right):
+def intersection(left: Any, right: Any) -> Any:
+    """1 - sum min(a, b)."""
     # The same as 1 - sum min(left, right) for rows with sum 1, and exactly 0 for equal rows.
     return abs(left - right).sum(axis=1) / 2
 
 
-def _kullback_leibler(left, right):
+def kullback_leibler(left: Any, right: Any) -> Any:
+    """Mean of both divergences: sum (a - b) (log a - log b) / 2."""
     left = np.maximum(left, PROBABILITY_FLOOR)
     right = np.maximum(right, PROBABILITY_FLOOR)
     return ((left - right) * (np.log(left) - np.log(right))).sum(axis=1) / 2
 
 
-def _one_by_one(function, left, right):
+def one_by_one(function: Callable[[Any, Any], float], left: Any, right: Any) -> NDArray:
     """Call a user's function on each pair of targets, as scikit-learn calls a metric."""
     values = np.empty(len(left))
     for index, targets in enumerate(zip(left, right, strict=True)):
@@ -83,7 +100,7 @@ def _one_by_one(function, left, right):
     return values
 
 
-def _all_at_once(relation, left, right):
+def all_at_once(relation: Callable[[Any, Any], Any], left: Any, right: Any) -> NDArray:
     """Call a user's relation on all pairs, and check what it returns."""
     values = np.asarray(relation(left, right))
     if values.shape != (len(left),) or values.dtype.kind not in "biuf":

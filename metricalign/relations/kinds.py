@@ -26,7 +26,7 @@ def _is_numeric(y):
 
 
 def _all_integers(y):
-    return _is_numeric(y) and bool(np.all(_entries(y) == np.floor(_entries(y))))
+    return _is_numeric(y) and bool(np.all(stored_entries(y) == np.floor(stored_entries(y))))
 
 
 def _are_classes(y):
@@ -46,11 +46,11 @@ def _are_integer_columns(y):
 
 
 def _are_label_sets(y):
-    return y.ndim == 2 and bool(np.isin(_entries(y), (0, 1)).all())
+    return y.ndim == 2 and bool(np.isin(stored_entries(y), (0, 1)).all())
 
 
 def _are_non_negative_columns(y):
-    return y.ndim == 2 and bool(np.all(_entries(y) >= 0))
+    return y.ndim == 2 and bool(np.all(stored_entries(y) >= 0))
 
 
 def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
@@ -78,11 +78,14 @@ def _are_targets(y):
     return True
 
 
-def _entries(y):
+def stored_entries(y: Any) -> NDArray:
+    """All entries of targets, or the stored ones of sparse targets."""
     return y.data if sparse.issparse(y) else y
 
 
-class _Domain(NamedTuple):
+class Domain(NamedTuple):
+    """Targets that a relation is defined for."""
+
     contains: Callable[[Any], bool]
     description: str
     kinds: tuple[str, ...]  # the last one is taken if the targets look like another kind
@@ -90,36 +93,36 @@ class _Domain(NamedTuple):
 
 _MATRICES = ("multilabel", "distribution", "multioutput")
 
-CLASSES = _Domain(
+CLASSES = Domain(
     _are_classes, "one column of classes (strings, booleans or integers)", ("binary", "multiclass")
 )
 
-NUMBERS = _Domain(_are_numbers, "one column of numbers", ("continuous",))
+NUMBERS = Domain(_are_numbers, "one column of numbers", ("continuous",))
 
-COLUMNS = _Domain(_are_columns, "two or more columns of numbers", _MATRICES)
+COLUMNS = Domain(_are_columns, "two or more columns of numbers", _MATRICES)
 
-INTEGER_COLUMNS = _Domain(_are_integer_columns, "two or more columns of integers", _MATRICES)
+INTEGER_COLUMNS = Domain(_are_integer_columns, "two or more columns of integers", _MATRICES)
 
-NON_NEGATIVE_COLUMNS = _Domain(
+NON_NEGATIVE_COLUMNS = Domain(
     _are_non_negative_columns, "two or more columns of non-negative numbers", _MATRICES
 )
 
-LABEL_SETS = _Domain(_are_label_sets, "two or more columns of 0 and 1", ("multilabel",))
+LABEL_SETS = Domain(_are_label_sets, "two or more columns of 0 and 1", ("multilabel",))
 
-DISTRIBUTIONS = _Domain(
+DISTRIBUTIONS = Domain(
     _are_distributions,
     "two or more columns of non-negative numbers with row sums of 1",
     ("distribution",),
 )
 
-TARGETS = _Domain(
+TARGETS = Domain(
     _are_targets,
     "one column of classes or numbers, or two or more columns of numbers",
     ("binary", "multiclass", "continuous", *_MATRICES),
 )
 
 # What `Relation.targets` may be.
-_DOMAINS = {
+DOMAINS = {
     "any": TARGETS,
     "classes": CLASSES,
     "numbers": NUMBERS,
@@ -137,7 +140,7 @@ _ACCEPTED_TARGETS = (
 )
 
 
-def _check_array(y, **options):
+def check_target_array(y: Any, **options: Any) -> Any:
     """Let scikit-learn check an array, and name y in its errors."""
     refuse_masked(y, "y")
     try:
@@ -165,10 +168,21 @@ def _is_array_of_numbers(y):
     return is_array and y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
 
 
+def is_ordered(y: Any) -> bool:
+    """Whether y is a categorical of pandas whose categories have an order."""
+    return bool(getattr(getattr(y, "dtype", None), "ordered", False))
+
+
 def check_targets(y: Any) -> Any:
-    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1."""
+    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1.
+
+    Ordered categories become their ranks.
+    """
+    if is_ordered(y):
+        ranks = np.asarray(getattr(y, "cat", y).codes, dtype=np.float64)
+        y = np.where(ranks < 0, np.nan, ranks)
     if not _is_array_of_numbers(y):
-        y = _check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
+        y = check_target_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
     if sparse.issparse(y):
         y = sparse.csr_array(y, copy=True)
         y.eliminate_zeros()
@@ -259,7 +273,8 @@ def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
     return _safe_indexing(y, rows)
 
 
-def _check_training_targets(y):
+def check_training_targets(y: Any) -> None:
+    """Refuse fewer than two targets, and targets that are all the same."""
     n_samples = y.shape[0]
     if n_samples < 2:
         raise ValueError(f"y has {n_samples} sample, but a pair needs at least 2 samples.")
@@ -278,25 +293,27 @@ def _check_training_targets(y):
         )
 
 
-def _describe(y):
+def describe(y: Any) -> str:
+    """What targets are, in words."""
     if not _is_numeric(y):
         return f"strings and the shape {y.shape}"
     numbers = "integers" if _all_integers(y) else "numbers"
     return f"{numbers} from {float(y.min()):g} to {float(y.max()):g} and the shape {y.shape}"
 
 
-def _subtractable(y):
+def subtractable(y: NDArray) -> NDArray:
     """Numbers whose differences do not wrap around, as those of unsigned integers do."""
     if y.dtype.kind in "bi" or (y.dtype.kind == "u" and y.dtype.itemsize < 8):
         return y.astype(np.int64)
     return y.astype(np.float64) if _is_numeric(y) else y
 
 
-def _n_outputs(y):
+def count_outputs(y: Any) -> int:
+    """Number of columns of targets."""
     return 1 if y.ndim == 1 else y.shape[1]
 
 
-def _kind_of_targets(y):
+def kind_of_targets(y: Any) -> str:
     """Tell the kind of targets from their values, as the table of this module says."""
     if y.ndim == 2:
         if _are_label_sets(y):
@@ -311,7 +328,7 @@ def _kind_of_targets(y):
         return type_of_target(y, input_name="y")
 
 
-def _warn_of_doubt(y, kind):
+def warn_of_doubt(y: Any, kind: str) -> None:
     """Warn where the targets may as well be of another kind."""
     if kind in ("binary", "multiclass") and _are_numbers(y) and len(np.unique(y)) > 20:
         warnings.warn(
@@ -320,21 +337,29 @@ def _warn_of_doubt(y, kind):
             UserWarning,
             stacklevel=2,
         )
-    elif kind == "multioutput" and _are_non_negative_columns(y):
-        sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
-        if sums.min() > 0 and np.ptp(sums) <= 0.03 * sums.mean():
-            warnings.warn(
-                f"The rows of y are nonnegative and sum to between {sums.min():g} and "
-                f"{sums.max():g}, and are taken as several numbers. Divide them by their sums if "
-                'they are label distributions; say relation="euclidean" if they are not.',
-                UserWarning,
-                stacklevel=2,
-            )
+    elif kind == "multioutput" and (doubt := doubt_of_shares(y)):
+        warnings.warn(
+            f'{doubt} Say relation="euclidean" if they are not.', UserWarning, stacklevel=2
+        )
 
 
-def _kind_in_domain(domain, y):
+def doubt_of_shares(y: NDArray | sparse.sparray) -> str:
+    """What to say of columns that are no distributions, but may be meant as such; or nothing."""
+    if not _are_non_negative_columns(y):
+        return ""
+    sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
+    if sums.min() <= 0 or np.ptp(sums) > 0.03 * sums.mean():
+        return ""
+    return (
+        f"The rows of y are nonnegative and sum to between {sums.min():g} and {sums.max():g}, and "
+        "are taken as several numbers. Divide each row by its sum if they are the shares of a "
+        "distribution."
+    )
+
+
+def kind_in_domain(domain: Domain, y: Any) -> str:
     """Tell the kind of targets when the relation is given and leaves a choice."""
     if len(domain.kinds) == 1:
         return domain.kinds[0]
-    kind = _kind_of_targets(y)
+    kind = kind_of_targets(y)
     return kind if kind in domain.kinds else domain.kinds[-1]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from metricalign.relations.kinds import _check_array, check_n_samples
+from metricalign.relations.kinds import check_n_samples, check_target_array
 from metricalign.relations.target import TargetRelation
 
 __all__ = ["PrecomputedRelation"]
@@ -61,7 +61,9 @@ class PrecomputedRelation(TargetRelation):
             If `y` is not square, of another number of samples, or not symmetric and, off its
             diagonal, finite.
         """
-        matrix = _check_array(y, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
+        matrix = check_target_array(
+            y, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False
+        )
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(
                 'y must be a square matrix with relation="precomputed", one row and one '
@@ -131,7 +133,8 @@ class PrecomputedRelation(TargetRelation):
         return targets.data[place]
 
 
-def _resolve_precomputed(y) -> PrecomputedRelation:
+def resolve_precomputed(y: ArrayLike) -> PrecomputedRelation:
+    """The relation of a matrix that says something about pairs."""
     relation = PrecomputedRelation()
     targets = relation.encode(y)
     if targets.shape[0] < 2:

@@ -11,22 +11,23 @@ from numpy.typing import ArrayLike
 
 from metricalign.relations import table
 from metricalign.relations.kinds import (
-    _DOMAINS,
+    DOMAINS,
     TARGETS,
-    _check_training_targets,
-    _kind_in_domain,
-    _kind_of_targets,
-    _n_outputs,
-    _warn_of_doubt,
     check_targets,
+    check_training_targets,
+    count_outputs,
+    is_ordered,
+    kind_in_domain,
+    kind_of_targets,
+    warn_of_doubt,
 )
-from metricalign.relations.precomputed import SYMMETRY_TOLERANCE, _resolve_precomputed
+from metricalign.relations.precomputed import SYMMETRY_TOLERANCE, resolve_precomputed
 from metricalign.relations.table import (
-    _AUTOMATIC,
+    AUTOMATIC,
     RELATIONS,
     Relation,
-    _check_domain,
-    _checked_relation,
+    check_domain,
+    checked_relation,
 )
 from metricalign.relations.target import TargetRelation
 
@@ -45,7 +46,7 @@ def is_automatic(relation: TargetRelation) -> bool:
     -------
     is_automatic : bool
     """
-    return relation.function is None and relation.name == _AUTOMATIC.get(relation.kind)
+    return relation.function is None and relation.name == AUTOMATIC.get(relation.kind)
 
 
 def resolve_relation(
@@ -119,40 +120,41 @@ def resolve_relation(
         )
     name = "callable"
     if isinstance(relation, str):
-        name, relation = relation, table._registered.get(relation, relation)
+        name, relation = relation, table.registered.get(relation, relation)
         if isinstance(relation, str) and name not in ("auto", "precomputed", *RELATIONS):
             raise ValueError(f"relation={name!r} is not known. {_accepted_relations()}")
     elif isinstance(relation, Relation):
-        name, relation = type(relation).__name__, _checked_relation(relation)
+        name, relation = type(relation).__name__, checked_relation(relation)
     if y is None:
         raise ValueError("A relation of targets requires y to be passed, but the target y is None.")
     if relation == "precomputed":
-        return _resolve_precomputed(y)
+        return resolve_precomputed(y)
 
+    has_order = is_ordered(y)
     y = check_targets(y)
-    _check_training_targets(y)
+    check_training_targets(y)
     if relation == "auto":
-        kind = _kind_of_targets(y)
-        _warn_of_doubt(y, kind)
-        name = _AUTOMATIC[kind]
+        kind = "continuous" if has_order else kind_of_targets(y)
+        warn_of_doubt(y, kind)
+        name = AUTOMATIC[kind]
     elif isinstance(relation, str):
         name = relation
         domain = RELATIONS[name].domain
-        _check_domain(name, domain, y)
-        kind = _kind_in_domain(domain, y)
+        check_domain(name, domain, y)
+        kind = kind_in_domain(domain, y)
     else:
-        domain = _DOMAINS[relation.targets] if isinstance(relation, Relation) else TARGETS
-        _check_domain(name, domain, y)
-        kind = _kind_in_domain(domain, y)
-        resolved = TargetRelation(name, kind, _n_outputs(y), relation)
+        domain = DOMAINS[relation.targets] if isinstance(relation, Relation) else TARGETS
+        check_domain(name, domain, y)
+        kind = kind_in_domain(domain, y)
+        resolved = TargetRelation(name, kind, count_outputs(y), relation)
         _check_symmetric(resolved, y)
         return resolved
     offset, scale = _learn_scale(y, kind, RELATIONS[name].order)
-    return TargetRelation(name, kind, _n_outputs(y), None, offset, scale)
+    return TargetRelation(name, kind, count_outputs(y), None, offset, scale)
 
 
 def _accepted_relations():
-    names = ", ".join(f'"{name}"' for name in (*RELATIONS, *table._registered))
+    names = ", ".join(f'"{name}"' for name in (*RELATIONS, *table.registered))
     return (
         'It may be "auto", "precomputed", an instance of Relation, a function of two targets, '
         f"or one of {names}."

@@ -10,62 +10,51 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from metricalign.relations.formulas import (
-    _absolute_difference,
-    _canberra,
-    _chebyshev,
-    _clark,
-    _class,
-    _cosine,
-    _euclidean,
-    _hamming,
-    _intersection,
-    _jaccard,
-    _kullback_leibler,
-    _manhattan,
-    _zero_one,
-)
+from metricalign.relations import formulas
 from metricalign.relations.kinds import (
-    _DOMAINS,
     CLASSES,
     COLUMNS,
     DISTRIBUTIONS,
+    DOMAINS,
     INTEGER_COLUMNS,
     LABEL_SETS,
     NON_NEGATIVE_COLUMNS,
     NUMBERS,
-    _describe,
-    _Domain,
+    Domain,
+    describe,
 )
 
 __all__ = ["RELATIONS", "Relation", "register_relation"]
 
 
-class _Definition(NamedTuple):
+class Definition(NamedTuple):
+    """A relation by name: its function of two targets, and what they may be."""
+
     function: Callable[[Any, Any], NDArray]
-    domain: _Domain
+    domain: Domain
     order: float | None = None  # of a Minkowski distance, whose scale is learned from y
     keeps_sparse: bool = False
 
 
 #: The relations of this package by name.
-RELATIONS: dict[str, _Definition] = {
-    "class": _Definition(_class, CLASSES),
-    "zero_one": _Definition(_zero_one, CLASSES),
-    "absolute_difference": _Definition(_absolute_difference, NUMBERS, order=1),
-    "manhattan": _Definition(_manhattan, COLUMNS, order=1, keeps_sparse=True),
-    "euclidean": _Definition(_euclidean, COLUMNS, order=2, keeps_sparse=True),
-    "chebyshev": _Definition(_chebyshev, COLUMNS, order=np.inf),
-    "hamming": _Definition(_hamming, INTEGER_COLUMNS, keeps_sparse=True),
-    "jaccard": _Definition(_jaccard, LABEL_SETS, keeps_sparse=True),
-    "canberra": _Definition(_canberra, NON_NEGATIVE_COLUMNS),
-    "clark": _Definition(_clark, NON_NEGATIVE_COLUMNS),
-    "cosine": _Definition(_cosine, DISTRIBUTIONS),
-    "intersection": _Definition(_intersection, DISTRIBUTIONS),
-    "kullback_leibler": _Definition(_kullback_leibler, DISTRIBUTIONS),
+RELATIONS: dict[str, Definition] = {
+    "class": Definition(formulas.plus_minus_one, CLASSES),
+    "zero_one": Definition(formulas.zero_one, CLASSES),
+    "absolute_difference": Definition(formulas.absolute_difference, NUMBERS, order=1),
+    "manhattan": Definition(formulas.manhattan, COLUMNS, order=1, keeps_sparse=True),
+    "euclidean": Definition(formulas.euclidean, COLUMNS, order=2, keeps_sparse=True),
+    "chebyshev": Definition(formulas.chebyshev, COLUMNS, order=np.inf),
+    "hamming": Definition(formulas.hamming, INTEGER_COLUMNS, keeps_sparse=True),
+    "jaccard": Definition(formulas.jaccard, LABEL_SETS, keeps_sparse=True),
+    "canberra": Definition(formulas.canberra, NON_NEGATIVE_COLUMNS),
+    "clark": Definition(formulas.clark, NON_NEGATIVE_COLUMNS),
+    "cosine": Definition(formulas.cosine, DISTRIBUTIONS),
+    "intersection": Definition(formulas.intersection, DISTRIBUTIONS),
+    "kullback_leibler": Definition(formulas.kullback_leibler, DISTRIBUTIONS),
 }
 
-_AUTOMATIC = {
+#: The relation of "auto" for each kind of targets.
+AUTOMATIC = {
     "binary": "class",
     "multiclass": "class",
     "continuous": "absolute_difference",
@@ -128,7 +117,8 @@ class Relation(BaseEstimator, ABC):
         """
 
 
-_registered: dict[str, Relation] = {}
+#: Relations of users by name.
+registered: dict[str, Relation] = {}
 
 
 def register_relation(name: str, relation: Relation) -> None:
@@ -171,31 +161,32 @@ def register_relation(name: str, relation: Relation) -> None:
         raise TypeError(f"name must be a string, got {name!r}.")
     if name in ("", "auto", "precomputed", *RELATIONS):
         raise ValueError(f"name={name!r} has a meaning already. Choose another one.")
-    _registered[name] = _checked_relation(relation)
+    registered[name] = checked_relation(relation)
 
 
-def _checked_relation(relation):
+def checked_relation(relation: Relation) -> Relation:
     """A copy of a user's relation, which does not change with it."""
     if not isinstance(relation, Relation):
         raise TypeError(
             "relation must be an instance of a subclass of metricalign.relations.Relation, got "
             f"{relation!r}."
         )
-    if relation.targets not in _DOMAINS:
+    if relation.targets not in DOMAINS:
         raise ValueError(
-            f"{type(relation).__name__}.targets must be one of {', '.join(_DOMAINS)}; it is "
+            f"{type(relation).__name__}.targets must be one of {', '.join(DOMAINS)}; it is "
             f"{relation.targets!r}."
         )
     relation._validate_params()
     return clone(relation)
 
 
-def _check_domain(name, domain, y):
+def check_domain(name: str, domain: Domain, y: Any) -> None:
+    """Refuse targets that a relation is not defined for."""
     if not domain.contains(y):
         fitting = ", ".join(
             f'"{other}"' for other, entry in RELATIONS.items() if entry.domain.contains(y)
         )
         raise ValueError(
-            f"relation={name!r} needs a y of {domain.description}, but y has {_describe(y)}. "
+            f"relation={name!r} needs a y of {domain.description}, but y has {describe(y)}. "
             f"For this y, relation may be {fitting} or a callable."
         )

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from metricalign.relations.formulas import _all_at_once, _one_by_one
+from metricalign.relations.formulas import all_at_once, one_by_one
 from metricalign.relations.kinds import (
-    _DOMAINS,
     CLASSES,
+    DOMAINS,
     TARGETS,
-    _entries,
-    _n_outputs,
-    _subtractable,
     check_n_samples,
     check_targets,
+    count_outputs,
+    stored_entries,
+    subtractable,
 )
-from metricalign.relations.table import RELATIONS, Relation, _check_domain, _Definition
+from metricalign.relations.table import RELATIONS, Definition, Relation, check_domain
 
 __all__ = ["TargetRelation"]
 
@@ -69,15 +69,13 @@ class TargetRelation:
     scale: Any = None
 
     @property
-    def _definition(self) -> _Definition:
+    def _definition(self) -> Definition:
         # Looked up, not kept, so that a saved model holds no function of this module.
         if self.function is None:
             return RELATIONS[self.name]
         if isinstance(self.function, Relation):
-            return _Definition(
-                partial(_all_at_once, self.function), _DOMAINS[self.function.targets]
-            )
-        return _Definition(partial(_one_by_one, self.function), TARGETS)
+            return Definition(partial(all_at_once, self.function), DOMAINS[self.function.targets])
+        return Definition(partial(one_by_one, self.function), TARGETS)
 
     @property
     def is_of_classes(self) -> bool:
@@ -116,20 +114,20 @@ class TargetRelation:
         """
         y = check_targets(y)
         check_n_samples(y, n_samples)
-        if _n_outputs(y) != self.n_outputs:
+        if count_outputs(y) != self.n_outputs:
             raise ValueError(
                 f"y must have {self.n_outputs} column(s) as in training, but it has shape "
                 f"{y.shape}."
             )
         definition = self._definition
-        _check_domain(self.name, definition.domain, y)
+        check_domain(self.name, definition.domain, y)
         keeps_sparse = definition.keeps_sparse and self.scale is None
         if sparse.issparse(y) and not keeps_sparse:
             y = y.toarray()
         if definition.domain is CLASSES:
             return y
         if definition.domain is TARGETS:
-            return _subtractable(y)
+            return subtractable(y)
         y = y.astype(np.float64) if sparse.issparse(y) else y.astype(np.float64, order="C")
         return y if self.scale is None else (y - self.offset) / self.scale
 
@@ -154,7 +152,7 @@ class TargetRelation:
         function = self._definition.function
         pairs = np.asarray(pairs)
         relations = np.empty(len(pairs))
-        entries_per_row = 1 + _entries(targets).size // targets.shape[0]
+        entries_per_row = 1 + stored_entries(targets).size // targets.shape[0]
         step = max(1, CHUNK_ENTRIES // entries_per_row)
         for start in range(0, len(pairs), step):
             left, right = pairs[start : start + step].T

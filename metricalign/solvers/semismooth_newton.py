@@ -58,10 +58,10 @@ _SMALLEST_PULL = 1e-12
 # 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3; with a share of 0.2
 # 7 % more, and with a share of 1 five of thirteen problems stop short.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
-# With more than ten times C="scale" over a cone M is pulled, so much that its Psi is like that of a
-# fourth of "scale", and the first pull of beta is as wide as so many spreads of the relations where
-# systems are small. With values several times as small and as large it takes 4 % less to 19 % more
-# passes, as with those below.
+# Over a cone M is pulled where the weight of all pairs, c in the formula of C="scale", is above the
+# first number, so much that its Psi is like that of the second; and where there are fewer products
+# than the third, the first pull of beta is as wide as so many spreads of the relations. With values
+# several times as small and as large it takes 4 % less to 19 % more passes, as with those below.
 _LARGE_WEIGHT, _LIGHT_WEIGHT, _FEW_PRODUCTS, _WIDE = 1e4, 250.0, 1000, 1.0
 # There the pulls shrink where few steps minimised Psi. After many they grow: that of beta if steps
 # were short, as kinks of Psi are close together, that of M if they were halved, as P is not linear.

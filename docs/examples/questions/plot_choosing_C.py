@@ -17,7 +17,7 @@ X = StandardScaler().fit_transform(X)
 
 # %%
 # `RelationAlignmentCV` fits a path in every fold and scores its metrics on held-out samples: the
-# share of pairs in the order of their relations.
+# share of pairs of pairs that are in the order of their relations.
 
 search = RelationAlignmentCV(cone="positive_semidefinite", Cs=9).fit(X, y)
 figure, axes = plt.subplots(layout="constrained")
@@ -31,7 +31,7 @@ axes.set(xscale="log", xlabel="C, weight of one pair", ylabel="share of pairs in
 figure.legend(loc="outside lower center", ncols=3)
 
 # %%
-# Any other estimator gives its fitted learners along a path.
+# `fit_path` of the other estimators that have a C gives the fitted learner for each C.
 
 for learner in PSDSVR().fit_path(X, y, search.Cs_[::2]):
     n_dimensions = len(learner.components_)

@@ -28,9 +28,9 @@ nonlinear = make_pipeline(
 
 # %%
 # ``score`` is the area under the ROC curve of "same or different" by the learned distance of two
-# held-out samples: 0.5 is chance. It looks at far pairs too, and so does the fit by random pairs.
-# The linear metric has to do with the nearest ones: fitted to random pairs it would be zero, and
-# warn, since no linear map is better than none.
+# held-out samples: 0.5 is chance. It looks at far pairs too, and so does the fit to random pairs.
+# The linear metric is fitted to the nearest pairs. Fitted to random ones it would be a multiple of
+# Euclid's distance, its prior, since no linear map is better.
 
 for name, model in {"linear": linear, "nonlinear": nonlinear}.items():
     print(f"{name:10}", round(model.fit(X, y).score(X_test, y_test), 3))

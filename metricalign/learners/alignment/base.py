@@ -22,12 +22,6 @@ from metricalign._callbacks import CallbackSupportMixin, with_callbacks
 from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.alignment.preparation import Preparation, prepare
-from metricalign.learners.alignment.solved_matrix import (
-    DiagonalMatrix,
-    FullMatrix,
-    MatrixInSpan,
-    SolvedMatrix,
-)
 from metricalign.learners.base import MetricLearner
 from metricalign.losses import Loss
 from metricalign.regularizers import Regularizer
@@ -97,8 +91,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32. A Dask array stays with its workers, see
-            `metricalign.pairs.distributed.DistributedSamples`.
+            Samples. float32 stays float32. A Dask array stays with its workers, but for the samples
+            of the pairs if these are few, see `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
             Their targets: classes, label sets, distributions or numbers; or the matrix of
             relations, if ``relation="precomputed"``.
@@ -129,7 +123,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         """Learn the metric for each of several C, every one from the solution of the one before.
 
         The pairs are chosen once, and operator passes are saved, the more the denser the path is
-        (docs/solvers.md has numbers); not by nu-SVR and ridge regression, which start anew.
+        (docs/solvers.md has numbers). nu-SVR and ridge regression hardly save any.
 
         Parameters
         ----------
@@ -277,11 +271,11 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     def _fitted(self, preparation, C, problem, result) -> dict[str, Any]:
         """All fitted attributes."""
-        solved = _solved_matrix(preparation, result.matrix)
+        solved = preparation.solved(result.matrix)
         fitted = {
             "relation_": preparation.relation,
             "pairs_": preparation.pairs,
-            "_strategy": preparation.strategy,
+            "pair_strategy_": preparation.strategy,
             "relations_": preparation.relations,
             "pair_weights_": preparation.weights,
             "C_": C,
@@ -412,11 +406,3 @@ def _threadpools() -> ThreadpoolController:
     Libraries that are loaded later are missing, but no solver calls them.
     """
     return ThreadpoolController()
-
-
-def _solved_matrix(preparation, matrix) -> SolvedMatrix:
-    if preparation.regularizer.is_diagonal:
-        return DiagonalMatrix(matrix)
-    if preparation.basis is None:
-        return FullMatrix(matrix)
-    return MatrixInSpan(matrix, preparation.basis, preparation.outside)

@@ -51,9 +51,8 @@ class RelationAlignment(GeneralAlignment):
         Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
         "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
         weight for each feature, in memory that grows with the number of features and not its
-        square; features that the pairs do not speak of weigh 0, or as all do with
-        ``prior="identity"``), "above_prior" (M - M0 positive semidefinite), or an object of
-        `metricalign.regularizers`.
+        square; a feature in which no pair differs weighs 0, or what it weighs in M0),
+        "above_prior" (M - M0 positive semidefinite), or an object of `metricalign.regularizers`.
     C : float or "scale", default="scale"
         Weight of one pair. "scale" does not depend on the units of X and of the relations,
         nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of
@@ -119,6 +118,8 @@ class RelationAlignment(GeneralAlignment):
     pair_weights_ : ndarray of shape (n_pairs,)
         Their weights w_p: how often a pair was chosen, by the weights of its samples. With these
         the problem above is that of ``C_``, ``loss_``, `pairs_` and `relations_`.
+    pair_strategy_ : object or None
+        What has chosen the pairs; None if they were given.
     dual_coef_ : ndarray of shape (n_pairs,)
         Dual coefficients beta_p.
     objective_ : float
@@ -136,7 +137,8 @@ class RelationAlignment(GeneralAlignment):
     n_passes_ : float
         Applications of the two operators, one over a part of the pairs counted as that part.
     converged_ : bool
-        Whether `dual_gap_` is at most `tol`.
+        Whether `dual_gap_` is at most `tol`, or a hundredth of it where the gap would not tell M
+        from its prior M0.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)

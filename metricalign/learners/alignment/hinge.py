@@ -82,7 +82,7 @@ class DoubletSVM(_HingeMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -138,7 +138,7 @@ class PCML(_HingeMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -194,7 +194,7 @@ class NCML(_HingeMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References

@@ -5,6 +5,7 @@ samples, targets, parameters  ->  Preparation  ->  AlignmentProblem  ->  SolverR
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,12 @@ from scipy import linalg, sparse
 from sklearn.utils import check_array, check_random_state
 
 from metricalign._memory import machine_memory
+from metricalign.learners.alignment.solved_matrix import (
+    DiagonalMatrix,
+    FullMatrix,
+    MatrixInSpan,
+    SolvedMatrix,
+)
 from metricalign.losses import Loss
 from metricalign.operators import DistributedPairOperator, PairOperator
 from metricalign.pairs import check_pairs, resolve_pairs
@@ -35,6 +42,11 @@ _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 # the size of the prior. docs/defaults.md has the measurements.
 _PRIOR_OF_CLASSES, _PRIOR_OF_NUMBERS = 0.3, 0.03
 _WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
+
+# Samples of pairs that leave the workers if they have so many entries at most: those of the default
+# pairs, of 10,000 anchors, up to 500 features. With them PSDSVR takes 1.4 in place of 1.6 times the
+# CPU seconds in memory, on two workers at 200,000 x 50.
+_ENTRIES_IN_MEMORY = 2**26
 
 # Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
 # the components, and more with a prior.
@@ -87,6 +99,14 @@ class Preparation:
     basis: NDArray | None
     outside: float
     scale: float
+
+    def solved(self, matrix: NDArray) -> SolvedMatrix:
+        """The matrix of a solution, with what it takes to see it in the features."""
+        if self.regularizer.is_diagonal:
+            return DiagonalMatrix(matrix)
+        if self.basis is None:
+            return FullMatrix(matrix)
+        return MatrixInSpan(matrix, self.basis, self.outside)
 
     @property
     def total_weight(self) -> float:
@@ -197,11 +217,11 @@ def prepare(
         If no two samples are of the same class.
     """
     n_samples, n_features = X.shape
-    is_distributed = isinstance(X, DistributedSamples)
-    may_use_span = not is_distributed and _keeps_span(regularizer, prior)
+    may_use_span = _keeps_span(regularizer, prior)
     is_auto = isinstance(prior, str) and prior == "auto"
     if not regularizer.is_diagonal:
         is_in_span = may_use_span and n_samples < n_features
+        is_in_span &= not isinstance(X, DistributedSamples)
         _check_memory(X, is_in_span, has_prior=prior is not None and not (is_in_span and is_auto))
     prior_matrix = _check_prior(prior, n_features, regularizer.is_diagonal)
     strategy = None
@@ -239,6 +259,9 @@ def prepare(
     used = np.flatnonzero(is_used)
     rows, indices = rows[used], (np.cumsum(is_used) - 1)[indices]
     X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
+    is_distributed = isinstance(X, DistributedSamples)
+    if is_distributed and math.prod(X.shape) <= _ENTRIES_IN_MEMORY:
+        X, is_distributed = X.compute(), False
     operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
     operator = operator_class(X, indices, is_diagonal=regularizer.is_diagonal)
     mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
@@ -254,7 +277,7 @@ def prepare(
     scale = _total_weight(relation) / (weights.sum() * mean_squared_length**2)
     scale *= max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
     basis, in_features, outside = None, operator, 0.0
-    if may_use_span and len(rows) < n_features:
+    if may_use_span and len(rows) < n_features and not is_distributed:
         coordinates, basis = _in_span(X)
         operator = PairOperator(coordinates, indices, dtype=X.dtype)
     if isinstance(prior, str):

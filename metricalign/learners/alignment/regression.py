@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from metricalign.learners.alignment.base import (
-    LinearMetricLearner,
-    _solved_matrix,
-    constraints_of,
-)
+from metricalign.learners.alignment.base import LinearMetricLearner, constraints_of
 from metricalign.losses import LOSSES, EpsilonInsensitive, OneSided
 from metricalign.regularizers import PairMatrices, PositiveSemidefinite, Symmetric
 from metricalign.solvers import NuAlignmentProblem, nu_svr
@@ -108,7 +104,7 @@ class RAMLSVR(_SVRMetricLearner):
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
         to the objective and minimises over epsilon too.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -230,7 +226,7 @@ class RAMLPCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -326,7 +322,7 @@ class RAMLNCSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -383,8 +379,7 @@ class PSDSVR(_SVRMetricLearner):
         M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.03 of it for a
         number, with fewer samples than features only in the directions in which samples differ. It
         is None where C is a number, the pairs are given, or the relation is another than "class"
-        and "absolute_difference". Of a hundred features that are mostly noise None learns
-        better.
+        and "absolute_difference". With a hundred features, most of them noise, None learns better.
     n_components : int, float or None, default=None
         Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
     solver, tol, max_iter, warm_start, random_state, verbose
@@ -400,7 +395,7 @@ class PSDSVR(_SVRMetricLearner):
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References
@@ -486,4 +481,4 @@ class PSDSVR(_SVRMetricLearner):
     def _fitted(self, preparation, C, problem, result):
         fitted = super()._fitted(preparation, C, problem, result)
         prior = preparation.prior
-        return fitted | {"_prior": None if prior is None else _solved_matrix(preparation, prior)}
+        return fitted | {"_prior": None if prior is None else preparation.solved(prior)}

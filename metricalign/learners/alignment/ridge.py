@@ -63,7 +63,7 @@ class RAMLKRR(LinearMetricLearner):
         The coefficients a of the pairs.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
         See `RelationAlignment`.
-    pair_weights_, n_features_in_, feature_names_in_
+    pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
     References

@@ -39,19 +39,20 @@ class NeighborhoodAlignment(MetricLearner):
     where :math:`\ell_i` is minus the logarithm of the probability of a neighbour of the same class,
     the error :math:`\|y_i - \sum_j p_{ij} y_j\|^2` of kernel regression, or the expected relation
     :math:`\sum_j p_{ij} g(y_i, y_j)`. The problem is not convex, and its minimum is not what
-    predicts best. So the search goes by small steps, each with a random half of the candidates, and
-    ends when the loss of held-out samples does not fall any more. The metrics of several searches
-    with other held-out samples are averaged, each scaled to the same mean squared distance.
+    predicts best. So the search goes by small steps, each with a random half of the samples, at
+    most 2,000, as possible neighbours, and ends when the loss of held-out samples does not fall any
+    more. The metrics of several searches with other held-out samples are averaged, each scaled to
+    the same mean squared distance.
 
     Parameters
     ----------
     loss : str or NeighborhoodLoss, default="auto"
         What a random neighbour costs: "log" (classes only), "kernel_regression" or
         "expected_relation". With classes the last is that of
-        `sklearn.neighbors.NeighborhoodComponentsAnalysis`. "auto" is the first for classes, and
-        the second for other targets, with the relation of ``relation="auto"``; with another
-        relation it is the third. One of your own is an instance of a
-        `metricalign.learners.neighborhood.NeighborhoodLoss`.
+        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, but for distances that are not squared.
+        "auto" is the first for classes, and the second for other targets, with the relation of
+        ``relation="auto"``; with another relation it is the third. A loss of your own is an
+        instance of a subclass of `metricalign.learners.neighborhood.NeighborhoodLoss`.
     n_starts : int, default=3
         Searches whose metrics are averaged.
     learning_rate : float, default=0.2
@@ -71,12 +72,13 @@ class NeighborhoodAlignment(MetricLearner):
         Largest number of rows of L; None for as many as there are features.
     validation_fraction : float, default=0.2
         Share of the samples that each search holds out.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=8
         A search stops when the loss of the held-out samples has not fallen in so many iterations.
     tol : float, default=5e-3
-        By which share the loss must fall to count; below 0.01 by this share of 0.01.
+        By which share the loss must fall to count; a loss below 0.1 by this share of 0.1.
     max_iter : int, default=2000
-        Largest number of iterations of a search: passes over the samples that are not held out.
+        Largest number of iterations of a search. Each is a pass over the samples that are not held
+        out, or over 2,560 of them if there are more.
     max_samples : int or None, default=10000
         If there are more samples, this many are taken, spread evenly over classes and values, each
         with the weight of those that it stands for: time grows no further. None: all.
@@ -154,7 +156,7 @@ class NeighborhoodAlignment(MetricLearner):
         relation: Any = "auto",
         n_components: int | None = None,
         validation_fraction: float = 0.2,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 8,
         tol: float = 5e-3,
         max_iter: int = 2000,
         max_samples: int | None = 10_000,

@@ -1,0 +1,91 @@
+"""What is in a column of a DataFrame of pandas or polars, by its type and its values."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections import Counter
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metricalign._arrays import is_missing
+
+__all__ = [
+    "are_texts",
+    "finite_numbers",
+    "first_present",
+    "form_of",
+    "has_numbers",
+    "is_date",
+    "is_free_text",
+    "present_objects",
+]
+
+# Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
+# that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
+_MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
+_DATES = ("date", "timestamp", "timedelta", "duration", "period")
+# Texts that all differ are free from so many values and words on average, as in a small table.
+_FEWEST_TEXTS, _FEWEST_WORDS = 10, 3
+
+
+def is_date(column: Any) -> bool:
+    """Whether a column of a DataFrame has dates, periods or durations by its type."""
+    return str(column.dtype).lower().startswith(_DATES)
+
+
+def form_of(column: Any) -> str | None:
+    """What is in a column, in a word; None if all is missing."""
+    if str(column.dtype).lower().startswith(("timedelta", "duration")):
+        return "durations"
+    if is_date(column):
+        return "dates"
+    value = first_present(column)
+    if value is None or isinstance(value, datetime.date | str):
+        return None if value is None else "texts" if isinstance(value, str) else "dates"
+    return "numbers" if isinstance(value, Real | np.bool_) else "other values"
+
+
+def first_present(column: Any) -> Any:
+    """The first value that is not missing; None if all are."""
+    return next((value for value in column.to_list() if not is_missing(value)), None)
+
+
+def has_numbers(column: Any) -> bool:
+    """Whether a column has integers or floats by its type."""
+    return re.match(r"u?int\d|float\d", str(column.dtype).lower()) is not None
+
+
+def finite_numbers(column: Any) -> NDArray:
+    """The numbers of a column that are neither missing nor infinite."""
+    values = np.asarray(column, dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def present_objects(column: Any) -> NDArray:
+    """Values of a column of objects, strings or lists, those that are not missing; else none."""
+    if not str(column.dtype).lower().startswith(("object", "str", "list")):
+        return np.array([], dtype=object)
+    values = np.array([*column.to_list(), None], dtype=object)[:-1]  # lists of one length too
+    return values[[not is_missing(value) for value in values]]
+
+
+def are_texts(values: NDArray) -> bool:
+    """Whether values, none missing, are strings, one at least."""
+    return len(values) > 0 and all(isinstance(value, str) for value in values)
+
+
+def is_free_text(values: Iterable[str | None]) -> bool:
+    """Whether texts, None where they are missing, are free and no categories."""
+    counts = Counter(value for value in values if value is not None)
+    n_texts = counts.total()
+    if _FEWEST_TEXTS < len(counts) <= _MOST_CATEGORIES:
+        n_words = sum(len(value.split()) for value in counts)
+        return 2 * len(counts) > n_texts and n_words >= _FEWEST_WORDS * len(counts)
+    rare = max(_RARE_SHARE * n_texts, _RARE_COUNT)
+    n_rare = sum(number for number in counts.values() if number < rare)
+    return len(counts) > _MOST_CATEGORIES and 2 * n_rare > n_texts
