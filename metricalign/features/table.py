@@ -385,19 +385,19 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         if not hasattr(columns, "iloc"):
             return columns
         columns = columns.copy()
-        for name in columns.columns:
-            columns[name] = _as_skrub_reads(columns[name], self._forms[name])
+        for name, form in self._forms.items():
+            columns[name] = _as_skrub_reads(columns[name])
+            if form == "durations" and form_of(columns[name]) is None:
+                # Of a column in which all is missing, skrub wants the type, too.
+                columns[name] = columns[name].astype("timedelta64[ns]")
         return columns
 
 
-def _as_skrub_reads(column, form):
+def _as_skrub_reads(column):
     """A column of pandas, with the dates that skrub takes for something else in another form."""
     dtype = str(column.dtype)
     if dtype.startswith("period"):
         return column.dt.to_timestamp()
-    if form == "durations" and form_of(column) is None:
-        # All is missing, and skrub wants the type, too.
-        return column.astype("timedelta64[ns]")
     if dtype.endswith("[pyarrow]") and is_date(column):
         column = column.array.__arrow_array__().to_pandas().set_axis(column.index)
     if column.dtype != object:

@@ -208,13 +208,14 @@ def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_a
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples. They are sorted by :func:`order_keys`, and those with equal keys by their features.
     *ties : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
-        Values by which identical samples are sorted, such as their targets. If the first are
-        equal too, the next ones decide.
+        Values by which identical samples are ordered, such as their targets. If the first are
+        equal too, the next ones decide. The first few of many identical samples, which are what a
+        search of neighbours finds, have values from all of their range, from the middle on.
 
     Returns
     -------
     order : ndarray of int of shape (n_samples,)
-        Rows in sorted order. Samples that are equal in everything keep their order.
+        Rows in this order. Samples that are equal in everything keep their order.
 
     Examples
     --------
@@ -227,7 +228,16 @@ def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_a
     order = np.arange(X.shape[0])
     for values in (*reversed(ties), X):
         order = order[_order_of(values[order])]
-    return order
+    return _spread_identical(order, first_identical(X)[order]) if ties else order
+
+
+def _spread_identical(order, first) -> np.ndarray:
+    starts = np.flatnonzero(np.diff(first, prepend=-1))
+    sizes = np.diff(starts, append=len(first))
+    group = np.repeat(np.arange(len(starts)), sizes)
+    from_middle = np.arange(len(first)) - np.repeat(starts + (sizes - 1) // 2, sizes)
+    # The whole numbers whose multiple of the golden ratio has a small fraction are evenly spread.
+    return order[np.lexsort((from_middle * (np.sqrt(5) - 1) / 2 % 1, group))]
 
 
 def _order_of(values) -> np.ndarray:
