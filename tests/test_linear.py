@@ -959,8 +959,9 @@ def test_a_start_that_is_worse_than_none_is_not_taken(estimator):
     learner = clone(estimator).set_params(C=10.0, warm_start=True, tol=1e-7).fit(X, y)
     learner.set_params(C=1e-12).fit(1e4 * X, y)
     expected = clone(learner).fit(1e4 * X, y)
-    assert learner.n_iter_ == expected.n_iter_
-    np.testing.assert_array_equal(learner.matrix_, expected.matrix_)
+    assert learner.converged_
+    difference = np.linalg.norm(learner.matrix_ - expected.matrix_)
+    assert difference <= learner.metric_error_bound_ + expected.metric_error_bound_
 
 
 @pytest.mark.parametrize("C", [1e4, 1e5, 1e6])

@@ -726,6 +726,18 @@ def test_constant_target_is_predicted():
         np.testing.assert_allclose(model.predict(X), 3)
 
 
+@pytest.mark.parametrize("trees", [False, True])
+def test_samples_that_are_there_hundreds_of_times_predict_their_mean(trees):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, size=(1500, 2)).astype(float)
+    means = 1 + X @ [1.0, 2.0]
+    y = rng.exponential(means)  # so that the smallest targets are far from the mean
+    model = MetricNeighborsRegressor(trees=trees, random_state=0).fit(X, y)
+    found = model.predict([[0, 0], [1, 0], [0, 1], [1, 1]])
+    expected = [y[(sample == X).all(axis=1)].mean() for sample in ([0, 0], [1, 0], [0, 1], [1, 1])]
+    np.testing.assert_allclose(found, expected, rtol=0.1)
+
+
 def test_rare_classes_can_be_predicted():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2))

@@ -348,6 +348,22 @@ def test_anchors_are_the_same_in_any_order(has_classes):
     assert_allclose(moved_shares[back], shares)
 
 
+def test_first_of_many_identical_samples_have_values_of_all_sizes():
+    X = np.repeat([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]], [200, 2, 1], axis=0)
+    y = np.random.default_rng(0).permutation(203).astype(float)
+    order = order_of_values(X, y)
+    groups = X[order] @ [1, 2]
+    assert (np.diff(groups) != 0).sum() == 2
+    many, two = y[order][groups == 1], y[order][groups == 0]
+    ranks = np.searchsorted(np.sort(many), many)
+    assert ranks[0] == 99
+    for n_first in (20, 50, 100):
+        gaps = np.diff(np.sort(ranks[:n_first]), prepend=-1, append=200)
+        assert gaps.max() <= 2 * 200 / n_first + 1
+    assert two[0] < two[1]
+    assert_array_equal(y[::-1][order_of_values(X[::-1], y[::-1])], y[order])
+
+
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
 def test_different_samples_of_one_key_are_in_one_order(make):
     # The weights of columns 0 and 6 are the roots of 2 and 8.
