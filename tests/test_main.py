@@ -30,7 +30,12 @@ from metricalign.command_line import tour as tour_module
 from metricalign.command_line.evaluation import Result, compare
 from metricalign.command_line.methods import LEARNERS, LEARNERS_OF_CLASSES, fit_method, learner_of
 from metricalign.command_line.models import TableModel, load_model
-from metricalign.command_line.reading import InputError
+from metricalign.command_line.reading import (
+    InputError,
+    Layout,
+    _count_padded_titles,
+    read_contents,
+)
 from metricalign.command_line.task_reading import match_columns
 from metricalign.command_line.tasks import RULES, Task, sample
 from metricalign.learners.base import EmbeddingLearner
@@ -354,6 +359,42 @@ def test_above_the_table_and_in_place_of_numbers(frame, tmp_path, reads_only, ca
         assert "is it a number? 'length' has -999 far from its other values" in output
         assert ("above the table left out: " in output) == ("sep" not in above)
         assert "missing: 7 values" in output
+
+
+def test_titles_with_the_delimiters_of_a_spreadsheet(frame, tmp_path, reads_only, capsys):
+    frame["length"] = frame["length"].map("{:.2f} cm".format)
+    frame["width"] = frame["width"].astype(object)
+    frame.loc[::9, "width"] = "-"
+    names, *rows = frame[["length", "width", "species"]].to_csv(index=False, sep=";").splitlines()
+    lines = ["Clinic at the lake;;", ";;", "on 3 November;;", names, "cm;mm;", *rows]
+    path = write(tmp_path, "\n".join(lines))
+    assert main(["evaluate", path, "--target", "species"]) == 0
+    output = one_line(capsys.readouterr().out)
+    assert "3 lines above the table left out: 'Clinic at the lake', 'on 3 November'" in output
+    assert "line 5 left out, since it has units" in output
+    assert "60 rows, 2 features: 2 of numbers" in output
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted", "n_titles"),
+    [
+        (["Clinic;;", ";;", "a;b;c", "1;2;3"], set(), 2),
+        (["Clinic;;", "a;2;c", "1;2;3"], set(), 0),
+        (["Clinic;;", "a;;c", "1;2;3"], set(), 0),
+        (["Clinic;1;", "a;b;c", "1;2;3"], set(), 0),
+        ([";;", "a;b;c", "1;2;3"], set(), 0),
+        (["id;;", "a;b;c", "d;e;f"], {"id"}, 0),
+        (["Clinic;;"] * 11 + ["a;b;c"], set(), 0),
+    ],
+)
+def test_rows_with_gaps_are_titles_only_above_full_names(lines, wanted, n_titles):
+    assert _count_padded_titles([line.split(";") for line in lines], wanted) == n_titles
+
+
+def test_without_names_no_row_with_gaps_is_a_title(tmp_path):
+    path = write(tmp_path, "Ulm;;\nUlm;a;b\nBonn;c;d\n")
+    layout = Layout(delimiter=";", has_names=False)
+    assert len(read_contents(path, layout).table) == 3
 
 
 def test_marks_of_other_columns_are_pointed_to(tmp_path, reads_only, capsys):

@@ -329,6 +329,13 @@ def test_without_skrub_dates_and_free_texts_are_left_out_and_how_to_have_them(mo
     assert all('pip install "metricalign[table]"' in reason for reason in features.left_out)
 
 
+def test_a_column_of_two_units_is_left_out_with_both_named():
+    weights = [f"{n} g" for n in range(59)] + ["1.31 kg"]
+    features = features_of(weight=weights, size=np.arange(60) % 7)
+    (reason,) = features.left_out
+    assert reason.startswith("numbers in g, but for texts such as '1.31 kg'")
+
+
 @pytest.mark.parametrize(
     ("unit", "text", "read"),
     [
@@ -656,6 +663,7 @@ def test_durations_are_seconds_and_intervals_categories():
         (["red/blue", "blue", "red/green/blue", ""] * 10, "/"),
         (["1,5", "2,5", "2", "1"] * 10, None),  # decimal commas
         (["12/3/2024", "3/3/2023", "4/12/2023"] * 10, None),
+        (["120/80", "95/80", "120/95", "unknown"] * 10, None),
         (["Albany, NY", "Buffalo, NY", "Austin, TX", "Dallas, TX"] * 10, None),  # two in each
         (["one, or more", "never", "always", "once"] * 10 + ["a, b"] * 2, None),
         (["Ulm", "Bonn"] * 20, None),

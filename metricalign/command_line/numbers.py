@@ -127,7 +127,8 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
     if not _are_magnitudes(matches, named) or (len(scales) > 1 and not scales <= USUAL_SCALES):
         return None
     if len(named) > 1:
-        return Column(texts, Text(), odd=texts[units.index(named[-1])])
+        odd_unit = texts[units.index(named[-1])]
+        return Column(texts, Text(), odd=odd_unit, but_for=f"numbers in {named[0]}")
     unit = named[0] if named else ""
     if unit in ("%", "‰") and "" in units:
         raise InputError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metricalign._files import read_regular
+from metricalign.features.numerals import match_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -299,9 +300,13 @@ def _read_csv(path, text, layout, wanted, expects_names):
     if not rows:
         raise InputError(f"{path} is empty; expected a line of column names, then rows.")
     notes = []
-    n_titles = _count_titles([len(row) for _, row in rows])
+    widths = [len(row) for _, row in rows]
+    n_titles = _count_titles(widths)
+    if not n_titles and layout.has_names is not False:
+        n_titles = _count_padded_titles([row for _, row in rows], set(wanted))
     if n_titles:
-        above = shorten([row[0] for _, row in rows[:n_titles]], 2)
+        titles = [" ".join(filter(None, row)) for _, row in rows[:n_titles]]
+        above = shorten([title for title in titles if title], 2)
         notes.append(f"{counted(n_titles, 'line')} above the table left out: {above}")
         rows = rows[n_titles:]
     if quote == "'":
@@ -345,6 +350,17 @@ def _count_titles(widths):
     n_titles = next((place for place, width in enumerate(widths) if width > 1), 0)
     below = set(widths[n_titles:])
     is_table = len(below) == 1 and max(below) >= FEWEST_FIELDS and n_titles <= MOST_TITLES
+    return n_titles if is_table else 0
+
+
+def _count_padded_titles(rows, wanted):
+    """How many lines above the names are half empty or more, as spreadsheets write titles."""
+    begin = rows[: MOST_TITLES + 1]
+    is_title = [2 * sum(map(bool, row)) <= len(row) and not wanted & {*row} for row in begin]
+    n_titles = is_title.index(False) if False in is_title else 0
+    names = rows[n_titles]
+    are_names = all(name and not NUMERIC.fullmatch(name) for name in names)
+    is_table = are_names and len(names) >= FEWEST_FIELDS and any(map(any, rows[:n_titles]))
     return n_titles if is_table else 0
 
 
@@ -445,12 +461,16 @@ def _are_units(rows):
     first, *others = rows
     n_units = 0
     for name, *below in zip(first, *others[:N_SAMPLED_ROWS], strict=True):
-        below = [value for value in below if value not in MISSING]
-        if below and all(NUMERIC.fullmatch(value) for value in below):
-            if NUMERIC.fullmatch(name):
+        below = [value for value in below if not _is_no_answer(value)]
+        if below and all(NUMERIC.fullmatch(value) or match_number(value) for value in below):
+            if NUMERIC.fullmatch(name) or match_number(name):
                 return False
-            n_units += name not in MISSING and NO_NUMBER.fullmatch(name) is None
+            n_units += not _is_no_answer(name)
     return n_units >= FEWEST_UNITS
+
+
+def _is_no_answer(text):
+    return text in MISSING or NO_NUMBER.fullmatch(text) is not None
 
 
 def _are_totals(rows):

@@ -38,8 +38,8 @@ def find_separator(texts: Sequence[str]) -> str | None:
         if n_several <= _LEAST_SHARE_OF_SEVERAL * len(texts):
             continue
         parts = Counter(part for text in set(texts) for part in _parts(text, separator))
-        if separator == "/" and all(map(str.isdigit, parts)):
-            continue  # 120/80
+        if separator == "/" and 2 * sum(map(str.isdigit, parts)) > len(parts):
+            continue  # 120/80, and "unknown" among them
         # Of names with a comma, such as "Smith, John", most parts are in one text only.
         if 2 * sum(number for number in parts.values() if number > 1) > parts.total():
             return separator
