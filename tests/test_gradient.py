@@ -1,5 +1,7 @@
 """GradientAlignment against loops, finite differences, and problems whose answer is known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -342,6 +344,20 @@ def test_similarities_are_no_relation():
     with pytest.warns(UserWarning, match="zero metric: similar targets"):
         learner.fit(X, -squared_distances(Y[:, :1]))
     assert not learner.components_.any()
+
+
+@pytest.mark.parametrize("euclidean", [0.5, 1.0])
+def test_euclidean_part_is_all_where_nothing_is_learned(euclidean):
+    X, Y = samples()
+    relations = -squared_distances(Y[:, :1])
+    learner = GradientAlignment(relation="precomputed", euclidean=euclidean)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        matrix = learner.fit(X, relations).get_mahalanobis_matrix()
+    # A part of 1 is all that was asked for.
+    assert len(caught) == (euclidean < 1)
+    assert all("learned only Euclid's distance" in str(each.message) for each in caught)
+    assert_allclose(matrix / matrix[0, 0], np.eye(X.shape[1]), atol=1e-9)
 
 
 def test_what_cannot_be_learned_from_is_refused():

@@ -590,6 +590,33 @@ def test_vote_for_classes_is_pooled_with_regressions_on_the_columns(classes, tre
     np.testing.assert_allclose(pooled, model.predict_proba(X[1::2]), atol=share)
 
 
+def test_weights_count_in_the_pool(classes, monkeypatch):
+    X, y = classes
+    weight = np.random.default_rng(0).integers(1, 4, size=len(y))
+    given = []
+
+    def recorded(probabilities, targets, of_samples):
+        given.append(of_samples @ targets)
+        return fit_pool(probabilities, targets, of_samples)
+
+    monkeypatch.setattr("metricalign.predictors.classifier.fit_pool", recorded)
+    model = MetricNeighborsClassifier("euclidean", trees=False, random_state=0)
+    model.fit(X, y, sample_weight=weight)
+    (of_classes,) = given
+    expected = np.bincount(y, weight)
+    np.testing.assert_allclose(of_classes / of_classes.sum(), expected / expected.sum())
+
+
+def test_pool_believes_no_noise():
+    """Of samples that the models have seen it would learn to trust them."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.integers(2, size=300)
+    model = MetricNeighborsClassifier("euclidean", random_state=0).fit(X, y)
+    assert model.pool_.weights.sum() < 0.6
+    losses = -np.log(model.predict_proba(rng.normal(size=(500, 3))))
+    assert losses.mean() == pytest.approx(np.log(2), abs=0.02)
+
+
 def test_classes_that_come_later_are_predicted(classes):
     X, y = classes
     few = y != 2

@@ -182,6 +182,42 @@ def test_dates_that_pandas_keeps_by_arrow(time):
     pd.testing.assert_frame_equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("of_text", "of_list"), [("string", "list_"), ("large_string", "large_list")]
+)
+def test_numbers_texts_and_lists_that_pandas_keeps_by_arrow(of_text, of_list):
+    pytest.importorskip("skrub")
+    arrow = pytest.importorskip("pyarrow")
+    text = getattr(arrow, of_text)()
+    rng = np.random.default_rng(0)
+    words = ["bean", "leaf", "oolong", "roast"]
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(size=60),
+            "width": rng.normal(size=60).astype(np.float32),
+            "text": [" ".join(rng.choice(words, 6)) for _ in range(60)],
+            "set": [", ".join(rng.permutation(words)[: 1 + row % 3]) for row in range(60)],
+            "list": [rng.permutation(words)[: 1 + row % 2].tolist() for row in range(60)],
+        }
+    )
+    table.loc[3, ["size", "text", "set"]] = None
+    types = {
+        "size": arrow.float64(),
+        "width": arrow.float32(),
+        "text": text,
+        "set": text,
+        "list": getattr(arrow, of_list)(text),
+    }
+    by_arrow = table.astype({name: pd.ArrowDtype(kind) for name, kind in types.items()})
+    expected, found = DateTextEncoder().fit(table), DateTextEncoder().fit(by_arrow)
+    assert found.encoded_columns_ == ["text", "set", "list"]
+    assert found.ranges_ == expected.ranges_
+    assert list(found.ranges_) == ["size", "width"]
+    np.testing.assert_allclose(
+        found.transform(by_arrow).astype(float), expected.transform(table).astype(float)
+    )
+
+
 @pytest.mark.parametrize("output", ["pandas", "polars"])
 def test_output_that_is_configured_for_all_transformers_changes_no_encoding(output):
     pytest.importorskip("skrub")
@@ -427,6 +463,23 @@ def test_two_columns_of_one_name_are_refused():
     table = pd.DataFrame(np.zeros((5, 2)), columns=["a", "a"])
     with pytest.raises(ValueError, match="two columns named 'a'"):
         DateTextEncoder().fit(table)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Categorical(["low", "high"] * 30, ["low", "high"], ordered=True),
+        ["drama, comedy", "drama", "comedy"] * 20,
+        pd.date_range("2024-01-01", periods=60),
+    ],
+    ids=["order", "sets", "dates"],
+)
+def test_numbers_as_names_are_refused_where_columns_are_encoded(column):
+    table = pd.DataFrame({0: np.arange(60) % 7, 1: column})
+    with pytest.raises(ValueError, match=r"such as 1, and names .* such as 0\. Make them strings"):
+        DateTextEncoder().fit(table)
+    plain = table[[0]].assign(**{"1": np.arange(60) % 5}).set_axis([0, 1], axis=1)
+    assert DateTextEncoder().fit_transform(plain) is plain
 
 
 def test_an_array_in_place_of_a_table_with_dates_is_refused():

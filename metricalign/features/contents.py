@@ -57,7 +57,7 @@ def first_present(column: Any) -> Any:
 
 def has_numbers(column: Any) -> bool:
     """Whether a column has integers or floats by its type."""
-    return re.match(r"u?int\d|float\d", str(column.dtype).lower()) is not None
+    return re.match(r"u?int\d|float|double", str(column.dtype).lower()) is not None
 
 
 def finite_numbers(column: Any) -> NDArray:
@@ -68,7 +68,7 @@ def finite_numbers(column: Any) -> NDArray:
 
 def present_objects(column: Any) -> NDArray:
     """Values of a column of objects, strings or lists, those that are not missing; else none."""
-    if not str(column.dtype).lower().startswith(("object", "str", "list")):
+    if not str(column.dtype).lower().removeprefix("large_").startswith(("object", "str", "list")):
         return np.array([], dtype=object)
     values = np.array([*column.to_list(), None], dtype=object)[:-1]  # lists of one length too
     return values[[not is_missing(value) for value in values]]

@@ -137,7 +137,8 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Raises
         ------
         ValueError
-            If two columns have the same name, or day and month of texts cannot be told apart.
+            If two columns have the same name, a name is no string though columns have to be
+            encoded, or day and month of texts cannot be told apart.
         ImportError
             If there are dates or free texts, and skrub is not installed.
         """
@@ -161,6 +162,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 self.ranges_[name] = (float(values.min()), float(values.max()))
         kinds = {name: self._kind(X[name], name) for name in X.columns}
         self.encoded_columns_ = [name for name, kind in kinds.items() if kind]
+        self._refuse_other_names(X)
         n_parts = {name: 1 for name, kind in kinds.items() if not kind}
         self._forms = {name: form_of(X[name]) for name in self._of_skrub()}
         if self._forms:
@@ -198,6 +200,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
     def _of_skrub(self):
         """Names of the columns that skrub encodes."""
         return [name for name in self.encoded_columns_ if name not in self.members_]
+
+    def _refuse_other_names(self, X):
+        """Refuse names that are no strings, as those of what is encoded are, if something is."""
+        others = [name for name in X.columns if not isinstance(name, str)]
+        if others and (changed := [*self.encoded_columns_, *self.orders_]):
+            raise ValueError(
+                f"X has columns to encode, such as {changed[0]!r}, and names that are no strings, "
+                f"such as {others[0]!r}. Make them strings: X.columns = X.columns.astype(str)."
+            )
 
     def _refuse_two_readings(self, X):
         """Refuse texts of which skrub has taken the month for the first number, or the day."""

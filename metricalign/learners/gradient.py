@@ -190,8 +190,8 @@ class GradientAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If the metric is zero, as the relations grow with the similarity of targets, or if no
-            two samples are of the same class.
+            If the metric is zero, but for a share of Euclid's distance, as the relations grow with
+            the similarity of targets; or if no two samples are of the same class.
         """
         X, _, samples = self._validate_distinct(X, y, sample_weight)
         warn_of_single_samples(samples.relation, samples.targets)
@@ -206,16 +206,17 @@ class GradientAlignment(MetricLearner):
         targets = target_coordinates(
             samples.relation, samples.targets, weight, landmarks, N_OUTPUTS, random_state
         )
-        if targets.shape[1] == 0:
-            warnings.warn(
-                f"{type(self).__name__} learned the zero metric: similar targets have large "
-                "relations, as no distance can have. Check the sign of the relation.",
-                UserWarning,
-                stacklevel=level_of_call(),
-            )
         share = self.euclidean
         if share == "auto":
             share = _EUCLIDEAN_OF_CLASSES if samples.relation.is_of_classes else 0.0
+        if targets.shape[1] == 0 and share < 1:
+            result = "only Euclid's distance" if share else "the zero metric"
+            warnings.warn(
+                f"{type(self).__name__} learned {result}: similar targets have large relations, "
+                "as no distance can have. Check the sign of the relation.",
+                UserWarning,
+                stacklevel=level_of_call(),
+            )
         components = gradient_components(self, X, targets, weight, order, share)
         self.relation_, self.components_ = samples.relation, components
         return self
@@ -260,11 +261,11 @@ def gradient_components(
         n_points = max(_FEWEST_POINTS, _N_GRADIENTS // targets.shape[1])
         points = np.sort(order[:n_points])
         values, vectors = _spectrum(learner, coordinates, targets, weight, landmarks, points)
-        if share > 0:
-            matrix = (vectors * values) @ vectors.T
-            of_features = inverse.T.astype(np.float64) @ inverse
-            matrix = _mixture(matrix, of_features, share, coordinates, weight)
-            values, vectors = np.linalg.eigh(matrix)
+    if share > 0:
+        matrix = (vectors * values) @ vectors.T
+        of_features = inverse.T.astype(np.float64) @ inverse
+        matrix = _mixture(matrix, of_features, share, coordinates, weight)
+        values, vectors = np.linalg.eigh(matrix)
     values = leading_eigenvalues(values.astype(X.dtype)[::-1], len(values), learner.n_components)
     return scaled_eigenvectors(values, vectors.astype(X.dtype)[:, ::-1]) @ basis
 
@@ -297,12 +298,16 @@ def _spectrum(learner, X, targets, weight, landmarks, points):
 
 
 def _mixture(first, second, share, samples, weight):
-    """Two matrices added; the second has this share in the mean squared distance of the samples."""
+    """Two matrices added; the second has this share in the mean squared distance of the samples.
+
+    The whole if the first is zero.
+    """
     share_of_sample = weight / weight.sum()
     deviations = samples - share_of_sample @ samples
     covariance = deviations.T @ (share_of_sample[:, None] * deviations)
-    first, second = (matrix / np.sum(matrix * covariance) for matrix in (first, second))
-    matrix = (1 - share) * first + share * second
+    matrix = share / np.sum(second * covariance) * second
+    if first.any():
+        matrix += (1 - share) / np.sum(first * covariance) * first
     return matrix / np.linalg.norm(matrix)
 
 
