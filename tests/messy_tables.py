@@ -142,13 +142,20 @@ def written(
     return Messy(content, truth, reading or Reading(), layout or Layout())
 
 
-def outcome(messy: Messy, folder: Path) -> tuple[str, str]:
+def outcome(
+    messy: Messy,
+    folder: Path,
+    read: Callable[[Path, Messy], pd.DataFrame] = lambda path, messy: read_table(
+        path, messy.layout, messy.reading
+    ),
+    refusal: type[Exception] = InputError,
+) -> tuple[str, str]:
     """Read a messy table: "right", "refused" or "wrong", and why."""
     path = Path(folder) / f"messy{messy.suffix}"
     path.write_bytes(messy.content)
     try:
-        table = read_table(path, messy.layout, messy.reading)
-    except InputError as error:
+        table = read(path, messy)
+    except refusal as error:
         return "refused", str(error)
     for name, expected in messy.truth.items():
         if name not in table:
