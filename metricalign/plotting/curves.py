@@ -291,7 +291,7 @@ def _place(column, names):
 
 def _order_of_categories(X, place):
     """The categories of an ordered column of pandas, as texts; none of another column."""
-    dtype = X.dtypes.iloc[place] if hasattr(X, "iloc") else None
+    dtype: Any = X.dtypes.iloc[place] if hasattr(X, "iloc") else None
     return list(map(str, dtype.categories)) if getattr(dtype, "ordered", False) else []
 
 
