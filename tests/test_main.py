@@ -371,7 +371,7 @@ def test_titles_with_the_delimiters_of_a_spreadsheet(frame, tmp_path, reads_only
     assert main(["evaluate", path, "--target", "species"]) == 0
     output = one_line(capsys.readouterr().out)
     assert "3 lines above the table left out: 'Clinic at the lake', 'on 3 November'" in output
-    assert "line 5 left out, since it has units" in output
+    assert "line 5 left out, since it has units: 'cm', 'mm'" in output
     assert "60 rows, 2 features: 2 of numbers" in output
 
 

@@ -317,6 +317,21 @@ def test_what_has_no_curve_is_refused(table, model):
         CurvesDisplay.from_estimator(make_pipeline(PCA(2), PSDSVR()).fit(numbers, y), numbers)
 
 
+def test_ordered_categories_keep_their_order_and_an_empty_set_has_a_name():
+    rng = np.random.default_rng(0)
+    order = ["poor", "fair", "good", "excellent"]
+    rank = rng.choice(4, 240, p=[0.2, 0.2, 0.2, 0.4])
+    rating = pd.Categorical(np.array(order)[rank], order, ordered=True)
+    tags = [[[], ["new"], ["new", "sale"]][n] for n in rng.integers(3, size=240)]
+    X = pd.DataFrame({"rating": rating, "tags": tags})
+    y = rank + np.array([len(members) for members in tags])
+    model = MetricNeighborsClassifier(trees=False, n_folds=2, random_state=0).fit(X, y > 2)
+    curves = CurvesDisplay.from_estimator(model, X, columns=["rating", "tags"]).curves
+    assert list(curves[0].values) == order
+    assert np.all(np.diff(curves[0].heights[:, 0]) > 0)
+    assert set(curves[1].values) == {"{}", "new", "new, sale"}
+
+
 def test_many_categories_and_long_tails_are_shortened():
     rng = np.random.default_rng(0)
     X = pd.DataFrame(

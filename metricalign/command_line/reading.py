@@ -340,7 +340,8 @@ def _read_csv(path, text, layout, wanted, expects_names):
     for place, what, is_such in ((0, "units", _are_units), (-1, "totals", _are_totals)):
         if len(rows) > 1 and is_such([row for _, row in rows]):
             line, row = rows.pop(place)
-            notes.append(f"line {line} left out, since it has {what}: {shorten(row, 4)}")
+            texts = shorten([text for text in row if text], 4)
+            notes.append(f"line {line} left out, since it has {what}: {texts}")
     table = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
     return Contents(table, Layout(delimiter, None, has_names), notes)
 

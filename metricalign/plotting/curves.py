@@ -40,10 +40,12 @@ class ColumnCurve(NamedTuple):
         Its share in the squared distances, see
         `metricalign.learners.columns.ColumnMap.importances`.
     values : ndarray of shape (n_values,)
-        Values in ascending order, dates, durations or numbers; categories by their height.
+        Values in ascending order, dates, durations or numbers; categories by their height,
+        or in their order if pandas has one.
     heights : ndarray of shape (n_values, 2)
         Heights of each along the first two principal axes of the curve. On the whole they rise with
-        numbers, dates and durations; of categories, the most frequent one is below zero.
+        numbers, dates, durations and ordered categories; of other categories, the most frequent
+        one is below zero.
     counts : ndarray of int of shape (n_values,)
         Samples that have it.
     heights_of_missing : ndarray of shape (2,) or None
@@ -263,7 +265,8 @@ def column_curves(
     for j in chosen:
         block = metric.blocks[j]
         images = encoding[:, block] @ metric.components[:, block].T
-        curves.append(_curve(str(metric.names[j]), importances[j], values[j], images))
+        categories = _order_of_categories(X, j)
+        curves.append(_curve(str(metric.names[j]), importances[j], values[j], images, categories))
     return curves
 
 
@@ -286,7 +289,13 @@ def _place(column, names):
     return int(column)
 
 
-def _curve(name, importance, values, images) -> ColumnCurve:
+def _order_of_categories(X, place):
+    """The categories of an ordered column of pandas, as texts; none of another column."""
+    dtype: Any = X.dtypes.iloc[place] if hasattr(X, "iloc") else None
+    return list(map(str, dtype.categories)) if getattr(dtype, "ordered", False) else []
+
+
+def _curve(name, importance, values, images, categories=()) -> ColumnCurve:
     centred = images - images.mean(axis=0)
     # A metric of one component has one axis only.
     centred = np.pad(centred, [(0, 0), (0, max(0, 2 - centred.shape[1]))])
@@ -299,7 +308,8 @@ def _curve(name, importance, values, images) -> ColumnCurve:
         missing = values != values
     present, heights_present = values[~missing], heights[~missing]
     if any(isinstance(value, tuple) for value in present):
-        present = np.array([", ".join(map(str, members)) for members in present], dtype=object)
+        texts = [", ".join(map(str, members)) or "{}" for members in present]
+        present = np.array(texts, dtype=object)
     is_category = present.dtype == object and any(isinstance(v, str) for v in present)
     if present.dtype == object and not is_category:
         present = _typed(present)
@@ -309,19 +319,27 @@ def _curve(name, importance, values, images) -> ColumnCurve:
         first = {str(v): h for v, h in zip(present, heights_present, strict=True)}
         found = np.array([first[value] for value in distinct])
         numbers = np.array(list(counts.values()))
-        signs = _signs(-found[np.lexsort([distinct, -numbers])[0]])
-        order = np.argsort(found[:, 0] * signs[0], kind="stable")
+        if categories:
+            order = np.argsort([categories.index(value) for value in distinct])
+            signs = _signs(_rises(found[order], numbers[order]))
+        else:
+            signs = _signs(-found[np.lexsort([distinct, -numbers])[0]])
+            order = np.argsort(found[:, 0] * signs[0], kind="stable")
         distinct, found, numbers = distinct[order], found[order], numbers[order]
     else:
         distinct, place, numbers = np.unique(present, return_index=True, return_counts=True)
         found = heights_present[place]
-        # By ranks, as tails are long.
-        ranks = np.cumsum(numbers) - numbers / 2 - numbers.sum() / 2
-        signs = _signs((numbers * ranks) @ found)
+        signs = _signs(_rises(found, numbers))
     of_missing = heights[missing][0] * signs if missing.any() else None
     return ColumnCurve(
         name, float(importance), distinct, found * signs, numbers, of_missing, shares
     )
+
+
+def _rises(heights, counts):
+    """How much each axis rises along values in order: by their ranks, as tails are long."""
+    ranks = np.cumsum(counts) - counts / 2 - counts.sum() / 2
+    return (counts * ranks) @ heights
 
 
 def _signs(rises):
