@@ -549,3 +549,20 @@ def test_first_identical_row_is_that_of_a_loop(largest, dtype):
     assert 5 < len(set(expected)) < 60
     assert_array_equal(first_identical(X), expected)
     assert_array_equal(first_identical(canonical(sparse.csr_array(X))), expected)
+
+
+def test_weights_are_repetitions_where_anchors_are_chosen_among_candidates():
+    """Steps end where candidates do: rounding must not decide."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        X, weight = rng.normal(size=(60, 2)), rng.integers(1, 4, size=60)
+        total = []
+        for rows, of_rows in (
+            (np.arange(60), weight.astype(float)),
+            (np.repeat(np.arange(60), weight), np.ones(weight.sum())),
+        ):
+            for n_most in (40, 20):
+                chosen, of_rows = choose_anchors(X[rows], of_rows, n_most)
+                rows = rows[chosen]
+            total.append(np.bincount(rows, of_rows, minlength=60))
+        np.testing.assert_allclose(*total)

@@ -60,8 +60,8 @@ class DiscriminantAlignment(MetricLearner):
         features.
     whitening : float or "auto", default="auto"
         Share of the distance of whitened samples in the mean squared distance of the samples, from
-        0 to 1. "auto" is 0.2 for classes and 0 for other targets, precomputed relations among
-        them.
+        0 to 1, before Euclid's distance is added. "auto" is 0.2 for classes and 0 for other
+        targets, precomputed relations among them.
     euclidean : float or "auto", default="auto"
         Share of Euclid's distance, in what varies among the samples, in the mean squared distance
         of the sum of all; learned and whitened part share the rest. "auto" is 0.1 for classes and 0
@@ -70,8 +70,8 @@ class DiscriminantAlignment(MetricLearner):
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
         How many components to keep: a number, the share of the spectrum in coordinates in which S
-        is the identity (between 0 and 1), or all. With whitening, the leading principal components
-        of the images, and their share of the mean squared distance.
+        is the identity (between 0 and 1), or all. If a part is added, the leading principal
+        components of the images, and their share of the mean squared distance.
     n_landmarks : int or None, default=2000
         If there are more distinct targets (samples, if relations are precomputed), all are compared
         with those of this many random samples only. Time is proportional to the product of both

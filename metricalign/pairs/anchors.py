@@ -9,6 +9,9 @@ from metricalign.pairs.identical import Samples, order_of_values
 
 __all__ = ["choose_anchors"]
 
+# Share of a step; sums of the weights of a million samples are that exact.
+_ROUNDING = 1e-6
+
 
 def choose_anchors(
     X: Samples, weight: NDArray, max_anchors: int | None, classes: NDArray | None = None
@@ -58,9 +61,9 @@ def choose_anchors(
         _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)
         order = order[np.argsort(first[members], kind="stable")]
     mass = np.cumsum(weight[order])
-    steps = (np.arange(max_anchors) + 0.5) * (mass[-1] / max_anchors)
-    # Rounding may leave the last step beyond the last sample.
-    places = np.minimum(np.searchsorted(mass, steps), n_samples - 1)
-    counts = np.bincount(order[places], minlength=n_samples)
+    unit = mass[-1] / max_anchors
+    # Steps among samples that stand for others often end where a sample does, but for rounding.
+    steps = (np.arange(max_anchors) + 0.5 - _ROUNDING) * unit
+    counts = np.bincount(order[np.searchsorted(mass, steps)], minlength=n_samples)
     anchors = np.flatnonzero(counts)
-    return anchors, counts[anchors] * (mass[-1] / max_anchors)
+    return anchors, counts[anchors] * unit
