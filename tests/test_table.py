@@ -173,7 +173,7 @@ def test_dates_that_pandas_keeps_by_arrow(time):
     moments = pd.Series(pd.to_datetime(seconds, unit="s").round("us"), index=np.arange(30)[::-1])
     moments = moments - moments.iloc[3] if time == "duration" else moments
     if time == "timestamp of a zone":
-        moments = moments.dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+        moments = moments.dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin").copy()
     moments.iloc[2] = pd.NaT
     table = pd.DataFrame({"size": np.arange(30.0) % 7, "when": moments}, index=moments.index)
     encoder = DateTextEncoder()

@@ -397,10 +397,11 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             return columns
         columns = columns.copy()
         for name, form in self._forms.items():
-            columns[name] = _as_skrub_reads(columns[name])
-            if form == "durations" and form_of(columns[name]) is None:
-                # Of a column in which all is missing, skrub wants the type, too.
-                columns[name] = columns[name].astype("timedelta64[ns]")
+            column = _as_skrub_reads(columns[name])
+            if form == "durations":
+                # Old releases of skrub count their unit, and take a missing one for a number.
+                column = column.astype("timedelta64[ns]").dt.total_seconds()
+            columns[name] = column
         return columns
 
 
