@@ -33,9 +33,9 @@ _N_RECENT = 3
 # were.
 _N_CHANCES = 6
 # In the steps of a solver half the squared error may be this share of half the squared distance to
-# the last projection, by a bound that is some hundred times too large. With 1 the fit of RAMLNCSVR
-# to digits takes 0.8 of the time, but that to wine at 10,000 times the weight 109 steps rather than
-# 53; with 0.1 the fit to digits takes 1.3 times the time and with 0 2.5 times.
+# the last projection, by a bound that is some hundred times too large. With 0.7 or 1 the fit of
+# RAMLNCSVR to digits takes half the time, but NCML or RAMLNCSVR more than 100 steps for wine at
+# 10,000 times the weight, where 0.3 takes 53.
 _SHARE_OF_MOVE = 0.3
 
 
