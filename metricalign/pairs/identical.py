@@ -226,9 +226,13 @@ def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_a
     array([2, 1, 0])
     """
     order = np.arange(X.shape[0])
-    for values in (*reversed(ties), X):
-        order = order[_order_of(values[order])]
-    return _spread_identical(order, first_identical(X)[order]) if ties else order
+    for values in reversed(ties):
+        some = values[order]
+        is_column = len(values.shape) == 1
+        order = order[np.argsort(some, kind="stable") if is_column else _order_of(some)[0]]
+    of_samples, first = _order_of(X[order])
+    order = order[of_samples]
+    return _spread_identical(order, first) if ties else order
 
 
 def _spread_identical(order, first) -> np.ndarray:
@@ -240,25 +244,27 @@ def _spread_identical(order, first) -> np.ndarray:
     return order[np.lexsort((from_middle * (np.sqrt(5) - 1) / 2 % 1, group))]
 
 
-def _order_of(values) -> np.ndarray:
-    if len(values.shape) == 1:
-        return np.argsort(values, kind="stable")
+def _order_of(values) -> tuple[np.ndarray, np.ndarray]:
+    """Order of the rows, and for each in this order the first row that equals it."""
     keys = order_keys(values)
     order = np.argsort(keys, kind="stable")
+    first = order.copy()
     is_tied = np.r_[False, np.diff(keys[order]) == 0]
     is_tied[:-1] |= is_tied[1:]
     tied = order[is_tied]
     if tied.size == 0:
-        return order
+        return order, first
     # Nearly all samples with the same key are identical: only one of each is compared.
-    distinct, place = np.unique(first_identical(values)[tied], return_inverse=True)
+    first[is_tied] = first_identical(values)[tied]
+    distinct, place = np.unique(first[is_tied], return_inverse=True)
     if len(np.unique(keys[distinct])) < len(distinct):
         rows: Any = values[distinct]
         rows = rows.compute() if isinstance(rows, RemoteSamples) else rows
         rows = rows.toarray() if sparse.issparse(rows) else rows
         rank = np.argsort(np.lexsort(rows.T))
-        order[is_tied] = tied[np.lexsort([rank[place], keys[tied]])]
-    return order
+        moved = np.lexsort([rank[place], keys[tied]])
+        order[is_tied], first[is_tied] = tied[moved], first[is_tied][moved]
+    return order, first
 
 
 def canonical(X: Any) -> Any:
