@@ -101,3 +101,26 @@ def fixed_signs(components: NDArray) -> NDArray:
     """
     largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
     return components * np.where(largest < 0, -1, 1).astype(components.dtype)[:, None]
+
+
+def mixture(parts: list[tuple[float, NDArray]], covariance: NDArray) -> NDArray:
+    """Sum of the matrices of several distances, of norm 1.
+
+    Parameters
+    ----------
+    parts : list of tuple (share, matrix)
+        Share of each in the mean squared distance of the samples, and its matrix. One that is zero
+        for all samples has none.
+    covariance : ndarray of shape (n_features, n_features)
+        Covariance of the samples.
+
+    Returns
+    -------
+    matrix : ndarray of shape (n_features, n_features)
+    """
+    total = np.zeros_like(covariance)
+    for share, matrix in parts:
+        size = np.sum(matrix * covariance)
+        if size > 0:
+            total += share / size * matrix
+    return total / np.linalg.norm(total)

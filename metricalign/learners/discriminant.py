@@ -18,7 +18,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import as_dense, components_of
+from metricalign.learners.components import as_dense, components_of, mixture
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
@@ -463,18 +463,16 @@ def _mixture(learned, whitening, euclidean, covariance, whitening_map, n_compone
     variances, directions = np.linalg.eigh(covariance)
     # What does not vary among the samples shall not weigh most.
     directions = directions[:, variances > 1e-12 * variances[-1]]
-    whitened = directions @ directions.T
     learned = learned.astype(np.float64)
-    variance = np.sum(learned @ covariance * learned)
-    matrix = whitening / variances.sum() * whitened
-    if variance > 0:
-        matrix += (1 - whitening) / variance * (learned.T @ learned)
+    parts = [
+        ((1 - euclidean) * (1 - whitening), learned.T @ learned),
+        ((1 - euclidean) * whitening, directions @ directions.T),
+    ]
     if euclidean > 0:
         images = whitening_map @ directions
         of_features = directions @ np.linalg.solve(images.T @ images, directions.T)
-        total = np.sum(of_features * covariance)
-        matrix = (1 - euclidean) * matrix + euclidean / total * of_features
-    values, vectors = np.linalg.eigh(matrix / np.linalg.norm(matrix))
+        parts.append((euclidean, of_features))
+    values, vectors = np.linalg.eigh(mixture(parts, covariance))
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     if n_components is None:
         return root

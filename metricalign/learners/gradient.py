@@ -17,7 +17,7 @@ from metricalign._arrays import in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import leading_eigenvalues, scaled_eigenvectors
+from metricalign.learners.components import leading_eigenvalues, mixture, scaled_eigenvectors
 from metricalign.learners.coordinates import target_coordinates
 from metricalign.learners.exponential_kernel import (
     ENTRIES_OF_PART,
@@ -262,10 +262,13 @@ def gradient_components(
         points = np.sort(order[:n_points])
         values, vectors = _spectrum(learner, coordinates, targets, weight, landmarks, points)
     if share > 0:
-        matrix = (vectors * values) @ vectors.T
+        share_of_sample = weight / weight.sum()
+        deviations = coordinates - share_of_sample @ coordinates
+        covariance = deviations.T @ (share_of_sample[:, None] * deviations)
+        learned = (vectors * values) @ vectors.T
         of_features = inverse.T.astype(np.float64) @ inverse
-        matrix = _mixture(matrix, of_features, share, coordinates, weight)
-        values, vectors = np.linalg.eigh(matrix)
+        parts = [(1 - share, learned), (share, of_features)]
+        values, vectors = np.linalg.eigh(mixture(parts, covariance))
     values = leading_eigenvalues(values.astype(X.dtype)[::-1], len(values), learner.n_components)
     return scaled_eigenvectors(values, vectors.astype(X.dtype)[:, ::-1]) @ basis
 
@@ -295,20 +298,6 @@ def _spectrum(learner, X, targets, weight, landmarks, points):
         root = (vectors * np.sqrt(values)) @ vectors.T
     values **= _POWER
     return values / np.linalg.norm(values), vectors
-
-
-def _mixture(first, second, share, samples, weight):
-    """Two matrices added; the second has this share in the mean squared distance of the samples.
-
-    The whole if the first is zero.
-    """
-    share_of_sample = weight / weight.sum()
-    deviations = samples - share_of_sample @ samples
-    covariance = deviations.T @ (share_of_sample[:, None] * deviations)
-    matrix = share / np.sum(second * covariance) * second
-    if first.any():
-        matrix += (1 - share) / np.sum(first * covariance) * first
-    return matrix / np.linalg.norm(matrix)
 
 
 def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
