@@ -571,6 +571,8 @@ def test_pool_does_not_know_classes_that_no_sample_had():
 def test_vote_for_classes_is_pooled_with_regressions_on_the_columns(classes, trees):
     X, y = classes
     model = MetricNeighborsClassifier("euclidean", trees=trees, random_state=0).fit(X[::2], y[::2])
+    assert not hasattr(MetricNeighborsClassifier(), "pool_")
+    assert not hasattr(MetricNeighborsRegressor(), "pool_")
     assert len(model.pool_.weights) == 2 + trees
     assert len(model.pool_.offsets) == 3
     found, pooled = model.neighborhood(X[1::2]), model.predict_proba(X[1::2])
@@ -578,7 +580,7 @@ def test_vote_for_classes_is_pooled_with_regressions_on_the_columns(classes, tre
     np.testing.assert_allclose(model._probabilities(total), pooled)
     # The prediction of the last regression alone, and the vote alone.
     last = (model._trees or model._encoded)[-1]
-    of_last = last.predict(model.table_.transform(X[1::2]) if trees else X[1::2]).mean(axis=1)
+    of_last = last.predict(model.table_.transform(X[1::2])).mean(axis=1)
     alone = np.eye(2 + trees)
     model.pool_ = LogarithmicPool(alone[-1], np.zeros(3))
     share = 1 / (1 + len(model.samples_))

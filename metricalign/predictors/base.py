@@ -37,7 +37,6 @@ from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.labels import predictions_as_array
-from metricalign.predictors.pool import LogarithmicPool
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     EncodedRidge,
@@ -75,9 +74,6 @@ _FOLDS_OF_MANY = 2, 5
 
 class MetricNeighbors(SavedWithVersion):
     """Base of both predictors; a subclass turns targets into coordinates and back."""
-
-    # How the vote is pooled with regressions, for classes only.
-    pool_: LogarithmicPool | None = None
 
     _parameter_constraints: ClassVar[dict] = {
         "metric": [StrOptions({"ensemble", "euclidean"}), HasMethods(["fit", "transform"])],
@@ -237,7 +233,7 @@ class MetricNeighbors(SavedWithVersion):
         if trees and n_folds_of_trees is not None:
             of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
         # Where columns of classes act together, their encoding hides it (docs/quality.md).
-        seen = (table, Z[rows]) if is_class else (encoder, encoding)
+        seen = (None, Z[rows]) if is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
         arguments = targets, weight, folds, random_state
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
@@ -356,20 +352,26 @@ class MetricNeighbors(SavedWithVersion):
         )
         self._fit_pool([voted, *(held_out[judged].mean(axis=1) for held_out in others)], judged)
 
-    def _fit_pool(self, predictions, rows) -> None:
-        """Learn how to pool the vote with the regressions, if the targets are classes."""
+    # For classes, the vote is pooled with the regressions on the columns.
 
-    def _to_pool(self, predictions) -> NDArray:
-        """Turn coordinates of several predictions into probabilities of which none is zero."""
+    def _fit_pool(self, predictions, rows) -> None:
+        """Learn how to pool predictions of some rows."""
+
+    def _is_pooled(self) -> bool:
+        return False
+
+    def _pooled(self, predictions) -> NDArray:
+        """Pool predictions in coordinates."""
         raise NotImplementedError
 
     def _regressions(self, images, X, table) -> tuple[NDArray, list[NDArray]]:
         """Return what the regressions predict together, and what is pooled with the vote."""
         if not len(self.regression_weights_):
             return np.zeros((len(images), self._targets.shape[1])), []
-        is_pooled = self.pool_ is not None
+        is_pooled = self._is_pooled()
         regressions = [(self._ridge, images, False)]
-        regressions += [(ridge, X, is_pooled) for ridge in self._encoded]
+        for ridge in self._encoded:
+            regressions.append((ridge, table if ridge.encoder is None else X, is_pooled))
         regressions += [(tree, table, is_pooled) for tree in self._trees]
         with steps_without_names():
             return predict_together(regressions, self.regression_weights_, self._mean)
@@ -440,10 +442,9 @@ class MetricNeighbors(SavedWithVersion):
         weights, neighbors_part, correction = mean_vote(
             self.votes_, distances / self.scale_, indices, *known, predicted, self.share_of_copies_
         )
-        if self.pool_ is not None:
+        if self._is_pooled():
             voted = self._bounded(neighbors_part + correction)
-            probabilities = self._to_pool([voted, *of_columns])
-            correction = self.pool_.pooled(probabilities) - neighbors_part
+            correction = self._pooled([voted, *of_columns]) - neighbors_part
         return Neighborhood(
             self.samples_[indices],
             distances,

@@ -145,6 +145,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
     """
 
     classes_: Any
+    pool_: Any
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -249,6 +250,12 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         if not self._is_multilabel:
             targets, weight = self._targets[rows], self._weight[rows]
             self.pool_ = fit_pool(self._to_pool(predictions), targets, weight)
+
+    def _is_pooled(self):
+        return self.pool_ is not None
+
+    def _pooled(self, predictions):
+        return self.pool_.pooled(self._to_pool(predictions))
 
     def _to_pool(self, predictions):
         return np.stack([self._probabilities(self._bounded(part)) for part in predictions])

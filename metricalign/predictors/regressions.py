@@ -178,8 +178,8 @@ class EncodedRidge:
 
     Parameters
     ----------
-    encoder : PiecewiseLinearEncoder
-        The fitted encoder.
+    encoder : PiecewiseLinearEncoder or None
+        The fitted encoder; None if samples to predict come encoded.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class EncodedRidge:
 
     n_predictions = SmoothKernelRidge.n_predictions
 
-    def __init__(self, encoder: PiecewiseLinearEncoder):
+    def __init__(self, encoder: PiecewiseLinearEncoder | None):
         self.encoder = encoder
 
     def fit(
@@ -241,13 +241,13 @@ class EncodedRidge:
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Samples, not encoded.
+            Samples, encoded only if there is no encoder.
 
         Returns
         -------
         predicted : ndarray of shape (n_samples, n_penalties, n_outputs)
         """
-        return self.ridge_.predict(self.encoder.transform(X))
+        return self.ridge_.predict(X if self.encoder is None else self.encoder.transform(X))
 
 
 def _total(sums) -> _Sums:
