@@ -747,9 +747,13 @@ def test_block_can_be_moved_and_says_its_size():
 
 @pytest.fixture(scope="module")
 def client():
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        # So long after the death of a worker its place is closed for good, if the next worker there
+        # has died, too, and starts at that moment: tests here kill several.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
