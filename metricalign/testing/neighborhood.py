@@ -95,5 +95,5 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
     require(
         np.allclose(values[0][some], values[1]),
         f"{name}: the value of the same neighbours differs between all samples and some of them; "
-        "use the methods of neighborhoods, which know which sample each neighbour is.",
+        "take the targets of neighborhoods.samples and of neighborhoods.candidates.",
     )

@@ -123,8 +123,8 @@ class LogLoss(NeighborhoodLoss):
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
         """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
-        classes = neighborhoods.of_samples(self._classes)
-        is_same = classes[:, None] == neighborhoods.of_neighbors(self._classes)
+        classes = self._classes[neighborhoods.samples]
+        is_same = classes[:, None] == self._classes[neighborhoods.candidates]
         is_same = is_same.astype(probabilities.dtype)
         right = np.einsum("ij,ij->i", probabilities, is_same) + _LEAST_PROBABILITY
         derivative = is_same * (-1 / (self._scale * right)).astype(is_same.dtype)[:, None]
@@ -223,10 +223,10 @@ class KernelRegression(NeighborhoodLoss):
     ) -> tuple[NDArray, NDArray]:
         """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         targets = self._targets.astype(probabilities.dtype, copy=False)
-        residuals = neighborhoods.average(probabilities, targets)
-        residuals -= neighborhoods.of_samples(targets)
+        of_candidates = targets[neighborhoods.candidates]
+        residuals = probabilities @ of_candidates - targets[neighborhoods.samples]
         losses = np.einsum("ij,ij->i", residuals, residuals)
-        return losses, 2 * neighborhoods.products(residuals, targets)
+        return losses, 2 * residuals @ of_candidates.T
 
 
 NEIGHBORHOOD_LOSSES: dict[str, type[NeighborhoodLoss]] = {

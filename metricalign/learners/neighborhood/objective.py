@@ -60,7 +60,7 @@ class NeighborhoodObjective:
         probabilities = self._probabilities(distances, neighborhoods)
         losses, derivative = self.loss.value_and_derivative(probabilities, neighborhoods)
         mean = np.einsum("ij,ij->i", probabilities, derivative)
-        share = neighborhoods.of_samples(self.weight)
+        share = self.weight[neighborhoods.samples]
         share = share / share.sum()
         # Minus the derivative with respect to the distances, over the distances.
         weights = derivative - mean[:, None]
@@ -80,11 +80,11 @@ class NeighborhoodObjective:
 
     def _probabilities(self, distances, neighborhoods):
         """Probabilities of the neighbours of each sample, given their distances."""
-        scores = neighborhoods.of_neighbors(self._log_weight) - distances
+        scores = self._log_weight[neighborhoods.candidates] - distances
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
     def _mean_of(self, losses, neighborhoods):
-        return float(np.average(losses, weights=neighborhoods.of_samples(self.weight)))
+        return float(np.average(losses, weights=self.weight[neighborhoods.samples]))
