@@ -24,6 +24,7 @@ __all__ = [
     "in_memory",
     "is_dask_array",
     "is_dask_frame",
+    "is_frame",
     "is_missing",
     "is_of_dask",
     "map_rows",
@@ -61,8 +62,13 @@ def is_dask_array(X: Any) -> TypeGuard[Array]:
 
 
 def is_dask_frame(X: Any) -> bool:
-    """Whether X is a Dask DataFrame, found out without importing Dask."""
+    """Whether X is a Dask DataFrame. Dask is not imported to find out."""
     return hasattr(X, "to_dask_array")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a DataFrame of pandas, polars or Dask. None of them is imported to find out."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def is_of_dask(X: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from metricalign._arrays import sum_duplicates
+from metricalign._decorators import _fit_context
 from metricalign._estimator import (
     SavedWithVersion,
     keeps_last_fit,
@@ -106,7 +107,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
 
     classes_: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+    _parameter_constraints: ClassVar[dict] = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "metric": [str, callable],
@@ -125,6 +126,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         self.metric = metric
         self.n_jobs = n_jobs
 
+    @_fit_context(prefer_skip_nested_validation=True)
     @keeps_last_fit
     def fit(self, X: ArrayLike, y: ArrayLike | sparse.spmatrix | sparse.sparray) -> Self:
         """Count how many neighbours of the samples with and without a label have it.
@@ -141,7 +143,6 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         self : MLkNN
             The fitted estimator.
         """
-        self._validate_params()
         X = self._validate_samples(X, ensure_min_samples=2)
         labels = self._fit_labels(y)
         check_consistent_length(X, labels)

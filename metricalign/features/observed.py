@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import dtype_of, find_missing
 
 __all__ = ["ObservedColumn", "observe", "observe_chunks", "observe_sparse"]
 
@@ -64,10 +64,9 @@ def observe_chunks(X: Any, weight: NDArray, estimator_name: str) -> list[Observe
     X = X.rechunk({1: -1})
     starts = np.cumsum([0, *X.chunks[0]])
     describe = dask.delayed(_sketches)
-    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     chunks = dask.compute(
         *(
-            describe(rows, weight[start:end], dtype, estimator_name)
+            describe(rows, weight[start:end], dtype_of(X), estimator_name)
             for rows, (start, end) in zip(X.to_delayed().flat, pairwise(starts), strict=True)
         )
     )

@@ -24,6 +24,7 @@ from metricalign._arrays import (
     as_dask_array,
     find_missing,
     in_memory,
+    is_frame,
     is_of_dask,
     map_rows,
     named_columns,
@@ -295,7 +296,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         A sparse X is returned as it is, by columns.
         """
         n_required = 2 if reset else 1
-        if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             check_array(np.broadcast_to(0.0, X.shape), ensure_min_samples=n_required)
             rows = X.iloc if hasattr(X, "iloc") else X  # pandas or polars

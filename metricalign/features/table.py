@@ -16,7 +16,7 @@ from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from metricalign._arrays import find_missing, is_missing
+from metricalign._arrays import find_missing, is_frame, is_missing
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call, validate_data
 from metricalign.features.contents import (
     are_texts,
@@ -148,7 +148,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         self.separators_: dict[Any, str | None] = {}
         self.orders_: dict[Any, list[Any]] = {}
         self.ranges_: dict[Any, tuple[float, float]] = {}
-        if not _is_frame(X):
+        if not is_frame(X):
             self._validated(X, reset=True)
             self.blocks_ = [np.array([number]) for number in range(self.n_features_in_)]
             return self
@@ -264,11 +264,11 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         """
         check_is_fitted(self)
         changed = [*self.encoded_columns_, *self.orders_]
-        if not changed and not _is_frame(X):
+        if not changed and not is_frame(X):
             return self._validated(X, reset=False)
         validate_data(self, X, reset=False, skip_check_array=True)
         is_other = self.vectorizer_ is not None and _library_of(X) != self._library
-        if not _is_frame(X) or is_other:
+        if not is_frame(X) or is_other:
             raise TypeError(
                 f"X must be a DataFrame of {self._library}, as in fit, for its columns {changed}; "
                 f"got {type(X).__name__} of {_library_of(X)}."
@@ -421,10 +421,6 @@ def _as_skrub_reads(column):
 
 def _library_of(X):
     return type(X).__module__.partition(".")[0]
-
-
-def _is_frame(X):
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def _ranks(column, name, order):

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from sklearn.metrics import ndcg_score
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.metrics.checks import check_weights, weighted_mean
+from metricalign._estimator import check_sample_weight
+from metricalign.metrics.checks import weighted_mean
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = [
@@ -175,7 +175,7 @@ def mean_average_precision_score(
             / np.searchsorted(everyone, hits, side="right")
         )
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, distances)[asked]
+        sample_weight = check_sample_weight(sample_weight, distances)[asked]
     return weighted_mean(precisions, sample_weight)
 
 
@@ -226,7 +226,7 @@ def neighbors_ndcg_score(
     if len(distances) < 3:
         raise ValueError(f"A ranking needs at least 3 samples, got {len(distances)}.")
     if sample_weight is not None:
-        sample_weight = check_weights(sample_weight, distances)
+        sample_weight = check_sample_weight(sample_weight, distances)
     gains = differences.max() - differences
     return float(ndcg_score(gains, -distances, k=k, sample_weight=sample_weight))
 
