@@ -82,26 +82,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str or None, default=None
-        Arguments, None for those of the process.
+        Arguments. None takes those of the process.
 
     Returns
     -------
     status : int
-        0, 2 for input that cannot be used or output that cannot be written, 1 if nobody reads the
-        output any more, 130 after an interrupt.
+        0 on success, 1 if the reader of the output has closed it, 2 if the input cannot be used or
+        the output cannot be written, and 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if hasattr(sys.stdout, "reconfigure"):
-        # A column's name must not end the program where the output is not UTF-8.
+        # If the output is not UTF-8, the name of a column must not end the program.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # None where the process was started without.
+    # A stream is None if the process was started without it.
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     try:
         status = _status_of(arguments)
         for stream in streams:
             stream.flush()
     except BrokenPipeError:
-        status = 1  # Who reads the output has seen enough.
+        status = 1  # The reader of the output has seen enough.
     except OSError as error:
         status = 2
         with suppress(OSError):
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             stream.flush()
         except OSError:
-            # The flush at exit must not fail again.
+            # Python flushes at exit again, and must not fail then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return status
 
@@ -150,7 +150,7 @@ def _parse(arguments: list[str]) -> Namespace:
 
 
 class Parser(ArgumentParser):
-    """A parser that does not hide that its help or its errors could not be written."""
+    """A parser that raises an error if its help or its errors cannot be written."""
 
     def _print_message(self, message, file=None):
         print(message, end="", file=sys.stderr if file is None else file)
