@@ -35,14 +35,14 @@ Learn a distance from any kind of target, and see what it is worth.
 """
 
 EVALUATE = """\
-Cross-validate nearest neighbours on a table, under Euclid's distance of the
-standardised columns and under distances that are learned from the target, and
-boosted trees; and say in one sentence what to use.
+Cross-validate nearest neighbours on a table: under Euclid's distance of the
+standardised columns, and under distances that are learned from the target.
+Boosted trees are compared too. The last sentence says what to use.
 
-Delimiter, names, marks of numbers, dates and the kind of target are found out,
-columns that cannot help (constant, empty, like an identifier, repeated) are left
-out, and what was made of the table is printed. Where a number has two readings,
-nothing is read before you say which.
+The delimiter, the names, the marks of numbers, dates and the kind of the target
+are found out. Columns that cannot help (constant, empty, like an identifier,
+repeated) are left out. The output says how the table was read. If a number has
+two readings, the program stops and asks which one you mean.
 """
 
 EXAMPLES = """\
@@ -68,10 +68,10 @@ what to install:
 """
 
 PREDICT = """\
-Predict with a model that `evaluate --save` has written. The table needs the columns
-that the model was learned from, in any order; what differs in it is said. The
-predictions are printed as CSV, or written with --out. A .joblib file can run code
-when it is read: take your own only.
+Predict with a model that `evaluate --save` has written. The table needs the
+columns of the training table, in any order. The output says how it differs. The
+predictions are printed as CSV, or written with --out. A .joblib file can run
+code when it is read, so use only your own.
 """
 _NO_LIMIT = float("inf")
 
