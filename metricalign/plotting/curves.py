@@ -260,14 +260,10 @@ def column_curves(
                     f"Column {metric.names[j]!r} has more than {_MOST_CATEGORIES * 4} texts, "
                     "which have no order to draw a curve along."
                 )
-    encoding = metric.encode(X)
-    curves = []
-    for j in chosen:
-        block = metric.blocks[j]
-        images = encoding[:, block] @ metric.components[:, block].T
-        categories = _order_of_categories(X, j)
-        curves.append(_curve(str(metric.names[j]), importances[j], values[j], images, categories))
-    return curves
+    return [
+        _curve(str(metric.names[j]), importances[j], values[j], points, _order_of_categories(X, j))
+        for j, points in zip(chosen, metric.curves(X, chosen), strict=True)
+    ]
 
 
 def _has_order(values):
