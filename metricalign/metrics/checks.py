@@ -1,4 +1,4 @@
-"""Checks of the arguments of measures, and the mean over samples."""
+"""Checks of the arguments of measures, and their mean over samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__: list[str] = []
 
 
 def check_label_scores(y_true: Any, y_score: Any) -> tuple[NDArray, NDArray]:
-    """Return label sets as booleans, and the scores of the labels, if they go together."""
+    """Check label sets and scores of the labels. Return the label sets as booleans."""
     true = check_array(y_true, input_name="y_true", accept_sparse="csr", ensure_min_features=2)
     if sparse.issparse(true):
         true = true.toarray()
