@@ -195,7 +195,7 @@ def test_constants_in_the_text_are_those_of_the_code():
         (MetricEnsemble.__doc__, f"more than {ensemble._N_COMPONENTS} encoded columns"),
         (NeighborhoodAlignment.__doc__, f"or over {samples:,} of them"),
         (NeighborhoodAlignment.__doc__, f"random half of the samples, at most {candidates}."),
-        (NeighborhoodAlignment.__doc__, f"a loss below {search._SMALLEST_LOSS} by"),
+        (NeighborhoodAlignment.__doc__, f"this share of {search._SMALLEST_LOSS} if"),
         (RAMLKRR.__doc__, f"up to {LARGEST_SYSTEM} pairs or {features} features"),
         (MetricNeighborsRegressor.__doc__, f"More than {MANY_SAMPLES:,} samples have two folds"),
         (speed, f"up to {_FEATURES_OF_ONE_THREAD} features a fit has one"),
