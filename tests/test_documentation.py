@@ -423,6 +423,30 @@ def test_help_of_a_method_is_complete(method):
         assert not re.search(r"^\w+(, \w+)*$", sections(method)[section], re.MULTILINE)
 
 
+# A method that overrides another has its docstring in help() and in the reference.
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("datasets", "features", "learners", "learners.neighborhood", "losses", "metrics"),
+        *("multilabel", "pair_classification", "plotting", "predictors", "regularizers"),
+    ],
+)
+def test_every_method_documents_its_parameters(room):
+    module = importlib.import_module(f"metricalign.{room}")
+    for item in (getattr(module, name) for name in module.__all__):
+        methods = [item]
+        if isinstance(item, type):
+            named = {name for kind in item.__mro__ for name in vars(kind) if name[0] != "_"}
+            methods = [getattr(item, name) for name in named]
+        for method in methods:
+            is_function = inspect.isfunction(method) or inspect.ismethod(method)
+            if not is_function or not method.__module__.startswith("metricalign."):
+                continue  # attributes, and methods of scikit-learn
+            parameters = {*inspect.signature(method).parameters} - {"self"}
+            documented = names(sections(method).get("Parameters", "").replace("**", ""))
+            assert parameters <= set(documented), method
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)
 def test_attributes_are_documented(estimator):
     is_of_classes = estimator in (DoubletSVM, PCML, NCML)

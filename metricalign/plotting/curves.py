@@ -123,6 +123,7 @@ class CurvesDisplay:
         Returns
         -------
         display : CurvesDisplay
+            This display.
 
         Raises
         ------
@@ -204,6 +205,7 @@ class CurvesDisplay:
         Returns
         -------
         display : CurvesDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -123,6 +123,7 @@ class DistanceDecompositionDisplay:
         Returns
         -------
         display : DistanceDecompositionDisplay
+            This display.
 
         Raises
         ------
@@ -199,6 +200,7 @@ class DistanceDecompositionDisplay:
         Returns
         -------
         display : DistanceDecompositionDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -104,6 +104,7 @@ class DistanceRelationDisplay:
         Returns
         -------
         display : DistanceRelationDisplay
+            This display.
 
         Raises
         ------
@@ -212,6 +213,7 @@ class DistanceRelationDisplay:
         Returns
         -------
         display : DistanceRelationDisplay
+            The display, which is drawn.
 
         Raises
         ------

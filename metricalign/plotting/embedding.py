@@ -107,6 +107,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            This display.
 
         Raises
         ------
@@ -209,6 +210,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            The display, which is drawn.
 
         Raises
         ------

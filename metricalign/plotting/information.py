@@ -93,6 +93,7 @@ class InformationDisplay:
         Returns
         -------
         display : InformationDisplay
+            This display.
 
         Raises
         ------
@@ -197,6 +198,7 @@ class InformationDisplay:
         Returns
         -------
         display : InformationDisplay
+            The display, which is drawn.
 
         Raises
         ------

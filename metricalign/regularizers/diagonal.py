@@ -30,11 +30,9 @@ class Diagonal(Regularizer):
     is_diagonal = True
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a diagonal on the nonnegative ones; see `Regularizer.project`."""
         return _ClippedDiagonal(matrix)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Nonnegativity in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix >= 0]
 
 

@@ -67,7 +67,6 @@ class PairMatrices(Regularizer):
     _operator: Any = None
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
-        """Cone of the pairs of a problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
         # In single precision the residual of a projection would be mostly rounding.
         regularizer._operator = operator.astype(np.float64)
@@ -91,13 +90,11 @@ class PairMatrices(Regularizer):
         )
 
     def for_steps(self) -> Self:
-        """Cone whose projections stop early; see `Regularizer.for_steps`."""
         regularizer = copy(self)
         regularizer._is_exact = False
         return regularizer
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         zero = _Recent(matrix, np.zeros(self._operator.n_pairs), np.zeros_like(matrix))
         if not np.any(matrix):
             self._recent.append(zero)
@@ -116,7 +113,6 @@ class PairMatrices(Regularizer):
         return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Membership in cvxpy; see `Regularizer.expression`."""
         import cvxpy
 
         differences = self._operator.differences()

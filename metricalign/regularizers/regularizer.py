@@ -66,11 +66,33 @@ class FactoredProjection(Projection):
     """A projection that offers the factor B; the derivative and the Gram matrix follow."""
 
     def derivative(self, direction: NDArray) -> NDArray:
-        """Change of M for a small change of S; see `Projection`."""
+        """Change of M for a small change of S.
+
+        Parameters
+        ----------
+        direction : ndarray of shape (n_features, n_features)
+            Symmetric change of S.
+
+        Returns
+        -------
+        change : ndarray of shape (n_features, n_features)
+            Change of M.
+        """
         return self.from_coordinates(self.coordinates(direction))
 
     def gram(self, differences: NDArray) -> NDArray:
-        """B B^T; see `Projection`."""
+        """Matrix B B^T of all <T_p, derivative(T_q)>.
+
+        Parameters
+        ----------
+        differences : ndarray of shape (n_pairs, n_features)
+            Differences z_p of the pairs.
+
+        Returns
+        -------
+        gram : ndarray of shape (n_pairs, n_pairs)
+            The matrix.
+        """
         products = self.products(differences)
         return products @ products.T
 

@@ -84,7 +84,6 @@ class SpectralRegularizer(Regularizer):
         return 0.0
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Proximal step of a symmetric matrix; see `Regularizer.project`."""
         eigenvalues, eigenvectors = linalg.eigh(matrix, check_finite=False, driver="evd")
         shrinkage = self.shrink(eigenvalues, step)
         price = float(self.price(shrinkage.eigenvalues))
@@ -107,13 +106,11 @@ class PositiveSemidefinite(SpectralRegularizer):
     keeps_span_of_identity = True
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
-        """Clip the eigenvalues at zero; see `SpectralRegularizer.shrink`."""
         # Zero counts as positive, so that a Newton step can leave M = 0.
         slope = (eigenvalues >= 0).astype(eigenvalues.dtype)
         return Shrinkage(np.maximum(eigenvalues, 0), slope)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Positive semidefiniteness in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix >> 0]
 
 
@@ -136,19 +133,16 @@ class AbovePrior(PositiveSemidefinite):
     keeps_span_of_identity = True
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
-        """Regularizer of one problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
         regularizer._prior = prior
         return regularizer
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a symmetric matrix on the set; see `Regularizer.project`."""
         projection = super().project(matrix - self._prior, step)
         projection.matrix = self._prior + projection.matrix
         return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Semidefiniteness of the excess in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix - self._prior >> 0]
 
 

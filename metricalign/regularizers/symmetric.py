@@ -29,11 +29,9 @@ class Symmetric(Regularizer):
     keeps_span_of_identity = True
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """The matrix itself; see `Regularizer.project`."""
         return Identity(matrix)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """No constraint; see `Regularizer.expression`."""
         return 0.0, []
 
 
