@@ -52,6 +52,7 @@ from metricalign import (
     IteratedMetricLearner,
     MetricEnsemble,
     NeighborhoodAlignment,
+    RelationAlignment,
 )
 from metricalign.datasets import fetch_dataset, list_datasets
 
@@ -135,7 +136,8 @@ def _candidates(method, kind):
 
 
 REGRESSIONS = {
-    learner.__name__: learner for learner in (RAMLSVR, PSDSVR, RAMLKRR, RAMLPCSVR, RAMLNCSVR)
+    learner.__name__: learner
+    for learner in (RAMLSVR, PSDSVR, RAMLKRR, RAMLPCSVR, RAMLNCSVR, RelationAlignment)
 }
 # Of relations that are +1 or -1.
 HINGES = {learner.__name__: learner for learner in (DoubletSVM, PCML, NCML)}

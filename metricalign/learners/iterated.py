@@ -158,13 +158,16 @@ def _fit_without_prior(learner, X, y, sample_weight):
 def _fit_from(learner, matrix, X, y, sample_weight):
     """Fit with a metric in place of the default prior. The size of the prior and C stay."""
     preparation = learner._prepare(X, y, sample_weight)
+    operator, weights = preparation.operator, preparation.weights
     # Few samples are fitted in their span, and a matrix as the prior would lead out of it.
     if preparation.prior is not None and preparation.basis is None:
-        sizes = [
-            np.average(preparation.operator.distances(one), weights=preparation.weights)
-            for one in (preparation.prior, matrix)
-        ]
-        prior = matrix * (sizes[0] / sizes[1])
+        distances = operator.distances(matrix)
+        # If no samples differ where the metric has weight, all distances are rounding errors.
+        if (distances > operator.resolution * np.linalg.norm(matrix)).any():
+            size = np.average(operator.distances(preparation.prior), weights=weights)
+            prior = matrix * (size / np.average(distances, weights=weights))
+        else:
+            prior = preparation.prior
         learner.set_params(C=preparation.scale, prior=prior)
         preparation = replace(preparation, prior=prior)
     learner._fit_prepared(preparation, preparation.scale, None, X, y)

@@ -28,6 +28,8 @@ class Moments:
     ----------
     weight : float
         Sum of the weights w_i.
+    squared_weight : float
+        Sum of their squares.
     mean : ndarray of shape (n_features,)
         Mean m of the samples.
     scatter : ndarray of shape (n_features, n_features)
@@ -51,12 +53,18 @@ class Moments:
     """
 
     weight: float
+    squared_weight: float
     mean: NDArray
     scatter: NDArray
     smallest: NDArray
     largest: NDArray
     group_weights: NDArray
     group_sums: NDArray
+
+    @property
+    def effective_size(self) -> float:
+        """Number of samples with equal weights whose mean varies as much."""
+        return self.weight**2 / self.squared_weight
 
     def __add__(self, other: Moments) -> Moments:
         weight = self.weight + other.weight
@@ -71,6 +79,7 @@ class Moments:
             group_sums += np.multiply.outer(part.group_weights, move)
         return Moments(
             weight,
+            self.squared_weight + other.squared_weight,
             mean,
             scatter,
             np.minimum(self.smallest, other.smallest),
@@ -96,6 +105,7 @@ class Moments:
         place = group_members(groups, np.ones(len(groups)), n_groups)
         return Moments(
             self.weight,
+            self.squared_weight,
             self.mean,
             self.scatter,
             self.smallest,
@@ -191,4 +201,5 @@ def _of_batch(X, weight, group, n_groups, batch):
         X -= mean
         scatter = X.T @ (weight[:, None] * X)
         group_sums = members @ X
-    return Moments(total, mean, scatter, smallest, largest, group_weights, group_sums)
+    squared = float(weight @ weight)
+    return Moments(total, squared, mean, scatter, smallest, largest, group_weights, group_sums)
