@@ -80,8 +80,8 @@ class PiecewiseQuadraticConjugate(Conjugate):
     >>> import numpy as np
     >>> from metricalign.losses import Squared
     >>> conjugate = Squared().conjugate(target=np.array([1.0]), weight=np.array([1.0]))
-    >>> conjugate.value(np.array([2.0]))
-    0.0
+    >>> conjugate.value(np.array([3.0]))
+    1.5
     """
 
     target: NDArray

@@ -65,6 +65,6 @@ class Identity(Projection):
 
 
 def _upper_triangle(n_features, dtype):
-    """Rows, columns and weights of the entries that stand for a symmetric matrix."""
+    """Rows, columns and weights of the entries on and above the diagonal."""
     row, column = np.triu_indices(n_features)
     return row, column, np.where(row == column, 1.0, np.sqrt(2.0)).astype(dtype)
