@@ -190,8 +190,8 @@ def test_constants_in_the_text_are_those_of_the_code():
     features = next(d for d in range(100) if d * (d + 1) // 2 > LARGEST_SYSTEM) - 1
     for text, words in (
         (choosing, f"the {ensemble._N_COMPONENTS} leading components"),
-        (mathematics, f"see their {ensemble._N_COMPONENTS} leading principal components"),
-        (mathematics, f"at most {candidates}, as candidates"),
+        (mathematics, f"fitted to their {ensemble._N_COMPONENTS} leading principal components"),
+        (mathematics, f"half of the other samples, at most {candidates}."),
         (MetricEnsemble.__doc__, f"more than {ensemble._N_COMPONENTS} encoded columns"),
         (NeighborhoodAlignment.__doc__, f"or over {samples:,} of them"),
         (NeighborhoodAlignment.__doc__, f"random half of the samples, at most {candidates}."),
