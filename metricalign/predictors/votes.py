@@ -141,32 +141,30 @@ def best_votes(
     weight: NDArray,
     bounded: Callable[[NDArray], NDArray],
 ) -> list[Vote]:
-    """Return the votes with the least squared error on held-out samples, the best first.
+    """The votes with the least squared error on held-out samples, the best first.
 
     Parameters
     ----------
     distances, indices : ndarray of shape (n_rows, n_neighbors)
-        Distances of the neighbours of the held-out samples, in mean distances, and the neighbours
-        as rows of the targets.
+        Neighbours of the held-out samples: distances in mean distances, and rows of the targets.
     rows : ndarray of int of shape (n_rows,)
         The held-out samples, as rows of the targets.
     targets, predicted : ndarray of shape (n_samples, n_outputs)
-        Coordinates of all targets, and predictions by regressions that have not seen them.
+        Coordinates of all targets, and what the regressions predict for held-out samples.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     bounded : callable
-        Replaces predictions, along the last axis, by the nearest possible targets.
+        Gives the nearest possible targets, which are along the last axis.
 
     Returns
     -------
     votes : list of Vote
-        The best votes.
     """
     values = np.hstack([targets, predicted])
     regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
     weight_of_neighbors, errors = weight[indices], {}
     graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
-    # The widest is first, so it is chosen if regressions alone predict equally well.
+    # The widest first: it is taken where regressions alone predict as well.
     for width, power in product(reversed(_WIDTHS), _POWERS):
         weights = Vote(width, power, 0.0).weights(distances, weight_of_neighbors)
         graph.data = weights.ravel()
