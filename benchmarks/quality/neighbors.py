@@ -29,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from time import process_time
 
-import compare
 import numpy as np
 from compare import (
     FLOOR,
@@ -72,6 +71,8 @@ SIZES = {
     "HistGradientBoosting": {"max_iter": (10, 30, 100, 300)},
 }
 TUNED = {f"{method}, tuned": method for method in TREES}
+# Larger ratios are drawn here.
+MOST_DRAWN = 2.0
 METHODS = ("Euclid", *TREES, *TUNED, "MetricNeighbors", "without trees")
 
 
@@ -236,6 +237,29 @@ def report(kind, names, methods, found, best_on_others=None):
     return errors
 
 
+def draw_errors(tables, kinds, path):
+    """Each set's error over Euclid's as a dot, by method, and their geometric mean as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(tables), 4), layout="constrained")
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, kind, (methods, errors) in zip(panels, kinds, tables, strict=True):
+        ratios = ratios_to_first(errors)[:, 1:]
+        places = np.arange(ratios.shape[1])
+        dots = np.minimum(ratios, MOST_DRAWN).T
+        axes.plot(dots, places, "o", color="tab:blue", alpha=0.4, markersize=4)
+        axes.plot(np.exp(np.log(ratios).mean(axis=0)), places, "|", color="black", markersize=16)
+        axes.axvline(1, color="gray", linewidth=1)
+        axes.set(
+            title=kind.replace("_", " "),
+            xlabel="error / Euclid's",
+            yticks=places,
+            yticklabels=methods[1:],
+        )
+        axes.invert_yaxis()
+    figure.savefig(path)
+
+
 def read_options(parser, kinds, methods):
     """The arguments; samples, folds and draw among them; and the folder of the data sets."""
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=list(kinds))
@@ -270,7 +294,7 @@ def main():
         if names and methods[0] == "Euclid":
             tables[kind] = methods, errors
     if tables:
-        compare.draw(list(tables.values()), list(tables), RESULTS.with_suffix(".png"))
+        draw_errors(list(tables.values()), list(tables), RESULTS.with_suffix(".png"))
 
 
 if __name__ == "__main__":
