@@ -88,8 +88,8 @@ def systematic_sample(weight: NDArray, max_samples: int | None) -> tuple[NDArray
     --------
     >>> import numpy as np
     >>> from metricalign.pairs.anchors import systematic_sample
-    >>> systematic_sample(np.array([1.0, 1.0, 1.0, 5.0, 1.0]), max_samples=4)
-    (array([0, 2, 3]), array([2.25, 2.25, 4.5 ]))
+    >>> systematic_sample(np.array([1.0, 1.0, 1.0, 1.0, 4.0]), max_samples=4)
+    (array([0, 2, 4]), array([2., 2., 4.]))
     """
     if max_samples is None or len(weight) <= max_samples:
         return np.arange(len(weight)), weight
