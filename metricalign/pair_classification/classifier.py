@@ -72,8 +72,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     ----------
     metric : object or None, default=None
         What learns the metric: a metric learner, or a pipeline that ends in one; distances
-        are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
-        pairs have other weights than 1, which `HRAML` refuses. Learners without `pairs`, such as
+        are Euclid's after its ``transform``. `fit` sets its `relation` and its `pairs`; of pairs
+        with other weights than 1 `HRAML` refuses them. Learners without `pairs`, such as
         `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and refuse
         them. Other transformers learn nothing from the judgments, and only the threshold is
         calibrated: ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric
