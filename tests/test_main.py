@@ -895,6 +895,13 @@ def test_decimal_commas_are_read_and_said(frame, tmp_path, reads_only, capsys):
     assert "as decimal mark ','" in output
 
 
+def test_a_column_without_a_name_gets_one_that_no_other_has(tmp_path):
+    """Two columns of one name ended with a traceback."""
+    path = tmp_path / "table.csv"
+    path.write_text("column 3,b,\n" + "".join(f"{row},{row}.5,x{row}\n" for row in range(12)))
+    assert [*read_contents(path).table] == ["column 3", "b", "column 3 without a name"]
+
+
 def test_one_is_not_plural(frame, tmp_path, reads_only, capsys):
     path = tmp_path / "table.csv"
     frame.loc[3, "weight"], frame.loc[4, "length"] = np.nan, np.nan

@@ -484,6 +484,48 @@ def test_smooth_ridge_predicts_samples_of_a_fold_without_their_targets():
     assert ridge.held_out_[15:].mean() > 50
 
 
+def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
+    for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30, "MOST_OF_TREES": 30}.items():
+        monkeypatch.setattr(f"metricalign.predictors.regressions.{name}", number)
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 1))
+    third = np.r_[1:90:3]
+    everyone = KernelRidge().fit(images, targets, np.ones(90), 0)
+    some = KernelRidge().fit(images[third], targets[third], np.full(30, 3.0), 0)
+    np.testing.assert_array_equal(everyone.coef_, some.coef_)
+    folds = [(np.r_[45:90], np.r_[:45]), (np.r_[:45], np.r_[45:90])]
+    encoded = EncodedRidge(None).fit(images, targets, np.ones(90), folds, 0)
+    folds_of_third = [(np.r_[15:30], np.r_[:15]), (np.r_[:15], np.r_[15:30])]
+    arguments = targets[third], np.full(30, 3.0), folds_of_third, 0
+    of_third = EncodedRidge(None).fit(images[third], *arguments)
+    np.testing.assert_allclose(encoded.held_out_[third], of_third.held_out_)
+    np.testing.assert_allclose(encoded.predict(images), of_third.predict(images))
+    trees = RandomizedTrees(1.0).fit(images, targets, np.ones(90), folds, 0)
+    samples = trees.models_[0].estimators_[0].tree_.n_node_samples[0]
+    assert samples == 30
+
+
+@pytest.mark.parametrize("predictor", [MetricNeighborsClassifier, MetricNeighborsRegressor])
+def test_encoding_by_parts_changes_rounding_only(predictor, monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.regressions._N_LANDMARKS", 50)
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    X["e"] = pd.Categorical(np.array(["x", "y", "z"])[rng.integers(3, size=300)])
+    y = np.floor(np.abs(X["a"]) + (X["e"] == "x")).clip(upper=2).to_numpy()
+    expected = predictor(trees=False, random_state=0).fit(X[:200], y[:200])
+    for name in (
+        "metricalign.predictors.encoded._ENTRIES_KEPT",
+        "metricalign.predictors.regressions.ENTRIES_OF_BATCH",
+        "metricalign.predictors.fold_metric.ENTRIES_OF_BATCH",
+        "metricalign.learners.ensemble._ENTRIES_OF_BATCH",
+    ):
+        monkeypatch.setattr(name, 1000)
+    model = predictor(trees=False, random_state=0).fit(X[:200], y[:200])
+    np.testing.assert_allclose(model._coordinates(X), expected._coordinates(X), atol=1e-5)
+    images = model.metric_.transform(X)
+    np.testing.assert_allclose(images, expected.metric_.transform(X), atol=1e-9)
+
+
 def test_weights_of_regressions_find_the_mixture():
     rng = np.random.default_rng(0)
     predicted = rng.normal(size=(500, 3, 2))

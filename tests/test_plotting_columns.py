@@ -19,23 +19,7 @@ from metricalign.plotting.curves import ColumnCurve, _curve, _draw_numbers, _dur
 from metricalign.plotting.drawing import shortened
 from metricalign.predictors import MetricNeighborsClassifier
 
-
-@pytest.fixture(scope="module", autouse=True)
-def agg():
-    import matplotlib.pyplot as plt
-
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.switch_backend(before)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("agg", "closed_figures")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +100,7 @@ def test_heights_are_distances_along_the_axes(table, model):
     for curve in display.curves:
         column = list(X.columns).index(curve.name)
         present = X[X[curve.name].notna()]
-        images = metric.curve(present, column)
+        (images,) = metric.curves(present, [column])
         heights = {str(v): h for v, h in zip(curve.values, curve.heights, strict=True)}
         found = np.stack([heights[str(value)] for value in present[curve.name]])
         expected, along = pdist(images), pdist(found)
@@ -162,7 +146,7 @@ def test_missing_values_have_a_height_of_their_own(table, model):
     assert [t.get_text() for t in display.axes_[1].get_xticklabels()][-1] == "missing"
     size = display.curves[0]
     to_missing = np.abs(size.heights - size.heights_of_missing)
-    images = metric.curve(X[[True, True] + [False] * 118], 0)
+    (images,) = metric.curves(X[[True, True] + [False] * 118], [0])
     assert to_missing[np.argmin(np.abs(size.values - X["size"][1])), 0] <= np.linalg.norm(
         images[0] - images[1]
     )
@@ -298,7 +282,7 @@ def test_curves_are_drawn_in_given_axes(table, model):
     axes = Figure().subplots(1, 2)
     display = CurvesDisplay.from_estimator(model, X, columns=[0, 3], ax=axes)
     assert list(display.axes_) == list(axes)
-    with pytest.raises(ValueError, match="2 axes, one for each curve; got 1"):
+    with pytest.raises(ValueError, match="2 axes, one for each panel; got 1"):
         display.plot(ax=axes[0])
 
 

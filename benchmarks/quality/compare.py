@@ -5,8 +5,7 @@ inside the training part of a fold, scaling and imputation included: parameters 
 the number of neighbours, by an inner cross-validation that is the same for all methods, on the
 same folds (of groups, where there are some). Printed per kind of target: error of each method,
 geometric mean of error / error of scaled Euclid, mean rank, Friedman's test and the critical
-difference of Nemenyi's, and seconds to fit; then the ranks over all sets. A figure of the errors
-over Euclid's goes to benchmarks/results/compare.png.
+difference of Nemenyi's, and seconds to fit; then the ranks over all sets.
 
     METRICALIGN_DATA=folder python benchmarks/quality/compare.py [--sets glass sonar]
         [--methods Euclid NCA "PSDSVR(prior=None)"] [--max-samples 600] [--repeats 1] [--n-jobs 2]
@@ -52,14 +51,13 @@ from metricalign import (
     IteratedMetricLearner,
     MetricEnsemble,
     NeighborhoodAlignment,
+    RelationAlignment,
 )
 from metricalign.datasets import fetch_dataset, list_datasets
 
 RESULTS = Path(__file__).parents[1] / "results" / "compare.json"
 N_FOLDS, N_INNER_FOLDS = 3, 3
 FLOOR = 1e-3
-# Larger ratios are drawn here.
-MOST_DRAWN = 2.0
 NEIGHBORS = (1, 3, 5, 10, 20)
 # Of more features the leading components are taken, for every method.
 MOST_FEATURES, N_COMPONENTS = 150, 100
@@ -135,7 +133,8 @@ def _candidates(method, kind):
 
 
 REGRESSIONS = {
-    learner.__name__: learner for learner in (RAMLSVR, PSDSVR, RAMLKRR, RAMLPCSVR, RAMLNCSVR)
+    learner.__name__: learner
+    for learner in (RAMLSVR, PSDSVR, RAMLKRR, RAMLPCSVR, RAMLNCSVR, RelationAlignment)
 }
 # Of relations that are +1 or -1.
 HINGES = {learner.__name__: learner for learner in (DoubletSVM, PCML, NCML)}
@@ -377,29 +376,6 @@ def print_tests(errors):
     )
 
 
-def draw(tables, kinds, path):
-    """Each set's error over Euclid's as a dot, by method, and their geometric mean as a line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4 * len(tables), 4), layout="constrained")
-    panels = figure.subplots(1, len(tables), squeeze=False)[0]
-    for axes, kind, (methods, errors) in zip(panels, kinds, tables, strict=True):
-        ratios = ratios_to_first(errors)[:, 1:]
-        places = np.arange(ratios.shape[1])
-        dots = np.minimum(ratios, MOST_DRAWN).T
-        axes.plot(dots, places, "o", color="tab:blue", alpha=0.4, markersize=4)
-        axes.plot(np.exp(np.log(ratios).mean(axis=0)), places, "|", color="black", markersize=16)
-        axes.axvline(1, color="gray", linewidth=1)
-        axes.set(
-            title=kind.replace("_", " "),
-            xlabel="error / Euclid's",
-            yticks=places,
-            yticklabels=methods[1:],
-        )
-        axes.invert_yaxis()
-    figure.savefig(path)
-
-
 def key(method, name, max_samples, seed):
     return f"{method} {name} {max_samples} {seed}"
 
@@ -457,7 +433,6 @@ def main():
     tables = {kind: table for kind, table in tables.items() if len(table[1])}
     if tables:
         report_over_all(list(tables.values()))
-        draw(list(tables.values()), list(tables), RESULTS.with_suffix(".png"))
 
 
 def _keyed_cell(*place):

@@ -6,10 +6,12 @@ and HistGradientBoosting (of classes and one number), and MetricNeighbors with a
 With "tuned", the number of trees or rounds is chosen by three inner folds.
 Tables go in as they are; forests and Euclid's neighbours get missing values imputed, and
 MetricNeighbors the groups of samples, such as persons, where the outer folds are by group. Printed
-per kind of target: error of each method, geometric means of error over Euclid's and over that of
-the best of the tree methods on the same set, mean rank, and CPU seconds of a fit. The best of
-three on few test samples is better than each of them is on others; with --best-on also printed:
-error over that of the tree method that is best on other draws of the set.
+per kind of target: error of each method, geometric means of error over Euclid's, over that of each
+tree method and of the best of them on the same set, with their standard errors and on how many sets
+it is less, mean rank, and CPU seconds of a fit. A figure of the errors over Euclid's goes to
+benchmarks/results/neighbors.png. The best of three on few test samples is better than each of them
+is on others; with --best-on also printed: error over that of the tree method that is best on other
+draws of the set.
 
     METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
         [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
@@ -69,6 +71,8 @@ SIZES = {
     "HistGradientBoosting": {"max_iter": (10, 30, 100, 300)},
 }
 TUNED = {f"{method}, tuned": method for method in TREES}
+# Larger ratios are drawn here.
+MOST_DRAWN = 2.0
 METHODS = ("Euclid", *TREES, *TUNED, "MetricNeighbors", "without trees")
 
 
@@ -192,13 +196,13 @@ def best_trees(kind, names, path, max_samples, n_folds, draws):
 
 
 def report(kind, names, methods, found, best_on_others=None):
-    """Print the table of one kind of target.
+    """Print the table of one kind of target; the mean error of each method on each set.
 
     `best_on_others` is the tree method of each set that is best on other draws of it.
     """
-    if not names or "Euclid" not in methods:
-        return
     errors = np.array([[np.mean(c["errors"]) for c in row] for row in found])
+    if not names or methods[0] != "Euclid":
+        return errors
     spread = np.array([[stats.sem(c["errors"]) for c in row] for row in found])
     seconds = np.array([[np.mean(c["seconds"]) for c in row] for row in found])
     print(f"\n{kind} ({KINDS[kind]}), {len(names)} sets\n")
@@ -207,10 +211,16 @@ def report(kind, names, methods, found, best_on_others=None):
     for name, row in zip(names, errors, strict=True):
         print_row(name, row, ".4f")
     print_row("error / Euclid's", np.exp(np.log(ratios_to_first(errors)).mean(axis=0)), ".3f")
-    of_trees = errors[:, [methods.index(m) for m in TREES if m in methods]]
-    if of_trees.shape[1]:
-        ratios = (errors + FLOOR) / (of_trees.min(axis=1, keepdims=True) + FLOOR)
-        print_row("error / best trees'", np.exp(np.log(ratios).mean(axis=0)), ".3f")
+    of_trees = {f"{m}'s": errors[:, [methods.index(m)]] for m in TREES if m in methods}
+    if of_trees:
+        of_trees["best trees'"] = np.min(list(of_trees.values()), axis=0)
+    for name, of_others in of_trees.items():
+        logs = np.log((errors + FLOOR) / (of_others + FLOOR))
+        means, deviations = np.exp(logs.mean(axis=0)), stats.sem(logs)
+        n_less = np.sum(errors < of_others, axis=0)
+        values = zip(means, deviations, n_less, strict=True)
+        row = " | ".join(f"{mean:.3f} ({deviation:.3f}), {n}" for mean, deviation, n in values)
+        print(f"| error / {name} (standard error), less on | {row} |")
     if best_on_others:
         columns = [methods.index(m) for m in best_on_others]
         of_best = np.take_along_axis(errors, np.array(columns)[:, None], axis=1)
@@ -224,6 +234,30 @@ def report(kind, names, methods, found, best_on_others=None):
     print_row("worse than Euclid by over a standard error", worse, ".0%")
     print_row("CPU seconds to fit", np.exp(np.log(seconds + 1e-3).mean(axis=0)), ".2f")
     print_tests(errors)
+    return errors
+
+
+def draw_errors(tables, kinds, path):
+    """Each set's error over Euclid's as a dot, by method, and their geometric mean as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(tables), 4), layout="constrained")
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, kind, (methods, errors) in zip(panels, kinds, tables, strict=True):
+        ratios = ratios_to_first(errors)[:, 1:]
+        places = np.arange(ratios.shape[1])
+        dots = np.minimum(ratios, MOST_DRAWN).T
+        axes.plot(dots, places, "o", color="tab:blue", alpha=0.4, markersize=4)
+        axes.plot(np.exp(np.log(ratios).mean(axis=0)), places, "|", color="black", markersize=16)
+        axes.axvline(1, color="gray", linewidth=1)
+        axes.set(
+            title=kind.replace("_", " "),
+            xlabel="error / Euclid's",
+            yticks=places,
+            yticklabels=methods[1:],
+        )
+        axes.invert_yaxis()
+    figure.savefig(path)
 
 
 def read_options(parser, kinds, methods):
@@ -247,6 +281,7 @@ def main():
         "--best-on", nargs="+", type=int, default=[], help="draws that choose the best trees"
     )
     arguments, size, folder = read_options(parser, KINDS, METHODS)
+    tables = {}
     for kind in arguments.kinds:
         names = sets_of(kind, folder)
         if arguments.sets:
@@ -255,7 +290,11 @@ def main():
         found = results_of(model_of, methods, kind, names, RESULTS, *size)
         draws = arguments.best_on
         best = best_trees(kind, names, RESULTS, *size[:2], draws) if draws else None
-        report(kind, names, methods, found, best)
+        errors = report(kind, names, methods, found, best)
+        if names and methods[0] == "Euclid":
+            tables[kind] = methods, errors
+    if tables:
+        draw_errors(list(tables.values()), list(tables), RESULTS.with_suffix(".png"))
 
 
 if __name__ == "__main__":

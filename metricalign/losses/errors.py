@@ -1,4 +1,4 @@
-"""Losses of the error of a distance against a graded relation."""
+"""Losses for graded relations: costs of the difference of a distance and its relation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EpsilonInsensitive(Loss):
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        Half width of the tube, in units of the relation. "scale" is a tenth of the standard
         deviation of the relations.
 
     Examples
@@ -42,21 +42,17 @@ class EpsilonInsensitive(Loss):
         self.epsilon = epsilon
 
     def resolved(self, spread: float) -> Self:
-        """Loss with epsilon a number; see `Loss.resolved`."""
         self._validate_params()
         epsilon = 0.1 * spread if self.epsilon == "scale" else self.epsilon
         return clone(self).set_params(epsilon=epsilon)
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(np.abs(prediction - target) - self.epsilon, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         return PiecewiseQuadraticConjugate(target, float(self.epsilon), 0.0, -weight, weight)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)
@@ -68,7 +64,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        Half width of the tube, in units of the relation. "scale" is a tenth of the standard
         deviation of the relations.
 
     Examples
@@ -81,18 +77,15 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     degree = 2
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return 0.5 * super().value(prediction, target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
         return PiecewiseQuadraticConjugate(
             target, float(self.epsilon), 1 / weight, -unbounded, unbounded
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.square(cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)) / 2
@@ -113,16 +106,13 @@ class Squared(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return 0.5 * (prediction - target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
         return PiecewiseQuadraticConjugate(target, 0.0, 1 / weight, -unbounded, unbounded)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.square(prediction - target) / 2
@@ -131,13 +121,13 @@ class Squared(Loss):
 class OneSided(EpsilonInsensitive):
     """Shortfall of a distance below its relation: max(0, t - epsilon - a).
 
-    The loss of support vector regression with nonnegative dual coefficients. A pair whose
-    relation is at most epsilon has no part in it.
+    This is the loss of support vector regression with nonnegative dual coefficients. A pair whose
+    relation is at most epsilon costs nothing, whatever its distance is.
 
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Shortfall that costs nothing, in units of the relation; "scale" is a tenth of the
+        Shortfall that costs nothing, in units of the relation. "scale" is a tenth of the
         standard deviation of the relations.
 
     Examples
@@ -148,17 +138,9 @@ class OneSided(EpsilonInsensitive):
     """
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(target - self.epsilon - prediction, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If epsilon is not below the largest relation.
-        """
         if self.epsilon >= target.max():
             advice = "Decrease epsilon, or choose" if target.max() > 0 else "Choose"
             raise ValueError(
@@ -171,7 +153,6 @@ class OneSided(EpsilonInsensitive):
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(target - self.epsilon - prediction)

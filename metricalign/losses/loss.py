@@ -1,4 +1,4 @@
-"""What a loss has to offer."""
+"""The base class of losses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,36 @@ __all__ = ["Loss"]
 
 
 class Loss(BaseEstimator):
-    """What a loss has to offer: its value and its conjugate.
+    """Base class of losses.
 
-    A new loss is a subclass with `value`, `conjugate` and `degree`; for the reference solver
-    also `expression`.
+    A new loss is a subclass with `value`, `conjugate` and `degree`. For the reference solver it has
+    `expression` too.
+
+    Examples
+    --------
+    The absolute error, with the conjugate -t beta for abs(beta) <= weight:
+
+    >>> import numpy as np
+    >>> from metricalign.losses import Loss, PiecewiseQuadraticConjugate
+    >>> from metricalign.testing import check_loss
+    >>> class AbsoluteError(Loss):
+    ...     degree = 1
+    ...     is_shift_invariant = True
+    ...
+    ...     def value(self, prediction, target):
+    ...         return np.abs(prediction - target)
+    ...
+    ...     def conjugate(self, target, weight):
+    ...         return PiecewiseQuadraticConjugate(target, 0.0, 0.0, -weight, weight)
+    >>> check_loss(AbsoluteError())
     """
 
     degree: ClassVar[int]
-    """Homogeneity: scaling distance, relation and epsilon by s scales the loss by s**degree."""
+    """Degree of homogeneity. If distance, relation and epsilon are multiplied by s, the loss is
+    multiplied by s**degree. It is 1 for losses that grow linearly, and 2 for quadratic ones."""
 
     is_shift_invariant: ClassVar[bool] = False
-    """Whether a number added to both prediction and target leaves the loss as it is."""
+    """Whether the loss stays the same if a number is added to both prediction and target."""
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair.
@@ -38,6 +57,7 @@ class Loss(BaseEstimator):
         Returns
         -------
         loss : ndarray of shape (n_pairs,)
+            Loss of each pair, at least 0.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method value, as a loss must.")
 
@@ -54,6 +74,13 @@ class Loss(BaseEstimator):
         Returns
         -------
         conjugate : Conjugate
+            Conjugate over all pairs.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not defined for these relations, or if no metric could be learned from
+            them.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method conjugate, as a loss must.")
 
@@ -70,6 +97,7 @@ class Loss(BaseEstimator):
         Returns
         -------
         loss : cvxpy expression
+            Sum over the pairs of weight times loss.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no method expression, which solver='cvxpy' needs."
@@ -81,10 +109,11 @@ class Loss(BaseEstimator):
         Parameters
         ----------
         spread : float
-            Standard deviation of the relations, for parameters that are in units of it.
+            Standard deviation of the relations, the unit of parameters that are "scale".
 
         Returns
         -------
         loss : Loss
+            A copy of this loss in which "scale" is replaced by a number, or the loss itself.
         """
         return self

@@ -1,4 +1,4 @@
-"""Losses of relations that only say whether a pair is different, +1, or similar, -1."""
+"""Losses for relations that are +1 (different) or -1 (similar)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Hinge", "Logistic"]
 
 
 def _check_signs(target, name):
-    """Refuse relations that do not say which of two kinds a pair is of."""
+    """Refuse relations that are neither +1 nor -1."""
     if not np.all(np.abs(target) == 1):
         raise ValueError(
             f"The {name} loss needs relations that are +1 (different) or -1 (similar); got "
@@ -29,7 +29,7 @@ def _check_signs(target, name):
 
 
 class Hinge(Loss):
-    """Hinge loss max(0, 1 - t a) of relations that are +1 (different) or -1 (similar).
+    """Hinge loss max(0, 1 - t a), for relations that are +1 (different) or -1 (similar).
 
     Examples
     --------
@@ -42,17 +42,9 @@ class Hinge(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(1 - target * prediction, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If a relation is neither +1 nor -1.
-        """
         _check_signs(target, "hinge")
         bound = target * weight
         return PiecewiseQuadraticConjugate(
@@ -60,16 +52,15 @@ class Hinge(Loss):
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(1 - cvxpy.multiply(target, prediction))
 
 
 class Logistic(Loss):
-    """Logistic loss log(1 + exp(-t a)) of relations that are +1 (different) or -1 (similar).
+    """Logistic loss log(1 + exp(-t a)), for relations that are +1 (different) or -1 (similar).
 
-    Minus the log-likelihood of the judgments where a pair is different with the odds exp(a).
+    It is minus the log-likelihood if exp(a) are the odds of a pair being different.
 
     Examples
     --------
@@ -82,22 +73,13 @@ class Logistic(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.logaddexp(0, -target * prediction)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If a relation is neither +1 nor -1.
-        """
         _check_signs(target, "logistic")
         return LogisticConjugate(target, weight)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.logistic(cvxpy.multiply(-target, prediction))

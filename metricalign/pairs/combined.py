@@ -1,6 +1,6 @@
-"""Pairs of several strategies, and of samples that were transformed first."""
+"""Pairs of several strategies, and pairs of transformed samples."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +16,9 @@ __all__ = ["TransformedPairs", "UnionPairs"]
 
 
 class UnionPairs(BaseEstimator):
-    """Take the pairs of several strategies together.
+    """Choose the pairs of several strategies.
 
-    A pair that several strategies choose is one pair whose weight is the sum of the weights
-    that they give it.
+    If several strategies choose the same pair, its weight is the sum of their weights.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ class UnionPairs(BaseEstimator):
     array([3., 1., 2.])
     """
 
-    _parameter_constraints: dict = {"pairs": [list, tuple]}  # noqa: RUF012, scikit-learn's form
+    _parameter_constraints: ClassVar[dict] = {"pairs": [list, tuple]}
 
     def __init__(self, pairs: list):
         self.pairs = pairs
@@ -63,7 +62,7 @@ class UnionPairs(BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Positive weights. None: each sample has weight 1.
         random_state : int, RandomState instance or None, default=None
-            Handed from one strategy to the next, so that two random ones differ.
+            All strategies draw from the same generator, so that two random ones differ.
 
         Returns
         -------
@@ -92,9 +91,9 @@ class UnionPairs(BaseEstimator):
 
 
 class TransformedPairs(BaseEstimator):
-    """Take the pairs that a strategy chooses among images of the samples.
+    """Choose the pairs that a strategy chooses for transformed samples.
 
-    With a learned metric as the transformer the nearest pairs are those of that metric.
+    If the transformer is a learned metric, the nearest pairs are those under this metric.
 
     Parameters
     ----------
@@ -117,7 +116,7 @@ class TransformedPairs(BaseEstimator):
            [1, 2]])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's form
+    _parameter_constraints: ClassVar[dict] = {
         "pairs": [HasMethods("select")],
         "transformer": [HasMethods("transform")],
     }
@@ -138,13 +137,13 @@ class TransformedPairs(BaseEstimator):
         Parameters
         ----------
         X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples, as the transformer takes them.
+            The samples before they are transformed.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             The targets, as the strategy needs them.
         sample_weight : array-like of shape (n_samples,), default=None
             Positive weights. None: each sample has weight 1.
         random_state : int, RandomState instance or None, default=None
-            Handed to the strategy.
+            Passed to the strategy.
 
         Returns
         -------

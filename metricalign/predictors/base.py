@@ -32,13 +32,16 @@ from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import with_relation
 from metricalign.learners.columns import column_map
 from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.pairs.anchors import systematic_sample
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
+from metricalign.predictors.encoded import EncodedRows
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.labels import predictions_as_array
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
+    MOST_OF_TREES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
@@ -68,8 +71,11 @@ from metricalign.predictors.votes import (
 __all__ = ["MetricNeighbors"]
 
 # Folds in which many samples choose the vote, where each fits a metric, and folds of the trees,
-# which take less time. Two folds choose as well as three; trees of half of the samples are worse.
-_FOLDS_OF_MANY = 2, 5
+# which take less time. Two folds choose as well as three; trees of half of the samples are worse,
+# unless the half has more samples than a tree takes.
+_FOLDS_OF_MANY, _FOLDS_OF_TREES = 2, 5
+# Of more samples, so many stand for all in the shares of the columns: they differ by a hundredth.
+_MOST_OF_IMPORTANCES = 20_000
 
 
 class MetricNeighbors(SavedWithVersion):
@@ -215,7 +221,7 @@ class MetricNeighbors(SavedWithVersion):
         encoder, encoding = PiecewiseLinearEncoder().set_output(transform="default"), None
         # Regressions of other targets than classes take it, and the metric of a fold.
         if not is_class or self._is_ensemble():
-            encoding = encoder.fit(X, sample_weight=weight).transform(X)
+            encoding = EncodedRows(encoder.fit(X, sample_weight=weight), X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
         targets = targets[rows]
@@ -227,11 +233,11 @@ class MetricNeighbors(SavedWithVersion):
         ridge = SmoothKernelRidge if is_many and not is_class else KernelRidge
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, ridge, random_state)
         groups = None if groups is None else groups[rows]
-        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else (self.n_folds, None)
+        n_folds = _FOLDS_OF_MANY if is_many else self.n_folds
         folds = of_trees = folds_of(training, n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        if trees and n_folds_of_trees is not None:
-            of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
+        if trees and is_many and len(rows) < 2 * MOST_OF_TREES:
+            of_trees = folds_of(training, _FOLDS_OF_TREES, is_class, groups)
         # Where columns of classes act together, their encoding hides it (docs/quality.md).
         seen = (None, Z[rows]) if is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
@@ -265,7 +271,9 @@ class MetricNeighbors(SavedWithVersion):
         except TypeError:
             pass  # The metric is no sum over columns.
         else:
-            self.feature_importances_ = of_columns.importances(given, sample_weight)
+            some, of_some = systematic_sample(weight, _MOST_OF_IMPORTANCES)
+            of_rows = _safe_indexing(given, rows[some]), of_some
+            self.feature_importances_ = of_columns.importances(*of_rows)
         copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
         self._choose_votes(folds, others[n_others:], *copies)
         return self

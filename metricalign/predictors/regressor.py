@@ -64,8 +64,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         Whether the correction uses trees.
     n_folds : int, default=3
         Folds in which the vote is chosen, and of the trees. More than 2,000 samples have two folds
-        for the vote and five of the trees. In a fold, "ensemble" has one round of
-        `GradientAlignment` as its only learner.
+        for the vote and five of the trees, 400,000 or more two of the trees. In a fold, "ensemble"
+        has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     verbose : bool, default=False
@@ -84,8 +84,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         Encoder of dates and free texts.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column of the table in the squared distances of the training samples, with
-        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. It is missing if the
-        metric was given and is not a sum over columns.
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. At most 20,000 samples
+        stand for all. It is missing if the metric was given and is not a sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
