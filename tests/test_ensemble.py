@@ -225,6 +225,8 @@ def test_sparse_is_as_dense(classes):
         ([*QUICK, GradientAlignment(alpha=-1.0)], "'alpha' parameter of GradientAlignment"),
         ([PSDSVR(pairs=NearestPairs(0))], "'n_neighbors' parameter of NearestPairs"),
         ([IteratedMetricLearner(PSDSVR(C=-1.0))], "'C' parameter of PSDSVR"),
+        # They were taken for places among sorted rows.
+        ([PSDSVR(pairs=[(0, 1), (2, 3)])], "pairs is an array of rows of X, and MetricEnsemble"),
     ],
 )
 def test_wrong_learners_are_refused(learners, message, numbers):

@@ -269,6 +269,11 @@ class DiscriminantAlignment(MetricLearner):
                 f"by now, more than n_landmarks={self.n_landmarks}. Increase it, or fit all "
                 "samples at once."
             )
+        if n_groups < 2:
+            raise ValueError(
+                "y has the same target in all samples so far. Begin with samples of at least two "
+                "different targets."
+            )
         relation = resolve_relation(self.relation, known[representatives])
         if not _is_known_from_groups(relation):
             raise ValueError(
@@ -382,6 +387,10 @@ def _is_known_from_groups(relation):
 def _concatenate(first, second):
     if sparse.issparse(first) or sparse.issparse(second):
         return sparse.csr_array(sparse.vstack([first, second]))
+    if (first.dtype.kind in "UT") != (second.dtype.kind in "UT"):
+        # NumPy would turn the numbers into strings.
+        had, has = ("strings", "numbers") if first.dtype.kind in "UT" else ("numbers", "strings")
+        raise ValueError(f"y had {had} before, and has {has} now. Turn them into {had}.")
     return np.concatenate([first, second])
 
 

@@ -40,7 +40,12 @@ from metricalign._estimator import (
 )
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
-from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
+from metricalign.learners.base import (
+    EmbeddingLearner,
+    MetricLearner,
+    require_chosen_pairs,
+    with_relation,
+)
 from metricalign.learners.components import as_dense, components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
@@ -298,6 +303,7 @@ class MetricEnsemble(EmbeddingLearner):
                 raise ValueError(
                     f"learners must be linear metric learners of this package; got {learner!r}."
                 )
+            require_chosen_pairs(learner, type(self).__name__)
             learner = with_relation(learner, relation)
             if getattr(learner, "random_state", 0) is None:
                 learner.random_state = self.random_state

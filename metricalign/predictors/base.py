@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -29,8 +30,9 @@ from metricalign._estimator import (
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.learners.base import with_relation
+from metricalign.learners.base import require_chosen_pairs, with_relation
 from metricalign.learners.columns import column_map
+from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.anchors import systematic_sample
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
@@ -38,7 +40,7 @@ from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.encoded import EncodedRows
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.labels import predictions_as_array
+from metricalign.predictors.labels import has_label_sets, predictions_as_array
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     MOST_OF_TREES,
@@ -49,6 +51,7 @@ from metricalign.predictors.regressions import (
     tree_regressions,
 )
 from metricalign.predictors.search import own_transformer, search_among
+from metricalign.predictors.targets import check_predictable
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -197,25 +200,33 @@ class MetricNeighbors(SavedWithVersion):
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
+        check_consistent_length(given, y, groups)
+        n_given, present = len(given), np.arange(len(given))
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, given)
+        if sample_weight is not None and not sample_weight.all():
+            # Samples of weight 0 must decide nothing: what is free text, a class or a distribution.
+            if not has_label_sets(y):
+                check_predictable(y, is_regressor(self))  # whose messages name rows of all
+            present = np.flatnonzero(sample_weight)
+            given, y, sample_weight = (
+                _safe_indexing(values, present) for values in (given, as_dense(y), sample_weight)
+            )
+            groups = None if groups is None else groups[present]
+            require_samples(self, given, 2)
         # Whatever the output that scikit-learn is configured to make.
         columns = DateTextEncoder().set_output(transform="default")
         table = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
-        present = given
-        if sample_weight is not None:
-            # Samples of weight 0 must not decide which columns are free texts.
-            sample_weight = check_sample_weight(sample_weight, given)
-            present = _safe_indexing(given, np.flatnonzero(sample_weight))
-        X = columns.fit(present).transform(given)
+        X = columns.fit(given).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, given, skip_check_array=True)
-        check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight, classes)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight, groups)
         ties = [targets] if groups is None else [targets, groups]
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
-        self._n_given, self._weight_unit = len(Z), weight.mean()
+        self._n_given, self._weight_unit = n_given, weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
         X = _safe_indexing(X, rows)
         encoder, encoding = PiecewiseLinearEncoder().set_output(transform="default"), None
@@ -259,7 +270,7 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._origin, self.samples_ = fitted.origin, rows
+        self._origin, self.samples_ = fitted.origin, present[rows]
         title = type(self).__name__ if self.verbose else None
         self._search, self.search_recall_ = search_among(
             fitted.images, neighbors, self.n_neighbors, title
@@ -310,6 +321,7 @@ class MetricNeighbors(SavedWithVersion):
     def _resolve_metric(self, table, relation) -> Any:
         """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
+            require_chosen_pairs(self.metric, type(self).__name__)
             return with_relation(self.metric, relation)
         if self.metric == "euclidean":
             return table
@@ -350,7 +362,9 @@ class MetricNeighbors(SavedWithVersion):
         indices = np.concatenate([part.indices[:, :n_neighbors] for part in parts])
         judged = np.concatenate([part.judged for part in parts])
         known = self._targets, self._predicted, self._weight
-        self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        self.votes_ = best_votes(
+            distances, indices, judged, *known, self._bounded, not self._has_later_classes()
+        )
         _, mean, added = mean_vote(self.votes_, distances, indices, *known, self._predicted[judged])
         voted = self._bounded(mean + added)
         _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
@@ -361,6 +375,10 @@ class MetricNeighbors(SavedWithVersion):
         self._fit_pool([voted, *(held_out[judged].mean(axis=1) for held_out in others)], judged)
 
     # For classes, the vote is pooled with the regressions on the columns.
+
+    def _has_later_classes(self) -> bool:
+        """Whether there are classes that no sample has, which regressions cannot predict."""
+        return False
 
     def _fit_pool(self, predictions, rows) -> None:
         """Learn how to pool predictions of some rows."""

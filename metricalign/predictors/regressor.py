@@ -144,13 +144,12 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
-        present = columns[weight > 0]
-        varies = present.min(axis=0) < present.max(axis=0)
+        varies = columns.min(axis=0) < columns.max(axis=0)
         # Of values in [-1, 1], so that no sum overflows, and no square does or underflows.
-        size = np.abs(present).max(axis=0)
+        size = np.abs(columns).max(axis=0)
         size = np.where(size > 0, size, 1.0)
-        mean = np.average(present / size, axis=0, weights=weight[weight > 0])
-        squares = np.average((present / size - mean) ** 2, axis=0, weights=weight[weight > 0])
+        mean = np.average(columns / size, axis=0, weights=weight)
+        squares = np.average((columns / size - mean) ** 2, axis=0, weights=weight)
         self._offset = mean * size
         self._unit = np.where(varies, np.sqrt(squares) * size, 1.0)
         if not varies.any():
@@ -168,6 +167,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         return columns, targets, "euclidean", False
 
     def _further_targets(self, y):
+        check_predictable(y, wants_numbers=True)
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         columns = y.reshape(len(y), -1)
         if columns.shape[1] != self._targets.shape[1]:

@@ -140,6 +140,7 @@ def best_votes(
     predicted: NDArray,
     weight: NDArray,
     bounded: Callable[[NDArray], NDArray],
+    with_regressions: bool = True,
 ) -> list[Vote]:
     """The votes with the least squared error on held-out samples, the best first.
 
@@ -155,13 +156,16 @@ def best_votes(
         Weights of the samples.
     bounded : callable
         Gives the nearest possible targets, which are along the last axis.
+    with_regressions : bool, default=True
+        Whether regressions may have a share beside that in the correction.
 
     Returns
     -------
     votes : list of Vote
     """
+    shares = _REGRESSIONS if with_regressions else _REGRESSIONS[:1]
     values = np.hstack([targets, predicted])
-    regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
+    regressions: Any = np.reshape(shares, (-1, 1, 1))
     weight_of_neighbors, errors = weight[indices], {}
     graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
     # The widest first: it is taken where regressions alone predict as well.
@@ -173,7 +177,7 @@ def best_votes(
             votes = Vote(width, power, correction, regressions)
             guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
             of_samples = np.sum((guess - targets[rows]) ** 2, axis=-1)
-            for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
+            for regression, error in zip(shares, of_samples @ weight[rows], strict=True):
                 errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
