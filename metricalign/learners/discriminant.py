@@ -23,7 +23,12 @@ from metricalign.learners.coordinates import relations_to_landmarks, target_grou
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.learners.shrinkage import least_error, shrunk_root, spectrum_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
-from metricalign.pairs.identical import RemoteSamples, first_identical, map_blocks
+from metricalign.pairs.identical import (
+    RemoteSamples,
+    first_identical,
+    map_blocks,
+    merge_identical_samples,
+)
 from metricalign.relations import check_targets, resolve_relation, select_targets
 
 __all__ = ["DiscriminantAlignment"]
@@ -213,7 +218,7 @@ class DiscriminantAlignment(MetricLearner):
         elif len(moments.group_sums) and _is_known_from_groups(relation):
             y = samples.select(y)[representatives]
             self._seen = SeenSamples(y, np.bincount(group), moments, unit)
-        self.relation_, self.components_, self.shrinkage_ = relation, components, shrinkage
+        self.relation_, self.shrinkage_, self.components_ = relation, shrinkage, components
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -257,10 +262,10 @@ class DiscriminantAlignment(MetricLearner):
         y = check_targets(y)
         check_consistent_length(X, y)
         weight = check_sample_weight(sample_weight, X)
-        present = np.flatnonzero(weight)
-        X, y, weight = X[present], y[present], weight[present]
+        rows, weight = merge_identical_samples(X, y, weight)
+        X, y = X[rows], y[rows]
         known = y if seen is None else _concatenate(seen.y, y)
-        n_seen = known.shape[0] - len(present)
+        n_seen = known.shape[0] - len(rows)
         representatives, group = np.unique(first_identical(known), return_inverse=True)
         n_groups = len(representatives)
         if self.n_landmarks is not None and n_groups > self.n_landmarks:
