@@ -864,6 +864,7 @@ def test_unknown_columns(table, capsys):
         (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
         (["--target", "weight", "--methods", "ramlsv"], "'ramlsv' is not one of MetricNeighbors,"),
         (["--target", "weight", "--delimiter", "::"], "expected one character"),
+        (["--target", "weight", "--separator", ""], "--separator: expected a text; it is empty"),
         (["--target", "weight", "--save", "none/model"], "there is no folder none"),
         (["--target", "weight", "--save", "."], "this is a folder"),
         (["--target", "weight", "--plot", "table.csv"], "this is a file"),

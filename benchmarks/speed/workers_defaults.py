@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--chunks", type=int, default=8)
     learners = ["PSDSVR", "DiscriminantAlignment", "GradientAlignment", "NeighborhoodAlignment"]
-    learners += ["MetricEnsemble", "MetricNeighborsClassifier"]
+    learners += ["MetricEnsemble", "RAMLNCSVR", "RAMLKRR"]
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=learners)
     options = parser.parse_args()
     shape = options.samples, options.features

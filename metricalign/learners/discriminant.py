@@ -295,11 +295,9 @@ class DiscriminantAlignment(MetricLearner):
         targets = relation.encode(seen.y)
         groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
         comparison = _compare_groups(relation, targets, groups, several, moments)
-        components, shrinkage = self._components(
-            relation, moments, comparison, sizes.sum(), X.dtype
-        )
-        self._seen, self.shrinkage_ = seen, shrinkage
-        self.relation_, self.components_ = relation, components
+        learned = self._components(relation, moments, comparison, sizes.sum(), X.dtype)
+        self._seen, self.relation_ = seen, relation
+        self.components_, self.shrinkage_ = learned
         return self
 
     def _components(self, relation, moments, comparison, n_samples, dtype):

@@ -66,9 +66,9 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     ----------
     metric : object or None, default=None
         Metric learner, or a pipeline that ends in one. The distance is Euclid's after its
-        ``transform``. `fit` sets the `relation` and the `pairs` of the learner. `HRAML` refuses
-        pairs with other weights than 1. Learners without `pairs`, such as `GradientAlignment` and
-        `MetricEnsemble`, need more than the judged pairs, and are refused.
+        ``transform``. `fit` sets the `relation` and the `pairs` of the learner; `HRAML` refuses
+        pairs of another weight than 1. Learners without `pairs`, such as
+        `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and are refused.
         Other transformers learn nothing from the judgments, so only the threshold is calibrated:
         ``StandardScaler()`` is scaled Euclid's distance, and ``FrozenEstimator(metric)`` a metric
         that was fitted before. None is ``PSDSVR()``. Its M is optimal among the matrices of

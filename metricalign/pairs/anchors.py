@@ -11,10 +11,17 @@ __all__ = ["choose_anchors", "systematic_sample"]
 
 # Share of a step; sums of the weights of a million samples are that exact.
 _ROUNDING = 1e-6
+# Of a class that is so rare that its share is less: it was lost, or learned from one sample.
+_FEWEST_OF_CLASS = 10
 
 
 def choose_anchors(
-    X: Samples, weight: NDArray, max_anchors: int | None, classes: NDArray | None = None
+    X: Samples,
+    weight: NDArray,
+    max_anchors: int | None,
+    classes: NDArray | None = None,
+    *,
+    keeps_rare: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """Choose at most `max_anchors` samples to stand for all, in proportion to their weights.
 
@@ -33,6 +40,9 @@ def choose_anchors(
         The largest number of anchors. None: no limit.
     classes : ndarray of int of shape (n_samples,), default=None
         The class of each sample.
+    keeps_rare : bool, default=False
+        Whether classes whose share is less than 10 anchors get so many, of smaller weights, if all
+        these classes together need no more than half of the anchors.
 
     Returns
     -------
@@ -52,6 +62,44 @@ def choose_anchors(
     n_samples = len(weight)
     if max_anchors is None or n_samples <= max_anchors:
         return np.arange(n_samples), weight
+    if keeps_rare and classes is not None:
+        is_rare = _are_of_rare_classes(weight, max_anchors, classes)
+        if is_rare.any():
+            return _with_rare_classes(X, weight, max_anchors, classes, is_rare)
+    return _every_unit(X, weight, max_anchors, classes)
+
+
+def _are_of_rare_classes(weight, max_anchors, classes) -> NDArray:
+    """Which samples are of classes whose share of the anchors is too small; none if many are."""
+    _, members = np.unique(classes, return_inverse=True)
+    sizes, mass = np.bincount(members), np.bincount(members, weight)
+    wanted = np.minimum(sizes, _FEWEST_OF_CLASS)
+    is_rare = max_anchors * mass < wanted * mass.sum() * (1 - _ROUNDING)
+    if 2 * wanted[is_rare].sum() > max_anchors:
+        is_rare[:] = False
+    return is_rare[members]
+
+
+def _with_rare_classes(X, weight, max_anchors, classes, is_rare) -> tuple[NDArray, NDArray]:
+    """A few anchors of each rare class, and those of all others."""
+    rest = np.flatnonzero(~is_rare)
+    groups = [np.flatnonzero(classes == each) for each in np.unique(classes[is_rare])]
+    found = [(rows, _every_unit_or_all(X, weight, rows, _FEWEST_OF_CLASS)) for rows in groups]
+    n_left = max_anchors - sum(len(anchors) for _, (anchors, _) in found)
+    found.append((rest, _every_unit_or_all(X, weight, rest, n_left, classes[rest])))
+    anchors = np.concatenate([rows[places] for rows, (places, _) in found])
+    order = np.argsort(anchors)
+    return anchors[order], np.concatenate([mass for _, (_, mass) in found])[order]
+
+
+def _every_unit_or_all(X, weight, rows, n_anchors, classes=None):
+    if len(rows) <= n_anchors:
+        return np.arange(len(rows)), weight[rows]
+    return _every_unit(X[rows], weight[rows], n_anchors, classes)
+
+
+def _every_unit(X, weight, max_anchors, classes) -> tuple[NDArray, NDArray]:
+    """Every k-th unit of the weight of sorted samples."""
     order = order_of_values(X)
     if classes is not None:
         # By the first sample of each class, so that the names of the classes do not matter.

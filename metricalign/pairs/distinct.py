@@ -137,7 +137,9 @@ def representative_samples(
         return samples
     relation, targets = samples.relation, samples.targets
     classes = np.ravel(targets) if relation.is_of_classes else None
-    chosen, weight = choose_anchors(X[samples.rows], samples.weight, max_samples, classes)
+    chosen, weight = choose_anchors(
+        X[samples.rows], samples.weight, max_samples, classes, keeps_rare=True
+    )
     targets = select_targets(targets, chosen, is_precomputed=relation.kind == "precomputed")
     return DistinctSamples(samples.rows[chosen], weight, relation, targets)
 
