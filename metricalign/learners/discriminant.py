@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -264,7 +263,7 @@ class DiscriminantAlignment(MetricLearner):
         weight = check_sample_weight(sample_weight, X)
         rows, weight = merge_identical_samples(X, y, weight)
         X, y = X[rows], y[rows]
-        known = y if seen is None else _concatenate(seen.y, y)
+        known = y if seen is None else seen.targets_with(y)
         n_seen = known.shape[0] - len(rows)
         representatives, group = np.unique(first_identical(known), return_inverse=True)
         n_groups = len(representatives)
@@ -385,16 +384,6 @@ def _is_known_from_groups(relation):
     return relation.kind != "precomputed" and (
         relation.kind != "multioutput" or relation.scale is None
     )
-
-
-def _concatenate(first, second):
-    if sparse.issparse(first) or sparse.issparse(second):
-        return sparse.csr_array(sparse.vstack([first, second]))
-    if (first.dtype.kind in "UT") != (second.dtype.kind in "UT"):
-        # NumPy would turn the numbers into strings.
-        had, has = ("strings", "numbers") if first.dtype.kind in "UT" else ("numbers", "strings")
-        raise ValueError(f"y had {had} before, and has {has} now. Turn them into {had}.")
-    return np.concatenate([first, second])
 
 
 def _sum_of_moments(X, weight, group, n_groups) -> Moments:
