@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_wine, make_regression
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
@@ -342,6 +343,20 @@ def test_partial_fit_is_one_fit_of_all_rows(kind, make, shrinkage):
     assert_allclose(normed(further.get_mahalanobis_matrix()), whole, atol=1e-8)
     again = further.fit(make(X[:40]), y[:40]).get_mahalanobis_matrix()
     assert_allclose(normed(again), matrix_of(make(X[:40]), y[:40], **options), atol=1e-12)
+
+
+def test_repeated_samples_of_a_call_are_weights_in_the_shrinkage():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 4, (60, 4)).astype(float)
+    y = np.round(X[:, 0] + rng.normal(size=60)).clip(0, 5)
+    weight = rng.integers(1, 4, 60)
+    repeated = np.repeat(np.arange(60), weight)
+    learner = DiscriminantAlignment(relation="absolute_difference")
+    expected = learner.fit(X, y, weight).shrinkage_
+    assert 0.01 < expected < 0.9
+    for rows, given in ((np.arange(60), weight), (repeated, None)):
+        grown = clone(learner).partial_fit(X[rows], y[rows], given)
+        assert grown.shrinkage_ == expected
 
 
 def test_partial_fit_takes_new_classes_and_fewer_rows_than_features():

@@ -24,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from metricalign import PSDSVR, DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.pairs import NearestPairs, RandomPairs, UnionPairs
+from metricalign.pairs.anchors import systematic_sample
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.pool import LogarithmicPool, fit_pool
 from metricalign.predictors.regressions import (
@@ -31,6 +32,7 @@ from metricalign.predictors.regressions import (
     EncodedRidge,
     KernelRidge,
     RandomizedTrees,
+    SmoothKernelRidge,
     mean_distance,
 )
 from metricalign.predictors.search import NeighborSearch
@@ -504,6 +506,22 @@ def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
     trees = RandomizedTrees(1.0).fit(images, targets, np.ones(90), folds, 0)
     samples = trees.models_[0].estimators_[0].tree_.n_node_samples[0]
     assert samples == 30
+
+
+def test_a_fold_whose_samples_have_hardly_any_weight(monkeypatch):
+    for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30}.items():
+        monkeypatch.setattr(f"metricalign.predictors.regressions.{name}", number)
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 1))
+    weight = np.where(np.arange(90) < 45, 1.0, 1e-9)
+    folds = [(np.r_[45:90], np.r_[:45]), (np.r_[:45], np.r_[45:90])]
+    encoded = EncodedRidge(None).fit(images, targets, weight, folds, 0)
+    # No sample stands for those of the second half.
+    of_half = SmoothKernelRidge().fit(images[:45], targets[:45], weight[:45], 0)
+    np.testing.assert_allclose(encoded.held_out_[45:], of_half.predict(images[45:]), rtol=1e-6)
+    rows, of_rows = systematic_sample(weight, 30)
+    mean = np.average(targets[rows], axis=0, weights=of_rows)
+    np.testing.assert_allclose(encoded.held_out_[:45], np.broadcast_to(mean, (45, 3, 1)))
 
 
 @pytest.mark.parametrize("predictor", [MetricNeighborsClassifier, MetricNeighborsRegressor])

@@ -160,7 +160,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         raise NotImplementedError
 
     def _rows_to_compare(self, X) -> Any:
-        """Rows of numbers. Two rows are equal if and only if the samples are."""
+        """Rows of numbers, which are equal if the samples are."""
         return X
 
     def _images_to_compare(self, X) -> Any:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -23,7 +22,12 @@ from metricalign.learners.coordinates import relations_to_landmarks, target_grou
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.learners.shrinkage import least_error, shrunk_root, spectrum_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
-from metricalign.pairs.identical import RemoteSamples, first_identical, map_blocks
+from metricalign.pairs.identical import (
+    RemoteSamples,
+    first_identical,
+    map_blocks,
+    merge_identical_samples,
+)
 from metricalign.relations import check_targets, resolve_relation, select_targets
 
 __all__ = ["DiscriminantAlignment"]
@@ -213,7 +217,7 @@ class DiscriminantAlignment(MetricLearner):
         elif len(moments.group_sums) and _is_known_from_groups(relation):
             y = samples.select(y)[representatives]
             self._seen = SeenSamples(y, np.bincount(group), moments, unit)
-        self.relation_, self.components_, self.shrinkage_ = relation, components, shrinkage
+        self.relation_, self.shrinkage_, self.components_ = relation, shrinkage, components
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -257,10 +261,10 @@ class DiscriminantAlignment(MetricLearner):
         y = check_targets(y)
         check_consistent_length(X, y)
         weight = check_sample_weight(sample_weight, X)
-        present = np.flatnonzero(weight)
-        X, y, weight = X[present], y[present], weight[present]
-        known = y if seen is None else _concatenate(seen.y, y)
-        n_seen = known.shape[0] - len(present)
+        rows, weight = merge_identical_samples(X, y, weight)
+        X, y = X[rows], y[rows]
+        known = y if seen is None else seen.targets_with(y)
+        n_seen = known.shape[0] - len(rows)
         representatives, group = np.unique(first_identical(known), return_inverse=True)
         n_groups = len(representatives)
         if self.n_landmarks is not None and n_groups > self.n_landmarks:
@@ -380,16 +384,6 @@ def _is_known_from_groups(relation):
     return relation.kind != "precomputed" and (
         relation.kind != "multioutput" or relation.scale is None
     )
-
-
-def _concatenate(first, second):
-    if sparse.issparse(first) or sparse.issparse(second):
-        return sparse.csr_array(sparse.vstack([first, second]))
-    if (first.dtype.kind in "UT") != (second.dtype.kind in "UT"):
-        # NumPy would turn the numbers into strings.
-        had, has = ("strings", "numbers") if first.dtype.kind in "UT" else ("numbers", "strings")
-        raise ValueError(f"y had {had} before, and has {has} now. Turn them into {had}.")
-    return np.concatenate([first, second])
 
 
 def _sum_of_moments(X, weight, group, n_groups) -> Moments:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
+
 __all__ = [
     "ENTRIES_OF_PART",
     "euclidean",
@@ -128,7 +130,7 @@ def kernel_products(
     """
     products = np.zeros((len(centres), len(centres)))
     of_values = np.zeros((len(centres), values.shape[1]))
-    for batch in gen_batches(len(samples), max(1, _ENTRIES_OF_PRODUCTS // len(centres))):
+    for batch in batches(len(samples), max(1, _ENTRIES_OF_PRODUCTS // len(centres))):
         rows = kernel_matrix(samples[batch].astype(np.float64, copy=False), centres, kernel)
         roots = np.sqrt(weight[batch])[:, None]
         rows *= roots

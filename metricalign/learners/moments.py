@@ -135,6 +135,32 @@ class SeenSamples(NamedTuple):
     moments: Moments
     unit: float
 
+    def targets_with(self, y: Any) -> Any:
+        """Join the distinct targets so far and those of further samples.
+
+        Parameters
+        ----------
+        y : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
+            Targets of the further samples.
+
+        Returns
+        -------
+        targets : {ndarray, csr_array}
+            All of them, those so far first.
+
+        Raises
+        ------
+        ValueError
+            If some are strings and others numbers.
+        """
+        if sparse.issparse(self.y) or sparse.issparse(y):
+            return sparse.csr_array(sparse.vstack([self.y, y]))
+        had, has = ("strings" if part.dtype.kind in "UT" else "numbers" for part in (self.y, y))
+        if had != has:
+            # NumPy would turn the numbers into strings.
+            raise ValueError(f"y had {had} before, and has {has} now. Turn them into {had}.")
+        return np.concatenate([self.y, y])
+
 
 def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moments:
     """Moments of samples, in double precision.

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -24,7 +23,6 @@ from metricalign._estimator import (
     SavedWithVersion,
     check_sample_weight,
     keeps_last_fit,
-    require_samples,
     require_targets,
     steps_without_names,
     validate_data,
@@ -32,7 +30,6 @@ from metricalign._estimator import (
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import require_chosen_pairs, with_relation
 from metricalign.learners.columns import column_map
-from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 from metricalign.pairs.anchors import systematic_sample
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
@@ -40,7 +37,7 @@ from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
 from metricalign.predictors.encoded import EncodedRows
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.labels import has_label_sets, predictions_as_array
+from metricalign.predictors.labels import predictions_as_array
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
     MOST_OF_TREES,
@@ -50,14 +47,15 @@ from metricalign.predictors.regressions import (
     predict_together,
     tree_regressions,
 )
+from metricalign.predictors.samples import DistinctSamples, present_samples
 from metricalign.predictors.search import own_transformer, search_among
-from metricalign.predictors.targets import check_predictable
 from metricalign.predictors.training import (
+    Fitted,
+    HeldOut,
     MetricToFit,
     Training,
     dense_table,
     folds_of,
-    group_numbers,
     held_out,
     images_near_origin,
 )
@@ -196,98 +194,120 @@ class MetricNeighbors(SavedWithVersion):
         require_targets(self, y)
         random_state = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         neighbors = own_transformer(self.neighbors, random_state)
-        given, y = dense_table(X), in_memory(y)
-        require_samples(self, given, 2)
-        sample_weight = in_memory(sample_weight)
-        groups = None if groups is None else group_numbers(in_memory(groups))
-        check_consistent_length(given, y, groups)
-        n_given, present = len(given), np.arange(len(given))
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, given)
-        if sample_weight is not None and not sample_weight.all():
-            # Samples of weight 0 must decide nothing: what is free text, a class or a distribution.
-            if not has_label_sets(y):
-                check_predictable(y, is_regressor(self))  # whose messages name rows of all
-            present = np.flatnonzero(sample_weight)
-            given, y, sample_weight = (
-                _safe_indexing(values, present) for values in (given, as_dense(y), sample_weight)
-            )
-            groups = None if groups is None else groups[present]
-            require_samples(self, given, 2)
+        given = present_samples(self, X, y, sample_weight, groups)
+        samples = self._distinct_samples(given, classes)
+        encoder, encoding = self._encoded_columns(samples)
+        training = self._training(given, samples, encoder, encoding, random_state)
+        folds, of_trees = self._choose_folds(training, samples)
+        fitted, parts = self._fit_parts(training, samples, encoder, encoding, folds, of_trees)
+        self._keep(given, samples, fitted, neighbors)
+        self._choose_votes(folds, parts, samples)
+        return self
+
+    def _distinct_samples(self, given, classes) -> DistinctSamples:
+        """Encode the table and the targets, and merge and sort the samples.
+
+        So the result does not depend on the order of the samples, nor on whether they are repeated.
+        """
         # Whatever the output that scikit-learn is configured to make.
-        columns = DateTextEncoder().set_output(transform="default")
-        table = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
-        X = columns.fit(given).transform(given)
-        Z = table.fit(X, sample_weight=sample_weight).transform(X)
-        validate_data(self, given, skip_check_array=True)
-        weight = check_sample_weight(sample_weight, Z)
-        y, targets, relation, is_class = self._set_targets(y, weight, classes)
-        # The result must not depend on the order of the samples, nor on whether they are repeated.
-        rows, weight = merge_identical_samples(Z, targets, weight, groups)
+        self.columns_ = DateTextEncoder().set_output(transform="default")
+        self.table_ = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
+        X = self.columns_.fit(given.X).transform(given.X)
+        table = self.table_.fit(X, sample_weight=given.weight).transform(X)
+        validate_data(self, given.X, skip_check_array=True)
+        weight, groups = check_sample_weight(given.weight, table), given.groups
+        y, targets, relation, is_class = self._set_targets(given.y, weight, classes)
+        places, weight = merge_identical_samples(table, targets, weight, groups)
         ties = [targets] if groups is None else [targets, groups]
-        order = order_of_values(Z[rows], *(values[rows] for values in ties))
-        self._n_given, self._weight_unit = n_given, weight.mean()
-        rows, weight = rows[order], weight[order] / self._weight_unit
-        X = _safe_indexing(X, rows)
-        encoder, encoding = PiecewiseLinearEncoder().set_output(transform="default"), None
-        # Regressions of other targets than classes take it, and the metric of a fold.
-        if not is_class or self._is_ensemble():
-            encoding = EncodedRows(encoder.fit(X, sample_weight=weight), X)
+        order = order_of_values(table[places], *(values[places] for values in ties))
+        places, weight = places[order], weight[order]
+        self._n_given, self._weight_unit = given.n_rows, weight.mean()
+        return DistinctSamples(
+            places=places,
+            X=_safe_indexing(X, places),
+            table=table[places],
+            y=_safe_indexing(y, places),
+            targets=targets[places],
+            weight=weight / self._weight_unit,
+            groups=None if groups is None else groups[places],
+            relation=relation,
+            is_class=is_class,
+        )
+
+    def _encoded_columns(self, samples) -> tuple[PiecewiseLinearEncoder, EncodedRows | None]:
+        """Encode the columns for the regressions of other targets than classes, and for folds."""
+        encoder = PiecewiseLinearEncoder().set_output(transform="default")
+        if samples.is_class and not self._is_ensemble():
+            return encoder, None
+        encoder.fit(samples.X, sample_weight=samples.weight)
+        return encoder, EncodedRows(encoder, samples.X)
+
+    def _training(self, given, samples, encoder, encoding, random_state) -> Training:
+        """Put together all that is fitted to all samples, and to those outside a fold."""
         # A metric that the user gives gets the columns as they are.
-        X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
-        targets = targets[rows]
-        metric = self._resolve_metric(table, relation)
-        of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
-        of_folds = self._metric_of_folds(of_all, encoder, encoding, targets, weight, random_state)
-        is_many = len(rows) > MANY_SAMPLES
+        is_own = isinstance(self.metric, str)
+        X = samples.X if is_own else _safe_indexing(given.X, samples.places)
+        of_all = MetricToFit(self._resolve_metric(samples.relation), X, samples.y)
+        of_folds = self._metric_of_folds(of_all, encoder, encoding, samples, random_state)
+        is_many = len(samples.places) > MANY_SAMPLES
         # Of six large sets of numbers, the smooth one has .99 of the error (docs/quality.md).
-        ridge = SmoothKernelRidge if is_many and not is_class else KernelRidge
-        training = Training(of_all, of_folds, Z[rows], targets, weight, table, ridge, random_state)
-        groups = None if groups is None else groups[rows]
+        ridge = SmoothKernelRidge if is_many and not samples.is_class else KernelRidge
+        known = samples.table, samples.targets, samples.weight
+        return Training(of_all, of_folds, *known, self.table_, ridge, random_state)
+
+    def _choose_folds(self, training, samples) -> tuple[list, list]:
+        """Return folds by which the votes are chosen, and those of the trees."""
+        n_samples = len(samples.places)
+        is_many = n_samples > MANY_SAMPLES
         n_folds = _FOLDS_OF_MANY if is_many else self.n_folds
-        folds = of_trees = folds_of(training, n_folds, is_class, groups)
-        trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        if trees and is_many and len(rows) < 2 * MOST_OF_TREES:
-            of_trees = folds_of(training, _FOLDS_OF_TREES, is_class, groups)
+        folds = of_trees = folds_of(training, n_folds, samples.is_class, samples.groups)
+        if self.trees and folds and is_many and n_samples < 2 * MOST_OF_TREES:
+            of_trees = folds_of(training, _FOLDS_OF_TREES, samples.is_class, samples.groups)
+        return folds, of_trees
+
+    def _fit_parts(
+        self, training, samples, encoder, encoding, folds, of_trees
+    ) -> tuple[Fitted, list[HeldOut]]:
+        """Fit the metric, the regressions and the metric of each fold, at the same time."""
+        known, random_state = (samples.targets, samples.weight), training.random_state
         # Where columns of classes act together, their encoding hides it (docs/quality.md).
-        seen = (None, Z[rows]) if is_class else (encoder, encoding)
+        seen = (None, samples.table) if samples.is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
-        arguments = targets, weight, folds, random_state
+        trees = tree_regressions(samples.targets, samples.is_class) if self.trees and folds else []
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
-                delayed(training.fit)(training.of_all, np.arange(len(rows))),
-                *(delayed(ridge.fit)(seen[1], *arguments) for ridge in encoded),
+                delayed(training.fit)(training.of_all, np.arange(len(samples.places))),
+                *(delayed(ridge.fit)(seen[1], *known, folds, random_state) for ridge in encoded),
                 *(
-                    delayed(tree.fit)(training.table, targets, weight, of_trees, random_state)
+                    delayed(tree.fit)(samples.table, *known, of_trees, random_state)
                     for tree in trees
                 ),
                 *(delayed(held_out)(training, fold, self.n_neighbors) for fold in folds),
             ]
         )
-        self.columns_, self.table_, self.metric_ = columns, table, fitted.metric
-        steps = [("columns", columns)] if isinstance(self.metric, str) else []
+        n_regressions = len(encoded) + len(trees)
+        self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_regressions]
+        return fitted, others[n_regressions:]
+
+    def _keep(self, given, samples, fitted, neighbors) -> None:
+        """Keep what predictions and explanations need of the samples and of the metric."""
+        self.metric_, self.scale_, self._ridge = fitted.metric, fitted.scale, fitted.ridge
+        steps = [("columns", self.columns_)] if isinstance(self.metric, str) else []
         self.pipeline_ = Pipeline([*steps, ("metric", fitted.metric)])
-        n_others = len(encoded) + len(trees)
-        self.scale_, self._ridge = fitted.scale, fitted.ridge
-        self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._origin, self.samples_ = fitted.origin, present[rows]
+        self._origin, self.samples_ = fitted.origin, given.rows[samples.places]
         title = type(self).__name__ if self.verbose else None
         self._search, self.search_recall_ = search_among(
             fitted.images, neighbors, self.n_neighbors, title
         )
-        self._weight, self._targets = weight, training.targets
-        self._values = [column[rows] for column in Rows(given).columns]
+        self._weight, self._targets = samples.weight, samples.targets
+        self._values = [column[samples.places] for column in Rows(given.X).columns]
         try:
             of_columns = column_map(self.pipeline_)
         except TypeError:
-            pass  # The metric is no sum over columns.
-        else:
-            some, of_some = systematic_sample(weight, _MOST_OF_IMPORTANCES)
-            of_rows = _safe_indexing(given, rows[some]), of_some
-            self.feature_importances_ = of_columns.importances(*of_rows)
-        copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
-        self._choose_votes(folds, others[n_others:], *copies)
-        return self
+            return  # The metric is no sum over columns.
+        some, weight = systematic_sample(samples.weight, _MOST_OF_IMPORTANCES)
+        some_rows = _safe_indexing(given.X, samples.places[some])
+        self.feature_importances_ = of_columns.importances(some_rows, weight)
 
     def _add(self, X, y, sample_weight) -> None:
         """Add samples to those among which neighbours are searched."""
@@ -318,25 +338,23 @@ class MetricNeighbors(SavedWithVersion):
     def _is_ensemble(self) -> bool:
         return isinstance(self.metric, str) and self.metric == "ensemble"
 
-    def _resolve_metric(self, table, relation) -> Any:
+    def _resolve_metric(self, relation) -> Any:
         """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
             require_chosen_pairs(self.metric, type(self).__name__)
             return with_relation(self.metric, relation)
         if self.metric == "euclidean":
-            return table
+            return self.table_
         return MetricEnsemble(relation=relation, random_state=self.random_state)
 
-    def _metric_of_folds(
-        self, of_all, encoder, encoding, targets, weight, random_state
-    ) -> MetricToFit:
+    def _metric_of_folds(self, of_all, encoder, encoding, samples, random_state) -> MetricToFit:
         """Return what is fitted in folds: a simpler metric tells as well how neighbours vote."""
         if not self._is_ensemble():
             return of_all
-        views, blocks = table_of_views(encoder, encoding, weight)
-        return MetricToFit(FoldMetric(blocks, random_state), views, targets)
+        views, blocks = table_of_views(encoder, encoding, samples.weight)
+        return MetricToFit(FoldMetric(blocks, random_state), views, samples.targets)
 
-    def _choose_votes(self, folds, parts, copied, copies) -> None:
+    def _choose_votes(self, folds, parts, samples) -> None:
         """Choose weights of regressions and votes by the squared error in held-out folds.
 
         Also how far the mean targets of the copies of copied samples are believed.
@@ -367,6 +385,9 @@ class MetricNeighbors(SavedWithVersion):
         )
         _, mean, added = mean_vote(self.votes_, distances, indices, *known, self._predicted[judged])
         voted = self._bounded(mean + added)
+        copied, copies = mean_of_copies(
+            samples.table, self._targets, self._weight * self._weight_unit, samples.groups
+        )
         _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
         rows = judged[of_judged]
         self.share_of_copies_ = share_of_copies(

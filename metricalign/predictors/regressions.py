@@ -134,8 +134,9 @@ class KernelRidge:
     def _solve_sums(self, sums, kernel) -> Self:
         # Nearly identical landmarks would make it singular.
         products = sums.products + 1e-12 * np.trace(sums.products) * np.eye(len(sums.products))
-        # The mean of some samples is not that of all.
-        mean = sums.values[:-1] / sums.values[-1]
+        # The mean of some samples is not that of all. Nothing stands for samples of little weight:
+        # without any sample, the mean of all is left.
+        mean = sums.values[:-1] / (sums.values[-1] or 1.0)
         self.mean_ = self.mean_ + mean
         targets = sums.of_values[:, :-1] - sums.of_values[:, -1:] * mean
         self._solve(products, targets, kernel)
