@@ -222,6 +222,27 @@ def test_scores_that_are_too_good_to_be_true_are_doubted():
     assert doubt.startswith("accuracy 1.000 is too good to be true")
 
 
+def test_copied_rows_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    noise = pd.DataFrame(rng.normal(size=(60, 3)).round(3), columns=[*"abc"])
+    noise = noise.assign(y=rng.choice(["p", "q"], 60), sample=np.arange(60) // 2)
+    copied = pd.concat([noise, noise.iloc[:40]])
+    path = write(copied, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", "--drop", "sample", *FAST)
+    assert "Warning: 40 of 100 rows repeat another row, with its target." in output
+    # Most values of a column have one target only because its rows are copied.
+    assert "the target alone" not in output
+    output, _ = run(capsys, "evaluate", path, "--target", "y", "--groups", "sample", *FAST)
+    assert "repeat another row" not in output
+    output, _ = run(capsys, "evaluate", write(noise, tmp_path), "--target", "y", *FAST)
+    assert "repeat another row" not in output
+    # Samples of few categories are often the same by chance.
+    few = pd.DataFrame(rng.choice([*"xyz"], (100, 3)), columns=[*"abc"]).assign(y=[*"pq"] * 50)
+    assert few.duplicated().sum() > 40
+    output, _ = run(capsys, "evaluate", write(few, tmp_path), "--target", "y", *FAST)
+    assert "repeat another row" not in output
+
+
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 2))
