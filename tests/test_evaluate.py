@@ -415,6 +415,13 @@ def test_no_class_is_held_out_as_a_whole():
     assert page.count("Prediction: ") == 3
 
 
+def test_targets_of_a_page_are_written_as_in_its_predictions():
+    x = np.arange(30.0)
+    task = Task("table", pd.DataFrame({"size": x}), 13000 + x, "number")
+    page = "".join(_explanations(task, "MetricNeighbors-no-trees", 0))
+    assert "<p>Row 1, target 13000:</p>" in page
+
+
 @pytest.mark.parametrize("n_classes", [3, 10, 12])
 def test_every_colour_of_the_page_is_explained(n_classes):
     y = np.concatenate([np.arange(n_classes), np.arange(n_classes)[-10:]])
