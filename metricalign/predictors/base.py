@@ -445,8 +445,9 @@ class MetricNeighbors(SavedWithVersion):
         """Explain a prediction by the nearest training rows and by the columns of the table.
 
         It says what part each column has in the squared distance to each of these rows, and names
-        the fewest columns that would have to change for another prediction. Print it, or draw it
-        with `metricalign.plotting.ExplanationDisplay`.
+        the fewest columns that would have to change for another prediction. Rows have their
+        positions in the X of `fit`, as of ``X.iloc``. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
 
         Parameters
         ----------
