@@ -35,14 +35,14 @@ Learn a distance from any kind of target, and see what it is worth.
 """
 
 EVALUATE = """\
-Cross-validate nearest neighbours on a table, under Euclid's distance of the
-standardised columns and under distances that are learned from the target, and
-boosted trees; and say in one sentence what to use.
+Cross-validate nearest neighbours on a table: under Euclid's distance of the
+standardised columns, and under distances that are learned from the target.
+Boosted trees are compared too. The last sentence says what to use.
 
-Delimiter, names, marks of numbers, dates and the kind of target are found out,
-columns that cannot help (constant, empty, like an identifier, repeated) are left
-out, and what was made of the table is printed. Where a number has two readings,
-nothing is read before you say which.
+The delimiter, the names, the marks of numbers, dates and the kind of the target
+are found out. Columns that cannot help (constant, empty, like an identifier,
+repeated) are left out. The output says how the table was read. If a number has
+two readings, the program stops and asks which one you mean.
 """
 
 EXAMPLES = """\
@@ -68,10 +68,10 @@ what to install:
 """
 
 PREDICT = """\
-Predict with a model that `evaluate --save` has written. The table needs the columns
-that the model was learned from, in any order; what differs in it is said. The
-predictions are printed as CSV, or written with --out. A .joblib file can run code
-when it is read: take your own only.
+Predict with a model that `evaluate --save` has written. The table needs the
+columns of the training table, in any order. The output says how it differs. The
+predictions are printed as CSV, or written with --out. A .joblib file can run
+code when it is read, so use only your own.
 """
 _NO_LIMIT = float("inf")
 
@@ -82,26 +82,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str or None, default=None
-        Arguments, None for those of the process.
+        Arguments. None takes those of the process.
 
     Returns
     -------
     status : int
-        0, 2 for input that cannot be used or output that cannot be written, 1 if nobody reads the
-        output any more, 130 after an interrupt.
+        0 on success, 1 if the reader of the output has closed it, 2 if the input cannot be used or
+        the output cannot be written, and 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if hasattr(sys.stdout, "reconfigure"):
-        # A column's name must not end the program where the output is not UTF-8.
+        # If the output is not UTF-8, the name of a column must not end the program.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # None where the process was started without.
+    # A stream is None if the process was started without it.
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     try:
         status = _status_of(arguments)
         for stream in streams:
             stream.flush()
     except BrokenPipeError:
-        status = 1  # Who reads the output has seen enough.
+        status = 1  # The reader of the output has seen enough.
     except OSError as error:
         status = 2
         with suppress(OSError):
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             stream.flush()
         except OSError:
-            # The flush at exit must not fail again.
+            # Python flushes at exit again, and must not fail then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return status
 
@@ -150,7 +150,7 @@ def _parse(arguments: list[str]) -> Namespace:
 
 
 class Parser(ArgumentParser):
-    """A parser that does not hide that its help or its errors could not be written."""
+    """A parser that raises an error if its help or its errors cannot be written."""
 
     def _print_message(self, message, file=None):
         print(message, end="", file=sys.stderr if file is None else file)

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, which came with its release 1.9; nothing on older ones."""
+"""The callbacks of scikit-learn 1.9. With an older release, they do nothing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ else:
     except ImportError:
 
         class CallbackSupportMixin:
-            """Stands in where scikit-learn has no callbacks."""
+            """Takes the place of the mixin of scikit-learn."""
 
         def with_callbacks(method):
-            """Leave the method as it is."""
+            """Return the method as it is."""
             return method
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's decorators, told to type checkers: they keep the type of what they decorate."""
+"""Decorators of scikit-learn, with types: they keep the type of the decorated function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every estimator here has: the release in its files, and fits that leave no mixture."""
+"""Parts of every estimator: checked releases of saved models, fits in one step, and checks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = []
 
 
 class SavedWithVersion(BaseEstimator):
-    """Estimators whose pickles and skops files are refused by an incompatible release.
+    """Base of all estimators. Their saved files are refused by an incompatible release.
 
-    Releases are compatible if their first number is the same; of those before 1.0, the second
-    one too. Files without a version are refused.
+    Two releases are compatible if their first number is the same. Before 1.0, the second number
+    must be the same too. Files without a version are refused.
     """
 
-    # scikit-learn reads the signature of `__init__` each time.
+    # scikit-learn would read the signature of `__init__` at each call.
     @classmethod
     @cache
     def _get_param_names(cls) -> list[str]:
@@ -64,19 +64,19 @@ _Fitted = TypeVar("_Fitted")
 
 
 def keeps_last_fit(fit: Callable[_Arguments, _Fitted]) -> Callable[_Arguments, _Fitted]:
-    """Let `fit` work on a copy, and give what it has learned to the estimator in one step.
+    """Let `fit` work on a copy, and give all fitted attributes to the estimator in one step.
 
-    So a fit that is refused or interrupted, at whatever moment, leaves no mixture of two fits: the
-    estimator is as it was. A fit that ends after it has set `components_`, and so all that belongs
-    to them, counts. Nor is anything left of the last fit where this one does not set it, unless it
-    starts from there, by `warm_start`.
+    So a fit that fails or is interrupted leaves the estimator as it was, without a mixture of two
+    fits. There is one exception: a fit that has set `components_` counts, since it sets them last.
+    Attributes of the last fit that this one does not set are deleted, unless the fit starts from
+    them by `warm_start`.
     """
 
     @wraps(fit)
     def fit_copy(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Fitted:
         estimator: Any = args[0]
         fit_of_copy: Any = fit
-        # Not copy.copy: what a subclass keeps out of pickles must not get lost.
+        # copy.copy would lose the attributes that a subclass keeps out of its pickles.
         copied = object.__new__(type(estimator))
         vars(copied).update(vars(estimator))
         if not getattr(estimator, "warm_start", False):
@@ -102,7 +102,7 @@ def require_targets(estimator: Any, y: Any) -> None:
     Raises
     ------
     ValueError
-        If `y` is None. Its first words are those that scikit-learn's checks look for.
+        If `y` is None. The message begins with the words that scikit-learn's checks look for.
     """
     if y is None:
         raise ValueError(
@@ -112,12 +112,14 @@ def require_targets(estimator: Any, y: Any) -> None:
 
 
 def require_samples(estimator: Any, X: Any, n_samples: int) -> None:
-    """Refuse to fit to fewer samples, before a step inside the estimator does, by its own name.
+    """Refuse to fit to fewer samples.
+
+    A step of the estimator would refuse them too, but the message would have the name of the step.
 
     Raises
     ------
     ValueError
-        In the words of scikit-learn's checks.
+        If there are fewer samples. The message has the words of scikit-learn's checks.
     """
     found = validation._num_samples(X)
     if found < n_samples:
@@ -133,7 +135,7 @@ def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArr
     Raises
     ------
     ValueError
-        If they are of another shape, or not all finite numbers.
+        If they have another shape, or are not all finite numbers.
     """
     pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
     if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
@@ -146,13 +148,13 @@ def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArr
 
 
 def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:
-    """Weights of the samples as floats, ones for None.
+    """Weights of the samples as floats. None gives ones.
 
     Raises
     ------
     ValueError
-        If they are not one non-negative number for each sample, or all are zero. Releases of
-        scikit-learn before 1.9 accept zeros only.
+        If they are not one non-negative number for each sample, or if all are zero. scikit-learn
+        accepts weights that are all zero before release 1.9.
     """
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weight):
@@ -164,13 +166,13 @@ def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.f
 
 
 def validate_data(estimator: BaseEstimator, X: Any, *args: Any, **options: Any) -> Any:
-    """Let scikit-learn validate X, but refuse what it would misread, and name a column of texts.
+    """Validate X by scikit-learn, and refuse masked entries.
 
     Raises
     ------
     ValueError
-        If X is a masked array with masked entries, which count as given in scikit-learn, and for
-        all that scikit-learn refuses.
+        If X is a masked array with masked entries, whose values scikit-learn would use, or if
+        scikit-learn refuses X. If a column has texts, the message names it.
     """
     refuse_masked(X, "X")
     try:
@@ -188,14 +190,14 @@ def validate_data(estimator: BaseEstimator, X: Any, *args: Any, **options: Any) 
 
 @contextmanager
 def steps_without_names() -> Iterator[None]:
-    """Leave it to an estimator to warn that X has no names: its steps would by theirs."""
+    """Keep the steps of an estimator from warning that X has no names: the estimator warns."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         yield
 
 
 def refuse_masked(array: Any, name: str) -> None:
-    """Refuse a masked array, whose masked entries scikit-learn would take as given."""
+    """Refuse an array with masked entries, as scikit-learn would use the values behind the mask."""
     if np.ma.is_masked(array):
         fill = (
             " or, where missing values are accepted, give X.filled(np.nan)" if name == "X" else ""
@@ -214,7 +216,7 @@ def _first_text(table):
 
 
 def level_of_call() -> int:
-    """Stack level, for a warning, of the call into this package."""
+    """Stack level, for a warning, at which user code calls this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(
         ("metricalign", "sklearn")

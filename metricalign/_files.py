@@ -1,4 +1,4 @@
-"""Reading and writing files, so that nothing is lost and nothing hangs."""
+"""Reading and writing files: no file is lost or written in part, and no pipe is waited for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEVICE = "this is a device or a pipe; expected a file"
 
 
 def is_same_file(path: str | Path, other: str | Path) -> bool:
-    """Whether two paths name the same file, by links or spellings too; it need not exist."""
+    """Whether two paths lead to the same file, which need not exist."""
     try:
         return os.path.samefile(path, other)
     except OSError:
@@ -25,12 +25,12 @@ def is_same_file(path: str | Path, other: str | Path) -> bool:
 
 
 def _refusal(number, reason, path) -> OSError:
-    """An error as those of the system are: of the class that its number stands for."""
+    """An error like those of the system. Its number decides its class."""
     return OSError(number, reason, str(path))
 
 
 def read_regular(path: Path) -> bytes:
-    """Read a file, but no pipe or device, which could keep us waiting for ever.
+    """Read a file. Pipes and devices are refused, as reading them may never end.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def read_regular(path: Path) -> bytes:
     Returns
     -------
     content : bytes
-        All of it.
+        The whole file.
 
     Raises
     ------
     OSError
-        If it is no regular file, or cannot be read.
+        If it is not a regular file, or cannot be read.
     """
     if path.is_dir():
         raise _refusal(errno.EISDIR, "this is a folder; expected a file", path)
@@ -55,7 +55,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def check_destination(path: Path) -> Path:
-    """Check, before the work, that a file can be written.
+    """Check that a file can be written, before the work starts.
 
     Parameters
     ----------
@@ -65,19 +65,20 @@ def check_destination(path: Path) -> Path:
     Returns
     -------
     path : Path
-        The file that is replaced or made: at the end of a link, what it leads to.
+        The file that will be replaced or made. If the path is a link, the target of the link.
 
     Raises
     ------
     OSError
-        If a folder, a device, a pipe or a file without permission to write is in the place, or
-        its folder does not exist or cannot be written to.
+        If the path is a folder, a device, a pipe or a file without permission to write, or if its
+        folder does not exist or cannot be written to.
     """
-    # Asked of the path as given: that of a pipe, such as /dev/stdout, cannot be resolved.
+    # These ask for the path as it was given. The path of a pipe, such as /dev/stdout, has no
+    # target.
     if path.is_dir():
         raise _refusal(errno.EISDIR, "this is a folder; expected the name of a file", path)
     if path.exists() and not path.is_file():
-        # A file that is moved there would take the place of the device.
+        # A file that is renamed to this path would replace the device.
         raise _refusal(errno.EINVAL, _DEVICE, path)
     if path.exists() and not os.access(path, os.W_OK):
         raise _refusal(errno.EACCES, "no permission to write this file", path)
@@ -94,28 +95,28 @@ def check_destination(path: Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file so that at any moment the old or the new one is there, never a part.
+    """Write a file so that, at any moment, either the old or the whole new file is there.
 
-    It is written beside its place, under a name that nobody can guess, and renamed when it is
-    whole and on the disk. It has the mode of the file that it replaces.
+    The new file is written in the same folder under a random name. It is renamed when it is
+    complete and on the disk. It gets the mode of the file that it replaces.
 
     Parameters
     ----------
     path : Path
-        The file. Where it is a link, what the link leads to is replaced.
+        The file. If it is a link, the target of the link is replaced.
     write : callable
         Called with a binary file to write to.
 
     Raises
     ------
     OSError
-        If it cannot be written. Nothing is left behind then, nor after an interrupt; an old file
-        is as it was.
+        If it cannot be written. Then, and after an interrupt, the old file is as it was, and no
+        other file is left.
     """
     path = check_destination(path)
     temporary = path.with_name(f".{secrets.token_hex(16)}.part")
     try:
-        # "x" makes the file, and never opens a file or follows a link that is there already.
+        # The mode "x" only makes a new file. It opens no existing file and follows no link.
         with open(temporary, "xb") as file:
             if path.exists():
                 shutil.copymode(path, temporary)
@@ -124,7 +125,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except FileExistsError:
-        raise  # What is there is not ours.
+        raise  # The file belongs to someone else, so it stays.
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""The size of the main memory."""
 
 import os
 
@@ -8,12 +8,12 @@ __all__ = ["machine_memory"]
 
 
 def machine_memory() -> float:
-    """Find out how much main memory this machine has.
+    """Size of the main memory of this machine.
 
     Returns
     -------
     n_bytes : float
-        Infinity where the system does not say.
+        In bytes. Infinity if the system does not tell.
     """
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

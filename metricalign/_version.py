@@ -1,3 +1,3 @@
-"""The version of the package, which everything may import."""
+"""The version of the package. All modules may import it."""
 
 __version__ = "0.1.0.dev0"

@@ -1,10 +1,10 @@
-"""Predictors of label sets that scikit-learn does not have."""
+"""A predictor of label sets that scikit-learn does not have."""
 
 from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from metricalign._arrays import sum_duplicates
+from metricalign._decorators import _fit_context
 from metricalign._estimator import (
     SavedWithVersion,
     keeps_last_fit,
@@ -31,60 +32,61 @@ __all__ = ["MLkNN"]
 class MLkNN(ClassifierMixin, SavedWithVersion):
     """ML-kNN: nearest neighbours vote for each label, calibrated by Bayes' rule.
 
-    A label is given to a sample when it is more probable than not, knowing how many of its
-    `n_neighbors` neighbours have it, j::
+    Let j be the number of the `n_neighbors` neighbours of a sample that have a label. The sample
+    gets the label if P(label | j) is above one half. With the smoothing s, and n(label) the number
+    of training samples with the label::
 
-        P(label | j) = P(label) P(j | label) / sum over label, no label of the same
-        P(label)     = (smoothing + number of samples with it) / (2 smoothing + n_samples)
-        P(j | label) = (smoothing + number of samples with it of whose neighbours j have it)
-                       / ((n_neighbors + 1) smoothing + number of samples with it)
+        P(label | j) = P(label) P(j | label) / (P(label) P(j | label) + P(no label) P(j | no label))
+        P(label)     = (s + n(label)) / (2 s + n_samples)
+        P(j | label) = (s + number of samples with the label and with j such neighbours)
+                       / ((n_neighbors + 1) s + n(label))
 
-    and likewise without the label. Training samples are not their own neighbours.
+    P(j | no label) is the same for samples without the label. A training sample is not its own
+    neighbour.
 
-    To predict on a learned metric, put the metric before it in a pipeline.
+    To predict on a learned metric, put the metric in front in a pipeline.
 
     Parameters
     ----------
     n_neighbors : int, default=10
-        Number of neighbours. With as many samples or fewer all others are neighbours, and a
-        warning says so.
+        Number of neighbours. If there are not more samples, all other samples are neighbours, and
+        a warning says so.
     smoothing : float, default=1.0
-        How much each count is raised, s in the paper; 1 is Laplace's rule. Above 0.
+        Number above 0 that is added to each count, s in the paper. 1 is Laplace's rule.
     metric : str or callable, default="minkowski"
-        Metric of :class:`sklearn.neighbors.NearestNeighbors`; the default is Euclid's.
+        Metric of :class:`sklearn.neighbors.NearestNeighbors`. The default is Euclid's distance.
         ``"precomputed"`` takes distances in place of features.
-    n_jobs : int, default=None
-        Number of threads or processes of the neighbour search.
+    n_jobs : int or None, default=None
+        Number of threads or processes of the neighbour search, as in joblib.
 
     Attributes
     ----------
     classes_ : list of n_labels arrays of shape (2,), or ndarray of shape (n_classes,)
-        The values 0 and 1 of each label, or the classes if `y` was one column.
+        The values 0 and 1 of each label, or the classes if `y` has one column.
     labels_ : ndarray of shape (n_labels,) or None
-        Names of the labels, if `y` was a DataFrame with a column for each.
+        Names of the labels, if `y` is a DataFrame with a column for each.
     n_labels_ : int
-        Number of labels, or of classes if `y` was one column.
+        Number of labels, or of classes if `y` has one column.
     n_neighbors_ : int
-        Number of neighbours used.
+        Number of neighbours that vote.
     prior_ : ndarray of shape (n_labels,)
         P(label).
     likelihood_ : ndarray of shape (2, n_labels, `n_neighbors_` + 1)
         P(j | no label) and P(j | label).
     neighbors_ : NearestNeighbors
-        The neighbour search over the training samples, moved to the origin where their metric
-        does not change by it.
+        The neighbour search over the training samples. They are moved to the origin if that does
+        not change their distances.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features, if all names in X are strings.
 
     Notes
     -----
-    A `y` of one column of classes is taken as one label for each class. Then the most probable
-    class is predicted, and probabilities are scaled to sum to 1.
+    If `y` has one column of classes, each class is a label. The most probable class is predicted,
+    and the probabilities are scaled to sum to 1.
 
-    Which of several samples at the same distance are neighbours is up to scikit-learn's
-    search.
+    If several samples are at the same distance, scikit-learn's search chooses the neighbours.
 
     References
     ----------
@@ -106,7 +108,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
 
     classes_: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+    _parameter_constraints: ClassVar[dict] = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "metric": [str, callable],
@@ -125,23 +127,33 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         self.metric = metric
         self.n_jobs = n_jobs
 
+    @_fit_context(prefer_skip_nested_validation=True)
     @keeps_last_fit
     def fit(self, X: ArrayLike, y: ArrayLike | sparse.spmatrix | sparse.sparray) -> Self:
-        """Count how many neighbours of the samples with and without a label have it.
+        """Count the neighbours with each label, of the samples with and without it.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, or if ``metric="precomputed"`` the distances of all pairs.
+            Samples. If ``metric="precomputed"``, the distances of all pairs.
         y : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
-            Label sets, as 0 and 1, or classes.
+            Label sets as 0 and 1, or classes.
 
         Returns
         -------
         self : MLkNN
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+
+        Warns
+        -----
+        UserWarning
+            If there are fewer than `n_neighbors` other samples.
         """
-        self._validate_params()
         X = self._validate_samples(X, ensure_min_samples=2)
         labels = self._fit_labels(y)
         check_consistent_length(X, labels)
@@ -177,13 +189,13 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, or if ``metric="precomputed"`` their distances to the training samples.
+            Samples. If ``metric="precomputed"``, their distances to the training samples.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_labels)
-            Probability of having the label; of the classes, with row sums of 1, if the
-            training targets were classes.
+            Probability of each label. If the training targets were classes, the probability of
+            each class, with row sums of 1.
         """
         check_is_fitted(self)
         votes = self._count_votes(self._validate_samples(X, reset=False))
@@ -200,12 +212,12 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, or if ``metric="precomputed"`` their distances to the training samples.
+            Samples. If ``metric="precomputed"``, their distances to the training samples.
 
         Returns
         -------
         y : ndarray or csr_array of shape (n_samples, n_labels), or ndarray of shape (n_samples,)
-            Label sets, as 0 and 1, sparse if those in training were, or classes.
+            Label sets as 0 and 1, or classes. The label sets are sparse if those in training were.
         """
         probabilities = self.predict_proba(X)
         if not self._is_multilabel:
@@ -214,7 +226,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         return sparse.csr_array(labels) if self._sparse_output else labels
 
     def _fit_labels(self, y):
-        """Return the targets as dense indicators, and remember what they looked like."""
+        """Return the targets as dense indicators, and remember their form."""
         self._sparse_output = sparse.issparse(y)
         require_targets(self, y)
         names = getattr(y, "columns", ())
@@ -224,22 +236,22 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         if not self._is_multilabel:
             self.classes_, indices = np.unique(y, return_inverse=True)
             return (indices[:, None] == np.arange(len(self.classes_))).astype(int)
-        # As scikit-learn's neighbours have it: its scorers tell label sets by this.
+        # This is the form in scikit-learn's neighbours. Its scorers recognise label sets by it.
         self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
         return y
 
     def _count_votes(self, X):
-        """Return for each sample and label how many neighbours have the label."""
+        """Return the number of neighbours with each label, for each sample."""
         X = None if X is None else self._moved(X)
         neighbors = self.neighbors_.kneighbors(X, return_distance=False)
         n_samples = len(neighbors)
         votes = np.zeros((n_samples, self.n_labels_), dtype=int)
-        for column in neighbors.T:  # never holds n_samples x n_neighbors x n_labels
+        for column in neighbors.T:  # so no array has n_samples x n_neighbors x n_labels entries
             votes += self._labels[column]
         return votes
 
     def _moved(self, X):
-        """Samples where the search is made: far from the origin it would lose their digits."""
+        """Samples moved to the origin. Far from it, the search would lose digits."""
         if self._origin is None or sparse.issparse(X):
             return X
         return X - self._origin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,7 +96,7 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
            [1, 2]])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "index": [str],
         "index_parameters": [str, None],

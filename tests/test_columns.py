@@ -74,7 +74,7 @@ def test_contributions_add_up_to_the_squared_distance(metric, X):
 @every_metric
 def test_curves_add_up_to_the_images(metric, X):
     columns = column_map(metric)
-    curves = [columns.curve(X, column) for column in range(X.shape[1])]
+    curves = columns.curves(X, range(X.shape[1]))
     images = metric.transform(X)
     images = np.asarray(images.toarray() if hasattr(images, "toarray") else images)
     difference = sum(curves) - images
@@ -85,7 +85,7 @@ def test_contribution_is_shapleys_value_of_the_squared_distance():
     X, y = table()
     metric = MetricEnsemble([DiscriminantAlignment()], random_state=0).fit(X, y)
     columns = column_map(metric)
-    moves = np.stack([columns.curve(X[:2], column) for column in range(4)])
+    moves = np.stack(columns.curves(X[:2], range(4)))
     moves = moves[:, 0] - moves[:, 1]
 
     def worth(members):

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -153,7 +155,78 @@ def test_weights_count_as_repetitions_among_landmarks_too():
     repeated = np.repeat(np.arange(len(X)), weight)
     expected = ridge_matrix(X[repeated], Y[repeated], 0.5)
     relations = squared_distances(Y)
-    assert_allclose(matrix_of(X, relations, weight, relation="precomputed"), expected, atol=1e-9)
+    options = {"relation": "precomputed", "shrinkage": 0.5}
+    assert_allclose(matrix_of(X, relations, weight, **options), expected, atol=1e-9)
+
+
+def least_error_of_ridge(X, Y, weight):
+    """By generalised cross-validation with the matrix that maps targets to predictions."""
+    n_features = min(len(X) - 1, X.shape[1])
+    mean = weight @ X / weight.sum()
+    root = np.sqrt(weight / weight.sum())[:, None]
+    scaled = root * (X - mean)
+    variance = np.sum(scaled**2) / n_features
+    n_samples = weight.sum() ** 2 / np.sum(weight**2)
+    errors = {}
+    for penalty in np.logspace(-3, 2, 21):
+        ridge = scaled.T @ scaled + penalty * variance * np.eye(X.shape[1])
+        hat = scaled @ np.linalg.solve(ridge, scaled.T) + root @ root.T
+        residuals = root * Y - hat @ (root * Y)
+        freedom = np.trace(hat)
+        if freedom < n_samples:
+            errors[penalty] = np.sum(residuals**2) / (1 - freedom / n_samples) ** 2
+    penalty = min(errors, key=errors.get)
+    return penalty / (1 + penalty)
+
+
+@pytest.mark.parametrize(("n_samples", "n_features"), [(60, 5), (30, 20), (15, 40)])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_shrinkage_has_the_least_error_by_generalised_cross_validation(
+    n_samples, n_features, is_weighted
+):
+    chosen = set()
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(n_samples, n_features)) * np.linspace(0.1, 2, n_features) + 3
+        Y = X[:, :3] @ rng.normal(size=(3, 2)) + rng.normal(size=(n_samples, 2))
+        weight = rng.integers(1, 4, n_samples) if is_weighted else np.ones(n_samples)
+        learner = DiscriminantAlignment(relation="precomputed")
+        learner.fit(X, squared_distances(Y), weight)
+        assert learner.shrinkage_ == pytest.approx(least_error_of_ridge(X, Y, weight))
+        matrix = normed(learner.get_mahalanobis_matrix())
+        learner.set_params(shrinkage=learner.shrinkage_).fit(X, squared_distances(Y), weight)
+        assert_allclose(normed(learner.get_mahalanobis_matrix()), matrix, atol=1e-12)
+        chosen.add(learner.shrinkage_)
+    assert len(chosen) > 1
+
+
+def test_shrinkage_where_cross_validation_has_no_answer():
+    X, Y = samples()
+    nearly_one = np.where(np.arange(len(X)) == 3, 1e9, 1)
+    # Classes, nearly all weight on one sample, and relations that grow with similarity.
+    for y, weight, relation in (
+        (Y.argmax(axis=1), None, "auto"),
+        (Y[:, 0], nearly_one, "auto"),
+        (-squared_distances(Y), None, "precomputed"),
+    ):
+        learner = DiscriminantAlignment(relation=relation)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            learner.fit(X, y, weight)
+        assert learner.shrinkage_ == 0.5
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_shrinkage_from_landmarks(make):
+    """The scatter of the targets among landmarks is nearly that of all."""
+    X, Y = samples(2000)
+    y = Y[:, 0] + 5 * np.random.default_rng(1).normal(size=len(Y))
+    expected = DiscriminantAlignment().fit(X, y).shrinkage_
+    assert 0.01 < expected < 0.9
+    for seed in range(3):
+        learner = DiscriminantAlignment(n_landmarks=1000, random_state=seed).fit(make(X), y)
+        ratio = learner.shrinkage_ / (1 - learner.shrinkage_) / (expected / (1 - expected))
+        assert 0.3 < ratio < 3.3
 
 
 def test_landmarks_estimate_the_matrix_of_all_samples():
@@ -246,7 +319,7 @@ def test_what_cannot_be_learned_from_is_refused():
 
 @pytest.mark.parametrize("kind", ["classes", "label_sets", "ratings"])
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
-@pytest.mark.parametrize("shrinkage", [0.5, 1.0])
+@pytest.mark.parametrize("shrinkage", ["auto", 0.5, 1.0])
 def test_partial_fit_is_one_fit_of_all_rows(kind, make, shrinkage):
     X, Y = samples(90)
     X = X + 1e3 if make is np.asarray else X

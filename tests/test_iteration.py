@@ -64,6 +64,17 @@ def test_few_samples_keep_the_first_prior():
     np.testing.assert_allclose(twice.matrix_, second.matrix_, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_metric_that_is_zero_but_for_rounding_is_no_prior(seed):
+    rng = np.random.default_rng(seed)
+    # One direction, which says nothing about the classes.
+    X, y = np.outer(rng.standard_normal(60), np.arange(1.0, 6.0)), rng.integers(2, size=60)
+    with pytest.warns(UserWarning, match="zero metric"):
+        first, last = PSDSVR().fit(X, y), IteratedMetricLearner().fit(X, y)
+    size = np.linalg.norm(first.matrix_)
+    assert np.linalg.norm(last.learner_.matrix_) == pytest.approx(size, rel=0.5)
+
+
 def test_pairs_of_a_round_are_those_before_and_the_nearest_under_the_last_metric(iris):
     X, y = iris
     X, y = np.unique(np.column_stack([X, y]), axis=0)[:, :4], None

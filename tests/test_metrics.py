@@ -198,8 +198,8 @@ def test_zeros():
         ([[0.5, 0.5]], [[1.5, -0.5]], None, r"y_pred has a negative entry, -0.5, in row 0"),
         ([[0.5, 0.5], [0.5, 0.6]], [[0.5, 0.5]] * 2, None, "y_true .* row 1 has the sum 1.1"),
         ([[0.5, 0.5]], [[0.5, 0.5]], [1.0, 2.0], "sample_weight"),
-        ([[0.5, 0.5]], [[0.5, 0.5]], [-1.0], "non-negative"),
-        ([[0.5, 0.5]], [[0.5, 0.5]], [0.0], "not all 0|non-zero"),
+        ([[0.5, 0.5]], [[0.5, 0.5]], [-1.0], "Negative values"),
+        ([[0.5, 0.5]], [[0.5, 0.5]], [0.0], "non-zero"),
     ],
 )
 def test_errors_of_distribution_measures(name, d, p, weights, match):
@@ -342,7 +342,7 @@ def test_retrieval_of_the_targets_themselves_is_perfect():
         (neighbors_ndcg_score, {"X": [[0.0], [1.0]], "relations": np.ones((2, 2))}, "3 samples"),
         (neighbors_ndcg_score, {"relations": np.ones((3, 2))}, r"\(3, 3\)"),
         (neighbors_ndcg_score, {"relations": np.full((3, 3), np.nan)}, "off its diagonal"),
-        (neighbors_ndcg_score, {"sample_weight": [-1, 1, 1]}, "non-negative"),
+        (neighbors_ndcg_score, {"sample_weight": [-1, 1, 1]}, "Negative values"),
         (neighbors_ndcg_score, {"X": [[0.0], [np.nan], [1.0]]}, "X contains NaN"),
     ],
 )

@@ -557,7 +557,7 @@ def test_a_learner_of_the_relations_of_all_samples_is_refused(judged, metric, is
 
 
 def test_a_network_takes_no_weights_of_pairs(judged):
-    pytest.importorskip("torch")
+    pytest.importorskip("skorch")
     from metricalign.deep import HRAML
 
     pairs, y = judged[:2]

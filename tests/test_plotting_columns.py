@@ -116,7 +116,7 @@ def test_heights_are_distances_along_the_axes(table, model):
     for curve in display.curves:
         column = list(X.columns).index(curve.name)
         present = X[X[curve.name].notna()]
-        images = metric.curve(present, column)
+        (images,) = metric.curves(present, [column])
         heights = {str(v): h for v, h in zip(curve.values, curve.heights, strict=True)}
         found = np.stack([heights[str(value)] for value in present[curve.name]])
         expected, along = pdist(images), pdist(found)
@@ -162,7 +162,7 @@ def test_missing_values_have_a_height_of_their_own(table, model):
     assert [t.get_text() for t in display.axes_[1].get_xticklabels()][-1] == "missing"
     size = display.curves[0]
     to_missing = np.abs(size.heights - size.heights_of_missing)
-    images = metric.curve(X[[True, True] + [False] * 118], 0)
+    (images,) = metric.curves(X[[True, True] + [False] * 118], [0])
     assert to_missing[np.argmin(np.abs(size.values - X["size"][1])), 0] <= np.linalg.norm(
         images[0] - images[1]
     )

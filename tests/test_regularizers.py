@@ -561,6 +561,23 @@ def test_pair_projections_for_steps_are_as_near_as_they_say():
     assert_allclose(regularizer.project(S).matrix, expected, atol=1e-8)
 
 
+def test_pair_projections_for_steps_get_more_exact_in_a_long_fit():
+    """Errors as large as at the start would keep a fit of many steps from its end."""
+    Z = random_pairs(400, 8)
+    cone = REGULARIZERS["pair_matrices"]().for_problem(pair_operator(Z), None)
+    for _ in range(2):  # A further fit may be as inexact at its start as the first.
+        regularizer = cone.for_steps()
+        last, shares = [regularizer.project(symmetric(8, 0)).matrix] * 3, []
+        for seed in range(1, 301):
+            found = regularizer.project(symmetric(8, seed) + 2 * np.eye(8))
+            moved = max(np.sum((found.matrix - before) ** 2) for before in last)
+            shares.append(found.slack / (0.5 * moved))
+            last = [*last[1:], found.matrix]
+        assert max(shares[:30]) > 0.5
+        assert max(shares[:30]) <= 1
+        assert max(shares[240:]) <= 0.125
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_conjugate_of_an_inexact_pair_projection_is_an_upper_bound(size, seed):

@@ -32,7 +32,8 @@ from metricalign import (
 from metricalign.learners import ensemble
 from metricalign.predictors import base
 
-DISCRIMINANT, PSD = DiscriminantAlignment(euclidean=0.0), PSDSVR(prior=None, tol=0.03)
+DISCRIMINANT = DiscriminantAlignment(shrinkage=0.5, euclidean=0.0)
+PSD = PSDSVR(prior=None, tol=0.03)
 GRADIENT = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=500)
 TWO_ROUNDS = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=500, n_rounds=2)
 DEFAULT = [DISCRIMINANT, GRADIENT, PSD]
@@ -50,6 +51,10 @@ MEMBERS = {
         64,
     ),
     "two rounds of gradient alignment in place of three": ([DISCRIMINANT, TWO_ROUNDS, PSD], 64),
+    "the shrinkage of least cross-validation error": (
+        [DiscriminantAlignment(euclidean=0.0), GRADIENT, PSD],
+        64,
+    ),
 }
 FOLDS = {
     "the default": None,

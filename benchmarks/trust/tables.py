@@ -1,8 +1,8 @@
 """Messy tables: how many are read right, refused with a reason, or read wrong.
 
-With skrub installed, the same is counted of pandas, which finds out the delimiter, and skrub, which
-finds out numbers and dates, but for codes with leading zeros, which they make numbers of. Any
-error of theirs counts as refused.
+If skrub is installed, pandas and skrub read the same tables: pandas finds out the delimiter, and
+skrub finds out numbers and dates. They make numbers of codes with leading zeros, so that column is
+left out for them. Any error of theirs counts as refused.
 """
 
 from __future__ import annotations
@@ -33,23 +33,25 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="say why tables are refused")
     parser.add_argument("--write", action="store_true", help="write the table of docs/trust.md")
     options = parser.parse_args()
-    made = {name: make() for name, make in TABLES.items()}
-    at_random = {f"seed {seed}": drawn(seed) for seed in range(options.drawn)}
+    sources = {
+        "made by hand": {name: make() for name, make in TABLES.items()},
+        "drawn at random": {f"seed {seed}": drawn(seed) for seed in range(options.drawn)},
+    }
+    readers = {"": outcome}
+    if find_spec("skrub"):
+        readers[", by pandas and skrub"] = _outcome_by_pandas_and_skrub
     counts = {}
     with TemporaryDirectory() as folder:
-        for title, tables in (("made by hand", made), ("drawn at random", at_random)):
-            counts[title] = Counter[str]()
-            for name, messy in tables.items():
-                result = outcome(messy, Path(folder))
-                _count(counts[title], name, result, options.verbose)
-        n_wrong = sum(outcomes["wrong"] for outcomes in counts.values())
-        if find_spec("skrub"):
-            for title, tables in (("made by hand", made), ("drawn at random", at_random)):
-                results = [
-                    outcome(_without_codes(messy), Path(folder), _by_pandas_and_skrub, Exception)[0]
-                    for messy in tables.values()
-                ]
-                counts[f"{title}, by pandas and skrub"] = Counter(results)
+        for reader, outcome_of in readers.items():
+            for source, tables in sources.items():
+                counts[source + reader] = Counter[str]()
+                for name, messy in tables.items():
+                    kind, reason = outcome_of(messy, Path(folder))
+                    counts[source + reader][kind] += 1
+                    is_odd = kind == "wrong" or (options.verbose and kind == "refused")
+                    if is_odd and not reader:
+                        print(f"{name}: {kind}, {reason}")
+    n_wrong = sum(counts[source]["wrong"] for source in sources)
     rows = ["| messy tables | tried | read right | refused with a reason | read wrong |"]
     rows.append("| --- | --- | --- | --- | --- |")
     for name, outcomes in counts.items():
@@ -64,7 +66,13 @@ def main() -> int:
     return int(n_wrong > 0)
 
 
-def _by_pandas_and_skrub(path, messy):
+def _outcome_by_pandas_and_skrub(messy, folder):
+    # Both make numbers of all codes with leading zeros, which every table has.
+    messy = replace(messy, truth=messy.truth.drop(columns="code", errors="ignore"))
+    return outcome(messy, folder, _read_by_pandas_and_skrub, Exception)
+
+
+def _read_by_pandas_and_skrub(path, messy):
     from skrub import Cleaner
 
     with warnings.catch_warnings():
@@ -74,18 +82,6 @@ def _by_pandas_and_skrub(path, messy):
         else:
             table = pd.read_csv(path, sep=None, engine="python")
         return Cleaner(drop_null_fraction=None).fit_transform(table)
-
-
-def _without_codes(messy):
-    # They make numbers of all codes with leading zeros, which every table has.
-    return replace(messy, truth=messy.truth.drop(columns="code", errors="ignore"))
-
-
-def _count(counts, name, result, is_verbose):
-    kind, reason = result
-    counts[kind] += 1
-    if kind == "wrong" or (is_verbose and kind == "refused"):
-        print(f"{name}: {kind}, {reason}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Gradient boosted trees of scikit-learn for every kind of target: what to compare with."""
+"""scikit-learn's gradient boosted trees for every kind of target, to compare with."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from metricalign.features import DateTextEncoder
 
 __all__ = ["BoostedTrees"]
 
-# Of HistGradientBoosting: as many values has a column for it.
+# A category of HistGradientBoosting has at most so many values.
 MOST_CATEGORIES = 254
 
 
 class BoostedTrees(BaseEstimator):
-    """scikit-learn's HistGradientBoosting at its defaults, with its own categories.
+    """scikit-learn's HistGradientBoosting at its defaults, with its own support of categories.
 
     Parameters
     ----------
     kind : {"class", "number", "labels", "distribution", "numbers"}, default="class"
-        Kind of the targets. Several columns are predicted one by one, labels as numbers.
+        Kind of the targets. Several columns are predicted one by one, and labels as numbers.
     random_state : int or None, default=None
         Seed.
 
@@ -36,7 +36,7 @@ class BoostedTrees(BaseEstimator):
     texts_ : DateTextEncoder
         Encodes free texts.
     model_ : Pipeline
-        Codes of the categories, and the trees.
+        The encoder of the categories, and the trees.
     """
 
     def __init__(self, kind: str = "class", random_state: int | None = None):

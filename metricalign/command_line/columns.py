@@ -1,4 +1,4 @@
-"""The columns of a table: what each stands for, and which are of use to predict a target."""
+"""The columns of a table: how each is read, and which are of use to predict a target."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Features", "read_column", "read_columns", "refuse_infinite", "sort_features"]
 
-# How texts are tried to be read, in this order; of numbers without marks are most columns.
+# These readers are tried in this order. Most columns have numbers without marks.
 READERS = (as_digits, as_plain_numbers, as_dates, as_durations, as_odd_dates, as_numbers)
-# The formats of columns that are typed, by what pandas says is in them.
+# Formats of typed columns, by the type that pandas infers.
 TYPED = {
     **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal", "empty"), Number()),
     **dict.fromkeys(("date", "datetime", "datetime64"), Date()),
@@ -40,15 +40,15 @@ TYPED = {
 
 
 def read_column(column: Any, name: str, reading: Reading, expected: Format | None = None) -> Column:
-    """Read a column of texts, or of one that is typed, of pandas or polars.
+    """Read a column of pandas or polars, which has texts or is typed.
 
-    Texts may be of another format than expected, but not of another kind. Raises `InputError` if
-    they are, or if two readings are possible that give other values.
+    Texts may have another format than the expected one, but not another kind. Raises `InputError`
+    if they have, or if two readings are possible and give different values.
     """
     import pandas as pd
 
     if not isinstance(column, pd.Series):
-        column = pd.Series(column.to_list())  # NumPy's arrays of old releases of polars crash
+        column = pd.Series(column.to_list())  # to_numpy crashes in old releases of polars
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     elif column.dtype.kind == "m":
@@ -73,14 +73,14 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
             f"from; now it has {read.odd or read.example!r}."
         )
     if reading.missing and not isinstance(read.format, Sets | Other):
-        # -9 is -9.0 too.
+        # The code is parsed, since -9 may be written as -9.0.
         codes = read.format.parse(np.array(sorted(reading.missing), dtype=object))
         read.values = np.where(np.isin(read.values, codes), read.format.empty, read.values)
     return read
 
 
 def _typed_format(column, found):
-    """Format of a column that has no texts, by what pandas finds in it."""
+    """Format of a column without texts, by the type that pandas infers."""
     if found == "categorical" and column.dtype.ordered:
         return Ordered(tuple(Text().take(column.dtype.categories.to_series())))
     if found.startswith("mixed") and are_sets(column.dropna()):
@@ -89,7 +89,7 @@ def _typed_format(column, found):
 
 
 def _read_texts(texts, name, reading, expected):
-    """Read stripped texts, in the expected format if all of them have it."""
+    """Read stripped texts, in the expected format if all texts have it."""
     import pandas as pd
 
     codes, unique = pd.factorize(texts)
@@ -111,7 +111,7 @@ def _read_texts(texts, name, reading, expected):
         but_for = found.but_for if found else "numbers"
         odd = odd or (found.odd if found else None)
         found, is_value = Column(unique[is_answer], Text(), odd, but_for), is_answer
-    # The last one is that of the code -1, of what is missing.
+    # A missing text has the code -1, so the last value is the missing one.
     values = np.full(len(unique) + 1, found.format.empty, dtype=found.values.dtype)
     values[:-1][is_value] = found.values
     found.values = values[codes]
@@ -121,9 +121,9 @@ def _read_texts(texts, name, reading, expected):
 
 
 def read_columns(table: DataFrame, names: Sequence[str], reading: Reading) -> dict[str, Column]:
-    """Find out what columns stand for.
+    """Read columns, and find out their formats.
 
-    Raises `InputError` if some can be read in two ways, and names all of them.
+    Raises `InputError` if some columns can be read in two ways. The error names all of them.
     """
     columns, errors = {}, {}
     for name in names:
@@ -139,7 +139,7 @@ def read_columns(table: DataFrame, names: Sequence[str], reading: Reading) -> di
 
 
 def _hint(table, reading, error):
-    """What the other columns of a table say of its marks or dates, if they agree."""
+    """The marks or the order of dates in the other columns, in words, if these agree."""
     found = {}
     for name in table.columns:
         try:
@@ -160,23 +160,24 @@ def _hint(table, reading, error):
 
 @dataclass
 class Features:
-    """The columns of a table that are used, and those that are left out by the reason."""
+    """The columns of a table that are used, and, by reason, those that are left out."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     left_out: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     @property
     def frame(self) -> DataFrame:
-        """The values of the columns that are used."""
+        """The columns that are used, as a table."""
         import pandas as pd
 
         return pd.DataFrame({name: column.values for name, column in self.columns.items()})
 
 
 def sort_features(columns: dict[str, Column], keeps_all: bool = False) -> Features:
-    """Sort out the columns that are of no use; with `keeps_all` only those without any value.
+    """Leave out the columns that are of no use.
 
-    Raises `InputError` if a column has infinite values, or none is of use.
+    With `keeps_all`, only columns that cannot be used are left out. Raises `InputError` if a column
+    has infinite values, or no column is left.
     """
     features = Features()
     seen: dict[Any, str] = {}
@@ -219,7 +220,7 @@ def refuse_infinite(columns: dict[str, Column], advice: str) -> None:
 
 
 def _reason_against(column, name, keeps_all):
-    """Why a column is not used, if it is not."""
+    """The reason to leave a column out. None if there is none."""
     import pandas as pd
 
     kind = column.format.kind
@@ -242,7 +243,6 @@ def _reason_against(column, name, keeps_all):
             return reason
     if importlib.util.find_spec("skrub") is None:
         is_free = kind == "text" and not is_set and is_free_text(column.values)
-        what = "free text" if is_free else None
-        what = "dates" if kind == "date" else what
+        what = "dates" if kind == "date" else "free text" if is_free else None
         return f'{what}, for which pip install "metricalign[table]" is needed' if what else None
     return None

@@ -1,4 +1,4 @@
-"""The evaluation of a person's own table."""
+"""The command evaluate: methods compared on a table of the user."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from metricalign.command_line.tasks import check_folds, sample
 
 __all__ = ["evaluate"]
 
-# Rows that are compared by default: on two cores 30 columns then take under a minute.
+# Number of rows that are compared by default. On two cores 30 columns then take under a minute.
 MOST_ROWS, MOST_ROWS_FAST = 3000, 1000
 FAST_METHODS = ("MetricNeighbors-no-trees", "DiscriminantAlignment", "PSDSVR", TREES)
 FOLDS, FOLDS_FAST = 5, 3
-# A comparison that takes longer is announced.
+# A comparison of more seconds is announced.
 WORTH_SAYING = 2.0
 
 
 def evaluate(options: Namespace) -> None:
-    """Compare Euclid with learned distances on a table, and keep a model if asked to."""
+    """Compare Euclid's and learned distances on a table, and save what the options ask for."""
     check_outputs(options)
     methods = options.methods or (FAST_METHODS if options.fast else DEFAULT_METHODS)
     n_folds = options.folds or (FOLDS_FAST if options.fast else FOLDS)
@@ -97,7 +97,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def _sampled(options, everything, n_folds):
-    """The rows that are compared, enough for all folds."""
+    """The rows that are compared. There must be enough for all folds."""
     check_folds(everything, n_folds)
     n_rows = options.rows or (MOST_ROWS_FAST if options.fast else MOST_ROWS)
     task = sample(everything, n_rows, options.seed)
@@ -138,14 +138,14 @@ def _say(text, first=""):
 
 
 def _recommended(options, task, results):
-    """The only method that was asked for, or what the verdict says."""
+    """The only method that was asked for, or the one that the verdict recommends."""
     (only,) = options.methods if options.methods and len(options.methods) == 1 else (None,)
     return only or recommended(task, results).label
 
 
 def _draw(options, task, results, method, progress):
     if method in ("Euclid", TREES):
-        # These learn no distance that could be drawn: the next best, if any was tried.
+        # These learn no distance, so the best method that does is drawn.
         best = best_of(task, results).label
         method = "MetricNeighbors-no-trees" if best == "Euclid" else best
     print()
@@ -157,7 +157,7 @@ def _draw(options, task, results, method, progress):
     except InputError:
         raise
     except ValueError as error:
-        # What was learned from all rows, or from the folds, need not be so from half of the rows.
+        # Half of the rows may be too few to learn from.
         progress.clear()
         print(wrap(f"No pictures: {method} cannot be learned from half of the rows: {error}"))
         return
@@ -168,7 +168,7 @@ def _draw(options, task, results, method, progress):
 
 @contextmanager
 def _noted(method):
-    """Say at the end what a fit to all rows has warned of."""
+    """Print the warnings of a fit to all rows after the fit."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -179,7 +179,7 @@ def _noted(method):
 
 @contextmanager
 def _errors_of_the_library():
-    """What the library cannot learn from is a matter of the input, not a bug."""
+    """Turn errors of the library into an `InputError`: it cannot learn from this table."""
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""Dates and times in the orders of the world: those that can be read in one way only."""
+"""Dates, times and durations as people write them, if they can be read in one way only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Date", "Duration", "Time", "as_dates", "as_digits", "as_durations", 
 PATTERNS = {
     "year-first": ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日"),
     "day-first": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
-    # Nowhere is the month first where points separate.
+    # No country writes the month first with points.
     "month-first": ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y"),
     "named": (
         *("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d. %B %Y", "%d-%b-%y"),
@@ -32,12 +32,13 @@ PATTERNS = {
     ),
     "month": ("%Y-%m", "%m/%Y"),
 }
-# Dates that one could take for numbers; of random numbers of eight digits one in 1,000 is a day.
+# Dates that look like numbers. One in 1,000 random numbers of eight digits is a day.
 DAY = re.compile("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 MONTH = re.compile(r"(0?[1-9]|1[0-2])\.(19|20)[0-9]{2}")
-# Of so many texts one has the form that most have, where most have one.
+# If most texts have one form, at least one of so many texts has it.
 N_FORMS = 5
-# Rates such as 1.1987 and 2.0012 have one or two numbers before the point, months more.
+# Rates such as 1.1987 and 2.0012 have at most two different numbers before the point. Months have
+# more.
 FEWEST_MONTHS = 3
 ORDERS = ("day-first", "month-first")
 TIMES = (" %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
@@ -48,7 +49,7 @@ _PART = "[0-9]+ ?(?:d|days?|h|hr|hours?|min|minutes?|m|s|sec|seconds?)"
 LIKE_A_DURATION = re.compile(
     rf"([0-9]+ days? )?[0-9]+:[0-5][0-9]:[0-5][0-9](\.[0-9]+)?|{_PART}( ?{_PART})*"
 )
-# 45 min alone is a number with a unit.
+# A text such as 45 min may be a number with a unit.
 SURELY_A_DURATION = re.compile(rf".*(:|{_PART} ?{_PART}).*")
 LIKE_A_DATE = re.compile(r"[0-9]{1,4}[-/.: 年][0-9A-Za-z].*|[A-Z][a-z]{2,8}\.? [0-9].*")
 WORDS = {
@@ -60,7 +61,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Date(Format):
-    """Dates, with or without a time, of a pattern as in ``strptime``."""
+    """Dates, with or without a time, in a pattern of ``strptime``."""
 
     kind = "date"
     empty: ClassVar[Any] = np.datetime64("NaT")
@@ -68,11 +69,11 @@ class Date(Format):
     pattern: str = "%Y-%m-%d"
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Dates; NaT where a text is of another format."""
+        """Dates. A text of another format becomes NaT."""
         import pandas as pd
 
         options = {"utc": True} if "%z" in self.pattern else {}
-        # pandas stops at the year 2262 where a text has nanoseconds only.
+        # If a text has nanoseconds, pandas reads no date after the year 2262.
         dates = pd.to_datetime(
             pd.Series(texts, dtype=object), format=self.pattern, errors="coerce", **options
         )
@@ -83,7 +84,7 @@ class Date(Format):
         import pandas as pd
 
         if any(isinstance(value, Real) for value in column.dropna()):
-            # pandas would take 8102020 for nanoseconds after 1970.
+            # pandas would read 8102020 as nanoseconds after 1970.
             raise TypeError("a number is no date")
         return pd.to_datetime(column, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
 
@@ -96,7 +97,7 @@ class Date(Format):
         return f"{self.kind}s {text}{century}"
 
     def option(self, text: str, name: str = "") -> str:
-        """The order of day and month, where they are numbers."""
+        """The option for the order of day and month, if both are numbers."""
         orders = (each for each in ORDERS if self.pattern.startswith(PATTERNS[each]))
         return "".join(f"--dates {order}" for order in orders)
 
@@ -111,7 +112,7 @@ class Time(Date):
     pattern: str = "%H:%M"
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Hours; NaN where a text is of another format, such as the score 3:2."""
+        """Hours. A text of another format, such as the score 3:2, becomes NaN."""
         times = [text if LIKE_A_CLOCK.match(text) else None for text in texts]
         dates = super().parse(np.array(times, dtype=object))
         return (dates - dates.astype("datetime64[D]")) / np.timedelta64(1, "h")
@@ -126,7 +127,7 @@ class Duration(Format):
     kind = "duration"
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Hours; NaN where a text is no duration."""
+        """Hours. A text that is no duration becomes NaN."""
         import pandas as pd
 
         is_one = [LIKE_A_DURATION.fullmatch(text) is not None for text in texts]
@@ -134,12 +135,12 @@ class Duration(Format):
         return (durations / pd.Timedelta(hours=1)).to_numpy(dtype=np.float64)
 
     def describe(self) -> str:
-        """The unit."""
+        """The unit, in words."""
         return "durations in hours"
 
 
 def as_digits(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts as dates such as 20240131 or 1.2024; None if some are none."""
+    """Read distinct texts as dates such as 20240131 or 1.2024. None if one is no such date."""
     if len(texts) < 2 or reading.marks(name) != [None, None]:
         return None
     if all(map(DAY.fullmatch, texts)):
@@ -152,7 +153,7 @@ def as_digits(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 
 def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts, none missing, as dates or times of the day; None if some are neither.
+    """Read distinct texts as dates or times of the day. None if one is neither.
 
     Raises `TwoReadingsError` if they can be other dates as well.
     """
@@ -162,7 +163,7 @@ def as_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 
 def as_odd_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Take different texts as they are, and name one that is none of a form of date most have."""
+    """Keep texts if most but not all are dates of one form, and name one of the others as odd."""
     import pandas as pd
 
     likely = [text for text in texts if LIKE_A_DATE.fullmatch(text)]
@@ -176,7 +177,7 @@ def as_odd_dates(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 
 def as_durations(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts as durations, some in several units; None if they are none."""
+    """Read distinct texts as durations. None if one is none, or all may be numbers with a unit."""
     if not all(map(LIKE_A_DURATION.fullmatch, texts)) or not any(
         map(SURELY_A_DURATION.fullmatch, texts)
     ):
@@ -185,12 +186,12 @@ def as_durations(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 
 def _formats(text: str) -> Iterator[Format]:
-    """Formats that a text may be of: with a time if it has a colon."""
+    """Formats in which a text can be read. They have a time if the text has a colon."""
     for order, patterns in PATTERNS.items():
         times = (*TIMES, *ISO_TIMES) if order == "year-first" else TIMES
         for pattern in patterns:
             for time in times if ":" in text else ("",):
-                # To ask pandas of each takes ten times as long.
+                # pandas would take ten times as long.
                 with suppress(ValueError):
                     datetime.strptime(text, pattern + time)
                     yield Date(pattern + time)

@@ -1,4 +1,4 @@
-"""Scores that are too good to be true, and columns that may identify groups of rows."""
+"""Warnings of scores that are too good to be true, and of columns that may identify groups."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from metricalign.features.identifiers import GROUPS
 
 __all__ = ["group_candidates", "warnings_of"]
 
-# Scores that are too good to be true.
+# A higher score is too good to be true.
 PERFECT = 0.9995
-# Words of a measure whose largest value is 1.
+# Measures whose largest value is 1.
 BOUNDED = ("accuracy", "balanced accuracy", "R2", "mean R2", "average precision")
 
 
 def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator[str]:
-    """What may be wrong with scores: a column that tells the target, groups in both parts of folds.
+    """Say what may be wrong with scores: a column tells the target, or groups are split by folds.
 
-    Of all rows and of those that were compared, with the results, Euclid first.
+    `everything` has all rows, and `task` the rows that were compared. The first result is Euclid's.
     """
     measure, *_ = task.measures
     best = best_of(task, results)
@@ -49,7 +49,7 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
 
 
 def _telling_columns(task):
-    """Columns of which each value goes with one target, or each class with one range."""
+    """Columns in which each value has one target only, or each class one range of values."""
     import pandas as pd
 
     y = pd.DataFrame(task.y)
@@ -67,7 +67,7 @@ def _telling_columns(task):
     return telling
 
 
-# Groups are many, of about the same size, and of a like target.
+# Groups are numerous and of about equal size, and their rows have similar targets.
 FEWEST_GROUPS, MOST_UNEQUAL, MOST_UNLIKE = 10, 0.5, 0.3
 
 
@@ -96,7 +96,8 @@ def _are_groups(values, target):
         return False
     if sizes.std(ddof=0) > MOST_UNEQUAL * sizes.mean():
         return False
-    # Of groups of unrelated targets, a share of one over their size of the variance is between.
+    # If targets were independent of groups, a share 1 / size of the variance would be between
+    # groups.
     within = ((y - groups.transform("mean")) ** 2).to_numpy().sum() / (1 - len(sizes) / len(y))
     return within < MOST_UNLIKE * ((y - y.mean()) ** 2).to_numpy().sum()
 
@@ -105,7 +106,7 @@ def _groups_of(task: Task) -> Iterator[str]:
     """Say which columns seem to identify groups, whose rows should be kept together."""
     for name, values in task.candidates.items():
         sizes = np.unique(values, return_counts=True)[1]
-        # Most rows have another one of their group.
+        # Most rows must share their group with another row.
         if sizes[sizes > 1].sum() > len(values) / 2:
             yield (
                 f"{name!r} looks like the identifier of groups of about "

@@ -1,4 +1,4 @@
-"""Learned metrics against Euclid's and against boosted trees, by cross-validation."""
+"""Cross-validation of learned metrics, of Euclid's distance and of boosted trees."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = [
     "one_thread_if_small",
 ]
 
-# Below so many entries several threads gain little, and cost much where others use the machine.
+# With fewer entries, several threads gain little, and cost much on a machine that others use.
 SMALL = 1_000_000
-# A comparison of fewer seconds is not worth the start of other processes.
+# A comparison of fewer seconds runs in one process, as others take time to start.
 WORTH_PROCESSES = 10.0
 
 
 @dataclass
 class Result:
-    """What a method achieved.
+    """The results of a method.
 
     Attributes
     ----------
     label : str
-        The method.
+        Name of the method.
     values : dict from str to ndarray of shape (n_folds,)
-        Measures by name.
+        Values of each measure, by its name.
     seconds : ndarray of shape (n_folds,)
-        Time to fit it.
+        Duration of the fits.
     predicted : set
-        The classes that it predicted for some row.
+        The classes that the method predicted at least once.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Result:
 
 @dataclass
 class Note:
-    """A warning or an error of one of so many fits of a method."""
+    """A warning or an error of one fit of a method, of `n_fits` in all."""
 
     method: str
     text: str
@@ -75,9 +75,9 @@ def compare(
 ) -> tuple[list[Result], list[Note]]:
     """Cross-validate Euclid's neighbours and other methods on the same folds.
 
-    Everything is learned from the training rows of a fold. So is the number of neighbours, by an
-    inner cross-validation of the main measure, alike for every distance. `progress` is called with
-    a line of text now and then. The results begin with Euclid's.
+    Everything is learned from the training rows of a fold. The number of neighbours is chosen there
+    too, by an inner cross-validation of the main measure, for every distance in the same way.
+    `progress` is called with a line of text now and then. The first result is Euclid's.
     """
     ((results, notes),) = compare_tasks([task], methods, n_folds, seed, progress)
     return results, notes
@@ -90,7 +90,7 @@ def compare_tasks(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[list[Result], list[Note]]]:
-    """Compare methods on several tasks, on all cores where it takes long."""
+    """Compare methods on several tasks, on all cores if it takes long."""
     labels = ["Euclid", *(name for name in methods if name != "Euclid")]
     folds = [
         (task, fold, f"{task.name}: fold {number} of {n_folds}")
@@ -136,7 +136,7 @@ def _fold_of_process(place, *arguments):
 def _fold(task, labels, fold, n_folds, seed, progress=lambda text: None) -> list[tuple]:
     """Measures, seconds, predicted classes and notes of every method in a fold."""
     train, test = (task.part(rows) for rows in fold)
-    # All at once, so that rows are predicted once.
+    # One scorer of all measures predicts the rows only once.
     scorer = check_scoring(scoring={each.name: each.scorer for each in task.measures})
     outcomes = []
     for label in labels:
@@ -187,29 +187,31 @@ def _collect(task, labels, outcomes):
 
 
 def one_thread_if_small(task: Task) -> AbstractContextManager:
-    """Limit the threads of BLAS and OpenMP, unless the task is large enough to need them."""
+    """Limit BLAS and OpenMP to one thread if the task is small."""
     return threadpool_limits(1) if task.X.size < SMALL else nullcontext()
 
 
-# Seconds of one core for a row to learn from and 30 columns of numbers, measured on tables of 1,000
-# to 3,000 rows; a column that a category or a text becomes takes a quarter of one of numbers.
+# Seconds of one core for each training row of 30 columns of numbers, measured on tables of 1,000 to
+# 3,000 rows. A column that comes from a category or a text takes a quarter of that of a number.
 ENSEMBLE_SECONDS, REGRESSION_SECONDS, TREE_SECONDS = 0.45e-3, 0.1e-3, 0.06e-3
 SHARE_OF_ENCODED, COLUMNS_OF_TEXT, COLUMNS_OF_DATE = 0.25, 30, 7
-# Trees of many rows are larger and fitted in five folds, and those of one number or of two classes
-# boosted: fits to 2,400 rows of 8 columns took 1.2 to 1.5 s longer with trees than without.
+# With many rows, trees are larger and fitted in five folds, and trees of one number or of two
+# classes are boosted. Fits to 2,400 rows of 8 columns took 1.2 to 1.5 s longer with trees than
+# without.
 BOOSTING_SECONDS = 1.0
-# Several hundred columns take much longer in a few learners.
+# A few learners take much longer with several hundred columns.
 OTHER_SECONDS = 0.03e-3
-# Trees of more outputs take as long as all other methods together, and as those of one say.
+# Trees of more outputs take as long as all other methods together. Their time is estimated from
+# that of one output.
 FEW_OUTPUTS = 20
-# For a row of a free text, which skrub encodes.
+# Seconds for each row of a free text, which skrub encodes.
 TEXT_SECONDS = 0.12e-3
-# Until other processes have imported what they need.
+# Seconds until other processes have imported their modules.
 PROCESS_SECONDS = 3.0
 
 
 def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float:
-    """Seconds of one core that a comparison takes, to a factor of two or so."""
+    """Seconds of one core that a comparison takes, up to a factor of about two."""
     n_rows = task.X.shape[0] * (1 - 1 / n_folds)
     n_outputs = task.y.shape[1] if task.y.ndim == 2 else 1
     if task.kind == "class" and len(np.unique(task.y)) > 2:
@@ -222,7 +224,8 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
         encoded += COLUMNS_OF_TEXT * n_texts + COLUMNS_OF_DATE * kinds.count("date")
         n_columns = kinds.count("number") + SHARE_OF_ENCODED * encoded
     width = 0.25 + 0.75 * (n_columns / 30) ** 0.7
-    # A predictor fits to all rows, and to parts of them: three folds of few rows, two of many.
+    # A predictor fits to all rows and in folds, of which there are three for few rows and two for
+    # many. Together that is the work of three or two fits to all rows.
     is_many = n_rows > MANY_SAMPLES
     n_fits = 2 if is_many else 3
     seconds = 0.0
@@ -245,17 +248,17 @@ def estimated_seconds(task: Task, methods: Iterable[str], n_folds: int) -> float
 
 
 def _seconds_of_one_output(task, n_rows):
-    """Fit trees to one label: columns of few values take a fraction of the time of others."""
+    """Measure a fit of trees to one label, as columns of few values take much less time."""
     one = replace(task, y=task.y[:, :1])
     with threadpool_limits(1):
-        fit_method(one.part(np.arange(FEWEST_ROWS)), TREES, 0)  # what is slow only once
+        fit_method(one.part(np.arange(FEWEST_ROWS)), TREES, 0)  # the first fit takes longer
         start = process_time()
         fit_method(one.part(np.arange(n_rows)), TREES, 0)
         return process_time() - start
 
 
 def expected_duration(task: Task, methods: Iterable[str], n_folds: int) -> float:
-    """Seconds that pass during a comparison, on the cores that it uses."""
+    """Expected seconds of a comparison, on the cores that it uses."""
     seconds = estimated_seconds(task, methods, n_folds)
     n_jobs = _n_jobs(seconds, n_folds)
     return seconds if n_jobs == 1 else seconds / n_jobs + PROCESS_SECONDS

@@ -1,4 +1,4 @@
-"""The pictures of the command line: displays of metrics, drawn for rows that were held out."""
+"""The pictures of the command line. They show rows that were held out of the fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from metricalign.plotting import (
     MetricSpectrumDisplay,
 )
 from metricalign.plotting.curves import column_curves
-from metricalign.plotting.estimators import feature_names_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["NEEDS", "PICTURES", "draw", "draw_embeddings"]
 
 TWO_PANELS = (9.6, 4.4)
-#: What a single learner must have for those pictures that not all have.
+#: What a learner must have for a picture, where not all learners have it.
 NEEDS = {
     "decomposition": "matrix",
     "heatmap": "matrix",
@@ -48,10 +47,10 @@ HELD_OUT = "Rows that were held out while the distance was learned"
 
 
 def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]:
-    """Draw a learned distance: how it maps and orders rows it has not seen, and what it is made of.
+    """Draw a learned distance: how it maps and orders new rows, and which columns make it.
 
-    The method is fitted to a random half of the rows; the others are drawn. Yields names and
-    figures; those in `NEEDS` only of methods that have what they need.
+    The method is fitted to a random half of the rows, and the pictures show the other half. Yields
+    names and figures. A picture in `NEEDS` is drawn only if the learner has what it needs.
     """
     from matplotlib import pyplot
 
@@ -73,7 +72,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         figure = CurvesDisplay(curves=curves).plot().figure_
         pyplot.close(figure)
         yield "curves", figure
-    numbers = _numbers_of_rows(task)
+    numbers = task.row_numbers
     sample, rows = take(task.X, held_out[:1]), numbers[train]
     figure, ax = _figure(1, 1, (8.0, 4.4))
     explanation = explained(predictor, sample, N_EXPLAINED, rows, task.names)
@@ -84,7 +83,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         yield "decomposition", _decomposition(task, predictor, train, held_out[0])
         side = 0.16 * min(learner[-1].n_features_in_, 25)
         figure, ax = _figure(1, 1, (4.2 + side, 3.4 + side))
-        MetricHeatmapDisplay.from_estimator(learner, feature_names=_feature_names(learner), ax=ax)
+        MetricHeatmapDisplay.from_estimator(learner, ax=ax)
         yield "heatmap", figure
         figure, ax = _figure(1, 1, (6.4, 4.8))
         MetricSpectrumDisplay.from_estimator(learner, ax=ax)
@@ -96,7 +95,7 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
 
 
 def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
-    """Draw held-out rows of several tasks by Euclid's and a learned distance, side by side."""
+    """Draw held-out rows of several tasks, under Euclid's and a learned distance side by side."""
     width, height = TWO_PANELS
     figure, axes = _figure(len(tasks), 2, (width, height * len(tasks)))
     for (left, right), task in zip(np.reshape(axes, (-1, 2)), tasks, strict=True):
@@ -111,7 +110,7 @@ def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
 
 
 def _figure(n_rows, n_columns, size) -> tuple[Figure, Any]:
-    """Make a figure that no window of pyplot knows of, and its axes."""
+    """Make a figure and its axes, without a window of pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -129,33 +128,19 @@ def _halves(task, seed) -> tuple[NDArray, NDArray]:
 def _fitted(task, method, seed) -> Any:
     if method not in LEARNERS:
         return fit_method(task, method, seed)
-    # How many neighbours vote is not drawn, and takes folds to find out.
+    # The pictures do not show the number of neighbours, and the search for it takes folds.
     return plain_neighbors(task, learner_of(task, LEARNERS[method], seed), N_EXPLAINED)
 
 
-def _numbers_of_rows(task):
-    return np.arange(1, len(task.y) + 1) if task.rows is None else task.rows
-
-
 def _decomposition(task, predictor, train, row):
-    """Draw what makes a held-out row so near to the nearest of those learned from."""
+    """Draw which columns make the distance of a held-out row to its nearest training row."""
     sample, learner = take(task.X, [row]), predictor.pipeline_
     nearest = train[predictor.kneighbors(sample, 1, return_distance=False)[0]]
-    numbers = _numbers_of_rows(task)
+    numbers = task.row_numbers
     name = f"row {numbers[row]} and its nearest, {numbers[nearest[0]]}"
     n_bars = min(learner[-1].n_features_in_, 11)
     figure, axes = _figure(1, 2, (11.0, 4.4 + 0.16 * n_bars))
     DistanceDecompositionDisplay.from_estimator(
-        learner,
-        sample,
-        take(task.X, nearest),
-        feature_names=_feature_names(learner),
-        name=name,
-        ax=axes,
+        learner, sample, take(task.X, nearest), name=name, ax=axes
     )
     return figure
-
-
-def _feature_names(learner):
-    """Names of the standardised columns."""
-    return list(feature_names_of(learner))

@@ -1,4 +1,4 @@
-"""Formats: how the texts of a column are read, a class for each; and what a person says of them."""
+"""Formats of columns, a class for each, and the reading that the options ask for."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Format", "Ordered", "Other", "Reading", "Sets", "Text", "only_reading"]
 
-# So many texts tell most formats that they are not of.
+# The first so many texts are enough to rule out most formats.
 N_TRIED = 20
 
 
 class Format:
     """How the values of a column are written.
 
-    Another format is a class of its own, and a function that finds it among `columns.READERS`.
+    A new format is a subclass, and a function in `columns.READERS` that finds it.
     """
 
-    #: What the values are, in one word.
+    #: One word for the values.
     kind: ClassVar[str]
-    #: What stands for a missing value.
+    #: The value that stands for a missing one.
     empty: ClassVar[Any] = np.nan
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Values of texts without missing ones; `empty` where a text is of another format."""
+        """Values of texts, none of which is missing. A text of another format becomes `empty`."""
         return texts
 
     def take(self, column: Series) -> NDArray:
-        """Values of a column that has no texts; TypeError or ValueError if it has others."""
+        """Values of a typed column. TypeError or ValueError if they are of another format."""
         return column.astype(np.float64).to_numpy()
 
     def describe(self) -> str:
-        """What is unusual about the format, in a few words."""
+        """The unusual properties of the format, in a few words."""
         return ""
 
     def option(self, text: str, name: str = "") -> str:
-        """The option by which a text, in a column of this name, is read in this format."""
+        """The option that makes a text be read in this format, in the column of this name."""
         return ""
 
 
@@ -57,29 +57,29 @@ class Text(Format):
     empty = None
 
     def take(self, column: Series) -> NDArray:
-        """Stripped texts; None where they are missing."""
+        """Stripped texts. A missing one becomes None."""
         import pandas as pd
 
         texts = column.astype(object).map(_text_of, na_action="ignore")
         values = texts.to_numpy(dtype=object, copy=True)
-        # pandas has NaN again where strings have a type of their own.
+        # A string type of pandas has NaN in place of None.
         values[pd.isna(values)] = None
         return values
 
 
 @dataclass(frozen=True)
 class Sets(Format):
-    """Sets of texts, as lists of Parquet; texts with a separator stay texts."""
+    """Sets of texts, which are lists in Parquet. Texts with a separator stay texts."""
 
     kind = "set"
     empty = None
 
     def parse(self, texts: NDArray) -> NDArray:
-        """None for each text."""
+        """None for each text, as a set is no text."""
         return np.full(len(texts), None)
 
     def take(self, column: Series) -> NDArray:
-        """Tuples of the members in order; None where they are missing."""
+        """Sorted tuples of the members. A missing set becomes None."""
         sets = np.full(len(column), None)
         for place, members in enumerate(sets_of(column.tolist(), None)):
             sets[place] = None if members is None else tuple(sorted(members))
@@ -88,19 +88,19 @@ class Sets(Format):
 
 @dataclass(frozen=True)
 class Ordered(Format):
-    """Ordered categories of Parquet or pandas, as their ranks from 0."""
+    """Ordered categories of Parquet or pandas, as ranks from 0."""
 
     kind = "rank"
 
     categories: tuple[str, ...] = ()
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Ranks; NaN where a text is no category."""
+        """Ranks. A text that is no category becomes NaN."""
         ranks = {category: rank for rank, category in enumerate(self.categories)}
         return np.array([ranks.get(text, np.nan) for text in texts], dtype=np.float64)
 
     def take(self, column: Series) -> NDArray:
-        """Ranks of categories; ValueError if there are others."""
+        """Ranks of categories. ValueError if a value is no category."""
         texts = Text().take(column)
         ranks = self.parse(texts)
         if (np.isnan(ranks) & (texts != None)).any():  # noqa: E711, of each text
@@ -108,7 +108,7 @@ class Ordered(Format):
         return ranks
 
     def describe(self) -> str:
-        """The order."""
+        """The order of the categories, in words."""
         return f"ranks from 0: {' < '.join(self.categories)}"
 
 
@@ -119,12 +119,12 @@ class Other(Format):
     kind = "other"
 
     def take(self, column: Series) -> NDArray:
-        """Values as they are."""
+        """The values as they are."""
         return column.to_numpy(dtype=object)
 
 
 def _text_of(value):
-    """A category as it was written: pandas makes floats of integers with a missing value."""
+    """A category as it was written. pandas makes floats of integers if one is missing."""
     is_integer = isinstance(value, float) and value.is_integer()
     return str(int(value) if is_integer else value).strip()
 
@@ -135,24 +135,24 @@ class Column:
 
     values: NDArray  # floats, dates, or texts with None where they are missing
     format: Format
-    odd: str | None = None  # a text because of which a column is none of numbers or dates
-    but_for: str = "numbers"  # what it is but for the odd one
+    odd: str | None = None  # a text that keeps a column from being numbers or dates
+    but_for: str = "numbers"  # what the column has besides the odd text
     example: str = ""
     no_answers: list[str] = field(default_factory=list)  # words for a missing value, such as k.A.
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a person says of the values."""
+    """The options that say how values are read."""
 
-    # Marks by the name of a column, and of "" for all others.
+    # Marks by the name of a column. The name "" stands for all other columns.
     decimal: Mapping[str, str] = field(default_factory=dict)
     thousands: Mapping[str, str] = field(default_factory=dict)
     dates: str | None = None  # "day-first" or "month-first" where both are possible
     missing: Iterable[str] = ()  # further texts of a missing value
 
     def marks(self, name: str) -> list[str | None]:
-        """The decimal and the thousands mark of a column that were given, if any."""
+        """The decimal and the thousands mark that were given for a column, None if not given."""
         return [given.get(name, given.get("")) for given in (self.decimal, self.thousands)]
 
     def is_missing(self, text: str) -> bool:
@@ -163,9 +163,9 @@ class Reading:
 def only_reading(
     texts: NDArray, name: str, formats: Iterable[Format], preferred: str = ""
 ) -> Column | None:
-    """Read different texts in the only format that all of them have; None if they have none.
+    """Read distinct texts in the only format that fits all of them. None if no format does.
 
-    If they are other values in another format too, take that of the preferred option, or raise
+    If two formats give different values, take the one of the preferred option. Without it, raise
     `TwoReadingsError`.
     """
     import pandas as pd

@@ -1,4 +1,4 @@
-"""What the command line says: results, verdict, notes and progress, in 80 columns."""
+"""The texts of the command line: results, verdict, notes and progress, in 80 columns."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 WIDTH = 80
-# A blank at which no line is broken; what no text has.
+# It stands for a blank at which no line is broken, and occurs in no text.
 UNBROKEN = "\x1f"
 LEGEND = (
     "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
     "better in: the folds in which it is. *: what --save keeps and --report shows."
 )
-# Of the results of that many folds, or all of fewer, one or none may be worse in a clear gain.
+# With so many folds or more, a clear gain may be missing in one fold. With fewer, in none.
 MANY_FOLDS = 5
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Break a text into lines that fit, but not in what is copied: in quotes or brackets."""
+    """Break a text into lines that fit, but not inside quotes, which people copy."""
     copied = r"""\"[^"\n]*\"|\('[^'\n]*'\)"""
     return textwrap.fill(
         re.sub(copied, lambda match: match[0].replace(" ", UNBROKEN), text),
@@ -56,12 +56,12 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as one word of a command line, of any system: in double quotes if need be."""
+    """A text as one word of a command line of any system, in double quotes if necessary."""
     return text if re.fullmatch(r"[\w.:/\\+-]+", text) else f'"{text}"'
 
 
 def duration(seconds: float) -> str:
-    """A time in words, roughly."""
+    """A duration in words, rounded."""
     if seconds < 1.5:
         return "a second"
     if seconds < 90:
@@ -74,7 +74,7 @@ def duration(seconds: float) -> str:
 
 
 def measures_of(task: Task, results: list[Result], chosen: str) -> str:
-    """Lay out all measures of a task, a row for each method, side by side as far as they fit."""
+    """Lay out all measures of a task, with a row for each method, in as few blocks as fit."""
     names, *columns = columns_of(task, results, chosen)
     blocks = []
     while columns:
@@ -86,7 +86,7 @@ def measures_of(task: Task, results: list[Result], chosen: str) -> str:
 
 
 def columns_of(task: Task, results: list[Result], chosen: str) -> list[list[str]]:
-    """Columns of the results, each with two headings; the chosen method has an asterisk."""
+    """Columns of the results, each with two headings. The chosen method has an asterisk."""
     main, *others = task.measures
     return [
         ["method", "", *(each.label + "*" * (each.label == chosen) for each in results)],
@@ -103,13 +103,13 @@ def _headed(measure, cells):
 
 
 def means(measure: Measure, results: list[Result]) -> list[str]:
-    """Mean and deviation of a measure, in so many decimals as all need."""
+    """Mean and deviation of a measure for each method, with the same number of decimals."""
     values = [result.values[measure.name] for result in results]
     return [_mean_and_deviation(each, decimals_of(values)) for each in values]
 
 
 def gains_of(measure: Measure, results: list[Result], result: Result) -> NDArray:
-    """How much better than the first result in each fold."""
+    """Gain over the first result in each fold. It is positive if the result is better."""
     return measure.sign * (result.values[measure.name] - results[0].values[measure.name])
 
 
@@ -130,14 +130,14 @@ def _wins(measure, results):
 
 
 def decimals_of(values: Sequence[NDArray]) -> int:
-    """Decimals that show three or four digits of the largest mean."""
+    """Number of decimals that show three or four digits of the largest mean."""
     largest = max((abs(_mean(each)) for each in values if not np.isnan(each).all()), default=0)
     exponent = math.floor(math.log10(largest)) if largest else 0
     return 2 - exponent if exponent < 0 else max(0, 3 - exponent)
 
 
 def _mean(values):
-    """Mean of the folds in which there was something to measure."""
+    """Mean over the folds that have a value."""
     present = values[~np.isnan(values)]
     return present.mean() if len(present) else np.nan
 
@@ -155,7 +155,7 @@ def _width(column):
 
 
 def layout(rows: list[tuple[str, ...]], n_headings: int = 1) -> str:
-    """Columns of text under a line."""
+    """Lay out rows of texts in columns, with a line below the headings."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     lines.insert(n_headings, "-" * max(map(len, lines)))
@@ -166,7 +166,7 @@ def layout(rows: list[tuple[str, ...]], n_headings: int = 1) -> str:
 
 
 def best_of(task: Task, results: list[Result]) -> Result:
-    """The best method besides boosted trees, which have no distance; Euclid if it is alone."""
+    """The best learned distance. Euclid's result if no learned distance was tried."""
     measure = task.measures[0]
     candidates = [result for result in results[1:] if result.label != TREES] or results[:1]
     scores = [measure.sign * _mean(each.values[measure.name]) for each in candidates]
@@ -174,13 +174,13 @@ def best_of(task: Task, results: list[Result]) -> Result:
 
 
 def recommended(task: Task, results: list[Result]) -> Result:
-    """The best method besides boosted trees if its gain is clear; Euclid, the simplest, if not."""
+    """The best learned distance if its gain is clear. Euclid's distance otherwise."""
     best = best_of(task, results)
     return best if is_clear(gains_of(task.measures[0], results, best)) else results[0]
 
 
 def is_clear(gains: NDArray) -> bool:
-    """Whether a gain is not by chance: in nearly every fold, and twice its standard error."""
+    """Whether a gain is in nearly every fold, and above twice its standard error."""
     gains = gains[~np.isnan(gains)]
     if len(gains) < 2 or gains.mean() <= 0:
         return False
@@ -190,7 +190,7 @@ def is_clear(gains: NDArray) -> bool:
 
 
 def verdict(task: Task, results: list[Result]) -> str:
-    """What to use, in one plain sentence or two."""
+    """One or two plain sentences that say what to use."""
     measure = task.measures[0]
     if len(results) == 1:
         return "Only Euclid's distance was tried; --methods names others."
@@ -225,7 +225,7 @@ def verdict(task: Task, results: list[Result]) -> str:
 
 
 def _beside_trees(measure, results, best, trees, decimals):
-    """How the best stands beside boosted trees."""
+    """A sentence that compares the best distance with boosted trees."""
     if trees is None or np.isnan(trees.values[measure.name]).all():
         return ""
     gains = measure.sign * (best.values[measure.name] - trees.values[measure.name])
@@ -239,7 +239,7 @@ def _beside_trees(measure, results, best, trees, decimals):
 
 
 def _why(task, measure, results, trees):
-    """Why nothing may be better than Euclid."""
+    """A sentence that says why no distance may be better than Euclid's."""
     euclid = _mean(results[0].values[measure.name])
     if measure.name in ("accuracy", "balanced accuracy", "R2", "mean R2") and euclid > 0.98:
         return "Euclid leaves little to gain."
@@ -259,7 +259,7 @@ def _why(task, measure, results, trees):
 
 # Notes
 
-# What a warning of the library means to a person; None for what is said elsewhere.
+# Plain words for the warnings of the library. None for those that are told elsewhere.
 MEANINGS = (
     (r"The least populated class|y_pred contains classes not in y_true", None),
     (r"Number of classes in training fold|Only one class is present", None),
@@ -276,13 +276,13 @@ MEANINGS = (
 
 
 def notes_of(notes: list[Note]) -> list[str]:
-    """Say each kind of note once for each method, and in how many of its fits."""
+    """Say each kind of note once for each method, with the number of its fits."""
     found: dict[tuple[str, str], list[Note]] = {}
     for note in notes:
         meaning = _meaning(note.text)
         if meaning is not None:
             found.setdefault((note.method, meaning), []).append(note)
-    # Two warnings of one fit may mean the same.
+    # Two warnings of one fit may have the same meaning.
     return [
         f"{method}: {meaning} in {min(len(alike), alike[0].n_fits)} of {alike[0].n_fits} fits"
         for (method, meaning), alike in found.items()
@@ -298,7 +298,7 @@ def _meaning(text):
 
 
 def never_predicted(task: Task, result: Result) -> str | None:
-    """Name the classes that a method has predicted for no row."""
+    """A sentence that names the classes that a method never predicted. None if there are none."""
     if task.kind != "class":
         return None
     left = [str(label) for label in np.unique(task.y).tolist() if label not in result.predicted]
@@ -309,7 +309,7 @@ def never_predicted(task: Task, result: Result) -> str | None:
 
 
 class Progress:
-    """A line on a terminal that is overwritten, or lines of a log if they are asked for."""
+    """A line on the terminal that is overwritten, or lines of a log if `verbose`."""
 
     def __init__(self, verbose: bool = False):
         self._stream = sys.stderr
@@ -324,7 +324,7 @@ class Progress:
         self.clear()
 
     def __call__(self, text: str) -> None:
-        """Say what is going on."""
+        """Show a line of text."""
         if self._logs:
             print(text, file=self._stream, flush=True)
         elif self._overwrites:

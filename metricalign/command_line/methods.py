@@ -1,4 +1,4 @@
-"""What can be compared: neighbours under Euclid's and learned distances, and boosted trees."""
+"""The methods: neighbours under Euclid's and under learned distances, and boosted trees."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def _is_learner(item):
     return has_defaults and "relation" in parameters
 
 
-#: The public metric learners by the name of their class: neighbours under them vote.
+#: The public metric learners by the name of their class. Neighbours under their distance vote.
 LEARNERS: dict[str, BaseEstimator] = {
     name: getattr(metricalign, name)()
     for name in metricalign.__all__
     if _is_learner(getattr(metricalign, name))
 }
-#: Learners for classes only: their loss tells same from different.
+#: Learners for classes only, as their loss tells same from different.
 LEARNERS_OF_CLASSES = ("DoubletSVM", "PCML", "NCML")
-#: What is compared by default, besides Euclid's distance.
+#: The methods that are compared with Euclid's distance by default.
 DEFAULT_METHODS = (
     "MetricNeighbors",
     "MetricNeighbors-no-trees",
@@ -66,7 +66,7 @@ DEFAULT_METHODS = (
     "PSDSVR",
     TREES,
 )
-#: Everything that can be compared.
+#: All methods.
 METHODS = ("MetricNeighbors", "MetricNeighbors-no-trees", *LEARNERS, TREES, "Euclid")
 
 
@@ -84,11 +84,11 @@ def check_methods(task: Task, methods: Iterable[str]) -> None:
 
 
 def learner_of(task: Task, learner: BaseEstimator | None, seed: int) -> Pipeline:
-    """Make the pipeline, not fitted, from a row to the space in which neighbours are sought.
+    """Make the unfitted pipeline that maps rows to the space in which neighbours are searched.
 
     None for the learner is Euclid's distance of the standardised columns.
     """
-    # The ensemble standardises by itself, and encodes.
+    # The ensemble standardises and encodes columns by itself.
     steps: list[tuple[str, Any]] = [("texts", DateTextEncoder())]
     if not isinstance(learner, MetricEnsemble):
         steps.append(("columns", PiecewiseLinearEncoder(n_bins=1)))
@@ -111,21 +111,21 @@ def fit_method(task: Task, method: str, seed: int) -> Any:
             task.X, task.y, groups=task.groups
         )
     learner = learner_of(task, None if method == "Euclid" else LEARNERS[method], seed)
-    # Texts are encoded without their targets, and take long: once for all folds.
+    # The encoding of texts takes long and does not use targets, so it is made once for all folds.
     encoded = replace(task, X=learner[0].fit_transform(task.X))
     n_neighbors = _choose_neighbors(encoded, learner[1:], seed)
     return plain_neighbors(task, learner, n_neighbors)
 
 
 def plain_neighbors(task: Task, learner: Pipeline, n_neighbors: int) -> PlainNeighbors:
-    """Learn a distance from all rows of a task, under which so many neighbours vote alike."""
+    """Learn a distance from all rows of a task. Its nearest neighbours vote with equal weights."""
     is_class = task.kind in ("class", "labels")
     plain = PlainNeighborsClassifier if is_class else PlainNeighborsRegressor
     return plain(learner, n_neighbors=n_neighbors).fit(task.X, task.y)
 
 
 def _choose_neighbors(task, learner, seed):
-    """Choose the number of neighbours; the metric is learned once a fold, not once a number."""
+    """Choose the number of neighbours. The metric is learned once in each fold."""
     scorer = check_scoring(scoring=task.measures[0].scorer)
     scores: dict[int, float] = {}
     for train, test in splits(task, INNER_FOLDS, seed):

@@ -1,4 +1,4 @@
-"""What --save keeps: a predictor, and how tables are read for it."""
+"""The model that --save keeps: a predictor, and how tables are read for it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from metricalign.predictors.explanation import Explanation
 
 __all__ = ["TableModel", "explained", "learn", "load_model", "save_model"]
 
-# What a model in a .skops file may be made of, besides classes of this package and what skops
-# knows: no functions, such as eval or numpy.load, which a file could have called.
+# A .skops file may hold these functions and types, besides those that skops trusts and the classes
+# below. All other functions are refused, since a file could call them, such as eval or numpy.load.
 KNOWN_TYPES = frozenset(
     (
-        "functools.partial",  # of what is named here
+        "functools.partial",  # of a function that is named here
         "numpy.dtype",
         "scipy.sparse._csr.csr_array",
         "sklearn.utils.validation.check_array",
     )
 )
-# Classes of this package, those that trees of scikit-learn are made of, of which skops trusts
-# more or fewer from release to release, and skrub's but for its graphs of what is to be called;
-# and skrub's functions that look at the type of a column.
+# Trusted are the classes of this package, the classes in scikit-learn's trees, which not every
+# release of skops trusts, and skrub's classes, but for its graphs of calls. Trusted are also
+# skrub's functions that look at the type of a column.
 KNOWN_CLASSES = re.compile(
     r"(metricalign\.([a-z_]+\.)*"
     r"|skrub\.(?!_data_ops)([a-z_0-9]+\.)*"
@@ -48,22 +48,22 @@ KNOWN_CLASSES = re.compile(
 
 @dataclass
 class TableModel:
-    """A predictor for tables like the one that it was learned from.
+    """A predictor for tables with the columns of the training table.
 
     Attributes
     ----------
     columns : TableColumns
-        Reads a table like the training table.
+        Reads a table in the way in which the training table was read.
     predictor : estimator
-        Fitted to these.
+        The fitted predictor.
     method, kind : str
-        What it is, and the kind of the target.
+        Name of the method, and kind of the target.
     names : list of str
-        Names of the predictions.
+        Names of the predicted columns.
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-        Targets that were learned from.
+        Targets of the training rows.
     rows : ndarray of int of shape (n_rows,)
-        Their rows in the table, from 1.
+        Numbers of the training rows in the table, from 1.
     """
 
     columns: TableColumns = field(repr=False)
@@ -80,7 +80,7 @@ class TableModel:
         Parameters
         ----------
         table : DataFrame
-            With the columns that were learned from, as texts or typed.
+            A table with the columns of the training table, as texts or typed.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class TableModel:
         Parameters
         ----------
         table : DataFrame
-            As in `predict`.
+            See `predict`.
 
         Returns
         -------
@@ -103,33 +103,33 @@ class TableModel:
         return self.probabilities_of(self.columns.transform(table))
 
     def probabilities_of(self, X: Any) -> NDArray:
-        """Probabilities for rows that `columns` has transformed."""
+        """Probabilities of rows that `columns` has transformed."""
         if self.kind == "labels":
             return label_scores(self.predictor, X)
         return self.predictor.predict_proba(X)
 
     @property
     def classes(self) -> list[str]:
-        """Names of the columns of `predict_proba`."""
+        """Names of the columns that `predict_proba` returns."""
         if self.kind != "class":
             return self.names
         return [str(label) for label in self.predictor.classes_]
 
     @property
     def has_neighbors(self) -> bool:
-        """Whether it predicts by neighbours."""
+        """Whether the model predicts by neighbours."""
         return hasattr(self.predictor, "kneighbors")
 
     def images_of(self, X: Any) -> NDArray:
-        """Images under the metric, of transformed rows."""
+        """Images of transformed rows under the metric."""
         return self.predictor.pipeline_.transform(X)
 
     def explanation_of(self, X: Any, n_neighbors: int) -> Explanation:
-        """Why the nearest rows of one transformed row are near, by their numbers in the table."""
+        """Explain the nearest training rows of one transformed row."""
         return explained(self.predictor, X, n_neighbors, self.rows, self.names)
 
     def neighbors_of(self, X: Any, n_neighbors: int) -> tuple[NDArray, NDArray]:
-        """Distances and places in `y` of the nearest rows, of transformed ones."""
+        """Distances of transformed rows to their nearest training rows, and the places in `y`."""
         n_neighbors = min(n_neighbors, len(self.predictor.samples_))
         return self.predictor.kneighbors(X, n_neighbors)
 
@@ -137,9 +137,9 @@ class TableModel:
 def explained(
     predictor: Any, X: Any, n_neighbors: int, rows: NDArray, names: list[str]
 ) -> Explanation:
-    """Explain the neighbours of a sample, by the numbers that training rows have in the table.
+    """Explain the neighbours of a sample. Training rows have their numbers in the table.
 
-    Labels, and several numbers, have the names of their columns.
+    Labels and several numbers have the names of their columns.
     """
     explanation = predictor.explain(X, n_neighbors)
     change, outputs = explanation.change, names or explanation.outputs
@@ -151,15 +151,9 @@ def explained(
 def learn(task: Task, method: str, seed: int) -> TableModel:
     """Learn a model from all rows of the task of a table."""
     assert task.columns is not None
-    assert task.rows is not None
+    predictor = fit_method(task, method, seed)
     return TableModel(
-        task.columns,
-        fit_method(task, method, seed),
-        method,
-        task.kind,
-        task.names,
-        task.y,
-        task.rows,
+        task.columns, predictor, method, task.kind, task.names, task.y, task.row_numbers
     )
 
 
@@ -179,7 +173,7 @@ def load_model(path: str | Path) -> TableModel:
     Parameters
     ----------
     path : str or Path
-        A .joblib or a .skops file. The former can run code when it is read: load your own only.
+        A .joblib or a .skops file. A .joblib file can run code when it is read: load your own only.
 
     Returns
     -------
@@ -188,7 +182,7 @@ def load_model(path: str | Path) -> TableModel:
     Raises
     ------
     InputError
-        If it is none.
+        If the file holds no such model.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Neighbours that all count alike: the plain vote under one distance, which explains itself."""
+"""Predictors in which the neighbours under one distance vote with equal weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["PlainNeighbors", "PlainNeighborsClassifier", "PlainNeighborsRegresso
 
 
 class PlainNeighbors(MetricNeighbors):
-    """What both have in common: no regression corrects the vote, and nothing is held out.
+    """Base of both predictors. No regression corrects the vote, and no rows are held out.
 
     Parameters
     ----------
     metric : Pipeline
-        From rows of a table to images, in which neighbours are near.
+        Maps rows of a table to images. The distance is Euclid's of the images.
     n_neighbors : int
-        How many vote.
+        Number of neighbours that vote.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class PlainNeighbors(MetricNeighbors):
         return Neighborhood(rows, distances, weights, mean, nothing, nothing, rows)
 
     def _bounded(self, targets):
-        """A mean of targets is as possible as they are."""
+        """The targets as they are: their mean is in their range."""
         return targets
 
     def _images_of(self, X):
@@ -97,7 +97,7 @@ class PlainNeighborsClassifier(PlainNeighbors, MetricNeighborsClassifier):
     """Classes or label sets by the vote of the nearest rows."""
 
     def _probabilities(self, coordinates: NDArray) -> NDArray:
-        """The votes as they are: those of scikit-learn's neighbours."""
+        """The votes as they are, as in scikit-learn's neighbours."""
         return coordinates
 
 

@@ -1,4 +1,4 @@
-"""Numbers with the marks of any country: those that can be read in one way only."""
+"""Numbers with the marks of any country, if they can be read in one way only."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from metricalign.features.numerals import (
 
 __all__ = ["Number", "as_numbers", "as_plain_numbers"]
 
-# Decimal and thousands marks of the world; the plain ones first.
+# Decimal and thousands marks of the world. The plain ones come first.
 MARKS = [
     (decimal, thousands)
     for thousands in ("", ",", ".", " ", "'")
     for decimal in ".,"
     if decimal != thousands
 ]
-# Of ratings; on two of them a number has two meanings, on others the texts are fractions.
+# Scales of ratings. On two of them a number has two meanings. Texts on other scales are fractions.
 USUAL_SCALES = {"/5", "/10", "/20", "/100"}
 LIKE_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})*")
 # Larger integers are not exact in float64.
@@ -45,11 +45,11 @@ class Number(Format):
 
     decimal: str = "."
     thousands: str = ""
-    unit: str = ""  # a currency or another unit of all numbers, which is left away
-    has_magnitudes: bool = False  # letters and words are powers of ten: 1.5M is 1,500,000
+    unit: str = ""  # a currency or another unit of all numbers, which is dropped
+    has_magnitudes: bool = False  # whether letters are powers of ten: 1.5M is 1,500,000
 
     def parse(self, texts: NDArray) -> NDArray:
-        """Floats; NaN where a text is of another format."""
+        """Floats. A text of another format becomes NaN."""
         return np.array([self._value(text) for text in texts], dtype=np.float64)
 
     def _value(self, text):
@@ -57,14 +57,14 @@ class Number(Format):
         if match is None:
             return np.nan
         unit = unit_of(match)
-        # 12 may be meant as 12 €, but 0.12 is not 0.12 %.
+        # A number without a unit may be 12 €, but 0.12 need not be 0.12 %.
         if unit != self.unit and (unit or self.unit in ("%", "‰")):
             return np.nan
         if match["magnitude"] and (match["exponent"] or not self.has_magnitudes):
             return np.nan
         whole, mark, fraction = match["digits"].rstrip().partition(self.decimal)
         if self.thousands and self.thousands in whole:
-            # Groups of three, or of two before the last as in India.
+            # Groups have three digits, or two before the last group, as in India.
             group = re.escape(self.thousands)
             if not re.fullmatch(
                 rf"[1-9]\d{{0,2}}({group}\d{{3}})+|[1-9]\d?({group}\d{{2}})+{group}\d{{3}}", whole
@@ -79,7 +79,7 @@ class Number(Format):
         return np.nan if n_minus > 1 else -number if n_minus else number
 
     def describe(self) -> str:
-        """Marks, unit and magnitudes, where they are not plain."""
+        """Marks, unit and magnitudes in words, if they are not the plain ones."""
         parts = [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
         parts += [f"thousands mark {self.thousands!r}"] if self.thousands else []
         if self.unit:
@@ -88,14 +88,14 @@ class Number(Format):
         return ", ".join(parts)
 
     def option(self, text: str, name: str = "") -> str:
-        """By which of its marks a text is read."""
+        """The option for the mark that occurs in a text."""
         which = "decimal" if self.decimal in text.translate(USUAL) else "thousands"
         mark = getattr(self, which)
         return f'--{which} "{name}={mark}"' if name else f"--{which} {mark}"
 
 
 def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts as numbers as programs write them, if no thousands are possible."""
+    """Read distinct texts as programs write numbers. None if a mark may be for thousands."""
     if reading.marks(name) != [None, None]:
         return None
     if not all(text.isascii() and "_" not in text for text in texts):
@@ -110,7 +110,7 @@ def as_plain_numbers(texts: NDArray, name: str, reading: Reading) -> Column | No
 
 
 def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
-    """Read different texts as numbers; as texts if only most of them are some.
+    """Read distinct texts as numbers. If only most of them are numbers, keep them as texts.
 
     None if they are no numbers. Raises `InputError` if they can be other numbers as well.
     """
@@ -156,16 +156,16 @@ def as_numbers(texts: NDArray, name: str, reading: Reading) -> Column | None:
 
 
 def unit_of(match: re.Match[str]) -> str:
-    """The unit in a match of `NUMBER`, in one spelling, or an empty text."""
+    """The unit in a match of `NUMBER`, in a single spelling. An empty text if there is none."""
     unit = match["before"] or match["after"] or ""
     scale = SCALE.fullmatch(unit)
     return f"/{scale[1]}" if scale else unit.removesuffix("s") if len(unit) > 2 else unit
 
 
 def _are_magnitudes(matches, units):
-    """Whether the letters after numbers, if any, can only stand for powers of ten.
+    """Whether the letters after numbers, if any, must be powers of ten.
 
-    12B may be a house and 1.5K a temperature, where no currency, no other letter tells.
+    Without a currency or another letter in the column, 12B may be a house, and 1.5K a temperature.
     """
     magnitudes = {match["magnitude"] for match in matches}
     named = [magnitude for magnitude in magnitudes if magnitude is not None]
@@ -177,6 +177,6 @@ def _are_magnitudes(matches, units):
 
 
 def _are_inexact(texts, numbers):
-    """Whether integers have more digits than a float: these are codes."""
+    """Whether integers have more digits than a float. Such integers are codes."""
     large = np.abs(numbers) > LARGEST_INTEGER
     return large.any() and any(text.lstrip("+-").isdigit() for text in texts[large])

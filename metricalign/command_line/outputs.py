@@ -1,4 +1,4 @@
-"""Files that the command line writes: checked before the work, and written as a whole."""
+"""Files that the command line writes. They are checked before the work, and written as a whole."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from metricalign.plotting.drawing import check_matplotlib
 
 __all__ = ["check_output", "check_outputs", "check_plot", "write_file", "write_pictures"]
 
-# Files, where the output of the program is redirected to them.
+# These lead to files if the output of the program is redirected.
 STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
 
 
 def check_outputs(options: Namespace) -> None:
-    """Fail before the work and not after it."""
+    """Check all outputs before the work, so that the program does not fail after it."""
     if options.plot:
         check_plot(options.plot, PICTURES, [Path(options.table), options.save])
     if options.report:
@@ -41,7 +41,7 @@ def check_outputs(options: Namespace) -> None:
 
 
 def check_output(path: Path, option: str, others: Sequence[Any] = ()) -> None:
-    """Check that a file can be written, and would not take the place of others."""
+    """Check that a file can be written, and that it replaces none of the others."""
     for other in (*others, *STREAMS):
         if other is not None and is_same_file(path, other):
             raise InputError(f"{option}: this would replace {other}; choose another name.")
@@ -52,7 +52,7 @@ def check_output(path: Path, option: str, others: Sequence[Any] = ()) -> None:
 
 
 def check_plot(folder: Path, pictures: Sequence[str], others: Sequence[Any] = ()) -> None:
-    """Check that pictures can be drawn, and written into a folder."""
+    """Check that pictures can be drawn and written into a folder."""
     option = f"--plot {folder}"
     if folder.is_dir():
         if not os.access(folder, os.W_OK):
@@ -82,13 +82,13 @@ def write_file(path: Path, write: Any) -> None:
 def write_pictures(
     folder: Path, method: str, pictures: Iterable[tuple[str, Any]], progress: Progress
 ) -> list[str]:
-    """Write pictures of a method into a folder, made if there is none, and return their names."""
+    """Write pictures of a method into a folder, which is made if needed. Return their names."""
     names = []
     for name, figure in pictures:
         progress(f"writing {name}.png")
         names.append(name)
         try:
-            # Of a link that leads nowhere, what it leads to.
+            # If the folder is a link to nothing, its target is made.
             Path(os.path.realpath(folder)).mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"--plot {folder}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Predictions for a table, by a model that has been kept."""
+"""The command predict: predictions for a table by a saved model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from metricalign.command_line.task_reading import layout_of, reading_of
 
 __all__ = ["predict"]
 
-# Rows that are explained.
+# Number of rows that are explained.
 N_EXPLAINED = 5
-# What a terminal takes for commands; a table may have them in names and in texts.
+# Control characters of terminals. Names and texts of a table may have them.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -54,7 +54,7 @@ def predict(options: Namespace) -> None:
 
 
 def _predictions(model: TableModel, X, n_neighbors) -> Any:
-    """Row, prediction, probabilities and neighbours of each row, as a table."""
+    """Table of the number, prediction, probabilities and neighbours of each row."""
     import pandas as pd
 
     predicted = model.predictor.predict(X)
@@ -97,7 +97,7 @@ def _targets_of(model, places):
 
 
 def _explanations(model: TableModel, X, n_neighbors) -> str:
-    """Why the nearest rows of the first rows are near: the columns that make the distance."""
+    """Text that explains, for the first rows, which columns make the distances to the nearest."""
     texts = []
     for row in range(min(N_EXPLAINED, len(X))):
         explanation = model.explanation_of(X.iloc[[row]], n_neighbors)

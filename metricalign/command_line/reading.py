@@ -1,4 +1,4 @@
-"""A file as a table of texts: encoding, delimiter, quotes, and whether it has a line of names."""
+"""Reading a file as a table of texts: its encoding, delimiter, quotes and line of names."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ __all__ = [
     "suggestion",
 ]
 
-# Of files with columns of a fixed width, whose texts may have single blanks.
+# The delimiter of columns with a fixed width. Their texts may have single blanks.
 BLANKS = "  "
-# A line that a rarer mark splits is split by it; commas are in numbers and texts too.
+# Delimiters, the surest first. A comma or a blank may also be part of a number or a text.
 DELIMITERS = ("\t", ";", "|", ",", BLANKS, " ")
-# What a file may be that is not UTF-8; digits and marks of numbers are the same in both.
+# The encoding that is tried if a file is not UTF-8. Digits and marks of numbers are the same in
+# both.
 GUESS = "cp1252"
 PARQUET_SUFFIXES = (".parquet", ".pq")
 #: Texts of a missing value in any column: those of pandas, the question mark of many public
@@ -55,26 +56,26 @@ MISSING = frozenset(
         *("#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!", "\\N", "(null)", "(blank)"),
     )
 )
-#: What else people write for a missing number or date; in a column of texts it is a category.
+#: Further texts for a missing number or date. In a column of texts they are categories.
 NO_NUMBER = re.compile(r"[-–—.*_ ]+|na|none|nil|missing|unknown|unbekannt", re.IGNORECASE)
-# What no text has: that of the unknown encoding of a file which is none of text, above all.
+# Bytes that no text has. A file with such bytes is no text file.
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 NUMERIC = re.compile(r"[(+\-−$€£¥]*[0-9][-0-9.,:/'’ ]*([eE][+-]?[0-9]+)?\s?[%$€£¥)]*")
-# How text files begin that are no tables.
+# Beginnings of text files that are no tables.
 OTHER_TEXTS = {
     "JSON": re.compile(r"""\s*(\{|\[\s*[\[{])\s*["\]}0-9-]"""),
     "HTML or XML": re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE),
 }
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
-# Lines above a table that are no part of it: so many at most, above rows of so many fields.
+# A table may have so many titles above it at most, if its rows have so many fields at least.
 MOST_TITLES, FEWEST_FIELDS = 10, 3
-# A text above numbers may be a value that is none; several are units.
+# One text above numbers may be an odd value. Texts above so many columns of numbers are units.
 FEWEST_UNITS = 2
-# Above so many texts that are all the same, another one is a name.
+# A different text above so many equal texts is a name.
 FEWEST_ALIKE = 10
-# What nobody sees in a text: blanks of no width and marks of the direction of writing.
+# Invisible characters: blanks of no width and marks of the direction of writing.
 INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
-# What stands for a row in the last one, if that has sums of the others.
+# Words in the last row that say that it has the sums of the others.
 TOTAL = re.compile(
     "(grand |column )?totals?|sum|summe|gesamt(summe)?|insgesamt|total général|totale|totaal|合計",
     re.IGNORECASE,
@@ -82,11 +83,14 @@ TOTAL = re.compile(
 
 
 class InputError(ValueError):
-    """What a person gave cannot be used; the message says why and what to do."""
+    """The input cannot be used. The message says why and what to do."""
 
 
 class TwoReadingsError(InputError):
-    """Texts of a column that can be two different numbers or dates: a question, and two options."""
+    """The texts of a column can be read as two different numbers or dates.
+
+    The message has the question, and the two options that answer it.
+    """
 
     def __init__(self, name: str, question: str, options: Sequence[str]):
         self.name, self.question, self.options = name, question, options
@@ -96,18 +100,18 @@ class TwoReadingsError(InputError):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file has its table; None where it is to be found out."""
+    """How a table is written in a file. None is to be found out."""
 
-    delimiter: str | None = None  # between the fields of a CSV file; empty for Parquet
+    delimiter: str | None = None  # between the fields of a CSV file, empty for Parquet
     encoding: str | None = None  # of a CSV file
-    has_names: bool | None = None  # whether the first line has names; else they are 1, 2 and so on
+    has_names: bool | None = None  # in the first line, otherwise names are 1, 2 and so on
 
 
 @dataclass
 class Contents:
-    """What is in a file, how it was written, and what a person should know of how it was read."""
+    """The table of a file, its layout, and notes on how it was read."""
 
-    table: DataFrame  # stripped texts of a CSV file; what Parquet has
+    table: DataFrame  # stripped texts of a CSV file, or the typed columns of Parquet
     layout: Layout
     notes: list[str] = field(default_factory=list)
 
@@ -118,12 +122,14 @@ def read_contents(
     wanted: Sequence[str] = (),
     expected: Layout | None = None,
 ) -> Contents:
-    """Read a CSV file, or Parquet by its name or its first bytes, and how it was written.
+    """Read a CSV or a Parquet file, and find out its layout.
 
-    Either may be compressed with gzip, or be the only file of a zip archive.
+    Parquet is told by the name of the file or by its first bytes. The file may be compressed with
+    gzip, or be the only file of a zip archive.
 
-    What is known of it is in `layout`; a first line with one of the names that are `wanted` has
-    names; `expected` holds where the file is no UTF-8, or its first line may be names or values.
+    `layout` has the properties that are known. A first line with one of the `wanted` names has
+    names. `expected` decides the encoding if the file is not UTF-8, and whether the first line has
+    names if both are possible.
     """
     try:
         import pandas  # noqa: F401
@@ -147,18 +153,18 @@ def read_contents(
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things, one or several."""
+    """A number and a noun, in the plural if necessary."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def shorten(names: Sequence[str], n_shown: int = 8) -> str:
-    """Join names, and say how many are not shown."""
+    """Join the first names, and say how many others there are."""
     shown = ", ".join(repr(str(name)) for name in names[:n_shown])
     return shown if len(names) <= n_shown else f"{shown} and {len(names) - n_shown} more"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Say which of the names may have been meant, if any."""
+    """A question with the most similar names. An empty text if no name is similar."""
     lower = {other.lower(): other for other in names}
     close = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=3)]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -169,7 +175,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 
 def _read_bytes(path):
     try:
-        # A pipe of the shell, such as /dev/stdin, has a table in it too.
+        # A pipe of the shell, such as /dev/stdin, may hold a table too.
         return _read_pipe(path) if path.is_fifo() else read_regular(path)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}.{_similar_file(path)}") from None
@@ -179,7 +185,7 @@ def _read_bytes(path):
 
 
 def _unpacked(path, data):
-    """What is compressed in a file, told by its first bytes; else the file as it is."""
+    """The contents of a compressed file, told by its first bytes. Other data as they are."""
     try:
         if data[:2] == b"\x1f\x8b":
             return gzip.decompress(data)
@@ -202,7 +208,7 @@ def _unpacked(path, data):
 
 
 def _read_pipe(path):
-    """Read what somebody writes to a pipe, but do not wait for somebody to come."""
+    """Read a pipe, but do not wait for somebody to open it for writing."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
         start = file.read(1)
         if start == b"":
@@ -240,7 +246,7 @@ def _read_parquet(path, data):
 
 
 def _decode(path, data, given, expected):
-    """The text of a file and its encoding: UTF-8 if it is valid, the expected one, or a guess."""
+    """The text of a file and its encoding: UTF-8 if valid, then the expected one, then a guess."""
     is_utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     encodings = [given or ("utf-16" if is_utf16 else "utf-8-sig")]
     if not given and not is_utf16:
@@ -272,7 +278,7 @@ def _decode(path, data, given, expected):
 
 
 def _is_text(data, error):
-    """Whether what is no UTF-8 is text of another encoding, and no UTF-8 that is damaged."""
+    """Whether data that are not UTF-8 are a text of another encoding, and not damaged UTF-8."""
     text = data.decode("utf-8", "replace")
     n_invalid = text.count("\ufffd")
     # Letters of other encodings are hardly ever valid UTF-8.
@@ -347,7 +353,7 @@ def _read_csv(path, text, layout, wanted, expects_names):
 
 
 def _count_titles(widths):
-    """How many lines of one field are above a table, if all its rows have more."""
+    """Number of lines with one field above a table, if all rows of the table have more fields."""
     n_titles = next((place for place, width in enumerate(widths) if width > 1), 0)
     below = set(widths[n_titles:])
     is_table = len(below) == 1 and max(below) >= FEWEST_FIELDS and n_titles <= MOST_TITLES
@@ -355,7 +361,7 @@ def _count_titles(widths):
 
 
 def _count_padded_titles(rows, wanted):
-    """How many lines above the names are half empty or more, as spreadsheets write titles."""
+    """Number of lines above the names that are at least half empty: titles of spreadsheets."""
     begin = rows[: MOST_TITLES + 1]
     is_title = [2 * sum(map(bool, row)) <= len(row) and not wanted & {*row} for row in begin]
     n_titles = is_title.index(False) if False in is_title else 0
@@ -366,7 +372,7 @@ def _count_padded_titles(rows, wanted):
 
 
 def _find_marks(text, delimiter):
-    """Delimiter and quote with which the first lines have the same number of fields, above one."""
+    """Delimiter and quote that give the first lines the same number of fields, more than one."""
     lines = [line for line in text[:65536].splitlines()[: 2 * N_SAMPLED_LINES] if line.strip()]
     sampled = "\n".join(lines[:N_SAMPLED_LINES])
     has_single_quotes = re.search(r"(?m)(^|[,;\t| ])'[^'\n]*'([,;\t| ]|$)", sampled)
@@ -380,9 +386,9 @@ def _find_marks(text, delimiter):
         if not widths or max(widths) == 1:
             return (0, 0)
         widths = widths[_count_titles(widths) :]
-        # The first line may have one field less, see _read_csv.
+        # The first line may have one field less than the others, see _read_csv.
         alike = widths.count(widths[-1]) + (widths[0] != widths[-1] and widths[0] == widths[-1] - 1)
-        # A blank is in texts as well.
+        # Blanks come last, as texts have blanks too.
         n_alike = alike if alike == len(widths) else widths.count(widths[0])
         return (alike == len(widths), {" ": 0, BLANKS: -1}.get(mark, n_alike))
 
@@ -392,7 +398,7 @@ def _find_marks(text, delimiter):
 
 
 def _reader(text, delimiter, quote, strict):
-    """Rows of fields; runs of blanks count as one delimiter."""
+    """Reader of rows of fields. A run of blanks counts as one delimiter."""
     if delimiter in (" ", BLANKS):
         lines = (line.strip() for line in text.splitlines())
         blanks, mark = (r"\s{2,}", "\t") if delimiter == BLANKS else ("\t", " ")
@@ -404,7 +410,7 @@ def _reader(text, delimiter, quote, strict):
 
 
 def _split(path, text, delimiter, quote):
-    """Lines at which rows end, and their stripped fields."""
+    """The number of the line at which each row ends, and the stripped fields of the row."""
     reader = _reader(text, delimiter, quote, strict=True)
     rows, line = [], 1
     try:
@@ -427,11 +433,11 @@ def _split(path, text, delimiter, quote):
 
 
 def _has_names(path, rows, wanted, expected):
-    """Whether the first row has names: by how it differs from the values below it."""
+    """Whether the first row has names, by its difference from the values below it."""
     first = rows[0]
     if set(first) & set(wanted):
         return True
-    # Of files that were joined, the line of names comes again.
+    # In files that were joined, the line of names is repeated.
     sampled = [row for row in islice(rows, 1, N_SAMPLED_ROWS) if row != first]
     for_names: list[int] = []
     against: list[int] = []
@@ -458,7 +464,7 @@ def _has_names(path, rows, wanted, expected):
 
 
 def _are_units(rows):
-    """Whether the first row has units: texts above all numbers, in two columns at least."""
+    """Whether the first row has units: texts above numbers, in at least two columns."""
     first, *others = rows
     n_units = 0
     for name, *below in zip(first, *others[:N_SAMPLED_ROWS], strict=True):
@@ -475,7 +481,7 @@ def _is_no_answer(text):
 
 
 def _are_totals(rows):
-    """Whether the last row has totals: by a word that no other row has there."""
+    """Whether the last row has totals: it has a word for them that no other row has there."""
     *others, last = rows
     return any(
         TOTAL.fullmatch(value.rstrip(":")) and all(row[place] != value for row in others)

@@ -1,4 +1,4 @@
-"""A comparison as one page of HTML, that needs no network."""
+"""A comparison as one page of HTML. It needs no network."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ img { width: 100%; height: auto; }
 svg { display: block; }
 svg circle:hover { stroke: #000; stroke-width: 2; }
 """
-# Rows that are drawn and explained, by so many neighbours; columns whose importance is shown.
+# Numbers of rows that are drawn and explained, of neighbours that explain a row, and of columns
+# whose importance and whose curve are shown.
 N_DRAWN, N_EXPLAINED, N_NEIGHBORS, N_IMPORTANCES, N_CURVES = 400, 3, 4, 15, 6
 OTHERS = "#cccccc"
 CURVES = (
@@ -68,28 +69,28 @@ CURVES = (
 
 @dataclass
 class Report:
-    """What a page shows.
+    """The contents of a page.
 
     Attributes
     ----------
     task : Task
-        What was compared.
+        The task on which methods were compared.
     targets : list of str
-        Columns of the table that are predicted.
+        Names of the columns of the table that are predicted.
     results : list of Result
-        Euclid first.
+        Results of the methods. The first one is Euclid's.
     chosen : str
-        The method that is recommended.
+        The recommended method.
     model : TableModel or None
-        This method, if it has neighbours.
+        The recommended method, fitted. None if it has no neighbours.
     learned : Task
         The task that the model was learned from.
     made : list of str
-        Lines that say what was made of the table.
+        Lines that say how the table was read.
     warnings : list of str
         Warnings and notes.
     seed : int
-        Of what is drawn at random.
+        Seed of all random numbers.
     """
 
     task: Task
@@ -132,7 +133,6 @@ def _page(report: Report) -> Iterable[str]:
 
 def _results(report):
     columns = columns_of(report.task, report.results, report.chosen)
-    # Which way is better stands beside a name, where there is room.
     names, ways, *rows = zip(*columns, strict=True)
     yield '<div class="wide"><table class="compared"><tr>'
     for name, way in zip(names, ways, strict=True):
@@ -161,30 +161,28 @@ def _of_model(report, model):
 
 
 def _explanations(task: Task, method: str, seed: int):
-    """Explain a few rows by a predictor that has not seen them: each would be its own nearest."""
+    """Explain a few rows by a predictor that has not seen them.
+
+    Otherwise the nearest row of each would be itself.
+    """
     rows = np.arange(len(task.y))
     if task.kind == "class":
-        # No class is held out as a whole.
+        # So no class loses all of its rows.
         _, codes, counts = np.unique(task.y, return_inverse=True, return_counts=True)
         is_frequent = counts[codes] > N_EXPLAINED
         rows = rows[is_frequent] if is_frequent.any() else rows
     explained_rows = rows[np.linspace(0, len(rows) - 1, N_EXPLAINED).astype(int)]
     others = task.part(np.setdiff1d(np.arange(len(task.y)), explained_rows))
     with warnings.catch_warnings():
-        # The fit to all rows has said them.
+        # The fit to all rows has warned already.
         warnings.simplefilter("ignore")
         predictor = fit_method(others, method, seed)
-    numbers = _number_of(others, np.arange(len(others.y)))
     yield "<p>These rows were held out: the distance was learned again without them.</p>"
     for row in explained_rows:
-        yield f"<p>Row {_number_of(task, row)}, target {escape(_target_of(task, row))}:</p>"
-        found = explained(predictor, task.X.iloc[[row]], N_NEIGHBORS, numbers, task.names)
+        yield f"<p>Row {task.row_numbers[row]}, target {escape(_target_of(task, row))}:</p>"
+        sample = task.X.iloc[[row]]
+        found = explained(predictor, sample, N_NEIGHBORS, others.row_numbers, task.names)
         yield f"<pre>{escape(str(found))}</pre>"
-
-
-def _number_of(task, row):
-    """Number of a row in the table."""
-    return row + 1 if task.rows is None else task.rows[row]
 
 
 def _target_of(task, row):
@@ -208,7 +206,7 @@ def _importances(names, importances):
 
 
 def _curves(predictor, task) -> Iterator[str]:
-    """The curves of the most important columns, as pictures, where matplotlib is installed."""
+    """Pictures of the curves of the most important columns, if matplotlib is installed."""
     try:
         check_matplotlib("--report")
     except ImportError:
@@ -232,7 +230,7 @@ def _curves(predictor, task) -> Iterator[str]:
 
 
 def _marks(colours: Iterable[tuple[Any, str]]) -> str:
-    """A legend: what each colour is."""
+    """A legend of colours."""
     marks = [
         f'<span style="color:{colour}">&#9679;</span>&nbsp;{escape(str(label))}'
         for label, colour in colours
@@ -241,7 +239,7 @@ def _marks(colours: Iterable[tuple[Any, str]]) -> str:
 
 
 def _embedding(model: TableModel, task: Task):
-    """The two directions in which the images of the rows vary most, as points with titles."""
+    """The rows as points along the two directions in which their images vary most."""
     rows = np.sort(np.random.default_rng(0).permutation(len(task.y))[:N_DRAWN])
     images = np.asarray(model.images_of(task.X.iloc[rows]), dtype=np.float64)
     images = images - images.mean(axis=0)
@@ -249,13 +247,13 @@ def _embedding(model: TableModel, task: Task):
     points = (left * sizes)[:, :2]
     if points.shape[1] < 2:
         points = np.column_stack([points[:, 0], np.zeros(len(points))])
-    # One scale for both directions, as distances have.
+    # Both directions have one scale, so that distances are right.
     points = 300 * points / (np.abs(points).max() or 1.0)
     (left_end, top), (right_end, bottom) = points.min(axis=0) - 10, points.max(axis=0) + 10
     box = f"{left_end:.0f} {top:.0f} {right_end - left_end:.0f} {bottom - top:.0f}"
     yield f'<svg viewBox="{box}" width="100%" role="img" aria-label="rows under the distance">'
     for (x, y), colour, row in zip(points, _colours(task, rows), rows, strict=True):
-        title = f"row {_number_of(task, row)}: {_target_of(task, row)}"
+        title = f"row {task.row_numbers[row]}: {_target_of(task, row)}"
         yield (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}" fill-opacity="0.75">'
             f"<title>{escape(title)}</title></circle>"
@@ -265,7 +263,7 @@ def _embedding(model: TableModel, task: Task):
 
 
 def _legend(task):
-    """What the colours of the points are."""
+    """The legend of the points."""
     if task.kind == "class":
         colours: dict[Any, str] = _colours_of_classes(task.y)
         if len(np.unique(task.y)) > len(colours):
@@ -293,12 +291,12 @@ def _colours(task: Task, rows: NDArray) -> list[str]:
     values, _ = _shaded(task)
     codes = np.unique(values, return_inverse=True)[1].reshape(-1)
     ranks = codes[rows] / max(codes.max(), 1)
-    # The ends are those of the style "scale".
+    # The lightest and the darkest colour are those of the style "scale".
     return [f"hsl(212, 60%, {88 - 62 * rank:.0f}%)" for rank in ranks]
 
 
 def _shaded(task: Task) -> tuple[NDArray, str]:
-    """The number of each row that its shade shows, and what it is."""
+    """The number that the shade of each row shows, and its name."""
     if task.kind == "number":
         return task.y, "target"
     if task.kind == "labels":

@@ -1,4 +1,4 @@
-"""The columns that a model was learned from: what it needs to read another table the same way."""
+"""The columns of a training table, by which another table is read in the same way."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ __all__ = ["TableColumns"]
 
 
 class TableColumns(TransformerMixin, BaseEstimator):
-    """Columns of a table, from texts or typed, as numbers, dates and texts.
+    """Transformer of a table of texts or typed columns into numbers, dates and texts.
 
-    What pandas and polars have for a missing value becomes NaN, NaT or None.
+    A missing value of pandas or polars becomes NaN, NaT or None.
 
     Parameters
     ----------
     formats : dict from str to Format
-        The columns that are used, and how their texts are read.
+        The columns that are used, and their formats.
     missing : list of str, default=()
-        Further texts of a missing value.
+        Further texts that stand for a missing value.
     names, targets : list of str, default=()
-        All columns of the training table, and those of its target.
+        All columns of the training table, and the columns of its target.
     layout : Layout or None, default=None
-        How the file of the training table was written.
+        Layout of the file of the training table.
 
     Attributes
     ----------
     categories_ : dict from str to set of str
-        The values of each column of categories, and the members of those of sets.
+        The values of each column of categories, and the members of each column of sets.
     separators_ : dict from str to str or None
-        What is between the members, for each column of sets; None if it has lists.
+        The separator of the members, for each column of sets. None if it has lists.
     free_texts_ : list of str
         The columns of free texts.
     """
@@ -86,7 +86,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         return self
 
     def _categories(self, name, values):
-        """The different values of a column, of sets their members."""
+        """The distinct values of a column, or the members if it has sets."""
         if name not in self.separators_:
             return {*values}
         sets = sets_of(values, self.separators_[name])
@@ -95,8 +95,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> DataFrame:
         """Turn a DataFrame of pandas or polars into one of floats, datetime64 and objects.
 
-        Raises `InputError` if it is none, has no rows, or a column is missing or has values of
-        another kind, infinite ones, or texts that can be two numbers or dates.
+        Raises `InputError` if X is no DataFrame, has no rows or lacks a column, or if a column has
+        values of another kind, infinite values, or texts that can be two numbers or dates.
         """
         if not hasattr(X, "columns"):
             raise InputError(
@@ -119,9 +119,10 @@ class TableColumns(TransformerMixin, BaseEstimator):
     def read_file(
         self, path: str | Path, layout: Layout, reading: Reading
     ) -> tuple[DataFrame, list[str]]:
-        """Read the file of another table, and say in sentences what differs.
+        """Read the file of another table, and say in sentences how it differs.
 
-        What a person does not say of it is as in the training table, if it can be.
+        Properties that `layout` and `reading` leave open are those of the training table, if
+        possible.
         """
         was = self.layout or Layout()
         contents = read_contents(path, layout, self.names if was.has_names else (), was)
@@ -145,7 +146,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         return table, differences + others
 
     def _named(self, table, path):
-        """The table with the names of the training table."""
+        """The table, with the names of the columns of the training table."""
         without = [name for name in self.names if name not in self.targets]
         for names in (self.names, without):
             if len(names) == table.shape[1]:
@@ -156,7 +157,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         )
 
     def _read(self, table, reading, kinds=Format):
-        """The columns that are used, of these kinds, and what differs from their formats."""
+        """The used columns of these kinds of format, and sentences on how their formats differ."""
         import pandas as pd
 
         absent = [name for name in self.formats if name not in table.columns]

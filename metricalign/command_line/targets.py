@@ -1,4 +1,4 @@
-"""What is to be predicted: the kind of a target, found out or given, and its values."""
+"""Reading the target: its kind, which is given or found out, and its values."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Target", "read_target"]
 
-#: What a target can be.
+#: The kinds of targets.
 KINDS = ("class", "number", "labels", "distribution", "numbers")
 SMALL_SET = re.compile("[0-9]{1,2}(,[0-9]{1,2})*")
-# More different integers are a number unless somebody says otherwise.
+# Integers of more distinct values are a number by default.
 MOST_CLASSES = 20
-# So are those of more than so many values, if one has fewer rows than this: counts, such as days,
-# thin out to the ends, as classes of that number hardly do.
+# Integers of more values than MANY_CLASSES are a number too, if one of the values has fewer rows
+# than FEWEST_OF_MANY. The extreme values of counts, such as days, are rare. Classes hardly are.
 MANY_CLASSES, FEWEST_OF_MANY = 10, 5
-SEPARATORS = (",", ";", "|", "/", " ")  # where a person says that texts are sets
+# Separators of texts that are sets by the option --kind.
+SEPARATORS = (",", ";", "|", "/", " ")
 BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 # The library's names of the kinds of several columns.
 _DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutput": "numbers"}
@@ -41,13 +42,13 @@ _DETECTED = {"multilabel": "labels", "distribution": "distribution", "multioutpu
 
 @dataclass
 class Target:
-    """What is to be predicted of the rows that have it."""
+    """The targets of the rows that have one."""
 
     y: NDArray  # classes as integers or texts, numbers, or columns of them
-    kind: str  # one of KINDS, or empty as long as it is to be found out
-    names: list[str]  # of the columns of y: of the target, of the labels
-    is_present: NDArray  # which rows of the table have a target
-    doubt: str = ""  # how to have another reading, if another is possible
+    kind: str  # one of KINDS, or empty until it is found out
+    names: list[str]  # names of the columns of y, or of the labels
+    is_present: NDArray  # whether each row of the table has a target
+    doubt: str = ""  # the option for another possible reading, in words
 
 
 def read_target(
@@ -57,10 +58,10 @@ def read_target(
     separator: str | None,
     reading: Reading,
 ) -> Target:
-    """Read what is to be predicted, of a kind that is given or found out.
+    """Read the target. Its kind is given or found out.
 
-    `separator` is between the labels of a set that is written as a text. Raises `InputError` if the
-    values are of no kind, or not of the one that is given.
+    `separator` separates the labels of a set that is written as a text. Raises `InputError` if the
+    values are of no kind, or not of the kind that is given.
     """
     if len(columns) == 1:
         sets = _read_sets(table[columns[0]], columns[0], kind, separator, reading)
@@ -90,7 +91,7 @@ def read_target(
 
 
 def _read_sets(column, name, kind, separator, reading) -> Target | None:
-    """Label sets: lists of Parquet, or texts with a separator."""
+    """Read label sets, which are lists of Parquet or texts with a separator. None of others."""
     is_missing = column.isna().to_numpy(copy=True)
     values = column[~is_missing]
     are_lists = len(values) > 0 and all(
@@ -113,7 +114,7 @@ def _read_sets(column, name, kind, separator, reading) -> Target | None:
         if separator is None:
             used = (each for each in SEPARATORS if texts.str.contains(each, regex=False).any())
             separator = next(used, None) if kind == "labels" else find_separator(texts.tolist())
-            # The comma of 12,5 and the slash of 31/12/2024 separate no labels.
+            # The comma of 12,5 and the slash of 31/12/2024 are no separators of labels.
             if separator is None or (kind is None and _is_read(texts, name, reading)):
                 return None
             doubt = f"for a class of each text give --kind class (separator: {separator!r})"
@@ -129,7 +130,7 @@ def _read_sets(column, name, kind, separator, reading) -> Target | None:
 
 
 def _is_read(texts, name, reading):
-    """Whether texts are numbers, but for a few perhaps, or dates or times."""
+    """Whether texts are dates or times, or all or most of them numbers."""
     column = read_column(texts, name, reading)
     return column.format.kind != "text" or column.odd is not None
 
@@ -185,7 +186,7 @@ def _read_one(table, name, kind, reading) -> Target:
 
 
 def _may_be_sets(texts):
-    """Whether texts such as 1,2 and 3 may be sets of numbered labels: they ascend."""
+    """Whether texts such as 1,2 and 3 may be sets of numbered labels, in ascending order."""
     if not all(isinstance(text, str) and SMALL_SET.fullmatch(text) for text in texts):
         return False
     sets = [[int(part) for part in text.split(",")] for text in texts]
@@ -236,7 +237,7 @@ def _kind_of_several(y):
 
 
 def _check(target: Target) -> None:
-    """Check that targets are of their kind, and bring them to its form."""
+    """Check that targets fit their kind, and convert them to its type."""
     kind, y, names = target.kind, target.y, target.names
     wants_several = kind not in ("class", "number")
     if wants_several != (y.ndim == 2):
@@ -245,7 +246,7 @@ def _check(target: Target) -> None:
         raise InputError(f"--kind {kind} needs {needs}{or_sets}; got {shorten(names)}.")
     if kind == "class":
         _check_classes(y, names[0])
-        # Numbers that are no integers are classes as texts.
+        # Floats that are classes become texts.
         target.y = y.astype(str) if y.dtype.kind == "f" else y
         return
     if y.dtype.kind not in "iuf":

@@ -1,4 +1,4 @@
-"""A task from a person's table and options, and what was made of the table in words."""
+"""Reading a task from a table and the options, and describing how the table was read."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = ["layout_of", "match_columns", "read_task", "reading_of"]
 
 
 def layout_of(options: Namespace) -> Layout:
-    """What was said of how a table is written."""
+    """The layout that the options give."""
     return Layout(options.delimiter, options.encoding, options.header)
 
 
 def reading_of(options: Namespace) -> Reading:
-    """What was said of the values of a table."""
+    """The reading of values that the options give."""
     return Reading(
         _marks(options.decimal, "--decimal"),
         _marks(options.thousands, "--thousands"),
@@ -48,7 +48,7 @@ def reading_of(options: Namespace) -> Reading:
 
 
 def _marks(given, option):
-    """Marks by column, of "" for all others."""
+    """Marks by the name of the column. The name "" stands for all other columns."""
     marks = {}
     for text in given:
         name, equals, mark = text.rpartition("=")
@@ -60,7 +60,7 @@ def _marks(given, option):
 
 
 def read_task(options: Namespace, n_folds: int) -> tuple[Task, list[str]]:
-    """Read the table, and say in lines what is made of it."""
+    """Read the task, and describe in lines how the table was read."""
     contents = read_contents(options.table, layout_of(options), options.target)
     table, reading = contents.table, reading_of(options)
     columns = list(table.columns)
@@ -79,7 +79,7 @@ def read_task(options: Namespace, n_folds: int) -> tuple[Task, list[str]]:
     names = [name for name in asked or columns if name not in unused]
     target = read_target(table, targets, options.kind, options.separator, reading)
     check_rows(len(target.y), n_folds)
-    # An identifier is told by all rows.
+    # All rows, with or without a target, tell whether a column is an identifier.
     features = sort_features(read_columns(table, names, reading), bool(asked))
     table, X = (each[target.is_present].reset_index(drop=True) for each in (table, features.frame))
     formats = {name: column.format for name, column in features.columns.items()}
@@ -100,9 +100,10 @@ def read_task(options: Namespace, n_folds: int) -> tuple[Task, list[str]]:
 
 
 def match_columns(wanted: Sequence[str], columns: Sequence[str], option: str) -> list[str]:
-    """Find columns by name, or with the wildcards ``*`` and ``?``; each once, in this order.
+    """Find columns by name, or with the wildcards ``*`` and ``?``. Return each once, in order.
 
-    Raises `InputError` with close names if there is none; `option` is what asks for them.
+    Raises `InputError` with similar names if there is no such column. `option` is the option that
+    asks for the columns.
     """
     found = []
     for name in wanted:
@@ -130,7 +131,7 @@ def _match_targets(options, contents):
 
 
 def _role(table, name, option, reading):
-    """Values of a column by which folds are made."""
+    """Values of the column of groups or of times."""
     column = read_columns(table, [name], reading)[name]
     values = column.values
     if option == "groups":
@@ -145,7 +146,7 @@ def _role(table, name, option, reading):
     return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 
-# Answers that have an order, which a column of categories does not know.
+# Scales of answers, in order. A column of categories does not know the order.
 SCALES = (
     ("strongly disagree", "disagree", "neutral", "agree", "strongly agree"),
     ("very low", "low", "medium", "high", "very high"),
@@ -167,7 +168,7 @@ KIND_NAMES = {
 
 
 def _lines(name, contents, features, task, doubt):
-    """Say how the table was understood; a doubt is None where the kind of target was given."""
+    """Describe how the table was read. The doubt is None if the kind of the target was given."""
     columns = features.columns
     told = dict.fromkeys(task.columns.free_texts_, "free")
     told |= dict.fromkeys(task.columns.separators_, "set")
@@ -225,7 +226,7 @@ def _lines(name, contents, features, task, doubt):
 
 
 def scale_of(categories: Iterable[str]) -> list[str]:
-    """Put categories in order that are three or more words of a scale; none of others."""
+    """The order of categories that are three or more words of a scale. No order of others."""
     words = {category.lower(): category for category in categories}
     for scale in SCALES:
         if len(words) > 2 and words.keys() <= {*scale}:
@@ -234,7 +235,10 @@ def scale_of(categories: Iterable[str]) -> list[str]:
 
 
 def missing_code(values: NDArray) -> float | None:
-    """A number of nines that may stand for a missing value: further away than others are apart."""
+    """A number of nines that may stand for a missing value. None if there is none.
+
+    It is farther from the other values than these are from each other.
+    """
     values = values[~np.isnan(values)]
     for code in {values.min(), values.max()} & MISSING_CODES:
         others = values[values != code]
@@ -245,7 +249,7 @@ def missing_code(values: NDArray) -> float | None:
 
 
 def _identifies(task):
-    """Why a target seems to name rows, if it does."""
+    """The reason why the target seems to be an identifier of rows. None if it does not."""
     if task.y.ndim > 1:
         return None
     values = task.y if task.y.dtype.kind in "iuf" else task.y.astype(object)
@@ -253,12 +257,12 @@ def _identifies(task):
 
 
 def _read_as(columns):
-    """Say what is unusual about how columns were read, those that are alike together."""
+    """Describe unusual formats. Columns of the same format are named together."""
     found: dict[str, list[str]] = {}
     for name, column in columns.items():
         if isinstance(column.format, Ordered):
             yield f"{name!r} as {column.format.describe()}"
-        # Values that are typed have been read by no one.
+        # Typed values were not read from texts, and have no example.
         if column.example and (text := column.format.describe()):
             found.setdefault(text, []).append(name)
     for text, names in found.items():

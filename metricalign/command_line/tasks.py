@@ -1,4 +1,4 @@
-"""What is to be predicted: a table and targets of a kind, its measures and its folds."""
+"""Tasks: a table and targets of a kind, with their measures and folds."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 FEWEST_ROWS = 10
-# One class with a larger share: accuracy then says little.
+# If one class has a larger share, accuracy says little.
 LARGEST_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How good predictions are; the scorer of a loss is its negative."""
+    """A measure of predictions. The scorer of a loss returns its negative."""
 
     name: str
     scorer: str | Callable[[Any, Any, NDArray], float]
@@ -50,7 +50,7 @@ class Measure:
 
     @property
     def sign(self) -> int:
-        """What turns values of the scorer into those of the measure, and back."""
+        """Factor between values of the scorer and of the measure."""
         return -1 if self.is_loss else 1
 
 
@@ -61,7 +61,7 @@ def _relative_error(y_true, y_pred):
 
 @dataclass(frozen=True)
 class Rules:
-    """What follows from a kind of target: relation, neighbours and measures, the main one first."""
+    """Relation, neighbours and measures of a kind of target, the main measure first."""
 
     relation: str
     neighbors: type
@@ -127,24 +127,29 @@ RULES = {
 
 @dataclass
 class Task:
-    """Something to predict: a table of numbers and categories, and targets of a kind."""
+    """A table of numbers and categories, and the targets to predict from it."""
 
     name: str
     X: Any  # DataFrame, or array of shape (n_rows, n_features)
     y: NDArray  # of shape (n_rows,) or (n_rows, n_targets)
     kind: str  # a name of RULES
     names: list[str] = field(default_factory=list)  # of the columns of y
-    groups: NDArray | None = None  # whose rows are never in both parts of a fold
-    time: NDArray | None = None  # folds are learned from rows before those that they predict
-    rows: NDArray | None = None  # numbers of the rows in the table, from 1
-    columns: TableColumns | None = None  # what made X of the table
+    groups: NDArray | None = None  # rows of one group are never in both parts of a fold
+    time: NDArray | None = None  # a fold predicts later rows from earlier ones
+    rows: NDArray | None = None  # numbers of the rows in the table, None for 1, 2 and so on
+    columns: TableColumns | None = None  # the transformer that made X from the table
     # Columns that may identify groups of rows, by name.
     candidates: dict[str, NDArray] = field(default_factory=dict)
 
     @property
     def rules(self) -> Rules:
-        """What follows from the kind of the targets."""
+        """The rules of the kind of the targets."""
         return RULES[self.kind]
+
+    @property
+    def row_numbers(self) -> NDArray:
+        """Numbers of the rows in the table, from 1."""
+        return np.arange(1, len(self.y) + 1) if self.rows is None else self.rows
 
     @property
     def is_imbalanced(self) -> bool:
@@ -153,7 +158,7 @@ class Task:
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """Measures, the main one first: of a rare class, accuracy says nothing."""
+        """Measures, the main one first: balanced accuracy if one class has nearly all rows."""
         first, *others = self.rules.measures
         return (others[0], first, *others[1:]) if self.is_imbalanced else self.rules.measures
 
@@ -178,7 +183,7 @@ def take(X: Any, rows: ArrayLike) -> Any:
 
 
 def sample(task: Task, n_rows: int, seed: int) -> Task:
-    """A task of so many rows, drawn at random and in their order."""
+    """The task of so many random rows, in their order. The task itself if it has no more."""
     if len(task.y) <= n_rows:
         return task
     rows = np.random.default_rng(seed).permutation(len(task.y))[:n_rows]
@@ -212,21 +217,21 @@ def check_folds(task: Task, n_folds: int) -> None:
 
 
 def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
-    """Rows to learn from and rows to predict, so that nothing leaks."""
+    """Rows to learn from and rows to predict, for each fold."""
     rows = np.zeros(len(task.y))
     if task.time is not None:
         order = np.argsort(task.time, kind="stable")
         for train, test in TimeSeriesSplit(n_folds).split(rows):
             yield order[train], order[test]
         return
-    # Of training rows no class, and no groups, may be left for each inner fold.
+    # The training rows of an outer fold may have too few groups or rows of a class for inner folds.
     has_groups = task.groups is not None and len(np.unique(task.groups)) >= n_folds
     is_stratified = task.kind == "class" and largest_share(task.y) * len(task.y) >= n_folds
     splitter: Any = StratifiedKFold if is_stratified else KFold
     if has_groups:
         splitter = StratifiedGroupKFold if is_stratified else GroupKFold
     with warnings.catch_warnings():
-        # Said already, by the size of the smallest class.
+        # The description of the target has said it already, by the size of the smallest class.
         warnings.filterwarnings("ignore", message="The least populated class")
         folds = splitter(n_folds, shuffle=True, random_state=seed)
         yield from list(folds.split(rows, task.y, task.groups if has_groups else None))

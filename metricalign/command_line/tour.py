@@ -1,4 +1,4 @@
-"""The tour: learned distances on data that scikit-learn brings along."""
+"""The tour: learned distances on data sets of scikit-learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["tour"]
 METHOD = "MetricNeighbors"
 N_FOLDS, N_ROWS = 3, 200
 PICTURE, DRAWN = "metricalign-tour", "DiscriminantAlignment"
-# Which of the seven bars of a clock's display are lit, for the digits from 0 to 9.
+# The seven bars of a clock's display, 1 if lit, for the digits from 0 to 9.
 SEGMENTS = (
     *("1110111", "0010010", "1011101", "1011011", "0111010"),
     *("1101011", "1101111", "1010010", "1111111", "1111011"),
@@ -79,10 +79,10 @@ def tour(options: Namespace) -> None:
 
 
 def tour_tasks() -> list[Task]:
-    """Four tasks, one for each kind of target that scikit-learn's data sets have."""
+    """Four tasks, one for each kind of target in scikit-learn's data sets."""
     digits, nuclei, diabetes = load_digits(), load_breast_cancer(), load_diabetes()
     segments = np.array([[int(lit) for lit in text] for text in SEGMENTS])
-    # Ten measures of cell nuclei, of each the mean, its standard error and the worst.
+    # Each of ten measures of cell nuclei has its mean, its standard error and its worst value.
     radius, concavity, points = 20, 26, 27
     tasks = [
         Task("digits", _varying(digits.data), digits.target, "class"),
@@ -109,7 +109,7 @@ def _table_of(tasks: list[Task], results: list[list[Result]]) -> str:
 
 
 def _sentence(tasks, results):
-    """What the numbers say: where the neighbours gain, and where they do not."""
+    """A sentence that says where the neighbours gain, and where they do not."""
     measures = [task.measures[0] for task in tasks]
     clear = [
         task.name

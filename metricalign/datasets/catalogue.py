@@ -1,4 +1,4 @@
-"""The data sets that can be downloaded: what they are, where from, and under which licence."""
+"""The data sets that can be downloaded, with their sources and licences."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class DataSet:
     Parameters
     ----------
     name : str
-        Its name here.
+        Name of the data set in this package.
     task : str
-        Kind of its target, one of `TASKS`.
+        Kind of the target, one of `TASKS`.
     shape : tuple of int
         Numbers of samples, features, and classes, labels or numbers.
     source : Files or OpenML
-        Where it is published.
+        Source of the data set.
     licence : str
-        What is known of it, and no more.
+        The known facts about the licence.
     reference : str
-        What to cite.
+        Publication to cite.
     notes : str or None, default=None
-        What to know before using it.
+        Facts that a user should know.
     """
 
     name: str
@@ -52,7 +52,7 @@ class DataSet:
     notes: str | None = None
 
     def check(self, arrays: Arrays) -> None:
-        """Raise a ValueError unless arrays have the shape of the data set."""
+        """Raise a ValueError if the arrays do not have the shape of the data set."""
         X, Y = arrays["X"], arrays["Y"]
         n_targets = len(arrays["label_names"]) if self.task == "single_label" else Y[:1].size
         found = (*X.shape, n_targets)

@@ -1,4 +1,4 @@
-"""Loading a data set: from a folder of one's own, from the cache, or from where it is published."""
+"""Loading a data set from a folder of the user, from the cache, or from its publisher."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = ["fetch_dataset", "list_datasets"]
 def list_datasets(task: str | None = None) -> list[str]:
     """Names of the data sets that `fetch_dataset` knows.
 
-    They are those that can be downloaded, and those in the folder that the environment variable
-    ``METRICALIGN_DATA`` names.
+    These are the data sets that can be downloaded, and those in the folder that the environment
+    variable ``METRICALIGN_DATA`` names.
 
     Parameters
     ----------
     task : {"single_label", "multi_label", "label_distribution", "continuous", "multi_target"} \
             or None, default=None
-        Only data sets with targets of this kind.
+        Kind of targets. None lists all data sets.
 
     Returns
     -------
     names : list of str
-        Sorted.
+        Names in alphabetical order.
 
     Examples
     --------
@@ -80,68 +80,68 @@ def fetch_dataset(
 ) -> Bunch | tuple[Any, Any]:
     """Load a data set, and download it if it is not on this machine.
 
-    Looked for first in the folder that the environment variable ``METRICALIGN_DATA`` names, as
-    ``NAME.npz`` with the arrays X and Y, and checked against the SHA-256 of the table INDEX.tsv
-    there if that lists it; then in the cache; then where it is published. What is downloaded must
-    have the checksum that is known of it, or that OpenML states. Nothing in a file is ever
-    executed.
+    The data set is first looked for in the folder that the environment variable
+    ``METRICALIGN_DATA`` names, as the file ``NAME.npz`` with the arrays X and Y. If the table
+    INDEX.tsv in that folder lists its SHA-256, the file must have it. Then the data set is looked
+    for in the cache, and then at its publisher. A downloaded file must have the known checksum, or
+    the one that OpenML states. Nothing in a file is ever executed.
 
     Parameters
     ----------
     name : str
-        One of `list_datasets`.
+        A name in `list_datasets`.
     data_home : str, path-like or None, default=None
-        Folder whose subfolder "metricalign" is the cache. None is scikit-learn's
+        Folder whose subfolder "metricalign" is the cache. None takes the folder of scikit-learn
         (`sklearn.datasets.get_data_home`).
     download_if_missing : bool, default=True
-        If False, a data set that is not on this machine is an error.
+        Whether to download a data set that is not on this machine. Otherwise it is an error.
     return_X_y : bool, default=False
-        Return (data, target) instead of a Bunch.
+        Whether to return (data, target) instead of a Bunch.
     as_frame : bool, default=False
-        Data and target as pandas objects.
+        Whether data and target are pandas objects.
 
     Returns
     -------
     dataset : Bunch
-        With
+        A Bunch with these attributes.
 
         data : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Features, in single precision where that is exact. NaN is a missing value.
+            Features. They are in single precision if that is exact. NaN is a missing value.
         target : {ndarray, Series, DataFrame} of shape (n_samples,) or (n_samples, n_targets)
             Classes from 0 on, labels as 0 or 1, label distributions, or numbers.
         frame : DataFrame or None
-            Data and target side by side, if `as_frame`.
+            Data and target side by side, if `as_frame` is true.
         feature_names : list of str
             Names of the columns of data.
         feature_types : list of str
-            "numeric", "binary" or "nominal" for each of them.
+            "numeric", "binary" or "nominal" for each feature.
         categories : dict of str to list of str
             The categories of each nominal feature. A category that is a number is stored as that
-            number, any other as its place in the list.
+            number. Any other category is stored as its place in the list.
         target_names : list of str
             Names of the classes, labels or numbers.
         task : str or None
-            Kind of the target, see `list_datasets`. None if it is not known.
+            Kind of the target, see `list_datasets`. None if it is unknown.
         split : ndarray of shape (n_samples,)
-            0 for published training rows, 1 for test rows. Only where there is such a split.
+            0 for published training rows, and 1 for test rows. Only if there is a published split.
         groups : ndarray of shape (n_samples,)
-            Subject or speaker of each row. Only where that is known.
+            Subject or speaker of each row. Only if it is known.
         licence, DESCR : str
-            What is known of the licence; and what the data set is, with its source.
+            The known facts about the licence, and a description of the data set with its source.
     (data, target) : tuple
-        If `return_X_y`.
+        Data and target, if `return_X_y` is true.
 
     Raises
     ------
     ValueError
-        If no data set has this name, or a file is not what its checksum says.
+        If no data set has this name, or if a file does not have its checksum.
     OSError
         If the data set is not on this machine and cannot be downloaded.
 
     Warns
     -----
     UserWarning
-        If a file in the cache is damaged and is downloaded again.
+        If a file in the cache is damaged, and is downloaded again.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def _folder() -> Path | None:
 
 
 def _read_table(path: Path) -> dict[str, dict[str, str | None]]:
-    """Rows of a tab-separated table by their name; none if there is no such file."""
+    """Rows of a tab-separated table by their name. Empty if there is no such file."""
     if not os.path.lexists(path):
         return {}
     content = read_regular(path)
@@ -218,7 +218,7 @@ def _read_table(path: Path) -> dict[str, dict[str, str | None]]:
 
 
 def _read_npz(path, checksum: str | None) -> Arrays:
-    """Arrays of a file, if it has the checksum; None is any."""
+    """Arrays of a file, which must have the checksum. None allows any checksum."""
     content = read_regular(path)
     found = sha256(content).hexdigest()
     if checksum not in (None, found):
@@ -236,7 +236,7 @@ def _read_npz(path, checksum: str | None) -> Arrays:
 
 
 def _check_arrays(path, arrays: Arrays) -> None:
-    """Raise a ValueError that names the file and the array that is not as it must be."""
+    """Raise a ValueError that names the file and a wrong array, if there is one."""
     X, Y = arrays.get("X"), arrays.get("Y")
     if X is None or Y is None or X.ndim != 2 or Y.ndim not in (1, 2) or len(X) != len(Y):
         shapes = {key: array.shape for key, array in arrays.items()}
@@ -307,14 +307,14 @@ def _read_or_fetch(dataset: DataSet, cache: Path, download_if_missing: bool) -> 
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is "allow_pickle"
     content = file.getvalue()
-    # The checksum last: without its own a file is not trusted.
+    # The checksum is written last, as a file without it is not trusted.
     write_whole(path, lambda file: file.write(content))
     write_whole(checksum, lambda file: file.write(sha256(content).hexdigest().encode()))
     return arrays
 
 
 def _bunch(name, arrays: Arrays, row: Mapping[str, str | None], as_frame) -> Bunch:
-    """What a loader returns; a table of the folder knows better where its copy is from."""
+    """The result of a loader. Facts in a table of the folder precede those of the catalogue."""
     data, target = arrays["X"], arrays["Y"]
     dataset = CATALOGUE.get(name)
     task = row.get("task") or (dataset.task if dataset else None)

@@ -1,6 +1,6 @@
-"""Where data sets come from, and the readers of the formats they come in.
+"""The sources of data sets, and the readers of their formats.
 
-What is downloaded is checked before it is read, and read as numbers and strings only.
+Downloaded files are checked before they are read. They are read as numbers and strings only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sklearn.datasets import fetch_openml
 __all__ = ["Files", "OpenML", "import_optional", "read_classes", "read_mat", "read_mulan"]
 
 Arrays = dict[str, NDArray]
-"""The arrays of a data set: X, Y and what else is known, by the keys of the .npz form."""
+"""The arrays of a data set by their keys in the .npz file: X, Y and optional ones."""
 
 _TRUTH = {"0": 0, "FALSE": 0, "1": 1, "TRUE": 1}
 
@@ -34,16 +34,16 @@ _ATTRIBUTE = re.compile(
 
 @dataclass(frozen=True)
 class Files:
-    """Files at fixed addresses with known checksums, downloaded through pooch.
+    """Files at fixed addresses with known checksums, which pooch downloads.
 
     Parameters
     ----------
     base : str
-        Address of the folder that the files are in.
+        Address of the folder of the files.
     checksums : dict of str to str or None
         SHA-256 of each file, by its path below `base`. A file without one is never downloaded.
     read : callable
-        Makes the arrays of the data set from the paths of the files, in their order here.
+        Makes the arrays of the data set from the paths of the files, in the order of `checksums`.
     """
 
     base: str
@@ -61,9 +61,9 @@ class Files:
         Raises
         ------
         OSError
-            If a file cannot be had.
+            If a file cannot be downloaded.
         ValueError
-            If a file is not the one that its checksum stands for, or none is known.
+            If a file does not have its checksum, or if no checksum is known.
         """
         unknown = [path for path in self.checksums if self.checksums[path] is None]
         if unknown:
@@ -88,16 +88,16 @@ class Files:
 
 @dataclass(frozen=True)
 class OpenML:
-    """A data set of openml.org, downloaded through scikit-learn, which checks OpenML's MD5.
+    """A data set of openml.org. scikit-learn downloads it and checks the MD5 of OpenML.
 
     Parameters
     ----------
     name : str
-        Its name there; an id that leads to another name is refused.
+        Name of the data set on OpenML. If the id has another name, the data set is refused.
     data_id : int
-        Its id there.
+        Id of the data set on OpenML.
     labels : sequence of str, default=()
-        Columns that are labels; those that OpenML says if there are none here.
+        Columns that are labels. If there are none, the default target of OpenML is taken.
     dropped : sequence of str, default=()
         Columns that are neither features nor labels.
     """
@@ -118,13 +118,13 @@ class OpenML:
         Raises
         ------
         OSError
-            If it cannot be had.
+            If it cannot be downloaded.
         ValueError
-            If it is not what was expected.
+            If it is not the expected data set.
         """
         import_optional("pandas")
-        # The cache is what lets scikit-learn read the very bytes whose MD5 it checked. Its other
-        # parser fails on the categories TRUE and FALSE.
+        # With a cache, scikit-learn reads the same bytes whose MD5 it has checked. Its other parser
+        # fails on the categories TRUE and FALSE.
         bunch = fetch_openml(
             data_id=self.data_id,
             data_home=str(folder),
@@ -155,10 +155,10 @@ def read_mat(
     paths : sequence of Path
         The file.
     target : str, default="labels"
-        Name of the variable beside "features". If it has several columns, its rows are
-        distributions.
+        Name of the variable of the targets. If it has several columns, its rows are distributions.
+        The features are the variable "features".
     label_names : sequence of str or None, default=None
-        Names of the columns of the target, if they are known.
+        Names of the columns of the target. None if they are unknown.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def read_mat(
         Y = Y.ravel()
     else:
         sums = Y.sum(axis=1, keepdims=True)
-        # Some were stored in single precision.
+        # Some files were stored in single precision.
         if not (np.all(Y >= 0) and np.allclose(sums, 1, rtol=0, atol=1e-5)):
             raise ValueError(f"{paths[0].name}: the rows of {target!r} are not distributions.")
         Y = Y / sums
@@ -207,23 +207,23 @@ def read_mulan(
     label_names: Sequence[str] | None = None,
     n_targets: int | None = None,
 ) -> Arrays:
-    """Features and labels of the Mulan library's ARFF files.
+    """Features and labels of ARFF files of the Mulan library.
 
     Parameters
     ----------
     paths : sequence of Path
-        One ARFF file, or those of the training and the test rows, and the XML file that names
-        the labels.
+        One ARFF file, or one of the training rows and one of the test rows. The last path is the
+        XML file that names the labels, unless `n_targets` is given.
     label_names : sequence of str or None, default=None
         Better names for the labels, in the order of the XML file.
     n_targets : int or None, default=None
-        Without an XML file, the number of targets: the last columns, which are numbers.
+        Number of targets if there is no XML file. They are the last columns, and are numbers.
 
     Returns
     -------
     arrays : dict of str to ndarray
-        X, Y, feature_names, label_names, and feature_types, nominal_values and split where there
-        is something to say.
+        X, Y, feature_names and label_names. feature_types and nominal_values if some features are
+        not numeric. split if there are two ARFF files.
     """
     tables = [_read_arff(path) for path in paths if path.suffix == ".arff"]
     names, categories, _ = tables[0]
@@ -252,7 +252,7 @@ def read_mulan(
 
 
 def _read_arff(path) -> tuple[list[str], list[list[str] | None], NDArray]:
-    """Names and categories of the columns (None for numbers), and values; see `_numbers_of`."""
+    """Names, categories (None for numbers) and values of the columns. See `_numbers_of`."""
     names, categories = [], []
     with open(path, encoding="utf-8", newline="") as file:
         lines = (line.strip() for line in file)
@@ -265,7 +265,7 @@ def _read_arff(path) -> tuple[list[str], list[list[str] | None], NDArray]:
                 names.append(_unquote(name))
                 categories.append(_categories(kind, path))
         known = [_numbers_of(listed) if listed else None for listed in categories]
-        # What a sparse row leaves out is 0, or the first category.
+        # Entries that a sparse row omits are 0, or the first category.
         omitted = np.array([next(iter(listed.values())) if listed else 0.0 for listed in known])
         rows = []
         for line in lines:
@@ -302,7 +302,7 @@ def _categories(kind, path) -> list[str] | None:
 
 
 def _numbers_of(categories: Sequence[str]) -> dict[str, float]:
-    """What categories are stored as: the number that they are, else the place in the list."""
+    """The number for each category: its own number if all are numbers, or its place in the list."""
     try:
         return {category: float(category) for category in categories}
     except ValueError:
@@ -320,7 +320,7 @@ def _number(cell: str, known: Mapping[str, float] | None, name: str) -> float:
 
 
 def _from_series(series) -> tuple[NDArray, list[str] | None]:
-    """Values and categories (None for numbers) of a column of a data frame."""
+    """Values and categories (None for numbers) of a column of a DataFrame."""
     if series.dtype != "category":
         return series.to_numpy(dtype=np.float64), None
     categories = [str(category) for category in series.cat.categories]
@@ -329,7 +329,7 @@ def _from_series(series) -> tuple[NDArray, list[str] | None]:
 
 
 def _table(names: Sequence[str], columns) -> Arrays:
-    """Features in the .npz form, from their names and their (values, categories)."""
+    """Arrays of features in the .npz form, from names and pairs of values and categories."""
     types = [
         "numeric" if listed is None else "binary" if set(listed) <= {"0", "1"} else "nominal"
         for _, listed in columns
@@ -351,7 +351,7 @@ def _table(names: Sequence[str], columns) -> Arrays:
 
 
 def _label_sets(columns) -> NDArray:
-    """Labels as 0 and 1, from the (values, categories) of their columns."""
+    """Labels as 0 and 1, from pairs of values and categories of their columns."""
     labels = []
     for values, categories in columns:
         if categories is not None:
@@ -368,14 +368,14 @@ def _label_sets(columns) -> NDArray:
 
 
 def _smallest(X) -> NDArray:
-    """Single precision where that loses nothing."""
+    """Convert to single precision if that is exact."""
     X = np.asarray(X, dtype=np.float64)
     single = X.astype(np.float32)
     return single if np.array_equal(single, X, equal_nan=True) else X
 
 
 def import_optional(name: str) -> ModuleType:
-    """Import a package that only this part needs, or say how to install it."""
+    """Import an optional package. The error says how to install it."""
     try:
         return import_module(name)
     except ImportError:

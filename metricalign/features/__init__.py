@@ -1,4 +1,4 @@
-"""Tables as features: dates and texts encoded, and columns that bend in a linear metric."""
+"""Encoders of tables: of dates and texts, and of columns by the pieces of their range."""
 
 from metricalign.features.piecewise_linear import PiecewiseLinearEncoder
 from metricalign.features.table import DateTextEncoder

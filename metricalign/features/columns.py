@@ -1,4 +1,4 @@
-"""Read a column of a table: numbers or categories, and which values are missing."""
+"""Reading a column of a table as numbers or categories."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["is_categorical", "read_column"]
 
 
 def is_categorical(dtype: Any) -> bool:
-    """Whether a type of a column of pandas or polars is one of categories, or intervals."""
+    """Whether the type of a column of pandas or polars is one of categories or intervals."""
     return str(dtype).lower().startswith(("category", "categorical", "enum", "interval"))
 
 
 def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
-    """A column with numbers as floats, and categories as objects."""
+    """A column of numbers as floats, or of categories as objects."""
     kind = values.dtype.kind
     if kind == "c":
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What is in a column of a DataFrame of pandas or polars, by its type and its values."""
+"""The contents of a column of pandas or polars, by its type and its values."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ __all__ = [
     "present_objects",
 ]
 
-# Texts of more values, as skrub has it, are free if most rows have a rare one: rare as a category
-# that PiecewiseLinearEncoder gives no column, or shared by fewer rows than a neighbourhood has.
+# Texts of more values, the limit of skrub, are free if most rows have a rare value. A value is rare
+# if PiecewiseLinearEncoder would give it no column, or if fewer rows share it than a neighbourhood
+# has.
 _MOST_CATEGORIES, _RARE_SHARE, _RARE_COUNT = 40, 0.01, 5
 _DATES = ("date", "timestamp", "timedelta", "duration", "period")
-# Texts that all differ are free from so many values and words on average, as in a small table.
+# In a small table, texts that mostly differ are free if they have so many values, and so many words
+# on average.
 _FEWEST_TEXTS, _FEWEST_WORDS = 10, 3
 
 
 def is_date(column: Any) -> bool:
-    """Whether a column of a DataFrame has dates, periods or durations by its type."""
+    """Whether the type of a column is one of dates, periods or durations."""
     return str(column.dtype).lower().startswith(_DATES)
 
 
 def form_of(column: Any) -> str | None:
-    """What is in a column, in a word; None if all is missing."""
+    """A word for the contents of a column. None if all values are missing."""
     if str(column.dtype).lower().startswith(("timedelta", "duration")):
         return "durations"
     if is_date(column):
@@ -51,12 +53,12 @@ def form_of(column: Any) -> str | None:
 
 
 def first_present(column: Any) -> Any:
-    """The first value that is not missing; None if all are."""
+    """The first value that is not missing. None if all are missing."""
     return next((value for value in column.to_list() if not is_missing(value)), None)
 
 
 def has_numbers(column: Any) -> bool:
-    """Whether a column has integers or floats by its type."""
+    """Whether the type of a column is one of integers or floats."""
     return re.match(r"u?int\d|float|double", str(column.dtype).lower()) is not None
 
 
@@ -67,20 +69,21 @@ def finite_numbers(column: Any) -> NDArray:
 
 
 def present_objects(column: Any) -> NDArray:
-    """Values of a column of objects, strings or lists, those that are not missing; else none."""
+    """The present values of a column of objects, strings or lists. Empty for other types."""
     if not str(column.dtype).lower().removeprefix("large_").startswith(("object", "str", "list")):
         return np.array([], dtype=object)
-    values = np.array([*column.to_list(), None], dtype=object)[:-1]  # lists of one length too
+    # With None at the end, NumPy makes no matrix of lists of equal length.
+    values = np.array([*column.to_list(), None], dtype=object)[:-1]
     return values[[not is_missing(value) for value in values]]
 
 
 def are_texts(values: NDArray) -> bool:
-    """Whether values, none missing, are strings, one at least."""
+    """Whether all values are strings, and there is at least one."""
     return len(values) > 0 and all(isinstance(value, str) for value in values)
 
 
 def is_free_text(values: Iterable[str | None]) -> bool:
-    """Whether texts, None where they are missing, are free and no categories."""
+    """Whether texts are free texts and not categories. None is a missing text."""
     counts = Counter(value for value in values if value is not None)
     n_texts = counts.total()
     if _FEWEST_TEXTS < len(counts) <= _MOST_CATEGORIES:

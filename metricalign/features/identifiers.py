@@ -1,4 +1,4 @@
-"""Columns that identify rows or groups of rows, and so say nothing about other rows."""
+"""Columns that identify rows or groups of rows. They say nothing about other rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metricalign.features.numerals import LEADING_ZERO, UNREAD_NUMBER
 
 __all__ = ["GROUPS", "identifier_of"]
 
-# An identifier where each row has another integer, and one that several rows may share.
+# Names of identifiers of rows, where each row has another integer, and of groups of rows.
 _OF_ROWS = re.compile(
     r"((.*[\s_.-])?((?i:id|uuid|guid|(nr|no)\.?|number|nummer)|index|key)|.*[a-z](Id|ID))"
 )
@@ -20,19 +20,19 @@ _OF_GROUPS = re.compile(
     r"(?i:patient|subject|person|user|customer|client|participant|household|session)"
     r"([\s_.-](?i:no|nr))?)"
 )
-# A column with fewer values is one of categories, whatever its name.
+# A column with fewer values has categories, whatever its name is.
 _FEWEST_GROUPS = 10
-# Texts with more words on average are free text, not names.
+# Texts with more words on average are free texts and no identifiers.
 _FEWEST_WORDS = 3
-#: Why a column seems to identify groups of rows.
+#: The reason why a column seems to identify groups of rows.
 GROUPS = "like an identifier, by its name"
 
 
 def identifier_of(values: NDArray, name: str, n_missing: int = 0) -> str | None:
-    """Why a column seems to identify rows, if it does.
+    """The reason why a column seems to identify rows or groups of rows. None if it does not.
 
-    `values` are numbers or texts, none missing; `n_missing` values are missing besides. Texts that
-    are different since they are numbers, in a form that is not read, are told apart.
+    `values` are the present numbers or texts, and `n_missing` values are missing. Texts may differ
+    because they are numbers in a form that is not read. The reason then says so.
     """
     if len(values) < 3:
         return None

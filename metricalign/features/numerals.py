@@ -1,4 +1,4 @@
-"""What texts that stand for numbers look like."""
+"""The forms of texts that stand for numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNITS = (
     "%|‰|°C|°F|°|kg|g|mg|lbs?|oz|t|km/h|mph|km|cm|mm|m|mi|ft|m2|m²|l|ml|kWh|kW|hp|Hz|V|A|W|h|hrs?|"
     "min|ms|s|years?|yrs|days?|px|GB|MB|KB|TB|hPa|kPa|Pa|bar"
 )
-# The scales of ratings, such as 7/10 and 3 out of 5; 120/80 is no number.
+# The scales of ratings, such as 7/10 and 3 out of 5. 120/80 is not a number.
 _SCALES = "(?:/|out of|of) ?(?:[2-9]|[1-9][0-9]|100)|stars?"
 #: The power of ten that a letter or a word after a number stands for.
 MAGNITUDES = {
@@ -36,30 +36,31 @@ MAGNITUDES = {
     **dict.fromkeys(("B", "bn", "Mrd.", "Mrd", "billion"), 9),
 }
 _MAGNITUDES = "|".join(map(re.escape, MAGNITUDES))
-#: A number with marks of any country, a currency or a unit, negative also in brackets. What may be
-#: a unit is no magnitude: 5 km.
+#: A number with marks of any country, a currency or a unit. Brackets may stand for the minus sign.
+#: A letter that may be a unit, as in 5 km, is not taken for a magnitude.
 NUMBER = re.compile(
     rf"(?P<bracket>\()?(?P<sign>[-+])? *(?P<before>{_CURRENCIES})? *(?P<sign2>[-+])?"
     r"(?P<digits>[0-9][0-9.,' ]*|[.,][0-9]+)(?P<exponent>[eE][-+]?[0-9]+)?"
     rf" *(?P<magnitude>{_MAGNITUDES})??"
     rf" *(?P<after>{_CURRENCIES}|{_UNITS}|{_SCALES})?(?P<sign3>-)?(?(bracket)\))"
 )
-#: Minus signs, apostrophes, narrow blanks and the wide signs of East Asia as `NUMBER` has them.
+#: Table for str.translate that replaces special minus signs, apostrophes, blanks and the wide
+#: characters of East Asia by those that `NUMBER` knows.
 USUAL = str.maketrans("−’\u00a0\u2009\u202f\u3000￥", "-'    ¥")
 USUAL |= {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _AMOUNT = rf"(?:{_CURRENCIES})? ?[0-9][0-9.,]* ?(?:{_MAGNITUDES})? ?(?:{_CURRENCIES}|{_UNITS})?"
-#: A number in a form that nobody reads here: ~20, <5, 10 - 20 km, 3.5*, '12 of spreadsheets.
+#: A number in a form that is not read: ~20, <5, 10 - 20 km, 3.5*, or '12 from a spreadsheet.
 UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±']? ?{_AMOUNT}(?: ?(?:-|–|to|±) ?{_AMOUNT})?[*†]?")
-#: Units that are a currency, and those that are a scale, with its highest rating.
+#: Patterns of currencies, and of scales, whose group is the highest rating.
 CURRENCY, SCALE = re.compile(_CURRENCIES), re.compile("(?:/|out of|of) ?([0-9]+)")
-#: A code, such as 007.
+#: A code that is not a number, such as 007.
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
-#: Of more values, most of them numbers, the others are taken for errors.
+#: If most of more distinct values are numbers, the others are taken for errors.
 FEWEST_NUMBERS = 20
 
 
 def match_number(text: str) -> re.Match[str] | None:
-    """Match a number in a form of `NUMBER`; what is above its scale, such as 120/80, is none."""
+    """Match a text with `NUMBER`. None if it is no number, or above its scale, such as 120/80."""
     match = NUMBER.fullmatch(text.translate(USUAL))
     scale = SCALE.fullmatch(match["after"] or "") if match else None
     if match and scale:
@@ -70,7 +71,7 @@ def match_number(text: str) -> re.Match[str] | None:
 
 
 def numbers_as_texts(texts: NDArray) -> str | None:
-    """What is wrong with texts that are no codes, but of which most are numbers, if so."""
+    """Words for texts that are mostly numbers and no codes. None for other texts."""
     if len(set(texts)) <= FEWEST_NUMBERS or any(map(LEADING_ZERO.fullmatch, texts)):
         return None
     odd = [text for text in texts if not match_number(text.strip())]

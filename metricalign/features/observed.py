@@ -1,4 +1,4 @@
-"""The distinct values of a column and their weights: in memory, sparse, or in a Dask array."""
+"""The distinct values of columns and their weights, of dense, sparse and Dask arrays."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import dtype_of, find_missing
 
 __all__ = ["ObservedColumn", "observe", "observe_chunks", "observe_sparse"]
 
-# Largest number of values by which a chunk of a Dask array describes a column.
+# A chunk of a Dask array describes a column by at most so many values.
 _SKETCH_SIZE = 1024
 
 
 class ObservedColumn(NamedTuple):
-    """Distinct values of a column, in ascending order, their weights, and that of missing ones."""
+    """Distinct values of a column in ascending order, their weights, and that of missing values."""
 
     values: NDArray
     weights: NDArray
@@ -27,7 +27,7 @@ class ObservedColumn(NamedTuple):
 
 
 def observe(column: NDArray, weight: NDArray) -> ObservedColumn:
-    """What is in a column of samples with these weights."""
+    """Observe a column of samples that have these weights."""
     if column.dtype == object:
         is_missing = find_missing(column)
         numbers: dict[Any, int] = {}
@@ -44,7 +44,7 @@ def observe(column: NDArray, weight: NDArray) -> ObservedColumn:
 
 
 def observe_sparse(X: sparse.csc_array, weight: NDArray) -> list[ObservedColumn]:
-    """What is in each column of a sparse array, whose zeros are not looked at one by one."""
+    """Observe each column of a sparse array, without a look at every zero."""
     columns, total = [], weight.sum()
     for start, end in pairwise(X.indptr):
         stored = weight[X.indices[start:end]]
@@ -58,16 +58,15 @@ def observe_sparse(X: sparse.csc_array, weight: NDArray) -> list[ObservedColumn]
 
 
 def observe_chunks(X: Any, weight: NDArray, estimator_name: str) -> list[ObservedColumn]:
-    """What is in each column of a Dask array, where all of it is too much in a few numbers."""
+    """Observe each column of a Dask array. Chunks with many values are summarised by few."""
     import dask
 
     X = X.rechunk({1: -1})
     starts = np.cumsum([0, *X.chunks[0]])
     describe = dask.delayed(_sketches)
-    dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     chunks = dask.compute(
         *(
-            describe(rows, weight[start:end], dtype, estimator_name)
+            describe(rows, weight[start:end], dtype_of(X), estimator_name)
             for rows, (start, end) in zip(X.to_delayed().flat, pairwise(starts), strict=True)
         )
     )
@@ -75,7 +74,7 @@ def observe_chunks(X: Any, weight: NDArray, estimator_name: str) -> list[Observe
 
 
 def _sketches(rows, weight, dtype, estimator_name):
-    """What is observed of each column of a chunk, in few numbers."""
+    """Summary of each column of a chunk."""
     rows = check_array(
         rows,
         dtype=dtype,
@@ -89,9 +88,11 @@ def _sketches(rows, weight, dtype, estimator_name):
 
 
 def _shortened(column):
-    """The extreme values, and two for each group of about equal weight of those between.
+    """Summary of a column by few values, if it has many.
 
-    They have the mean and the variance of the group; the smaller one is its smallest.
+    The extreme values stay. The values between them are divided into groups of about equal weight,
+    and two values stand for each group. The smaller one is the smallest of the group, and both
+    together have the mean and the variance of the group.
     """
     values, weights, missing = column
     if len(values) <= _SKETCH_SIZE:
@@ -100,7 +101,7 @@ def _shortened(column):
     share = (np.cumsum(inner_weights) - inner_weights / 2) / inner_weights.sum()
     places = (share * (_SKETCH_SIZE // 2 - 1)).astype(int)
     _, first, group = np.unique(places, return_index=True, return_inverse=True)
-    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused later
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused later
         extent = inner[-1] - inner[0]
         offsets = (inner - inner[first][group]) / extent
     sums, firsts, seconds = (np.bincount(group, inner_weights * offsets**k) for k in range(3))
@@ -108,7 +109,7 @@ def _shortened(column):
     higher = inner[first[varies]] + extent * seconds[varies] / firsts[varies]
     higher_weights = firsts[varies] ** 2 / seconds[varies]
     lower_weights = sums - np.bincount(varies, higher_weights, minlength=len(sums))
-    # In double precision, in which float32 is not rounded.
+    # The values are in double precision, so that no float32 is rounded.
     return ObservedColumn(
         np.concatenate([values[:1], inner[first], higher, values[-1:]]),
         np.concatenate([weights[:1], lower_weights, higher_weights, weights[-1:]]),

@@ -1,4 +1,4 @@
-"""Encode a column by the pieces of its range, or by the indicators of its categories."""
+"""The encoding of a column by the pieces of its range, or by indicators of its categories."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def varies(column: ObservedColumn) -> bool:
 
 
 def edges_of(column: ObservedColumn, n_bins: int) -> NDArray:
-    """Quantiles of the values of a column, each once; none or one if it does not vary."""
+    """Distinct quantiles of the values of a column. None or one if the column does not vary."""
     values = column.values.astype(np.float64)
     if not varies(column):
         return values[:1]
@@ -47,16 +47,16 @@ def edges_of(column: ObservedColumn, n_bins: int) -> NDArray:
     if len(values) <= n_bins + 1:
         return values
     weights = _evened(column.weights, n_bins)
-    # Shares that are equal but for rounding are equal.
+    # The small number makes shares equal that differ by rounding only.
     levels = (np.arange(1, n_bins) / n_bins - 1e-12) * weights.sum()
     quantiles = np.searchsorted(np.cumsum(weights), levels)
     return values[np.unique([0, *quantiles, len(values) - 1])]
 
 
 def _evened(weights, n_bins):
-    """Weights, of which none is more than a share of 1 / n_bins: more are cut to it.
+    """Weights, cut so that none has a larger share than 1 / n_bins of the sum.
 
-    So a value that most samples have does not take the bins of the others.
+    Otherwise a value that most samples have would take the bins of the other values.
     """
     largest = np.sort(weights)[::-1][:n_bins]
     rest = weights.sum() - np.append(0, np.cumsum(largest)[:-1])
@@ -65,7 +65,7 @@ def _evened(weights, n_bins):
 
 
 def pieces_of(values: NDArray, edges: NDArray) -> NDArray:
-    """The z_b of `PiecewiseLinearEncoder`: how far values are between the edges of each bin."""
+    """The z_b of `PiecewiseLinearEncoder`: positions of values between the edges of each bin."""
     values = values.astype(np.float64)[:, None]
     with np.errstate(over="ignore"):
         pieces = (values - edges[:-1]) / np.diff(edges)
@@ -77,7 +77,7 @@ def pieces_of(values: NDArray, edges: NDArray) -> NDArray:
 def frequent_categories(
     column: ObservedColumn, min_frequency: float
 ) -> tuple[NDArray, NDArray, bool]:
-    """The categories that have a column, the others, and whether these share one."""
+    """The categories with a column of their own, the rare ones, and whether these have one."""
     share = column.weights / (column.weights.sum() or 1)
     is_frequent = share >= min_frequency - 1e-12
     categories, has_rare = column.values[is_frequent], not is_frequent.all()
@@ -87,7 +87,7 @@ def frequent_categories(
 
 
 def indicators_of(values: NDArray, categories: NDArray, has_rare: bool) -> tuple[NDArray, NDArray]:
-    """Indicators of categories, and where a value has one."""
+    """Indicators of categories, and whether each value has one."""
     numbers = {category: number for number, category in enumerate(categories)}
     n_columns = len(categories) + has_rare
     found = np.array([numbers.get(value, len(categories)) for value in values], dtype=int)
@@ -100,7 +100,7 @@ def indicators_of(values: NDArray, categories: NDArray, has_rare: bool) -> tuple
 def statistics_of(
     pieces: NDArray, weights: NDArray, missing: float, edges: NDArray | None
 ) -> tuple[NDArray, NDArray, Any]:
-    """Mean and scale of the columns of a block, and the map to the standardised column."""
+    """Means and scales of the columns of a block, and the linear map to the standardised column."""
     weights = weights / (weights.sum() or 1)
     mean = weights @ pieces
     centred = pieces - mean
@@ -111,8 +111,8 @@ def statistics_of(
     if edges is not None and n_pieces:
         widths = np.diff(edges) / (edges[-1] - edges[0])
         linear_map = widths[None] * np.sqrt(variance / (widths @ covariance @ widths))
-    # With the indicator unscaled, a missing value is as far from the others as these are from each
-    # other on average.
+    # This scale makes a missing value as far from the others as these are from each other on
+    # average.
     total = (1 - missing) * (n_pieces > 0) + missing * (1 - missing)
     scale = np.full(n_pieces, 1 / np.sqrt(variance * total)) if n_pieces else np.zeros(0)
     if 0 < missing < 1:

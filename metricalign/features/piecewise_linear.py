@@ -1,4 +1,4 @@
-"""Columns as pieces of their range, in which a linear metric is a curve for each column."""
+"""An encoder of columns by pieces of their range, over which a linear metric is nonlinear."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from metricalign._arrays import (
     as_dask_array,
     find_missing,
     in_memory,
+    is_frame,
     is_of_dask,
     map_rows,
     named_columns,
@@ -51,79 +52,83 @@ from metricalign.features.pieces import (
 
 __all__ = ["PiecewiseLinearEncoder"]
 
-# Columns of the encoding that "auto" aims at: metrics over them are learned in seconds.
+# "auto" aims at so many columns of the encoding. Metrics over them are learned in seconds.
 _N_ENCODED = 160
-# Of 8, 16, 24, 32 and 64 best on sets of classes, as good as others on numbers.
+# Of 8, 16, 24, 32 and 64 bins, 16 are best for classes, and as good as the others for numbers.
 _LARGEST_N_BINS = 16
 
 
 class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
-    r"""Encode every column by the pieces of its range, so that a linear metric can bend.
+    r"""Encode every column by the pieces of its range, so that a linear metric can be nonlinear.
 
-    A column of numbers with the edges :math:`e_0 < \ldots < e_k`, quantiles of the data in which a
-    frequent value counts as one bin at most, becomes k columns
+    A column of numbers has the edges :math:`e_0 < \ldots < e_k`. They are quantiles of the data, in
+    which a frequent value counts as at most one bin. The column becomes the k columns
 
     .. math::
         z_b(x) = \min(\max(\frac{x - e_{b-1}}{e_b - e_{b-1}}, 0), 1),
-        \qquad b = 1, \ldots, k,
+        \qquad b = 1, \ldots, k.
 
-    the first without its lower and the last without its upper bound. They are centred, and scaled
-    together to a total variance of 1. A linear map of them is a curve of x, which bends at the
-    edges: over encoded features every linear metric is the distance of such curves, one for each
-    column, added up. Since :math:`x = e_0 + \sum_b (e_b - e_{b-1}) z_b(x)`, every metric over the
-    columns themselves is one over the encoded ones as well; see `linear_map_`.
+    The first of them has no lower, and the last no upper bound. They are centred, and scaled
+    together to a total variance of 1. A linear map of them is a curve that depends on x and bends
+    at the edges. So a linear metric over encoded features is the distance between sums of such
+    curves, one for each column. Since
+    :math:`x = e_0 + \sum_b (e_b - e_{b-1}) z_b(x)`, every metric over the columns themselves is
+    also a metric over the encoded ones, see `linear_map_`.
 
-    A column of categories becomes the centred indicators of the categories, scaled likewise. A
-    missing value (NaN, None or NA) has zeros there, the mean of the others, and an indicator of
-    its own, by which it is as far from the others as they are from each other on average. A column
-    that does not vary has no information and no encoding.
+    A column of categories becomes indicators of the categories, which are centred and scaled in the
+    same way. A missing value (NaN, None or NA) has zeros in these columns, which is the mean of the
+    other values. It also has an indicator of its own. By this indicator it is as far from the other
+    values as these are from each other on average. A column that does not vary has no encoding.
 
-    Categories are columns of strings and those of a DataFrame whose type is categorical. All
-    others, booleans too, are numbers.
+    Columns of strings and categorical columns of a DataFrame are categories. All other columns are
+    numbers, also booleans.
 
     Parameters
     ----------
     n_bins : int or "auto", default="auto"
-        Pieces of a column of numbers; fewer if values repeat. 1 only standardises it. "auto" is 16,
-        or fewer if these were more than 160 in all, at least 1.
+        Number of pieces of a column of numbers. There are fewer if values repeat. 1 only
+        standardises the column. "auto" is 16, or fewer, but at least 1, if X would have more than
+        160 pieces in all.
     min_frequency : float, default=0.01
-        Share of the samples that a category needs for a column of its own. All that are rarer share
-        one column; a category that fit has not seen is one of them. Where none was rare, it has
-        zeros, the mean of all categories. If fit has seen none of the categories of a column,
-        `transform` warns: they may be written otherwise.
+        Share of the samples that a category needs for a column of its own. All rarer categories
+        share one column. A category that fit has not seen is one of these. If no category was rare,
+        it has zeros, the mean of all categories. `transform` warns if fit has seen none of the
+        categories of a column, since they may be spelled differently.
 
     Attributes
     ----------
     blocks_ : list of slice of length n_features
-        Columns of the encoding that each column of X becomes, that of missing values last.
+        Columns of the encoding for each column of X. The column of missing values is the last.
     edges_ : list of length n_features
-        Array of the edges of each column of numbers; None for categories.
+        Array of the edges of each column of numbers. None for a column of categories.
     categories_ : list of length n_features
-        Array of the categories with a column of their own of each column; None for numbers.
+        Array of the categories that have a column of their own, for each column of categories. None
+        for a column of numbers.
     rare_categories_ : list of length n_features
-        Array of the categories that are rarer, of each column; None for numbers.
+        Array of the rarer categories, for each column of categories. None for a column of numbers.
     has_rare_ : ndarray of bool of shape (n_features,)
-        Whether rare categories have a column, which follows those of the others.
+        Whether rare categories have a column. It follows the columns of the other categories.
     has_missing_ : ndarray of bool of shape (n_features,)
-        Whether missing values have a column, the last one.
+        Whether missing values have a column. It is the last one.
     mean_ : ndarray of shape (n_features_out,)
-        Means, of the samples in which the column is not missing, before they are subtracted.
+        Mean of each column of the encoding before it is subtracted, over the samples whose value is
+        present.
     scale_ : ndarray of shape (n_features_out,)
         Factor of each column of the encoding.
     linear_map_ : csr_array of shape (n_standardized, n_features_out)
-        ``encoding @ linear_map_.T`` are the standardised columns, what an encoder with ``n_bins=1``
-        gives. If `components` are those of a metric over them, ``components @ linear_map_`` are
-        those of the same metric over the encoding.
+        ``encoding @ linear_map_.T`` are the standardised columns, which an encoder with
+        ``n_bins=1`` gives. If a metric over them has `components`, the same metric over the
+        encoding has ``components @ linear_map_``.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had names that are all strings.
+        Names of the columns of X, if all names are strings.
 
     Notes
     -----
-    A sparse X gives a sparse encoding, less that of 0 in place of the mean: zeros stay zeros, and
-    distances are the same. Each chunk of a Dask array describes a column by 1,024 values at most,
-    so edges, means and scales are approximate where there are more.
+    A sparse X gives a sparse encoding. The encoding of 0 is subtracted from it, and not the mean,
+    so zeros stay zeros, and distances are the same. Each chunk of a Dask array describes a column
+    by at most 1,024 values. If there are more, edges, means and scales are approximate.
 
     References
     ----------
@@ -235,13 +240,14 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix, Dask array} of shape (n_samples, n_features)
-            Samples. Values may be missing; in columns that had none in fit, they are encoded as
-            the mean. A Dask array gives a lazy result: nothing is computed yet.
+            Samples. Values may be missing. If the column had no missing value in fit, they are
+            encoded as the mean.
 
         Returns
         -------
         X_new : {ndarray, csr_array} of shape (n_samples, n_features_out)
-            The encoding: sparse if X is, a Dask array if X is one, float32 if all columns are.
+            The encoding. It is sparse if X is, and float32 if all columns are. If X is a Dask
+            array, it is a Dask array that is not yet computed.
         """
         check_is_fitted(self)
         if is_of_dask(X):
@@ -260,13 +266,14 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         Parameters
         ----------
         input_features : array-like of str of shape (n_features,) or None, default=None
-            Names of the columns of X, if it had none; `feature_names_in_` otherwise.
+            Names of the columns of X, if X had no names in fit. None takes `feature_names_in_`, or
+            x0, x1 and so on.
 
         Returns
         -------
         feature_names_out : ndarray of str of shape (n_features_out,)
-            Such as "age: 17 to 23", "job: clerk", "job is rare" and "job is missing"; the name of
-            the column where it has one piece only.
+            Names such as "age: 17 to 23", "job: clerk", "job is rare" and "job is missing". A
+            column with one piece keeps its name.
         """
         check_is_fitted(self)
         names: list[str] = []
@@ -290,12 +297,12 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return len(self.scale_)
 
     def _columns_of(self, X, reset):
-        """Columns of X, numbers as floats and categories as objects, and the type of the result.
+        """Columns of X, numbers as floats and categories as objects, and the type of the encoding.
 
-        A sparse X is returned as it is, by columns.
+        A sparse X is returned as a csc_array.
         """
         n_required = 2 if reset else 1
-        if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             check_array(np.broadcast_to(0.0, X.shape), ensure_min_samples=n_required)
             rows = X.iloc if hasattr(X, "iloc") else X  # pandas or polars
@@ -303,7 +310,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
             is_category = [is_categorical(column.dtype) for column in series]
             columns = [np.asarray(column) for column in series]
         else:
-            # Of a list of numbers and strings NumPy would make strings.
+            # NumPy would turn a list of numbers and strings into strings.
             has_objects = not sparse.issparse(X) and np.asarray(X).dtype.kind in "OSTU"
             X = validate_data(
                 self,
@@ -328,7 +335,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return columns, np.dtype(np.float32 if types == {np.dtype(np.float32)} else np.float64)
 
     def _check_kind(self, number, column, name):
-        """Check that a column has what it had in fit: numbers, or categories that were there."""
+        """Check that a column has numbers if it had numbers in fit, or else known categories."""
         if self.categories_[number] is None:
             if column.dtype == object:
                 text = next(iter(column[~find_missing(column)]), None)
@@ -351,7 +358,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
                 f"and has {has} now, such as {_one_of(new)}. Turn them into {had}."
             )
         if len(self.categories_[number]) == 0:
-            return  # All were rare, like names, of which none comes again.
+            return  # All categories were rare, like names, so new ones are expected.
         warnings.warn(
             f"Column {name!r} of X has only categories that fit has not seen, such as "
             f"{_one_of(new)}, none such as {_one_of(known)}. Are they written otherwise?",
@@ -359,7 +366,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         )
 
     def _observe(self, X, sample_weight):
-        """The distinct values of each column and their weights."""
+        """The distinct values of each column, and their weights."""
         given = X
         if is_of_dask(X):
             X = as_dask_array(X)
@@ -380,7 +387,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return [observe(column[kept], weight[kept]) for column in columns]
 
     def _encoded(self, columns, dtype):
-        """Encoding of samples, given as the columns or the array of them, as an array."""
+        """Encoding of samples as an array. They are given as a list of columns or as an array."""
         if isinstance(columns, np.ndarray):
             columns, dtype = columns.T, columns.dtype
         encoded = np.zeros((len(columns[0]), self._n_features_out), dtype=dtype)
@@ -397,7 +404,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return encoded
 
     def _sparse_encoding(self, X):
-        """Encoding of a sparse array, less that of 0."""
+        """Encoding of a sparse array, minus the encoding of 0."""
         entries = [(np.zeros(0), np.zeros(0, dtype=int), np.zeros(0, dtype=int))]
         for number, block in enumerate(self.blocks_):
             if block.start == block.stop:
@@ -417,7 +424,7 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
         return sparse.csr_array((data.astype(X.dtype), (rows, columns)), shape=shape)
 
     def _pieces_of(self, number, column):
-        """Pieces of a column before they are scaled, and where it is known and is missing."""
+        """Unscaled pieces of a column, whether each value is known, and whether it is missing."""
         categories = self.categories_[number]
         if categories is not None:
             is_missing = find_missing(column)
@@ -432,13 +439,13 @@ def _one_of(categories):
 
 
 def _texts(categories: NDArray) -> Iterable[str]:
-    """Categories as strings, each another one."""
+    """Categories as distinct strings."""
     texts = [str(category) for category in categories]
     return texts if len(set(texts)) == len(texts) else [repr(category) for category in categories]
 
 
 def _texts_of_numbers(numbers):
-    """Ascending numbers in so few digits that no two look the same."""
+    """Ascending numbers as strings, with so many digits that all are distinct."""
     for n_digits in range(3, 18):
         texts = [f"{number:.{n_digits}g}" for number in numbers]
         if len(set(texts)) == len(texts):

@@ -1,4 +1,4 @@
-"""Columns of sets: lists of texts, or texts with a separator, as indicators of their members."""
+"""Columns of sets, which are lists or texts with a separator, as indicators of the members."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ __all__ = [
 ]
 
 _SEPARATORS = (",", ";", "|", "/")
-# What is around members and lists, as Python writes them into a file: ['drama', 'comedy'].
+# Characters around members and lists that Python has written into a file: ['drama', 'comedy'].
 _AROUND = "[]{}'\" "
 _COLLECTIONS = list, tuple, set, frozenset, np.ndarray
-# Fewer of the texts may have a comma by chance.
+# A smaller share of the texts may have a comma by chance.
 _LEAST_SHARE_OF_SEVERAL = 0.2
-# As rare as a category to which PiecewiseLinearEncoder gives no column.
+# A category that is rarer gets no column from PiecewiseLinearEncoder.
 _LEAST_FREQUENCY = 0.01
 
 
 def find_separator(texts: Sequence[str]) -> str | None:
-    """The separator whose parts come again in other texts, in many combinations."""
+    """The separator of texts whose parts occur again in other texts. None if there is none."""
     for separator in _SEPARATORS:
         n_several = sum(separator in text for text in texts)
         if n_several <= _LEAST_SHARE_OF_SEVERAL * len(texts):
             continue
         parts = Counter(part for text in set(texts) for part in _parts(text, separator))
         if separator == "/" and 2 * sum(map(str.isdigit, parts)) > len(parts):
-            continue  # 120/80, and "unknown" among them
-        # Of names with a comma, such as "Smith, John", most parts are in one text only.
+            continue  # such as 120/80, with a few other texts
+        # Most parts of names with a comma, such as "Smith, John", are in one text only.
         if 2 * sum(number for number in parts.values() if number > 1) > parts.total():
             return separator
     return None
 
 
 def separator_of_sets(texts: Sequence[str]) -> str | None:
-    """The separator of texts that seem to be sets of different sizes; None of other texts."""
+    """The separator of texts that seem to be sets of different sizes. None for other texts."""
     separator = find_separator(texts)
-    # A town and its state are no set, and a comma may be a decimal mark.
+    # A town with its state is no set, and a comma may be a decimal mark.
     if separator is None or len({text.count(separator) for text in texts}) < 2:
         return None
     n_numbers = sum(match_number(text.strip()) is not None for text in texts)
@@ -57,7 +57,7 @@ def separator_of_sets(texts: Sequence[str]) -> str | None:
 
 
 def are_sets(values: Iterable[Any]) -> bool:
-    """Whether values, of which none is missing, are lists of texts or sets of anything."""
+    """Whether all values are lists of texts, or sets. None of them may be missing."""
     return all(
         isinstance(value, set | frozenset)
         or (isinstance(value, _COLLECTIONS) and all(isinstance(each, str) for each in value))
@@ -66,9 +66,9 @@ def are_sets(values: Iterable[Any]) -> bool:
 
 
 def sets_of(values: Sequence[Any], separator: str | None) -> list[set[str] | None]:
-    """The members of each set, of a list or of a text with a separator; None if it is missing.
+    """The members of each set, list or text with a separator. None for a missing one.
 
-    Raises `TypeError` with the first value that is neither.
+    Raises `TypeError` with the first value that is none of these.
     """
     return [_set_of(value, separator) for value in values]
 
@@ -88,7 +88,7 @@ def _parts(text, separator):
 
 
 def frequent_members(sets: Iterable[set[str] | None]) -> list[str]:
-    """The members of at least 1 % of the sets, in order."""
+    """The members of at least 1 % of the sets, sorted."""
     present = [members for members in sets if members is not None]
     counts = Counter(member for members in present for member in members)
     return sorted(
@@ -97,9 +97,9 @@ def frequent_members(sets: Iterable[set[str] | None]) -> list[str]:
 
 
 def indicators_of_members(sets: Sequence[set[str] | None], members: Sequence[str]) -> NDArray:
-    """Whether each set has each member; NaN where it is missing.
+    """Whether each set has each member, as an array of shape (n_sets, n_members).
 
-    Of shape (n_sets, n_members).
+    The row of a missing set is NaN.
     """
     indicators = np.full((len(sets), len(members)), np.nan)
     for row, present in zip(indicators, sets, strict=True):

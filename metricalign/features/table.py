@@ -1,4 +1,4 @@
-"""Dates, texts, sets and orders of a table as numbers, beside the columns that need nothing."""
+"""An encoder of the dates, texts, sets and ordered categories of a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from metricalign._arrays import find_missing, is_missing
+from metricalign._arrays import find_missing, is_frame, is_missing
 from metricalign._estimator import SavedWithVersion, keeps_last_fit, level_of_call, validate_data
 from metricalign.features.contents import (
     are_texts,
@@ -40,58 +40,60 @@ from metricalign.features.sets import (
 
 __all__ = ["DateTextEncoder"]
 
-# The two first numbers may be a day and a month, or a month and a day.
+# The first two numbers may be a day and a month, or a month and a day.
 _DAY_OR_MONTH = re.compile("(0?[1-9]|1[0-2])[-/.](0?[1-9]|1[0-2])[-/.][0-9]")
-# One or two numbers outside the range of the training samples may be new extremes.
+# One or two numbers outside the range of the training samples may just be new extremes.
 _FEWEST_OUTSIDE = 3
 
 
 class DateTextEncoder(TransformerMixin, SavedWithVersion):
-    """Encode dates, free texts, sets and ordered categories; leave other columns as they are.
+    """Encode dates, free texts, sets and ordered categories. Leave other columns as they are.
 
-    So a table goes into `PiecewiseLinearEncoder`, and into whatever takes numbers and categories.
-    Dates, durations and free texts are encoded by skrub's ``TableVectorizer``: a date becomes its
-    year, month, day, hour, weekday and the seconds since 1970, a period of pandas does so by its
-    start, a duration becomes its length, and a text 30 coordinates in which texts with the same
-    sequences of characters are near. Texts in which skrub finds dates or numbers are taken as
-    these, and refused if it cannot tell day and month apart.
+    The result has numbers and categories only, as `PiecewiseLinearEncoder` takes them.
 
-    Lists of texts, sets, and texts such as "drama, comedy", whose parts come again in other
-    combinations and numbers, become an indicator for each member of at least 1 % of them. A
-    categorical column of pandas that is ordered becomes the rank of its category, from 0.
+    Dates, durations and free texts are encoded by skrub's ``TableVectorizer``. A date becomes its
+    year, month, day, hour, weekday and the seconds since 1970. A period of pandas becomes those of
+    its start. A duration becomes its length. A text becomes 30 coordinates, in which texts with the
+    same sequences of characters are near. If skrub finds dates or numbers in texts, these are
+    encoded. Texts whose day and month cannot be told apart are refused.
 
-    Numbers, booleans, categories and texts of few values need nothing, and without dates and free
-    texts skrub need not be installed. A column of texts is free if it has more than 40 values and
-    most rows have a rare one, shared by fewer than 5 rows or 1 % of them; also if it has more than
-    10, more than half as many as there are texts, with 3 words or more on average. Arrays stay as
-    they are.
+    Sets are lists of texts, sets of Python, and texts such as "drama, comedy" whose parts occur
+    again in other combinations and numbers. A set becomes an indicator for each member that at
+    least 1 % of the sets have. An ordered category of pandas becomes its rank, from 0.
 
-    A warning of `fit` names columns that look like identifiers, and columns of texts most of which
-    are numbers. The command line leaves out the former. It reads the latter as numbers if all are,
-    and leaves them out otherwise. A warning of `transform` names columns of numbers of which most
-    lie outside the range of those in `fit`: their unit may be another one. Of one or two numbers it
-    does so if they are outside by more than the extent of the range.
+    Numbers, booleans, categories and texts of few values stay as they are. So do arrays. skrub is
+    needed only for dates and free texts. A column of texts is free if it has more than 40 values
+    and most rows have a rare value. A value is rare if fewer than 5 rows or 1 % of the rows share
+    it. A column is also free if it has more than 10 values, more than half as many values as texts,
+    and at least 3 words on average.
+
+    `fit` warns of columns that look like identifiers, and of columns of texts that are mostly
+    numbers. The command line leaves out the former. It reads the latter as numbers if all texts are
+    numbers, and leaves them out otherwise. `transform` warns of columns of numbers if most numbers
+    lie outside the range of those in `fit`, since their unit may be another one. If there are only
+    one or two numbers, it warns if they are outside by more than the extent of the range.
 
     Attributes
     ----------
     encoded_columns_ : list of str
-        Names of the columns that follow the others in the result: dates, free texts and sets.
+        Names of the columns of dates, free texts and sets. Their encoding follows the other columns
+        in the result.
     vectorizer_ : skrub.TableVectorizer or None
-        What encodes dates and free texts; None if there are none.
+        The encoder of dates and free texts. None if there are none.
     members_ : dict from str to list of str
         The members that have an indicator, for each column of sets.
     separators_ : dict from str to str or None
-        What is between the members, for each column of sets; None if it has lists or sets.
+        The separator of the members, for each column of sets. None if it has lists or sets.
     orders_ : dict from str to list
         The categories in their order, for each column of ordered categories.
     ranges_ : dict from str to (float, float)
         The smallest and the largest number, for each column of numbers of a DataFrame.
     blocks_ : list of ndarray of int of length n_features
-        Columns of the result that each column of X becomes.
+        Columns of the result for each column of X.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had names that are all strings.
+        Names of the columns of X, if all names are strings.
 
     Notes
     -----
@@ -137,8 +139,8 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Raises
         ------
         ValueError
-            If two columns have the same name, a name is no string though columns have to be
-            encoded, or day and month of texts cannot be told apart.
+            If two columns have the same name, if a column is encoded and a name is no string, or if
+            the day and the month of texts cannot be told apart.
         ImportError
             If there are dates or free texts, and skrub is not installed.
         """
@@ -148,7 +150,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         self.separators_: dict[Any, str | None] = {}
         self.orders_: dict[Any, list[Any]] = {}
         self.ranges_: dict[Any, tuple[float, float]] = {}
-        if not _is_frame(X):
+        if not is_frame(X):
             self._validated(X, reset=True)
             self.blocks_ = [np.array([number]) for number in range(self.n_features_in_)]
             return self
@@ -167,7 +169,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         self._forms = {name: form_of(X[name]) for name in self._of_skrub()}
         if self._forms:
             self.vectorizer_ = _vectorizer({name: kinds[name] for name in self._forms})
-            # Inside of skrub are transformers whose arrays must be no frames.
+            # skrub uses transformers of scikit-learn whose results must be arrays.
             with config_context(transform_output="default"):
                 self.vectorizer_.fit(self._to_encode(X))
             self._refuse_two_readings(X)
@@ -182,7 +184,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         return self
 
     def _kind(self, column, name) -> Literal["date", "text", "set"] | None:
-        """Find out what a column has to be encoded as, if it has to be, and what that needs."""
+        """Choose the encoding of a column, and learn its members or order. None is no encoding."""
         if getattr(column.dtype, "ordered", False):
             self.orders_[name] = list(column.dtype.categories)
             return None
@@ -202,7 +204,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         return [name for name in self.encoded_columns_ if name not in self.members_]
 
     def _refuse_other_names(self, X):
-        """Refuse names that are no strings, as those of what is encoded are, if something is."""
+        """Refuse names that are no strings if a column is encoded, as its new names are strings."""
         others = [name for name in X.columns if not isinstance(name, str)]
         if others and (changed := [*self.encoded_columns_, *self.orders_]):
             raise ValueError(
@@ -211,7 +213,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
             )
 
     def _refuse_two_readings(self, X):
-        """Refuse texts of which skrub has taken the month for the first number, or the day."""
+        """Refuse dates in texts if the first number may be the day or the month."""
         for name, form in self._forms.items():
             if form == "texts" and self.vectorizer_.column_to_kind_[name] == "datetime":
                 texts = present_objects(X[name])
@@ -225,7 +227,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                     )
 
     def _warn_of(self, X, name):
-        """Say what a person would rather leave out, or turn into numbers."""
+        """Warn of a column that a person would leave out, or turn into numbers."""
         kinds = {} if self.vectorizer_ is None else self.vectorizer_.column_to_kind_
         column = X[name]
         values = present_objects(column)
@@ -235,7 +237,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         elif name in self.members_ or not are_texts(values):
             return
         elif kinds.get(name, "high_cardinality") != "high_cardinality":
-            return  # skrub has turned texts of other kinds into dates or numbers.
+            return  # skrub has read these texts as dates or numbers.
         drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
         remedy = f"{drop} leaves it out"
         reason = None if is_number else numbers_as_texts(values)
@@ -259,16 +261,16 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Returns
         -------
         X_new : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_features_out)
-            X itself if there is nothing to encode; else a DataFrame as X, in which the encoded
-            columns follow the others.
+            X itself if no column is encoded. Otherwise a DataFrame of the same library, in which
+            the encoded columns follow the others.
         """
         check_is_fitted(self)
         changed = [*self.encoded_columns_, *self.orders_]
-        if not changed and not _is_frame(X):
+        if not changed and not is_frame(X):
             return self._validated(X, reset=False)
         validate_data(self, X, reset=False, skip_check_array=True)
         is_other = self.vectorizer_ is not None and _library_of(X) != self._library
-        if not _is_frame(X) or is_other:
+        if not is_frame(X) or is_other:
             raise TypeError(
                 f"X must be a DataFrame of {self._library}, as in fit, for its columns {changed}; "
                 f"got {type(X).__name__} of {_library_of(X)}."
@@ -291,7 +293,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         return kept.assign(**parts) if hasattr(X, "iloc") else kept.with_columns(**parts)
 
     def _warn_of_range(self, values, name):
-        """Warn if most numbers are outside the range of those in fit."""
+        """Warn if most numbers are outside the range in fit."""
         lowest, highest = self.ranges_[name]
         tolerance = highest - lowest if len(values) < _FEWEST_OUTSIDE else 0.0
         n_outside = np.sum((values < lowest - tolerance) | (values > highest + tolerance))
@@ -315,7 +317,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         for name, parts in self.vectorizer_.input_to_outputs_.items():
             is_number = self.vectorizer_.column_to_kind_[name] != "high_cardinality"
             if self._forms[name] == "texts" and is_number:
-                # skrub has found dates or numbers in a form of which later texts may not be.
+                # skrub has found dates or numbers of one form. Later texts may have another form.
                 is_lost = np.isnan(np.asarray(encoded[parts[0]], dtype=np.float64))
                 for value in compress(X[name].to_list(), is_lost):
                     if not is_missing(value):
@@ -358,12 +360,14 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         Parameters
         ----------
         input_features : array-like of str of shape (n_features,) or None, default=None
-            Names of the columns of X, if it had none; `feature_names_in_` otherwise.
+            Names of the columns of X, if X had no names in fit. None takes `feature_names_in_`, or
+            x0, x1 and so on.
 
         Returns
         -------
         feature_names_out : ndarray of str of shape (n_features_out,)
-            Such as "born: year", "review: 7" and "genres: drama" for encoded columns.
+            Names of the columns. Those of encoded columns are such as "born: year", "review: 7" and
+            "genres: drama".
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
@@ -379,7 +383,7 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         return sum(len(block) for block in self.blocks_)
 
     def _validated(self, X, reset):
-        # Of a list of numbers and strings NumPy would make strings.
+        # NumPy would turn a list of numbers and strings into strings.
         is_array = hasattr(X, "shape")
         has_objects = not is_array and np.asarray(X).dtype.kind in "OSTU"
         return validate_data(
@@ -399,14 +403,15 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         for name, form in self._forms.items():
             column = _as_skrub_reads(columns[name])
             if form == "durations":
-                # Old releases of skrub count their unit, and take a missing one for a number.
+                # Old releases of skrub encode durations in the unit of the column, and a missing
+                # one as a number.
                 column = column.astype("timedelta64[ns]").dt.total_seconds()
             columns[name] = column
         return columns
 
 
 def _as_skrub_reads(column):
-    """A column of pandas, with the dates that skrub takes for something else in another form."""
+    """A column of pandas in a form in which skrub recognises its dates."""
     dtype = str(column.dtype)
     if dtype.startswith("period"):
         return column.dt.to_timestamp()
@@ -414,7 +419,7 @@ def _as_skrub_reads(column):
         column = column.array.__arrow_array__().to_pandas().set_axis(column.index)
     if column.dtype != object:
         return column
-    # Dates of Python.
+    # The column may have dates of Python.
     values = [v.isoformat() if isinstance(v, datetime.date) else v for v in column]
     return type(column)(values, index=column.index)
 
@@ -423,12 +428,8 @@ def _library_of(X):
     return type(X).__module__.partition(".")[0]
 
 
-def _is_frame(X):
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
-
-
 def _ranks(column, name, order):
-    """The places of categories in their order; NaN where they are missing."""
+    """The ranks of categories. A missing one becomes NaN."""
     values = np.asarray(column, dtype=object)
     is_present = ~find_missing(values)
     ranks = {category: float(rank) for rank, category in enumerate(order)}
@@ -461,7 +462,7 @@ def _vectorizer(kinds):
             f'pip install "metricalign[table]". Or leave the column out, or make it {advice}.'
         ) from error
     return TableVectorizer(
-        cardinality_threshold=0,  # every text here is a free one
+        cardinality_threshold=0,  # so every text counts as free
         high_cardinality=StringEncoder(random_state=0),
         datetime=DatetimeEncoder(add_weekday=True),
     )

@@ -1,4 +1,4 @@
-"""Base classes of the metric learners: what a fitted one can do, with a linear map or without."""
+"""Base classes of the metric learners, with and without a linear map."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ __all__ = [
     "with_relation",
 ]
 
-# Pairs that `score` compares at most.
+# `score` compares at most so many pairs.
 _LARGEST_SCORE = 100_000
 
-# `score` makes the differences of so many entries at a time.
+# `score` computes differences with so many entries at a time.
 _ENTRIES_OF_BATCH = 1_000_000
 
-# Rows of a Dask array whose middle stands for that of all rows.
+# The middle of so many rows of a Dask array stands for that of all rows.
 _ROWS_OF_MIDDLE = 1000
 
 
 class MahalanobisDistance:
-    """A learned distance of two samples as a function, for code that takes one.
+    """A learned distance as a function of two samples, for code that takes one.
 
-    Transforming first and using Euclid afterwards gives the same distances and is faster by
-    a factor of a hundred in a neighbour search.
+    Euclid's distance after `transform` is the same distance. In a search of neighbours, it is
+    faster by a factor of a hundred.
 
     Parameters
     ----------
     components : {ndarray, sparse array} of shape (n_components, n_features)
-        Linear map whose Euclidean distance this is.
+        Linear map of the metric. The distance is Euclid's distance after it.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class MahalanobisDistance:
 
     def __call__(self, left: ArrayLike, right: ArrayLike, squared: bool = False) -> float:
         """Distance of two samples, each of shape (n_features,)."""
-        # As floats: differences of unsigned integers would wrap around.
+        # Floats are needed, since differences of unsigned integers would wrap around.
         left, right = (np.asarray(sample, dtype=np.float64) for sample in (left, right))
         difference = self.components @ (left - right)
         squared_distance = float(difference @ difference)
@@ -93,14 +93,14 @@ class MahalanobisDistance:
 
 
 class EmbeddingDistance:
-    """A learned distance of two samples as a function, for code that takes one.
+    """A learned distance as a function of two samples, for code that takes one.
 
-    Transforming first and using Euclid afterwards gives the same distances, much faster.
+    Euclid's distance after `transform` is the same distance, and much faster to compute.
 
     Parameters
     ----------
     learner : EmbeddingLearner
-        Fitted metric learner whose distance this is.
+        Fitted metric learner.
     """
 
     def __init__(self, learner: EmbeddingLearner):
@@ -113,10 +113,10 @@ class EmbeddingDistance:
 
 
 class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedWithVersion):
-    """Base of the metric learners: everything that follows from `transform`.
+    """Base class of the metric learners, with the methods that follow from `transform`.
 
-    A subclass's ``fit`` sets `relation_`, the relation that it was fitted to; its ``transform``
-    maps samples so that Euclid's distance of the images is the learned distance.
+    The ``fit`` of a subclass sets `relation_`, the relation of the targets. Its ``transform`` maps
+    samples so that Euclid's distance of the images is the learned distance.
     """
 
     def fit(self, X: ArrayLike, y: Any) -> Self:
@@ -124,7 +124,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         raise NotImplementedError
 
     def _relation_of(self, y, n_samples, sample_weight=None) -> tuple[TargetRelation, Any]:
-        """Relation of the samples of positive weight, and targets of all."""
+        """Relation of the samples with positive weight, and encoded targets of all samples."""
         known = y
         check_n_samples(y, n_samples)
         if sample_weight is not None and not sample_weight.all():
@@ -133,7 +133,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         return relation, relation.encode(y, n_samples)
 
     def _distinct_samples(self, X, y, sample_weight) -> DistinctSamples:
-        """Different samples of positive weight, and their relation."""
+        """Distinct samples with positive weight, and their relation."""
         relation, targets = self._relation_of(y, X.shape[0], sample_weight)
         return distinct_samples(X, y, relation, targets, sample_weight, self.relation)
 
@@ -155,17 +155,17 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         return np.linalg.norm(self._differences(pairs[:, 0], pairs[:, 1]), axis=1)
 
     def _differences(self, left, right) -> NDArray:
-        """Images of the first samples minus those of the second ones."""
+        """Images of the first samples minus those of the second samples."""
         raise NotImplementedError
 
     def _rows_to_compare(self, X) -> Any:
-        """Rows of numbers that are equal where samples are."""
+        """Rows of numbers. Two rows are equal if and only if the samples are."""
         return X
 
     def _images_to_compare(self, X) -> Any:
-        """Images of samples, moved together to where their differences lose no digits."""
+        """Images of samples, moved by one vector so that their differences lose no digits."""
         images = self.transform(X)
-        # Of a frame, which set_output may have made.
+        # set_output may have made a frame.
         return images if is_dask_array(images) else np.asarray(images)
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
@@ -179,7 +179,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            The higher, the more similar.
+            A higher score means more similar samples.
         """
         return -self.pair_distance(pairs)
 
@@ -189,40 +189,42 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         Returns
         -------
         distance : EmbeddingDistance
-            Called with two samples of shape (n_features,). It does not change when the
+            It is called with two samples of shape (n_features,). It does not change if the
             estimator is fitted again.
         """
         check_is_fitted(self)
         return EmbeddingDistance(deepcopy(self))
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """How well the learned distances order pairs of samples by their relation.
+        """Share of pairs of samples that the learned distance orders by their relation.
 
-        Two pairs with different relations are in order if the one with the larger relation has the
-        larger distance. The score is the share that are; equal distances count one half. For
-        classes this is the area under the ROC curve. Uses all pairs, or
-        100,000 random ones of them (always the same) if there are more; of precomputed relations
-        all that y stores. Samples with the same features and target count as one of greater weight.
+        Two pairs with different relations are in order if the pair with the larger relation has the
+        larger distance. The score is the share of such two pairs that are in order, where equal
+        distances count one half. For classes it is the area under the ROC curve.
+
+        All pairs of samples are used. If there are more than 100,000, so many random pairs are
+        used, and always the same. If relations are precomputed, all pairs that y stores are used.
+        Samples with the same features and target count as one sample of greater weight.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : array-like
-            Their targets, of the kind used in fit.
+            Targets of the samples, of the kind in fit.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            A pair counts with the product of the weights of its samples.
+            Weights of the samples. The weight of a pair is the product of both.
 
         Returns
         -------
         score : float
-            Between 0 and 1; 0.5 for distances that ignore the relation, and when all pairs
+            Between 0 and 1. It is 0.5 if distances do not depend on the relation, or if all pairs
             have the same relation.
 
         Raises
         ------
         ValueError
-            If X and y do not go together, or no sample has a positive weight.
+            If X and y do not fit together, or no sample has a positive weight.
         """
         X = as_dask_array(X)
         images = self._images_to_compare(X)
@@ -245,7 +247,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             rows = np.arange(len(samples), dtype=np.float64)[:, None]
             pairs = RandomPairs(_LARGEST_SCORE).select(rows, None, random_state=0).indices
         relations = self.relation_(targets, pairs)
-        # Relations that are equal but for rounding count as equal.
+        # Relations that differ by rounding only count as equal.
         relations = np.round(relations / (np.abs(relations).max() or 1.0), 12)
         used, rows = np.unique(samples[pairs], return_inverse=True)
         left, right = rows.reshape(-1, 2).T
@@ -254,16 +256,16 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         for batch in gen_batches(len(left), max(1, _ENTRIES_OF_BATCH // images.shape[1])):
             differences = images[left[batch]] - images[right[batch]]
             distances[batch] = np.linalg.norm(differences, axis=1)
-        # Only their ratios count, and products of them must not leave the range of numbers.
+        # Only ratios of weights matter, and their products must stay in the range of float64.
         weight = weight / (weight.max() or 1.0)
         return concordance(distances, relations, weight[pairs].prod(axis=1))
 
 
 class MetricLearner(EmbeddingLearner):
-    """Base of the linear metric learners: everything that follows from `components_`.
+    """Base class of the linear metric learners, with the methods that follow from `components_`.
 
-    A subclass's ``fit`` sets `components_` of shape (n_components, n_features), and
-    `relation_`, the relation that it was fitted to.
+    The ``fit`` of a subclass sets `components_` of shape (n_components, n_features), and
+    `relation_`, the relation of the targets.
     """
 
     def __sklearn_is_fitted__(self):
@@ -285,16 +287,16 @@ class MetricLearner(EmbeddingLearner):
             "dtype": [np.float64, np.float32],
             "ensure_min_samples": 2,
         } | options
-        # Whether all are finite is told from their sum first, which may overflow.
+        # scikit-learn computes the sum of all entries, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(self, X, **options)
         return sum_duplicates(X) if sparse.issparse(X) else X
 
     def _validate_given(self, X, y, sample_weight) -> tuple[Any, Any, Any]:
-        """Samples, which stay with their workers if they are of Dask, targets and weights."""
+        """Validated samples, targets and weights. Samples of Dask stay on their workers."""
         if is_of_dask(X):
             samples = as_dask_array(X)
-            # Here an array of the same shape stands for X. Workers check the entries themselves.
+            # An array of the same shape stands for X here. The workers check the entries.
             self._validate_samples(stand_in(samples), y, dtype=None, ensure_all_finite=False)
             if samples is not X:
                 validate_data(self, named_columns(X), skip_check_array=True)
@@ -308,7 +310,7 @@ class MetricLearner(EmbeddingLearner):
         return X, y, sample_weight
 
     def _validate_distinct(self, X, y, sample_weight) -> tuple[Any, Any, DistinctSamples]:
-        """Validated samples and targets, and the different samples: all pairs have a relation."""
+        """Validated samples and targets, and the distinct samples. All pairs have a relation."""
         X, y, sample_weight = self._validate_given(X, y, sample_weight)
         samples = self._distinct_samples(X, y, sample_weight)
         if sparse.issparse(samples.targets) and samples.relation.kind == "precomputed":
@@ -328,12 +330,13 @@ class MetricLearner(EmbeddingLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. A Dask array or DataFrame gives a lazy result: nothing is computed yet.
+            Samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The images, ``X @ components_.T``. A Dask array if X is of Dask.
+            The images, ``X @ components_.T``. If X is a Dask array or DataFrame, they are a Dask
+            array that is not yet computed.
         """
         return self._images(X, is_moved=False)
 
@@ -341,7 +344,7 @@ class MetricLearner(EmbeddingLearner):
         return self._images(X, is_moved=True)
 
     def _images(self, X, is_moved: bool) -> NDArray:
-        """Images of samples, or of samples that were moved to the origin."""
+        """Images of samples. If `is_moved`, the samples are moved to the origin first."""
         check_is_fitted(self, "components_")
         if is_of_dask(X):
             validate_data(self, named_columns(X), reset=False, skip_check_array=True)
@@ -361,7 +364,7 @@ class MetricLearner(EmbeddingLearner):
         Returns
         -------
         distance : MahalanobisDistance
-            Called with two samples of shape (n_features,).
+            It is called with two samples of shape (n_features,).
         """
         check_is_fitted(self, "components_")
         return MahalanobisDistance(self.components_.copy())
@@ -379,16 +382,16 @@ class MetricLearner(EmbeddingLearner):
 
 
 def with_relation(learner: Any, relation: Any) -> Any:
-    """Copy a learner, or a pipeline with one, and set its relation where that is "auto".
+    """Copy a learner, or a pipeline with one, and set its relation if that is "auto".
 
-    A learner passes its relation on to those inside of it, so only outermost ones are set.
+    A learner passes its relation on to the learners inside it, so only outermost ones are set.
 
     Parameters
     ----------
     learner : estimator
-        Unfitted, or frozen.
+        An unfitted learner, or a frozen one.
     relation : str or callable
-        The relation in place of "auto".
+        The relation that replaces "auto".
 
     Returns
     -------
@@ -421,9 +424,10 @@ def _is_relation(name) -> bool:
 
 
 def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
-    """Targets of the samples of positive weight; and of all, others for those of weight 0.
+    """Targets of the samples with positive weight, and targets of all samples.
 
-    If too few samples or wrong shapes are left, both are as given, and a later check refuses them.
+    In the latter, a sample of weight 0 has the target of another sample. If there are too few
+    samples, or shapes are wrong, both are y as it was given, and a later check refuses it.
     """
     present, n_samples = np.flatnonzero(sample_weight), len(sample_weight)
     if isinstance(relation, str) and relation == "precomputed":
@@ -437,12 +441,12 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
 
 
 def concordance(distances: NDArray, relations: NDArray, weights: NDArray) -> float:
-    """Weighted share, among two pairs with different relations, of distances in that order."""
+    """Weighted share of two pairs with different relations whose distances are in that order."""
     rank = np.unique(relations, return_inverse=True)[1]
     place = np.unique(distances, return_inverse=True)[1]
     n_places = len(place) + 1
     agreeing = total = 0.0
-    # Two ranks differ first in one of their bits, so every two pairs meet at one level.
+    # Two different ranks have one highest bit in which they differ. So two pairs meet at one level.
     for level in range(int(rank.max()).bit_length()):
         group = (rank >> (level + 1)) * n_places
         is_larger = (rank >> level) & 1 == 1

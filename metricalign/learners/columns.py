@@ -1,8 +1,8 @@
-"""Distances by column of a table: whose difference makes a distance, and how much of it."""
+"""Distances by column: the part of each column of a table in the distances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,29 +20,30 @@ from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = ["ColumnMap", "column_map"]
 
-# Transformers that keep the names of columns, but not the columns apart: they scale rows, or make
-# a column for each class.
+# Transformers that keep the names of the columns but mix them: they scale rows, or make a column
+# for each class.
 _MIXING = Normalizer, TargetEncoder, TfidfTransformer
 
 
 class ColumnMap(NamedTuple):
-    r"""A metric as one curve for each column of a table, added up.
+    r"""A metric as a sum of curves, one for each column of a table.
 
-    The metric is Euclid's distance after a linear map L of an encoding in which every column j of
-    the table has a block :math:`e_j(x_j)`, so that with the curves :math:`f_j = L_j e_j`
+    The metric is Euclid's distance after a linear map L of an encoding. Every column j of the table
+    has a block :math:`e_j(x_j)` of the encoding, and the curve :math:`f_j = L_j e_j`. The distance
+    is
 
     .. math:: d(x, x')^2 = \lVert \sum_j v_j \rVert^2, \qquad v_j = f_j(x_j) - f_j(x'_j).
 
     Attributes
     ----------
     encode : callable
-        From a table of n samples to their encoding, of shape (n, n_encoded).
+        Maps a table of n samples to their encoding, of shape (n, n_encoded).
     components : ndarray of shape (n_components, n_encoded)
-        L.
+        The linear map L.
     blocks : list of ndarray of int of length n_columns
-        Columns of the encoding that each column of the table has.
+        Columns of the encoding for each column of the table.
     names : ndarray of str of shape (n_columns,)
-        Names of the columns of the table; x0, x1 and so on if they have none.
+        Names of the columns of the table. They are x0, x1 and so on if the columns have none.
 
     Examples
     --------
@@ -72,20 +73,21 @@ class ColumnMap(NamedTuple):
 
         .. math:: d^2 = \sum_j c_j, \qquad c_j = \langle v_j, \sum_k v_k \rangle.
 
-        The product of two columns is split in halves between them. This is Shapley's value of
-        column j, if a set of columns is worth the squared distance that it has alone. A
-        contribution can be negative: the column then brings the two samples nearer, as
-        its difference makes up for that of others.
+        Each of two columns gets half of their product. This is the Shapley value of column j, if
+        the value of a set of columns is the squared distance in these columns alone. A contribution
+        can be negative. Then the difference in this column makes up for the differences in others,
+        and brings the two samples nearer.
 
         Parameters
         ----------
         left, right : tables of shape (n_pairs, n_columns)
-            Two samples in each row; of a table of one row this is the sample of all pairs.
+            The first and the second sample of each pair. A table of one row has the same sample for
+            all pairs.
 
         Returns
         -------
         contributions : ndarray of shape (n_pairs, n_columns)
-            With the squared distances as row sums.
+            Contribution of each column. The sum of a row is the squared distance of the pair.
         """
         return self._contributions(self.encode(left) - self.encode(right))
 
@@ -102,13 +104,14 @@ class ColumnMap(NamedTuple):
         X : table of shape (n_samples, n_columns)
             Samples.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Their weights.
+            Weights of the samples.
 
         Returns
         -------
         importances : ndarray of shape (n_columns,)
-            With the sum 1; zeros if all samples are at the same place. Negative for a column that
-            makes up for others more than it separates samples.
+            Share of each column. The sum is 1, or all are zero if all samples are at the same
+            place. A share is negative if the column makes up for others more than it separates
+            samples.
         """
         encoding = self.encode(X)
         weight = np.ones(len(encoding)) if sample_weight is None else np.asarray(sample_weight)
@@ -116,13 +119,27 @@ class ColumnMap(NamedTuple):
         sums = weight @ self._contributions(centred)
         return sums / sums.sum() if sums.sum() > 0 else sums
 
-    def curve(self, X: Any, column: int) -> NDArray:
-        """Images of one column of samples, f_j(x_j), of shape (n_samples, n_components)."""
-        block = self.blocks[column]
-        return self.encode(X)[:, block] @ self.components[:, block].T
+    def curves(self, X: Any, columns: Iterable[int]) -> list[NDArray]:
+        """Points f_j(x_j) of samples on the curves of some columns.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_columns)
+            Samples.
+        columns : iterable of int
+            Indices of the columns.
+
+        Returns
+        -------
+        points : list of ndarray of shape (n_samples, n_components)
+            One array for each of the columns.
+        """
+        encoding = self.encode(X)
+        blocks = (self.blocks[column] for column in columns)
+        return [encoding[:, block] @ self.components[:, block].T for block in blocks]
 
     def _contributions(self, differences):
-        # Not (L^T L), which may be much larger than L.
+        # L^T L may be much larger than L, so it is not computed.
         terms = differences * (differences @ self.components.T @ self.components)
         sums = [terms[:, block].sum(axis=1) for block in self.blocks]
         return np.stack(sums, axis=1)
@@ -134,9 +151,9 @@ def column_map(estimator: Any) -> ColumnMap:
     Parameters
     ----------
     estimator : MetricEnsemble, MetricLearner, PiecewiseLinearEncoder or Pipeline
-        Fitted metric; an encoder alone has Euclid's distance. Or a pipeline that ends in one, in
-        which the earlier steps keep columns apart: these encoders, and scalers. A predictor by
-        neighbours has such a pipeline, `pipeline_`.
+        Fitted metric, or a pipeline that ends in one. An encoder alone has Euclid's distance. The
+        earlier steps of a pipeline must not mix columns: they are these encoders, or scalers. The
+        `pipeline_` of a predictor by neighbours is such a pipeline.
 
     Returns
     -------
@@ -189,7 +206,7 @@ def column_map(estimator: Any) -> ColumnMap:
 
 
 def _steps_of(estimator) -> list[Any]:
-    """The steps of a pipeline, those of pipelines within it among them."""
+    """The steps of a pipeline, including those of pipelines within it."""
     if not isinstance(estimator, Pipeline):
         return [estimator]
     return [step for _, part in estimator.steps for step in _steps_of(part)]

@@ -12,7 +12,7 @@ __all__ = []
 
 
 def as_dense(matrix: Any) -> NDArray:
-    """Turn a sparse matrix into an array; all else stays as it is."""
+    """Turn a sparse matrix into an array. Return anything else as it is."""
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
@@ -24,14 +24,14 @@ def components_of(matrix: NDArray, n_components: int | float | None = None) -> N
     matrix : ndarray of shape (n_features, n_features)
         Symmetric matrix M.
     n_components : int, float or None, default=None
-        How many of the largest eigenvalues to keep: a number, the share of the sum of the
-        positive ones (between 0 and 1), or all positive ones.
+        Number of the largest eigenvalues to keep, or their share in the sum of the positive ones
+        (between 0 and 1). None keeps all positive ones.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
-        Rows sqrt(eigenvalue) eigenvector, by decreasing eigenvalue, the largest entry of
-        each positive. A single row of zeros if no eigenvalue is positive.
+        Rows sqrt(eigenvalue) eigenvector, by decreasing eigenvalue. The largest entry of each row
+        is positive. If no eigenvalue is positive, there is a single row of zeros.
     """
     eigenvalues, eigenvectors = np.linalg.eigh(matrix)
     eigenvalues = leading_eigenvalues(eigenvalues[::-1], len(matrix), n_components)
@@ -41,24 +41,24 @@ def components_of(matrix: NDArray, n_components: int | float | None = None) -> N
 def leading_eigenvalues(
     eigenvalues: NDArray, n_features: int, n_components: int | float | None
 ) -> NDArray:
-    """The positive ones of some eigenvalues, or as many of them as are asked for.
+    """The positive eigenvalues, or the largest of them.
 
     Parameters
     ----------
     eigenvalues : ndarray of shape (n_eigenvalues,)
         Eigenvalues in descending order.
     n_features : int
-        Rows of the matrix that they were computed from.
+        Number of rows of the matrix.
     n_components : int, float or None
-        As in `components_of`.
+        See `components_of`.
 
     Returns
     -------
     leading : ndarray of shape (n_components,)
-        At least one, which is zero if none is positive.
+        At least one eigenvalue. It is zero if none is positive.
     """
     size = np.abs(eigenvalues).max()
-    # Rounding of the eigenvalues, and of the sums over pairs that the matrix is made of.
+    # The factor 10 allows for the rounding of the sums over pairs that make the matrix.
     rounding = 10 * n_features * np.finfo(eigenvalues.dtype).eps * size
     eigenvalues = np.where(eigenvalues > rounding, eigenvalues, 0)
     n_kept = max(int(np.count_nonzero(eigenvalues)), 1)
@@ -72,14 +72,14 @@ def leading_eigenvalues(
 
 
 def scaled_eigenvectors(eigenvalues: NDArray, eigenvectors: NDArray) -> NDArray:
-    """Rows sqrt(eigenvalue) eigenvector, the largest entry of each positive.
+    """Rows sqrt(eigenvalue) eigenvector. The largest entry of each is positive.
 
     Parameters
     ----------
     eigenvalues : ndarray of shape (n_components,)
         The leading eigenvalues.
     eigenvectors : ndarray of shape (n_features, n_eigenvalues)
-        Eigenvectors of these, and of others after them.
+        Eigenvectors of the leading eigenvalues, followed by those of others.
 
     Returns
     -------
@@ -89,7 +89,9 @@ def scaled_eigenvectors(eigenvalues: NDArray, eigenvectors: NDArray) -> NDArray:
 
 
 def fixed_signs(components: NDArray) -> NDArray:
-    """Components of which the largest entry of each row is positive: distances have no sign.
+    """Components with signs that make the largest entry of each row positive.
+
+    Distances do not depend on the signs.
 
     Parameters
     ----------
@@ -109,8 +111,8 @@ def mixture(parts: list[tuple[float, NDArray]], covariance: NDArray) -> NDArray:
     Parameters
     ----------
     parts : list of tuple (share, matrix)
-        Share of each in the mean squared distance of the samples, and its matrix. One that is zero
-        for all samples has none.
+        Share of each distance in the mean squared distance of the samples, and its matrix. A
+        distance that is zero for all samples is left out.
     covariance : ndarray of shape (n_features, n_features)
         Covariance of the samples.
 

@@ -1,4 +1,4 @@
-"""Targets of every kind as coordinates, for learners that predict them."""
+"""Targets of every kind as coordinates, for learners that predict targets."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = [
     "target_vectors",
 ]
 
-# Pairs whose relations are computed at a time: few enough to stay in the cache.
+# Number of pairs whose relations are computed at a time. So few stay in the cache.
 _LARGEST_BATCH = 200_000
 
 
 def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.csr_array:
-    """Columns of the targets, one of 0 and 1 per class for classes.
+    """Columns of the targets. For classes, a column of 0 and 1 for each class.
 
     Parameters
     ----------
     relation : TargetRelation
-        Their relation; any but a precomputed one.
+        Relation of the targets. It must not be precomputed.
     targets : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
         Targets as encoded by the relation.
 
     Returns
     -------
     vectors : {ndarray, csr_array} of shape (n_samples, n_columns)
-        Sparse for classes, and if the targets are.
+        A sparse array for classes and for sparse targets.
 
     Examples
     --------
@@ -55,7 +55,8 @@ def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.c
         return targets.astype(np.float64)
     targets = np.asarray(targets)
     if relation.is_of_classes:
-        # In the order in which they come, so that names do not matter, not even for rounding.
+        # Classes are numbered in the order of the samples, so that names do not change the
+        # rounding.
         _, first, group = np.unique(targets.ravel(), return_index=True, return_inverse=True)
         columns = np.argsort(np.argsort(first))[group]
         return sparse.csr_array((np.ones(len(group)), (np.arange(len(group)), columns)))
@@ -63,12 +64,12 @@ def target_vectors(relation: TargetRelation, targets: Any) -> NDArray | sparse.c
 
 
 def target_groups(relation: TargetRelation, targets: Any) -> tuple[NDArray, NDArray]:
-    """Which samples have equal targets.
+    """Groups of samples with equal targets.
 
     Parameters
     ----------
     relation : TargetRelation
-        Their relation. Precomputed ones tell all samples apart.
+        Relation of the targets. If it is precomputed, each sample is a group.
     targets : {ndarray, csr_array}
         Targets as encoded by the relation.
 
@@ -88,7 +89,7 @@ def target_groups(relation: TargetRelation, targets: Any) -> tuple[NDArray, NDAr
 def relations_to_landmarks(
     relation: TargetRelation, targets: Any, samples: NDArray, landmarks: NDArray
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """Relations of samples to landmarks, a few samples at a time.
+    """Relations of samples to landmarks, in batches of samples.
 
     Parameters
     ----------
@@ -97,14 +98,14 @@ def relations_to_landmarks(
     targets : {ndarray, csr_array}
         Targets as encoded by the relation.
     samples, landmarks : ndarray of int
-        Rows of the targets.
+        Indices of the samples and of the landmarks.
 
     Yields
     ------
     places : ndarray of int
-        Places in `samples` of the next few of them.
+        Places in `samples` of a batch.
     relations : ndarray of shape (n_places, n_landmarks)
-        Their relations to the landmarks.
+        Relations of the batch to the landmarks.
     """
     for batch in gen_batches(len(samples), max(1, _LARGEST_BATCH // len(landmarks))):
         places = np.arange(len(samples))[batch]
@@ -122,12 +123,13 @@ def target_coordinates(
     n_coordinates: int,
     random_state: np.random.RandomState,
 ) -> NDArray:
-    r"""Coordinates whose squared distances are the relations, as nearly as these allow.
+    r"""Coordinates whose squared distances approximate the relations.
 
-    For the relation of ``relation="auto"`` the targets themselves are taken, classes as indicators,
-    or random projections of these, which keep distances in the mean, where they have more columns;
-    for others classical scaling: with the relations g of the landmarks, centred on both sides, the
-    leading positive eigenvalues and eigenvectors of :math:`-\frac12 J g J^T`.
+    For the relation that ``relation="auto"`` chooses, the coordinates are the targets themselves,
+    where classes are indicators. If they have too many columns, they are projected at random, which
+    keeps distances in the mean. For other relations the coordinates come from classical scaling.
+    They follow from the leading positive eigenvalues and eigenvectors of :math:`-\frac12 J g J^T`,
+    where g are the relations of the landmarks, and J centres rows and columns.
 
     Parameters
     ----------
@@ -138,22 +140,22 @@ def target_coordinates(
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     landmarks : ndarray of int
-        Samples that all are compared with for classical scaling.
+        Indices of the samples with which classical scaling compares all others.
     n_coordinates : int
-        How many there are at most.
+        Largest number of coordinates.
     random_state : RandomState
         Draws the projections.
 
     Returns
     -------
     coordinates : ndarray of shape (n_samples, n_kept)
-        Centred, of total variance 1. Without columns if no relation grows with the difference of
-        targets.
+        They are centred and have a total variance of 1. There is no column if the relation does not
+        grow with the difference of targets.
 
     Raises
     ------
     ValueError
-        If all relations are equal, or leave the range of numbers.
+        If all relations are equal, or if they leave the range of float64.
 
     References
     ----------
@@ -172,7 +174,7 @@ def target_coordinates(
 def standard_coordinates(
     vectors: Any, weight: NDArray, n_coordinates: int, random_state: np.random.RandomState
 ) -> NDArray:
-    """Vectors, or random projections of those with more columns, centred and of variance 1.
+    """Vectors, centred and with a total variance of 1. Many columns are projected at random.
 
     Parameters
     ----------
@@ -181,14 +183,14 @@ def standard_coordinates(
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     n_coordinates : int
-        How many columns the result has at most.
+        Largest number of columns of the result.
     random_state : RandomState
         Draws the projections.
 
     Returns
     -------
     coordinates : ndarray of shape (n_samples, n_kept)
-        Of total variance 1, or zero.
+        Their total variance is 1, or 0 if all vectors are equal.
     """
     coordinates: Any = vectors
     if coordinates.shape[1] > n_coordinates:

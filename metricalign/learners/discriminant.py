@@ -21,11 +21,15 @@ from metricalign.learners.base import MetricLearner
 from metricalign.learners.components import as_dense, components_of, mixture
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
+from metricalign.learners.shrinkage import least_error, shrunk_root, spectrum_of
 from metricalign.pairs.distinct import check_extent, check_magnitude, in_span
 from metricalign.pairs.identical import RemoteSamples, first_identical, map_blocks
 from metricalign.relations import check_targets, resolve_relation, select_targets
 
 __all__ = ["DiscriminantAlignment"]
+
+# Of classes, and where cross-validation has no answer.
+_SHRINKAGE = 0.5
 
 
 class DiscriminantAlignment(MetricLearner):
@@ -53,11 +57,12 @@ class DiscriminantAlignment(MetricLearner):
 
     Parameters
     ----------
-    shrinkage : float, default=0.5
+    shrinkage : float or "auto", default="auto"
         S is the covariance of the samples, shrunk toward the multiple of the identity with the same
         trace: values near 0 are plain regression, 1 is the matrix of largest kernel-target
-        alignment. Sparse X becomes dense if this is below 1, or if X has fewer samples than
-        features.
+        alignment. "auto" is 0.5 for classes, and for other targets that of the ridge regression
+        whose error is least by generalised cross-validation, from 0.001 to 0.99. Sparse X becomes
+        dense if this is below 1, or if X has fewer samples than features.
     whitening : float or "auto", default="auto"
         Share of the distance of whitened samples in the mean squared distance of the samples, from
         0 to 1, before Euclid's distance is added. "auto" is 0.2 for classes and 0 for other
@@ -89,9 +94,13 @@ class DiscriminantAlignment(MetricLearner):
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had names that are all strings.
+    shrinkage_ : float
+        The shrinkage that was used.
 
     References
     ----------
+    Golub, Heath, Wahba, Generalized Cross-Validation as a Method for Choosing a Good Ridge
+    Parameter, Technometrics 21 (1979): shrinkage="auto".
     Hastie, Tibshirani, Discriminant Adaptive Nearest Neighbor Classification, IEEE PAMI 18 (1996),
     equation 2: the whitened part.
     Ye, Least Squares Linear Discriminant Analysis, ICML 2007: the case of classes.
@@ -114,7 +123,7 @@ class DiscriminantAlignment(MetricLearner):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "shrinkage": [Interval(Real, 0, 1, closed="right")],
+        "shrinkage": [Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
         "whitening": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "euclidean": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "relation": [str, callable],
@@ -130,7 +139,7 @@ class DiscriminantAlignment(MetricLearner):
     def __init__(
         self,
         *,
-        shrinkage: float = 0.5,
+        shrinkage: float | Literal["auto"] = "auto",
         whitening: float | Literal["auto"] = "auto",
         euclidean: float | Literal["auto"] = "auto",
         relation: Any = "auto",
@@ -197,14 +206,14 @@ class DiscriminantAlignment(MetricLearner):
             comparison = _compare_with_landmarks(
                 relation, targets, representatives, group, drawn, X, weight, moments
             )
-        components = self._components(relation, moments, comparison, n_samples, X.dtype)
+        components, shrinkage = self._components(relation, moments, comparison, n_samples, X.dtype)
         self._seen = None
         if span is not None:
             components = components @ span
         elif len(moments.group_sums) and _is_known_from_groups(relation):
             y = samples.select(y)[representatives]
             self._seen = SeenSamples(y, np.bincount(group), moments, unit)
-        self.relation_, self.components_ = relation, components
+        self.relation_, self.components_, self.shrinkage_ = relation, components, shrinkage
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -213,7 +222,8 @@ class DiscriminantAlignment(MetricLearner):
 
         Only sums over the samples so far are kept: one of their products, a matrix of shape
         (n_features, n_features), and one of the samples of each distinct target. So there must be
-        no more distinct targets than `n_landmarks`.
+        no more distinct targets than `n_landmarks`. For ``shrinkage="auto"`` equal samples of
+        several calls count as several, where `fit` takes them for one of a larger weight.
 
         Parameters
         ----------
@@ -275,20 +285,30 @@ class DiscriminantAlignment(MetricLearner):
         targets = relation.encode(seen.y)
         groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
         comparison = _compare_groups(relation, targets, groups, several, moments)
-        components = self._components(relation, moments, comparison, sizes.sum(), X.dtype)
-        self._seen, self.relation_, self.components_ = seen, relation, components
+        components, shrinkage = self._components(
+            relation, moments, comparison, sizes.sum(), X.dtype
+        )
+        self._seen, self.shrinkage_ = seen, shrinkage
+        self.relation_, self.components_ = relation, components
         return self
 
     def _components(self, relation, moments, comparison, n_samples, dtype):
-        """Components of the metric, from sums over the samples and their relations."""
+        """Components of the metric and its shrinkage, from sums over samples and relations."""
         extents = moments.largest - moments.smallest
         check_extent(float(extents.max()), dtype)
         # Rounding must not make a constant feature vary.
         varies = extents > 0
         covariance = np.where(np.outer(varies, varies), moments.scatter / moments.weight, 0)
-        whitening_map = _shrunk_root(covariance, self.shrinkage, n_samples < len(covariance))
-        covariance = whitening_map @ covariance @ whitening_map
         between = np.where(np.outer(varies, varies), comparison.between, 0)
+        values, vectors = spectrum_of(covariance, n_samples < len(covariance))
+        shrinkage = self.shrinkage
+        if shrinkage == "auto":
+            of_targets = comparison.scatter, moments.effective_size
+            is_class = relation.is_of_classes
+            chosen = None if is_class else least_error(values, vectors, between, *of_targets)
+            shrinkage = _SHRINKAGE if chosen is None else chosen
+        whitening_map = shrunk_root(values, vectors, shrinkage)
+        covariance = whitening_map @ covariance @ whitening_map
         between = comparison.normed(whitening_map @ between @ whitening_map)
         whitening, euclidean = self.whitening, self.euclidean
         # docs/quality.md and docs/defaults.md have the measurements.
@@ -316,13 +336,17 @@ class DiscriminantAlignment(MetricLearner):
             components = _mixture(
                 components, whitening, euclidean, covariance, whitening_map, self.n_components
             )
-        return components.astype(dtype) @ whitening_map.astype(dtype)
+        return components.astype(dtype) @ whitening_map.astype(dtype), shrinkage
 
 
 class _Comparison(NamedTuple):
-    """The matrix B of the samples, and the smallest and the largest of the relations in it."""
+    """The matrix B of the samples, and the smallest and the largest of the relations in it.
+
+    The scatter of the targets is half of the mean relation.
+    """
 
     between: NDArray
+    scatter: float
     smallest: float
     largest: float
 
@@ -369,15 +393,16 @@ def _sum_of_moments(X, weight, group, n_groups) -> Moments:
 def _compare_groups(relation, targets, representatives, several, moments) -> _Comparison:
     """Compare all groups of equal targets with all; `several` are targets of many samples."""
     groups = np.arange(len(representatives))
-    sums = moments.group_sums / moments.weight
+    # The shares of the groups, as one more column, give the mean relation.
+    sums = np.column_stack([moments.group_sums, moments.group_weights]) / moments.weight
     with np.errstate(over="ignore", invalid="ignore"):
         within = relation(targets, np.column_stack([several, several]))
         products, smallest, largest = _sums_of_relations(
             sums, relation, targets, representatives, groups, representatives, groups
         )
-        between = -0.5 * products @ sums
+        products = -0.5 * products @ sums
     smallest, largest = within.min(initial=smallest), within.max(initial=largest)
-    return _Comparison(between, smallest, largest)
+    return _Comparison(products[:-1, :-1], -products[-1, -1], smallest, largest)
 
 
 def _compare_with_landmarks(
@@ -406,13 +431,15 @@ def _compare_with_landmarks(
         sums = _sums_of_groups(
             in_memory(X[drawn]), moments.mean, weight_of_drawn, group_of_drawn, len(landmarks)
         )
+        products = -0.5 * sum(products)
+        sums, shares = sums[:, :-1], sums[:, -1]
         # Centred, so that what a relation adds to a whole row does not count.
-        shares = np.bincount(group_of_drawn, weight_of_drawn)
         sums -= np.multiply.outer(shares, sums.sum(axis=0))
-        between = -0.5 * sum(products) @ sums
+        between, scatter = products[:-1] @ sums, -products[-1] @ shares
         several = representatives[np.bincount(group) > 1]
         within = relation(targets, np.column_stack([several, several]))
-    return _Comparison(between, within.min(initial=min(smallest)), within.max(initial=max(largest)))
+    smallest, largest = within.min(initial=min(smallest)), within.max(initial=max(largest))
+    return _Comparison(between, scatter, smallest, largest)
 
 
 def _sums_of_block(X, group, share, mean, *relations):
@@ -432,24 +459,10 @@ def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, grou
 
 
 def _sums_of_groups(X, mean, share, group, n_groups):
-    """Weighted sum of the samples of each group, less the mean."""
+    """Weighted sum of the samples of each group, less the mean; the last column is its share."""
     members = group_members(group, share, n_groups)
-    return as_dense(members @ X) - np.multiply.outer(members.sum(axis=1), mean)
-
-
-def _shrunk_root(covariance, shrinkage, is_in_span):
-    """Map to coordinates of total variance 1, in which the shrunk covariance is the identity.
-
-    Fewer samples than features have their coordinates in the span of their differences.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    if is_in_span:
-        is_kept = values > 10 * len(values) * np.finfo(np.float64).eps * values[-1]
-        values, vectors = values[is_kept], vectors[:, is_kept]
-    values = np.maximum(values, 0)
-    shrunk = (1 - shrinkage) * values + shrinkage * values.mean()
-    scales = 1 / np.sqrt(shrunk * np.sum(values / shrunk))
-    return (vectors * scales) @ vectors.T
+    shares = members.sum(axis=1)
+    return np.column_stack([as_dense(members @ X) - np.multiply.outer(shares, mean), shares])
 
 
 def _mixture(learned, whitening, euclidean, covariance, whitening_map, n_components):

@@ -1,4 +1,4 @@
-"""The kernel exp(-distance / width) and its ridge regression, without copies of large matrices."""
+"""The kernel exp(-distance / width), and products for its ridge regression without copies."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ __all__ = [
     "solve_positive",
 ]
 
-# With 1,000 centres a kernel takes 5.9 ns in parts of so many, 6.8 ns in parts of four million.
+# With 1,000 centres, an entry takes 5.9 ns in parts of this size, and 6.8 ns in parts of four
+# million.
 ENTRIES_OF_PART = 2**17
-# Kernels that are in memory at a time while their products are summed.
+# Number of kernel entries that are in memory at a time while their products are summed.
 _ENTRIES_OF_PRODUCTS = 4_000_000
 
 
 def euclidean(samples: NDArray, centres: NDArray) -> NDArray:
-    """Euclid's distances, by one product, in an array of which no copies are made.
+    """Euclid's distances of samples to centres, by one product and without copies.
 
-    It takes half the time of scikit-learn's, most of which goes into checks of few samples and
-    into copies for many.
+    It takes half the time of scikit-learn's function. That one spends most time on checks if there
+    are few samples, and on copies if there are many.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples, in float64.
     centres : ndarray of shape (n_centres, n_features)
-        What they are compared with. If it is the same object, each is at distance 0 from itself.
+        Centres. If they are the same object as the samples, each has the distance 0 to itself.
 
     Returns
     -------
@@ -52,14 +53,14 @@ def euclidean(samples: NDArray, centres: NDArray) -> NDArray:
 
 
 def exponential_kernel(distances: NDArray, width: float) -> NDArray:
-    """Turn distances into exp(-distance / width), in their place.
+    """Turn distances into exp(-distance / width), in the same array.
 
     Parameters
     ----------
     distances : ndarray
-        Distances; they are overwritten.
+        Distances, which are overwritten.
     width : float
-        Their unit.
+        Width of the kernel.
 
     Returns
     -------
@@ -73,16 +74,16 @@ def exponential_kernel(distances: NDArray, width: float) -> NDArray:
 def kernel_matrix(
     samples: NDArray, centres: NDArray, kernel: Callable[[NDArray], NDArray]
 ) -> NDArray:
-    """Kernels of samples and centres, computed by parts that fit the cache of a core.
+    """Kernels of samples and centres, computed in parts that fit into the cache of a core.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples, in float64.
     centres : ndarray of shape (n_centres, n_features)
-        What they are compared with.
+        Centres.
     kernel : callable
-        Turns an array of distances, which it may overwrite, into kernels.
+        Turns an array of distances into kernels. It may overwrite the array.
 
     Returns
     -------
@@ -103,27 +104,27 @@ def kernel_products(
     values: NDArray,
     weight: NDArray,
 ) -> tuple[NDArray, NDArray]:
-    """Weighted sums over samples of which normal equations are made.
+    """Weighted sums over samples for the normal equations of a regression on kernels.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples.
     centres : ndarray of shape (n_centres, n_features)
-        What they are compared with, in float64.
+        Centres, in float64.
     kernel : callable
         See `kernel_matrix`.
     values : ndarray of shape (n_samples, n_columns)
         Values of the samples.
     weight : ndarray of shape (n_samples,)
-        Their weights.
+        Weights of the samples.
 
     Returns
     -------
     products : ndarray of shape (n_centres, n_centres)
-        Products of the kernels with each other.
+        Weighted sums of the products of two kernels.
     of_values : ndarray of shape (n_centres, n_columns)
-        Their products with the values.
+        Weighted sums of the products of a kernel and a value.
     """
     products = np.zeros((len(centres), len(centres)))
     of_values = np.zeros((len(centres), values.shape[1]))
@@ -131,17 +132,18 @@ def kernel_products(
         rows = kernel_matrix(samples[batch].astype(np.float64, copy=False), centres, kernel)
         roots = np.sqrt(weight[batch])[:, None]
         rows *= roots
-        # NumPy needs half the time for the product of an array with itself.
+        # For the product of an array with itself, NumPy takes half the time.
         products += rows.T @ rows
         of_values += rows.T @ (roots * values[batch])
     return products, of_values
 
 
 def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:
-    """Solve linear equations of a positive definite matrix, which is overwritten.
+    """Solve linear equations with a positive definite matrix, which is overwritten.
 
-    In less than half the time of `scipy.linalg.solve`, which estimates the condition of the matrix
-    as well, and three quarters of that of `scipy.linalg.cho_factor`, which factors the upper half.
+    This takes less than half the time of `scipy.linalg.solve`, which estimates the condition of the
+    matrix too, and three quarters of the time of `scipy.linalg.cho_factor`, which factors the upper
+    half.
 
     Parameters
     ----------
@@ -159,7 +161,7 @@ def solve_positive(matrix: NDArray, right: NDArray) -> NDArray:
     LinAlgError
         If the matrix is not positive definite.
     """
-    # The transpose is in the order of LAPACK, and is the same.
+    # The transpose is the same matrix, in the memory order of LAPACK.
     _, solution, info = linalg.lapack.dposv(matrix.T, right, lower=True, overwrite_a=True)
     if info:
         raise linalg.LinAlgError("The matrix is not positive definite.")

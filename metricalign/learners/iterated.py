@@ -1,4 +1,4 @@
-"""Fitting again with pairs that are chosen under the metric learned before."""
+"""Fits in several rounds: the metric of one round chooses pairs for the next."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ __all__ = ["IteratedMetricLearner"]
 
 
 class IteratedMetricLearner(MetricLearner):
-    """Fits a metric several times, each time with the pairs that are near under the last one too.
+    """Fits a convex method in several rounds, each with more pairs than the one before.
 
-    The pairs decide what a convex method sees. In the first round they are near under Euclid's
-    distance; in each further one those near under the metric just learned are added to all that
-    were chosen before. The problem of every round is convex, so the last metric has its
-    certificate, in `learner_`; that it gets better from round to round is not certain.
+    A convex method sees the pairs only. The pairs of the first round are near under Euclid's
+    distance. Every further round keeps the pairs of the rounds before it, and adds those that are
+    near under the metric just learned. The problem of each round is convex, so the last metric has
+    a certificate, that of `learner_`. There is no guarantee that a round improves the metric.
 
-    By default the prior M0 of classes moves as well: that of the first round is a share of Euclid's
-    distance, see `PSDSVR`, and each further round has the metric just learned in its place, with
-    the same mean distance of the pairs. With fewer samples than features all rounds have Euclid's.
+    By default the prior M0 changes too if the targets are classes. In the first round it is a share
+    of Euclid's distance, see `PSDSVR`. In every further round it is the metric just learned, scaled
+    so that the mean distance of the pairs stays the same. If there are fewer samples than features,
+    all rounds have the prior of the first one.
 
     Parameters
     ----------
     learner : metric learner or None, default=None
-        A linear metric learner that chooses its pairs by nearness. None for `PSDSVR`, of classes
-        with the prior of each round as said above, of others with ``prior=None``, or "auto" where
-        the first round would learn the zero metric. A given learner has its own in all rounds.
+        A linear metric learner that chooses its pairs by nearness. It keeps its own prior in all
+        rounds. None is `PSDSVR`. For classes it has the priors described above. For other targets
+        it has ``prior=None``, or ``prior="auto"`` if the first round would learn the zero metric.
     n_rounds : int, default=4
-        How often it is fitted.
+        Number of rounds.
     relation : str or callable, default="auto"
-        Relation of two targets, see `metricalign.relations`; for a learner whose own is "auto".
+        Relation of two targets, see `metricalign.relations`. It is used if the relation of the
+        learner is "auto".
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Linear map of the metric: Euclid's distance after ``X @ components_.T``.
     learner_ : metric learner
-        The learner of the last round, with its pairs, certificate and so on.
+        The fitted learner of the last round.
     relation_ : TargetRelation
         The relation that was used.
     n_features_in_ : int
@@ -109,13 +111,9 @@ class IteratedMetricLearner(MetricLearner):
         X = self._validate_samples(X, y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        learner = PSDSVR() if self.learner is None else self.learner
-        learner = with_relation(learner, self.relation)
+        is_default = self.learner is None
+        learner = with_relation(PSDSVR() if is_default else self.learner, self.relation)
         relation, _ = learner._relation_of(y, X.shape[0], sample_weight)
-        moves_prior = self.learner is None and relation.is_of_classes
-        if self.learner is None and not moves_prior:
-            # Numbers have better neighbours without one: docs/defaults.md has the measurements.
-            learner.set_params(prior=None)
         pairs = learner.pairs
         is_given = not isinstance(pairs, str) and not hasattr(pairs, "select")
         if is_given or (
@@ -126,14 +124,13 @@ class IteratedMetricLearner(MetricLearner):
                 "strategy, such as pairs='nearest', or use it without IteratedMetricLearner."
             )
         strategy = resolve_pairs(pairs, relation.kind)
-        with warnings.catch_warnings():
-            if self.learner is None:
-                warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
+        moves_prior = is_default and relation.is_of_classes
+        if is_default and not moves_prior:
+            fitted = _fit_without_prior(learner, X, y, sample_weight)
+            learner.set_params(prior=fitted.prior)
+        else:
             fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
-        if self.learner is None and not fitted.components_.any():
-            learner.set_params(prior="auto")
-            fitted = clone(learner).fit(X, y, sample_weight=sample_weight)
-        # Random pairs, if all nearest samples have the same target.
+        # These are random pairs if all nearest samples have the same target.
         strategies = [fitted.pair_strategy_]
         for _ in range(self.n_rounds - 1):
             if abs(fitted.components_).max() == 0:
@@ -149,16 +146,28 @@ class IteratedMetricLearner(MetricLearner):
         return self
 
 
+def _fit_without_prior(learner, X, y, sample_weight):
+    """Fit without a prior, or with the default one where the metric would be zero otherwise."""
+    # Numbers have better neighbours without a prior: docs/defaults.md has the measurements.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PSDSVR learned the zero metric")
+        fitted = clone(learner).set_params(prior=None).fit(X, y, sample_weight)
+    return fitted if fitted.components_.any() else clone(learner).fit(X, y, sample_weight)
+
+
 def _fit_from(learner, matrix, X, y, sample_weight):
-    """Fit with a metric as the prior, where there is one by default; its size and C stay those."""
+    """Fit with a metric in place of the default prior. The size of the prior and C stay."""
     preparation = learner._prepare(X, y, sample_weight)
-    # A matrix would take the fit of few samples out of their span.
+    operator, weights = preparation.operator, preparation.weights
+    # Few samples are fitted in their span, and a matrix as the prior would lead out of it.
     if preparation.prior is not None and preparation.basis is None:
-        sizes = [
-            np.average(preparation.operator.distances(one), weights=preparation.weights)
-            for one in (preparation.prior, matrix)
-        ]
-        prior = matrix * (sizes[0] / sizes[1])
+        distances = operator.distances(matrix)
+        # If no samples differ where the metric has weight, all distances are rounding errors.
+        if (distances > operator.resolution * np.linalg.norm(matrix)).any():
+            size = np.average(operator.distances(preparation.prior), weights=weights)
+            prior = matrix * (size / np.average(distances, weights=weights))
+        else:
+            prior = preparation.prior
         learner.set_params(C=preparation.scale, prior=prior)
         preparation = replace(preparation, prior=prior)
     learner._fit_prepared(preparation, preparation.scale, None, X, y)

@@ -1,4 +1,4 @@
-"""Sums over samples from which a linear metric follows, in parts that can be added."""
+"""Sums over samples that determine a linear metric. The sums of two sets can be added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.utils import gen_batches
 
 __all__ = ["Moments", "SeenSamples", "group_members", "moments_of"]
 
-# Entries that are in double precision at a time.
+# Number of entries that are converted to double precision at a time.
 _ENTRIES_OF_BATCH = 2**20
 
 
@@ -22,12 +22,14 @@ _ENTRIES_OF_BATCH = 2**20
 class Moments:
     """Weighted sums over samples, and over those of each group.
 
-    The moments of two sets of samples, with the same groups, add up to those of both sets.
+    The moments of two sets of samples with the same groups add up to those of their union.
 
     Attributes
     ----------
     weight : float
         Sum of the weights w_i.
+    squared_weight : float
+        Sum of their squares.
     mean : ndarray of shape (n_features,)
         Mean m of the samples.
     scatter : ndarray of shape (n_features, n_features)
@@ -51,6 +53,7 @@ class Moments:
     """
 
     weight: float
+    squared_weight: float
     mean: NDArray
     scatter: NDArray
     smallest: NDArray
@@ -58,9 +61,15 @@ class Moments:
     group_weights: NDArray
     group_sums: NDArray
 
+    @property
+    def effective_size(self) -> float:
+        """Number of samples with equal weights whose mean varies as much."""
+        return self.weight**2 / self.squared_weight
+
     def __add__(self, other: Moments) -> Moments:
         weight = self.weight + other.weight
-        # Differences of the means, so that samples far from the origin keep their digits.
+        # The difference of the means is used, so that samples far from the origin keep their
+        # digits.
         mean = self.mean + other.weight / weight * (other.mean - self.mean)
         scatter = self.scatter + other.scatter
         group_sums = self.group_sums + other.group_sums
@@ -70,6 +79,7 @@ class Moments:
             group_sums += np.multiply.outer(part.group_weights, move)
         return Moments(
             weight,
+            self.squared_weight + other.squared_weight,
             mean,
             scatter,
             np.minimum(self.smallest, other.smallest),
@@ -79,14 +89,14 @@ class Moments:
         )
 
     def regrouped(self, groups: NDArray, n_groups: int) -> Moments:
-        """The same sums with other numbers of the groups.
+        """The same sums, with other indices of the groups.
 
         Parameters
         ----------
         groups : ndarray of int of shape (n_groups_before,)
-            The new number of each group.
+            The new index of each group.
         n_groups : int
-            How many there are now.
+            The new number of groups.
 
         Returns
         -------
@@ -95,6 +105,7 @@ class Moments:
         place = group_members(groups, np.ones(len(groups)), n_groups)
         return Moments(
             self.weight,
+            self.squared_weight,
             self.mean,
             self.scatter,
             self.smallest,
@@ -105,16 +116,16 @@ class Moments:
 
 
 class SeenSamples(NamedTuple):
-    """What is kept of samples, to go on with others later.
+    """Summary of the samples so far, by which a fit goes on with further samples.
 
     Attributes
     ----------
     y : {ndarray, csr_array} of shape (n_groups,) or (n_groups, n_outputs)
-        Their different targets.
+        Distinct targets.
     sizes : ndarray of int of shape (n_groups,)
-        How many samples have each of these.
+        Number of samples with each target.
     moments : Moments
-        Sums over all samples, and over those of each target.
+        Sums over all samples, and over those with each target.
     unit : float
         Unit of the weights in these sums.
     """
@@ -133,11 +144,11 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples.
     weight : ndarray of shape (n_samples,)
-        Their positive weights.
+        Positive weights of the samples.
     group : ndarray of int of shape (n_samples,)
-        Group of each sample; -1 for none.
+        Group of each sample. -1 is no group.
     n_groups : int
-        How many groups there are, here or elsewhere.
+        Number of groups. Some may have no samples here.
 
     Returns
     -------
@@ -150,16 +161,16 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
 
 
 def group_members(group: NDArray, weight: NDArray, n_groups: int) -> sparse.csr_array:
-    """Matrix whose product with samples is their weighted sum over each group.
+    """Matrix whose product with samples has their weighted sums over each group.
 
     Parameters
     ----------
     group : ndarray of int of shape (n_samples,)
-        Group of each sample; -1 for none.
+        Group of each sample. -1 is no group.
     weight : ndarray of shape (n_samples,)
-        Their weights.
+        Weights of the samples.
     n_groups : int
-        How many groups there are.
+        Number of groups.
 
     Returns
     -------
@@ -177,16 +188,18 @@ def _of_batch(X, weight, group, n_groups, batch):
     group_weights = members.sum(axis=1)
     smallest, largest = X.min(axis=0), X.max(axis=0)
     if sparse.issparse(X):
-        # Subtracting the mean would make it dense.
+        # X minus its mean would be dense.
         mean = X.T @ weight / total
         scatter = (X.T @ X.multiply(weight[:, None])).toarray()
         scatter -= total * np.multiply.outer(mean, mean)
         group_sums = (members @ X).toarray() - np.multiply.outer(group_weights, mean)
         smallest, largest = smallest.toarray().ravel(), largest.toarray().ravel()
     else:
-        # From one of the samples, as the sum of numbers far from the origin has no digits left.
+        # Differences from one sample are summed, as sums of numbers far from the origin lose
+        # digits.
         mean = X[0] + weight @ (X - X[0]) / total
         X -= mean
         scatter = X.T @ (weight[:, None] * X)
         group_sums = members @ X
-    return Moments(total, mean, scatter, smallest, largest, group_weights, group_sums)
+    squared = float(weight @ weight)
+    return Moments(total, squared, mean, scatter, smallest, largest, group_weights, group_sums)

@@ -1,12 +1,17 @@
-"""Losses: how badly a predicted distance misses the relation of its pair.
+"""Losses: the cost of a predicted distance that misses the relation of its pair.
 
-With phi_p(a) = c_p loss(a, t_p), c_p the weight of pair p times C, a solver needs phi_p and its
-convex conjugate, as a function of the dual coefficient: phi_p*(-beta) = sup over a of
--beta a - phi_p(a).
+Let c_p be the weight of pair p times C, and phi_p(a) = c_p loss(a, t_p). A solver needs phi_p and
+its convex conjugate as a function of the dual coefficient beta,
 
-Sources: the dual of relation alignment, Zhu et al., Beyond Similar and Dissimilar Relations, IJCAI
-2018; logistic regression, Yu, Huang, Lin, Dual coordinate descent methods for logistic regression
-and maximum entropy models, Machine Learning 85 (2011).
+    phi_p*(-beta) = sup over a of -beta a - phi_p(a).
+
+References
+----------
+Zhu et al., Beyond Similar and Dissimilar Relations: A Kernel Regression Formulation for Metric
+Learning, IJCAI 2018: the dual of relation alignment.
+
+Yu, Huang, Lin, Dual coordinate descent methods for logistic regression and maximum entropy models,
+Machine Learning 85 (2011): the dual of the logistic loss.
 """
 
 from metricalign.losses.conjugates import (

@@ -1,4 +1,4 @@
-"""Convex conjugates of the losses over all pairs, which the dual problem is made of."""
+"""Convex conjugates of the losses over all pairs. They make up the dual problem."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ __all__ = ["Conjugate", "LogisticConjugate", "PiecewiseQuadraticConjugate"]
 class Conjugate:
     """The conjugate of a loss over all pairs, phi_p*(-beta_p).
 
-    A loss returns an object of this interface; the base class holds no code. Which of the methods
-    are needed is for the solver to say: `value`, `proximal` and `bounds` are needed by all,
-    `restricted` by "newton", `gradient` and `kink` by "quasi_newton".
+    This class describes the interface of the objects that a loss returns. It holds no code. Each
+    solver names the methods that it needs: all solvers need `value`, `proximal` and `bounds`,
+    "newton" needs `restricted`, and "quasi_newton" needs `gradient` and `kink`.
 
     Attributes
     ----------
     bounds : tuple of ndarray of shape (n_pairs,)
-        Smallest and largest beta at which it is finite; infinite where there is no bound.
+        Smallest and largest beta at which the conjugate is finite. Infinite if there is no bound.
     is_strongly_convex : bool
-        Whether it is curved everywhere, that is, the loss is smooth; then `proximal` takes a
-        penalty of 0.
+        Whether the conjugate is curved everywhere, that is, whether the loss is smooth. Then
+        `proximal` also takes a penalty of 0.
     kink : float
-        Half the jump of its derivative at beta = 0, the only place where it may have one.
+        Half the jump of the derivative at beta = 0. The derivative may jump nowhere else.
 
     Methods
     -------
     value(dual_coef)
         Sum over the pairs, for a beta inside its bounds.
     gradient(dual_coef)
-        Derivative in each beta; where it jumps, the mean of both sides.
+        Derivative in each beta. Where the derivative jumps, the mean of both sides.
     proximal(prediction, center, penalty)
         The beta_p that minimise phi_p*(-beta) + beta prediction_p + penalty / 2
-        (beta - center_p)^2, and their response: how much each falls as its prediction grows, a
-        generalised derivative that is at least 0.
+        (beta - center_p)^2, and the response of each: the speed at which beta_p falls as its
+        prediction grows, a generalised derivative that is at least 0.
     restricted(subset)
         The conjugate over some of the pairs.
     """
@@ -56,10 +56,11 @@ class Conjugate:
 
 @dataclass
 class PiecewiseQuadraticConjugate(Conjugate):
-    """The conjugate of a loss that is piecewise linear or quadratic, as five arrays.
+    """The conjugate of a loss that is piecewise linear or quadratic.
 
         phi_p*(-beta) = -target beta + kink abs(beta) + curvature / 2 beta^2
-        for lower <= beta <= upper, and infinity elsewhere.
+
+    for lower <= beta <= upper, and infinity elsewhere.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
     curvature : ndarray of shape (n_pairs,) or float
         Weight of beta^2 / 2, at least 0.
     lower, upper : ndarray of shape (n_pairs,)
-        The box that beta lies in; infinite where there is no bound.
+        Smallest and largest beta. Infinite if there is no bound.
     """
 
     target: NDArray
@@ -81,12 +82,12 @@ class PiecewiseQuadraticConjugate(Conjugate):
 
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:
-        """The box that beta lies in."""
+        """Smallest and largest beta."""
         return self.lower, self.upper
 
     @property
     def is_strongly_convex(self) -> bool:
-        """Whether the loss is smooth, that is, the conjugate curved everywhere."""
+        """Whether the loss is smooth, that is, whether the conjugate is curved everywhere."""
         return bool(np.all(np.asarray(self.curvature) > 0))
 
     def restricted(self, subset: NDArray) -> PiecewiseQuadraticConjugate:
@@ -95,7 +96,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
         Parameters
         ----------
         subset : ndarray of int of shape (n_subset,)
-            Which pairs.
+            Indices of the pairs.
 
         Returns
         -------
@@ -111,7 +112,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
         )
 
     def value(self, dual_coef: NDArray) -> float:
-        """Sum over pairs of phi_p*(-beta_p), for a beta inside its box."""
+        """Sum over pairs of phi_p*(-beta_p), for a beta inside its bounds."""
         total = -(dual_coef @ self.target)
         if self.kink:
             total += self.kink * np.abs(dual_coef).sum()
@@ -120,7 +121,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
         return float(total)
 
     def gradient(self, dual_coef: NDArray) -> NDArray:
-        """Derivative in each beta; where it jumps, the mean of both sides."""
+        """Derivative in each beta. Where the derivative jumps, the mean of both sides."""
         return self.curvature * dual_coef - self.target + self.kink * np.sign(dual_coef)
 
     def proximal(
@@ -133,29 +134,29 @@ class PiecewiseQuadraticConjugate(Conjugate):
         prediction : ndarray of shape (n_pairs,)
             Predicted distances, the intercept included.
         center : ndarray of shape (n_pairs,) or float
-            Where beta is pulled to.
+            The beta to which the penalty pulls.
         penalty : ndarray of shape (n_pairs,) or float
-            How strongly; 0 is allowed where the conjugate is curved, and the minimiser is
-            then minus the derivative of the loss.
+            Weight of the penalty. It may be 0 if the conjugate is curved. The minimiser is then
+            minus the derivative of the loss.
 
         Returns
         -------
         dual_coef : ndarray of shape (n_pairs,)
             The minimiser.
         response : ndarray of shape (n_pairs,)
-            How much it falls as the prediction grows: 1 / (curvature + penalty) where it lies
-            neither at a bound nor at the kink at zero, 0 elsewhere.
+            The speed at which the minimiser falls as the prediction grows: 0 if it lies at a bound
+            or at the kink at zero, and 1 / (curvature + penalty) otherwise.
         """
         pull = penalty * center
         pull += self.target
         pull -= prediction
         if self.kink:
-            # Soft thresholding: what is inside of the tube becomes 0.
+            # Soft thresholding makes all values inside the tube 0.
             inside = np.minimum(pull, self.kink)
             pull -= np.maximum(inside, -self.kink, out=inside)
         softness = self.curvature + penalty
         pull /= softness
-        # Faster than np.clip, which takes longer to look at its arguments than at the pairs.
+        # This is faster than np.clip, whose checks take longer than the work for few pairs.
         dual_coef = np.minimum(pull, self.upper)
         dual_coef = np.maximum(dual_coef, self.lower, out=dual_coef)
         is_free = dual_coef == pull
@@ -168,7 +169,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
 class LogisticConjugate(Conjugate):
     """The conjugate of the logistic loss: c (u log u + (1 - u) log(1 - u)) with u = t beta / c.
 
-    It has no `gradient`, which is infinite at the bounds.
+    It has no `gradient`, as that would be infinite at the bounds.
 
     Parameters
     ----------
@@ -184,16 +185,16 @@ class LogisticConjugate(Conjugate):
 
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:
-        """The box that beta lies in."""
+        """Smallest and largest beta."""
         end = self.target * self.weight
         return np.minimum(end, 0), np.maximum(end, 0)
 
     def restricted(self, subset: NDArray) -> LogisticConjugate:
-        """Conjugate over some of the pairs; see `Conjugate`."""
+        """Conjugate over some of the pairs. See `Conjugate`."""
         return LogisticConjugate(self.target[subset], self.weight[subset])
 
     def value(self, dual_coef: NDArray) -> float:
-        """Sum over pairs of phi_p*(-beta_p); see `Conjugate`."""
+        """Sum over pairs of phi_p*(-beta_p). See `Conjugate`."""
         # Rounding may leave beta a little outside of its bounds.
         share = np.clip(self.target * dual_coef / self.weight, 0, 1)
         return -float(self.weight @ (special.entr(share) + special.entr(1 - share)))
@@ -201,14 +202,14 @@ class LogisticConjugate(Conjugate):
     def proximal(
         self, prediction: NDArray, center: NDArray | float, penalty: NDArray | float
     ) -> tuple[NDArray, NDArray]:
-        """Minimiser and response, see `Conjugate`: Newton's method on the logit of u.
+        """Minimiser and response, by Newton's method on the logit of u. See `Conjugate`.
 
         The logit v solves v + s sigmoid(v) = w, with s = penalty c and
-        w = penalty t center - t prediction: an increasing function with a slope from 1 to 1 + s/4.
+        w = penalty t center - t prediction. The left side increases with a slope from 1 to 1 + s/4.
         """
         pull = self.target * (penalty * center - prediction)
         stiffness = penalty * self.weight
-        # The root lies between these, as the sigmoid is between 0 and 1.
+        # The root lies between these, since the sigmoid is between 0 and 1.
         low, high = pull - stiffness, pull + 0 * stiffness
         logit = 0.5 * (low + high)
         for _ in range(100):

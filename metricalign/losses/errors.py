@@ -1,4 +1,4 @@
-"""Losses of the error of a distance against a graded relation."""
+"""Losses for graded relations: costs of the difference of a distance and its relation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EpsilonInsensitive(Loss):
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        Half width of the tube, in units of the relation. "scale" is a tenth of the standard
         deviation of the relations.
 
     Examples
@@ -68,7 +68,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Half width of the tube, in units of the relation; "scale" is a tenth of the standard
+        Half width of the tube, in units of the relation. "scale" is a tenth of the standard
         deviation of the relations.
 
     Examples
@@ -131,13 +131,13 @@ class Squared(Loss):
 class OneSided(EpsilonInsensitive):
     """Shortfall of a distance below its relation: max(0, t - epsilon - a).
 
-    The loss of support vector regression with nonnegative dual coefficients. A pair whose
-    relation is at most epsilon has no part in it.
+    This is the loss of support vector regression with nonnegative dual coefficients. A pair whose
+    relation is at most epsilon costs nothing, whatever its distance is.
 
     Parameters
     ----------
     epsilon : float or "scale", default="scale"
-        Shortfall that costs nothing, in units of the relation; "scale" is a tenth of the
+        Shortfall that costs nothing, in units of the relation. "scale" is a tenth of the
         standard deviation of the relations.
 
     Examples

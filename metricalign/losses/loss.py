@@ -1,4 +1,4 @@
-"""What a loss has to offer."""
+"""The base class of losses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ __all__ = ["Loss"]
 
 
 class Loss(BaseEstimator):
-    """What a loss has to offer: its value and its conjugate.
+    """Base class of losses.
 
-    A new loss is a subclass with `value`, `conjugate` and `degree`; for the reference solver
-    also `expression`.
+    A new loss is a subclass with `value`, `conjugate` and `degree`. For the reference solver it has
+    `expression` too.
     """
 
     degree: ClassVar[int]
-    """Homogeneity: scaling distance, relation and epsilon by s scales the loss by s**degree."""
+    """Degree of homogeneity. If distance, relation and epsilon are multiplied by s, the loss is
+    multiplied by s**degree. It is 1 for losses that grow linearly, and 2 for quadratic ones."""
 
     is_shift_invariant: ClassVar[bool] = False
-    """Whether a number added to both prediction and target leaves the loss as it is."""
+    """Whether the loss stays the same if a number is added to both prediction and target."""
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
         """Loss of each pair.
@@ -81,7 +82,7 @@ class Loss(BaseEstimator):
         Parameters
         ----------
         spread : float
-            Standard deviation of the relations, for parameters that are in units of it.
+            Standard deviation of the relations, the unit of parameters that are "scale".
 
         Returns
         -------

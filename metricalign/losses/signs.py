@@ -1,4 +1,4 @@
-"""Losses of relations that only say whether a pair is different, +1, or similar, -1."""
+"""Losses for relations that are +1 (different) or -1 (similar)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Hinge", "Logistic"]
 
 
 def _check_signs(target, name):
-    """Refuse relations that do not say which of two kinds a pair is of."""
+    """Refuse relations that are neither +1 nor -1."""
     if not np.all(np.abs(target) == 1):
         raise ValueError(
             f"The {name} loss needs relations that are +1 (different) or -1 (similar); got "
@@ -29,7 +29,7 @@ def _check_signs(target, name):
 
 
 class Hinge(Loss):
-    """Hinge loss max(0, 1 - t a) of relations that are +1 (different) or -1 (similar).
+    """Hinge loss max(0, 1 - t a), for relations that are +1 (different) or -1 (similar).
 
     Examples
     --------
@@ -67,9 +67,9 @@ class Hinge(Loss):
 
 
 class Logistic(Loss):
-    """Logistic loss log(1 + exp(-t a)) of relations that are +1 (different) or -1 (similar).
+    """Logistic loss log(1 + exp(-t a)), for relations that are +1 (different) or -1 (similar).
 
-    Minus the log-likelihood of the judgments where a pair is different with the odds exp(a).
+    It is minus the log-likelihood if exp(a) are the odds of a pair being different.
 
     Examples
     --------

@@ -1,10 +1,11 @@
-"""How good are predicted label distributions, label sets, and a learned metric?
+"""Measures of predicted label distributions, of label sets, and of learned metrics.
 
-Label distributions, d the true and p the predicted row, mean over the samples. Both must be
-rows of non-negative numbers with sum 1, which may be rounded to three decimals:
+The measures of label distributions are means over the samples. Let d be the true and p the
+predicted row of a sample. Both are non-negative numbers with sum 1, which may be rounded to three
+decimals:
 
 ==========================  ==========================================  ==========  =======
-function                    of one sample                               range       better
+function                    value of a sample                           range       better
 ==========================  ==========================================  ==========  =======
 `chebyshev_loss`            max abs(d - p)                              [0, 1]      lower
 `clark_loss`                sqrt(sum (d - p)^2 / (d + p)^2)             [0, √q]     lower
@@ -14,27 +15,28 @@ function                    of one sample                               range   
 `intersection_score`        sum min(d, p)                               [0, 1]      higher
 ==========================  ==========================================  ==========  =======
 
-Terms 0 / 0 of Clark and Canberra count 0, and terms with d = 0 of Kullback and Leibler. In the
-logarithm of the latter d and p are at least the machine epsilon of the dtype of p, as p is in
-:func:`sklearn.metrics.log_loss`.
+Terms 0 / 0 of `clark_loss` and `canberra_loss` count as 0. So do terms of `kullback_leibler_loss`
+with d = 0. In its logarithm d and p are at least the machine epsilon of the dtype of p. This is the
+rule for p in :func:`sklearn.metrics.log_loss`.
 
-Label sets are judged by scikit-learn's :func:`~sklearn.metrics.hamming_loss`,
+Measures of label sets are scikit-learn's :func:`~sklearn.metrics.hamming_loss`,
 :func:`~sklearn.metrics.label_ranking_loss` and
-:func:`~sklearn.metrics.label_ranking_average_precision_score`, and here by `one_error` and
-`coverage_loss`. Ties of scores count as errors in all but `one_error`, which has its
-expectation under a random choice. A sample without labels counts 0 in the losses of rankings
-and 1 in average precision, since no ranking could do better.
+:func:`~sklearn.metrics.label_ranking_average_precision_score`, and `one_error` and `coverage_loss`
+of this module. Ties of scores count as errors, except in `one_error`, which is the expected error
+of a random choice among them. A sample without labels counts as 0 in the losses of rankings, and as
+1 in average precision, since no ranking could do better.
 
-A metric is judged by the neighbours that it finds: `precision_at_k_score`,
-`mean_average_precision_score` and `neighbors_ndcg_score` take transformed samples and the
-matrix of the relations of all pairs (see `pairwise_relations`), so they need memory for the
-square of the number of samples.
+Measures of a metric look at the neighbours that it finds. `precision_at_k_score`,
+`mean_average_precision_score` and `neighbors_ndcg_score` take transformed samples, and the matrix
+of the relations of all pairs (see `pairwise_relations`). So they need memory for the square of the
+number of samples.
 
-`SCORERS` has them all for ``scoring`` of scikit-learn's searches. As in scikit-learn, scorers
-of losses return the negative loss. Give one, ``SCORERS["ndcg"]``, or a dict of those that suit the
-estimator, as in the example, and then `refit` of a search names one of them: no estimator suits
-all. The names are no strings for ``scoring``: ``scoring="average_precision"`` is scikit-learn's
-mean over the labels, and ``SCORERS["average_precision"]`` is a mean over the samples.
+`SCORERS` has a scorer of each measure for ``scoring`` of scikit-learn's searches. Scorers of losses
+return the negative loss, as in scikit-learn. Give one scorer, such as ``SCORERS["ndcg"]``, or a
+dict of several, as in the example. `refit` of a search then names one of them. No estimator has the
+methods that all scorers need, so choose those that fit. The names are not the strings of
+``scoring``: ``scoring="average_precision"`` is scikit-learn's mean over the labels, and
+``SCORERS["average_precision"]`` is a mean over the samples.
 
 ============================  ====================================  ========================
 name                          function                              needs of the estimator
@@ -56,10 +58,10 @@ name                          function                              needs of the
 ``"ndcg"``                    `neighbors_ndcg_score`                ``transform``
 ============================  ====================================  ========================
 
-Scores of the labels are ``predict_proba``, as one array or as a list of one array per label,
-else ``decision_function``, else ``predict`` (a regressor's, of label indicators). Relations
-are those that the estimator, or the last step of a pipeline, was fitted to (its
-``relation_``), else ``relation="auto"`` of the targets.
+Scores of the labels come from ``predict_proba``, which may return one array, or a list with an
+array for each label. Otherwise they come from ``decision_function``, or from ``predict`` of a
+regressor. The relation is the ``relation_`` of the estimator or of the last step of a pipeline. If
+there is none, it is ``relation="auto"`` of the targets.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Checks of the arguments of measures, and the mean over samples."""
+"""Checks of the arguments of measures, and their mean over samples."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight
+
+from metricalign._estimator import check_sample_weight
 
 __all__: list[str] = []
 
 
 def check_label_scores(y_true: Any, y_score: Any) -> tuple[NDArray, NDArray]:
-    """Return label sets as booleans, and the scores of the labels, if they go together."""
+    """Check label sets and scores of the labels. Return the label sets as booleans."""
     true = check_array(y_true, input_name="y_true", accept_sparse="csr", ensure_min_features=2)
     if sparse.issparse(true):
         true = true.toarray()
@@ -33,16 +34,8 @@ def check_same_shape(true: NDArray, predicted: NDArray, name: str) -> None:
         )
 
 
-def check_weights(sample_weight: Any, values: NDArray) -> NDArray:
-    """Return weights for a mean of values."""
-    weights = _check_sample_weight(sample_weight, values, dtype=np.float64)
-    if weights.min() < 0 or weights.sum() <= 0:
-        raise ValueError("sample_weight must be non-negative, and not all 0.")
-    return weights
-
-
 def weighted_mean(values: NDArray, sample_weight: Any) -> float:
     """Mean of values, weighted if weights are given."""
     if sample_weight is None:
         return float(values.mean())
-    return float(np.average(values, weights=check_weights(sample_weight, values)))
+    return float(np.average(values, weights=check_sample_weight(sample_weight, values)))

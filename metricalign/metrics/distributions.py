@@ -30,13 +30,13 @@ def chebyshev_loss(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        From 0, the best, to 1.
+        From 0, which is best, to 1.
 
     References
     ----------
@@ -58,7 +58,7 @@ def clark_loss(
 ) -> float:
     """Clark's distance, sqrt(sum (d - p)^2 / (d + p)^2), mean over the samples.
 
-    Terms 0 / 0 count 0.
+    Terms 0 / 0 count as 0.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def clark_loss(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        From 0, the best, to the square root of n_labels.
+        From 0, which is best, to the square root of n_labels.
 
     References
     ----------
@@ -94,7 +94,7 @@ def canberra_loss(
 ) -> float:
     """Canberra distance, sum abs(d - p) / (d + p), mean over the samples.
 
-    Terms 0 / 0 count 0.
+    Terms 0 / 0 count as 0.
 
     Parameters
     ----------
@@ -102,13 +102,13 @@ def canberra_loss(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        From 0, the best, to n_labels.
+        From 0, which is best, to n_labels.
 
     References
     ----------
@@ -130,9 +130,9 @@ def kullback_leibler_loss(
 ) -> float:
     """Kullback-Leibler divergence, sum d ln(d / p), mean over the samples.
 
-    Terms with d = 0 count 0. Both d and p are clipped from below, in the logarithm only, at
-    the machine epsilon of the dtype of `y_pred`, as p is in :func:`sklearn.metrics.log_loss`:
-    a predicted 0 costs at most 36 per unit of d (16 in float32), and equal rows have
+    Terms with d = 0 count as 0. In the logarithm, d and p are raised to at least the machine
+    epsilon of the dtype of `y_pred`, which is the rule for p in :func:`sklearn.metrics.log_loss`.
+    So a predicted 0 costs at most 36 for each unit of d (16 in float32), and equal rows cost
     exactly 0.
 
     Parameters
@@ -141,13 +141,13 @@ def kullback_leibler_loss(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        0 is best. Not symmetric.
+        At least 0, which is best. It is not symmetric in d and p.
 
     References
     ----------
@@ -177,13 +177,13 @@ def cosine_score(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     score : float
-        From 0 to 1, the best.
+        From 0 to 1, which is best.
 
     References
     ----------
@@ -197,7 +197,7 @@ def cosine_score(
     0.8528
     """
     true, predicted = _check_distributions(y_true, y_pred)
-    # Rounding puts orthogonal rows a little below 0.
+    # Rounding may put the cosine of orthogonal rows slightly below 0.
     cosines = np.maximum(1 - RELATIONS["cosine"].function(true, predicted), 0.0)
     return weighted_mean(cosines, sample_weight)
 
@@ -213,13 +213,13 @@ def intersection_score(
         True distributions d, rows of non-negative numbers with sum 1.
     y_pred : array-like of shape (n_samples, n_labels)
         Predicted distributions p.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     score : float
-        From 0 to 1, the best.
+        From 0 to 1, which is best.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Measures of scores of labels that scikit-learn lacks."""
+"""Measures of label sets that scikit-learn does not have."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def one_error(
     *,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Share of the samples whose label of the highest score is not one of theirs.
+    """Share of the samples that do not have the label with the highest score.
 
-    If several labels have the highest score, the sample counts the share of them that are not its
-    own: the expected error of a random choice among them. A sample without labels counts 0, as in
-    :func:`sklearn.metrics.label_ranking_loss`.
+    If several labels have the highest score, the sample counts with the share of them that it does
+    not have, which is the expected error of a random choice. A sample without labels counts as 0,
+    as in :func:`sklearn.metrics.label_ranking_loss`.
 
     Parameters
     ----------
     y_true : {array-like, sparse matrix} of shape (n_samples, n_labels)
-        Label sets, as 0 and 1.
+        Label sets as 0 and 1.
     y_score : array-like of shape (n_samples, n_labels)
         Scores of the labels: probabilities or any other numbers.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        From 0, the best, to 1.
+        From 0, which is best, to 1.
 
     References
     ----------
@@ -62,25 +62,25 @@ def coverage_loss(
     *,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Steps down the ranking of the labels until all labels of the sample are covered.
+    """Number of steps down the ranking of the labels until all labels of a sample are covered.
 
-    The worst rank of a label of the sample, minus one. :func:`sklearn.metrics.coverage_error`
-    is the rank itself, whose best value depends on the data as well. Tied labels have the
-    rank of the last of them. A sample without labels counts 0.
+    This is the worst rank of a label of the sample minus one, mean over the samples.
+    :func:`sklearn.metrics.coverage_error` is the rank itself. Tied labels have the rank of the last
+    of them. A sample without labels counts as 0.
 
     Parameters
     ----------
     y_true : {array-like, sparse matrix} of shape (n_samples, n_labels)
-        Label sets, as 0 and 1.
+        Label sets as 0 and 1.
     y_score : array-like of shape (n_samples, n_labels)
         Scores of the labels: probabilities or any other numbers.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the samples in the mean.
 
     Returns
     -------
     loss : float
-        From the mean number of labels minus one, the best, to n_labels - 1.
+        From the mean number of labels minus one, which is best, to n_labels - 1.
 
     References
     ----------

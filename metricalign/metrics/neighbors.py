@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 from sklearn.metrics import ndcg_score
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight
 
-from metricalign.metrics.checks import check_weights, weighted_mean
+from metricalign._estimator import check_sample_weight
+from metricalign.metrics.checks import weighted_mean
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = [
@@ -25,20 +25,20 @@ __all__ = [
 
 
 def pairwise_relations(y: Any, relation: str | Callable | TargetRelation = "auto") -> NDArray:
-    """Relations of all pairs of samples, as the measures of a metric take them.
+    """Matrix of the relations of all pairs of samples, for the measures of a metric.
 
     Parameters
     ----------
     y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Targets.
     relation : str, callable or TargetRelation, default="auto"
-        A relation of `metricalign.relations`, or one fitted to other targets: the
-        ``relation_`` of a learner.
+        A relation of `metricalign.relations`, or the ``relation_`` of a learner, which was fitted
+        to other targets.
 
     Returns
     -------
     relations : ndarray of shape (n_samples, n_samples)
-        How different two targets are, symmetric.
+        Relation of each pair. The matrix is symmetric.
 
     Examples
     --------
@@ -67,28 +67,27 @@ def precision_at_k_score(
 ) -> float:
     """Share of the k nearest neighbours of a sample that are related to it.
 
-    Each sample is a query to all others, by Euclid's distance. Where only some of
-    the neighbours at the same distance are among the k, the expected number of a random choice
-    counts.
+    Each sample is a query to all others, by Euclid's distance. If several samples tie for the last
+    place among the k, the expected number of a random choice counts.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_components)
         Transformed samples.
     relations : array-like of shape (n_samples, n_samples)
-        How different the targets of two samples are; the diagonal is ignored.
+        Relation of each pair. The diagonal is ignored.
     k : int, default=5
         Number of neighbours, less than n_samples.
     threshold : float, default=0.0
-        Samples are related when their relation is at most this: the same class, or equal
-        targets.
-    sample_weight : array-like of shape (n_samples,), default=None
+        Two samples are related if their relation is at most this number. With 0 they are those of
+        the same class, or with equal targets.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the queries in the mean.
 
     Returns
     -------
     score : float
-        From 0 to 1, the best.
+        From 0 to 1, which is best.
 
     References
     ----------
@@ -122,29 +121,30 @@ def mean_average_precision_score(
     threshold: float = 0.0,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Mean over the samples of the average precision of all others, nearest first.
+    """Mean over the samples of the average precision of all others, in order of their distance.
 
-    Average precision is the mean, over the samples related to the query, of the share of
-    related samples among those that are not farther: ties count together, as in
-    :func:`sklearn.metrics.label_ranking_average_precision_score`. Queries to which none is
-    related are left out.
+    Each sample is a query to all others, by Euclid's distance. For each related sample, take the
+    share of related samples among those that are not farther away. The average precision of the
+    query is the mean of these shares. Ties count together, as in
+    :func:`sklearn.metrics.label_ranking_average_precision_score`. Queries without a related sample
+    are left out.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_components)
         Transformed samples.
     relations : array-like of shape (n_samples, n_samples)
-        How different the targets of two samples are; the diagonal is ignored.
+        Relation of each pair. The diagonal is ignored.
     threshold : float, default=0.0
-        Samples are related when their relation is at most this: the same class, or equal
-        targets.
-    sample_weight : array-like of shape (n_samples,), default=None
+        Two samples are related if their relation is at most this number. With 0 they are those of
+        the same class, or with equal targets.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the queries in the mean.
 
     Returns
     -------
     score : float
-        From above 0 to 1, the best.
+        Above 0, and at most 1, which is best.
 
     References
     ----------
@@ -175,7 +175,7 @@ def mean_average_precision_score(
             / np.searchsorted(everyone, hits, side="right")
         )
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, distances)[asked]
+        sample_weight = check_sample_weight(sample_weight, distances)[asked]
     return weighted_mean(precisions, sample_weight)
 
 
@@ -188,27 +188,27 @@ def neighbors_ndcg_score(
 ) -> float:
     """Normalized discounted cumulative gain of the neighbours under graded relations.
 
-    Each sample is a query to all others, by Euclid's distance. The gain of finding another at
-    rank r is (largest relation - relation) / log2(r + 1), summed over the k nearest, as a
-    share of that of the best order. Ties share the mean of their gains, as in
-    :func:`sklearn.metrics.ndcg_score`, which this is. A query whose relations are all the
-    largest has nothing to gain and counts 0.
+    Each sample is a query to all others, by Euclid's distance. Another sample at rank r has the
+    gain (largest relation - relation) / log2(r + 1). The score is the sum of the gains of the k
+    nearest samples, divided by that of the best order. Ties share the mean of their gains. The
+    score is computed by :func:`sklearn.metrics.ndcg_score`. A query whose relations are all the
+    largest has nothing to gain, and counts as 0.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_components)
         Transformed samples, at least three.
     relations : array-like of shape (n_samples, n_samples)
-        How different the targets of two samples are; the diagonal is ignored.
-    k : int, default=None
-        Number of neighbours; all if None.
-    sample_weight : array-like of shape (n_samples,), default=None
+        Relation of each pair. The diagonal is ignored.
+    k : int or None, default=None
+        Number of neighbours. None takes all.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
         Weights of the queries in the mean.
 
     Returns
     -------
     score : float
-        From 0 to 1, the best.
+        From 0 to 1, which is best.
 
     References
     ----------
@@ -226,13 +226,13 @@ def neighbors_ndcg_score(
     if len(distances) < 3:
         raise ValueError(f"A ranking needs at least 3 samples, got {len(distances)}.")
     if sample_weight is not None:
-        sample_weight = check_weights(sample_weight, distances)
+        sample_weight = check_sample_weight(sample_weight, distances)
     gains = differences.max() - differences
     return float(ndcg_score(gains, -distances, k=k, sample_weight=sample_weight))
 
 
 def _check_retrieval(X, relations):
-    """Return distances and relations of each sample to the others, the diagonal left out."""
+    """Return distances and relations of each sample to the others, without the diagonal."""
     X = check_array(X, input_name="X", dtype=np.float64, ensure_min_samples=2)
     relations = check_array(
         relations, input_name="relations", dtype=np.float64, ensure_all_finite=False

@@ -1,4 +1,4 @@
-"""The measures for ``scoring`` of scikit-learn's searches."""
+"""Scorers of the measures, for ``scoring`` of scikit-learn's searches."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ __all__ = ["SCORERS", "LabelRankingScorer", "RetrievalScorer"]
 
 
 class _EstimatorScorer(BaseEstimator):
-    """A scorer of whole estimators, which sample weights can be routed to."""
+    """Base class of scorers of fitted estimators. Sample weights can be routed to them."""
 
-    # The method that scikit-learn's metadata routing asks; `estimator` is not metadata.
+    # scikit-learn's metadata routing looks at this method. `estimator` is no metadata.
     __metadata_request__score = {"estimator": UNUSED}  # noqa: RUF012
 
     def score(
@@ -54,23 +54,23 @@ class _EstimatorScorer(BaseEstimator):
     def __call__(
         self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Judge a fitted estimator, as `score` does."""
+        """Score a fitted estimator, as `score` does."""
         return self.score(estimator, X, y, sample_weight=sample_weight)
 
 
 class LabelRankingScorer(_EstimatorScorer):
-    """A measure of scores of labels, for ``scoring`` of scikit-learn's searches.
+    """Scorer of a measure of the scores of labels.
 
-    scikit-learn's own scorers take the last column of each label's ``predict_proba``, which is
-    the probability of having the label only if the training samples had both: a label that
-    none of them had gets 1. Here it gets 0.
+    scikit-learn's own scorers take the last column of ``predict_proba`` of each label. If no
+    training sample had the label, this is the probability of not having it, which is 1. This scorer
+    takes 0 instead.
 
     Parameters
     ----------
     score_function : callable
         Called as ``score_function(y_true, y_score, sample_weight=...)``.
     greater_is_better : bool, default=True
-        Whether the measure is a score; if not, the scorer returns its negative.
+        Whether a greater value is better. If not, the scorer returns the negative value.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class LabelRankingScorer(_EstimatorScorer):
     def score(
         self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Judge a fitted estimator; calling the scorer is the same.
+        """Score a fitted estimator. A call of the scorer does the same.
 
         Parameters
         ----------
@@ -99,14 +99,14 @@ class LabelRankingScorer(_EstimatorScorer):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : {array-like, sparse matrix} of shape (n_samples, n_labels)
-            Label sets, as 0 and 1.
-        sample_weight : array-like of shape (n_samples,), default=None
+            Label sets as 0 and 1.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the samples in the mean.
 
         Returns
         -------
         score : float
-            The greater the better.
+            A greater score is better.
         """
         true, scores = check_label_scores(y, label_scores(estimator, X))
         value = self.score_function(true.astype(int), scores, sample_weight=sample_weight)
@@ -114,13 +114,13 @@ class LabelRankingScorer(_EstimatorScorer):
 
 
 class RetrievalScorer(_EstimatorScorer):
-    """A measure of neighbours on a learned metric, for ``scoring`` of scikit-learn's searches.
+    """Scorer of a measure of the neighbours that a learned metric finds.
 
     Parameters
     ----------
     score_function : callable
         Called as ``score_function(X, relations, sample_weight=..., **options)``.
-    options : dict, default=None
+    options : dict or None, default=None
         Further arguments of the function, such as ``{"k": 10}``.
 
     Examples
@@ -143,7 +143,7 @@ class RetrievalScorer(_EstimatorScorer):
     def score(
         self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Judge a fitted estimator; calling the scorer is the same.
+        """Score a fitted estimator. A call of the scorer does the same.
 
         Parameters
         ----------
@@ -153,13 +153,13 @@ class RetrievalScorer(_EstimatorScorer):
             Samples.
         y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like of shape (n_samples,) or None, default=None
             Weights of the samples in the mean.
 
         Returns
         -------
         score : float
-            The greater the better.
+            A greater score is better.
         """
         if not hasattr(estimator, "transform"):
             raise TypeError(
@@ -174,7 +174,7 @@ class RetrievalScorer(_EstimatorScorer):
 
 
 def label_scores(estimator: Any, X: Any) -> Any:
-    """Return scores of shape (n_samples, n_labels) of whatever the estimator has."""
+    """Return scores of the labels, of shape (n_samples, n_labels), by the best available method."""
     if not hasattr(estimator, "predict_proba"):
         name = "decision_function" if hasattr(estimator, "decision_function") else "predict"
         scores = getattr(estimator, name)(X)
@@ -209,7 +209,7 @@ def _loss_scorer(function):
 
 
 class _Scorers(Mapping):
-    """Scorers by name. Each look-up is a copy, as `set_score_request` changes a scorer."""
+    """Scorers by name. Each look-up returns a copy, since `set_score_request` changes a scorer."""
 
     def __init__(self, scorers: dict[str, Callable[..., float]]):
         self._scorers = scorers
@@ -244,6 +244,6 @@ _SCORERS: dict[str, Callable[..., float]] = {
     "ndcg": RetrievalScorer(neighbors_ndcg_score),
 }
 
-#: Scorers by name; those of losses are negated. ``scoring`` of scikit-learn's searches takes one of
-#: them, or a dict of some.
+#: Scorers by name. Those of losses return the negative loss. ``scoring`` of scikit-learn's searches
+#: takes one of them, or a dict of some.
 SCORERS: Mapping[str, Any] = _Scorers(_SCORERS)

@@ -1,13 +1,4 @@
-"""The two operators between matrices and pairs that do all the heavy work.
-
-With z_p = x_i - x_j the difference of pair p = (i, j) and L(beta) the graph Laplacian of the
-pairs weighted by beta,
-
-    distances(M)_p = z_p^T M z_p
-    adjoint(beta)  = sum_p beta_p z_p z_p^T = X^T L(beta) X
-
-take O(n d^2 + P d) time and O(n d + P) memory.
-"""
+"""The two operators over samples in memory."""
 
 from __future__ import annotations
 
@@ -22,10 +13,10 @@ from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 
 __all__ = ["PairOperator"]
 
-# The Laplacian adds products of samples, which cancel where samples are larger than their
-# differences. If their squares are more times larger than this, the slower way is taken: products
-# of the differences. At the limit of float32 more than half of the digits are lost, but a lower one
-# would slow down ordinary data.
+# The Laplacian adds products of samples. These cancel where samples are larger than their
+# differences. If the ratio of their squares is above this limit, the operator takes products of the
+# differences, which is slower. At the limit of float32 more than half of the digits are lost, but a
+# lower limit would slow down ordinary data.
 _TOLERATED_CANCELLATION = {np.dtype(np.float32): 1e4, np.dtype(np.float64): 1e6}
 
 
@@ -39,16 +30,16 @@ class PairOperator:
     pairs : ndarray of int of shape (n_pairs, 2)
         The two samples of each pair.
     is_diagonal : bool, default=False
-        Whether to map diagonal matrices only, which are then written as their diagonals, of
-        shape (n_features,), here and in all methods.
+        Whether to map diagonal matrices only. All methods then take and return diagonals, of
+        shape (n_features,), in place of matrices.
     dtype : type or None, default=None
-        Type in which it works, float32 or float64; that of X if None. `astype` starts from X as
-        given, so that no digits are lost.
+        Type of the computation, float32 or float64. None takes the type of X. `astype` starts from
+        X as it was given, so that no digits are lost.
 
     Attributes
     ----------
     n_passes : float
-        Applications so far; one over a part of the pairs counts as that part.
+        Number of applications so far. One over a part of the pairs counts as that part.
     squared_lengths : ndarray of shape (n_pairs,)
         Squared Euclidean lengths of the differences z_p.
 
@@ -84,7 +75,7 @@ class PairOperator:
             self._given, self._mean = X, 0.0
         self.n_features = X.shape[1]
         self.is_diagonal = is_diagonal
-        # A list, so that copies of the operator count together.
+        # This is a list, so that copies of the operator count together.
         self._n_passes, self._share = [0.0], 1.0
         self._kernels = plain if sparse.issparse(X) else fastest_kernels()
         self._graph = PairGraph(pairs, X.shape[0])
@@ -98,7 +89,7 @@ class PairOperator:
         self._rows: NDArray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A module cannot be pickled, and another machine may have another one.
+        # A module cannot be pickled, and another machine may lack numba.
         return {name: value for name, value in vars(self).items() if name != "_kernels"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -112,7 +103,7 @@ class PairOperator:
 
     @property
     def pairs(self) -> NDArray:
-        """The two samples of each pair, among the samples that are in any."""
+        """The two samples of each pair, as indices of the samples that are in a pair."""
         return self._graph.pairs
 
     @property
@@ -122,14 +113,14 @@ class PairOperator:
 
     @property
     def n_passes(self) -> float:
-        """Applications so far; one over a part of the pairs counts as that part."""
+        """Number of applications so far. One over a part of the pairs counts as that part."""
         return self._n_passes[0]
 
     @property
     def resolution(self) -> NDArray:
         """Rounding error of each distance, divided by the Frobenius norm of the matrix.
 
-        In `adjoint` each coefficient adds the same error, times its size.
+        In `adjoint` each pair adds the same error, times its coefficient.
 
         Returns
         -------
@@ -138,15 +129,15 @@ class PairOperator:
         norms = np.sqrt(plain.row_dots(self._X, self._X).astype(np.float64))
         left, right = self.pairs.T
         reach = norms[left] + norms[right]
-        # The Laplacian adds products of samples; the slower way adds those of their differences.
+        # The Laplacian adds products of samples. The slower way adds products of differences.
         lengths = reach if self._uses_laplacian else np.sqrt(self.squared_lengths)
         unit = float(np.finfo(self.dtype).eps) * (4 + np.sqrt(self.n_features))
         return unit * reach * lengths
 
     def _centred(self, dtype):
-        """Samples less their mean: distances do not change, and the Laplacian loses fewer digits.
+        """Samples minus their mean, which is subtracted in double precision.
 
-        The mean is subtracted in double precision from the samples as they were given.
+        Distances stay the same, and the Laplacian loses fewer digits.
         """
         if np.ndim(self._mean) == 0:
             return self._given.astype(dtype, copy=False)
@@ -158,7 +149,7 @@ class PairOperator:
         return not self._cancels and self.n_pairs >= self._X.shape[0]
 
     def astype(self, dtype: type) -> Self:
-        """Operator in another precision, whose applications count here.
+        """Operator in another precision. Its applications count in `n_passes` of this one.
 
         Parameters
         ----------
@@ -178,7 +169,9 @@ class PairOperator:
         return operator
 
     def restricted(self, subset: NDArray) -> Self:
-        """Operator over some of the pairs, whose applications count here as their share of all.
+        """Operator over some of the pairs.
+
+        Each of its applications counts in `n_passes` of this operator, as the share of its pairs.
 
         Parameters
         ----------
@@ -196,12 +189,12 @@ class PairOperator:
         return operator
 
     def differences(self) -> NDArray:
-        """Differences z_p of the pairs as one array: for few pairs only.
+        """Differences z_p of the pairs as one array, for few pairs only.
 
         Returns
         -------
         differences : {ndarray, csr_array} of shape (n_pairs, n_features)
-            Sparse where X is and matrices are diagonal.
+            A sparse array if X is sparse and matrices are diagonal.
         """
         difference = self._differences(slice(None))
         if sparse.issparse(difference) and not self.is_diagonal:
@@ -246,7 +239,7 @@ class PairOperator:
         self._n_passes[0] += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
         if self._uses_laplacian:
-            # Half of L(beta) X, up to a part whose product with X^T is antisymmetric.
+            # This is half of L(beta) X, plus a part whose product with X^T is antisymmetric.
             degrees = (0.5 * self._graph.degrees(dual_coef)).astype(self.dtype)
             rows = self._kernels.weighted_rows(
                 self._X, degrees, dual_coef, self._graph, self._scratch()
@@ -260,13 +253,13 @@ class PairOperator:
         return 0.5 * (matrix + matrix.T)
 
     def _scratch(self):
-        """An array of the size of the samples that is allocated once."""
+        """Array of the size of the samples. It is allocated once."""
         if self._rows is None and not sparse.issparse(self._X):
             self._rows = np.empty_like(self._X)
         return self._rows
 
     def _transposed_times(self, left, right):
-        """left.T @ right, or the diagonal of it."""
+        """Product left.T @ right, or its diagonal."""
         if self.is_diagonal:
             if not sparse.issparse(left):
                 return np.einsum("ij,ij->j", left, right)
@@ -275,7 +268,7 @@ class PairOperator:
         return product.toarray() if sparse.issparse(product) else product
 
     def _times(self, rows, matrix, out=None):
-        """Rows @ matrix, where a vector stands for a diagonal matrix."""
+        """Product rows @ matrix. A vector stands for a diagonal matrix."""
         if sparse.issparse(rows):
             return rows @ matrix if matrix.ndim == 2 else rows.multiply(matrix).tocsr()
         return (np.matmul if matrix.ndim == 2 else np.multiply)(rows, matrix, out=out)
@@ -286,7 +279,7 @@ class PairOperator:
 
 
 def _scaled(rows, factors):
-    """Rows times a factor each."""
+    """Multiply each row by its factor."""
     if sparse.issparse(rows):
         return sparse.diags_array(factors) @ rows
     return rows * factors[:, None]

@@ -1,18 +1,19 @@
 """The two operators over samples that are spread over the workers of a Dask cluster.
 
-Each pair belongs to one block of samples, which holds copies of the rows of other blocks that its
-pairs need, made once. With the pairs P_b of block b and z_p = x_i - x_j,
+Each pair belongs to one block of samples. The block gets copies of the rows of other blocks that
+its pairs need, once. With the pairs P_b of block b and z_p = x_i - x_j,
 
     distances(M)  = z_p^T M z_p for p in P_1, for p in P_2, ...
     adjoint(beta) = sum_b sum_{p in P_b} beta_p z_p z_p^T
 
-so an application moves matrices of n_features x n_features and the scalars of the pairs, and no
-sample; `differences` are for few pairs.
+An application moves matrices of shape (n_features, n_features) and one number for each pair. It
+moves no sample. `differences` does, so it is for few pairs.
 """
 
 from __future__ import annotations
 
 from copy import copy
+from operator import attrgetter
 from typing import Self
 
 import numpy as np
@@ -66,7 +67,7 @@ class DistributedPairOperator:
             make(*arguments, is_diagonal) for arguments in zip(rows, local, strict=True)
         )
         self.squared_lengths = np.empty(len(pairs), dtype=self.dtype)
-        self._fill(self.squared_lengths, _squared_lengths)
+        self._fill(self.squared_lengths, attrgetter("squared_lengths"))
 
     @property
     def n_pairs(self) -> int:
@@ -86,7 +87,7 @@ class DistributedPairOperator:
     @property
     def resolution(self) -> NDArray:
         """Rounding error of the distances of a matrix; see `PairOperator.resolution`."""
-        return self._fill(np.empty(self.n_pairs), _resolution)
+        return self._fill(np.empty(self.n_pairs), attrgetter("resolution"))
 
     def astype(self, dtype: type) -> Self:
         """Operator in another precision; see `PairOperator.astype`."""
@@ -95,10 +96,10 @@ class DistributedPairOperator:
         operator = copy(self)
         if operator.dtype != dtype:
             operator.dtype = np.dtype(dtype)
-            convert = delayed(_astype)
+            convert = delayed(PairOperator.astype)
             operator._blocks = persisted(convert(block, dtype) for block in self._blocks)
             operator.squared_lengths = np.empty(self.n_pairs, dtype=dtype)
-            operator._fill(operator.squared_lengths, _squared_lengths)
+            operator._fill(operator.squared_lengths, attrgetter("squared_lengths"))
         return operator
 
     def restricted(self, subset: NDArray) -> Self:
@@ -111,7 +112,7 @@ class DistributedPairOperator:
         operator.squared_lengths = self.squared_lengths[subset]
         place = np.full(self.n_pairs, -1)
         place[subset] = np.arange(len(subset))
-        restrict, blocks, operator._members = delayed(_restricted), [], []
+        restrict, blocks, operator._members = delayed(PairOperator.restricted), [], []
         for block, members in zip(self._blocks, self._members, strict=True):
             kept = np.flatnonzero(place[members] >= 0)
             if len(kept):
@@ -128,14 +129,15 @@ class DistributedPairOperator:
         differences : ndarray of shape (n_pairs, n_features)
         """
         differences = np.empty((self.n_pairs, self.n_features), dtype=self.dtype)
-        return self._fill(differences, _differences)
+        return self._fill(differences, PairOperator.differences)
 
     def distances(self, matrix: NDArray) -> NDArray:
         """Squared distances z_p^T M z_p; see `PairOperator.distances`."""
         from dask import delayed
 
         self._n_passes[0] += self._share
-        return self._fill(np.empty(self.n_pairs, dtype=self.dtype), _distances, delayed(matrix))
+        distances = np.empty(self.n_pairs, dtype=self.dtype)
+        return self._fill(distances, PairOperator.distances, delayed(matrix))
 
     def adjoint(self, dual_coef: NDArray) -> NDArray:
         """Weighted sum of rank-one matrices; see `PairOperator.adjoint`."""
@@ -143,7 +145,7 @@ class DistributedPairOperator:
 
         self._n_passes[0] += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)
-        apply, add = delayed(_adjoint), delayed(sum)
+        apply, add = delayed(PairOperator.adjoint), delayed(sum)
         matrices = [
             apply(block, dual_coef[members])
             for block, members in zip(self._blocks, self._members, strict=True)
@@ -154,7 +156,7 @@ class DistributedPairOperator:
         return sum(computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
 
     def _fill(self, values, function, *arguments):
-        """Fill an array with what a function returns for the pairs of each block."""
+        """Fill an array with the values that a function returns for the pairs of each block."""
         from dask import delayed
 
         function = delayed(function)
@@ -165,7 +167,7 @@ class DistributedPairOperator:
 
 
 class _PairsOfBlock(PairOperator):
-    """The pairs of one block, whose size Dask can see."""
+    """The operator over the pairs of one block, which tells Dask its size."""
 
     def __sizeof__(self):
         values = (*vars(self).values(), *vars(self._graph).values())
@@ -175,31 +177,3 @@ class _PairsOfBlock(PairOperator):
 def _block(rows, pairs, is_diagonal):
     X = np.concatenate([taken(*part) if isinstance(part, tuple) else part for part in rows])
     return _PairsOfBlock(X, pairs, is_diagonal=is_diagonal)
-
-
-def _squared_lengths(block):
-    return block.squared_lengths
-
-
-def _resolution(block):
-    return block.resolution
-
-
-def _astype(block, dtype):
-    return block.astype(dtype)
-
-
-def _restricted(block, subset):
-    return block.restricted(subset)
-
-
-def _differences(block):
-    return block.differences()
-
-
-def _distances(block, matrix):
-    return block.distances(matrix)
-
-
-def _adjoint(block, dual_coef):
-    return block.adjoint(dual_coef)

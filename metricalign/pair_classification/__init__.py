@@ -1,20 +1,21 @@
-"""Learning from judgments of pairs alone, and telling whether two samples are the same.
+"""Learning from judgments of pairs, and telling whether two samples are the same.
 
-Three kinds of judgment can take the place of targets:
+Three kinds of judgments can take the place of targets:
 
-- **Same or different.** `PairClassifier` learns the metric and the distance up to which two
+- **Same or different.** `PairClassifier` learns the metric, and the largest distance at which two
   samples count as the same.
-- **Grades**, such as a person's ratings from 0 (alike) to 4 (nothing in common). Any metric
-  learner takes them with ``relation="precomputed"``: y is the symmetric matrix of the
-  grades, one row and column a sample. The larger a grade, the more different the two; turn
-  grades of similarity round, ``highest - grade``. In a dense matrix every pair has a grade; a
-  sparse one stores those of the judged pairs, and only these are learned from. A grade of
-  zero is stored as an explicit zero, and a pair once, in either triangle; SciPy adds up
-  what is stored twice, so take the mean of several ratings of one pair first.
-- **Both**: learn the metric from the grades, and calibrate a threshold for it with pairs
-  judged same or different, ``PairClassifier(FrozenEstimator(metric))``.
+- **Grades**, such as ratings of a person from 0 (alike) to 4 (nothing in common). Any metric
+learner
+  takes them with ``relation="precomputed"``. y is the symmetric matrix of the grades, with a row
+  and a column for each sample. A larger grade means more different samples. Turn grades of
+  similarity into ``highest - grade``. In a dense matrix every pair has a grade. A sparse matrix
+  stores the judged pairs, and only these are learned from. Store a grade of zero as an explicit
+  zero, and store each pair once, in either triangle. SciPy adds up entries that are stored twice,
+  so take the mean of several ratings of one pair first.
+- **Both.** Learn the metric from the grades, and calibrate a threshold with pairs that are judged
+  same or different, by ``PairClassifier(FrozenEstimator(metric))``.
 
-Three samples, of which two pairs have a grade, learned from and used for verification:
+An example with three samples, and grades of two pairs:
 
 >>> import numpy as np
 >>> from scipy.sparse import coo_array

@@ -1,4 +1,4 @@
-"""From distances to decisions and probabilities: the threshold, and the log-odds of the same."""
+"""Calibration of distances: the threshold of decisions, and the probability of the same."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scipy import optimize, special
 
 __all__ = ["best_threshold", "log_odds"]
 
-# Shares of the weight differ by rounding where they are equal: ten weights of .1 are not quite 1.
+# Equal shares may differ by rounding, since ten weights of .1 are not quite 1.
 _ROUNDING = 1e-12
 
 
 def best_threshold(
     distances: NDArray, y: NDArray, weights: NDArray, strategy: str, min_rate: Any, beta: float
 ) -> float:
-    """Return the best of all ways to cut the distances, as described in `PairClassifier`."""
+    """Return the threshold that maximises the strategy, as described in `PairClassifier`."""
     kept = weights > 0
     levels, places = np.unique(distances[kept], return_inverse=True)
     below = np.zeros((2, len(levels) + 1))
@@ -43,15 +43,15 @@ def best_threshold(
     best = np.flatnonzero(is_best)[-1 if strategy == "max_tnr" else 0]
     lower, upper = np.pad(levels, 1, constant_values=(-np.inf, np.inf))[[best, best + 1]]
     middle = lower / 2 + upper / 2
-    # Halfway between neighbouring floats there is none.
+    # There is no float halfway between two neighbouring floats.
     return float(lower if middle == upper < np.inf else middle)
 
 
 def log_odds(distances: NDArray, y: NDArray, weights: NDArray) -> tuple[float, float]:
-    """Slope and intercept of the log-odds of the same, by Platt's method: a logistic regression.
+    """Slope and intercept of the log-odds of the same, by Platt's logistic regression.
 
-    Targets are a little inside 0 and 1, so that pairs which a distance separates have no
-    probability of 0 or 1.
+    Its targets are slightly above 0 and below 1. So no pair has the probability 0 or 1, even if the
+    distance separates the judgments.
     """
     is_same = y > 0
     n_same, n_different = weights[is_same].sum(), weights[~is_same].sum()
@@ -67,7 +67,7 @@ def log_odds(distances: NDArray, y: NDArray, weights: NDArray) -> tuple[float, f
         return value, np.array([errors @ scaled, errors.sum()])
 
     start = [0.0, np.log((n_same + 1) / (n_different + 1))]
-    # The farther, the less alike: at most a slope of zero, where the distance says nothing.
+    # A larger distance must not be more probable to be the same, so the slope is at most zero.
     bounds = [(None, 0.0), (None, None)]
     slope, intercept = optimize.minimize(loss, start, jac=True, bounds=bounds, tol=1e-12).x
     return float(slope / scale), float(intercept - slope * center / scale)

@@ -1,4 +1,4 @@
-"""The estimator that tells whether two samples are the same."""
+"""A classifier of pairs: are the two samples the same?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
-from sklearn.base import (
-    ClassifierMixin,
-    MetaEstimatorMixin,
-    clone,
-)
+from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
@@ -26,11 +22,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign._decorators import _fit_context, available_if
-from metricalign._estimator import (
-    SavedWithVersion,
-    check_sample_pairs,
-    keeps_last_fit,
-)
+from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance, MetricLearner
 from metricalign.pair_classification.calibration import best_threshold, log_odds
@@ -47,7 +39,7 @@ Strategy = Literal["accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr
 
 
 def _metric_has(name):
-    """Tell for `available_if` whether the metric has a method, and raise if not."""
+    """Check for `available_if` that the metric has a method. It raises an error otherwise."""
 
     def check(classifier):
         metric = PSDSVR if classifier.metric is None else classifier.metric
@@ -58,53 +50,58 @@ def _metric_has(name):
 
 
 class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
-    """Tells pairs of the same from pairs of different samples, by a metric learned from pairs.
+    """Classifier of pairs as the same or different, by a metric that is learned from judged pairs.
 
-    A pair is called the same, +1, if its learned distance is at most `threshold_`, and
-    different, -1, otherwise. Judgments may be 0 and 1 or False and True as well, and then so are
-    the answers. `fit` learns the metric from judged pairs, and then calibrates the
-    threshold on them. The metric has seen these pairs, and separates them better than new ones:
-    call `calibrate_threshold` with pairs that were held out, or let
-    :class:`sklearn.model_selection.TunedThresholdClassifierCV` hold them out, with
-    ``response_method="decision_function"``.
+    A pair is classified as the same, +1, if its learned distance is at most `threshold_`, and as
+    different, -1, otherwise. Judgments may also be 0 and 1, or False and True. The predictions are
+    of the same kind.
+
+    `fit` learns the metric from judged pairs, and then calibrates the threshold on them. The metric
+    separates these pairs better than new ones, since it was learned from them. So call
+    `calibrate_threshold` with held-out pairs, or use
+    :class:`sklearn.model_selection.TunedThresholdClassifierCV` with
+    ``response_method="decision_function"``, which holds pairs out.
 
     Parameters
     ----------
     metric : object or None, default=None
-        What learns the metric: a metric learner, or a pipeline that ends in one; distances
-        are Euclid's after its ``transform``. `fit` sets its `relation`, and its `pairs` where
-        pairs have other weights than 1, which `HRAML` refuses. Learners without `pairs`, such as
-        `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and refuse
-        them. Other transformers learn nothing from the judgments, and only the threshold is
-        calibrated: ``StandardScaler()`` is scaled Euclid, and ``FrozenEstimator(metric)`` a metric
-        that was fitted before. None is ``PSDSVR()``, whose M is the best of all that are distances,
-        so that what was fitted is what the threshold cuts.
+        Metric learner, or a pipeline that ends in one. The distance is Euclid's after its
+        ``transform``. `fit` sets the `relation` of the learner, and its `pairs` if a pair has
+        another weight than 1, which `HRAML` refuses. Learners without `pairs`, such as
+        `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and are refused.
+        Other transformers learn nothing from the judgments, so only the threshold is calibrated:
+        ``StandardScaler()`` is scaled Euclid's distance, and ``FrozenEstimator(metric)`` a metric
+        that was fitted before. None is ``PSDSVR()``. Its M is optimal among the matrices of
+        distances, so the threshold cuts the fitted distances themselves.
     strategy : {"accuracy", "f_beta", "equal_error_rate", "max_tpr", "max_tnr"}, \
             default="accuracy"
-        What the threshold maximises, over all ways to cut the distances: the share of correct
-        answers; the F-score with `beta`; with "equal_error_rate" minus the larger of both error
-        rates, which are then equal or nearly so; the true positive rate, the share of the pairs +1
-        that are called so, while the true negative rate is at least `min_rate`; or the true
-        negative rate, while the true positive rate is at least `min_rate`.
+        The measure that the threshold maximises. "accuracy" is the share of correct predictions,
+        and "f_beta" the F-score with `beta`. "equal_error_rate" is minus the larger of both error
+        rates, which are then about equal. "max_tpr" is the true positive rate, the share of the
+        pairs +1 that are classified as +1, under the condition that the true negative rate is at
+        least `min_rate`. "max_tnr" is the true negative rate, under the condition that the true
+        positive rate is at least `min_rate`.
     min_rate : float or None, default=None
-        Least value of the other rate, from 0 to 1; "max_tpr" and "max_tnr" need it. A false-accept
-        rate of at most one in a thousand is ``strategy="max_tpr", min_rate=0.999``.
+        Smallest allowed value of the other rate, from 0 to 1. "max_tpr" and "max_tnr" need it. For
+        a false-accept rate of at most one in a thousand take ``strategy="max_tpr"`` and
+        ``min_rate=0.999``.
     beta : float, default=1.0
-        Weight of recall against precision in "f_beta", above 0.
+        Weight of recall relative to precision in "f_beta". It is above 0.
 
     Attributes
     ----------
     metric_ : object
         The fitted metric.
     components_ : ndarray of shape (n_components, n_features)
-        Those of the metric, if it has them.
+        Linear map of the metric, if it has one.
     threshold_ : float
-        Largest distance that is called the same. As calibrated it lies halfway between the
-        largest distance called the same and the smallest called different; it is minus or
-        plus infinity if no pair, or every pair, is called the same.
+        Largest distance that is classified as the same. Calibration sets it halfway between the
+        largest distance that is classified as the same and the smallest that is classified as
+        different. It is minus infinity if no pair is classified as the same, and plus infinity if
+        every pair is.
     calibration_ : tuple of float
         Slope and intercept of the log-odds of a pair being the same, as a function of its distance.
-        Fitted with the threshold, by Platt's method; the slope is at most zero.
+        They are fitted together with the threshold by Platt's method. The slope is at most zero.
     classes_ : ndarray of shape (2,)
         The judgment "different" and the judgment "the same": -1 and +1, 0 and 1, or False and True.
     n_features_in_ : int
@@ -112,20 +109,20 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
     Notes
     -----
-    The metric is fitted to the distinct samples of the pairs, with relation -1 for the pairs
-    judged +1 and relation +1 for those judged -1. A pair judged several times, in either
-    order of its samples, counts with the sum of its judgments, each times its weight: as often
-    as it was judged if all agree, and not at all if they cancel. For the epsilon-insensitive
-    and hinge losses that is the same as each for itself, as long as the fitted relation of the
-    pair lies between the two it was judged as, where their sum is constant. A pair of
-    identical samples has distance 0 under every metric: it tells the metric nothing, and is
-    used for the threshold only.
+    The metric is fitted to the distinct samples of the pairs. The relation of a pair is -1 if it is
+    judged +1, and +1 if it is judged -1. A pair may be judged several times, in either order of its
+    samples. It then counts with the sum of its judgments times their weights. If all agree, it
+    counts as often as it was judged, and if they cancel, it does not count. For the
+    epsilon-insensitive and the hinge loss, this is the same as a term for each judgment, as long as
+    the fitted distance of the pair lies between both relations: there the sum of two opposite terms
+    is constant. A pair of identical samples has distance 0 under every metric. It is used for the
+    threshold only.
 
-    If several cuts are equally good, the one with the smallest threshold is chosen. "max_tnr"
-    chooses the one with the largest, which raises the true positive rate.
+    If several thresholds are equally good, the smallest is chosen. "max_tnr" chooses the largest,
+    which raises the true positive rate.
 
-    What metric-learn's ``fit`` gets as ``calibration_params`` are parameters here, and
-    ``X[indices]`` takes the place of its ``preprocessor``.
+    The ``calibration_params`` of metric-learn's ``fit`` are parameters of this class. Its
+    ``preprocessor`` is replaced by ``X[indices]``.
 
     References
     ----------
@@ -165,7 +162,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         "beta": [Interval(Real, 0, None, closed="neither")],
     }
 
-    # Pairs take the place of X, which is no metadata either.
+    # Pairs take the place of X, which scikit-learn does not route either.
     __metadata_request__fit: ClassVar[dict] = {"pairs": UNUSED}
     __metadata_request__predict: ClassVar[dict] = {"pairs": UNUSED}
     __metadata_request__predict_proba: ClassVar[dict] = {"pairs": UNUSED}
@@ -214,12 +211,13 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Raises
         ------
         ValueError
-            If an argument is not valid, or the judgments are all the same or cancel out.
+            If an argument is not valid, or if the judgments are all the same or cancel out.
 
         Warns
         -----
         UserWarning
-            If a few features have far larger standard deviations than the others: scale them.
+            If a few features have far larger standard deviations than the others, and should be
+            scaled.
         """
         settings = self._calibration()
         pairs = check_sample_pairs(pairs)
@@ -242,7 +240,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     def _calibrate(self, distances, y, weights, settings):
         threshold = best_threshold(distances, y, weights, **settings)
         calibration = log_odds(distances, y, weights)
-        # In one step, so that an interruption leaves no mixture.
+        # Both are set in one step, so that an interruption leaves no mixture.
         self.__dict__ |= {"threshold_": threshold, "calibration_": calibration}
 
     def calibrate_threshold(
@@ -254,16 +252,16 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         beta: float | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Set the threshold and the probabilities by judged pairs; leave the metric as it is.
+        """Calibrate the threshold and the probabilities on judged pairs. The metric stays as it is.
 
         Parameters
         ----------
         pairs_valid : array-like of shape (n_pairs, 2, n_features)
-            The two samples of each pair; better not pairs that the metric was fitted to.
+            The two samples of each pair. They should not be pairs of the fit of the metric.
         y_valid : array-like of shape (n_pairs,)
             Judgments: +1, 1 or True for the same, -1, 0 or False for different.
         strategy, min_rate, beta
-            As of the class; None for those of this classifier.
+            See the parameters of the class. None takes those of this classifier.
         sample_weight : array-like of shape (n_pairs,) or None, default=None
             Weights of the pairs.
 
@@ -285,12 +283,12 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return self
 
     def set_threshold(self, threshold: float) -> Self:
-        """Set the largest distance that is called the same.
+        """Set the largest distance that is classified as the same.
 
         Parameters
         ----------
         threshold : float
-            In units of `pair_distance`.
+            The threshold, in the units of `pair_distance`.
 
         Returns
         -------
@@ -336,14 +334,14 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            The higher, the more similar.
+            A higher score means more similar samples.
         """
         return -self.pair_distance(pairs)
 
     def decision_function(self, pairs: ArrayLike) -> NDArray:
-        """Minus the learned distance: the higher, the surer that the two are the same.
+        """Minus the learned distance, which is higher for pairs that are more surely the same.
 
-        As in metric-learn it is cut at ``-threshold_``, not at 0.
+        The threshold of predictions is ``-threshold_`` and not 0, as in metric-learn.
 
         Parameters
         ----------
@@ -353,7 +351,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            `pair_score`.
+            The scores of `pair_score`.
         """
         return self.pair_score(pairs)
 
@@ -368,17 +366,17 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         y : ndarray of shape (n_pairs,)
-            The same, ``classes_[1]``, where the distance is at most `threshold_`; elsewhere
-            different, ``classes_[0]``.
+            ``classes_[1]``, the same, if the distance is at most `threshold_`, and
+            ``classes_[0]``, different, otherwise.
         """
         distances = self.pair_distance(pairs)
         return self.classes_[(distances <= self.threshold_).astype(int)]
 
     def predict_proba(self, pairs: ArrayLike) -> NDArray:
-        """Probability of each judgment, as calibrated together with the threshold.
+        """Probability of each judgment, which is calibrated together with the threshold.
 
-        `predict` cuts distances at the threshold, whatever the probability there: the strategy says
-        what an error of either kind costs.
+        The probability at the threshold need not be one half, as the strategy decides where
+        `predict` cuts the distances.
 
         Parameters
         ----------
@@ -388,8 +386,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         probabilities : ndarray of shape (n_pairs, 2)
-            Probabilities of being different and of being the same, among pairs like those of the
-            calibration.
+            Probabilities of being different and of being the same. They hold for pairs like those
+            of the calibration.
         """
         distances = self.pair_distance(pairs)
         slope, intercept = self.calibration_
@@ -399,9 +397,9 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     def score(
         self, pairs: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Area under the ROC curve: of a pair +1 and a pair -1, how often the first is closer.
+        """Area under the ROC curve: the probability that a pair +1 is closer than a pair -1.
 
-        It does not depend on the threshold; ``scoring="accuracy"`` and the like do.
+        It does not depend on the threshold. Scorers such as ``scoring="accuracy"`` do.
 
         Parameters
         ----------
@@ -422,7 +420,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return float(roc_auc_score(y, scores, sample_weight=weights))
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Map samples, not pairs, so that Euclid's distance of images is the learned distance.
+        """Map samples, not pairs. Euclid's distance of the images is the learned distance.
 
         Parameters
         ----------
@@ -439,7 +437,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
     @property
     def components_(self) -> NDArray:
-        """Linear map of the metric: the distance is Euclid's after ``X @ components_.T``."""
+        """Linear map of the metric. The distance is Euclid's after ``X @ components_.T``."""
         return self.metric_.components_
 
     @available_if(_metric_has("get_metric"))
@@ -449,7 +447,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         Returns
         -------
         distance : MahalanobisDistance
-            Called with two samples of shape (n_features,).
+            It is called with two samples of shape (n_features,).
         """
         check_is_fitted(self)
         return self.metric_.get_metric()
@@ -467,7 +465,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         return self.metric_.get_mahalanobis_matrix()
 
     def _calibration(self, **given):
-        """Validated strategy, min_rate and beta: those given, and those of the class for None."""
+        """Validated strategy, min_rate and beta. Those of the classifier replace None."""
         settings = {
             name: getattr(self, name) if given.get(name) is None else given[name]
             for name in ("strategy", "min_rate", "beta")
@@ -486,7 +484,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
 
 
 def _pair_distance(metric, pairs):
-    """Distance of each pair after any transformer, exactly as a metric learner has it."""
+    """Distance of each pair after any transformer, by the metric learner itself if there is one."""
     if isinstance(metric, FrozenEstimator):
         return _pair_distance(metric.estimator, pairs)
     samples = pairs.reshape(-1, pairs.shape[2])

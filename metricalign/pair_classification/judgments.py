@@ -1,4 +1,4 @@
-"""Judgments of pairs as targets of a metric learner: their samples, relations and weights."""
+"""Judgments of pairs as the targets of a metric learner."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ __all__ = [
     "warn_of_scales",
 ]
 
-# Of wine and breast_cancer, which scaling makes .27 and .09 more accurate, the largest standard
-# deviation is 390 and 7,800 times the median; of digits, which needs no scaling, 1.5 times.
+# The largest standard deviation of a feature is 390 times the median in wine, and 7,800 times in
+# breast_cancer. Scaling makes these .27 and .09 more accurate. In digits, which needs no scaling,
+# it is 1.5 times the median.
 _UNUSUAL_SCALE = 100
 
 
 class JudgedPairs(BaseEstimator):
-    """Pairs of a metric learner that are given, with weights."""
+    """Strategy of a metric learner that returns given pairs with weights."""
 
     def __init__(self, indices: NDArray, weights: NDArray, n_samples: int):
         self.indices = indices
@@ -55,7 +56,7 @@ class JudgedPairs(BaseEstimator):
 
 
 def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
-    """Both kinds of judgment, those of the pairs as -1 and +1, and the weights of the pairs."""
+    """The two judgments, the judgment of each pair as -1 or +1, and the weights of the pairs."""
     if y is None:
         raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
     is_boolean = _are_booleans(np.asarray(y))
@@ -82,7 +83,7 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
 
 
 def _are_booleans(y):
-    """Whether all are True or False, which pandas may keep as objects."""
+    """Whether all values are True or False, which pandas may store as objects."""
     is_boolean = y.dtype == object and all(isinstance(each, bool | np.bool_) for each in y.flat)
     return is_boolean or y.dtype == bool
 
@@ -90,13 +91,13 @@ def _are_booleans(y):
 def precomputed_relations(
     pairs: NDArray, y: NDArray, weights: NDArray
 ) -> tuple[NDArray, sparse.csr_array, JudgedPairs]:
-    """Distinct samples, the sparse matrix of their relations, and its pairs with their weights."""
+    """Distinct samples, the sparse matrix of their relations, and the pairs with their weights."""
     kept = weights > 0
     rows = pairs[kept].reshape(-1, pairs.shape[2])
     distinct, numbers = np.unique(first_identical(rows), return_inverse=True)
     samples = rows[distinct]
     left, right = np.sort(numbers.reshape(-1, 2), axis=1).T
-    # The matrix of a pair judged several times has the sum; a sample with itself is no pair.
+    # The matrix adds up the judgments of a pair. A sample with itself is no pair.
     sums = sparse.coo_array(
         ((y * weights)[kept], (left, right)), shape=(len(samples), len(samples))
     ).tocsr()
@@ -116,9 +117,9 @@ def precomputed_relations(
 
 
 def set_pairs(learner: Any, judged: JudgedPairs) -> None:
-    """Let a metric learner learn from judged pairs: its relation is that of `y`, and its pairs.
+    """Set the relation of a metric learner, and its pairs, so that it learns from judged pairs.
 
-    Pairs of weight 1 it finds in the sparse `y` itself.
+    If all weights are 1, the learner finds the pairs in the sparse `y`, and they are not set.
     """
     name = type(learner).__name__
     if "pairs" not in learner.get_params(deep=False):
@@ -143,7 +144,7 @@ def set_pairs(learner: Any, judged: JudgedPairs) -> None:
 
 
 def warn_of_scales(samples: NDArray, name: str) -> None:
-    """Say that few features make all distances, so that the others are not learned from."""
+    """Warn if few features make up all distances, so that the others are not learned from."""
     with np.errstate(over="ignore", invalid="ignore"):
         deviations = samples.std(axis=0)
     usual = np.median(deviations[deviations > 0])

@@ -1,6 +1,6 @@
 """Pairs of several strategies, and of samples that were transformed first."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,7 +40,7 @@ class UnionPairs(BaseEstimator):
     array([3., 1., 2.])
     """
 
-    _parameter_constraints: dict = {"pairs": [list, tuple]}  # noqa: RUF012, scikit-learn's form
+    _parameter_constraints: ClassVar[dict] = {"pairs": [list, tuple]}
 
     def __init__(self, pairs: list):
         self.pairs = pairs
@@ -117,7 +117,7 @@ class TransformedPairs(BaseEstimator):
            [1, 2]])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's form
+    _parameter_constraints: ClassVar[dict] = {
         "pairs": [HasMethods("select")],
         "transformer": [HasMethods("transform")],
     }

@@ -1,6 +1,7 @@
 """Pairs that do not depend on distances: random ones, and all."""
 
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -76,7 +77,7 @@ class RandomPairs(PairStrategy):
     ((3, 2), array([1., 1., 1.]))
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {
         "n_pairs": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -133,7 +134,7 @@ class AllPairs(PairStrategy):
     array([1., 1., 1.])
     """
 
-    _parameter_constraints: dict = {}  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {}
 
     def _select(self, X, y, weight, random_state) -> PairSelection:
         pairs = _DistinctPairs(X)

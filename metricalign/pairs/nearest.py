@@ -2,7 +2,7 @@
 
 import warnings
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
@@ -78,7 +78,7 @@ def _keys_of(found, n_samples):
 class _AnchoredPairs(PairStrategy):
     """Pairs of anchors, chosen among candidates, with neighbours that a subclass searches for."""
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {
         "neighbors": NEIGHBORS_CONSTRAINT,
         "max_anchors": [Interval(Integral, 1, None, closed="left"), None],
         "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
@@ -169,7 +169,7 @@ class NearestPairs(_AnchoredPairs):
     array([2., 1.])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {
         **_AnchoredPairs._parameter_constraints,
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
@@ -270,7 +270,7 @@ class NearestClassPairs(_AnchoredPairs):
     array([2., 1., 2., 1., 2.])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's own form
+    _parameter_constraints: ClassVar[dict] = {
         **_AnchoredPairs._parameter_constraints,
         "n_same": [Interval(Integral, 0, None, closed="left")],
         "n_other": [Interval(Integral, 0, None, closed="left")],

@@ -1,18 +1,19 @@
-"""Pictures of learned metrics, as display objects in scikit-learn's manner.
+"""Pictures of learned metrics, as display objects in the manner of scikit-learn.
 
-A display is made by `from_estimator`, keeps the data that it draws, and can be drawn again with
-`plot`. They need matplotlib: ``pip install "metricalign[plot]"``.
+`from_estimator` makes a display. The display keeps the data that it draws, and `plot` draws it
+again. Displays need matplotlib: ``pip install "metricalign[plot]"``.
 
-The estimator is a fitted metric learner, or a fitted `Pipeline` whose last step is one. Samples
-then go through the earlier steps first, and *before* means Euclid's distance of what these
-return: the samples as the metric learner gets them. If a pipeline goes on after
-the metric, pass the part up to it, such as ``pipeline[:-1]``. Pictures of distances and embeddings
-take every metric learner, those of a matrix the linear ones, and that of the duality gap the convex
-ones. The picture of an explanation takes a predictor by neighbours, that of information an
-explainer of a network.
+The estimator is a fitted metric learner, or a fitted `Pipeline` whose last step is one. In a
+pipeline, samples go through the earlier steps first, and *before* is Euclid's distance of the
+results. If a pipeline goes on after the metric, pass the part up to it, such as ``pipeline[:-1]``.
 
-Features are called as in the data that the metric learner was fitted to; in a pipeline, as the
-earlier steps' `get_feature_names_out` says. Where there are no names, they are x0, x1 and so on.
+Pictures of distances and embeddings take every metric learner. Pictures of a matrix take linear
+learners, and the picture of the duality gap takes convex ones. The picture of an explanation takes
+a predictor by neighbours, and that of information an explainer of a network.
+
+Features have the names of the data in the fit of the metric learner. In a pipeline they have the
+names that the earlier steps return by `get_feature_names_out`. Without names they are x0, x1 and so
+on.
 """
 
 from metricalign.plotting.convergence import ConvergenceDisplay

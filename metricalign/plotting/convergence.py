@@ -1,4 +1,4 @@
-"""The duality gap over the course of a fit."""
+"""Picture of the duality gap during a fit."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["ConvergenceDisplay"]
 class ConvergenceDisplay:
     """Relative duality gap against operator passes.
 
-    The gap bounds how far the objective is above its optimum; here it is divided by the
-    objective that the fit ended with, as in `dual_gap_`. A fit stops when it is below `tol`.
+    The gap bounds how far the objective is above its optimum. It is divided by the final objective,
+    as in `dual_gap_`. A fit stops when it is below `tol`.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     passes : ndarray of shape (n_iter,)
-        Operator passes (computations of all pairs' distances, or of a sum over all pairs) after
-        each iteration.
+        Number of operator passes after each iteration. A pass computes the distances of all pairs,
+        or a sum over all pairs.
     relative_gap : ndarray of shape (n_iter,)
-        Duality gap over the final objective, at least 0.
+        Duality gap divided by the final objective, at least 0.
     tol : float or None, default=None
-        The gap at which the fit was to stop. None draws no line.
+        The gap at which the fit should stop. None draws no line.
     name : str or None, default=None
-        What the legend calls the fit.
+        Name of the fit in the legend.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ConvergenceDisplay:
     tol_line_ : matplotlib LineCollection or None
         The line at `tol`.
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes of the picture.
     figure_ : matplotlib Figure
         The figure of `ax_`.
 
@@ -75,15 +75,15 @@ class ConvergenceDisplay:
     def plot(self, *, ax: Axes | None = None, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the gap on a logarithmic axis.
 
-        A gap of zero is drawn at the precision of float64, 2.2e-16. Several displays in the
-        same axes get different colours and markers, and share the line of the same `tol`.
+        A gap of zero is drawn at 2.2e-16, the precision of float64. Several displays in the same
+        axes have different colours and markers, and share the line of the same `tol`.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         name : str or None, default=None
-            What the legend calls the fit. None takes that of the display.
+            Name of the fit in the legend. None takes the name of the display.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.plot`.
 
@@ -127,9 +127,9 @@ class ConvergenceDisplay:
         estimator : convex metric learner or Pipeline
             Fitted metric learner with `gap_history_`, or a pipeline that ends in one.
         name : str or None, default=None
-            What the legend calls it. None takes the name of its class.
+            Name of the fit in the legend. None takes the name of the class of the learner.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.plot`.
 
@@ -140,7 +140,7 @@ class ConvergenceDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, LinearMetricLearner)

@@ -1,4 +1,4 @@
-"""Where along each column distances grow: the curves of a metric over encoded columns."""
+"""Picture of the curves of a metric: where along each column distances grow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _MOST_CATEGORIES = 10
 _DENSITY, _MISSING = "#d9dde2", COLORS[2]
 _LINES = ((COLORS[0], 2.5), (COLORS[1], 1.5))
 _LINE_NAMES = ("along the first axis of the curve", "along the second")
-# A second axis that has less of the variance is left out.
+# A second axis with a smaller share of the variance is left out.
 _LEAST_SHARE = 0.1
-# Shares of the samples below and above what is drawn of a column of numbers: tails are long.
+# So large a share of the samples is left out at both ends of a column of numbers, as tails are
+# long.
 _TAIL = 0.005
 _LONGEST_CATEGORY = 14
-# Parts of the range of a date over which heights are averaged.
+# Heights are averaged over so many parts of the range of a date.
 _N_MEANS = 40
 _SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
@@ -37,21 +38,21 @@ class ColumnCurve(NamedTuple):
     name : str
         Name of the column.
     importance : float
-        Its share in the squared distances, see
+        Share of the column in the squared distances, see
         `metricalign.learners.columns.ColumnMap.importances`.
     values : ndarray of shape (n_values,)
-        Values in ascending order, dates, durations or numbers; categories by their height,
-        or in their order if pandas has one.
+        Distinct values. Numbers, dates and durations are in ascending order. Categories are in the
+        order of pandas if they are ordered, and otherwise in the order of their heights.
     heights : ndarray of shape (n_values, 2)
-        Heights of each along the first two principal axes of the curve. On the whole they rise with
-        numbers, dates, durations and ordered categories; of other categories, the most frequent
-        one is below zero.
+        Height of each value along the first two principal axes of the curve. The sign of an axis
+        makes the heights of numbers, dates, durations and ordered categories rise on the whole. For
+        other categories, it makes the height of the most frequent one negative.
     counts : ndarray of int of shape (n_values,)
-        Samples that have it.
+        Number of samples with each value.
     heights_of_missing : ndarray of shape (2,) or None
-        Heights of a missing value; None if none is missing.
+        Heights of a missing value. None if no value is missing.
     shares : ndarray of shape (2,)
-        Share of either axis in the variance of the column's images.
+        Share of each axis in the variance of the curve.
     """
 
     name: str
@@ -64,33 +65,37 @@ class ColumnCurve(NamedTuple):
 
 
 class CurvesDisplay:
-    """Curve of each column: how far apart two samples are that differ in this column only.
+    """Curve of each column, which shows where along the column distances grow.
 
-    A metric over encoded columns is a sum of curves :math:`f_j(x_j)`, one for each column. Drawn is
-    the height of the curve along its first principal axis, and along its second where that has more
-    than a tenth of its variance: two samples that differ in this column only are at least as far
-    apart as their heights differ, and the squares of both differences add up. Where a curve is
-    steep, distances grow fast; where it is flat, all values are alike. All panels have the same
-    unit, that of the distance. In grey, how many samples have such a value; the title has the
-    share of the column in all squared distances. Which way is up has no meaning for distances: it
-    is the way of larger values, and of categories away from the most frequent one. A date has a
-    point for each sample, as its month or weekday may count, and the line of their mean.
+    A metric over encoded columns is a sum of curves :math:`f_j(x_j)`, one for each column. A panel
+    shows the height of a curve along its first principal axis. It shows the height along the second
+    axis too if that has more than a tenth of the variance of the curve.
 
-    It is recommended to use `from_estimator`. The parameter is stored as an attribute.
+    If two samples differ in this column only, their distance is at least the difference of their
+    heights. The squares of the differences along both axes add up. Distances grow fast where a
+    curve is steep. All values are alike where it is flat. All panels have the same unit, that of
+    the distance.
+
+    Grey bars show the number of samples with each value. The title has the share of the column in
+    all squared distances. The direction of an axis has no meaning for distances. It is the
+    direction of larger values, or, for categories, the one away from the most frequent category. A
+    date has a point for each sample, as its month or weekday may matter, and a line of their mean.
+
+    Use `from_estimator` to make a display. The parameter is stored as an attribute.
 
     Parameters
     ----------
     curves : list of ColumnCurve
-        What is drawn, a panel for each.
+        Curves to draw. Each has a panel.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes of shape (n_curves,)
-        Where the panels are drawn.
+        Axes of the panels.
     figure_ : matplotlib Figure
         The figure of `axes_`.
     lines_ : dict from str to str
-        What the lines are, and their colours; empty if every panel has one only.
+        Meaning and colour of the lines. Empty if every panel has one line.
 
     Examples
     --------
@@ -113,7 +118,7 @@ class CurvesDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, array-like of them or None, default=None
-            Where to draw, one for each curve. None makes a new figure.
+            Axes to draw in, one for each curve. None makes a new figure.
 
         Returns
         -------
@@ -122,7 +127,7 @@ class CurvesDisplay:
         Raises
         ------
         ValueError
-            If `ax` is not one for each curve.
+            If there is not one of the axes for each curve.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         self.axes_ = axes = self._axes(ax)
@@ -130,7 +135,7 @@ class CurvesDisplay:
         heights = np.concatenate([_drawn_heights(curve).ravel() for curve in self.curves])
         low, extent = heights.min(), np.ptp(heights) or 1.0
         for curve, axis in zip(self.curves, axes, strict=True):
-            # Room for the density below the curve.
+            # This leaves room for the density below the curve.
             axis.set_ylim(low - 0.35 * extent, low + 1.06 * extent)
             if curve.values.dtype.kind in "OSU":
                 _draw_categories(axis, curve)
@@ -186,15 +191,15 @@ class CurvesDisplay:
         Parameters
         ----------
         estimator : MetricNeighbors predictor, MetricEnsemble, linear metric learner or Pipeline
-            Fitted, see `metricalign.learners.columns.column_map`.
+            Fitted estimator, see `metricalign.learners.columns.column_map`.
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Samples, best those of the fit: the curves bend at some of their values.
+            Samples, preferably those of the fit, as the curves bend at some of their values.
         columns : array-like of str or int, or None, default=None
-            Names or places of the columns to draw. None takes the most important ones.
+            Names or indices of the columns to draw. None takes the most important ones.
         max_columns : int, default=6
-            How many of these.
+            Largest number of columns if `columns` is None.
         ax : matplotlib Axes, array-like of them or None, default=None
-            Where to draw, one for each curve. None makes a new figure.
+            Axes to draw in, one for each curve. None makes a new figure.
 
         Returns
         -------
@@ -205,8 +210,8 @@ class CurvesDisplay:
         TypeError
             If the metric is not a sum over columns.
         ValueError
-            If there is no such column, or none to draw, as all have free texts, or `ax` is not one
-            for each curve.
+            If there is no such column, if no column can be drawn, since all have free texts, or if
+            there is not one of the axes for each curve.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         curves = column_curves(estimator, X, columns=columns, max_columns=max_columns)
@@ -226,13 +231,13 @@ def column_curves(
     Parameters
     ----------
     estimator : MetricNeighbors predictor, MetricEnsemble, linear metric learner or Pipeline
-        Fitted, see `metricalign.learners.columns.column_map`.
+        Fitted estimator, see `metricalign.learners.columns.column_map`.
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         Samples.
     columns : array-like of str or int, or None, default=None
-        Names or places of the columns. None takes the most important ones that have an order.
+        Names or indices of the columns. None takes the most important ones that can be drawn.
     max_columns : int, default=6
-        How many of these.
+        Largest number of columns if `columns` is None.
 
     Returns
     -------
@@ -243,7 +248,7 @@ def column_curves(
     TypeError
         If the metric is not a sum over columns.
     ValueError
-        If there is no such column, or it has free texts.
+        If there is no such column, or if it has free texts.
     """
     metric = column_map(getattr(estimator, "pipeline_", estimator))
     importances = metric.importances(X)
@@ -260,14 +265,10 @@ def column_curves(
                     f"Column {metric.names[j]!r} has more than {_MOST_CATEGORIES * 4} texts, "
                     "which have no order to draw a curve along."
                 )
-    encoding = metric.encode(X)
-    curves = []
-    for j in chosen:
-        block = metric.blocks[j]
-        images = encoding[:, block] @ metric.components[:, block].T
-        categories = _order_of_categories(X, j)
-        curves.append(_curve(str(metric.names[j]), importances[j], values[j], images, categories))
-    return curves
+    return [
+        _curve(str(metric.names[j]), importances[j], values[j], points, _order_of_categories(X, j))
+        for j, points in zip(chosen, metric.curves(X, chosen), strict=True)
+    ]
 
 
 def _has_order(values):
@@ -290,7 +291,7 @@ def _place(column, names):
 
 
 def _order_of_categories(X, place):
-    """The categories of an ordered column of pandas, as texts; none of another column."""
+    """The categories of an ordered column of pandas, as texts. Empty for other columns."""
     dtype: Any = X.dtypes.iloc[place] if hasattr(X, "iloc") else None
     return list(map(str, dtype.categories)) if getattr(dtype, "ordered", False) else []
 
@@ -337,18 +338,18 @@ def _curve(name, importance, values, images, categories=()) -> ColumnCurve:
 
 
 def _rises(heights, counts):
-    """How much each axis rises along values in order: by their ranks, as tails are long."""
+    """How much the heights rise along sorted values. Ranks are used, as tails are long."""
     ranks = np.cumsum(counts) - counts / 2 - counts.sum() / 2
     return (counts * ranks) @ heights
 
 
 def _signs(rises):
-    """What turns each axis so that it rises."""
+    """The sign of each axis that makes it rise."""
     return np.where(rises < 0, -1.0, 1.0)
 
 
 def _typed(values):
-    """Numbers, dates or durations out of an array of objects."""
+    """Convert an array of objects to numbers, dates or durations."""
     if isinstance(values[0], datetime.date):
         return np.array([np.datetime64(_without_zone(value), "us") for value in values])
     if isinstance(values[0], datetime.timedelta):
@@ -361,7 +362,7 @@ def _without_zone(date):
 
 
 def _shown(curve):
-    """The values that are drawn: the most frequent categories, numbers without their tails."""
+    """Indices of the drawn values: the most frequent categories, or numbers without tails."""
     if curve.values.dtype.kind in "OSU":
         return np.sort(np.argsort(-curve.counts, kind="stable")[:_MOST_CATEGORIES])
     total = np.cumsum(curve.counts) / curve.counts.sum()
@@ -370,7 +371,7 @@ def _shown(curve):
 
 
 def _drawn_lines(curve):
-    """Heights along the axes that are drawn, and the style of each."""
+    """Heights along the drawn axes, and the style of each line."""
     has_second = curve.shares[1] >= _LEAST_SHARE
     return list(zip(curve.heights.T, _LINES[: 1 + has_second], strict=False))
 
@@ -409,12 +410,12 @@ def _draw_numbers(axis, curve):
         else:
             axis.plot(values, heights, marker=marker, **style)
     if is_date:
-        # By default fewer than five years are marked by months, which may be too many.
+        # By default, fewer than five years have a mark for each month, which may be too many.
         locator = AutoDateLocator(minticks=2, maxticks=6)
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if curve.heights_of_missing is not None:
-        # Beside the values, as it has no place among them.
+        # It is drawn beside the values, as it has no place among them.
         place, height = high + 0.14 * width, curve.heights_of_missing[0]
         axis.plot([place], [height], "x", color=_MISSING, markeredgewidth=2)
         position = {"textcoords": "offset points", "xytext": (0, 7), "ha": "center"}
@@ -423,7 +424,7 @@ def _draw_numbers(axis, curve):
 
 
 def _durations(values):
-    """Durations as numbers, in the largest unit of which there are two at least."""
+    """Durations as numbers, in the largest unit of which the longest has at least two."""
     seconds = values / np.timedelta64(1, "s")
     longest = np.abs(seconds).max()
     unit = next((name for name in _SECONDS if longest >= 2 * _SECONDS[name]), "seconds")
@@ -431,7 +432,7 @@ def _durations(values):
 
 
 def _means(values, heights, counts):
-    """Mean values and heights in equal parts of the range, where there are samples."""
+    """Mean values and heights in equal parts of the range that have samples."""
     edges = np.linspace(values[0], values[-1], _N_MEANS + 1)[1:-1]
     part = np.searchsorted(edges, values, side="right")
     sums = [np.bincount(part, weights) for weights in (counts, counts * values, counts * heights)]

@@ -1,4 +1,4 @@
-"""Which features make the distance of two samples."""
+"""Picture of the features that make the distance of two samples."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ __all__ = ["DistanceDecompositionDisplay"]
 
 
 class DistanceDecompositionDisplay:
-    """Features and pairs of features that make the learned distance of two samples.
+    """Contributions of features and pairs of features to the learned distance of two samples.
 
-    With z the difference of the two samples and M the positive semidefinite matrix of the
-    learned distance, the squared distance is the sum over all pairs of features::
+    Let z be the difference of the two samples, and M the positive semidefinite matrix of the
+    learned distance. The squared distance is a sum over all pairs of features::
 
         d^2 = sum_ij z_i M_ij z_j = sum_i z_i (M z)_i
 
-    The term of i and j is what this pair of features contributes, and the sum of row i,
-    z_i (M z)_i, is the contribution of feature i. Both sum to d^2 exactly, and both may be
-    negative: then a feature makes up for the difference in others.
+    The term of i and j is the contribution of this pair of features. The sum of row i, z_i (M z)_i,
+    is the contribution of feature i. Both kinds of contributions sum to d^2 exactly. If one is
+    negative, the feature makes up for the difference in others.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     pair_contributions : ndarray of shape (n_features, n_features)
-        z_i M_ij z_j.
+        Contributions z_i M_ij z_j of the pairs of features.
     feature_names : array-like of str of shape (n_features,)
         Names of the features.
     name : str or None, default=None
-        Name of the distance, for the title.
+        Name of the distance in the title.
 
     Attributes
     ----------
     contributions : ndarray of shape (n_features,)
-        z_i (M z)_i, the row sums of `pair_contributions`.
+        Contributions z_i (M z)_i of the features, the row sums of `pair_contributions`.
     squared_distance : float
-        d^2, the sum of either.
+        The squared distance d^2, the sum of all contributions.
     features_ : ndarray of int
-        The features that are drawn on their own, by decreasing size of their contribution.
+        The features with a bar of their own, by decreasing size of their contribution.
     bars_ : matplotlib BarContainer
         The contributions of these features, and the sum of the others.
     image_ : matplotlib AxesImage
         The contributions of the pairs of these features.
     axes_ : ndarray of two matplotlib Axes
-        Where they are drawn.
+        Axes of the picture.
     figure_ : matplotlib Figure
         The figure of `axes_`.
 
@@ -113,12 +113,12 @@ class DistanceDecompositionDisplay:
         Parameters
         ----------
         max_features : int, default=10
-            If there are more features, those with the largest contributions are drawn, and the sum
-            of all others as one bar.
+            Largest number of features with a bar of their own. They have the largest contributions.
+            The other features share one bar.
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         name : str or None, default=None
-            Name of the distance, for the title. None takes that of the display.
+            Name of the distance in the title. None takes the name of the display.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class DistanceDecompositionDisplay:
         places = np.arange(len(labels))
         colors = np.where(sums < 0, NEGATIVE, POSITIVE)
         self.bars_ = axes[0].barh(places, sums, color=colors)
-        # Room for the shares at the ends of the bars.
+        # This leaves room for the shares at the ends of the bars.
         lowest, highest = min(sums.min(), 0.0), max(sums.max(), 0.0)
         reach = 0.2 * (highest - lowest or 1.0)
         axes[0].set_xlim(lowest - reach if lowest < 0 else 0.0, highest + reach)
@@ -187,14 +187,14 @@ class DistanceDecompositionDisplay:
         x_left, x_right : {array-like, sparse matrix} of shape (n_features,) or (1, n_features)
             The two samples. For a pipeline that selects columns by name, tables of one row.
         feature_names : array-like of str of shape (n_features,) or None, default=None
-            Names of the features that the metric learner gets. None takes those it knows.
+            Names of the features of the metric learner. None takes the names that it knows.
         max_features : int, default=10
-            If there are more features, those with the largest contributions are drawn, and the sum
-            of all others as one bar.
+            Largest number of features with a bar of their own. They have the largest contributions.
+            The other features share one bar.
         name : str or None, default=None
-            Name of the distance. None takes that of the learner's class.
+            Name of the distance in the title. None takes the name of the class of the learner.
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
 
         Returns
         -------
@@ -203,10 +203,10 @@ class DistanceDecompositionDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         ValueError
-            If a sample is not one, there is not one name for each feature, or `ax` is not two
-            axes.
+            If `x_left` or `x_right` is not one sample, if there is not one name for each feature,
+            or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)

@@ -1,4 +1,4 @@
-"""Distances against relations, before and after a metric was learned."""
+"""Picture of distances against relations, before and after a metric was learned."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from metricalign.plotting.estimators import euclidean_learner, metric_learner_of
 
 __all__ = ["DistanceRelationDisplay"]
 
-# Up to so many different relations have a box each.
+# If there are at most so many distinct relations, each has a box.
 _MOST_BOXES = 10
-# Medians of a cloud of pairs.
+# A cloud of pairs has so many medians.
 _N_MEDIANS = 10
 
 
 class DistanceRelationDisplay:
     """Distance of pairs of samples against the relation of their targets.
 
-    On the left Euclid's distance, on the right the learned one. The better the metric, the more
-    the distance grows with the relation. The title of each panel has the concordance: of two
-    pairs with different relations, how often the one with the larger relation has the larger
-    distance, as the `score` of a metric learner.
+    The left panel has Euclid's distance, and the right panel the learned one. Under a good metric,
+    the distance grows with the relation. The title of each panel has the concordance, which is the
+    `score` of a metric learner: among two pairs with different relations, the share for which the
+    pair with the larger relation has the larger distance.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class DistanceRelationDisplay:
     distances_before, distances_after : ndarray of shape (n_pairs,)
         Euclid's and the learned distance of each pair, not squared.
     score_before, score_after : float or None, default=None
-        Concordance of the two distances. None leaves it out.
+        Concordance of each of the two distances. None leaves it out.
     relation_name : str or None, default=None
         Name of the relation, see `metricalign.relations`.
     name : str or None, default=None
@@ -46,13 +46,14 @@ class DistanceRelationDisplay:
     Attributes
     ----------
     boxes_ : list of two dict, or None
-        Artists of the boxes, if the pairs have up to 10 different relations.
+        The boxes, if the pairs have at most 10 distinct relations.
     hexbins_ : list of two matplotlib PolyCollection, or None
-        Counts of pairs, if there are more.
+        Counts of pairs in hexagons, if there are more relations.
     lines_ : list of two matplotlib Line2D, or None
-        Median distances of ten groups of pairs of equal size, by relation.
+        Median distances of ten groups of pairs, if there are more relations. The groups have equal
+        size and are made by relation.
     axes_ : ndarray of two matplotlib Axes
-        Where the panels are drawn.
+        Axes of the panels.
     figure_ : matplotlib Figure
         The figure of `axes_`.
 
@@ -90,15 +91,15 @@ class DistanceRelationDisplay:
     def plot(self, *, ax: ArrayLike | None = None, name: str | None = None) -> Self:
         """Draw the two panels.
 
-        Up to ten different relations have a box each: median, quartiles, and whiskers from the
-        5th to the 95th percentile. Otherwise pairs are counted in hexagons.
+        If there are at most ten distinct relations, each has a box with the median, the quartiles,
+        and whiskers from the 5th to the 95th percentile. Otherwise pairs are counted in hexagons.
 
         Parameters
         ----------
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         name : str or None, default=None
-            Title of the second panel. None takes that of the display.
+            Title of the second panel. None takes the name of the display.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class DistanceRelationDisplay:
         self.boxes_: list[Any] | None = None
         self.hexbins_: list[Any] | None = None
         self.lines_: list[Any] | None = None
-        # Scaling must not tell apart what is equal.
+        # Equal relations may differ by the rounding of their scale.
         size = np.abs(self.relations).max() or 1.0
         values, group = np.unique(np.round(self.relations / size, 12), return_inverse=True)
         distances = (self.distances_before, self.distances_after)
@@ -163,7 +164,7 @@ class DistanceRelationDisplay:
         for axis, distance in zip(axes, distances, strict=True):
             medians = [np.median(distance[group]) for group in groups]
             self.lines_ += axis.plot(places, medians, color=COLORS[6], marker="o", zorder=3)
-            # Beside its line, as a legend would cover pairs.
+            # The label is beside the line, as a legend would cover pairs.
             axis.annotate(
                 "median",
                 (places[-1], medians[-1]),
@@ -197,16 +198,16 @@ class DistanceRelationDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, seen in training or not.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets, of the kind used in fit.
+            Targets of the samples, of the kind in fit.
         n_pairs : int, default=10000
-            If there are more pairs, this many random ones are drawn. If relations are precomputed,
-            only pairs with one are. The concordances are those of `score`, whatever is drawn.
+            If there are more pairs, so many random ones are drawn. If relations are precomputed,
+            only pairs with a relation are drawn. The concordances do not depend on the drawn pairs.
         random_state : int, RandomState instance or None, default=None
-            Determines which ones.
+            Seed of the random choice.
         name : str or None, default=None
-            Title of the second panel. None takes the name of the learner's class.
+            Title of the second panel. None takes the name of the class of the learner.
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
 
         Returns
         -------
@@ -215,10 +216,10 @@ class DistanceRelationDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         ValueError
-            If X and y do not go together, y is not of the kind used in fit, no two samples
-            differ, or `ax` is not two axes.
+            If X and y do not fit together, if y is not of the kind in fit, if no two samples
+            differ, or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator)

@@ -1,4 +1,4 @@
-"""What the displays share when they draw: colours, axes and labels."""
+"""Colours, axes and labels of the displays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLORS = (
     "#92dadd",
 )
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">", "p")
-# Blue and red differ in hue for every kind of colour vision.
+# Blue and red are told apart by every kind of colour vision.
 POSITIVE, NEGATIVE = COLORS[0], COLORS[2]
 SIGNED_CMAP = "RdBu"
 
@@ -42,12 +42,12 @@ _LONGEST_LABEL = 24
 
 
 def check_matplotlib(caller: str) -> None:
-    """Refuse to go on without matplotlib, before anything is computed.
+    """Raise an error if matplotlib is not installed, before anything is computed.
 
     Parameters
     ----------
     caller : str
-        What needs it.
+        Name of the function that needs matplotlib.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def check_matplotlib(caller: str) -> None:
 
 
 def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
-    """Return the axes that were given, or those of a new figure."""
+    """Return the given axes, or the axes of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -70,12 +70,12 @@ def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
 
 
 def two_axes(ax: Any, figsize: tuple[float, float] = (9.6, 4.4)) -> NDArray:
-    """Return the two axes that were given, or those of a new figure.
+    """Return the two given axes, or the two axes of a new figure.
 
     Raises
     ------
     ValueError
-        If something else than two axes is given.
+        If `ax` is not two axes.
     """
     if ax is None:
         import matplotlib.pyplot as plt
@@ -88,9 +88,9 @@ def two_axes(ax: Any, figsize: tuple[float, float] = (9.6, 4.4)) -> NDArray:
 
 
 def shortened(names: ArrayLike, longest: int = _LONGEST_LABEL) -> list[str]:
-    """Cut the middle out of long names, whose ends often tell them apart.
+    """Cut the middle out of long names, as their ends often tell them apart.
 
-    Different names stay different: where they would not, all are cut less.
+    If different names would become equal, all names are cut less.
     """
     names = [str(name) for name in np.asarray(names)]
     half = (longest - 1) // 2

@@ -1,4 +1,4 @@
-"""Samples in two dimensions, before and after a metric was learned."""
+"""Picture of samples in two dimensions, before and after a metric was learned."""
 
 from __future__ import annotations
 
@@ -19,42 +19,41 @@ from metricalign.relations import check_targets
 
 __all__ = ["EmbeddingDisplay"]
 
-# So many classes have their names in the legend.
+# Up to so many classes have a legend.
 _LONGEST_LEGEND = 30
 
 
 class EmbeddingDisplay:
     """Samples in the plane of their largest variance, under Euclid's and the learned distance.
 
-    Before: the first two principal components of the samples. After: those of the samples as
-    the metric learner transforms them. Both panels show distances as they are, in the same
-    unit on both axes.
+    The left panel has the first two principal components of the samples. The right panel has those
+    of the transformed samples. In each panel, both axes have the same unit, so distances are right.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     before, after : ndarray of shape (n_samples, 2)
         Points of the two panels.
     target : ndarray of shape (n_samples,) or None, default=None
-        A class or a number that colours each sample. None colours all alike.
+        A class or a number that colours each sample. None gives all samples one colour.
     is_class : bool, default=False
         Whether `target` is a class.
     target_name : str or None, default=None
-        What the legend or the colour bar is called.
+        Title of the legend or of the colour bar.
     name : str or None, default=None
         Title of the second panel.
 
     Attributes
     ----------
     scatters_ : list of two lists of matplotlib PathCollection
-        The points of each panel: one collection for each class, or one for all.
+        The points of each panel. There is one collection for each class, or one for all samples.
     colorbar_ : matplotlib Colorbar or None
-        The colour bar of a number.
+        The colour bar, if the target is a number.
     legend_ : matplotlib Legend or None
-        The legend of up to 30 classes.
+        The legend, if there are at most 30 classes.
     axes_ : ndarray of two matplotlib Axes
-        Where the panels are drawn.
+        Axes of the panels.
     figure_ : matplotlib Figure
         The figure of `axes_`.
 
@@ -92,16 +91,16 @@ class EmbeddingDisplay:
     def plot(self, *, ax: ArrayLike | None = None, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the two panels.
 
-        Classes differ in colour and marker, and have a legend if there are at most 30; a number
+        Classes differ in colour and marker, and have a legend if there are at most 30. A number
         has a colour bar.
 
         Parameters
         ----------
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure. The legend is on the right of the second
-            axes, where a figure with constrained layout makes room for it.
+            Axes to draw in. None makes a new figure. The legend is on the right of the second
+            axes. A figure with constrained layout makes room for it.
         name : str or None, default=None
-            Title of the second panel. None takes that of the display.
+            Title of the second panel. None takes the name of the display.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.scatter`.
 
@@ -143,7 +142,7 @@ class EmbeddingDisplay:
                     frameon=False,
                 )
         elif self.target is not None:
-            # One scale for both panels.
+            # Both panels have the same scale of colours.
             self.scatters_[0][0].set_norm(self.scatters_[1][0].norm)
             self.colorbar_ = self.figure_.colorbar(
                 self.scatters_[1][0], ax=list(axes), label=self.target_name
@@ -155,7 +154,7 @@ class EmbeddingDisplay:
         labels = shortened(classes)
         drawn = []
         for code, label in enumerate(labels):
-            # Ten colours and eleven markers: no two of 110 classes look the same.
+            # With ten colours and eleven markers, no two of 110 classes look the same.
             color, marker = COLORS[code % len(COLORS)], MARKERS[code % len(MARKERS)]
             style = {"s": 20, "color": color, "marker": marker, "alpha": 0.8}
             drawn.append(
@@ -193,17 +192,17 @@ class EmbeddingDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, seen in training or not.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs) or None, default=None
-            Targets of the kind used in fit, which colour the samples: classes, numbers, or
-            for several columns their first principal component, standardised for numbers of
-            several units. None colours all samples alike.
+            Targets of the kind in fit. Classes and numbers colour the samples. Several columns
+            colour them by their first principal component. Columns of several numbers are
+            standardised before. None gives all samples one colour.
         subsample : int or None, default=2000
-            If there are more samples, this many random ones are drawn. None draws all.
+            If there are more samples, so many random ones are drawn. None draws all.
         random_state : int, RandomState instance or None, default=None
-            Determines which ones.
+            Seed of the random choice.
         name : str or None, default=None
-            Title of the second panel. None takes the name of the learner's class.
+            Title of the second panel. None takes the name of the class of the learner.
         ax : array-like of two matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.scatter`.
 
@@ -214,10 +213,10 @@ class EmbeddingDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         ValueError
-            If X and y do not go together, y is not of the kind used in fit or is a matrix of
-            relations, or `ax` is not two axes.
+            If X and y do not fit together, if y is not of the kind in fit or is a matrix of
+            relations, or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator)
@@ -264,7 +263,7 @@ def _checked_targets(relation, y):
 
 
 def _principal_components(X) -> NDArray:
-    """Return the first two principal components; zeros where the samples have fewer."""
+    """Return the first two principal components. They are zeros if the samples have fewer."""
     components = np.zeros((len(X), 2))
     if len(X) > 1 and np.ptp(X, axis=0).any():
         analysis = PCA(min(2, *X.shape), random_state=0).set_output(transform="default")

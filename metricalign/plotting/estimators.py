@@ -1,4 +1,4 @@
-"""What displays are made from: a metric learner, alone or at the end of a pipeline."""
+"""The metric learner of an estimator, which may be a pipeline, and the names of its features."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def metric_learner_of(
     estimator : EmbeddingLearner or Pipeline
         Fitted metric learner, or a pipeline that ends in one.
     kind : type, default=EmbeddingLearner
-        Base class that the metric learner must have: `MetricLearner` for a linear map,
+        Required class of the metric learner: `MetricLearner` for a linear map, or
         `LinearMetricLearner` for a certificate.
 
     Returns
@@ -45,9 +45,9 @@ def metric_learner_of(
     Raises
     ------
     TypeError
-        If it is anything else.
+        If the estimator is anything else.
     NotFittedError
-        If it is not fitted.
+        If the metric learner is not fitted.
     """
     is_pipeline = isinstance(estimator, Pipeline)
     steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
@@ -71,20 +71,20 @@ def metric_learner_of(
 
 
 def prepared(estimator: Any, X: Any) -> Any:
-    """Bring samples to the form in which the metric learner of an estimator gets them."""
+    """Transform samples by the steps before the metric learner."""
     earlier = _earlier_steps(estimator)
     return X if earlier is None else earlier.transform(X)
 
 
 def feature_names_of(estimator: Any, feature_names: ArrayLike | None = None) -> NDArray:
-    """Name the features that the metric learner of an estimator gets.
+    """Names of the features of the metric learner of an estimator.
 
     Parameters
     ----------
     estimator : EmbeddingLearner or Pipeline
         See `metric_learner_of`.
     feature_names : array-like of str of shape (n_features,) or None, default=None
-        Names that replace those known to the estimator.
+        Names that replace the names that the estimator knows.
 
     Returns
     -------
@@ -114,9 +114,9 @@ def feature_names_of(estimator: Any, feature_names: ArrayLike | None = None) -> 
 
 
 def euclidean_learner(learner: EmbeddingLearner) -> EmbeddingLearner:
-    """Make the metric learner of Euclid's distance, to compare a learned one with."""
+    """Make a metric learner with Euclid's distance, to compare the learned distance with."""
     if isinstance(learner, MetricEnsemble):
-        # Of the standardised columns, and not of their encoding.
+        # Its Euclid's distance is that of the standardised columns, and not of their encoding.
         ensemble = copy(learner)
         ensemble.components_ = as_dense(learner.encoder_.linear_map_)
         return ensemble
@@ -129,7 +129,7 @@ def euclidean_learner(learner: EmbeddingLearner) -> EmbeddingLearner:
 
 
 def matrix_of_distance(learner: MetricLearner) -> NDArray | sparse.sparray:
-    """Make the matrix of a learned distance, as `get_mahalanobis_matrix` but sparse if diagonal."""
+    """Matrix of a learned distance. Unlike `get_mahalanobis_matrix`, it is sparse if diagonal."""
     return learner.components_.T @ learner.components_
 
 

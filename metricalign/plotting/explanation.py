@@ -1,4 +1,4 @@
-"""Nearest training rows of a sample, and which columns keep them apart."""
+"""Picture of the nearest training rows of a sample, and of the columns in their distances."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _OTHERS = "#cccccc"
 class ExplanationDisplay:
     """Nearest training rows of a sample, and the part of each column in their distances.
 
-    A bar for each of the nearest rows, the nearest on top. Its length is the squared distance, cut
-    into the parts of the columns of the table. What is left of zero brings the two nearer: a column
-    that makes up for the difference in others.
+    Each of the nearest rows has a bar, and the nearest row is on top. The bar is the squared
+    distance, cut into the parts of the columns of the table. A part to the left of zero is
+    negative: the column makes up for the difference in others.
 
-    It is recommended to use `from_estimator`. The parameter is stored as an attribute.
+    Use `from_estimator` to make a display. The parameter is stored as an attribute.
 
     Parameters
     ----------
     explanation : Explanation
-        What ``explain`` of a predictor by neighbours returns.
+        The result of ``explain`` of a predictor by neighbours.
 
     Attributes
     ----------
     columns_ : ndarray of int
-        The columns that have a colour of their own, those with the largest shares.
+        The columns with a colour of their own. They have the largest shares.
     bars_ : list of matplotlib BarContainer
-        Their parts, and the sum of those of the others, positive and negative.
+        The parts of these columns, and the sums of the positive and negative parts of the others.
     ax_ : matplotlib Axes
-        Where they are drawn.
+        Axes of the picture.
     figure_ : matplotlib Figure
         The figure of `ax_`.
 
@@ -61,9 +61,9 @@ class ExplanationDisplay:
         Parameters
         ----------
         max_columns : int, default=5
-            How many columns have a colour of their own, those with the largest shares; at most ten.
+            Number of columns with a colour of their own, at most ten. They have the largest shares.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class ExplanationDisplay:
             labels += [f"{others.shape[1]} other{'s' if others.shape[1] > 1 else ''}", "_others"]
             colors += [_OTHERS, _OTHERS]
         places = np.arange(len(found.rows))
-        ends = np.zeros((2, len(places)))  # of the bars to the right and to the left
+        ends = np.zeros((2, len(places)))  # right and left ends of the bars
         self.bars_ = []
         for part, label, color in zip(parts, labels, colors, strict=True):
             side = (part < 0).astype(int)
@@ -122,11 +122,11 @@ class ExplanationDisplay:
         X : {array-like, DataFrame} of shape (n_features,) or (1, n_features)
             One sample.
         n_neighbors : int, default=5
-            How many of the nearest rows.
+            Number of nearest rows.
         max_columns : int, default=5
-            How many columns have a colour of their own, those with the largest shares; at most ten.
+            Number of columns with a colour of their own, at most ten. They have the largest shares.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
 
         Returns
         -------

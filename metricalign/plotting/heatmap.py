@@ -1,4 +1,4 @@
-"""The entries of the matrix of a learned distance."""
+"""Picture of the entries of the matrix of a learned distance."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["MetricHeatmapDisplay"]
 
 
 class MetricHeatmapDisplay:
-    """Matrix M of the learned distance, one row and one column a feature.
+    """Matrix M of the learned distance, with a row and a column for each feature.
 
-    A large diagonal entry makes differences in that feature count. An entry off the diagonal
-    is positive where two features that differ in the same direction add to the distance, and
-    negative where they make up for each other.
+    Differences in a feature with a large diagonal entry count much. An entry off the diagonal is
+    positive if differences of two features in the same direction add to the distance. It is
+    negative if they make up for each other.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     matrix : {ndarray, sparse array} of shape (n_features, n_features)
-        M, positive semidefinite.
+        The positive semidefinite matrix M.
     feature_names : array-like of str of shape (n_features,)
         Names of the features.
     name : str or None, default=None
@@ -52,7 +52,7 @@ class MetricHeatmapDisplay:
     image_ : matplotlib AxesImage
         The entries.
     ax_ : matplotlib Axes
-        Where they are drawn.
+        Axes of the picture.
     figure_ : matplotlib Figure
         The figure of `ax_`.
 
@@ -94,12 +94,12 @@ class MetricHeatmapDisplay:
         Parameters
         ----------
         max_features : int, default=25
-            If there are more features, only those with the largest diagonal entries are drawn, in
-            their order, and the title says so.
+            Largest number of features. If there are more, those with the largest diagonal entries
+            are drawn in their order, and the title says so.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure, larger for more features.
+            Axes to draw in. None makes a new figure, which is larger for more features.
         name : str or None, default=None
-            Title. None takes that of the display.
+            Title. None takes the name of the display.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.imshow`.
 
@@ -141,21 +141,22 @@ class MetricHeatmapDisplay:
     ) -> Self:
         """Draw the matrix of the distance of a fitted metric learner.
 
-        It is that of `get_mahalanobis_matrix`: without the negative part that `matrix_` as solved
-        may have, which `MetricSpectrumDisplay` shows.
+        It is the matrix of `get_mahalanobis_matrix`, which does not have the negative part of
+        `matrix_`. `MetricSpectrumDisplay` shows that part.
 
         Parameters
         ----------
         estimator : linear metric learner or Pipeline
             Fitted linear metric learner, or a pipeline that ends in one.
         feature_names : array-like of str of shape (n_features,) or None, default=None
-            Names of the features that the metric learner gets. None takes those it knows.
+            Names of the features of the metric learner. None takes the names that it knows.
         max_features : int, default=25
-            If there are more features, only those with the largest diagonal entries are drawn.
+            Largest number of features. If there are more, those with the largest diagonal entries
+            are drawn.
         name : str or None, default=None
-            Title. None takes the name of its class.
+            Title. None takes the name of the class of the learner.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         **kwargs : dict
             Passed to `matplotlib.axes.Axes.imshow`.
 
@@ -166,7 +167,7 @@ class MetricHeatmapDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         ValueError
             If there is not one name for each feature.
         """

@@ -1,4 +1,4 @@
-"""What a representation knows of the parts of a sample, and how much of that decides."""
+"""Picture of the information that a representation has on the parts of a sample."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from metricalign.plotting.drawing import COLORS, check_matplotlib, one_axes, sho
 
 __all__ = ["InformationDisplay"]
 
-# Of one hue from dark to light, for every kind of colour vision.
+# It goes from dark to light for every kind of colour vision.
 _CMAP = "cividis"
 _PARTS = ("total", "decision", "redundant")
 _TITLES = ("known", "known and decides", "known, does not decide")
-# Lines of the picture, to be seen on dark and on light colours.
+# Lines of the picture, which are visible on dark and on light colours.
 _LINES = (("black", 2.5), ("white", 1.0))
 
 
 class InformationDisplay:
     """Total, decision-related and redundant information of the parts of a sample.
 
-    An image has three maps, which share their colours, and its outline over them. A table or a
-    text has a bar for each column or token, made of the decision-related and the redundant part.
+    An image has three maps with the same scale of colours, and its outline is drawn over them. A
+    table or a text has a bar for each column or token, which is made of the decision-related and
+    the redundant part.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ class InformationDisplay:
     total_error : ndarray of the same shape
         Standard error of the total.
     picture : ndarray of shape (height, width) or (height, width, 3) or None, default=None
-        Its outline is drawn over the maps: shades of it under them would change their colours. Of
-        any resolution.
+        The image, in any resolution. Its outline is drawn over the maps, as shades under the maps
+        would change their colours.
     feature_names : array-like of str of shape (n_locations,) or None, default=None
         Names of the columns or tokens. None numbers them.
     name : str or None, default=None
@@ -44,13 +45,13 @@ class InformationDisplay:
     Attributes
     ----------
     images_ : list of three matplotlib AxesImage
-        The maps. Only of images.
+        The maps, for images only.
     bars_ : list of two matplotlib BarContainer
-        The decision-related and the redundant parts. Only of columns and tokens.
+        The decision-related and the redundant parts, for columns and tokens only.
     features_ : ndarray of int
-        The columns or tokens that are drawn. Only of these.
+        The drawn columns or tokens, for these only.
     axes_ : ndarray of matplotlib Axes
-        Where they are drawn: three for maps, one for bars.
+        Axes of the picture: three for maps, one for bars.
     figure_ : matplotlib Figure
         The figure of `axes_`.
     """
@@ -82,12 +83,12 @@ class InformationDisplay:
         Parameters
         ----------
         max_features : int, default=25
-            If there are more columns or tokens, only those with the largest total are drawn, in
-            their order, and the title says so.
+            Largest number of columns or tokens. If there are more, those with the largest total
+            are drawn in their order, and the title says so.
         ax : matplotlib Axes, array-like of three of them, or None, default=None
-            Where to draw: three axes for maps, one for bars. None makes a new figure.
+            Axes to draw in: three for maps, one for bars. None makes a new figure.
         name : str or None, default=None
-            Title. None takes that of the display.
+            Title. None takes the name of the display.
 
         Returns
         -------
@@ -158,7 +159,7 @@ class InformationDisplay:
             part = f"{len(shown)} of {len(self.total)}, of largest total"
             title = f"{title}\n{part}" if title else part
         axis.set_xlabel("information, nats")
-        # Above the bars, which may reach any corner.
+        # The legend is above the bars, as these may reach any corner.
         axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
         axis.set_title(title, pad=28.0)
         return self
@@ -181,16 +182,17 @@ class InformationDisplay:
         estimator : InformationExplainer
             Fitted explainer.
         X : array-like of shape (n_samples, ...)
-            Samples, such as a single one. Images of one or three channels are outlined on the maps.
+            One or several samples. Images of one or three channels are outlined on the maps.
         feature_names : array-like of str of shape (n_locations,) or None, default=None
-            Names of the columns or tokens. None takes the names of the columns that the explainer
-            was fitted to, if these are the locations.
+            Names of the columns or tokens. None takes the names of the columns in the fit of the
+            explainer, if these are the locations.
         max_features : int, default=25
-            If there are more columns or tokens, only those with the largest total are drawn.
+            Largest number of columns or tokens. If there are more, those with the largest total are
+            drawn.
         name : str or None, default=None
             Title.
         ax : matplotlib Axes, array-like of three of them, or None, default=None
-            Where to draw: three axes for maps, one for bars. None makes a new figure.
+            Axes to draw in: three for maps, one for bars. None makes a new figure.
 
         Returns
         -------
@@ -201,7 +203,8 @@ class InformationDisplay:
         TypeError
             If `estimator` is no explainer.
         ValueError
-            If there is not one name for each column or token, or `ax` is not three axes for maps.
+            If there is not one name for each column or token, or if `ax` is not three axes for
+            maps.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         if not hasattr(estimator, "explain"):
@@ -231,7 +234,7 @@ class InformationDisplay:
 
 
 def _draw_outline(axis, picture):
-    """Lines where a picture is halfway between dark and light."""
+    """Draw lines where a picture is halfway between dark and light."""
     shades = picture if picture.ndim == 2 else picture.mean(axis=2)
     lowest, highest = shades.min(), shades.max()
     if lowest < highest:
@@ -240,7 +243,7 @@ def _draw_outline(axis, picture):
 
 
 def _picture(X) -> NDArray | None:
-    """Mean of images, as matplotlib draws them."""
+    """Mean of images, in the form that matplotlib draws. None if the samples are no images."""
     if np.ndim(X) != 4 or np.shape(X)[1] not in (1, 3):
         return None
     picture = np.asarray(X, dtype=float).mean(axis=0)

@@ -1,4 +1,4 @@
-"""The eigenvalues of a learned matrix."""
+"""Picture of the eigenvalues of a learned matrix."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _MOST_MARKERS = 50
 class MetricSpectrumDisplay:
     """Eigenvalues of the learned matrix M, and the share of the first ones in their sum.
 
-    The distance is made of the positive eigenvalues only; negative ones, which M as solved may
-    have, are drawn below zero.
+    The solved M may have negative eigenvalues, which are drawn below zero. The distance uses the
+    positive ones only.
 
-    It is recommended to use `from_estimator`. All parameters are stored as attributes.
+    Use `from_estimator` to make a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     eigenvalues : ndarray of shape (n_features,)
         Eigenvalues of M, in decreasing order.
     n_components : int or None, default=None
-        How many of them the distance keeps. None draws no line.
+        Number of eigenvalues that the distance keeps. None draws no line.
     name : str or None, default=None
         Title.
 
     Attributes
     ----------
     cumulative_share_ : ndarray of shape (n_features,)
-        Sum of the positive ones among the first eigenvalues, over the sum of all positive ones;
-        zeros if there is none.
+        Sum of the positive eigenvalues among the first ones, divided by the sum of all positive
+        ones. Zeros if there are none.
     stairs_ : list of two matplotlib StepPatch
         The positive and the negative eigenvalues.
     line_ : matplotlib Line2D
         The cumulative share.
     ax_, share_ax_ : matplotlib Axes
-        Where the eigenvalues and, on an axis on the right, the share are drawn.
+        Axes of the eigenvalues, and axes of the share, on the right.
     figure_ : matplotlib Figure
         The figure of `ax_`.
 
@@ -78,9 +78,9 @@ class MetricSpectrumDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
         name : str or None, default=None
-            Title. None takes that of the display.
+            Title. None takes the name of the display.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class MetricSpectrumDisplay:
             linewidth=1,
             label="share of the positive sum (right)",
         )
-        # Zero is at the same height on both sides.
+        # Zero must be at the same height on both sides.
         lowest, highest = min(self.eigenvalues[-1], 0.0), self.eigenvalues[0]
         if highest <= 0:
             highest = -lowest or 1.0
@@ -142,7 +142,7 @@ class MetricSpectrumDisplay:
         )
         self.share_ax_.set_ylabel("cumulative share")
         handles = [*ax.get_legend_handles_labels()[0], self.line_]
-        # Below the axes: inside, there is no place that is free in every spectrum.
+        # The legend is below the axes, as no place inside them is free in every spectrum.
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
         return self
 
@@ -152,17 +152,17 @@ class MetricSpectrumDisplay:
     ) -> Self:
         """Draw the eigenvalues of a fitted metric learner's matrix.
 
-        It is `matrix_` as it was solved, with its negative part, or `get_mahalanobis_matrix()`
-        where there is no `matrix_`.
+        The matrix is `matrix_`, which includes the negative part. If there is no `matrix_`, it is
+        `get_mahalanobis_matrix()`.
 
         Parameters
         ----------
         estimator : linear metric learner or Pipeline
             Fitted linear metric learner, or a pipeline that ends in one.
         name : str or None, default=None
-            Title. None takes the name of its class.
+            Title. None takes the name of the class of the learner.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a new figure.
+            Axes to draw in. None makes a new figure.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class MetricSpectrumDisplay:
         Raises
         ------
         TypeError
-            If `estimator` is neither.
+            If `estimator` is neither of them.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from metricalign._arrays import is_missing
+from metricalign._arrays import is_frame, is_missing
 from metricalign.features.contents import is_date
 from metricalign.learners.columns import column_map
 
@@ -333,7 +333,7 @@ class Rows:
 
     def __init__(self, X: Any):
         self.X = X
-        self.is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+        self.is_frame = is_frame(X)
         if self.is_frame:
             columns = [_as_array(X[name]) for name in X.columns]
         else:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from metricalign._arrays import is_frame
+
 __all__ = ["has_label_sets", "label_indicators", "predictions_as_array"]
 
 
@@ -34,7 +36,7 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
     ValueError
         If labels of y cannot be put in order, such as numbers and strings.
     """
-    if hasattr(y, "columns") and hasattr(y, "dtypes"):
+    if is_frame(y):
         if len(y.columns) > 1:
             return y, np.asarray(y.columns, dtype=object), False
         return np.asarray(y)[:, 0], None, False

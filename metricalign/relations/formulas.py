@@ -1,4 +1,4 @@
-"""The formulas of the relations, over rows of targets."""
+"""The formulas of the relations. Each takes the two targets of many pairs at once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def hamming(left: Any, right: Any) -> Any:
 
 
 def jaccard(left: Any, right: Any) -> Any:
-    """Share of the labels in either set that are not in both."""
+    """Number of labels in exactly one of the sets, over the number in at least one."""
     intersection = (left * right).sum(axis=1)
     union = left.sum(axis=1) + right.sum(axis=1) - intersection
     return _ratio(union - intersection, union)
@@ -67,7 +67,7 @@ def clark(left: Any, right: Any) -> Any:
 
 def cosine(left: Any, right: Any) -> Any:
     """1 - <a, b> / (norm(a) norm(b))."""
-    # Half the squared chord between the unit vectors is 1 - cos, without its cancellation.
+    # 1 - cos is half the squared distance of the unit vectors, which has no cancellation.
     left = left / np.linalg.norm(left, axis=1, keepdims=True)
     right = right / np.linalg.norm(right, axis=1, keepdims=True)
     return ((left - right) ** 2).sum(axis=1) / 2
@@ -75,19 +75,19 @@ def cosine(left: Any, right: Any) -> Any:
 
 def intersection(left: Any, right: Any) -> Any:
     """1 - sum min(a, b)."""
-    # The same as 1 - sum min(left, right) for rows with sum 1, and exactly 0 for equal rows.
+    # For rows with sum 1, this equals 1 - sum min(left, right). It is exactly 0 for equal rows.
     return abs(left - right).sum(axis=1) / 2
 
 
 def kullback_leibler(left: Any, right: Any) -> Any:
-    """Mean of both divergences: sum (a - b) (log a - log b) / 2."""
+    """Mean of the two divergences, sum (a - b) (log a - log b) / 2."""
     left = np.maximum(left, PROBABILITY_FLOOR)
     right = np.maximum(right, PROBABILITY_FLOOR)
     return ((left - right) * (np.log(left) - np.log(right))).sum(axis=1) / 2
 
 
 def one_by_one(function: Callable[[Any, Any], float], left: Any, right: Any) -> NDArray:
-    """Call a user's function on each pair of targets, as scikit-learn calls a metric."""
+    """Call a user's function on each pair of targets, and check the numbers that it returns."""
     values = np.empty(len(left))
     for index, targets in enumerate(zip(left, right, strict=True)):
         value = np.asarray(function(*targets))
@@ -101,7 +101,7 @@ def one_by_one(function: Callable[[Any, Any], float], left: Any, right: Any) -> 
 
 
 def all_at_once(relation: Callable[[Any, Any], Any], left: Any, right: Any) -> NDArray:
-    """Call a user's relation on all pairs, and check what it returns."""
+    """Call a user's relation on all pairs at once, and check the array that it returns."""
     values = np.asarray(relation(left, right))
     if values.shape != (len(left),) or values.dtype.kind not in "biuf":
         found = f"{values.dtype} of shape {values.shape}"
@@ -116,5 +116,5 @@ def all_at_once(relation: Callable[[Any, Any], Any], left: Any, right: Any) -> N
 
 
 def _ratio(numerator, denominator):
-    """Divide, with 0 / 0 = 0."""
+    """Quotient, with 0 / 0 = 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

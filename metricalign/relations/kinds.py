@@ -1,4 +1,4 @@
-"""Kinds of targets, and which are accepted."""
+"""Kinds of targets, and checks of targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metricalign._estimator import refuse_masked
 
 __all__ = []
 
-# Numbers printed with three decimals are off by half of the last one at most.
+# Numbers with three decimals have an error of at most half of the last decimal.
 ROUNDING_OF_SHARES = 5e-4
 
 
@@ -54,7 +54,7 @@ def _are_non_negative_columns(y):
 
 
 def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
-    """Whether each row sums to 1, but for the rounding of its entries to three decimals.
+    """Whether each row sums to 1, up to the rounding of its entries to three decimals.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     sums_to_one : ndarray of bool of shape (n_samples,)
     """
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
-    # A thousandth more, since float32 rounds the decimals too.
+    # The factor allows for the rounding of float32.
     return abs(sums - 1) <= 1.001 * ROUNDING_OF_SHARES * y.shape[1]
 
 
@@ -79,16 +79,16 @@ def _are_targets(y):
 
 
 def stored_entries(y: Any) -> NDArray:
-    """All entries of targets, or the stored ones of sparse targets."""
+    """All entries of dense targets, or the stored entries of sparse ones."""
     return y.data if sparse.issparse(y) else y
 
 
 class Domain(NamedTuple):
-    """Targets that a relation is defined for."""
+    """The targets for which a relation is defined."""
 
     contains: Callable[[Any], bool]
     description: str
-    kinds: tuple[str, ...]  # the last one is taken if the targets look like another kind
+    kinds: tuple[str, ...]  # if the targets look like another kind, the last one is taken
 
 
 _MATRICES = ("multilabel", "distribution", "multioutput")
@@ -121,7 +121,7 @@ TARGETS = Domain(
     ("binary", "multiclass", "continuous", *_MATRICES),
 )
 
-# What `Relation.targets` may be.
+# The domains by their name in `Relation.targets`.
 DOMAINS = {
     "any": TARGETS,
     "classes": CLASSES,
@@ -141,10 +141,10 @@ _ACCEPTED_TARGETS = (
 
 
 def check_target_array(y: Any, **options: Any) -> Any:
-    """Let scikit-learn check an array, and name y in its errors."""
+    """Check an array by scikit-learn. Errors name y."""
     refuse_masked(y, "y")
     try:
-        # scikit-learn looks at the sum of all entries first, which may overflow.
+        # scikit-learn computes the sum of all entries, which may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             return check_array(y, input_name="y", **options)
     except (TypeError, ValueError) as error:
@@ -154,7 +154,7 @@ def check_target_array(y: Any, **options: Any) -> Any:
 
 
 def _place_of_missing(y):
-    """Where a dense y has missing values, in words."""
+    """Words that say where a dense y has missing values."""
     if sparse.issparse(y):
         return ""
     is_missing = find_missing(np.asarray(y)).reshape(len(y), -1)
@@ -163,20 +163,24 @@ def _place_of_missing(y):
 
 
 def _is_array_of_numbers(y):
-    """Whether y needs no check: in a small fit the check takes a twentieth of the time."""
+    """Whether y is an array of finite numbers, which needs no further check.
+
+    The check would take a twentieth of a small fit.
+    """
     is_array = type(y) is np.ndarray and y.ndim in (1, 2) and y.size > 0
     return is_array and y.dtype.kind in "biuf" and bool(np.isfinite(y).all())
 
 
 def is_ordered(y: Any) -> bool:
-    """Whether y is a categorical of pandas whose categories have an order."""
+    """Whether y is an ordered categorical of pandas."""
     return bool(getattr(getattr(y, "dtype", None), "ordered", False))
 
 
 def check_targets(y: Any) -> Any:
-    """Return the targets as an array of strings or real numbers, sparse only if all 0 or 1.
+    """Check targets, and return an array of strings or real numbers.
 
-    Ordered categories become their ranks.
+    Ordered categories become their ranks. The array is sparse only if y is a sparse array of 0 and
+    1 with several columns.
     """
     if is_ordered(y):
         ranks = np.asarray(getattr(y, "cat", y).codes, dtype=np.float64)
@@ -201,17 +205,17 @@ def check_targets(y: Any) -> Any:
 
 
 def check_classes(y: Any) -> NDArray:
-    """Check targets of a classifier: classes, or label sets as columns of 0 and 1.
+    """Check the targets of a classifier: classes, or label sets as columns of 0 and 1.
 
     Parameters
     ----------
     y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_labels)
-        Targets. Those of one column are classes.
+        Targets. A single column has classes.
 
     Returns
     -------
     targets : ndarray of shape (n_samples,), or of int of shape (n_samples, n_labels)
-        Classes, or whether a sample has each label.
+        Classes, or 1 for the labels of each sample and 0 for the others.
 
     Raises
     ------
@@ -244,7 +248,7 @@ def check_classes(y: Any) -> NDArray:
 
 
 def check_n_samples(y: Any, n_samples: int | None) -> None:
-    """Refuse targets of fewer or more samples than X has; what has no length is left to others."""
+    """Refuse targets of another number of samples than X. Accept a y without a length."""
     shape = (len(y),) if isinstance(y, list | tuple) else getattr(y, "shape", ())
     if n_samples is not None and shape and shape[0] != n_samples:
         raise ValueError(f"X and y must have as many samples; got {n_samples} and {shape[0]}.")
@@ -256,16 +260,16 @@ def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
     Parameters
     ----------
     y : array-like or sparse matrix
-        Targets, encoded or not; the matrix of relations if these are precomputed.
+        Targets, encoded or not, or the matrix of precomputed relations.
     rows : ndarray of int
-        Which samples.
+        Indices of the samples.
     is_precomputed : bool
         Whether `y` is the matrix of relations.
 
     Returns
     -------
     targets : array-like or sparse matrix
-        Of the kind of `y`.
+        The selected targets or relations, in the form of `y`.
     """
     if is_precomputed:
         matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
@@ -285,7 +289,7 @@ def check_training_targets(y: Any) -> None:
     if constant:
         target = y[[0]].toarray()[0] if sparse.issparse(y) else y[0]
         what = "one class only" if y.ndim == 1 else "one target only"
-        # Of many labels the first few are enough to recognise the target.
+        # The first few of many labels are enough to recognise the target.
         target = repr(target.tolist()) if target.size <= 20 else str(target[:3])[:-1] + " ...]"
         raise ValueError(
             f"y is constant, it has {what}, {target}: every pair would have the same "
@@ -294,7 +298,7 @@ def check_training_targets(y: Any) -> None:
 
 
 def describe(y: Any) -> str:
-    """What targets are, in words."""
+    """Words for targets: their type, range and shape."""
     if not _is_numeric(y):
         return f"strings and the shape {y.shape}"
     numbers = "integers" if _all_integers(y) else "numbers"
@@ -302,7 +306,10 @@ def describe(y: Any) -> str:
 
 
 def subtractable(y: NDArray) -> NDArray:
-    """Numbers whose differences do not wrap around, as those of unsigned integers do."""
+    """Convert numbers to a type in which differences do not wrap around.
+
+    Differences of unsigned integers would.
+    """
     if y.dtype.kind in "bi" or (y.dtype.kind == "u" and y.dtype.itemsize < 8):
         return y.astype(np.int64)
     return y.astype(np.float64) if _is_numeric(y) else y
@@ -314,22 +321,22 @@ def count_outputs(y: Any) -> int:
 
 
 def kind_of_targets(y: Any) -> str:
-    """Tell the kind of targets from their values, as the table of this module says."""
+    """Tell the kind of targets from their values, by the table in `metricalign.relations`."""
     if y.ndim == 2:
         if _are_label_sets(y):
             return "multilabel"
         return "distribution" if _are_distributions(y) else "multioutput"
     if _are_numbers(y):
         n_distinct = len(np.unique(y))
-        # Counts, grades and rounded measurements, which type_of_target takes for classes.
+        # type_of_target would take counts, grades and rounded measurements for classes.
         if n_distinct > 20 and len(y) < 5 * n_distinct:
             return "continuous"
-    with np.errstate(invalid="ignore"):  # it casts large floats to integers
+    with np.errstate(invalid="ignore"):  # type_of_target casts large floats to integers
         return type_of_target(y, input_name="y")
 
 
 def warn_of_doubt(y: Any, kind: str) -> None:
-    """Warn where the targets may as well be of another kind."""
+    """Warn if the targets may be of another kind."""
     if kind in ("binary", "multiclass") and _are_numbers(y) and len(np.unique(y)) > 20:
         warnings.warn(
             f"y has {len(np.unique(y))} different integers and is taken as classes. Say "
@@ -344,7 +351,7 @@ def warn_of_doubt(y: Any, kind: str) -> None:
 
 
 def doubt_of_shares(y: NDArray | sparse.sparray) -> str:
-    """What to say of columns that are no distributions, but may be meant as such; or nothing."""
+    """A warning for columns that may be meant as distributions but are none. Otherwise empty."""
     if not _are_non_negative_columns(y):
         return ""
     sums = np.asarray(y.sum(axis=1), dtype=np.float64).ravel()
@@ -358,7 +365,7 @@ def doubt_of_shares(y: NDArray | sparse.sparray) -> str:
 
 
 def kind_in_domain(domain: Domain, y: Any) -> str:
-    """Tell the kind of targets when the relation is given and leaves a choice."""
+    """Tell the kind of targets among the kinds of the domain of a given relation."""
     if len(domain.kinds) == 1:
         return domain.kinds[0]
     kind = kind_of_targets(y)

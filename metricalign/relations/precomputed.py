@@ -1,4 +1,4 @@
-"""Relations that were given as a matrix."""
+"""Relations that are given as a matrix."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SYMMETRY_TOLERANCE = 1e-6
 
 
 class PrecomputedRelation(TargetRelation):
-    """The relation of a pair is an entry of a matrix that stands in for the targets.
+    """The relation of a pair is an entry of a matrix that is given in place of the targets.
 
-    Made by ``resolve_relation("precomputed", y)``, where `y` is symmetric, of shape
-    (n_samples, n_samples), and its diagonal is ignored. In a dense matrix every pair has a
-    relation. In a sparse matrix only the stored pairs have one, zeros included; a pair may be
+    ``resolve_relation("precomputed", y)`` makes this object. `y` is a symmetric matrix of shape
+    (n_samples, n_samples). Its diagonal is ignored. In a dense matrix every pair has a relation. In
+    a sparse matrix only the stored pairs have one. An explicit zero counts as stored. A pair may be
     stored once, in either triangle.
 
     Examples
@@ -45,21 +45,21 @@ class PrecomputedRelation(TargetRelation):
         Parameters
         ----------
         y : array-like or sparse matrix of shape (n_samples, n_samples)
-            Relations of all pairs of any samples, in training or not.
+            Relations of the pairs of any samples, in training or not.
         n_samples : int or None, default=None
-            How many samples there must be; None for any number.
+            Required number of samples. None allows any number.
 
         Returns
         -------
         targets : ndarray or csr_array of shape (n_samples, n_samples)
-            The relations in float64, exactly symmetric. The diagonal is zero in a dense
-            matrix and not stored in a sparse one.
+            The relations in float64. The matrix is exactly symmetric. Its diagonal is zero if it is
+            dense, and not stored if it is sparse.
 
         Raises
         ------
         ValueError
-            If `y` is not square, of another number of samples, or not symmetric and, off its
-            diagonal, finite.
+            If `y` is not square, has another number of samples, is not symmetric, or has an entry
+            off its diagonal that is not finite.
         """
         matrix = check_target_array(
             y, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False
@@ -84,8 +84,8 @@ class PrecomputedRelation(TargetRelation):
         Returns
         -------
         pairs : ndarray of int of shape (n_pairs, 2)
-            Each pair i < j once, sorted: all pairs of a dense matrix, the stored ones of a
-            sparse one.
+            All pairs of a dense matrix, or the stored pairs of a sparse one. Each pair i < j comes
+            once, and the pairs are sorted.
         """
         if sparse.issparse(targets):
             rows, columns = sparse.coo_array(targets).coords
@@ -117,7 +117,7 @@ class PrecomputedRelation(TargetRelation):
         left, right = pairs.T
         if not sparse.issparse(targets):
             return targets[left, right]
-        # Indexing a sparse matrix cannot tell a relation of zero from a missing one.
+        # An indexed sparse matrix has zeros for missing relations too.
         rows, columns = sparse.coo_array(targets).coords
         stored = _pair_keys(rows, columns, targets.shape[0])
         wanted = _pair_keys(left, right, targets.shape[0])
@@ -134,7 +134,7 @@ class PrecomputedRelation(TargetRelation):
 
 
 def resolve_precomputed(y: ArrayLike) -> PrecomputedRelation:
-    """The relation of a matrix that says something about pairs."""
+    """The relation of a matrix, which must store two different relations, or one pair only."""
     relation = PrecomputedRelation()
     targets = relation.encode(y)
     if targets.shape[0] < 2:
@@ -161,7 +161,7 @@ def _symmetric_dense(matrix):
     if len(rows):
         i, j = rows[0], columns[0]
         _raise_asymmetric(i, j, matrix[i, j], matrix[j, i])
-    return matrix / 2 + matrix.T / 2  # the sum may overflow
+    return matrix / 2 + matrix.T / 2  # the sum of both may overflow
 
 
 def _symmetric_sparse(matrix):

@@ -1,4 +1,4 @@
-"""Which relation the targets have: it is decided here, and its scale learned."""
+"""The choice of the relation of targets, and the scale that it learns from them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["is_automatic", "resolve_relation"]
 
 
 def is_automatic(relation: TargetRelation) -> bool:
-    """Whether a relation is the one that ``relation="auto"`` takes for targets of its kind.
+    """Whether a relation is the one that ``relation="auto"`` chooses for targets of its kind.
 
     Parameters
     ----------
@@ -52,36 +52,36 @@ def is_automatic(relation: TargetRelation) -> bool:
 def resolve_relation(
     relation: str | Relation | Callable[[Any, Any], float], y: ArrayLike
 ) -> TargetRelation:
-    """Decide on the relation of targets and learn its scale from them.
+    """Choose the relation of targets, and learn its scale from them.
 
-    The tables of kinds, relations and their formulas are at the top of this module
-    (`metricalign.relations`).
+    `metricalign.relations` has the tables of the kinds of targets and of the relations.
 
     Parameters
     ----------
     relation : str, Relation or callable
-        - ``"auto"``: by the kind of `y`.
-        - a name of `RELATIONS`, or one given by `register_relation`.
-        - an instance of a subclass of `Relation`.
-        - any other callable: ``relation(u, v)`` gets two targets, numbers or strings for one column
-          and 1-D rows for several, and returns one number. It must be symmetric. Much
-          slower than a name or a `Relation`.
-        - ``"precomputed"``: `y` is the matrix of relations, see `PrecomputedRelation`.
+        - ``"auto"`` chooses by the kind of `y`.
+        - A name of `RELATIONS`, or one given by `register_relation`.
+        - An instance of a subclass of `Relation`.
+        - Any other callable: ``relation(u, v)`` gets two targets and returns one number. The
+        targets
+          are numbers or strings if `y` has one column, and 1-D rows if it has several. The function
+          must be symmetric. It is much slower than a name or a `Relation`.
+        - ``"precomputed"`` says that `y` is the matrix of relations, see `PrecomputedRelation`.
     y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Training targets, at least two different ones.
 
     Returns
     -------
     relation : TargetRelation
-        The relation, which encodes targets and is called on pairs of them.
+        The relation. It encodes targets, and is called on pairs of them.
 
     Raises
     ------
     TypeError
         If `relation` is not a string or a callable.
     ValueError
-        If `relation` is not known, does not fit `y` or is not symmetric, or `y` is None, not
-        valid or constant.
+        If `relation` is not known, is not defined for `y` or is not symmetric, or if `y` is None,
+        not valid or constant.
 
     References
     ----------
@@ -162,7 +162,7 @@ def _accepted_relations():
 
 
 def _learn_scale(y, kind, order):
-    """Return the offset and the scale of the columns, or None twice to take y as it is."""
+    """Return the offset and the scale of the columns. Both are None if y is taken as it is."""
     if order is None or kind not in ("continuous", "multioutput"):
         return None, None
     y = y.astype(np.float64, order="C")
@@ -173,14 +173,14 @@ def _learn_scale(y, kind, order):
         raise ValueError("y is not valid: its range overflows float64. Rescale it.")
     if kind == "continuous":
         return offset, spread
-    # Of values in [0, 1], so that no square overflows or underflows.
+    # The deviation of values in [0, 1] is computed, so that squares stay in range.
     varies = spread > 0
     deviation = spread * ((y - offset) / np.where(varies, spread, 1.0)).std(axis=0)
     return offset, np.where(varies, deviation, np.inf) * varies.sum() ** (1 / order)
 
 
 def _check_symmetric(relation, y):
-    """Compare both orders on the pairs of a few different targets."""
+    """Check that a relation has the same value in both orders, on pairs of a few targets."""
     targets = relation.encode(y)
     _, distinct = np.unique(targets, axis=0, return_index=True)
     few = distinct[np.linspace(0, len(distinct) - 1, min(5, len(distinct)), dtype=int)]

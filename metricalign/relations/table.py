@@ -1,4 +1,4 @@
-"""The relations by name, and the base class of new ones."""
+"""The relations by name, and the base class of new relations."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["RELATIONS", "Relation", "register_relation"]
 
 
 class Definition(NamedTuple):
-    """A relation by name: its function of two targets, and what they may be."""
+    """A relation of this package: its function, and the targets for which it is defined."""
 
     function: Callable[[Any, Any], NDArray]
     domain: Domain
-    order: float | None = None  # of a Minkowski distance, whose scale is learned from y
+    order: float | None = None  # of a Minkowski distance, which learns its scale from y
     keeps_sparse: bool = False
 
 
@@ -53,7 +53,7 @@ RELATIONS: dict[str, Definition] = {
     "kullback_leibler": Definition(formulas.kullback_leibler, DISTRIBUTIONS),
 }
 
-#: The relation of "auto" for each kind of targets.
+#: The relation that "auto" chooses for each kind of targets.
 AUTOMATIC = {
     "binary": "class",
     "multiclass": "class",
@@ -65,16 +65,16 @@ AUTOMATIC = {
 
 
 class Relation(BaseEstimator, ABC):
-    """Base class of new relations, which say how different two targets are.
+    """Base class of new relations. A relation says how different two targets are.
 
-    A new relation is a subclass that is called with the targets of many pairs at once. Its
-    instances stand wherever the name of a relation does, in every estimator; `register_relation`
-    gives one a name. Its parameters are those of its ``__init__``, which only stores them; a grid
-    search reaches them as ``relation__name``.
+    A new relation is a subclass. It is called with the targets of many pairs at once. Every
+    estimator takes an instance in place of the name of a relation. `register_relation` gives a name
+    to an instance. The parameters are those of ``__init__``, which only stores them. A grid search
+    reaches them as ``relation__name``.
 
     Examples
     --------
-    How many steps apart the hours of two events are, around the clock:
+    The difference of the hours of two events, around the clock:
 
     >>> import numpy as np
     >>> from metricalign.relations import Relation, resolve_relation
@@ -94,10 +94,11 @@ class Relation(BaseEstimator, ABC):
     """
 
     targets: ClassVar[str] = "any"
-    """The targets that it is defined for, others are refused: ``"classes"``, ``"numbers"``,
-    ``"columns"`` of numbers, ``"integer_columns"``, ``"non_negative_columns"``,
-    ``"label_sets"`` of 0 and 1, ``"distributions"``, or ``"any"`` of these. It gets classes as
-    they are in y, ``"any"`` as integers, floats or strings, and all others as float64."""
+    """The targets for which the relation is defined: ``"classes"``, ``"numbers"``, ``"columns"``
+    of numbers, ``"integer_columns"``, ``"non_negative_columns"``, ``"label_sets"`` of 0 and 1,
+    ``"distributions"``, or ``"any"`` of these. Other targets are refused. The relation gets classes
+    as they are in y, targets of ``"any"`` as integers, floats or strings, and all others as
+    float64."""
 
     _parameter_constraints: ClassVar[dict] = {}
 
@@ -113,7 +114,7 @@ class Relation(BaseEstimator, ABC):
         Returns
         -------
         relations : ndarray of shape (n_pairs,)
-            Finite numbers, the larger the more different.
+            Finite numbers. A larger number means more different targets.
         """
 
 
@@ -122,18 +123,17 @@ registered: dict[str, Relation] = {}
 
 
 def register_relation(name: str, relation: Relation) -> None:
-    """Give a relation a name, by which every estimator of this process knows it.
+    """Give a relation a name, which every estimator of this process then knows.
 
-    Processes that are started anew, such as the workers of joblib, know the name if the module
-    that registers it is imported there, and an instance in any case. A fitted model keeps the
-    relation itself.
+    A new process, such as a worker of joblib, knows the name only if it imports the module that
+    registers it. Instances can be used there in any case. A fitted model keeps the relation itself.
 
     Parameters
     ----------
     name : str
-        The name. One that was registered before gets the new relation.
+        The name. If it was registered before, it now names the new relation.
     relation : Relation
-        The relation, an instance.
+        An instance.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def register_relation(name: str, relation: Relation) -> None:
 
 
 def checked_relation(relation: Relation) -> Relation:
-    """A copy of a user's relation, which does not change with it."""
+    """A checked copy of a user's relation."""
     if not isinstance(relation, Relation):
         raise TypeError(
             "relation must be an instance of a subclass of metricalign.relations.Relation, got "
@@ -181,7 +181,7 @@ def checked_relation(relation: Relation) -> Relation:
 
 
 def check_domain(name: str, domain: Domain, y: Any) -> None:
-    """Refuse targets that a relation is not defined for."""
+    """Refuse targets for which a relation is not defined."""
     if not domain.contains(y):
         fitting = ", ".join(
             f'"{other}"' for other, entry in RELATIONS.items() if entry.domain.contains(y)

@@ -1,4 +1,4 @@
-"""A relation that knows the scale of the targets."""
+"""A relation together with the scale of the training targets."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ CHUNK_ENTRIES = 2**18
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TargetRelation:
-    """A relation of targets, with what it learned from the training targets.
+    """A relation, with the offset and the scale that it learned from the training targets.
 
-    Made by `resolve_relation`. It encodes targets once, and is then called on pairs of them.
+    `resolve_relation` makes this object. It encodes targets once, and is then called on pairs.
 
     Attributes
     ----------
     name : str
-        A name of `RELATIONS`, one that was registered, that of the class of a `Relation`,
-        ``"callable"`` or ``"precomputed"``.
+        A name of `RELATIONS`, a registered name, the name of a subclass of `Relation`,
+        ``"callable"``, or ``"precomputed"``.
     kind : str
         The kind of targets: ``"binary"``, ``"multiclass"``, ``"continuous"``,
         ``"multilabel"``, ``"distribution"``, ``"multioutput"`` or ``"precomputed"``.
     n_outputs : int or None
-        Number of columns of the targets, None when precomputed.
+        Number of columns of the targets. None if relations are precomputed.
     function : Relation, callable or None
-        The user's relation, or function of two targets; None for those of this package.
+        The relation or the function of the user. None for a relation of this package.
     offset, scale : float or ndarray of shape (n_outputs,) or None
-        Targets are encoded as ``(y - offset) / scale``; None if taken as they are.
+        Targets are encoded as ``(y - offset) / scale``. None if they are taken as they are.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class TargetRelation:
 
     @property
     def _definition(self) -> Definition:
-        # Looked up, not kept, so that a saved model holds no function of this module.
+        # The object does not keep its definition, so that a saved model holds no function.
         if self.function is None:
             return RELATIONS[self.name]
         if isinstance(self.function, Relation):
@@ -89,7 +89,7 @@ class TargetRelation:
         )
 
     def encode(self, y: ArrayLike, n_samples: int | None = None) -> NDArray | sparse.csr_array:
-        """Validate targets and bring them to the form that the relation works on.
+        """Validate targets, and bring them to the form that the relation takes.
 
         Parameters
         ----------
@@ -97,20 +97,20 @@ class TargetRelation:
             Targets of any samples, in training or not. Classes may be new, and one sample
             is enough.
         n_samples : int or None, default=None
-            How many samples there must be; None for any number.
+            Required number of samples. None allows any number.
 
         Returns
         -------
         targets : ndarray of shape (n_samples,) or (n_samples, n_outputs), or csr_array
-            Classes are kept, numbers become float64, scaled as in training; for a callable
-            integers and booleans become int64. Sparse label sets stay sparse where the
-            relation can work on them.
+            Classes stay as they are. Numbers become float64 and are scaled as in training. For a
+            callable, integers and booleans become int64. Sparse label sets stay sparse if the
+            relation can take them.
 
         Raises
         ------
         ValueError
-            If `y` is not valid, has another number of samples, or of columns than in training,
-            or has values for which the relation is not defined.
+            If `y` is not valid, has another number of samples than `n_samples`, has another number
+            of columns than in training, or has values for which the relation is not defined.
         """
         y = check_targets(y)
         check_n_samples(y, n_samples)
@@ -134,8 +134,8 @@ class TargetRelation:
     def __call__(self, targets: NDArray | sparse.csr_array, pairs: ArrayLike) -> NDArray:
         """Compute the relation of each pair.
 
-        Works in chunks: the memory needed beyond the result does not grow with the number
-        of pairs.
+        The pairs are processed in chunks. So the memory needed besides the result does not grow
+        with the number of pairs.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class TargetRelation:
         Returns
         -------
         relations : ndarray of float64 of shape (n_pairs,)
-            How different the two targets of each pair are.
+            Relation of the two targets of each pair.
         """
         function = self._definition.function
         pairs = np.asarray(pairs)

@@ -1,7 +1,7 @@
-"""Checks of a loss, a regularizer, a relation or a solver of one's own, and solved problems.
+"""Checks of losses, regularizers, relations and solvers of your own, and solved problems.
 
-Each check is one call. It compares a part with its definition, by a supremum, a minimiser, finite
-differences or cvxpy, and raises an AssertionError whose sentence says what is wrong.
+Each check is one call. It compares a part with its definition by a supremum, a minimiser, finite
+differences or cvxpy. If something is wrong, it raises an AssertionError that says what.
 """
 
 from metricalign.testing.deep import check_deep_loss

@@ -15,9 +15,9 @@ __all__ = ["check_deep_loss"]
 
 
 def check_deep_loss(loss: DeepLoss | nn.Module) -> None:
-    """Check that a loss of a network is what `metricalign.deep.DeepLoss` says.
+    """Check a loss of a network against the description of `metricalign.deep.DeepLoss`.
 
-    Needs PyTorch.
+    The check needs PyTorch.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def check_deep_loss(loss: DeepLoss | nn.Module) -> None:
     Raises
     ------
     AssertionError
-        If it does not return one finite number, with the derivative that belongs to it, or if it
-        depends on the order of the samples.
+        If the loss does not return one finite number, if its derivative is wrong, or if it depends
+        on the order of the samples.
     """
     import torch
 
@@ -76,7 +76,7 @@ def check_deep_loss(loss: DeepLoss | nn.Module) -> None:
             torch.autograd.gradcheck(lambda x, t=t: loss_of(x, t), points, raise_exception=False),
             f"{loss!r}: of {case} the derivative is not what finite differences are.",
         )
-        # As where an untrained network maps all samples to one point.
+        # An untrained network may map all samples to one point.
         together = torch.zeros_like(points, requires_grad=True)
         loss_of(together, t).backward()
         require(

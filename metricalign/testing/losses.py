@@ -12,16 +12,16 @@ from metricalign.testing._requirement import DIFFERENCE_ERROR, STEP, require
 
 __all__ = ["check_loss"]
 
-# Relations and distances of the check are about 1; nothing of interest is further away than this.
+# Relations and distances of the check are about 1. The extrema are not farther away than this.
 _REACH = 100.0
 
 
 def check_loss(loss: Loss) -> None:
-    """Check that a loss and its conjugate are what `Loss` and `Conjugate` say.
+    """Check a loss and its conjugate against the descriptions of `Loss` and `Conjugate`.
 
-    Relations are numbers from -1.5 to 1.5. Where the loss refuses them with a ValueError they are
-    positive numbers, and where it refuses these too, +1 and -1. What a loss does not offer, such
-    as `expression` or the `gradient` of its conjugate, is not checked.
+    Relations are numbers from -1.5 to 1.5. If the loss refuses them with a ValueError, they are
+    positive numbers, and if it refuses these too, +1 and -1. Optional methods that the loss lacks,
+    such as `expression` or the `gradient` of its conjugate, are not checked.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def check_loss(loss: Loss) -> None:
     Raises
     ------
     AssertionError
-        If a method or a class attribute is wrong; the message says which and where.
+        If a method or a class attribute is wrong. The message says which one, and where.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def check_loss(loss: Loss) -> None:
 
 
 def _suited_relations(loss, numbers, weight):
-    """Relations that the loss takes, each by itself, and whether they are any numbers."""
+    """Relations that the loss takes, and whether they are numbers other than +1 and -1."""
     for target in (numbers, 0.5 + np.abs(numbers)):
         try:
             for p in range(len(target)):
@@ -90,13 +90,13 @@ def _check_value(loss, prediction, target):
 
 
 def _single(loss, target, weight):
-    """The conjugate of one pair, as a function of one beta."""
+    """The conjugate of one pair as a function of its beta."""
     conjugate = loss.conjugate(np.array([target]), np.array([weight]))
     return lambda beta: conjugate.value(np.array([float(beta)]))
 
 
 def _supremum(loss, beta, target, weight, reach):
-    """Of -beta a - weight loss(a, target) over abs(a) <= reach."""
+    """Supremum of -beta a - weight loss(a, target) over abs(a) <= reach."""
 
     def negative(a):
         return beta * a + weight * float(loss.value(np.array([a]), np.array([target]))[0])
@@ -191,7 +191,7 @@ def _check_proximal(loss, conjugate, prediction, target, weight, rng):
 
 
 def _check_smoothness(loss, conjugate, prediction, target, weight):
-    """What is said of derivatives: `gradient`, `kink` and `is_strongly_convex`."""
+    """Check `gradient`, `kink` and `is_strongly_convex`."""
     lower, upper = (np.clip(end, -2, 2) for end in conjugate.bounds)
     inside = lower + (upper - lower) * np.linspace(0.1, 0.9, len(target))
     h = STEP
@@ -251,7 +251,7 @@ def _check_restricted(loss, conjugate, prediction, target, weight, rng):
 
 
 def _check_units(loss, prediction, target):
-    """The class attributes that say how a loss changes with its units."""
+    """Check the class attributes that say how a loss changes with its units."""
     value = loss.value(prediction, target)
     if loss.is_shift_invariant:
         require(
@@ -259,7 +259,7 @@ def _check_units(loss, prediction, target):
             f"{loss!r}: is_shift_invariant is true, but a number that is added to prediction and "
             "target changes the loss.",
         )
-    # Some parameters are in the units of the relation.
+    # Some of the parameters, but not all, may be in the units of the relation.
     numbers = [name for name, given in loss.get_params().items() if isinstance(given, float | int)]
     subsets = chain.from_iterable(combinations(numbers, n) for n in range(len(numbers) + 1))
     scaled = (

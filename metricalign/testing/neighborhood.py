@@ -15,19 +15,19 @@ __all__ = ["check_neighborhood_loss"]
 
 
 def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
-    """Check that a loss of random neighbours is what `NeighborhoodLoss` says, on given targets.
+    """Check a loss of random neighbours against the description of `NeighborhoodLoss`.
 
     Parameters
     ----------
     loss : NeighborhoodLoss
         An instance.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets that it is made for, ten or more, and at least two different ones.
+        At least ten targets for which the loss is made. At least two must be different.
 
     Raises
     ------
     AssertionError
-        If a method is wrong; the message says which.
+        If a method is wrong. The message says which one.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
             np.isfinite(value).all() and np.isfinite(derivative).all(),
             f"{name}: the value or the derivative is not finite.",
         )
-        # Into the middle of other probabilities, so that all stay positive and rows sum to 1.
+        # The step goes toward other probabilities, so that all stay positive and rows sum to 1.
         step = STEP * (rng.permuted(p, axis=1) - p) * (p > 0)
         above, below = (
             made.value_and_derivative(p + sign * step, neighborhoods)[0] for sign in (1, -1)
@@ -95,5 +95,5 @@ def check_neighborhood_loss(loss: NeighborhoodLoss, y: ArrayLike) -> None:
     require(
         np.allclose(values[0][some], values[1]),
         f"{name}: the value of the same neighbours differs between all samples and some of them; "
-        "use the methods of neighborhoods, which know which sample each neighbour is.",
+        "take the targets of neighborhoods.samples and of neighborhoods.candidates.",
     )

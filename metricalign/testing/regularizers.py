@@ -14,10 +14,10 @@ __all__ = ["check_regularizer"]
 
 
 def check_regularizer(regularizer: Regularizer) -> None:
-    """Check that a regularizer and its projections are what `Regularizer` and `Projection` say.
+    """Check a regularizer and its projections against `Regularizer` and `Projection`.
 
-    What it does not offer, such as `expression` or the derivative of its projection, is not
-    checked.
+    Optional methods that it lacks, such as `expression` or the derivative of its projection, are
+    not checked.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def check_regularizer(regularizer: Regularizer) -> None:
     Raises
     ------
     AssertionError
-        If a method or a class attribute is wrong; the message says which and where.
+        If a method or a class attribute is wrong. The message says which one, and where.
 
     Examples
     --------
@@ -69,12 +69,12 @@ class _Setting:
         self.name = repr(regularizer)
 
     def matrix(self, seed, size=1.0):
-        """A symmetric matrix, as the regularizer takes it."""
+        """A symmetric matrix in the form that the regularizer takes."""
         matrix = size * np.random.default_rng(seed).normal(size=2 * (self.n_features,))
         return np.diag(matrix).copy() if self.is_diagonal else (matrix + matrix.T) / 2
 
     def products(self, differences):
-        """The matrices T_p, as the regularizer takes them."""
+        """The matrices T_p in the form that the regularizer takes."""
         return [z * z if self.is_diagonal else np.outer(z, z) for z in differences]
 
 
@@ -93,7 +93,7 @@ def _check_step(small, seed):
         nearby = small.regularizer.project(M + 1e-2 * small.matrix(seed + 50))
         others = [small.regularizer.project(small.matrix(20 + k, 2.0)) for k in range(8)]
         for other in (nearby, *others):
-            # The condition that an optimum meets for every allowed matrix.
+            # An optimum meets this condition for every allowed matrix.
             excess = np.vdot(S - M, other.matrix - M) - step * (other.value - projection.value)
             require(
                 excess <= projection.slack + 1e-8 * size**2,

@@ -15,20 +15,20 @@ __all__ = ["check_relation"]
 
 
 def check_relation(relation: str | Relation | Callable[[Any, Any], float], y: ArrayLike) -> None:
-    """Check that a relation is one, on given targets.
+    """Check that a relation has the properties of one, on given targets.
 
     Parameters
     ----------
     relation : str, Relation or callable
-        What estimators take; see `metricalign.relations.resolve_relation`.
+        A relation in any form that estimators take, see `metricalign.relations.resolve_relation`.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets that it is made for, ten or more, and at least two different ones.
+        At least ten targets for which the relation is made. At least two must be different.
 
     Raises
     ------
     AssertionError
-        If it is not finite, symmetric or the same in any subset, if it changes `y`, or if two
-        equal targets differ more than two others.
+        If the relation is not finite or not symmetric, if it changes `y`, if the relation of a pair
+        depends on other pairs, or if two equal targets have a larger relation than two others.
 
     Examples
     --------

@@ -18,18 +18,18 @@ __all__ = ["SolvedProblem", "check_solver", "solved_problems"]
 
 
 class SolvedProblem(NamedTuple):
-    """A small problem whose answer has a closed form.
+    """A small problem whose solution has a closed form.
 
     Attributes
     ----------
     name : str
-        What makes it solvable by hand.
+        Description of the problem.
     problem : AlignmentProblem
         The problem.
     matrix : ndarray of shape (n_features, n_features)
         The optimal M.
     value : float
-        The optimum.
+        The optimal value.
     """
 
     name: str
@@ -39,7 +39,7 @@ class SolvedProblem(NamedTuple):
 
 
 def solved_problems() -> list[SolvedProblem]:
-    """Small problems with closed-form answers.
+    """Small problems whose solutions have a closed form.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def solved_problems() -> list[SolvedProblem]:
             "one pair at its bound", z, t, c / 1000, c[0] / 1000 * T, loss=EpsilonInsensitive(0.1)
         )
     )
-    # Differences along the axes: each pair has an entry of M to itself.
+    # With differences along the axes, each pair determines one entry of M.
     lengths = np.array([1.0, 1.5, 0.5, 2.0])
     t, c = np.array([1.0, -1.0, 0.05, 0.4]), np.full(4, 0.3)
     beta = np.clip(np.sign(t) * np.maximum(np.abs(t) - 0.1, 0) / lengths**4, -c, c)
@@ -106,7 +106,7 @@ def solved_problems() -> list[SolvedProblem]:
 
 
 def _solved(name, Z, t, c, M, *, loss=None, regularizer=None, intercept=None, prior=None):
-    """A solved problem over given differences: each joins the origin and a sample."""
+    """A solved problem whose pairs consist of the origin and a sample."""
     loss = Squared() if loss is None else loss
     X = np.vstack([np.zeros(Z.shape[1]), Z])
     pairs = np.column_stack([np.zeros(len(Z), dtype=int), np.arange(1, len(Z) + 1)])
@@ -133,12 +133,12 @@ def check_solver(solver: Callable[..., SolverResult], *, tol: float = 1e-6) -> N
     solver : callable
         A function like those of `metricalign.solvers`.
     tol : float, default=1e-6
-        Relative duality gap that it is asked for, in at most 10,000 iterations.
+        Relative duality gap that the solver must reach, in at most 10,000 iterations.
 
     Raises
     ------
     AssertionError
-        If an answer is wrong, or a bound of the optimum is.
+        If a solution is wrong, or a bound of the optimum is wrong.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Relation alignment: one convex problem, and one thin class for each method of the papers."""
+"""Relation alignment: a convex problem, and a thin class for each method of the papers."""
 
 from metricalign.learners.alignment.cross_validation import RelationAlignmentCV
 from metricalign.learners.alignment.docstrings import complete_docstring

@@ -1,4 +1,4 @@
-"""How a linear metric is fitted: from samples and targets to a matrix and its error bound."""
+"""The fit of a linear metric, from samples and targets to a matrix and its error bound."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from metricalign.solvers import SOLVERS, AlignmentProblem, certify, solve
 
 __all__ = ["LinearMetricLearner", "check_path", "constraints_of"]
 
-# Up to so many features, threads do not pay: on busy cores they mostly wait for each other (with
-# 156 features, as an encoder makes of a table, 9 CPU seconds in place of .2).
+# Up to so many features, one thread is best. On busy cores, threads mostly wait for each other:
+# with 156 features, as an encoder makes of a table, a fit took 9 CPU seconds in place of .2.
 _FEATURES_OF_ONE_THREAD = 200
 
 
-# Constraints of the parameters that only some of the methods have.
+# Constraints of parameters that only some methods have.
 _CONSTRAINTS: dict[str, list[Any]] = {
     "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
     "fit_intercept": ["boolean"],
@@ -45,12 +45,12 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def constraints_of(*names: str) -> dict[str, list[Any]]:
-    """Return the constraints of these parameters, which only some of the methods have."""
+    """Return the constraints of parameters that only some methods have."""
     return {name: _CONSTRAINTS[name] for name in names}
 
 
 class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
-    """Base of the linear metric learners, each of which names a loss and a regularizer."""
+    """Base class of the linear metric learners. Each subclass names a loss and a regularizer."""
 
     C_: float
 
@@ -70,9 +70,9 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
 
     @property
     def matrix_(self) -> NDArray | sparse.sparray:
-        """M as solved; its negative eigenvalues, if any, are not in `components_`.
+        """The solved M. `components_` does not have its negative eigenvalues.
 
-        Made from factors each time it is asked for where X has fewer samples than features.
+        If X has fewer samples than features, the matrix is computed from factors at each access.
         """
         check_is_fitted(self)
         return self._solved.in_features()
@@ -91,11 +91,12 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples. float32 stays float32. A Dask array stays with its workers, but for the samples
-            of the pairs if these are few, see `metricalign.pairs.distributed.DistributedSamples`.
+            Samples. float32 stays float32. A Dask array stays on its workers, except for the
+            samples of the pairs if these are few, see
+            `metricalign.pairs.distributed.DistributedSamples`.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets: classes, label sets, distributions or numbers; or the matrix of
-            relations, if ``relation="precomputed"``.
+            Targets: classes, label sets, distributions or numbers. If ``relation="precomputed"``,
+            the matrix of relations.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -120,25 +121,25 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
     def fit_path(
         self, X: ArrayLike, y: Any, Cs: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> list[Self]:
-        """Learn the metric for each of several C, every one from the solution of the one before.
+        """Learn the metric for each of several C. Each fit starts from the solution before it.
 
-        The pairs are chosen once, and operator passes are saved, the more the denser the path is
-        (docs/solvers.md has numbers). nu-SVR and ridge regression hardly save any.
+        The pairs are chosen once. A path saves operator passes, and a denser path saves more
+        (docs/solvers.md has numbers). nu-SVR and ridge regression save hardly any.
 
         Parameters
         ----------
         X, y
             See `fit`.
         Cs : array-like of float
-            Weights of one pair, in the order in which they are used: mostly increasing or
-            decreasing.
+            Weights of one pair, in the order in which they are used. They usually increase or
+            decrease.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             See `fit`.
 
         Returns
         -------
         learners : list of object
-            Fitted copies of this estimator, one for each C; this one is left as it is.
+            Fitted copies of this estimator, one for each C. The estimator itself is not fitted.
 
         Raises
         ------
@@ -149,8 +150,8 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return self._fit_path(X, y, check_path(Cs), sample_weight)
 
     def _fit_path(self, X, y, Cs, sample_weight, are_totals=False) -> list[Self]:
-        """The path over Cs; these are weights of one pair, or of all pairs if they are totals."""
-        # A given C may be another problem than "scale", and this estimator is left as it is.
+        """The path over Cs, which are weights of one pair, or of all pairs if `are_totals`."""
+        # A number for C may state another problem than "scale". This estimator stays as it is.
         given = clone(self) if are_totals else clone(self).set_params(C=Cs[0])
         preparation = given._prepare(X, y, sample_weight)
         learners: list[Self] = []
@@ -168,11 +169,11 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return float(self._scale(preparation) if self.C == "scale" else self.C)
 
     def _scale(self, preparation) -> float:
-        """The number that ``C="scale"`` stands for."""
+        """The number for which ``C="scale"`` stands."""
         return preparation.scale
 
     def _weights_of_pair(self, preparation, Cs, are_totals):
-        """Weights of one pair, from such weights or from totals of all pairs."""
+        """Weights of one pair. Totals of all pairs are converted."""
         unit = self._scale(preparation) / preparation.total_weight if are_totals else 1.0
         return unit * Cs
 
@@ -195,7 +196,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         )
 
     def _prior_for(self, relation) -> Any:
-        """The prior of the problem: what it is called, a matrix, or None."""
+        """The prior of the problem: its name, a matrix, or None."""
         return getattr(self, "prior", None)
 
     def _problem(self, preparation, C) -> AlignmentProblem:
@@ -223,7 +224,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                     callback=callback,
                 )
             except KeyboardInterrupt:
-                # Keep what was reached: the estimator is fitted, and its gap says how well.
+                # The estimator keeps the best metric so far, and its gap says how good that is.
                 if latest is not None and latest.dual_point is not None:
                     latest.is_interrupted = True
                     certify(problem, latest)
@@ -249,7 +250,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return context
 
     def _report(self, preparation, C, problem, result, context, X, y) -> bool:
-        """Report how far the solver is, if asked for, and say whether to stop."""
+        """Report the progress of the solver, and return whether a callback asks it to stop."""
         if self.verbose:
             print(
                 f"[{type(self).__name__}] iteration {result.n_iter}: objective "
@@ -298,15 +299,15 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         return fitted if coef is None else fitted | {"coef_": coef}
 
     def _metric_error_bound(self, problem, result) -> float:
-        # The objective grows with 1/2 norm(M - M*)^2 from the optimum.
+        # The objective is at least 1/2 norm(M - M*)^2 above its optimum.
         return float(np.sqrt(2 * result.gap))
 
     def _loss_of(self, problem, result) -> Loss:
-        """Loss with the parameters that were used."""
+        """The loss, with the parameters of the fit."""
         return problem.loss
 
     def _store(self, preparation, C, problem, result):
-        # The last fit may have set these, and this one may not.
+        # The last fit may have set attributes that this one does not set.
         for name in ("coef_", "epsilon_"):
             self.__dict__.pop(name, None)
         self.__dict__.update(self._fitted(preparation, C, problem, result))
@@ -321,7 +322,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
         is_zero, prior = not has_components, "none"
         if np.any(problem.prior):
             prior = "its prior"
-            # It may be left where no samples differ, and all their distances be zero.
+            # The prior may have weight only where no samples differ. Then all distances are zero.
             rounding = problem.operator.resolution * np.linalg.norm(result.matrix)
             is_zero |= bool((result.primal_point.distances <= rounding).all())
         if self.dual_gap_ > self.tol:
@@ -337,7 +338,7 @@ class LinearMetricLearner(CallbackSupportMixin, MetricLearner):
                 ConvergenceWarning,
             )
         elif not is_told and not is_zero and not (self.converged_ and prior == "its prior"):
-            # Within the gap the prior is as good: what was learned may be noise.
+            # The prior is as good up to the gap, so the learned change may be noise.
             advice = "Increase max_iter;" if ran_out else "Decrease tol;"
             _warn_user(
                 f"{name} cannot tell the learned metric from {prior}: its share of the objective, "
@@ -383,7 +384,7 @@ def check_path(Cs: ArrayLike) -> NDArray:
     Raises
     ------
     ValueError
-        If there is none, or one is not positive and finite.
+        If there are none, or one is not positive and finite.
     """
     Cs = np.asarray(Cs, dtype=np.float64)
     if Cs.ndim != 1 or len(Cs) == 0 or not np.all((Cs > 0) & np.isfinite(Cs)):
@@ -392,17 +393,18 @@ def check_path(Cs: ArrayLike) -> NDArray:
 
 
 def _threads_for(n_features):
-    """Keep BLAS to one thread where matrices are so small that more only wait for each other."""
+    """Limit BLAS to one thread if matrices are so small that threads wait for each other."""
     if n_features > _FEATURES_OF_ONE_THREAD or current_thread() is not main_thread():
-        # The limit holds for the whole process: fits in other threads would undo it.
+        # The limit holds for the whole process, so fits in other threads would undo it.
         return nullcontext()
     return _threadpools().limit(limits=1, user_api="blas")
 
 
 @cache
 def _threadpools() -> ThreadpoolController:
-    """The thread pools of this process; finding them takes as long as a small fit.
+    """The thread pools of this process.
 
-    Libraries that are loaded later are missing, but no solver calls them.
+    They are searched once, as the search takes as long as a small fit. Libraries that are loaded
+    later are missing, but no solver calls them.
     """
     return ThreadpoolController()

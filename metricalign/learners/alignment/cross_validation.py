@@ -1,4 +1,4 @@
-"""Relation alignment with C chosen by cross-validation along a regularisation path."""
+"""Relation alignment with a choice of C by cross-validation along regularisation paths."""
 
 from __future__ import annotations
 
@@ -25,35 +25,36 @@ from metricalign.relations import check_targets, select_targets
 
 __all__ = ["RelationAlignmentCV"]
 
-# C summed over the pairs, scale-free: the useful range on real data.
+# The useful range of C on real data. It is summed over the pairs and free of units.
 _TOTAL_WEIGHTS = (0.3, 3000.0)
 
 
 class RelationAlignmentCV(GeneralAlignment):
     """Relation alignment with C chosen by cross-validation.
 
-    In every fold one regularisation path gives the metrics for all C (see
-    `RelationAlignment.fit_path`), which are judged on the held-out samples; the C with the best
-    mean is fitted to all samples.
+    In every fold one regularisation path gives the metrics for all C, see
+    `RelationAlignment.fit_path`. They are scored on the held-out samples. The C with the best mean
+    score is fitted to all samples.
 
     Parameters
     ----------
     loss, cone
         See `RelationAlignment`.
     Cs : int or array-like of float, default=10
-        Weights of one pair to choose from. An integer is their number, and they go from c = 0.3
-        to 3000 in the formula of ``C="scale"`` (see `RelationAlignment`) in the fold at hand.
+        Weights of one pair from which C is chosen. An integer is their number. The weights then
+        correspond to c = 0.3 to 3000 in the formula of ``C="scale"``, see `RelationAlignment`.
     cv : int, splitter, iterable or None, default=None
-        Folds, as in `sklearn.model_selection.check_cv`; stratified for classes. If a splitter
-        needs groups, give its splits, ``list(cv.split(X, y, groups))``. None is five, or fewer
-        where a class has fewer samples.
+        Folds, as in `sklearn.model_selection.check_cv`. They are stratified for classes. If a
+        splitter needs groups, give its splits, ``list(cv.split(X, y, groups))``. None is five
+        folds, or fewer if a class has fewer samples.
     scoring : callable or None, default=None
-        ``scoring(learner, X, y)``, the larger the better, without sample weights; None for the
-        learner's own ``score``, how well held-out pairs are ordered by their relation.
+        Called as ``scoring(learner, X, y)``, without sample weights. It returns a larger number for
+        a better metric. None takes the ``score`` of the learner, which says how well held-out pairs
+        are ordered by their relation.
     n_jobs : int or None, default=None
-        Folds to work on at the same time, as in joblib.
+        Number of folds that are fitted at the same time, as in joblib.
     relation, pairs, fit_intercept, prior, n_components, solver, tol, max_iter, random_state
-        See `RelationAlignment`; pairs cannot be an array, whose rows are other samples in each
+        See `RelationAlignment`. `pairs` cannot be an array, as its rows are other samples in each
         fold.
     verbose : int, default=0
         Whether to print the progress of each iteration.
@@ -61,9 +62,9 @@ class RelationAlignmentCV(GeneralAlignment):
     Attributes
     ----------
     C_ : float
-        Weight of one pair that was chosen.
+        The chosen weight of one pair.
     Cs_ : ndarray of shape (n_Cs,)
-        Those it was chosen from, in the units of the fit to all samples.
+        The weights from which it was chosen, in the units of the fit to all samples.
     scores_ : ndarray of shape (n_Cs, n_folds)
         Score of each C in each fold.
     components_, matrix_, coef_, intercept_, loss_, relation_, pairs_, relations_, dual_coef_
@@ -140,7 +141,7 @@ class RelationAlignmentCV(GeneralAlignment):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples. float32 stays float32.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; see `RelationAlignment.fit`.
+            Targets, see `RelationAlignment.fit`.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice in its fold, weight 0 as not having
             it.
@@ -168,7 +169,7 @@ class RelationAlignmentCV(GeneralAlignment):
             Cs = np.geomspace(*_TOTAL_WEIGHTS, int(self.Cs))
         else:
             Cs = check_path(self.Cs)
-        # A frame is kept for its column names; a Dask array is taken into memory.
+        # A frame is kept for its column names. A Dask array is taken into memory.
         given, X = X, self._validate_samples(X, y)
         given = X if is_dask_array(given) else given
         check_magnitude(X)
@@ -178,7 +179,7 @@ class RelationAlignmentCV(GeneralAlignment):
             rows = np.flatnonzero(sample_weight)
         relation, _ = self._relation_of(y, X.shape[0], sample_weight)
         if isinstance(self.relation, str) and self.relation == "auto":
-            # The relation follows from all targets: a few numbers may look like classes.
+            # The relation follows from all targets, as the numbers of a fold may look like classes.
             learner.set_params(relation=relation.name)
         if relation.kind == "precomputed":
             y = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)
@@ -204,9 +205,9 @@ class RelationAlignmentCV(GeneralAlignment):
                 "Cs); it must return finite numbers."
             )
         mean = scores.mean(axis=1)
-        # Of equally good C the smallest, which has the smoothest metric.
+        # Among equally good C the smallest is chosen, as it has the smoothest metric.
         best = min(np.flatnonzero(mean >= mean.max() - 1e-12), key=lambda i: Cs[i])
-        # The samples as they were given, with the names of their features.
+        # The given samples have the names of the features.
         preparation = self._prepare(given, y, sample_weight)
         self.scores_, self.Cs_ = scores, self._weights_of_pair(preparation, Cs, are_totals)
         return self._fit_prepared(preparation, float(self.Cs_[best]), None, X, y)

@@ -1,4 +1,4 @@
-"""Docstrings of the methods: what they share with the general one is written there, once."""
+"""Completion of the docstrings of the methods by entries of `RelationAlignment`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import textwrap
 
 __all__ = ["complete_docstring"]
 
-# A parameter or attribute, or several, and their description.
+# One or several parameters or attributes, and their description.
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*)( : .*)?\n((?:        .*\n)+)", re.MULTILINE)
 _POINTER = re.compile(r"(?:(.*?); see|See) `RelationAlignment`[.;] ?(.*)$")
-# Of a parameter that the methods do not have.
+# A sentence about a parameter that the methods do not have.
 _OF_CONE = re.compile(r" A SciPy sparse array for ``cone=\S+``\.")
 
 
 def complete_docstring(method: type, general: type) -> None:
-    """Replace "see `RelationAlignment`" in the docstring of a method by what stands there.
+    """Replace "see `RelationAlignment`" in the docstring of a method by the entry of that class.
+
+    So `help` of each method is complete, and the entries that all share are written once.
 
     Parameters
     ----------

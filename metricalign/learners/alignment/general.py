@@ -1,4 +1,4 @@
-"""The general method: any loss and any regularizer, each by name or by object."""
+"""The general method, with any loss and any regularizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RelationAlignment"]
 
 
 class GeneralAlignment(LinearMetricLearner):
-    """Relation alignment with any loss and any regularizer, each by name or by object."""
+    """Base class of `RelationAlignment` and `RelationAlignmentCV`."""
 
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
@@ -35,9 +35,10 @@ class GeneralAlignment(LinearMetricLearner):
 
 
 class RelationAlignment(GeneralAlignment):
-    """Mahalanobis distance aligned with the relations of the targets: the general method.
+    """Mahalanobis distance whose squares are fitted to the relations of the targets.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+    This is the general method. Over pairs p = (i, j) with z_p = x_i - x_j and relation t_p, it
+    solves
 
         min over M, b   1/2 norm(M - M0)^2 + R(M) + C sum_p w_p loss(z_p^T M z_p + b, t_p).
 
@@ -48,101 +49,105 @@ class RelationAlignment(GeneralAlignment):
         intercept), "hinge" and "logistic" (for relations that are +1 or -1), or an object of
         `metricalign.losses`.
     cone : str or Regularizer, default="symmetric"
-        Which M are allowed, and at what price R(M): "symmetric" (all), "positive_semidefinite",
-        "pair_matrices" (nonnegative combinations of the z_p z_p^T), "diagonal" (nonnegative: a
-        weight for each feature, in memory that grows with the number of features and not its
-        square; a feature in which no pair differs weighs 0, or what it weighs in M0),
-        "above_prior" (M - M0 positive semidefinite), or an object of `metricalign.regularizers`.
+        The regularizer R. It says which M are allowed, and at what price R(M): "symmetric" (all),
+        "positive_semidefinite", "pair_matrices" (nonnegative combinations of the z_p z_p^T),
+        "diagonal" (a nonnegative weight for each feature), "above_prior" (M - M0 positive
+        semidefinite), or an object of `metricalign.regularizers`. The memory of "diagonal" grows
+        with the number of features and not with its square. A feature in which no pair differs then
+        has the weight 0, or its weight in M0.
     C : float or "scale", default="scale"
-        Weight of one pair. "scale" does not depend on the units of X and of the relations,
-        nor on the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2), m the mean of
-        norm(z_p)^2, s the standard deviation of the relations, k = 1 for losses that grow
-        linearly and k = 2 for quadratic ones, c = 3 for targets that are numbers and 300
-        for others.
+        Weight of one pair. "scale" does not depend on the units of X and of the relations, nor on
+        the number of pairs: C = c s^(2 - k) / (sum_p w_p m^2). Here m is the mean of norm(z_p)^2,
+        and s the standard deviation of the relations. k is 1 for losses that grow linearly, and 2
+        for quadratic ones. c is 3 for targets that are numbers, and 300 for others.
     relation : str or callable, default="auto"
-        How different two targets are: "auto" (see `metricalign.relations`), the name of a
-        relation, an instance of `metricalign.relations.Relation`, a function of two targets, or
-        "precomputed" (y is the n x n matrix of relations; the stored entries of a sparse one are
-        the pairs; cross-validation, which slices y by rows only, cannot be used).
+        Relation of two targets, which says how different they are: "auto" (see
+        `metricalign.relations`), the name of a relation, an instance of
+        `metricalign.relations.Relation`, a function of two targets, or "precomputed". If it is
+        "precomputed", y is the n x n matrix of relations. The stored entries of a sparse matrix are
+        the pairs. scikit-learn's cross-validation cannot be used, as it slices the rows of y only.
     pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit: "auto" (the nearest of the same and of other classes for classes, the
-        nearest otherwise, or random ones if all nearest have the same target), "nearest",
-        "nearest_class", "random", "all", an object of `metricalign.pairs`, or an array of rows
-        of X used exactly as given (so not in cross-validation, where rows are other samples in
-        each fold).
+        Pairs to fit: "auto", "nearest", "nearest_class", "random", "all", an object of
+        `metricalign.pairs`, or an array of rows of X. "auto" is "nearest_class" for classes, and
+        "nearest" for other targets, or "random" if all nearest samples have the same target. An
+        array is used exactly as given, so it cannot be cross-validated: its rows are other samples
+        in each fold.
     fit_intercept : bool, default=True
-        Whether to fit b.
+        Whether to fit b. Otherwise b is 0.
     prior : "identity", array-like of shape (n_features, n_features) or None, default=None
-        M0: a matrix, zero (None), or the multiple of the identity under which the mean
-        squared distance of the pairs is the standard deviation of the relations.
+        M0: a matrix, zero (None), or "identity". The latter is the multiple of the identity under
+        which the mean squared distance of the pairs is the standard deviation of the relations.
     n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all (None).
     solver : str or callable, default="auto"
-        "newton" ("auto"), "quasi_newton", "projected_gradient", "cvxpy" (a reference for small
-        problems), or a function like those of `metricalign.solvers`.
+        "newton", which is "auto", "quasi_newton", "projected_gradient", "cvxpy" (a reference for
+        small problems), or a function like those of `metricalign.solvers`.
     tol : float, default=1e-2
-        Relative duality gap to reach; a hundredth of it where the gap would not tell M from its
-        prior M0.
+        Relative duality gap at which a fit stops. If the gap does not tell M from its prior M0, the
+        fit goes on to a hundredth of `tol`.
     max_iter : int, default=1000
-        Iterations at most.
+        Largest number of iterations.
     warm_start : bool, default=False
         Whether to start from the dual coefficients of the last fit.
     random_state : int, RandomState instance or None, default=None
-        Where pairs are chosen at random.
+        Seed of pairs that are chosen at random.
     verbose : int, default=0
         Whether to print the progress of each iteration.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Linear map: the learned distance is Euclid's after ``X @ components_.T``. A SciPy
+        Linear map. The learned distance is Euclid's distance after ``X @ components_.T``. A SciPy
         sparse array for ``cone="diagonal"``.
     matrix_ : ndarray of shape (n_features, n_features)
-        M as solved; its negative eigenvalues, if any, are not in `components_`. A SciPy sparse
-        array for ``cone="diagonal"``. With fewer samples than features it is kept in
-        factors and made each time it is asked for.
+        The solved M. If it has negative eigenvalues, `components_` does not have them. With fewer
+        samples than features the matrix is computed from factors at each access. A SciPy sparse
+        array for ``cone="diagonal"``.
     coef_ : ndarray of shape (n_pairs,)
-        mu, with M = sum_p mu_p z_p z_p^T; for ``cone="pair_matrices"`` only.
+        The coefficients mu of M = sum_p mu_p z_p z_p^T, for ``cone="pair_matrices"`` only.
     intercept_ : float
-        b.
+        The intercept b.
     C_ : float
-        Weight of one pair that was used.
+        Weight of one pair in the fit.
     loss_ : Loss
-        Loss that was used, all its parameters numbers.
+        Loss of the fit. All its parameters are numbers.
     relation_ : TargetRelation
-        Relation that was used; see its `name`.
+        Relation of the fit. Its `name` says which one it is.
     pairs_ : ndarray of shape (n_pairs, 2)
-        Pairs that were fitted, as rows of X.
+        Fitted pairs, as rows of X.
     relations_ : ndarray of shape (n_pairs,)
-        Their relations t_p.
+        Relations t_p of the pairs.
     pair_weights_ : ndarray of shape (n_pairs,)
-        Their weights w_p: how often a pair was chosen, by the weights of its samples. With these
-        the problem above is that of ``C_``, ``loss_``, `pairs_` and `relations_`.
+        Weights w_p of the pairs: the number of times that a pair was chosen, by the weights of its
+        samples. Together with ``C_``, ``loss_``, `pairs_` and `relations_` they state the problem
+        above.
     pair_strategy_ : object or None
-        What has chosen the pairs; None if they were given.
+        The strategy that chose the pairs. None if they were given.
     dual_coef_ : ndarray of shape (n_pairs,)
         Dual coefficients beta_p.
     objective_ : float
         Value of the problem above at `matrix_` and `intercept_`.
     dual_gap_ : float
-        Bound on how far `objective_` is above the optimum, relative to it; or to the rounding of
-        1/2 norm(M0)^2 in float64, where the objective is below that and M is M0 to 8 digits.
+        Bound on how far `objective_` is above the optimum, relative to `objective_`. If
+        `objective_` is below the rounding of 1/2 norm(M0)^2 in float64, M is M0 to 8 digits, and
+        the bound is relative to that rounding.
     metric_error_bound_ : float
-        Bound on the distance of `matrix_` from the optimal M, in the Frobenius norm: the root
-        of twice the absolute duality gap.
+        Bound on the distance of `matrix_` from the optimal M in the Frobenius norm. It is the
+        square root of twice the absolute duality gap.
     gap_history_ : ndarray of shape (n_iter, 2)
         Operator passes and absolute duality gap after each iteration.
     n_iter_ : int
-        Iterations.
+        Number of iterations.
     n_passes_ : float
-        Applications of the two operators, one over a part of the pairs counted as that part.
+        Number of applications of the two operators. One over a part of the pairs counts as that
+        part.
     converged_ : bool
-        Whether `dual_gap_` is at most `tol`, or a hundredth of it where the gap would not tell M
-        from its prior M0.
+        Whether `dual_gap_` is at most `tol`, or at most a hundredth of `tol` if the gap does not
+        tell M from its prior M0.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)
-        Their names, if X had names.
+        Names of the features, if X had names.
 
     References
     ----------

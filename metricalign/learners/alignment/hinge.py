@@ -1,4 +1,4 @@
-"""Methods of the hinge loss, which tell similar pairs from different ones."""
+"""Methods of the hinge loss. They tell similar pairs from different ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["NCML", "PCML", "DoubletSVM"]
 
 
 class _HingeMetricLearner(LinearMetricLearner):
-    """What the methods of the hinge loss have in common."""
+    """Base class of the methods of the hinge loss."""
 
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
@@ -51,10 +51,10 @@ class _HingeMetricLearner(LinearMetricLearner):
 
 
 class DoubletSVM(_HingeMetricLearner):
-    """Doublet-SVM: the hinge loss over all symmetric matrices.
+    """Doublet-SVM: hinge loss over all symmetric matrices.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
-    ones,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j, and h_p is +1 for different and -1 for
+    similar samples. The method solves
 
         min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
 
@@ -63,17 +63,11 @@ class DoubletSVM(_HingeMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is a good value to
+        start from. The useful range is from a thousandth of it to ten times it.
     relation : str or callable, default="auto"
-        How different two targets are, +1 or -1; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        Relation of two targets; see `RelationAlignment`. It must be +1 or -1.
+    pairs, fit_intercept, n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes
@@ -107,10 +101,10 @@ class DoubletSVM(_HingeMetricLearner):
 
 
 class PCML(_HingeMetricLearner):
-    """Positive-semidefinite constrained metric learning: the hinge loss, exactly.
+    """Positive-semidefinite constrained metric learning: hinge loss, solved exactly.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
-    ones,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j, and h_p is +1 for different and -1 for
+    similar samples. The method solves
 
         min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
 
@@ -119,17 +113,11 @@ class PCML(_HingeMetricLearner):
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is a good value to
+        start from. The useful range is from a thousandth of it to ten times it.
     relation : str or callable, default="auto"
-        How different two targets are, +1 or -1; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        Relation of two targets; see `RelationAlignment`. It must be +1 or -1.
+    pairs, fit_intercept, n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes
@@ -161,29 +149,23 @@ class PCML(_HingeMetricLearner):
 
 
 class NCML(_HingeMetricLearner):
-    """Nonnegative-coefficient constrained metric learning: the hinge loss.
+    """Nonnegative-coefficient constrained metric learning: hinge loss, solved exactly.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and h_p = +1 for different, -1 for similar
-    ones,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j, and h_p is +1 for different and -1 for
+    similar samples. The method solves
 
         min over M, b   1/2 norm(M)^2 + C sum_p w_p max(0, 1 - h_p (z_p^T M z_p + b))
 
-    over all M = sum_p mu_p z_p z_p^T with mu_p >= 0, which are positive semidefinite.
+    over all M = sum_p mu_p z_p z_p^T with mu_p >= 0. These M are positive semidefinite.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is a good value to
+        start from. The useful range is from a thousandth of it to ten times it.
     relation : str or callable, default="auto"
-        How different two targets are, +1 or -1; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        Relation of two targets; see `RelationAlignment`. It must be +1 or -1.
+    pairs, fit_intercept, n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes

@@ -1,4 +1,4 @@
-"""From samples and targets to the parts of a problem: pairs, relations, units, and the scale of C.
+"""The parts of a problem from samples and targets: pairs, relations, units, and the scale of C.
 
 samples, targets, parameters  ->  Preparation  ->  AlignmentProblem  ->  SolverResult
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,42 +33,44 @@ from metricalign.solvers import AlignmentProblem
 
 __all__ = ["Preparation", "prepare"]
 
-# C summed over the pairs, for samples whose pairs have a mean squared difference of 1.
+# The sum of C over the pairs, if the mean squared difference of the pairs is 1.
 # benchmarks/quality/defaults.py compares other values.
 _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 
-# With prior="auto": its size over that of "identity", for classes and for numbers. The sum of
-# all pairs has its weight over the number of features in each direction, so for classes this is of
-# the size of the prior. docs/defaults.md has the measurements.
+# The size of the prior "auto" over that of "identity", for classes and for numbers. For classes the
+# sum of C over the pairs is at most this weight for each feature: the pairs share their weight
+# among the directions, and in each direction it is then of the size of the prior. docs/defaults.md
+# has the measurements.
 _PRIOR_OF_CLASSES, _PRIOR_OF_NUMBERS = 0.3, 0.03
 _WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
 
-# Samples of pairs that leave the workers if they have so many entries at most: those of the default
-# pairs, of 10,000 anchors, up to 500 features. With them PSDSVR takes 1.4 in place of 1.6 times the
-# CPU seconds in memory, on two workers at 200,000 x 50.
+# The samples of the pairs leave the workers if they have at most so many entries. The samples of
+# the default pairs, of 10,000 anchors, do so up to 500 features. PSDSVR on two workers, at 200,000
+# x 50, then takes 1.4 times the CPU seconds of a fit in memory, and 1.6 times otherwise.
 _ENTRIES_IN_MEMORY = 2**26
 
-# Matrices that are in memory at once, measured by tracemalloc: while a problem is solved, more for
-# the components, and more with a prior.
+# Numbers of matrices that are in memory at once, measured by tracemalloc: those of a solver, those
+# for the components, and, in place of the latter, those of a problem with a prior.
 _MATRICES_OF_A_SOLVE, _MATRICES_OF_A_METRIC, _MATRICES_OF_A_PRIOR = 8, 2, 6
-# In the span of the samples: arrays of the size of X, and with a prior matrices of the features.
+# In the span of the samples: numbers of arrays of the size of X, and of matrices of the features
+# with a prior.
 _ARRAYS_OF_A_SPAN, _MATRICES_BESIDE_A_SPAN = 5, 4
 
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """Everything of a problem but C, the weight of a pair.
+    """All parts of a problem but C, the weight of a pair.
 
     Attributes
     ----------
     operator : PairOperator
-        The samples and their pairs, in the span of the samples if there is a `basis`.
+        The samples and their pairs. If there is a `basis`, the samples are in its coordinates.
     relation : TargetRelation
         Relation of the targets.
     pairs : ndarray of shape (n_pairs, 2)
         Pairs as rows of the X that was given.
     strategy : object or None
-        What has chosen the pairs, None if they were given.
+        The strategy that chose the pairs. None if they were given.
     weights : ndarray of shape (n_pairs,)
         Positive weights of the pairs, without C.
     relations : ndarray of shape (n_pairs,)
@@ -78,11 +80,11 @@ class Preparation:
     regularizer : Regularizer
         Which M are allowed, and at what price.
     prior : ndarray or None
-        M0, as the operator has its matrices.
+        M0, in the form of the operator's matrices.
     basis : ndarray of shape (n_features, n_dimensions) or None
-        Orthonormal columns in whose coordinates the operator has the samples.
+        Orthonormal columns that span the differences of the samples.
     outside : float
-        Eigenvalue of M0, and so of M, for all that is orthogonal to the basis.
+        Eigenvalue of M0, and so of M, for all directions that are orthogonal to the basis.
     scale : float
         The C of ``C="scale"``.
     """
@@ -101,7 +103,7 @@ class Preparation:
     scale: float
 
     def solved(self, matrix: NDArray) -> SolvedMatrix:
-        """The matrix of a solution, with what it takes to see it in the features."""
+        """The matrix of a solution, which can be written in the features."""
         if self.regularizer.is_diagonal:
             return DiagonalMatrix(matrix)
         if self.basis is None:
@@ -110,7 +112,7 @@ class Preparation:
 
     @property
     def total_weight(self) -> float:
-        """The c of ``C="scale"``: C summed over the pairs, in units that do not matter."""
+        """The c of ``C="scale"``: the sum of C over the pairs, free of units."""
         return _total_weight(self.relation)
 
     def problem(
@@ -130,9 +132,9 @@ class Preparation:
         fit_intercept : bool
             Whether b is free.
         problem_class : type, default=AlignmentProblem
-            Kind of problem.
+            Class of the problem.
         **parameters
-            What this kind has beyond the others.
+            Further arguments of this class.
 
         Returns
         -------
@@ -141,7 +143,7 @@ class Preparation:
         Raises
         ------
         ValueError
-            If the weights leave the range of numbers.
+            If the weights leave the range of float64.
         """
         if not 1e-200 < C * self.weights.sum() < 1e200:
             raise ValueError(
@@ -177,7 +179,7 @@ def prepare(
     random_state: Any,
     verbose: bool,
 ) -> Preparation:
-    """Choose the pairs, and put together all that does not depend on C.
+    """Choose the pairs, and make all parts of the problem that do not depend on C.
 
     Parameters
     ----------
@@ -186,11 +188,11 @@ def prepare(
     y : array-like
         Their targets as they were given.
     relation : TargetRelation
-        How different two targets are.
+        The relation of the targets.
     targets : array-like
         The targets as the relation encodes them.
     sample_weight : ndarray of shape (n_samples,) or None
-        Weights.
+        Weights of the samples.
     given_relation, pairs
         Parameters of the estimator; see `RelationAlignment`.
     loss : Loss
@@ -207,63 +209,37 @@ def prepare(
     Raises
     ------
     ValueError
-        If no pair is left, all are of identical samples, or numbers leave their range.
+        If no pair is left, the samples of all pairs are identical, or numbers leave their range.
     MemoryError
-        If the matrices do not fit into this machine.
+        If the matrices do not fit into the memory.
 
     Warns
     -----
     UserWarning
-        If no two samples are of the same class.
+        If each sample is the only one of its class.
     """
-    n_samples, n_features = X.shape
+    n_features = X.shape[1]
+    is_diagonal = regularizer.is_diagonal
     may_use_span = _keeps_span(regularizer, prior)
     is_auto = isinstance(prior, str) and prior == "auto"
-    if not regularizer.is_diagonal:
-        is_in_span = may_use_span and n_samples < n_features
+    if not is_diagonal:
+        is_in_span = may_use_span and X.shape[0] < n_features
         is_in_span &= not isinstance(X, DistributedSamples)
         _check_memory(X, is_in_span, has_prior=prior is not None and not (is_in_span and is_auto))
-    prior_matrix = _check_prior(prior, n_features, regularizer.is_diagonal)
-    strategy = None
-    if (indices := _given_pairs(pairs, relation, targets, n_samples)) is not None:
-        rows, weights = np.arange(n_samples), np.ones(len(indices))
-        if sample_weight is not None:
-            weights = sample_weight[indices].prod(axis=1)
+    prior_matrix = _check_prior(prior, n_features, is_diagonal)
+    if (indices := _given_pairs(pairs, relation, targets, X.shape[0])) is not None:
+        chosen = _weigh_given(indices, relation, targets, sample_weight, X.shape[0])
     else:
         samples = distinct_samples(X, y, relation, targets, sample_weight, given_relation)
-        rows, weight, relation, targets = samples
-        warn_of_single_samples(relation, targets)
-        targets_of_pairs = None if relation.kind == "precomputed" else targets
-        given = X[rows], targets_of_pairs, weight
-        strategy = resolve_pairs(pairs, relation.kind, verbose=verbose)
-        indices, weights = strategy.select(*given, check_random_state(random_state))
-    relations = relation(targets, indices)
-    if strategy is not None and isinstance(pairs, str) and pairs == "auto" and not relations.any():
-        # As in repeated measurements, whose targets are those of what is measured.
-        strategy = resolve_pairs("random", relation.kind)
-        indices, weights = strategy.select(*given, check_random_state(random_state))
-        relations = relation(targets, indices)
-    if not relations.any():
-        raise ValueError(
-            "The samples of every pair have the same target, as in repeated measurements, so all "
-            "relations are 0, and no distance can be learned from them. Check y, or give pairs "
-            "that are farther apart, such as pairs='random'."
-        )
-    # A pair of weight zero is left out.
-    indices, relations, weights = (kept[weights > 0] for kept in (indices, relations, weights))
-    if len(indices) == 0:
-        raise ValueError("No pair is left: every pair has a sample of weight 0.")
-    # Samples that are in no pair are left out too.
-    is_used = np.zeros(len(rows), dtype=bool)
-    is_used[indices] = True
-    used = np.flatnonzero(is_used)
-    rows, indices = rows[used], (np.cumsum(is_used) - 1)[indices]
+        chosen = _choose_pairs(X, samples, pairs, random_state, verbose)
+    relation = chosen.relation
+    rows, indices, weights, relations = _used(chosen)
     X = sparse.csr_array(X[rows]) if sparse.issparse(X) else X[rows]
     is_distributed = isinstance(X, DistributedSamples)
     if is_distributed and math.prod(X.shape) <= _ENTRIES_IN_MEMORY:
         X, is_distributed = X.compute(), False
     operator_class: Any = DistributedPairOperator if is_distributed else PairOperator
-    operator = operator_class(X, indices, is_diagonal=regularizer.is_diagonal)
+    operator = in_features = operator_class(X, indices, is_diagonal=is_diagonal)
     mean_squared_length = float(np.average(operator.squared_lengths, weights=weights))
     if mean_squared_length == 0:
         raise ValueError(
@@ -276,7 +252,9 @@ def prepare(
     loss = loss.resolved(spread)
     scale = _total_weight(relation) / (weights.sum() * mean_squared_length**2)
     scale *= max(spread, np.finfo(float).tiny) ** (2 - loss.degree)
-    basis, in_features, outside = None, operator, 0.0
+    if is_auto and relation.is_of_classes:
+        scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
+    basis, outside = None, 0.0
     if may_use_span and len(rows) < n_features and not is_distributed:
         coordinates, basis = _in_span(X)
         operator = PairOperator(coordinates, indices, dtype=X.dtype)
@@ -284,8 +262,6 @@ def prepare(
         # The lengths of the samples as they were given, in double precision.
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
-        if is_auto and relation.is_of_classes:
-            scale *= min(1.0, _WEIGHT_OF_CLASSES_BY_FEATURE * n_features / _TOTAL_WEIGHT)
         if is_auto:
             size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR_OF_NUMBERS
         if is_auto and basis is not None:
@@ -294,12 +270,12 @@ def prepare(
         else:
             outside = size
             diagonal = np.full(operator.n_features, size)
-            prior_matrix = diagonal if regularizer.is_diagonal else np.diag(diagonal)
+            prior_matrix = diagonal if is_diagonal else np.diag(diagonal)
     return Preparation(
         operator=operator,
         relation=relation,
         pairs=rows[indices],
-        strategy=strategy,
+        strategy=chosen.strategy,
         weights=weights,
         relations=relations,
         loss=loss,
@@ -311,8 +287,64 @@ def prepare(
     )
 
 
+class _ChosenPairs(NamedTuple):
+    """Pairs before those of weight 0 are left out."""
+
+    rows: NDArray  # rows of X
+    indices: NDArray  # two places in `rows` for each pair
+    weights: NDArray
+    relations: NDArray
+    relation: TargetRelation
+    strategy: Any
+
+
+def _weigh_given(indices, relation, targets, sample_weight, n_samples) -> _ChosenPairs:
+    """Pairs that were given, with the products of the weights of their samples."""
+    weights = np.ones(len(indices))
+    if sample_weight is not None:
+        weights = sample_weight[indices].prod(axis=1)
+    rows, relations = np.arange(n_samples), relation(targets, indices)
+    return _ChosenPairs(rows, indices, weights, relations, relation, None)
+
+
+def _choose_pairs(X, samples, pairs, random_state, verbose) -> _ChosenPairs:
+    """Pairs among distinct samples, chosen by a strategy."""
+    rows, weight, relation, targets = samples
+    warn_of_single_samples(relation, targets)
+    targets_of_pairs = None if relation.kind == "precomputed" else targets
+    given = X[rows], targets_of_pairs, weight
+    strategy = resolve_pairs(pairs, relation.kind, verbose=verbose)
+    indices, weights = strategy.select(*given, check_random_state(random_state))
+    relations = relation(targets, indices)
+    if isinstance(pairs, str) and pairs == "auto" and not relations.any():
+        # In repeated measurements, nearest samples are of the same thing and have its target.
+        strategy = resolve_pairs("random", relation.kind)
+        indices, weights = strategy.select(*given, check_random_state(random_state))
+        relations = relation(targets, indices)
+    return _ChosenPairs(rows, indices, weights, relations, relation, strategy)
+
+
+def _used(chosen: _ChosenPairs) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Leave out the pairs of weight 0, and the samples that are in no pair."""
+    if not chosen.relations.any():
+        raise ValueError(
+            "The samples of every pair have the same target, as in repeated measurements, so all "
+            "relations are 0, and no distance can be learned from them. Check y, or give pairs "
+            "that are farther apart, such as pairs='random'."
+        )
+    is_kept = chosen.weights > 0
+    if not is_kept.any():
+        raise ValueError("No pair is left: every pair has a sample of weight 0.")
+    indices, weights, relations = (
+        values[is_kept] for values in (chosen.indices, chosen.weights, chosen.relations)
+    )
+    is_used = np.zeros(len(chosen.rows), dtype=bool)
+    is_used[indices] = True
+    return chosen.rows[is_used], (np.cumsum(is_used) - 1)[indices], weights, relations
+
+
 def _given_pairs(pairs, relation, targets, n_samples):
-    """Pairs that are given, as an array or as stored relations, or None if they are chosen."""
+    """Pairs of the array that was given, or of stored relations. None if a strategy chooses."""
     if not isinstance(pairs, str) and not hasattr(pairs, "select"):
         return check_pairs(pairs, n_samples)
     if isinstance(relation, PrecomputedRelation) and isinstance(pairs, str) and pairs == "auto":
@@ -326,7 +358,7 @@ def _total_weight(relation) -> float:
 
 
 def _keeps_span(regularizer, prior) -> bool:
-    """Whether the optimum is a matrix in the samples' span, plus a multiple of the identity."""
+    """Whether the optimum is in the span of the samples, but for a multiple of the identity."""
     if prior is None:
         return regularizer.keeps_span
     return isinstance(prior, str) and regularizer.keeps_span_of_identity
@@ -354,8 +386,8 @@ def _check_prior(prior, n_features, is_diagonal):
 def _in_span(X) -> tuple[NDArray, NDArray]:
     """Coordinates of the samples in the span of their differences, and the basis of this span.
 
-    For fewer samples than features. In double precision, so that the certificate is that of the
-    samples as they were given.
+    There must be fewer samples than features. The coordinates are in double precision, so that the
+    certificate holds for the samples as they were given.
     """
     X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
@@ -371,7 +403,7 @@ def _projection_on_span(X) -> NDArray:
 
 
 def _check_memory(X, is_in_span, *, has_prior) -> None:
-    """Refuse arrays that this machine has no room for, before any is made."""
+    """Refuse a problem whose arrays do not fit into the memory, before any is made."""
     n_samples, n_features = X.shape
     if is_in_span:
         n_entries = _MATRICES_OF_A_SOLVE * n_samples**2
@@ -406,7 +438,8 @@ def _check_scale(mean_squared_length, spread, dtype) -> None:
 def _spread(relations, weights) -> float:
     """Weighted standard deviation of the relations, or their size where they are all equal."""
     size = float(np.abs(relations).max())
-    # Numbers from 0 to 1, so that no square overflows or underflows and no offset takes digits.
+    # The relations are moved to [0, 1], so that squares stay in range and an offset costs no
+    # digits.
     smallest = relations.min()
     width = float(relations.max() - smallest)
     if width <= 1e-14 * size:

@@ -1,4 +1,4 @@
-"""Methods of support vector regression, long since each lists all of its parameters."""
+"""Methods of support vector regression. It is long, as each lists all of its parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PSDSVR", "RAMLNCSVR", "RAMLPCSVR", "RAMLSVR"]
 
 
 class _SVRMetricLearner(LinearMetricLearner):
-    """What the methods of support vector regression have in common."""
+    """Base class of the methods of support vector regression."""
 
     _parameter_constraints: ClassVar[dict] = {
         **LinearMetricLearner._parameter_constraints,
@@ -65,7 +65,7 @@ class _SVRMetricLearner(LinearMetricLearner):
 
 
 class _SVRWithPrior(_SVRMetricLearner):
-    """What the methods have in common that start from a share of Euclid's distance by default."""
+    """Base class of the methods with a prior, a share of Euclid's distance by default."""
 
     _parameter_constraints: ClassVar[dict] = {
         **_SVRMetricLearner._parameter_constraints,
@@ -74,19 +74,20 @@ class _SVRWithPrior(_SVRMetricLearner):
 
     @property
     def prior_(self) -> NDArray | None:
-        """M0 of the problem that was solved, None where there is no prior."""
+        """M0 of the solved problem. None if there is no prior."""
         check_is_fitted(self)
         return None if self._prior is None else self._prior.in_features()
 
     def _states_problem(self) -> bool:
-        """Whether a parameter states the problem of the paper, at least in part."""
+        """Whether a parameter states a part of the problem, as in the paper."""
         chooses_pairs = isinstance(self.pairs, str) or hasattr(self.pairs, "select")
         return not isinstance(self.C, str) or not chooses_pairs
 
     def _prior_for(self, relation):
         if not (isinstance(self.prior, str) and self.prior == "auto"):
             return self.prior
-        # Who states the problem in part gets that of the paper; others were not measured.
+        # If a part of the problem is stated, it is that of the paper. The prior was measured for
+        # these two relations only.
         is_measured = relation.name in ("class", "absolute_difference")
         return "auto" if is_measured and not self._states_problem() else None
 
@@ -97,54 +98,53 @@ class _SVRWithPrior(_SVRMetricLearner):
 
 
 class RAMLSVR(_SVRWithPrior):
-    """RAML with support vector regression: distances aligned by the epsilon-insensitive loss.
+    """RAML with support vector regression, that is, with the epsilon-insensitive loss.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j and the relation t_p. The method solves
 
         min over M, b   1/2 norm(M - M0)^2
                         + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
 
     over all symmetric M. The learned distance is that of the positive part of M. The paper has
-    M0 = 0, as here with ``prior=None``, `nu`, or C a number; where all is left to the defaults, M0
-    is a share of Euclid's distance, `prior_`, which remains where the pairs say little.
+    M0 = 0. So has this method if ``prior`` is None, if `nu` is given, or if C is a number. By
+    default M0 is `prior_`, a share of Euclid's distance. It remains in the directions about which
+    the pairs say little.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. With the prior of "auto" for classes c is 1.5
-        for each feature, at most 300. `C_` of a fit with "scale" is of the right size to start
-        from: a thousandth to ten times that is the useful range. The same metric by numbers is
-        that of ``C=C_, prior=prior_``.
+        Weight of one pair; see `RelationAlignment`. With the prior that "auto" gives to classes, c
+        is 1.5 times the number of features, at most 300. `C_` of a fit with "scale" is a good value
+        to start from. The useful range is from a thousandth of it to ten times it. The parameters
+        ``C=C_, prior=prior_`` give the same metric.
     epsilon : float or "scale", default="scale"
-        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
-        of the standard deviation of the relations. Not used with `nu`.
+        Error of a distance that costs nothing, in units of the relation. "scale" is a tenth
+        of the standard deviation of the relations. It is not used with `nu`.
     nu : float or None, default=None
-        If given, nu-SVR: epsilon is chosen so that at most this share of the pairs lies
-        outside the tube and at least this share is on or outside it.
-    relation : str or callable, default="auto"
-        How different two targets are; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
+        A number makes it nu-SVR. epsilon is then chosen so that at most this share of the pairs
+        lies outside the tube, and at least this share on its border or outside.
+    relation, pairs, fit_intercept
+        See `RelationAlignment`.
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
-        M0; see `PSDSVR`. "auto" is None with `nu`, too.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, and 0.03 times
+        "identity" for a number. With fewer samples than features, it is so only in the directions
+        in which samples differ. "auto" is None if C is a number, if `nu` is given, if the pairs are
+        given, or if the relation is neither "class" nor "absolute_difference". None learns better
+        from a hundred features that are mostly noise.
+    n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes
     ----------
     epsilon_ : float
-        Half width of the tube that was used.
+        Half width of the tube in the fit.
     prior_ : ndarray of shape (n_features, n_features) or None
-        M0, None where it is zero by ``prior=None`` or "auto".
+        M0. None if ``prior`` is None, or "auto" stands for None.
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
-        See `RelationAlignment`; with `nu` of the nu-SVR problem, which adds nu C sum(w) epsilon
-        to the objective and minimises over epsilon too.
+        See `RelationAlignment`. With `nu` it is that of the nu-SVR problem, which adds
+        nu C sum(w) epsilon to the objective and minimises over epsilon too.
     pair_weights_, pair_strategy_, n_features_in_, feature_names_in_
         See `RelationAlignment`.
 
@@ -230,44 +230,40 @@ class RAMLSVR(_SVRWithPrior):
 
 
 class RAMLPCSVR(_SVRMetricLearner):
-    """RAML with positively constrained coefficients: a metric that comes out semidefinite.
+    """RAML with positively constrained coefficients, which make the metric semidefinite.
 
-    The dual of support vector regression with coefficients alpha_p >= 0 only,
+    This is the dual of support vector regression with only the coefficients alpha_p >= 0,
 
         max over 0 <= alpha_p <= C w_p   sum_p alpha_p (t_p - epsilon)
                                          - 1/2 norm(sum_p alpha_p z_p z_p^T)^2,
 
-    M = sum_p alpha_p z_p z_p^T, which is positive semidefinite as it stands. It is the dual of
-    one-sided regression,
+    and M = sum_p alpha_p z_p z_p^T, which is positive semidefinite without a constraint. It is also
+    the dual of one-sided regression,
 
-        min over M   1/2 norm(M)^2 + C sum_p w_p max(0, t_p - epsilon - z_p^T M z_p):
+        min over M   1/2 norm(M)^2 + C sum_p w_p max(0, t_p - epsilon - z_p^T M z_p).
 
-    distances are asked to be large enough and never to be small. A pair with t_p <= epsilon has no
-    part in it, and an intercept would force M = 0.
+    So a distance costs if it is too small, and never if it is too large. A pair with t_p <= epsilon
+    has no effect. An intercept would force M = 0.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is a good value to
+        start from. The useful range is from a thousandth of it to ten times it.
     epsilon : float or "scale", default="scale"
-        Shortfall of a distance that costs nothing, in units of the relation; "scale" is a tenth
-        of the standard deviation of the relations. Must be below the largest relation.
-    relation : str or callable, default="auto"
-        How different two targets are; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
+        Shortfall of a distance that costs nothing, in units of the relation. It must be below the
+        largest relation. "scale" is a tenth of the standard deviation of the relations.
+    relation, pairs
+        See `RelationAlignment`.
     fit_intercept : bool, default=False
-        Has to be False; True is refused, in words that say why.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        It must be False. True is refused, since M would be 0.
+    n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes
     ----------
     epsilon_ : float
-        The epsilon that was used.
+        The epsilon of the fit.
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
@@ -330,40 +326,34 @@ class RAMLPCSVR(_SVRMetricLearner):
 
 
 class RAMLNCSVR(_SVRMetricLearner):
-    """RAML with nonnegative coefficients: a metric that is a sum of the pairs' matrices.
+    """RAML with nonnegative coefficients: the metric is a sum of the matrices of the pairs.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j and the relation t_p. The method solves
 
         min over mu, b   1/2 norm(M)^2 + C sum_p w_p max(0, abs(z_p^T M z_p + b - t_p) - epsilon)
         with M = sum_p mu_p z_p z_p^T, mu_p >= 0
 
-    to its optimum; every such M is positive semidefinite.
+    to its optimum. Every such M is positive semidefinite.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is of the right
-        size to start from: a thousandth to ten times that is the useful range.
+        Weight of one pair; see `RelationAlignment`. `C_` of a fit with "scale" is a good value to
+        start from. The useful range is from a thousandth of it to ten times it.
     epsilon : float or "scale", default="scale"
-        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        Error of a distance that costs nothing, in units of the relation. "scale" is a tenth
         of the standard deviation of the relations.
-    relation : str or callable, default="auto"
-        How different two targets are; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+    relation, pairs, fit_intercept, n_components, solver, tol, max_iter, warm_start, random_state
         See `RelationAlignment`.
+    verbose : int, default=0
+        Whether to print the progress of each iteration.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_pairs,)
         The coefficients mu.
     epsilon_ : float
-        The epsilon that was used.
+        The epsilon of the fit.
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
@@ -393,50 +383,46 @@ class RAMLNCSVR(_SVRMetricLearner):
 class PSDSVR(_SVRWithPrior):
     """Support vector regression over the positive semidefinite matrices, solved exactly.
 
-    Solves, over pairs p = (i, j) with z_p = x_i - x_j and relation t_p,
+    The pairs p = (i, j) have the difference z_p = x_i - x_j and the relation t_p. The method solves
 
         min over M, b   1/2 norm(M - M0)^2 + C sum_p w_p loss(z_p^T M z_p + b, t_p)
 
-    over all positive semidefinite M. The paper has M0 = 0, as here with ``prior=None`` or C a
-    number; where all is left to the defaults, M0 is a share of Euclid's distance, `prior_`, which
-    remains where the pairs say little. `RAMLSVR` projects on the semidefinite matrices after
-    training, which is not the same; `RAMLPCSVR` and `RAMLNCSVR` search a part of them.
+    over all positive semidefinite M. The paper has M0 = 0. So has this method if ``prior`` is None
+    or C is a number. By default M0 is `prior_`, a share of Euclid's distance. It remains in the
+    directions about which the pairs say little. `RAMLSVR` projects on the semidefinite matrices
+    only after training, which gives another M. `RAMLPCSVR` and `RAMLNCSVR` search a part of the
+    semidefinite matrices.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. With the prior of "auto" for classes c is 1.5
-        for each feature, at most 300. `C_` of a fit with "scale" is of the right size to start
-        from: a thousandth to ten times that is the useful range. The same metric by numbers is
-        that of ``C=C_, prior=prior_``.
+        Weight of one pair; see `RelationAlignment`. With the prior that "auto" gives to classes, c
+        is 1.5 times the number of features, at most 300. `C_` of a fit with "scale" is a good value
+        to start from. The useful range is from a thousandth of it to ten times it. The parameters
+        ``C=C_, prior=prior_`` give the same metric.
     loss : str, default="epsilon_insensitive"
-        "epsilon_insensitive", "squared_epsilon_insensitive" or "squared" (which has no use for
-        epsilon).
+        "epsilon_insensitive", "squared_epsilon_insensitive", or "squared", which does not use
+        epsilon.
     epsilon : float or "scale", default="scale"
-        Error of a distance that costs nothing, in units of the relation; "scale" is a tenth
+        Error of a distance that costs nothing, in units of the relation. "scale" is a tenth
         of the standard deviation of the relations.
-    relation : str or callable, default="auto"
-        How different two targets are; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    fit_intercept : bool, default=True
-        Whether to fit b.
+    relation, pairs, fit_intercept
+        See `RelationAlignment`.
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
-        M0; see `RelationAlignment`. "auto" is 0.3 of "identity" for classes, and 0.03 of it for a
-        number, with fewer samples than features only in the directions in which samples differ. It
-        is None where C is a number, the pairs are given, or the relation is another than "class"
-        and "absolute_difference". With a hundred features, most of them noise, None learns better.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
-    solver, tol, max_iter, warm_start, random_state, verbose
+        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, and 0.03 times
+        "identity" for a number. With fewer samples than features, it is so only in the directions
+        in which samples differ. "auto" is None if C is a number, if the pairs are given, or if the
+        relation is neither "class" nor "absolute_difference". None learns better from a hundred
+        features that are mostly noise.
+    n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
     Attributes
     ----------
     epsilon_ : float
-        The epsilon that was used; not for the squared loss.
+        The epsilon of the fit. The squared loss has none.
     prior_ : ndarray of shape (n_features, n_features) or None
-        M0, None where it is zero by ``prior=None`` or "auto".
+        M0. None if ``prior`` is None, or "auto" stands for None.
     components_, matrix_, intercept_, C_, loss_, relation_, pairs_, relations_, dual_coef_
         See `RelationAlignment`.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
@@ -446,8 +432,8 @@ class PSDSVR(_SVRWithPrior):
 
     References
     ----------
-    The primal problem of Gu, Positive semidefinite support vector regression metric learning,
-    arXiv 2008.07739, which is solved there in part of the cone only.
+    Gu, Positive semidefinite support vector regression metric learning, arXiv 2008.07739: the
+    primal problem. The paper solves it in a part of the cone only.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Kernel ridge regression of the relations, in both of its readings."""
+"""Kernel ridge regression of the relations, with a ridge on the metric or on the coefficients."""
 
 from __future__ import annotations
 
@@ -16,49 +16,42 @@ __all__ = ["RAMLKRR"]
 
 
 class RAMLKRR(LinearMetricLearner):
-    """RAML with kernel ridge regression: distances aligned by the squared loss.
+    """RAML with kernel ridge regression, that is, with the squared loss.
 
-    With K_pq = (z_p^T z_q)^2 over the pairs and M = sum_p a_p z_p z_p^T, the penalty is on the
-    metric or on the coefficients:
+    The pairs p = (i, j) have the difference z_p = x_i - x_j and the relation t_p. The metric is
+    M = sum_p a_p z_p z_p^T, and the kernel of two pairs is K_pq = (z_p^T z_q)^2. The penalty is on
+    the metric, as in the textbooks, or on the coefficients a, as in the code of the authors:
 
-        "metric"         min over M   1/2 norm(M)^2 + C/2 sum_p w_p (z_p^T M z_p - t_p)^2,
-                         a = (K + I/C)^-1 t, textbook kernel ridge regression;
-        "coefficients"   min over a   1/2 norm(a)^2 + C/2 norm(K a - t)^2,
-                         a = (K^2 + I/C)^-1 K t, as the authors' code has it
+        "metric"         min over M   1/2 norm(M)^2 + C/2 sum_p w_p (z_p^T M z_p - t_p)^2
+                         a = (K + I/C)^-1 t
+        "coefficients"   min over a   1/2 norm(a)^2 + C/2 norm(K a - t)^2
+                         a = (K^2 + I/C)^-1 K t
 
-    (weights w_p = 1 in the formulas for a). The learned distance is that of the positive part
-    of M.
+    The formulas for a hold for the weights w_p = 1. The learned distance is that of the positive
+    part of M.
 
     Parameters
     ----------
     C : float or "scale", default="scale"
-        Weight of one pair; see `RelationAlignment`. It is the inverse of the ridge. For
-        ``penalty="coefficients"`` "scale" is the square of that.
+        Weight of one pair; see `RelationAlignment`. It is the inverse of the ridge. With
+        ``penalty="coefficients"`` "scale" is the square of that number.
     penalty : {"metric", "coefficients"}, default="metric"
-        What the ridge is on.
-    relation : str or callable, default="auto"
-        How different two targets are; see `RelationAlignment`.
-    pairs : str, object or array-like of int of shape (n_pairs, 2), default="auto"
-        Pairs to fit; see `RelationAlignment`.
-    n_components : int, float or None, default=None
-        Dimensions to keep: a number, a share of the sum of the positive eigenvalues, or all.
+        The penalty of the ridge.
+    relation, pairs, n_components
+        See `RelationAlignment`.
     tol : float, default=1e-2
-        Relative duality gap to reach; a hundredth of it where the gap would not tell M from zero
-        and ``penalty="metric"``. A direct solve, for up to 2000 pairs or 62 features, goes to
-        rounding.
-    max_iter : int, default=1000
-        Iterations at most.
-    random_state : int, RandomState instance or None, default=None
-        Where pairs are chosen at random.
-    verbose : int, default=0
-        Whether to print the progress of each iteration.
+        Relative duality gap at which a fit stops. If ``penalty="metric"`` and the gap does not tell
+        M from zero, the fit goes on to a hundredth of `tol`. With up to 2000 pairs or 62 features
+        the problem is solved directly, up to rounding.
+    max_iter, random_state, verbose
+        See `RelationAlignment`.
 
     Attributes
     ----------
     components_, matrix_, C_, loss_, relation_, pairs_, relations_
         See `RelationAlignment`.
     intercept_ : float
-        0.
+        It is 0.
     dual_coef_ : ndarray of shape (n_pairs,)
         The coefficients a of the pairs.
     objective_, dual_gap_, metric_error_bound_, gap_history_, n_iter_, n_passes_, converged_
@@ -130,8 +123,8 @@ class RAMLKRR(LinearMetricLearner):
     def _metric_error_bound(self, problem, result):
         if self.penalty == "metric":
             return super()._metric_error_bound(problem, result)
-        # The objective grows with 1/2 sum_p (a_p - a*_p)^2 / w_p, and norm(M) is at most norm(a)
-        # times the root of the trace of K.
+        # The objective is at least 1/2 sum_p (a_p - a*_p)^2 / w_p above its optimum, and norm(M) is
+        # at most norm(a) times the root of the trace of K.
         largest_weight = problem.weights.max() / problem.C
         trace = np.sum(problem.operator.squared_lengths.astype(np.float64) ** 2)
         return float(np.sqrt(2 * result.gap * largest_weight * trace))

@@ -1,4 +1,4 @@
-"""The matrix of a metric, in the form in which it was solved: full, diagonal, or in a span."""
+"""The matrix of a metric in the form of the solved problem: full, diagonal, or in a span."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class FullMatrix(NamedTuple):
         return np.linalg.eigvalsh(self.matrix)
 
     def components(self, n_components: int | float | None, dtype: Any) -> NDArray:
-        """Return the linear map of the positive part, as `components_of` does."""
+        """Return the linear map of the positive part; see `components_of`."""
         return components_of(self.matrix.astype(dtype), n_components)
 
 
 class DiagonalMatrix(NamedTuple):
-    """A diagonal matrix; its components are sparse.
+    """A diagonal matrix. Its components are sparse.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class DiagonalMatrix(NamedTuple):
         return self.diagonal
 
     def components(self, n_components: int | float | None, dtype: Any) -> sparse.csr_array:
-        """Return the linear map of the positive part, as `components_of` does."""
+        """Return the linear map of the positive part; see `components_of`."""
         diagonal = self.diagonal.astype(dtype)
         order = np.argsort(-diagonal, kind="stable")
         leading = leading_eigenvalues(diagonal[order], len(diagonal), n_components)
@@ -71,16 +71,16 @@ class DiagonalMatrix(NamedTuple):
 
 
 class MatrixInSpan(NamedTuple):
-    """A matrix in the span of the samples, and a multiple of the identity outside of it.
+    """A matrix in the span of the samples, plus a multiple of the identity outside of the span.
 
     Parameters
     ----------
     matrix : ndarray of shape (n_coordinates, n_coordinates)
         The matrix in the coordinates of the span.
     basis : ndarray of shape (n_features, n_coordinates)
-        Orthonormal columns that span it.
+        Orthonormal columns that span the span of the samples.
     outside : float
-        Eigenvalue of all that is orthogonal to the basis, at least 0.
+        Eigenvalue of all directions that are orthogonal to the basis, at least 0.
     """
 
     matrix: NDArray
@@ -103,7 +103,7 @@ class MatrixInSpan(NamedTuple):
         return np.concatenate([np.linalg.eigvalsh(self.matrix), others])
 
     def components(self, n_components: int | float | None, dtype: Any) -> NDArray:
-        """Return the linear map of the positive part, as `components_of` does."""
+        """Return the linear map of the positive part; see `components_of`."""
         matrix, basis = self.matrix.astype(dtype), self.basis.astype(dtype, copy=False)
         eigenvalues, eigenvectors = np.linalg.eigh(matrix)
         eigenvalues, eigenvectors = eigenvalues[::-1], basis @ eigenvectors[:, ::-1]
@@ -117,5 +117,5 @@ class MatrixInSpan(NamedTuple):
         return scaled_eigenvectors(leading, eigenvectors)
 
 
-#: A solved matrix in any form.
+#: A solved matrix in any of the forms.
 SolvedMatrix = FullMatrix | DiagonalMatrix | MatrixInSpan

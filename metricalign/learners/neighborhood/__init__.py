@@ -1,8 +1,8 @@
-"""Neighbourhood alignment: random neighbours whose targets are related, by a linear map.
+"""Neighbourhood alignment: a linear map under which random neighbours have similar targets.
 
-The convex methods fit distances to relations; here the neighbours themselves are what is
-optimised, as in neighbourhood components analysis, for every kind of target. The problem is not
-convex, so there is no certificate; it can start from a convex solution.
+The convex methods fit distances to relations. This method optimises the neighbours themselves, as
+neighbourhood components analysis does, for every kind of target. The problem is not convex, so
+there is no certificate. The search can start from a convex solution.
 """
 
 from metricalign.learners.neighborhood.alignment import NeighborhoodAlignment

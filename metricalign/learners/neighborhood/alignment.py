@@ -30,60 +30,66 @@ __all__ = ["NeighborhoodAlignment"]
 class NeighborhoodAlignment(MetricLearner):
     r"""Linear map under which random neighbours have similar targets.
 
-    Neighbourhood components analysis for every kind of target: of all maps L it seeks one whose
-    random neighbours are related best,
+    This is neighbourhood components analysis for every kind of target. It searches a linear map L
+    with a small loss of random neighbours,
 
     .. math::
         \min_L \frac{1}{n} \sum_i \ell_i(p_i), \qquad p_{ij} \propto \exp(-\|L (x_i - x_j)\|),
 
-    where :math:`\ell_i` is minus the logarithm of the probability of a neighbour of the same class,
-    the error :math:`\|y_i - \sum_j p_{ij} y_j\|^2` of kernel regression, or the expected relation
-    :math:`\sum_j p_{ij} g(y_i, y_j)`. The problem is not convex, and its minimum is not what
-    predicts best. So the search goes by small steps, each with a random half of the samples, at
-    most 2,000, as possible neighbours, and ends when the loss of held-out samples does not fall any
-    more. The metrics of several searches with other held-out samples are averaged, each scaled to
-    the same mean squared distance.
+    where :math:`p_{ij}` is the probability that sample j is the random neighbour of sample i. The
+    loss :math:`\ell_i` is minus the logarithm of the probability of a neighbour of the same class,
+    or the error :math:`\|y_i - \sum_j p_{ij} y_j\|^2` of kernel regression, or the expected
+    relation :math:`\sum_j p_{ij} g(y_i, y_j)`.
+
+    The problem is not convex, and its minimum does not predict best. So the search makes small
+    steps. The possible neighbours of a step are a random half of the samples, at most 2,000. The
+    search ends when the loss of held-out samples stops falling. Several searches hold out different
+    samples. Their metrics are scaled to the same mean squared distance and averaged.
 
     Parameters
     ----------
     loss : str or NeighborhoodLoss, default="auto"
-        What a random neighbour costs: "log" (classes only), "kernel_regression" or
-        "expected_relation". With classes the last is that of
-        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, but for distances that are not squared.
-        "auto" is the first for classes, and the second for other targets, with the relation of
-        ``relation="auto"``; with another relation it is the third. A loss of your own is an
-        instance of a subclass of `metricalign.learners.neighborhood.NeighborhoodLoss`.
+        Loss of random neighbours: "log" (classes only), "kernel_regression", "expected_relation",
+        or an instance of a subclass of `metricalign.learners.neighborhood.NeighborhoodLoss`. With
+        the relation that ``relation="auto"`` chooses, "auto" is "log" for classes, and
+        "kernel_regression" for other targets. With another relation, "auto" is
+        "expected_relation". For classes, the latter is the loss of
+        `sklearn.neighbors.NeighborhoodComponentsAnalysis`, except that distances are not squared.
     n_starts : int, default=3
-        Searches whose metrics are averaged.
+        Number of searches.
     learning_rate : float, default=0.2
-        Length of the first step, over that of L.
+        Length of the first step, relative to the norm of L.
     shrinkage : float, default=1.0
-        The search from Euclid's distance starts at samples that are whitened by their covariance,
-        shrunk toward the multiple of the identity with the same trace; 1 only scales them. Sparse X
-        becomes dense if this is below 1, or if X has fewer samples than features.
+        A search from Euclid's distance starts with whitened samples. The covariance is shrunk by
+        this share toward the multiple of the identity with the same trace, so 1 only scales the
+        samples. Sparse X becomes dense if `shrinkage` is below 1, or if X has fewer samples than
+        features.
     refine : metric learner or None, default=None
-        Estimator whose solution the searches start from, such as ``PSDSVR()``; it is fitted to the
-        same samples, with the relation of this estimator if its own is "auto", and its
-        certificate is in `refined_`. The result has no higher rank. None starts from Euclid's
-        distance.
+        Estimator whose solution is the start of the searches, such as ``PSDSVR()``. It is fitted to
+        the same samples. If its relation is "auto", it gets the relation of this estimator. Its
+        certificate is in `refined_`. The rank of the result is not higher than that of its
+        solution. None starts from Euclid's distance.
     relation : str or callable, default="auto"
-        Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
+        Relation of two targets, see `metricalign.relations`. A matrix of precomputed relations must
+        be dense.
     n_components : int or None, default=None
-        Largest number of rows of L; None for as many as there are features.
+        Largest number of rows of L. None takes the number of features.
     validation_fraction : float, default=0.2
         Share of the samples that each search holds out.
     n_iter_no_change : int, default=8
-        A search stops when the loss of the held-out samples has not fallen in so many iterations.
+        A search stops if the loss of the held-out samples has not fallen in so many iterations.
     tol : float, default=5e-3
-        By which share the loss must fall to count; a loss below 0.1 by this share of 0.1.
+        The loss counts as fallen if it falls by this share of its value, or by this share of 0.1 if
+        it is below 0.1.
     max_iter : int, default=2000
-        Largest number of iterations of a search. Each is a pass over the samples that are not held
-        out, or over 2,560 of them if there are more.
+        Largest number of iterations of a search. An iteration is a pass over the samples that are
+        not held out, or over 2,560 of them if there are more.
     max_samples : int or None, default=10000
-        If there are more samples, this many are taken, spread evenly over classes and values, each
-        with the weight of those that it stands for: time grows no further. None: all.
+        If there are more samples, so many of them are chosen, evenly over classes and values. Each
+        gets the weight of the samples that it stands for. So the time of a fit is bounded. None
+        takes all samples.
     random_state : int, RandomState instance or None, default=0
-        Draws the held-out samples and the candidates. With None every fit is another one.
+        Seed of the held-out samples and the candidates. With None, every fit is different.
     verbose : int, default=0
         Whether to print the loss of the held-out samples after each iteration.
 
@@ -92,27 +98,29 @@ class NeighborhoodAlignment(MetricLearner):
     components_ : ndarray of shape (n_components, n_features)
         The linear map of the metric, in the units of X.
     objective_ : float
-        Mean over the searches of the loss of their held-out samples; 1 is about that of
-        neighbours drawn at random.
+        Loss of the held-out samples, mean over the searches. It is about 1 for neighbours that are
+        drawn uniformly.
     n_iter_ : int
-        Iterations of the longest search.
+        Number of iterations of the longest search.
     converged_ : bool
         Whether all searches stopped before `max_iter`.
     refined_ : estimator or None
-        The fitted learner that the searches started from.
+        The fitted learner whose solution was the start. None for Euclid's distance.
     relation_ : TargetRelation
-        The relation that was used.
+        The relation of the fit.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features, if all names in X are strings.
 
     References
     ----------
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
+
     Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
+
     Ye, Yin, Zhan, Chao, Revisiting Nearest Neighbor for Tabular Data, ICLR 2025: distances that are
-    not squared, random candidates.
+    not squared, and random candidates.
 
     Examples
     --------
@@ -188,7 +196,7 @@ class NeighborhoodAlignment(MetricLearner):
         X : {array-like, sparse matrix, Dask array or DataFrame} of shape (n_samples, n_features)
             Samples. float32 stays float32.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; relations of all pairs with ``relation="precomputed"``.
+            Targets, or the relations of all pairs if ``relation="precomputed"``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -215,7 +223,7 @@ class NeighborhoodAlignment(MetricLearner):
                 "At least 3 are needed: of two, each is the other's neighbour whatever the metric."
             )
         rows, weight, relation, targets = representative_samples(samples, X, self.max_samples)
-        # Only their ratios count, and products of them must not leave the range of numbers.
+        # Only ratios of weights matter, and their products must stay in the range of numbers.
         weight = weight / weight.max()
         X = in_memory(X[rows])
         coordinates, basis, inverse = shrunk_coordinates(X, weight, self.shrinkage)
@@ -229,7 +237,8 @@ class NeighborhoodAlignment(MetricLearner):
         start = np.eye(coordinates.shape[1])
         if refined is not None and abs(refined.components_).max() > 0:
             start = refined.components_ @ inverse
-        # What does not vary is not learned about, and must not count for new samples either.
+        # Nothing is learned about features that do not vary, so they must not count for new
+        # samples.
         values = coordinates.max(axis=0) - coordinates.min(axis=0)
         start[
             :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
@@ -242,7 +251,7 @@ class NeighborhoodAlignment(MetricLearner):
         try:
             self._search(objective, start, searches)
         finally:
-            # What is reached is kept even where that is interrupted.
+            # The estimator keeps the best metric so far if the search is interrupted.
             if searches and np.isfinite([search.value for search in searches]).all():
                 self.relation_, self.refined_ = relation, refined
                 self._store(searches, objective, basis)
@@ -306,12 +315,12 @@ class NeighborhoodAlignment(MetricLearner):
         self.objective_ = float(np.mean([search.value for search in searches]))
         self.n_iter_ = max(search.n_iter for search in searches)
         self.converged_ = all(search.converged(self.n_iter_no_change) for search in searches)
-        # Last: with these a fit that is interrupted counts.
+        # They are set last, as an interrupted fit counts if they are set.
         self.components_ = components.astype(objective.X.dtype) @ basis
 
 
 def _principal_images(components, objective, n_components) -> NDArray:
-    """Directions of the largest variance of the images, at most so many."""
+    """Rows that map to the first `n_components` principal components of the images."""
     images = objective.images(components)
     share = objective.weight / objective.weight.sum()
     _, vectors = np.linalg.eigh(images.T @ (share[:, None] * images))

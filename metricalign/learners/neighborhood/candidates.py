@@ -1,4 +1,4 @@
-"""Candidates: which samples can be neighbours of which."""
+"""Which samples can be the random neighbours of which."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ _LARGEST_BATCH = 4_000_000
 
 
 class Neighborhoods:
-    """Some samples, and the candidates that can be the neighbour of each but itself.
+    """Some samples, and the candidates that can be their neighbours.
 
-    Arrays over neighbours have shape (n_rows, n_candidates), a row for each of the samples.
+    A sample is not its own neighbour. Arrays over neighbours have shape (n_rows, n_candidates),
+    with a row for each of the samples. For an array ``values`` with one value for each sample of
+    the whole set, ``values[neighborhoods.samples]`` are those of the rows, and
+    ``values[neighborhoods.candidates]`` those of the columns.
 
     Parameters
     ----------
@@ -38,29 +41,21 @@ class Neighborhoods:
         self._itself = np.flatnonzero(is_candidate), place[is_candidate]
 
     def squared_distances(self, images: NDArray, images_of_candidates: NDArray) -> NDArray:
-        """Squared distances of the images; infinite from a sample to itself."""
+        """Squared distances of the images. A sample has an infinite distance to itself."""
         squares = np.einsum("ij,ij->i", images, images)[:, None]
         squares_of_candidates = np.einsum("ij,ij->i", images_of_candidates, images_of_candidates)
         distances = images @ images_of_candidates.T
         distances *= -2
         distances += squares
         distances += squares_of_candidates
-        # What rounding leaves of products of so long images.
+        # Rounding of the products of images leaves errors up to this size.
         rounding = 10 * np.finfo(distances.dtype).eps * squares_of_candidates.max()
         np.maximum(distances, rounding, out=distances)
         distances[self._itself] = np.inf
         return distances
 
-    def of_samples(self, values: NDArray) -> NDArray:
-        """Value of each of the samples, for one value of each sample of all."""
-        return values[self.samples]
-
-    def of_neighbors(self, values: NDArray) -> NDArray:
-        """Value of each candidate, for one value of each sample of all."""
-        return values[self.candidates]
-
     def relations(self, relation: TargetRelation, targets: Any) -> NDArray:
-        """Relation of each of the samples and its neighbours."""
+        """Relation of each sample to each candidate, of shape (n_rows, n_candidates)."""
         n_candidates = len(self.candidates)
         values = np.empty((len(self.samples), n_candidates))
         for batch in gen_batches(len(values), max(1, _LARGEST_BATCH // n_candidates)):
@@ -70,11 +65,3 @@ class Neighborhoods:
             )
             values[batch] = relation(targets, pairs).reshape(len(rows), -1)
         return values
-
-    def average(self, probabilities: NDArray, targets: NDArray) -> NDArray:
-        """Weighted sums of the neighbours' targets, sum_j p_ij y_j."""
-        return probabilities @ targets[self.candidates]
-
-    def products(self, left: NDArray, right: NDArray) -> NDArray:
-        """Scalar products of a row of `left`, one of each of the samples, and neighbours' rows."""
-        return left @ right[self.candidates].T

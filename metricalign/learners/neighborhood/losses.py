@@ -1,4 +1,4 @@
-"""What a random neighbour costs: losses of the probabilities of a sample's neighbours."""
+"""Losses of the probabilities of the random neighbours of a sample."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = [
     "NeighborhoodLoss",
 ]
 
-# Number of pairs from which the size of the relations is measured.
+# The size of the relations is measured on so many pairs.
 _PAIRS_FOR_SCALE = 100_000
-# Smallest probability: a sample without candidates of its class has a finite loss.
+# Smallest probability. It makes the loss finite for a sample without candidates of its class.
 _LEAST_PROBABILITY = 1e-7
-# Up to so many samples all relations are kept.
+# Up to so many samples, the relations of all pairs are kept.
 _SAMPLES_OF_MATRIX = 2000
 
 
 class NeighborhoodLoss(BaseEstimator, ABC):
-    """What a loss of random neighbours has to offer.
+    """Base class of losses of random neighbours.
 
-    A new loss is a subclass with `for_samples` and `value_and_derivative`. Its parameters are
-    those of its ``__init__``, which only stores them; a grid search reaches them as
-    ``loss__name``. NeighborhoodAlignment takes an instance in place of a name.
+    A new loss is a subclass with `for_samples` and `value_and_derivative`. Its parameters are those
+    of ``__init__``, which only stores them. A grid search reaches them as ``loss__name``.
+    `NeighborhoodAlignment` takes an instance in place of a name.
     """
 
     _parameter_constraints: ClassVar[dict] = {}
 
     @abstractmethod
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
-        """Copy of this loss that knows the targets of the samples; the loss stays as it is.
+        """Copy of this loss that knows the targets of the samples. The loss itself stays as it is.
 
         Parameters
         ----------
@@ -53,7 +53,7 @@ class NeighborhoodLoss(BaseEstimator, ABC):
         targets : {ndarray, csr_array} of shape (n_samples, ...)
             Targets as encoded by the relation.
         weight : ndarray of shape (n_samples,)
-            Positive weights of the samples, of which the largest is 1.
+            Positive weights of the samples. The largest is 1.
 
         Returns
         -------
@@ -74,23 +74,23 @@ class NeighborhoodLoss(BaseEstimator, ABC):
         Parameters
         ----------
         probabilities : ndarray of shape (n_rows, n_candidates)
-            Of each neighbour of each sample that is looked at; rows sum to 1.
+            Probability of each candidate, for each of the samples. Rows sum to 1.
         neighborhoods : Neighborhoods
-            Which samples they are.
+            The indices of the samples and of the candidates.
 
         Returns
         -------
         losses : ndarray of shape (n_rows,)
-            0 for a sample whose neighbours all have its target.
+            Loss of each sample. It is 0 if all its neighbours have its target.
         derivative : ndarray of shape (n_rows, n_candidates)
-            Of the loss of sample i with respect to p_ij.
+            Derivative of the loss of sample i in p_ij.
         """
 
 
 class LogLoss(NeighborhoodLoss):
     """Minus the logarithm of the probability of a neighbour of the same class, for classes.
 
-    Divided by the same for neighbours drawn at random.
+    It is divided by its value for neighbours that are drawn uniformly.
 
     References
     ----------
@@ -123,8 +123,8 @@ class LogLoss(NeighborhoodLoss):
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
         """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
-        classes = neighborhoods.of_samples(self._classes)
-        is_same = classes[:, None] == neighborhoods.of_neighbors(self._classes)
+        classes = self._classes[neighborhoods.samples]
+        is_same = classes[:, None] == self._classes[neighborhoods.candidates]
         is_same = is_same.astype(probabilities.dtype)
         right = np.einsum("ij,ij->i", probabilities, is_same) + _LEAST_PROBABILITY
         derivative = is_same * (-1 / (self._scale * right)).astype(is_same.dtype)[:, None]
@@ -135,8 +135,8 @@ class ExpectedRelation(NeighborhoodLoss):
     """Expected relation of a sample and its random neighbour, sum_j p_ij g_ij.
 
     g is the relation, moved and scaled so that its smallest value is 0 and its mean over random
-    pairs is 1. For classes this is the objective of neighbourhood components analysis: the
-    share of wrong neighbours (over that of random ones).
+    pairs is 1. For classes, this is the objective of neighbourhood components analysis: the
+    probability of a neighbour of another class, divided by that of random neighbours.
 
     References
     ----------
@@ -153,7 +153,7 @@ class ExpectedRelation(NeighborhoodLoss):
         smallest = float(values.min())
         n_samples = targets.shape[0]
         if len(pairs) < n_samples * (n_samples - 1) // 2 and relation.kind != "precomputed":
-            # Of many small classes random pairs may hold none of the same.
+            # If there are many small classes, no random pair may have two samples of one class.
             itself = np.column_stack([pairs[:, 0], pairs[:, 0]])
             smallest = min(smallest, float(relation(targets, itself).min()))
         mean = float(np.average(values, weights=weight[pairs].prod(axis=1)))
@@ -182,7 +182,7 @@ class ExpectedRelation(NeighborhoodLoss):
             values = neighborhoods.relations(self._relation, self._targets)
             return ((values - self._smallest) / self._scale).astype(dtype)
         if self._matrix is None:
-            # Once for all steps.
+            # The matrix is computed once for all steps.
             everyone = np.arange(n_samples)
             values = Neighborhoods(everyone, everyone).relations(self._relation, self._targets)
             self._matrix = (values - self._smallest) / self._scale
@@ -191,10 +191,10 @@ class ExpectedRelation(NeighborhoodLoss):
 
 
 class KernelRegression(NeighborhoodLoss):
-    """Squared error of the neighbours' mean target, norm(y_i - sum_j p_ij y_j)^2.
+    """Squared error of the mean target of the neighbours, norm(y_i - sum_j p_ij y_j)^2.
 
-    Targets are the columns of y, one column of 0 and 1 per class for classes, centred and
-    scaled so that their mean predicts them with loss 1.
+    The targets are the columns of y. Classes have a column of 0 and 1 for each class. The columns
+    are centred and scaled so that the loss of their mean is 1.
 
     References
     ----------
@@ -223,10 +223,10 @@ class KernelRegression(NeighborhoodLoss):
     ) -> tuple[NDArray, NDArray]:
         """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         targets = self._targets.astype(probabilities.dtype, copy=False)
-        residuals = neighborhoods.average(probabilities, targets)
-        residuals -= neighborhoods.of_samples(targets)
+        of_candidates = targets[neighborhoods.candidates]
+        residuals = probabilities @ of_candidates - targets[neighborhoods.samples]
         losses = np.einsum("ij,ij->i", residuals, residuals)
-        return losses, 2 * neighborhoods.products(residuals, targets)
+        return losses, 2 * residuals @ of_candidates.T
 
 
 NEIGHBORHOOD_LOSSES: dict[str, type[NeighborhoodLoss]] = {

@@ -14,17 +14,17 @@ __all__ = ["NeighborhoodObjective"]
 
 
 class NeighborhoodObjective:
-    """Mean loss of random neighbours under a linear map.
+    """Mean loss of random neighbours under a linear map L.
 
-    With p_ij proportional to v_j exp(-norm(L (x_i - x_j))) over the possible neighbours j of i,
-    v the weights of the samples, sum_i v_i loss_i(p_i) / sum_i v_i.
+    It is sum_i v_i loss_i(p_i) / sum_i v_i, where v are the weights of the samples. The probability
+    p_ij is proportional to v_j exp(-norm(L (x_i - x_j))) over the candidates j of sample i.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples.
     loss : NeighborhoodLoss
-        Loss of the probabilities of neighbours, made for the targets of these samples.
+        Loss that knows the targets of these samples.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
     """
@@ -36,7 +36,7 @@ class NeighborhoodObjective:
         self._mean = np.asarray(X.T @ (weight / weight.sum()).astype(X.dtype))
 
     def images(self, components: NDArray, samples: Any = slice(None)) -> NDArray:
-        """Images L x of samples, centred: a common offset would cost their distances digits."""
+        """Centred images L x of samples, as a common offset would cost their distances digits."""
         return self.X[samples] @ components.T - self._mean @ components.T
 
     def values(
@@ -60,9 +60,9 @@ class NeighborhoodObjective:
         probabilities = self._probabilities(distances, neighborhoods)
         losses, derivative = self.loss.value_and_derivative(probabilities, neighborhoods)
         mean = np.einsum("ij,ij->i", probabilities, derivative)
-        share = neighborhoods.of_samples(self.weight)
+        share = self.weight[neighborhoods.samples]
         share = share / share.sum()
-        # Minus the derivative with respect to the distances, over the distances.
+        # The weights are minus the derivatives in the distances, divided by the distances.
         weights = derivative - mean[:, None]
         weights *= probabilities
         weights *= share[:, None]
@@ -80,11 +80,11 @@ class NeighborhoodObjective:
 
     def _probabilities(self, distances, neighborhoods):
         """Probabilities of the neighbours of each sample, given their distances."""
-        scores = neighborhoods.of_neighbors(self._log_weight) - distances
+        scores = self._log_weight[neighborhoods.candidates] - distances
         scores -= scores.max(axis=1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
     def _mean_of(self, losses, neighborhoods):
-        return float(np.average(losses, weights=neighborhoods.of_samples(self.weight)))
+        return float(np.average(losses, weights=self.weight[neighborhoods.samples]))

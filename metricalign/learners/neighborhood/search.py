@@ -1,4 +1,4 @@
-"""The search for a map whose neighbours are good for samples that it has not seen."""
+"""The search for a linear map with a small loss of held-out samples."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from metricalign.learners.neighborhood.objective import NeighborhoodObjective
 
 __all__ = ["NeighborhoodSearch"]
 
-# Root mean squared lengths of the images of which the best for the training samples is chosen, and
-# at which share of it the search starts: with 300 samples, error over Euclid's on 8 sets of classes
-# and 7 of numbers: .856 and .667; at 1: .874 and .716, at 1/4: .915 and .651.
+# The start is scaled to the best of these root mean squared lengths of the images, on the training
+# samples, times this share. With 300 samples, the errors over Euclid's on 8 sets of classes and 7
+# of numbers are .856 and .667. With the share 1 they are .874 and .716, and with 1/4 .915 and .651.
 _LENGTHS, _SHARE_OF_LENGTH = np.geomspace(0.5, 32.0, 9), 0.5
-# Samples of a step, and the largest number of candidates, which are half of the samples if fewer:
-# with 1,000 candidates the nearest are farther, and letter's error at 18,000 rows .022, not .019.
+# Number of samples of a step, and the largest number of candidates, which are at most half of the
+# samples. With 1,000 candidates, the error of letter at 18,000 rows is .022 in place of .019, as
+# the nearest candidates are farther away.
 _SAMPLES_OF_STEP, _LARGEST_NUMBER_OF_CANDIDATES = 256, 2000
-# Steps between two looks at the held-out samples: a pass over the others, or so many.
+# An iteration is a pass over the samples that are not held out, or so many steps if that is less.
 _STEPS_OF_ITERATION = 10
-# Held-out samples whose loss is computed.
+# The loss is computed for at most so many held-out samples.
 _SAMPLES_OF_VALIDATION = 1000
-# Falls are compared with the loss, or with this where it is nearly zero: there it falls for ever.
+# A fall is compared with the loss, or with this number if the loss is smaller. A loss near zero
+# would fall for ever.
 _SMALLEST_LOSS = 0.1
-# Decay of the means of gradients and of their squares.
+# Decay of the mean of gradients and of the mean of their squares.
 _DECAY, _DECAY_OF_SQUARES = 0.9, 0.999
 
 
 class NeighborhoodSearch:
-    """Stochastic gradient steps, as long as they help held-out samples.
+    """Stochastic gradient steps, until the loss of held-out samples stops falling.
 
-    The steps are those of Adam, but with one mean square for all entries of the gradient, so that
-    nothing depends on how the features are rotated.
+    The steps are those of Adam, but with one mean square for all entries of the gradient. So the
+    result does not depend on a rotation of the features.
 
     Parameters
     ----------
     objective : NeighborhoodObjective
         The objective of all samples.
     start : ndarray of shape (n_components, n_features)
-        Where to start, up to a factor.
+        Start of the search, up to a factor.
     learning_rate : float
-        Length of the first step, over that of the map.
+        Length of the first step, relative to the norm of the map.
     validation_fraction : float
         Share of the samples to hold out.
     random_state : RandomState
-        Draws these, and in each step samples and candidates.
+        Draws the held-out samples, and the samples and candidates of each step.
 
     Attributes
     ----------
     components : ndarray of shape (n_components, n_features)
         The best map so far.
     value : float
-        Its loss of the held-out samples.
+        Loss of the held-out samples under the best map.
     n_iter : int
-        Iterations, passes over the other samples.
+        Number of iterations.
 
     References
     ----------
@@ -90,7 +92,7 @@ class NeighborhoodSearch:
         self.components, self.value = self._current, self._loss()
 
     def iterate(self, tol: float) -> None:
-        """Make some steps; keep the map if its loss falls by this share."""
+        """Make the steps of an iteration. Keep the map if its loss falls by at least this share."""
         n_train = len(self._train)
         n_candidates = min(max(n_train // 2, 2), _LARGEST_NUMBER_OF_CANDIDATES)
         for _ in range(min(-(-n_train // _SAMPLES_OF_STEP), _STEPS_OF_ITERATION)):
@@ -114,7 +116,7 @@ class NeighborhoodSearch:
         square = float(np.sum(gradient.astype(np.float64) ** 2))
         self._square = _DECAY_OF_SQUARES * self._square + (1 - _DECAY_OF_SQUARES) * square
         if self._square > 0:
-            # Both means as if all gradients before the first had been like those after it.
+            # This corrects both means for their start at zero.
             size = np.sqrt(self._square / (1 - _DECAY_OF_SQUARES**self._n_steps))
             size *= (1 - _DECAY**self._n_steps) / self._step
             self._current = self._current - self._gradient / self._gradient.dtype.type(size)
@@ -124,6 +126,6 @@ class NeighborhoodSearch:
 
 
 def _by_distance_from_the_mean(images, weight) -> NDArray:
-    """Order of the samples that no rotation of the features changes, so that no draw does."""
+    """Order of the samples that does not depend on a rotation of the features."""
     centred = images - np.average(images, axis=0, weights=weight)
     return np.argsort(np.sum(centred**2, axis=1), kind="stable")

@@ -1,7 +1,7 @@
-"""What the operators do for each pair, in NumPy and, where numba is installed, compiled.
+"""The inner loops of the operators: in NumPy, and compiled if numba is installed.
 
-Both modules offer the same functions with the same results up to rounding. Neither forms an
-array of pairs times features.
+Both modules offer the same functions, with the same results up to rounding. Neither makes an array
+of shape (n_pairs, n_features).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fastest_kernels() -> ModuleType:
     -------
     kernels : module
     """
-    # Importing numba takes as long as a small fit: not before one begins.
+    # Importing numba takes as long as a small fit, so it waits until a fit begins.
     if find_spec("numba") is None:
         return plain
     try:

@@ -1,7 +1,7 @@
-"""The kernels compiled by numba: at the speed of memory, without copies.
+"""The kernels compiled by numba. They run at the speed of the memory and make no copies.
 
-Large ones run in as many threads as OpenMP would take here, which threadpoolctl and the workers
-of joblib limit.
+Large problems run in as many threads as OpenMP would take, which threadpoolctl and the workers of
+joblib limit.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from metricalign.operators.kernels.graph import PairGraph
 
 __all__ = ["squared_distances", "squared_lengths", "weighted_rows"]
 
-# Multiplications below which threads cost more than they save.
+# With fewer multiplications, threads cost more time than they save.
 _WORK_OF_A_THREAD = 2**25
 
-# Sums may be reordered for vector registers; NaN and infinity keep their meaning.
+# The compiler may reorder sums for vector registers. NaN and infinity keep their meaning.
 _jit = partial(numba.njit, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -59,14 +59,14 @@ def weighted_rows(
 
 
 def _over_rows(kernel, graph, X, *arrays):
-    """Run a kernel over parts of the rows that have as many pairs each."""
+    """Run a kernel over parts of the rows that have equally many pairs."""
     n_samples, n_features = X.shape
     n_pairs = len(graph.order)
     n_threads = min(
         _openmp_effective_n_threads(), 1 + (n_samples + n_pairs) * n_features // _WORK_OF_A_THREAD
     )
     if threading.current_thread() is not threading.main_thread():
-        # Dask or joblib started this thread, and have shared the cores out already.
+        # Dask or joblib started this thread, and has divided the cores among its threads.
         n_threads = 1
     arguments = (graph.first, graph.second, graph.order, X, *arrays)
     if n_threads == 1:
@@ -98,7 +98,7 @@ def _dot(X, i, mapped, j):
 @_compile
 def _squared_distances(start, stop, first, second, order, X, mapped, own, distances):
     for i in range(start, stop):
-        # Two pairs at a time: a row of X is read once for both, in a tenth less time.
+        # Two pairs at a time take a tenth less time, as a row of X is read once for both.
         paired = first[i + 1] - (first[i + 1] - first[i]) % 2
         for position in range(first[i], paired, 2):
             j, k = second[position], second[position + 1]
@@ -131,7 +131,7 @@ def _weighted_rows(start, stop, first, second, order, X, degrees, weights, rows)
         degree = degrees[i]
         for feature in range(X.shape[1]):
             rows[i, feature] = degree * X[i, feature]
-        # Two pairs at a time: the row is written half as often, in a fourth less time.
+        # Two pairs at a time take a fourth less time, as the row is written half as often.
         paired = first[i + 1] - (first[i + 1] - first[i]) % 2
         for position in range(first[i], paired, 2):
             j, k = second[position], second[position + 1]

@@ -11,7 +11,10 @@ __all__ = ["PairGraph"]
 
 
 class PairGraph:
-    """Pairs, and the same grouped by their first samples, so that memory is read in order.
+    """Pairs of samples, and the same pairs grouped by their first sample.
+
+    The kernels go through the groups, so that they read the memory in order. The groups are made at
+    the first use, since an operator of few pairs does without them.
 
     Parameters
     ----------
@@ -23,37 +26,35 @@ class PairGraph:
     Attributes
     ----------
     pairs : ndarray of int of shape (n_pairs, 2)
-        As given.
+        The pairs as they were given.
     """
 
     def __init__(self, pairs: NDArray, n_samples: int):
         self.pairs = pairs
         self._n_samples = n_samples
 
-    # The pairs are grouped at the first use: an operator of few pairs takes the differences.
-
     @property
     def _index(self):
-        # Half the memory to read, where that is enough.
+        # Where int32 is enough, there is half the memory to read.
         is_small = max(self._n_samples, len(self.pairs)) <= np.iinfo(np.int32).max
         return np.int32 if is_small else np.int64
 
     @cached_property
     def order(self) -> NDArray:
-        """Pairs by their first sample, then by their second."""
-        # Sorting one number a pair is several times faster than two. Equal pairs may swap.
+        """Indices that sort the pairs by their first sample, then by their second."""
+        # It is several times faster to sort by one number than by two. Equal pairs may swap.
         number = self.pairs[:, 0].astype(np.int64) * self._n_samples + self.pairs[:, 1]
         return np.argsort(number).astype(self._index)
 
     @cached_property
     def first(self) -> NDArray:
-        """Where in `order` the pairs of each first sample begin."""
+        """Places in `order` at which the pairs of each first sample begin."""
         n_pairs_of_sample = np.bincount(self.pairs[:, 0], minlength=self._n_samples)
         return np.concatenate([[0], np.cumsum(n_pairs_of_sample)]).astype(self._index)
 
     @cached_property
     def second(self) -> NDArray:
-        """Second samples, in this order."""
+        """Second samples of the pairs, in this order."""
         return self.pairs[self.order, 1].astype(self._index)
 
     def degrees(self, weights: NDArray) -> NDArray:

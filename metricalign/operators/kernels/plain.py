@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign._arrays import batches
 from metricalign.operators.kernels.graph import PairGraph
 
 __all__ = ["pair_batches", "row_dots", "squared_distances", "squared_lengths", "weighted_rows"]
 
-# Bytes gathered at once: few enough to stay in the cache.
+# Number of bytes that are gathered at once. So few stay in the cache.
 _BATCH_BYTES = 2**18
 
 
@@ -75,13 +76,13 @@ def weighted_rows(
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples.
     degrees : ndarray of shape (n_samples,)
-        Weights of the samples themselves.
+        Weights of the samples.
     weights : ndarray of shape (n_pairs,)
         Weights of the pairs.
     graph : PairGraph
         The pairs.
     rows : ndarray of shape (n_samples, n_features)
-        May be overwritten.
+        Memory for the result, which may be used or not.
 
     Returns
     -------
@@ -95,12 +96,12 @@ def weighted_rows(
 
 
 def row_dots(left: Any, right: NDArray | sparse.csr_array) -> NDArray:
-    """Inner products of the rows of two matrices, the first of which may be sparse.
+    """Inner products of the rows of two matrices.
 
     Parameters
     ----------
-    left : {ndarray, csr_array} of shape (n_rows, n_features)
-    right : {ndarray, csr_array} of shape (n_rows, n_features)
+    left, right : {ndarray, csr_array} of shape (n_rows, n_features)
+        The matrices. The right one may be sparse only if the left one is.
 
     Returns
     -------
@@ -112,7 +113,7 @@ def row_dots(left: Any, right: NDArray | sparse.csr_array) -> NDArray:
 
 
 def pair_batches(X: Any, n_pairs: int) -> Iterator[slice]:
-    """Slices of the pairs whose samples fit the cache.
+    """Slices of so many pairs that their samples fit into the cache.
 
     Parameters
     ----------
@@ -127,5 +128,4 @@ def pair_batches(X: Any, n_pairs: int) -> Iterator[slice]:
     """
     width = 1 + X.nnz // X.shape[0] if sparse.issparse(X) else X.shape[1]
     size = max(1, _BATCH_BYTES // (width * X.dtype.itemsize))
-    # gen_batches would validate its arguments each time: a fifth of a small fit.
-    return (slice(start, start + size) for start in range(0, n_pairs, size))
+    return batches(n_pairs, size)
