@@ -223,7 +223,7 @@ class MetricNeighbors(SavedWithVersion):
         of_all = MetricToFit(metric, X, _safe_indexing(y, rows))
         of_folds = self._metric_of_folds(of_all, encoder, encoding, targets, weight, random_state)
         is_many = len(rows) > MANY_SAMPLES
-        # Of six large sets of numbers, the smooth one has .99 of the error (docs/quality.md).
+        # Of six large sets of numbers, the smooth one has .99 of the error (docs/tried.md).
         ridge = SmoothKernelRidge if is_many and not is_class else KernelRidge
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, ridge, random_state)
         groups = None if groups is None else groups[rows]
@@ -232,7 +232,7 @@ class MetricNeighbors(SavedWithVersion):
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
         if trees and n_folds_of_trees is not None:
             of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
-        # Where columns of classes act together, their encoding hides it (docs/quality.md).
+        # Where columns of classes act together, their encoding hides it (docs/tried.md).
         seen = (None, Z[rows]) if is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
         arguments = targets, weight, folds, random_state
