@@ -190,7 +190,12 @@ def _add_evaluate(commands):
     names = {"metavar": "COLUMN", "nargs": "+", "action": "extend"}
     add("--target", required=True, help='what to predict; "label_*" matches several', **names)
     add("--kind", choices=KINDS, help="kind of the target (default: found out from its values)")
-    add("--separator", metavar="TEXT", help="between the labels of a set (default: found out)")
+    add(
+        "--separator",
+        type=_separator,
+        metavar="TEXT",
+        help="between the labels of a set (default: found out)",
+    )
     add(
         "--methods",
         nargs="+",
@@ -326,6 +331,12 @@ def _method(text):
     if text.lower() not in names:
         raise ArgumentTypeError(f"{text!r} is not one of {', '.join(METHODS)}")
     return names[text.lower()]
+
+
+def _separator(text):
+    if text == "":
+        raise ArgumentTypeError("expected a text; it is empty")
+    return text
 
 
 def _character(text):

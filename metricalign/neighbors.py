@@ -60,11 +60,11 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
     Attributes
     ----------
     index_ : faiss.Index
-        The index. It holds the samples in float32, less their mean and over their scale.
-    mean_ : ndarray of shape (n_features,)
-        The mean of the samples.
+        The index. It holds the samples in float32, less their median and over their scale.
+    median_ : ndarray of shape (n_features,)
+        The median of the samples, which a few far ones do not move.
     scale_ : float
-        The largest absolute value of a feature of the samples less their mean.
+        The largest absolute value of a feature of the samples less their median.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -134,16 +134,22 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         ImportError
             If faiss is not installed.
         ValueError
-            If a parameter is not valid, X is not finite, or there are fewer samples than the
-            index has cells.
+            If a parameter is not valid, X or its range is not finite, or there are fewer samples
+            than the index has cells.
         TypeError
             If X is sparse.
         """
         faiss = import_faiss()
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        # A sum of many in float32 may miss the samples.
-        self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        self.scale_ = float(np.abs(X - self.mean_).max()) or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.median_ = np.median(X, axis=0)
+            self.scale_ = float(np.abs(X - self.median_).max()) or 1.0
+        # That of two samples may be twice as far, in each feature.
+        if 2 * X.shape[1] ** 0.5 * self.scale_ > float(np.finfo(X.dtype).max):
+            raise ValueError(
+                f"X has entries so large that their differences leave the range of {X.dtype}. "
+                "Scale X."
+            )
         scaled = self._scaled(X)
         try:
             self.index_ = faiss.index_factory(X.shape[1], self.index)
@@ -203,7 +209,7 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
 
     def _scaled(self, X):
         """The samples in float32, whose few digits and range no offset and no unit uses up."""
-        scaled = X - self.mean_
+        scaled = X - self.median_
         scaled /= self.scale_
         return np.ascontiguousarray(scaled, dtype=np.float32)
 
@@ -219,7 +225,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         -------
         graph : csr_array of shape (n_samples, n_samples_fit)
             Euclid's distances to the n_neighbors + 1 nearest that were found among the samples
-            of the fit, in each row in ascending order.
+            of the fit, in each row in ascending order. An index that keeps codes or projections
+            of the samples, such as "PQ8" and "PCA8,Flat", has the distances of these.
 
         Raises
         ------
@@ -236,7 +243,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
             )
         squares, neighbors = self.index_.search(self._scaled(X), self.n_neighbors + 1)
         found = neighbors >= 0
-        distances = (self.scale_ * np.sqrt(squares[found])).astype(X.dtype)
+        # In float32 they may leave its range, in the units of X.
+        distances = (self.scale_ * np.sqrt(squares[found].astype(np.float64))).astype(X.dtype)
         ends = np.cumsum(found.sum(axis=1))
         return sparse.csr_array(
             (distances, neighbors[found], np.concatenate([[0], ends])), shape=(len(X), n_fitted)

@@ -76,3 +76,22 @@ def small_problems():
 def small_problems_float32():
     """The same in single precision."""
     return {name: make_small_problem(name, np.float32) for name in _SMALL}
+
+
+@pytest.fixture(scope="module")
+def agg():
+    """Draw without a window."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    before = plt.get_backend()
+    plt.switch_backend("agg")
+    yield
+    plt.switch_backend(before)
+
+
+@pytest.fixture
+def closed_figures():
+    """Close the figures of a test."""
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")

@@ -370,6 +370,13 @@ def test_linear_metric_does_not_see_the_validation_samples(numbers):
     np.testing.assert_array_equal(learner.refined_.get_mahalanobis_matrix(), expected)
 
 
+def test_linear_metric_of_pairs_by_rows_is_refused(classes):
+    """It is learned from the rows to train on, among which they are others."""
+    refine = PSDSVR(pairs=[(0, 1), (2, 100)])
+    with pytest.raises(ValueError, match="pairs is an array of rows of X, and HRAML"):
+        HRAML(**SMALL, refine=refine).fit(*classes)
+
+
 def test_linear_metric_gets_the_relation(classes):
     X, y = classes
     assert HRAML(**SMALL).fit(X, y).refined_ is None
@@ -585,6 +592,17 @@ def test_relations_on_the_device_are_those_of_pairs(name):
     expected = data.pair_relations(pairs)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(batch.relations, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "offset"), [(1.0, 1e9), (1e50, 0.0), (1e-50, 0.0)])
+def test_precomputed_relations_keep_their_digits_on_the_device(unit, offset):
+    """In float32 a billion and one is a billion, and 1e50 infinite."""
+    y = unit * TARGETS["precomputed"] + offset
+    relation = resolve_relation("precomputed", y)
+    samples = SampleData(np.arange(12.0)[:, None], 0.0, 1.0)
+    range_ = offset, offset + 11 * unit
+    batch = AlignmentData(samples, relation, relation.encode(y), *range_).batch(np.arange(12), 12)
+    np.testing.assert_allclose(batch.relations, TARGETS["precomputed"] / 11, atol=1e-6)
 
 
 def test_targets_that_are_averaged_vary_by_one():

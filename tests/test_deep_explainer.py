@@ -690,17 +690,7 @@ def test_bad_arguments_are_named(monkeypatch):
 # The picture
 
 
-@pytest.fixture
-def agg():
-    plt = pytest.importorskip("matplotlib.pyplot")
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
-
-
-@pytest.mark.usefixtures("agg")
+@pytest.mark.usefixtures("agg", "closed_figures")
 def test_maps_are_drawn_over_the_picture(of_patches):
     X, _, _ = images(1, 5)
     display = InformationDisplay.from_estimator(of_patches, X, name="an image")
@@ -718,11 +708,11 @@ def test_maps_are_drawn_over_the_picture(of_patches):
     assert display.axes_[1].get_title() == "known and decides"
     axes = display.figure_.subplots(1, 3)
     assert display.plot(ax=axes).axes_[0] is axes[0]
-    with pytest.raises(ValueError, match="ax must be three axes"):
+    with pytest.raises(ValueError, match="ax must be 3 axes"):
         display.plot(ax=axes[0])
 
 
-@pytest.mark.usefixtures("agg")
+@pytest.mark.usefixtures("agg", "closed_figures")
 @pytest.mark.filterwarnings("error")
 def test_picture_of_one_shade_has_no_outline():
     maps = dict.fromkeys(("total", "decision", "redundant", "total_error"), np.ones((2, 2)))
@@ -730,7 +720,7 @@ def test_picture_of_one_shade_has_no_outline():
     assert not any(axis.collections for axis in display.axes_)
 
 
-@pytest.mark.usefixtures("agg")
+@pytest.mark.usefixtures("agg", "closed_figures")
 def test_columns_are_bars(of_table):
     X = table(50)
     names = [f"column {i}" for i in range(6)]
@@ -756,7 +746,7 @@ def test_columns_are_bars(of_table):
         InformationDisplay.from_estimator(Sums(), X)
 
 
-@pytest.mark.usefixtures("agg")
+@pytest.mark.usefixtures("agg", "closed_figures")
 def test_columns_are_called_as_in_the_table():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(table(100), columns=list("abcdef"))

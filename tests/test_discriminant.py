@@ -375,3 +375,18 @@ def test_partial_fit_refuses_what_sums_do_not_tell():
         learner.partial_fit(X, y[1:])
     assert learner.components_ is before
     assert_allclose(learner.partial_fit(X, y).components_, before, atol=1e-12)
+
+
+def test_a_first_part_of_one_class_is_refused_by_what_it_lacks():
+    with pytest.raises(ValueError, match="same target in all samples so far"):
+        DiscriminantAlignment().partial_fit(np.eye(4), ["a"] * 4)
+
+
+@pytest.mark.parametrize(("first", "second"), [([0, 1], ["0", "a"]), (["0", "1"], [0, 1])])
+def test_numbers_and_strings_are_not_mixed(first, second):
+    """NumPy makes strings of both, of which 1 and "1" are the same."""
+    learner = DiscriminantAlignment().partial_fit(np.eye(4), first * 2)
+    before = learner.get_mahalanobis_matrix()
+    with pytest.raises(ValueError, match=r"y had \w+ before, and has \w+ now"):
+        learner.partial_fit(np.eye(4), second * 2)
+    assert_allclose(learner.get_mahalanobis_matrix(), before)

@@ -190,8 +190,8 @@ def test_constants_in_the_text_are_those_of_the_code():
     features = next(d for d in range(100) if d * (d + 1) // 2 > LARGEST_SYSTEM) - 1
     for text, words in (
         (choosing, f"the {ensemble._N_COMPONENTS} leading components"),
-        (mathematics, f"see their {ensemble._N_COMPONENTS} leading principal components"),
-        (mathematics, f"at most {candidates}, as candidates"),
+        (mathematics, f"fitted to their {ensemble._N_COMPONENTS} leading principal components"),
+        (mathematics, f"half of the other samples, at most {candidates}."),
         (MetricEnsemble.__doc__, f"more than {ensemble._N_COMPONENTS} encoded columns"),
         (NeighborhoodAlignment.__doc__, f"or over {samples:,} of them"),
         (NeighborhoodAlignment.__doc__, f"random half of the samples, at most {candidates}."),
@@ -421,6 +421,30 @@ def test_help_of_a_method_is_complete(method):
     assert "ee `RelationAlignment`" not in inspect.getdoc(method)
     for section in ("Parameters", "Attributes"):
         assert not re.search(r"^\w+(, \w+)*$", sections(method)[section], re.MULTILINE)
+
+
+# A method that overrides another has its docstring in help() and in the reference.
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("datasets", "features", "learners", "learners.neighborhood", "losses", "metrics"),
+        *("multilabel", "pair_classification", "plotting", "predictors", "regularizers"),
+    ],
+)
+def test_every_method_documents_its_parameters(room):
+    module = importlib.import_module(f"metricalign.{room}")
+    for item in (getattr(module, name) for name in module.__all__):
+        methods = [item]
+        if isinstance(item, type):
+            named = {name for kind in item.__mro__ for name in vars(kind) if name[0] != "_"}
+            methods = [getattr(item, name) for name in named]
+        for method in methods:
+            is_function = inspect.isfunction(method) or inspect.ismethod(method)
+            if not is_function or not method.__module__.startswith("metricalign."):
+                continue  # attributes, and methods of scikit-learn
+            parameters = {*inspect.signature(method).parameters} - {"self"}
+            documented = names(sections(method).get("Parameters", "").replace("**", ""))
+            assert parameters <= set(documented), method
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda item: item.__name__)

@@ -20,6 +20,7 @@ from metricalign import (
     GradientAlignment,
     IteratedMetricLearner,
     MetricEnsemble,
+    NeighborhoodAlignment,
 )
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.base import MetricLearner
@@ -225,11 +226,31 @@ def test_sparse_is_as_dense(classes):
         ([*QUICK, GradientAlignment(alpha=-1.0)], "'alpha' parameter of GradientAlignment"),
         ([PSDSVR(pairs=NearestPairs(0))], "'n_neighbors' parameter of NearestPairs"),
         ([IteratedMetricLearner(PSDSVR(C=-1.0))], "'C' parameter of PSDSVR"),
+        # They were taken for places among sorted rows.
+        ([PSDSVR(pairs=[(0, 1), (2, 3)])], "pairs is an array of rows of X, and MetricEnsemble"),
     ],
 )
 def test_wrong_learners_are_refused(learners, message, numbers):
     with pytest.raises(ValueError, match=message):
         MetricEnsemble(learners).fit(*numbers)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        MetricEnsemble(max_samples=50, random_state=0),
+        GradientAlignment(max_samples=50, random_state=0),
+        NeighborhoodAlignment(max_samples=50, random_state=0),
+    ],
+)
+def test_a_class_of_few_samples_is_among_those_that_stand_for_all(learner):
+    """It was not, and y was called constant."""
+    X, y = np.random.default_rng(0).normal(size=(2000, 3)), np.arange(2000) < 5
+    X[y, 2] += 6
+    components = learner.fit(X, y).transform(np.eye(3)) - learner.transform(np.zeros((1, 3)))
+    lengths = np.linalg.norm(components, axis=1)
+    # The steps of neighbourhood alignment do not improve on Euclid's distance here.
+    assert lengths[2] > (1 - 1e-6) * lengths.max()
 
 
 def test_very_many_columns_make_no_matrix_over_them():

@@ -168,6 +168,11 @@ def test_groups_and_time_of_a_table(cars, tmp_path, capsys):
     assert "each predicted from the rows before it" in output
     output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--groups", "plant")
     assert "no group is in both parts of a fold" in output
+    some = write(cars.assign(plant=np.where(np.arange(90) < 3, "", "p1")), tmp_path)
+    _, error = run(
+        capsys, "evaluate", some, "--target", "price", *FAST, "--groups", "plant", status=2
+    )
+    assert "--groups plant: 3 rows have no group; give each of them one of its own" in error
     both = ["--groups", "plant", "--time", "day"]
     _, error = run(capsys, "evaluate", path, "--target", "price", *both, status=2)
     assert "--groups and --time cannot be had together" in error

@@ -864,6 +864,7 @@ def test_unknown_columns(table, capsys):
         (["--target", "weight", "--seed", "-1"], "'-1': expected an integer"),
         (["--target", "weight", "--methods", "ramlsv"], "'ramlsv' is not one of MetricNeighbors,"),
         (["--target", "weight", "--delimiter", "::"], "expected one character"),
+        (["--target", "weight", "--separator", ""], "--separator: expected a text; it is empty"),
         (["--target", "weight", "--save", "none/model"], "there is no folder none"),
         (["--target", "weight", "--save", "."], "this is a folder"),
         (["--target", "weight", "--plot", "table.csv"], "this is a file"),
@@ -893,6 +894,13 @@ def test_decimal_commas_are_read_and_said(frame, tmp_path, reads_only, capsys):
     output = one_line(capsys.readouterr().out)
     assert "10 features: 8 of numbers, 2 of categories" in output
     assert "as decimal mark ','" in output
+
+
+def test_a_column_without_a_name_gets_one_that_no_other_has(tmp_path):
+    """Two columns of one name ended with a traceback."""
+    path = tmp_path / "table.csv"
+    path.write_text("column 3,b,\n" + "".join(f"{row},{row}.5,x{row}\n" for row in range(12)))
+    assert [*read_contents(path).table] == ["column 3", "b", "column 3 without a name"]
 
 
 def test_one_is_not_plural(frame, tmp_path, reads_only, capsys):

@@ -21,8 +21,9 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, Nearest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from metricalign import DiscriminantAlignment, GradientAlignment, MetricEnsemble
+from metricalign import PSDSVR, DiscriminantAlignment, GradientAlignment, MetricEnsemble
 from metricalign.features import PiecewiseLinearEncoder
+from metricalign.pairs import NearestPairs, RandomPairs, UnionPairs
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.pool import LogarithmicPool, fit_pool
 from metricalign.predictors.regressions import (
@@ -482,6 +483,48 @@ def test_smooth_ridge_predicts_samples_of_a_fold_without_their_targets():
     ridge.fit(encoding, targets, weight, folds, 0)
     np.testing.assert_array_equal(ridge.held_out_[:15], held_out[:15])
     assert ridge.held_out_[15:].mean() > 50
+
+
+def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
+    for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30, "MOST_OF_TREES": 30}.items():
+        monkeypatch.setattr(f"metricalign.predictors.regressions.{name}", number)
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 1))
+    third = np.r_[1:90:3]
+    everyone = KernelRidge().fit(images, targets, np.ones(90), 0)
+    some = KernelRidge().fit(images[third], targets[third], np.full(30, 3.0), 0)
+    np.testing.assert_array_equal(everyone.coef_, some.coef_)
+    folds = [(np.r_[45:90], np.r_[:45]), (np.r_[:45], np.r_[45:90])]
+    encoded = EncodedRidge(None).fit(images, targets, np.ones(90), folds, 0)
+    folds_of_third = [(np.r_[15:30], np.r_[:15]), (np.r_[:15], np.r_[15:30])]
+    arguments = targets[third], np.full(30, 3.0), folds_of_third, 0
+    of_third = EncodedRidge(None).fit(images[third], *arguments)
+    np.testing.assert_allclose(encoded.held_out_[third], of_third.held_out_)
+    np.testing.assert_allclose(encoded.predict(images), of_third.predict(images))
+    trees = RandomizedTrees(1.0).fit(images, targets, np.ones(90), folds, 0)
+    samples = trees.models_[0].estimators_[0].tree_.n_node_samples[0]
+    assert samples == 30
+
+
+@pytest.mark.parametrize("predictor", [MetricNeighborsClassifier, MetricNeighborsRegressor])
+def test_encoding_by_parts_changes_rounding_only(predictor, monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.regressions._N_LANDMARKS", 50)
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    X["e"] = pd.Categorical(np.array(["x", "y", "z"])[rng.integers(3, size=300)])
+    y = np.floor(np.abs(X["a"]) + (X["e"] == "x")).clip(upper=2).to_numpy()
+    expected = predictor(trees=False, random_state=0).fit(X[:200], y[:200])
+    for name in (
+        "metricalign.predictors.encoded._ENTRIES_KEPT",
+        "metricalign.predictors.regressions.ENTRIES_OF_BATCH",
+        "metricalign.predictors.fold_metric.ENTRIES_OF_BATCH",
+        "metricalign.learners.ensemble._ENTRIES_OF_BATCH",
+    ):
+        monkeypatch.setattr(name, 1000)
+    model = predictor(trees=False, random_state=0).fit(X[:200], y[:200])
+    np.testing.assert_allclose(model._coordinates(X), expected._coordinates(X), atol=1e-5)
+    images = model.metric_.transform(X)
+    np.testing.assert_allclose(images, expected.metric_.transform(X), atol=1e-9)
 
 
 def test_weights_of_regressions_find_the_mixture():
@@ -1042,7 +1085,112 @@ def test_texts_of_samples_of_weight_zero_make_no_free_text():
     np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-9, atol=1e-9)
 
 
+def shares_of(rng):
+    X = rng.normal(size=(60, 2))
+    y = np.exp(np.column_stack([X[:, 0], -X[:, 0], np.zeros(60)]))
+    y /= y.sum(axis=1, keepdims=True)
+    y[50:] = [3.0, -2.0, 7.0]
+    return X, y
+
+
+def classes_of(rng):
+    X = rng.normal(size=(60, 2))
+    return X, np.r_[np.where(X[:50, 0] > 0, "a", "b"), np.repeat("absent", 10)]
+
+
+def labels_of(rng):
+    X = rng.normal(size=(60, 2))
+    return X, [{"a"}, {"b"}, {"a", "b"}] * 10 + [{"a"}, {"b"}] * 10 + [{"absent"}] * 10
+
+
+@pytest.mark.parametrize("make", [shares_of, classes_of, labels_of])
+def test_targets_of_samples_of_weight_zero_decide_nothing(make):
+    """Nor do they say whether targets are distributions, or which classes and labels there are."""
+    X, y = make(np.random.default_rng(0))
+    predictor = MetricNeighborsRegressor if make is shares_of else MetricNeighborsClassifier
+    model = euclid(predictor)
+    found = clone(model).fit(X, y, sample_weight=np.arange(60) < 50, groups=np.arange(60))
+    expected = clone(model).fit(X[:50], y[:50], groups=np.arange(50))
+    of = "predict" if make is shares_of else "predict_proba"
+    np.testing.assert_allclose(getattr(found, of)(X), getattr(expected, of)(X), atol=1e-9)
+    np.testing.assert_array_equal(found.samples_, expected.samples_)
+
+
+def test_numbers_of_samples_of_weight_zero_are_no_other_unit():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
+    X.iloc[:40] += 1000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = euclid(MetricNeighborsRegressor).fit(X, X["a"], sample_weight=np.arange(60) >= 40)
+    assert set(model.samples_) == set(range(40, 60))
+    assert model.kneighbors(X[50:51], 1)[1] == 50
+    assert 50 in model.explain(X[50:51]).rows
+
+
+def test_a_missing_target_is_named_by_its_row_beside_samples_of_weight_zero():
+    y = np.r_[np.zeros(5), np.nan, np.ones(4)]
+    with pytest.raises(ValueError, match="the first in row 5"):
+        euclid(MetricNeighborsRegressor).fit(np.eye(10), y, sample_weight=np.arange(10) > 3)
+
+
 # Further samples
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_classes_that_come_later_are_predicted_where_regressions_predict_best(seed):
+    """They know nothing of these classes, and had all of the vote."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    scores = X[:, 0] + 0.5 * X[:, 1] + 0.2 * rng.normal(size=120)
+    y = np.digitize(scores, np.quantile(scores, [1 / 3, 2 / 3]))
+    model = MetricNeighborsClassifier(random_state=seed)
+    assert clone(model).fit(X[y < 2], y[y < 2]).votes_[0].regression > 0
+    model.partial_fit(X[y < 2], y[y < 2], classes=[0, 1, 2]).partial_fit(X[y == 2], y[y == 2])
+    assert {vote.regression for vote in model.votes_} == {0.0}
+    assert (model.predict(X[y == 2]) == 2).mean() > 0.5
+    assert (model.predict(X) == y).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    "y", [pd.date_range("2024", periods=3), [datetime.date(2024, 1, day) for day in (1, 2, 3)]]
+)
+def test_further_targets_that_are_dates_are_refused(y, classes, numbers):
+    """NumPy makes nanoseconds since 1970 of them."""
+    for predictor, (X, first) in (
+        (MetricNeighborsClassifier, classes),
+        (MetricNeighborsRegressor, numbers),
+    ):
+        model = euclid(predictor).fit(X, first)
+        with pytest.raises(ValueError, match="dates or durations"):
+            model.partial_fit(X[:3], y)
+
+
+GIVEN = [(0, 30), (1, 2), (3, 40)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        (PSDSVR(pairs=GIVEN), "pairs"),
+        (make_pipeline(StandardScaler(), PSDSVR(pairs=np.array(GIVEN))), "psdsvr__pairs"),
+    ],
+)
+def test_pairs_by_rows_of_x_are_refused_as_others_are_fitted_to(metric, name, numbers):
+    """They were taken for the same places among sorted rows, and among those of a fold."""
+    with pytest.raises(ValueError, match=rf"^{name} is an array of rows of X.*metricalign.pairs"):
+        euclid_of(metric).fit(*numbers)
+    frozen = FrozenEstimator(clone(metric).fit(*numbers))
+    assert euclid_of(frozen).fit(*numbers).score(*numbers) > 0
+
+
+def test_pairs_of_several_strategies_are_no_array(numbers):
+    metric = PSDSVR(pairs=UnionPairs([NearestPairs(), RandomPairs()]), random_state=0)
+    assert euclid_of(metric).fit(*numbers).score(*numbers) > 0
+
+
+def euclid_of(metric):
+    return MetricNeighborsRegressor(metric, trees=False, random_state=0)
 
 
 def test_further_samples_are_found_at_once(classes):

@@ -72,7 +72,7 @@ def test_larger_parameters_miss_less(samples):
     assert recall("HNSW32", None) > 0.95
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("factor", [1e-200, 1e-30, 1.0, 1e30, 1e200])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_offsets_and_units_do_not_matter(samples, factor, offset):
     expected = FaissTransformer().fit_transform(samples)
@@ -82,6 +82,21 @@ def test_offsets_and_units_do_not_matter(samples, factor, offset):
     found = graph.tocoo()
     distances = np.linalg.norm(samples[found.row] - samples[found.col], axis=1)
     assert_allclose(found.data / factor, distances, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sample_that_is_far_out_costs_the_others_no_digits(samples):
+    far = samples.copy()
+    far[0] = 1e9
+    others = directed(KNeighborsTransformer().fit_transform(samples[1:]))
+    graph = FaissTransformer(index="Flat").fit(far).transform(far[1:])
+    assert directed(graph[:, 1:]) == others
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 3e38), (np.float64, 1e308)])
+def test_differences_beyond_the_range_of_numbers_are_refused(dtype, largest):
+    X = np.array([[largest], [-largest], [0.0], [0.0], [0.0]], dtype=dtype)
+    with pytest.raises(ValueError, match=r"X has entries so large .* range of float.*Scale X"):
+        FaissTransformer().fit(X)
 
 
 def test_constant_samples_are_at_distance_zero():

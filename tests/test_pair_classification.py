@@ -556,6 +556,14 @@ def test_a_learner_of_the_relations_of_all_samples_is_refused(judged, metric, is
         PairClassifier(metric).fit(pairs, y, sample_weight=weight)
 
 
+@pytest.mark.parametrize("pairs", ["nearest", "all", [(0, 1), (2, 3)]])
+def test_pairs_of_the_metric_are_the_judged_ones(judged, pairs):
+    """Others have no judgment, which an error told to store as zeros in a matrix of no one."""
+    found = PairClassifier(PSDSVR(pairs=pairs)).fit(*judged[:2])
+    expected = PairClassifier(PSDSVR()).fit(*judged[:2])
+    np.testing.assert_array_equal(found.components_, expected.components_)
+
+
 def test_a_network_takes_no_weights_of_pairs(judged):
     pytest.importorskip("skorch")
     from metricalign.deep import HRAML

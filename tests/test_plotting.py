@@ -45,23 +45,7 @@ from metricalign.plotting import (
 ONE_PANEL = [ConvergenceDisplay, MetricHeatmapDisplay, MetricSpectrumDisplay]
 TWO_PANELS = [DistanceDecompositionDisplay, DistanceRelationDisplay, EmbeddingDisplay]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def agg():
-    import matplotlib.pyplot as plt
-
-    before = matplotlib.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.switch_backend(before)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("agg", "closed_figures")
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +115,7 @@ def test_given_axes_are_drawn_in_without_a_new_figure(display, wine):
 @pytest.mark.parametrize("display", TWO_PANELS)
 def test_other_than_two_axes_are_refused(display, wine):
     drawn = display.from_estimator(wine.model, *arguments(display, wine))
-    with pytest.raises(ValueError, match="ax must be two axes, one for each panel; got 1"):
+    with pytest.raises(ValueError, match="ax must be 2 axes, one for each panel; got 1"):
         drawn.plot(ax=Figure().subplots())
 
 

@@ -19,23 +19,7 @@ from metricalign.plotting.curves import ColumnCurve, _curve, _draw_numbers, _dur
 from metricalign.plotting.drawing import shortened
 from metricalign.predictors import MetricNeighborsClassifier
 
-
-@pytest.fixture(scope="module", autouse=True)
-def agg():
-    import matplotlib.pyplot as plt
-
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.switch_backend(before)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("agg", "closed_figures")
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +282,7 @@ def test_curves_are_drawn_in_given_axes(table, model):
     axes = Figure().subplots(1, 2)
     display = CurvesDisplay.from_estimator(model, X, columns=[0, 3], ax=axes)
     assert list(display.axes_) == list(axes)
-    with pytest.raises(ValueError, match="2 axes, one for each curve; got 1"):
+    with pytest.raises(ValueError, match="2 axes, one for each panel; got 1"):
         display.plot(ax=axes[0])
 
 

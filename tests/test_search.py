@@ -334,6 +334,28 @@ def test_classes_have_their_share_of_anchors():
     assert_array_equal(renamed, anchors)
 
 
+@pytest.mark.parametrize("sizes", [(390, 10), (397, 3), (399, 1), (360, 20, 15, 5)])
+def test_rare_classes_are_kept_where_that_is_asked_for(sizes):
+    X, y = np.random.default_rng(0).normal(size=(400, 3)), np.repeat(range(len(sizes)), sizes)
+    weight = np.random.default_rng(1).integers(1, 3, size=400).astype(float)
+    anchors, shares = choose_anchors(X, weight, 60, y, keeps_rare=True)
+    assert len(np.unique(anchors)) == len(anchors) <= 60
+    assert (np.bincount(y[anchors])[1:] >= np.minimum(sizes[1:], 10) - 1).all()
+    assert shares.sum() == pytest.approx(weight.sum())
+    unit = weight.sum() / 60
+    mass, kept = np.bincount(y, weight), np.bincount(y[anchors], shares)
+    assert (np.abs(mass - kept) < 2 * unit).all()
+    order = np.random.default_rng(2).permutation(400)
+    moved, _ = choose_anchors(X[order], weight[order], 60, y[order], keeps_rare=True)
+    assert_array_equal(np.sort(order[moved]), anchors)
+
+
+def test_too_many_rare_classes_get_their_shares():
+    X, y = np.random.default_rng(0).normal(size=(400, 3)), np.arange(400) // 4
+    expected = choose_anchors(X, np.ones(400), 60, y)
+    assert_array_equal(choose_anchors(X, np.ones(400), 60, y, keeps_rare=True), expected)
+
+
 @pytest.mark.parametrize("has_classes", [False, True])
 def test_anchors_are_the_same_in_any_order(has_classes):
     X, y = data()

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR, NuSVR
 
 from conftest import make_small_problem
-from metricalign import NCML, PCML, PSDSVR, RAMLNCSVR
+from metricalign import NCML, PCML, PSDSVR, RAMLNCSVR, DoubletSVM
 from metricalign.losses import (
     LOSSES,
     EpsilonInsensitive,
@@ -2845,6 +2845,15 @@ def test_a_large_weight_takes_tens_of_steps(data, method, ratio):
     X, y = large_weight_data(data)
     scale = method().fit(X, y).C_
     learner = method(C=ratio * scale, max_iter=100).fit(X, y)
+    assert learner.converged_
+    assert learner.dual_gap_ <= learner.tol
+
+
+@ignore_share
+def test_a_dual_value_that_is_far_off_for_long_does_not_end_a_fit():
+    """The objective falls all the while; the dual value gets better after some 200 steps only."""
+    X, y = large_weight_data("breast_cancer")
+    learner = DoubletSVM(C=1e4).fit(X, y)
     assert learner.converged_
     assert learner.dual_gap_ <= learner.tol
 

@@ -24,7 +24,7 @@ PAGES = {
     "libsvm": ("libsvm.py --pairs 2000 10000", "--pairs 300 --repeats 1"),
     "operators": ("operators.py", "--repeats 1"),
     "scaling": (f"scaling.py --figure {RESULTS / 'scaling.png'}", "--largest 10000"),
-    "defaults": ("defaults.py", "--sizes 2000x20"),
+    "defaults": ("defaults.py --limit 900", "--sizes 2000x20"),
     "predictions": ("predictions.py", "--sizes 2000x20 --predicted 200"),
     "small_fits": ("small_fits.py", "--sets yacht --rows 60 --repeats 1"),
     "scaling_data": ("scaling.py --data shuttle protein fashion_mnist_20k", "--data letter"),

@@ -105,6 +105,7 @@ def generated(n_samples, n_features):
 def _measure(connection, make, solver, tol):
     # One thread each: what is compared is work.
     with threadpool_limits(1):
+        make()  # the choice of the pairs takes memory too
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds = []
         # Short runs again, as the first one of a process loads libraries.

@@ -6,7 +6,7 @@ scikit-learn's HistGradientBoostingClassifier on the same samples, and what the 
 of a process is above that before the fit, which has the samples. Every fit is in a process
 of its own, after a small one that has loaded and compiled the code.
 
-    python benchmarks/speed/defaults.py [--sizes 2000x20 20000x20 200000x20 1000000x50]
+    python benchmarks/speed/defaults.py [--sizes 20000x20 1000000x50]
         [--learners PSDSVR MetricEnsemble] [--limit 600]
 """
 
@@ -109,7 +109,7 @@ def measure(name, n_samples, n_features):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sizes = ["2000x20", "20000x20", "200000x20", "1000000x50"]
+    sizes = ["2000x20", "20000x20", "200000x20", "20000x50", "1000000x50"]
     parser.add_argument("--sizes", nargs="+", default=sizes)
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS)[1:])
     parser.add_argument("--limit", type=float, help="wall seconds that a fit may take")

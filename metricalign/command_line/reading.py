@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metricalign._files import read_regular
+from metricalign.command_line.names import free_name
 from metricalign.features.numerals import match_number
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _read_csv(path, text, layout, wanted, expects_names):
             # A delimiter at the end of each line, or as R writes tables: the first has no name.
             is_empty = all(row[-1] == "" for _, row in rows)
             names = [*names, ""] if is_empty else ["", *names]
-        names = [name or f"column {number}" for number, name in enumerate(names, 1)]
+        names = [name or free_name(number, names) for number, name in enumerate(names, 1)]
         n_rows = len(rows)
         rows = [(line, row) for line, row in rows if row != names]
         if len(rows) < n_rows:

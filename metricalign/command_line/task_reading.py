@@ -132,17 +132,19 @@ def _match_targets(options, contents):
 
 def _role(table, name, option, reading):
     """Values of the column of groups or of times."""
+    import pandas as pd
+
     column = read_columns(table, [name], reading)[name]
     values = column.values
+    if n_missing := int(pd.isna(values).sum()):
+        what = "group; give each of them one of its own" if option == "groups" else "time"
+        raise InputError(f"--{option} {name}: {counted(n_missing, 'row')} have no {what}.")
     if option == "groups":
         return values.astype(str)
     if not isinstance(column.format, Number | Date):
         raise InputError(
             f"--time {name}: expected numbers or dates in order of time; it has {column.example!r}."
         )
-    n_missing = int((values != values).sum())
-    if n_missing:
-        raise InputError(f"--time {name}: {counted(n_missing, 'row')} have no time.")
     return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 

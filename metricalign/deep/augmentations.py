@@ -34,59 +34,62 @@ _SAME = 1e-6
 
 
 class Augmentation(BaseEstimator, ABC):
-    """What makes a random view of each sample has to offer.
+    """Base class of augmentations, which make a random view of each sample.
 
-    A new one is a subclass that is called with a batch of samples and returns as many of the same
-    shape, drawing from the global generator of torch, which HRAML seeds. Its parameters are those
-    of its ``__init__``, which only stores them. HRAML takes any other callable too.
+    A subclass implements ``__call__``, which takes a batch of samples, and returns a batch of the
+    same shape. It draws from the global generator of torch, which HRAML seeds. Its parameters are
+    those of ``__init__``, which only stores them. HRAML also takes any other callable.
     """
 
-    # Whether samples are kept beside the network, since views say no more than their distances.
+    # Whether the images contain the samples too, as views tell no more than distances of samples.
     keeps_samples: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict] = {}
 
     def for_columns(self, columns: Tensor) -> Self:
-        """Copy of this augmentation for an encoded table; itself if columns do not matter to it.
+        """Adapt the augmentation to an encoded table.
 
         Parameters
         ----------
         columns : Tensor of int of shape (n_features,)
-            Column of the table that each feature is of. A category has several features.
+            Column of the table from which each feature was encoded. A column can have several.
 
         Returns
         -------
         augmentation : Augmentation
+            A copy, or this object itself if it does not depend on the columns.
         """
         return self
 
     def for_scale(self, scale: Tensor) -> Self:
-        """Copy that knows the units of the network; itself if these do not matter to it.
+        """Adapt the augmentation to the units of the network.
 
         Parameters
         ----------
         scale : Tensor of shape (n_features,) or ()
-            What the network divides the features by.
+            Scale by which the network divides the features.
 
         Returns
         -------
         augmentation : Augmentation
+            A copy, or this object itself if it does not depend on the units.
         """
         return self
 
     @abstractmethod
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample.
+        """Make a random view of each sample.
 
         Parameters
         ----------
         samples : Tensor of shape (n_samples, n_features)
-            Random samples, in the units of X; those of a table with categories or missing values
-            as `metricalign.PiecewiseLinearEncoder` encodes it. Not to be changed in place.
+            Random samples in the units of X. A table with categories or missing values is encoded
+            by `metricalign.PiecewiseLinearEncoder`. The samples must not be changed in place.
 
         Returns
         -------
         views : Tensor of the same shape
+            The views.
         """
 
 
@@ -96,7 +99,7 @@ class GaussianNoise(Augmentation):
     Parameters
     ----------
     scale : float, default=0.3
-        Its standard deviation, in standard deviations of the feature in the batch.
+        Standard deviation of the noise, in standard deviations of the feature in the batch.
 
     Examples
     --------
@@ -112,7 +115,6 @@ class GaussianNoise(Augmentation):
         self.scale = scale
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         return samples + self.scale * samples.std(dim=0) * torch.randn_like(samples)
 
 
@@ -160,13 +162,12 @@ class NearNeighbor(Augmentation):
         self.share = share
 
     def for_scale(self, scale: Tensor) -> Self:
-        """Copy that compares samples in the units of the network; see `Augmentation`."""
+        """Return a copy that compares samples in the units of the network, see `Augmentation`."""
         augmentation = type(self)(**self.get_params())
         augmentation._scale = scale
         return augmentation
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         scaled = samples if self._scale is None else samples / self._scale
         distances = squared_distances(scaled)
         # A batch has each sample as often as it has views, with rounding between them.
@@ -203,7 +204,6 @@ class PixelNoise(Augmentation):
         self.scale = scale
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         return samples + self.scale * samples.var(dim=0).mean().sqrt() * torch.randn_like(samples)
 
 
@@ -224,7 +224,7 @@ class _ColumnAugmentation(Augmentation):
         self.share = share
 
     def for_columns(self, columns: Tensor) -> Self:
-        """Copy that changes all features of a column or none; see `Augmentation`."""
+        """Return a copy that changes all features of a column or none, see `Augmentation`."""
         augmentation = type(self)(**self.get_params())
         augmentation._columns = columns
         return augmentation
@@ -262,7 +262,6 @@ class FeatureMasking(_ColumnAugmentation):
         super().__init__(share)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         return samples.mean(dim=0).where(self._is_changed(samples), samples)
 
 
@@ -293,7 +292,6 @@ class SwapNoise(_ColumnAugmentation):
         super().__init__(share)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         n_samples, device = len(samples), samples.device
         others = self._of_columns(
             lambda n_columns: torch.randint(n_samples, (n_samples, n_columns), device=device),
@@ -354,7 +352,6 @@ class RandomShift(_ImageAugmentation):
         self.n_pixels = n_pixels
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         images = self._images(samples)
         n_samples, n_channels, height, width = images.shape
         shifts = torch.randint(
@@ -394,7 +391,6 @@ class RandomCrop(_ImageAugmentation):
         self.smallest = smallest
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """A random view of each sample; see `Augmentation`."""
         images = self._images(samples)
         size = 1 - (1 - self.smallest) * torch.rand(len(samples), device=samples.device)
         middle = (1 - size)[:, None] * (2 * torch.rand(len(samples), 2, device=samples.device) - 1)

@@ -179,8 +179,9 @@ class AlignmentData:
 
     def pair_relations(self, pairs: NDArray) -> NDArray:
         """Relations of pairs of shape (..., 2), between 0 and 1."""
-        relations = self.relation(self.targets, pairs.reshape(-1, 2)).reshape(pairs.shape[:-1])
-        return np.clip((relations - self.smallest) / (self.largest - self.smallest), 0, 1)
+        return self._scaled(self.relation(self.targets, pairs.reshape(-1, 2))).reshape(
+            pairs.shape[:-1]
+        )
 
     def batch(self, rows: NDArray, n_rows: int) -> Batch:
         """Samples, and what the first of them have to do with all.
@@ -206,6 +207,10 @@ class AlignmentData:
         """The samples of pairs of shape (n_pairs, 2), and their relations."""
         return Batch(self.data.samples(pairs.T.ravel()), self.data.to_device(relations))
 
+    def _scaled(self, relations) -> NDArray:
+        """Relations between 0 and 1."""
+        return np.clip((relations - self.smallest) / (self.largest - self.smallest), 0, 1)
+
     def _targets_on_device(self) -> Tensor | None:
         """Targets whose relations are computed on the device; None where they cannot be."""
         relation, targets = self.relation, self.targets
@@ -214,7 +219,10 @@ class AlignmentData:
         if relation.name in ("class", "zero_one"):
             codes = np.unique(targets, return_inverse=True)[1]
             return torch.from_numpy(codes).to(self.data.device)
-        if relation.name in _MINKOWSKI or relation.name == "precomputed":
+        if relation.name == "precomputed":
+            # Scaled before they lose digits: they may be far from zero, and differ little.
+            return self.data.to_device(self._scaled(targets))
+        if relation.name in _MINKOWSKI:
             return torch.from_numpy(targets.reshape(len(targets), -1)).float().to(self.data.device)
         return None
 
@@ -227,12 +235,11 @@ class AlignmentData:
             codes = self._on_device[index]
             return (codes[:n_rows, None] != codes).float()
         if self.relation.name == "precomputed":
-            relations = self._on_device[index[:n_rows, None], index]
-        else:
-            targets, p = self._on_device[index], _MINKOWSKI[self.relation.name]
-            # Not by products of matrices, which lose the digits of small differences.
-            mode = "donot_use_mm_for_euclid_dist"
-            relations = torch.cdist(targets[:n_rows], targets, p, mode)
+            return self._on_device[index[:n_rows, None], index]
+        targets, p = self._on_device[index], _MINKOWSKI[self.relation.name]
+        # Not by products of matrices, which lose the digits of small differences.
+        mode = "donot_use_mm_for_euclid_dist"
+        relations = torch.cdist(targets[:n_rows], targets, p, mode)
         return ((relations - self.smallest) / (self.largest - self.smallest)).clamp(0, 1)
 
 

@@ -42,7 +42,7 @@ from metricalign.deep.targets import known_targets
 from metricalign.deep.training import Training, TrainingRecord
 from metricalign.deep.units import share_a_unit
 from metricalign.deep.validation import pairs_among
-from metricalign.learners.base import with_relation
+from metricalign.learners.base import require_chosen_pairs, with_relation
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = ["NetworkFitting", "n_components"]
@@ -441,6 +441,7 @@ class NetworkFitting:
 
     def _refine(self, network, rows):
         """Start the first layer of a network from a linear metric, learned from these samples."""
+        require_chosen_pairs(self.learner.refine, type(self.learner).__name__)
         learner = with_relation(self.learner.refine, self.learner.relation)
         targets: Any = self.targets
         is_known, is_precomputed = targets.is_known, targets.relation.kind == "precomputed"

@@ -260,7 +260,8 @@ def location_and_scales(X: Any) -> tuple[NDArray, NDArray, float]:
     scale = float(np.sqrt(scaler.var_.mean()))
     if not 0 < scale < np.inf:
         raise ValueError(
-            "All samples are identical in X, so no distance can be learned from them."
+            "All samples are identical in X, or differ so little that their squares vanish, so no "
+            "distance can be learned from them. Scale X if they differ."
             if scale == 0
             else "X has entries so large that their squares overflow. Scale X."
         )

@@ -48,6 +48,7 @@ __all__ = [
     "EmbeddingLearner",
     "MahalanobisDistance",
     "MetricLearner",
+    "require_chosen_pairs",
     "with_relation",
 ]
 
@@ -417,6 +418,33 @@ def with_relation(learner: Any, relation: Any) -> Any:
         if isinstance(parameters[name], str) and parameters[name] == "auto":
             learner.set_params(**{name: relation})
     return learner
+
+
+def require_chosen_pairs(learner: Any, caller: str) -> None:
+    """Refuse pairs that are rows of X where a learner is fitted to other rows.
+
+    Parameters
+    ----------
+    learner : estimator
+        Unfitted learner, or a pipeline with one; a frozen one is not fitted.
+    caller : str
+        Name of the estimator that fits it.
+
+    Raises
+    ------
+    ValueError
+        If its pairs, or those of a part of it, are given.
+    """
+    parameters = {"": learner, **learner.get_params()}
+    for name, value in parameters.items():
+        owner, _, parameter = name.rpartition("__")
+        # Some strategies have a parameter of this name too.
+        is_pairs = parameter == "pairs" and hasattr(parameters[owner], "fit")
+        if is_pairs and not isinstance(value, str) and not hasattr(value, "select"):
+            raise ValueError(
+                f"{name} is an array of rows of X, and {caller} fits its learners to other rows: "
+                "to parts of X, in another order. Use a name or an object of metricalign.pairs."
+            )
 
 
 def _is_relation(name) -> bool:

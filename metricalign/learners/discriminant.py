@@ -269,6 +269,11 @@ class DiscriminantAlignment(MetricLearner):
                 f"by now, more than n_landmarks={self.n_landmarks}. Increase it, or fit all "
                 "samples at once."
             )
+        if n_groups < 2:
+            raise ValueError(
+                "y has the same target in all samples so far. Begin with samples of at least two "
+                "different targets."
+            )
         relation = resolve_relation(self.relation, known[representatives])
         if not _is_known_from_groups(relation):
             raise ValueError(
@@ -285,11 +290,9 @@ class DiscriminantAlignment(MetricLearner):
         targets = relation.encode(seen.y)
         groups, several = np.arange(n_groups), np.flatnonzero(sizes > 1)
         comparison = _compare_groups(relation, targets, groups, several, moments)
-        components, shrinkage = self._components(
-            relation, moments, comparison, sizes.sum(), X.dtype
-        )
-        self._seen, self.shrinkage_ = seen, shrinkage
-        self.relation_, self.components_ = relation, components
+        learned = self._components(relation, moments, comparison, sizes.sum(), X.dtype)
+        self._seen, self.relation_ = seen, relation
+        self.components_, self.shrinkage_ = learned
         return self
 
     def _components(self, relation, moments, comparison, n_samples, dtype):
@@ -382,6 +385,10 @@ def _is_known_from_groups(relation):
 def _concatenate(first, second):
     if sparse.issparse(first) or sparse.issparse(second):
         return sparse.csr_array(sparse.vstack([first, second]))
+    if (first.dtype.kind in "UT") != (second.dtype.kind in "UT"):
+        # NumPy would turn the numbers into strings.
+        had, has = ("strings", "numbers") if first.dtype.kind in "UT" else ("numbers", "strings")
+        raise ValueError(f"y had {had} before, and has {has} now. Turn them into {had}.")
     return np.concatenate([first, second])
 
 

@@ -14,7 +14,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
@@ -40,7 +40,12 @@ from metricalign._estimator import (
 )
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.alignment.regression import PSDSVR
-from metricalign.learners.base import EmbeddingLearner, MetricLearner, with_relation
+from metricalign.learners.base import (
+    EmbeddingLearner,
+    MetricLearner,
+    require_chosen_pairs,
+    with_relation,
+)
 from metricalign.learners.components import as_dense, components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
@@ -57,6 +62,8 @@ _N_COMPONENTS = 64
 _FEATURES_OF_PRODUCTS = 500
 # Of gradient alignment: half of its own default.
 _N_LANDMARKS = 500
+# Entries of the encoding that are in memory at a time when samples are mapped.
+_ENTRIES_OF_BATCH = 2**22
 _ZERO_METRIC = "it learned the zero metric."
 
 
@@ -296,6 +303,7 @@ class MetricEnsemble(EmbeddingLearner):
                 raise ValueError(
                     f"learners must be linear metric learners of this package; got {learner!r}."
                 )
+            require_chosen_pairs(learner, type(self).__name__)
             learner = with_relation(learner, relation)
             if getattr(learner, "random_state", 0) is None:
                 learner.random_state = self.random_state
@@ -330,9 +338,19 @@ class MetricEnsemble(EmbeddingLearner):
         return self._images(X)
 
     def _images(self, X) -> NDArray:
+        X = as_dense(X)
+        n_samples, n_rows = _num_samples(X), max(1, _ENTRIES_OF_BATCH // self.components_.shape[1])
         with steps_without_names():
-            encoding = self.encoder_.transform(as_dense(X))
+            if n_samples <= n_rows:
+                images = self._of_batch(X)
+            else:
+                batches = gen_batches(n_samples, n_rows)
+                images = np.concatenate([self._of_batch(_safe_indexing(X, b)) for b in batches])
         validate_data(self, X, reset=False, skip_check_array=True)
+        return images
+
+    def _of_batch(self, X) -> NDArray:
+        encoding = self.encoder_.transform(X)
         return encoding @ self.components_.T.astype(encoding.dtype, copy=False)
 
     def _differences(self, left, right) -> NDArray:

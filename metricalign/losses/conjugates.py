@@ -72,6 +72,16 @@ class PiecewiseQuadraticConjugate(Conjugate):
         Weight of beta^2 / 2, at least 0.
     lower, upper : ndarray of shape (n_pairs,)
         Smallest and largest beta. Infinite if there is no bound.
+
+    Examples
+    --------
+    The conjugate of (a - t)^2 / 2 at beta is beta^2 / 2 - t beta:
+
+    >>> import numpy as np
+    >>> from metricalign.losses import Squared
+    >>> conjugate = Squared().conjugate(target=np.array([1.0]), weight=np.array([1.0]))
+    >>> conjugate.value(np.array([3.0]))
+    1.5
     """
 
     target: NDArray
@@ -101,6 +111,7 @@ class PiecewiseQuadraticConjugate(Conjugate):
         Returns
         -------
         conjugate : PiecewiseQuadraticConjugate
+            The conjugate over these pairs.
         """
         curvature = np.asarray(self.curvature)
         return PiecewiseQuadraticConjugate(
@@ -112,7 +123,18 @@ class PiecewiseQuadraticConjugate(Conjugate):
         )
 
     def value(self, dual_coef: NDArray) -> float:
-        """Sum over pairs of phi_p*(-beta_p), for a beta inside its bounds."""
+        """Sum over pairs of phi_p*(-beta_p), for a beta inside its bounds.
+
+        Parameters
+        ----------
+        dual_coef : ndarray of shape (n_pairs,)
+            Dual coefficients beta.
+
+        Returns
+        -------
+        value : float
+            The sum.
+        """
         total = -(dual_coef @ self.target)
         if self.kink:
             total += self.kink * np.abs(dual_coef).sum()
@@ -121,7 +143,18 @@ class PiecewiseQuadraticConjugate(Conjugate):
         return float(total)
 
     def gradient(self, dual_coef: NDArray) -> NDArray:
-        """Derivative in each beta. Where the derivative jumps, the mean of both sides."""
+        """Derivative in each beta. Where the derivative jumps, the mean of both sides.
+
+        Parameters
+        ----------
+        dual_coef : ndarray of shape (n_pairs,)
+            Dual coefficients beta.
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_pairs,)
+            The derivatives.
+        """
         return self.curvature * dual_coef - self.target + self.kink * np.sign(dual_coef)
 
     def proximal(
@@ -177,6 +210,16 @@ class LogisticConjugate(Conjugate):
         Signs t of the pairs.
     weight : ndarray of shape (n_pairs,)
         Weights c of the pairs.
+
+    Examples
+    --------
+    At half of its bound, a pair has u = 1/2 and the value -log(2):
+
+    >>> import numpy as np
+    >>> from metricalign.losses import Logistic
+    >>> conjugate = Logistic().conjugate(target=np.array([1.0]), weight=np.array([1.0]))
+    >>> round(conjugate.value(np.array([0.5])), 4)
+    -0.6931
     """
 
     target: NDArray
@@ -190,11 +233,33 @@ class LogisticConjugate(Conjugate):
         return np.minimum(end, 0), np.maximum(end, 0)
 
     def restricted(self, subset: NDArray) -> LogisticConjugate:
-        """Conjugate over some of the pairs. See `Conjugate`."""
+        """Conjugate over some of the pairs.
+
+        Parameters
+        ----------
+        subset : ndarray of int of shape (n_subset,)
+            Indices of the pairs.
+
+        Returns
+        -------
+        conjugate : LogisticConjugate
+            The conjugate over these pairs.
+        """
         return LogisticConjugate(self.target[subset], self.weight[subset])
 
     def value(self, dual_coef: NDArray) -> float:
-        """Sum over pairs of phi_p*(-beta_p). See `Conjugate`."""
+        """Sum over pairs of phi_p*(-beta_p), for a beta inside its bounds.
+
+        Parameters
+        ----------
+        dual_coef : ndarray of shape (n_pairs,)
+            Dual coefficients beta.
+
+        Returns
+        -------
+        value : float
+            The sum.
+        """
         # Rounding may leave beta a little outside of its bounds.
         share = np.clip(self.target * dual_coef / self.weight, 0, 1)
         return -float(self.weight @ (special.entr(share) + special.entr(1 - share)))
@@ -202,10 +267,27 @@ class LogisticConjugate(Conjugate):
     def proximal(
         self, prediction: NDArray, center: NDArray | float, penalty: NDArray | float
     ) -> tuple[NDArray, NDArray]:
-        """Minimiser and response, by Newton's method on the logit of u. See `Conjugate`.
+        """Minimise phi_p*(-beta) + beta prediction_p + penalty / 2 (beta - center_p)^2.
 
-        The logit v solves v + s sigmoid(v) = w, with s = penalty c and
-        w = penalty t center - t prediction. The left side increases with a slope from 1 to 1 + s/4.
+        Newton's method finds the logit v of u. It solves v + s sigmoid(v) = w, with s = penalty c
+        and w = penalty t center - t prediction. The left side increases with a slope from 1 to
+        1 + s/4.
+
+        Parameters
+        ----------
+        prediction : ndarray of shape (n_pairs,)
+            Predicted distances, the intercept included.
+        center : ndarray of shape (n_pairs,) or float
+            The beta to which the penalty pulls.
+        penalty : ndarray of shape (n_pairs,) or float
+            Weight of the penalty, at least 0.
+
+        Returns
+        -------
+        dual_coef : ndarray of shape (n_pairs,)
+            The minimiser.
+        response : ndarray of shape (n_pairs,)
+            The speed at which the minimiser falls as the prediction grows.
         """
         pull = self.target * (penalty * center - prediction)
         stiffness = penalty * self.weight

@@ -42,21 +42,17 @@ class EpsilonInsensitive(Loss):
         self.epsilon = epsilon
 
     def resolved(self, spread: float) -> Self:
-        """Loss with epsilon a number; see `Loss.resolved`."""
         self._validate_params()
         epsilon = 0.1 * spread if self.epsilon == "scale" else self.epsilon
         return clone(self).set_params(epsilon=epsilon)
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(np.abs(prediction - target) - self.epsilon, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         return PiecewiseQuadraticConjugate(target, float(self.epsilon), 0.0, -weight, weight)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)
@@ -81,18 +77,15 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     degree = 2
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return 0.5 * super().value(prediction, target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
         return PiecewiseQuadraticConjugate(
             target, float(self.epsilon), 1 / weight, -unbounded, unbounded
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.square(cvxpy.pos(cvxpy.abs(prediction - target) - self.epsilon)) / 2
@@ -113,16 +106,13 @@ class Squared(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return 0.5 * (prediction - target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`."""
         unbounded = np.full_like(weight, np.inf)
         return PiecewiseQuadraticConjugate(target, 0.0, 1 / weight, -unbounded, unbounded)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.square(prediction - target) / 2
@@ -148,17 +138,9 @@ class OneSided(EpsilonInsensitive):
     """
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(target - self.epsilon - prediction, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If epsilon is not below the largest relation.
-        """
         if self.epsilon >= target.max():
             advice = "Decrease epsilon, or choose" if target.max() > 0 else "Choose"
             raise ValueError(
@@ -171,7 +153,6 @@ class OneSided(EpsilonInsensitive):
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(target - self.epsilon - prediction)

@@ -17,6 +17,24 @@ class Loss(BaseEstimator):
 
     A new loss is a subclass with `value`, `conjugate` and `degree`. For the reference solver it has
     `expression` too.
+
+    Examples
+    --------
+    The absolute error, with the conjugate -t beta for abs(beta) <= weight:
+
+    >>> import numpy as np
+    >>> from metricalign.losses import Loss, PiecewiseQuadraticConjugate
+    >>> from metricalign.testing import check_loss
+    >>> class AbsoluteError(Loss):
+    ...     degree = 1
+    ...     is_shift_invariant = True
+    ...
+    ...     def value(self, prediction, target):
+    ...         return np.abs(prediction - target)
+    ...
+    ...     def conjugate(self, target, weight):
+    ...         return PiecewiseQuadraticConjugate(target, 0.0, 0.0, -weight, weight)
+    >>> check_loss(AbsoluteError())
     """
 
     degree: ClassVar[int]
@@ -39,6 +57,7 @@ class Loss(BaseEstimator):
         Returns
         -------
         loss : ndarray of shape (n_pairs,)
+            Loss of each pair, at least 0.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method value, as a loss must.")
 
@@ -55,6 +74,13 @@ class Loss(BaseEstimator):
         Returns
         -------
         conjugate : Conjugate
+            Conjugate over all pairs.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not defined for these relations, or if no metric could be learned from
+            them.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method conjugate, as a loss must.")
 
@@ -71,6 +97,7 @@ class Loss(BaseEstimator):
         Returns
         -------
         loss : cvxpy expression
+            Sum over the pairs of weight times loss.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no method expression, which solver='cvxpy' needs."
@@ -87,5 +114,6 @@ class Loss(BaseEstimator):
         Returns
         -------
         loss : Loss
+            A copy of this loss in which "scale" is replaced by a number, or the loss itself.
         """
         return self

@@ -42,17 +42,9 @@ class Hinge(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.maximum(1 - target * prediction, 0)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If a relation is neither +1 nor -1.
-        """
         _check_signs(target, "hinge")
         bound = target * weight
         return PiecewiseQuadraticConjugate(
@@ -60,7 +52,6 @@ class Hinge(Loss):
         )
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.pos(1 - cvxpy.multiply(target, prediction))
@@ -82,22 +73,13 @@ class Logistic(Loss):
     _parameter_constraints: ClassVar[dict] = {}
 
     def value(self, prediction: NDArray, target: NDArray) -> NDArray:
-        """Loss of each pair; see `Loss.value`."""
         return np.logaddexp(0, -target * prediction)
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        """Conjugate of weight times the loss; see `Loss.conjugate`.
-
-        Raises
-        ------
-        ValueError
-            If a relation is neither +1 nor -1.
-        """
         _check_signs(target, "logistic")
         return LogisticConjugate(target, weight)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:
-        """Weighted sum in cvxpy; see `Loss.expression`."""
         import cvxpy
 
         return weight @ cvxpy.logistic(cvxpy.multiply(-target, prediction))

@@ -125,6 +125,7 @@ class PairOperator:
         Returns
         -------
         resolution : ndarray of shape (n_pairs,)
+            Relative rounding error of each distance.
         """
         norms = np.sqrt(plain.row_dots(self._X, self._X).astype(np.float64))
         left, right = self.pairs.T
@@ -159,6 +160,7 @@ class PairOperator:
         Returns
         -------
         operator : PairOperator
+            The operator in this precision.
         """
         operator = copy(self)
         operator.dtype = np.dtype(dtype)
@@ -176,11 +178,12 @@ class PairOperator:
         Parameters
         ----------
         subset : ndarray of int of shape (n_subset,)
-            Which pairs.
+            Indices of the pairs.
 
         Returns
         -------
         operator : PairOperator
+            The operator over these pairs.
         """
         operator = copy(self)
         operator._share = self._share * len(subset) / self.n_pairs
@@ -212,6 +215,7 @@ class PairOperator:
         Returns
         -------
         distances : ndarray of shape (n_pairs,)
+            Squared distance of each pair.
         """
         self._n_passes[0] += self._share
         matrix = matrix.astype(self.dtype, copy=False)
@@ -235,6 +239,7 @@ class PairOperator:
         Returns
         -------
         matrix : ndarray of shape (n_features, n_features)
+            The symmetric sum.
         """
         self._n_passes[0] += self._share
         dual_coef = np.asarray(dual_coef, dtype=self.dtype)

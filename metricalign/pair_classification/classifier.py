@@ -66,8 +66,8 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
     ----------
     metric : object or None, default=None
         Metric learner, or a pipeline that ends in one. The distance is Euclid's after its
-        ``transform``. `fit` sets the `relation` of the learner, and its `pairs` if a pair has
-        another weight than 1, which `HRAML` refuses. Learners without `pairs`, such as
+        ``transform``. `fit` sets the `relation` and the `pairs` of the learner; `HRAML` refuses
+        pairs of another weight than 1. Learners without `pairs`, such as
         `GradientAlignment` and `MetricEnsemble`, need more than the judged pairs, and are refused.
         Other transformers learn nothing from the judgments, so only the threshold is calibrated:
         ``StandardScaler()`` is scaled Euclid's distance, and ``FrozenEstimator(metric)`` a metric

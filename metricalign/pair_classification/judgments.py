@@ -128,7 +128,7 @@ def set_pairs(learner: Any, judged: JudgedPairs) -> None:
             "them. Give a learner of given pairs, such as PSDSVR(), or, if it is fitted, "
             f"FrozenEstimator({name}(...))."
         )
-    learner.set_params(relation="precomputed")
+    learner.set_params(relation="precomputed", pairs="auto")
     if np.all(judged.weights == 1):
         return
     learner.set_params(pairs=judged)

@@ -1,8 +1,8 @@
-"""Which pairs of samples a metric is fitted to.
+"""Strategies that choose the pairs of samples to which a metric is fitted.
 
-A strategy is a small scikit-learn estimator with one method, ``select``, that turns
-samples and targets into a :class:`PairSelection`. Two samples with identical features are
-at distance zero under every metric, so no strategy ever returns them as a pair.
+A strategy has the parameters of a scikit-learn estimator, and one method: ``select`` takes samples
+and targets, and returns a :class:`PairSelection`. The distance of two samples with identical
+features is zero under every metric, so no strategy returns them as a pair.
 """
 
 from metricalign.pairs.combined import TransformedPairs, UnionPairs

@@ -7,20 +7,28 @@ from numpy.typing import NDArray
 
 from metricalign.pairs.identical import Samples, order_of_values
 
-__all__ = ["choose_anchors"]
+__all__ = ["choose_anchors", "systematic_sample"]
 
 # Share of a step; sums of the weights of a million samples are that exact.
 _ROUNDING = 1e-6
+# Of a class that is so rare that its share is less: it was lost, or learned from one sample.
+_FEWEST_OF_CLASS = 10
 
 
 def choose_anchors(
-    X: Samples, weight: NDArray, max_anchors: int | None, classes: NDArray | None = None
+    X: Samples,
+    weight: NDArray,
+    max_anchors: int | None,
+    classes: NDArray | None = None,
+    *,
+    keeps_rare: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """Choose at most `max_anchors` samples to stand for all, in proportion to their weights.
 
     The samples are sorted by their values, class by class if classes are given. Then every k-th
-    unit of weight is taken. Nothing is drawn at random, so the order of the samples does not
-    matter, each class gets its share, and a sample of weight 2 is the same as two samples.
+    unit of weight is taken, see `systematic_sample`. Nothing is drawn at random, so the order of
+    the samples does not matter, each class gets its share, and a sample of weight 2 is the same as
+    two samples.
 
     Parameters
     ----------
@@ -32,6 +40,9 @@ def choose_anchors(
         The largest number of anchors. None: no limit.
     classes : ndarray of int of shape (n_samples,), default=None
         The class of each sample.
+    keeps_rare : bool, default=False
+        Whether classes whose share is less than 10 anchors get so many, of smaller weights, if all
+        these classes together need no more than half of the anchors.
 
     Returns
     -------
@@ -39,10 +50,6 @@ def choose_anchors(
         Different samples, in ascending order; all if there are at most `max_anchors`.
     weight : ndarray of shape (n_anchors,)
         Their weights, with the same sum as those of all samples.
-
-    References
-    ----------
-    Madow, On the Theory of Systematic Sampling II, Annals of Mathematical Statistics 20 (1949).
 
     Examples
     --------
@@ -55,15 +62,89 @@ def choose_anchors(
     n_samples = len(weight)
     if max_anchors is None or n_samples <= max_anchors:
         return np.arange(n_samples), weight
+    if keeps_rare and classes is not None:
+        is_rare = _are_of_rare_classes(weight, max_anchors, classes)
+        if is_rare.any():
+            return _with_rare_classes(X, weight, max_anchors, classes, is_rare)
+    return _every_unit(X, weight, max_anchors, classes)
+
+
+def _are_of_rare_classes(weight, max_anchors, classes) -> NDArray:
+    """Which samples are of classes whose share of the anchors is too small; none if many are."""
+    _, members = np.unique(classes, return_inverse=True)
+    sizes, mass = np.bincount(members), np.bincount(members, weight)
+    wanted = np.minimum(sizes, _FEWEST_OF_CLASS)
+    is_rare = max_anchors * mass < wanted * mass.sum() * (1 - _ROUNDING)
+    if 2 * wanted[is_rare].sum() > max_anchors:
+        is_rare[:] = False
+    return is_rare[members]
+
+
+def _with_rare_classes(X, weight, max_anchors, classes, is_rare) -> tuple[NDArray, NDArray]:
+    """A few anchors of each rare class, and those of all others."""
+    rest = np.flatnonzero(~is_rare)
+    groups = [np.flatnonzero(classes == each) for each in np.unique(classes[is_rare])]
+    found = [(rows, _every_unit_or_all(X, weight, rows, _FEWEST_OF_CLASS)) for rows in groups]
+    n_left = max_anchors - sum(len(anchors) for _, (anchors, _) in found)
+    found.append((rest, _every_unit_or_all(X, weight, rest, n_left, classes[rest])))
+    anchors = np.concatenate([rows[places] for rows, (places, _) in found])
+    order = np.argsort(anchors)
+    return anchors[order], np.concatenate([mass for _, (_, mass) in found])[order]
+
+
+def _every_unit_or_all(X, weight, rows, n_anchors, classes=None):
+    if len(rows) <= n_anchors:
+        return np.arange(len(rows)), weight[rows]
+    return _every_unit(X[rows], weight[rows], n_anchors, classes)
+
+
+def _every_unit(X, weight, max_anchors, classes) -> tuple[NDArray, NDArray]:
+    """Every k-th unit of the weight of sorted samples."""
     order = order_of_values(X)
     if classes is not None:
         # By the first sample of each class, so that the names of the classes do not matter.
         _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)
         order = order[np.argsort(first[members], kind="stable")]
-    mass = np.cumsum(weight[order])
-    unit = mass[-1] / max_anchors
+    chosen, weight = systematic_sample(weight[order], max_anchors)
+    anchors = order[chosen]
+    ascending = np.argsort(anchors)
+    return anchors[ascending], weight[ascending]
+
+
+def systematic_sample(weight: NDArray, max_samples: int | None) -> tuple[NDArray, NDArray]:
+    """Take every k-th unit of the weight of samples that are in the order of their values.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,)
+        Positive weights of the samples, in their order.
+    max_samples : int or None
+        The largest number of samples to take. None: no limit.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_taken,)
+        Different samples, in ascending order; all if there are at most `max_samples`.
+    weight : ndarray of shape (n_taken,)
+        Their weights, with the same sum as those of all samples.
+
+    References
+    ----------
+    Madow, On the Theory of Systematic Sampling II, Annals of Mathematical Statistics 20 (1949).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs.anchors import systematic_sample
+    >>> systematic_sample(np.array([1.0, 1.0, 1.0, 1.0, 4.0]), max_samples=4)
+    (array([0, 2, 4]), array([2., 2., 4.]))
+    """
+    if max_samples is None or len(weight) <= max_samples:
+        return np.arange(len(weight)), weight
+    mass = np.cumsum(weight)
+    unit = mass[-1] / max_samples
     # Steps among samples that stand for others often end where a sample does, but for rounding.
-    steps = (np.arange(max_anchors) + 0.5 - _ROUNDING) * unit
-    counts = np.bincount(order[np.searchsorted(mass, steps)], minlength=n_samples)
-    anchors = np.flatnonzero(counts)
-    return anchors, counts[anchors] * unit
+    steps = (np.arange(max_samples) + 0.5 - _ROUNDING) * unit
+    counts = np.bincount(np.searchsorted(mass, steps), minlength=len(weight))
+    rows = np.flatnonzero(counts)
+    return rows, counts[rows] * unit

@@ -1,4 +1,4 @@
-"""Pairs of several strategies, and of samples that were transformed first."""
+"""Pairs of several strategies, and pairs of transformed samples."""
 
 from typing import Any, ClassVar
 
@@ -16,10 +16,9 @@ __all__ = ["TransformedPairs", "UnionPairs"]
 
 
 class UnionPairs(BaseEstimator):
-    """Take the pairs of several strategies together.
+    """Choose the pairs of several strategies.
 
-    A pair that several strategies choose is one pair whose weight is the sum of the weights
-    that they give it.
+    If several strategies choose the same pair, its weight is the sum of their weights.
 
     Parameters
     ----------
@@ -63,7 +62,7 @@ class UnionPairs(BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Positive weights. None: each sample has weight 1.
         random_state : int, RandomState instance or None, default=None
-            Handed from one strategy to the next, so that two random ones differ.
+            All strategies draw from the same generator, so that two random ones differ.
 
         Returns
         -------
@@ -92,9 +91,9 @@ class UnionPairs(BaseEstimator):
 
 
 class TransformedPairs(BaseEstimator):
-    """Take the pairs that a strategy chooses among images of the samples.
+    """Choose the pairs that a strategy chooses for transformed samples.
 
-    With a learned metric as the transformer the nearest pairs are those of that metric.
+    If the transformer is a learned metric, the nearest pairs are those under this metric.
 
     Parameters
     ----------
@@ -138,13 +137,13 @@ class TransformedPairs(BaseEstimator):
         Parameters
         ----------
         X : {ndarray, CSR} of shape (n_samples, n_features)
-            The samples, as the transformer takes them.
+            The samples before they are transformed.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             The targets, as the strategy needs them.
         sample_weight : array-like of shape (n_samples,), default=None
             Positive weights. None: each sample has weight 1.
         random_state : int, RandomState instance or None, default=None
-            Handed to the strategy.
+            Passed to the strategy.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Samples as every metric learner takes them: checked, without repetitions, sorted."""
+"""Samples are checked, merged if they are identical, and sorted before any metric is learned."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = [
 
 
 class DistinctSamples(NamedTuple):
-    """Samples of which no two have the same features and target.
+    """Samples with different features or targets.
 
     Attributes
     ----------
     rows : ndarray of int of shape (n_distinct,)
         Their rows in X.
     weight : ndarray of shape (n_distinct,)
-        Sum of the weights of the samples that each stands for.
+        Sum of the weights of the identical samples.
     relation : TargetRelation
-        The relation, learned from these samples, so that repetition does not change it either.
+        The relation. It is learned from these samples, so that it does not depend on repetitions.
     targets : ndarray or csr_array
         Their targets, as encoded by the relation.
     """
@@ -49,7 +49,7 @@ class DistinctSamples(NamedTuple):
     targets: Any
 
     def select(self, y: Any) -> Any:
-        """Targets of these samples, of all targets as they were given.
+        """Select the targets of these samples.
 
         Parameters
         ----------
@@ -59,6 +59,7 @@ class DistinctSamples(NamedTuple):
         Returns
         -------
         targets : ndarray or csr_array
+            Targets of these samples, or the relations of their pairs.
         """
         is_precomputed = self.relation.kind == "precomputed"
         y = y if is_precomputed else check_targets(y)
@@ -82,18 +83,19 @@ def distinct_samples(
     y : array-like
         Their targets.
     relation : TargetRelation
-        The relation, learned from all samples. A precomputed one may differ between identical
-        samples, so under it none are merged.
+        The relation, learned from all samples. A precomputed relation can differ between identical
+        samples, so with it no samples are merged.
     targets : ndarray or csr_array
         Targets, as encoded by the relation.
     sample_weight : ndarray of shape (n_samples,) or None
-        Weights; samples of weight 0 are left out.
+        Weights. Samples of weight 0 are left out.
     definition : str or callable
-        What the relation was made from.
+        The relation as the user gave it.
 
     Returns
     -------
     samples : DistinctSamples
+        The distinct samples.
     """
     n_samples = X.shape[0]
     if relation.kind == "precomputed":
@@ -115,7 +117,7 @@ def distinct_samples(
 def representative_samples(
     samples: DistinctSamples, X: Any, max_samples: int | None
 ) -> DistinctSamples:
-    """Choose at most `max_samples` samples to stand for all, spread over classes and values.
+    """Choose at most `max_samples` representatives, spread over classes and values.
 
     Parameters
     ----------
@@ -135,13 +137,15 @@ def representative_samples(
         return samples
     relation, targets = samples.relation, samples.targets
     classes = np.ravel(targets) if relation.is_of_classes else None
-    chosen, weight = choose_anchors(X[samples.rows], samples.weight, max_samples, classes)
+    chosen, weight = choose_anchors(
+        X[samples.rows], samples.weight, max_samples, classes, keeps_rare=True
+    )
     targets = select_targets(targets, chosen, is_precomputed=relation.kind == "precomputed")
     return DistinctSamples(samples.rows[chosen], weight, relation, targets)
 
 
 def check_magnitude(X: NDArray | sparse.csr_array | RemoteSamples) -> None:
-    """Refuse entries whose fourth powers overflow, as fits multiply squared distances.
+    """Refuse entries whose fourth powers overflow, because fits multiply squared distances.
 
     Parameters
     ----------
@@ -173,8 +177,8 @@ def check_extent(extent: float, dtype: np.dtype) -> None:
     Parameters
     ----------
     extent : float
-        Largest difference of two values of a feature. The variance would not do: rounding keeps it
-        above 0.
+        Largest difference of two values of a feature. A variance could not be used, as rounding
+        keeps it above 0.
     dtype : dtype
         Type of the samples.
 
@@ -193,7 +197,7 @@ def check_extent(extent: float, dtype: np.dtype) -> None:
 
 
 def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
-    """Coordinates of samples in the span of their differences, for fewer samples than features.
+    """Compute coordinates of fewer samples than features in the span of their differences.
 
     Parameters
     ----------
@@ -216,7 +220,7 @@ def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
 
 
 def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, NDArray, NDArray]:
-    """Samples in coordinates in which their shrunk covariance is the identity.
+    """Transform samples so that their shrunk covariance is a multiple of the identity.
 
     Parameters
     ----------
@@ -225,18 +229,19 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
     weight : ndarray of shape (n_samples,)
         Their weights.
     shrinkage : float
-        How far the covariance is shrunk toward the multiple of the identity with the same trace.
-        With 1 the coordinates are only scaled.
+        Weight, from 0 to 1, of the multiple of the identity with the same trace in the shrunk
+        covariance. With 1 the coordinates are only scaled.
 
     Returns
     -------
     coordinates : {ndarray, csr_array} of shape (n_samples, n_coordinates)
-        Coordinates with a total variance of 1, at most as many as samples. Sparse samples are not
-        centred.
+        Coordinates with a total variance of 1. There are at most as many as samples. Sparse samples
+        are not centred.
     basis : ndarray of shape (n_coordinates, n_features)
-        Matrix that turns components in these coordinates into components in the features.
+        Matrix of the transformation: components that were learned in these coordinates, times
+        `basis`, are components in the features.
     inverse : ndarray of shape (n_features, n_coordinates)
-        Matrix that turns them back.
+        Matrix of the inverse transformation.
 
     Raises
     ------
@@ -276,19 +281,19 @@ def shrunk_coordinates(X: Any, weight: NDArray, shrinkage: float) -> tuple[Any, 
 
 
 def warn_of_single_samples(relation: Any, targets: NDArray) -> None:
-    """Warn if targets are classes, and no two distinct samples are of the same.
+    """Warn if targets are classes, and each class has only one distinct sample.
 
     Parameters
     ----------
     relation : TargetRelation
         Relation of the targets.
     targets : ndarray of shape (n_samples,)
-        Targets of distinct samples, as the relation takes them.
+        Targets of distinct samples, as encoded by the relation.
 
     Warns
     -----
     UserWarning
-        If it is so.
+        If there are several samples, each of another class.
     """
     if relation.name == "class" and len(np.unique(targets)) == len(targets) > 1:
         warnings.warn(

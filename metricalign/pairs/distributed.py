@@ -105,20 +105,17 @@ class DistributedSamples(RemoteSamples):
         return len(self._rows), self._n_features
 
     def __getitem__(self, rows: NDArray) -> Self:
-        """Some of the samples; see `RemoteSamples`."""
         selected = copy(self)
         selected._rows = self._rows[rows]
         return selected
 
     def compute(self) -> NDArray:
-        """Bring the samples into memory; see `RemoteSamples`."""
         order, parts = self.parts()
         X = np.empty(self.shape, dtype=self.dtype)
         X[order] = np.concatenate(computed(rows for _, rows in parts))
         return X
 
     def map_blocks(self, function: Callable[..., Any], arguments: Callable[..., Any]) -> list[Any]:
-        """Call a function on each block; see `RemoteSamples`."""
         from dask import delayed
 
         order, parts = self.parts()
@@ -132,9 +129,8 @@ class DistributedSamples(RemoteSamples):
         return list(computed(tasks))
 
     def first_identical(self) -> NDArray:
-        """Find for each sample the first that equals it; see `RemoteSamples`."""
         digests = self._digests[self._rows]
-        order = np.lexsort(digests.T)  # stable: of equal rows the first comes first
+        order = np.lexsort(digests.T)  # stable, so the first of equal rows stays first
         is_first = np.ones(len(order), dtype=bool)
         is_first[1:] = np.any(digests[order[1:]] != digests[order[:-1]], axis=1)
         first = np.empty_like(order)
@@ -142,11 +138,9 @@ class DistributedSamples(RemoteSamples):
         return first
 
     def order_keys(self) -> NDArray:
-        """Number that each sample is sorted by; see `RemoteSamples`."""
         return self._order_keys[self._rows]
 
     def neighbor_search(self, neighbors: Any) -> _BlockwiseSearch:
-        """Search for every two blocks; see `RemoteSamples`."""
         return _BlockwiseSearch(neighbors)
 
     def parts(self) -> tuple[NDArray, list[tuple[int, Delayed]]]:

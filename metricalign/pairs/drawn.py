@@ -1,4 +1,4 @@
-"""Pairs that do not depend on distances: random ones, and all."""
+"""Pairs that do not depend on distances: random pairs, and all pairs."""
 
 from numbers import Integral
 from typing import ClassVar
@@ -14,7 +14,7 @@ from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["AllPairs", "RandomPairs"]
 
-# Peak while all pairs are listed, sorted and weighted, measured by tracemalloc.
+# Largest memory in use while pairs are listed, sorted and weighted, measured by tracemalloc.
 _BYTES_PER_PAIR = 48
 
 # Random pairs per sample: as many as the default nearest neighbours.
@@ -22,10 +22,10 @@ _RANDOM_PAIRS_PER_SAMPLE = 5
 
 
 class _DistinctPairs:
-    """All pairs of samples with different features, numbered from 0 and never listed.
+    """All pairs of samples with different features, numbered from 0 without a list of them.
 
-    The samples are ordered so that identical ones stand together. Each is paired with every
-    sample after its own group.
+    The samples are ordered so that identical ones are next to each other. Each sample is paired
+    with all samples after its group.
     """
 
     def __init__(self, X):
@@ -52,16 +52,16 @@ class _DistinctPairs:
 
 
 class RandomPairs(PairStrategy):
-    """Pick different pairs of samples at random, all equally likely.
+    """Choose different pairs of samples at random, all with the same probability.
 
-    Samples with identical features are not a pair. The memory goes with the number of
-    pairs that are picked, not with the number that exist.
+    Two samples with identical features are not a pair. The memory grows with the number of chosen
+    pairs, not with the number of all pairs.
 
     Parameters
     ----------
     n_pairs : int, default=None
-        The number of pairs. None: five times the number of samples. If there are not so
-        many, all pairs are taken.
+        The number of pairs. None: five times the number of samples. If there are fewer pairs, all
+        are chosen.
 
     Notes
     -----
@@ -96,7 +96,7 @@ class RandomPairs(PairStrategy):
 def _distinct_integers(
     n_available: int, n_wanted: int, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Pick `n_wanted` integers below `n_available`, every such set being equally likely."""
+    """Draw `n_wanted` integers below `n_available`. All sets have the same probability."""
     if n_wanted >= n_available:
         return np.arange(n_available)
     if 2 * n_wanted > n_available:

@@ -1,4 +1,4 @@
-"""Which samples are identical, whether they are in this process or on other machines."""
+"""Search for identical samples, in this process or on other machines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,12 +21,12 @@ __all__ = [
 
 Samples: TypeAlias = np.ndarray | sparse.spmatrix | sparse.sparray
 
-# Rows compared, and entries of a neighbour graph sorted, at a time: they bound the memory.
+# Number of rows that are hashed or compared at a time. It bounds the memory.
 _ROWS_AT_A_TIME = 4096
 
 
 class RemoteSamples(ABC):
-    """Samples that are not in this process, and what strategies ask of them.
+    """Base class of samples that are not in this process.
 
     Attributes
     ----------
@@ -46,27 +46,27 @@ class RemoteSamples(ABC):
 
     @abstractmethod
     def __getitem__(self, rows: np.ndarray) -> "RemoteSamples":
-        """Some of the samples, by number."""
+        """Select samples by number."""
 
     @abstractmethod
     def compute(self) -> np.ndarray:
-        """Bring the samples into memory: for a few of them."""
+        """Bring the samples into memory. This is for few samples."""
 
     @abstractmethod
     def map_blocks(self, function: Any, arguments: Any) -> list[Any]:
-        """Call a function on each block of samples where it is, see :func:`map_blocks`."""
+        """Call a function on each block of samples, on its worker. See :func:`map_blocks`."""
 
     @abstractmethod
     def first_identical(self) -> np.ndarray:
-        """Find for each sample the first that equals it, as :func:`first_identical` does."""
+        """Find the first equal sample of each sample. See :func:`first_identical`."""
 
     @abstractmethod
     def order_keys(self) -> np.ndarray:
-        """Compute the number that samples are sorted by, one for each."""
+        """Compute a number for each sample, by which samples are sorted."""
 
     @abstractmethod
     def neighbor_search(self, neighbors: Any) -> Any:
-        """Turn a neighbour search of arrays, or None, into one of samples of this kind."""
+        """Turn a search of neighbours in arrays, or None, into one for samples of this kind."""
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -78,20 +78,21 @@ class RemoteSamples(ABC):
 def map_blocks(
     X: Any, function: Callable[..., Any], arguments: Callable[[np.ndarray], tuple[Any, ...]]
 ) -> list[Any]:
-    """Call a function on each block of samples; an array is one block.
+    """Call a function on each block of samples. An array is one block.
 
     Parameters
     ----------
     X : {ndarray, csr_array, RemoteSamples} of shape (n_samples, n_features)
         Samples.
     function : callable
-        Called with the samples of a block and further arguments, on the worker that has them.
+        It is called on the worker of a block, with the samples of the block and further arguments.
     arguments : callable
-        Called with the numbers of the samples of a block; returns the further arguments.
+        It is called with the numbers of the samples of a block, and returns the further arguments.
 
     Returns
     -------
     results : list
+        Result for each block.
     """
     if isinstance(X, RemoteSamples):
         return X.map_blocks(function, arguments)
@@ -101,19 +102,19 @@ def map_blocks(
 def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     """Find for each row the first row that equals it.
 
-    Rows that share one of the `order_keys` are grouped by hash and then compared, so the answer is
-    exact. This needs no second copy of X, and much less time than sorting the rows.
+    Rows with the same value of `order_keys` are grouped by a hash and then compared, so the result
+    is exact. This needs no copy of X, and much less time than sorting the rows.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features), or ndarray of shape (n_samples,)
-        The rows; one column may be of strings. 0.0 and -0.0 are equal. Sparse X must be sorted
-        and store neither duplicates nor zeros.
+        The rows. A single column may contain strings. 0.0 and -0.0 are equal. Sparse X must be
+        sorted, without duplicates and stored zeros.
 
     Returns
     -------
     first : ndarray of int of shape (n_samples,)
-        Index of the first row that equals it, its own if there is none before.
+        Index of the first row that is equal to it. This is its own index if no row before is.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
         _, first, inverse = np.unique(X, return_index=True, return_inverse=True)
         return first[inverse]
     first = np.arange(X.shape[0])
-    # Most samples have a key of their own, in a fraction of the time of a hash.
+    # Most samples have a unique key, which takes a fraction of the time of a hash.
     with np.errstate(over="ignore", invalid="ignore"):
         sums = order_keys(X)
     _, key, counts = np.unique(sums, return_inverse=True, return_counts=True)
@@ -136,7 +137,7 @@ def first_identical(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     keys = np.empty(len(first), dtype=np.int64)
     if pending.size:
         keys[pending] = _hash_rows(X[pending])
-    while pending.size:  # a second round only for rows that differ and share a hash
+    while pending.size:  # a second round is only for different rows with the same hash
         _, leaders, inverse = np.unique(keys[pending], return_index=True, return_inverse=True)
         leaders = pending[leaders][inverse]
         equal = leaders == pending
@@ -170,7 +171,7 @@ def _hash_rows(X) -> np.ndarray:
 
 
 def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
-    """Compute a number for each sample, by which samples are sorted whatever order they came in.
+    """Compute a number for each sample, by which samples are sorted.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
     Returns
     -------
     keys : ndarray of shape (n_samples,)
-        The same for equal rows, whatever the order of the rows.
+        Equal rows have the same number. It does not depend on the order of the rows.
 
     Examples
     --------
@@ -201,16 +202,18 @@ def order_keys(X: np.ndarray | sparse.csr_array) -> np.ndarray:
 
 
 def order_of_values(X: Samples | RemoteSamples, *ties: np.ndarray | sparse.csr_array) -> np.ndarray:
-    """Sort samples by their values, whatever order they came in.
+    """Sort samples by their values, so that the result does not depend on their order.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
-        Samples. They are sorted by :func:`order_keys`, and those with equal keys by their features.
+        Samples. They are sorted by :func:`order_keys`. Samples with the same key are sorted by
+        their features.
     *ties : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
-        Values by which identical samples are ordered, such as their targets. If the first are
-        equal too, the next ones decide. The first few of many identical samples, which are what a
-        search of neighbours finds, have values from all of their range, from the middle on.
+        Values by which identical samples are sorted, such as their targets. If the first values
+        are equal too, the next ones decide. Then identical samples are rearranged, beginning in
+        the middle, so that the first few of them have values from the whole range. A search of
+        neighbours finds the first few.
 
     Returns
     -------
@@ -240,12 +243,12 @@ def _spread_identical(order, first) -> np.ndarray:
     sizes = np.diff(starts, append=len(first))
     group = np.repeat(np.arange(len(starts)), sizes)
     from_middle = np.arange(len(first)) - np.repeat(starts + (sizes - 1) // 2, sizes)
-    # The whole numbers whose multiple of the golden ratio has a small fraction are evenly spread.
+    # The integers whose product with the golden ratio has a small fraction are evenly spread.
     return order[np.lexsort((from_middle * (np.sqrt(5) - 1) / 2 % 1, group))]
 
 
 def _order_of(values) -> tuple[np.ndarray, np.ndarray]:
-    """Order of the rows, and for each in this order the first row that equals it."""
+    """Return the order of the rows, and for each row in this order the first equal row."""
     keys = order_keys(values)
     order = np.argsort(keys, kind="stable")
     first = order.copy()
@@ -285,30 +288,30 @@ def merge_identical_samples(
     sample_weight: ArrayLike | None = None,
     groups: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take samples with identical features and targets as one sample of greater weight.
+    """Merge samples with identical features and targets into one sample with their weight.
 
-    Repeating a sample is then exactly the same as giving it an integer weight, and leaving
-    it out the same as weight zero.
+    Then a repeated sample is exactly the same as a sample with an integer weight, and a sample of
+    weight zero is the same as no sample.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The features. ``0.0`` equals ``-0.0``, and in sparse data an entry that is not
+        The features. ``0.0`` is equal to ``-0.0``, and to an entry of sparse data that is not
         stored.
     y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_outputs), or None
-        The targets: one column of labels or numbers, or several of numbers. None: the
-        features alone decide.
+        The targets: one column of labels or numbers, or several columns of numbers. None: only the
+        features are compared.
     sample_weight : array-like of shape (n_samples,), default=None
         Nonnegative weights. None: each sample has weight 1.
     groups : array-like of shape (n_samples,), default=None
-        Samples of different groups stay different. None: all are of one group.
+        Samples of different groups are not merged. None: all samples are in one group.
 
     Returns
     -------
     representatives : ndarray of shape (n_distinct,), dtype intp
-        For each distinct sample of positive weight its first occurrence, in ascending order.
+        First row of each distinct sample of positive weight, in ascending order.
     weight : ndarray of shape (n_distinct,), dtype float64
-        The sum of the weights of the samples that each representative stands for.
+        The sum of the weights of the samples that were merged into each representative.
 
     Raises
     ------
@@ -349,7 +352,7 @@ def merge_identical_samples(
 
 
 def check_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarray:
-    """Return weights of samples as float64; 1 for each if none are given."""
+    """Return weights of samples as float64. They are 1 if none are given."""
     if sample_weight is None:
         return np.ones(n_samples)
     weight = np.asarray(sample_weight, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Strategies by name, and pairs that were given."""
+"""Names of strategies, and checks of given pairs."""
 
 from copy import copy
 from typing import Any
@@ -29,19 +29,19 @@ def resolve_pairs(pairs: Any, kind: str, *, verbose: bool = False) -> Any:
     Parameters
     ----------
     pairs : {"auto", "nearest", "nearest_class", "random", "all"} or object
-        The name of a strategy, or an object with a method ``select``, which is returned as
-        it is. ``"auto"`` is "nearest_class" for class labels and "nearest" otherwise. A learner
-        takes "random" in its place if nearest samples have no different targets.
+        The name of a strategy, or an object with a method ``select``, which is returned
+        unchanged. ``"auto"`` is "nearest_class" for class labels and "nearest" otherwise. If all
+        nearest samples have the same target, a learner uses "random" in place of "auto".
     kind : str
         The kind of the targets or the name of their relation. Class labels are
         ``"binary"`` and ``"multiclass"``, or ``"class"`` and ``"zero_one"``.
     verbose : bool, default=False
-        Whether the strategy is to print how it searches, if it has a parameter for that.
+        Whether the strategy prints how it searches, if it has the parameter `verbose`.
 
     Returns
     -------
     strategy : object
-        An object with a method ``select``; with `verbose` a copy that prints.
+        An object with a method ``select``. With `verbose` it can be a copy of the given one.
 
     Raises
     ------
@@ -78,16 +78,17 @@ def _verbose(strategy):
 
 
 def check_pairs(pairs: ArrayLike, n_samples: int) -> np.ndarray:
-    """Check pairs that a person chose, and keep them exactly as they are.
+    """Check pairs that the user chose.
 
-    Their order, repeated pairs and both (i, j) and (j, i) stay.
+    The pairs stay as they are: in their order, with repeated pairs, and with both (i, j) and (j,
+    i).
 
     Parameters
     ----------
     pairs : array-like of int of shape (n_pairs, 2)
         The two samples of each pair.
     n_samples : int
-        The number of samples that the indices refer to.
+        The number of samples.
 
     Returns
     -------

@@ -151,6 +151,9 @@ class NearestPairs(_AnchoredPairs):
     objective as it would be with two pairs. If several samples are equally distant, the
     search decides which are neighbours, and decides the same each time.
 
+    Learners first take samples with the same features and target as one of greater weight. `select`
+    does not: a neighbour that is there twice is two of `n_neighbors`, and one of weight 2 is one.
+
     References
     ----------
     .. [1] P. Zhu et al., "Beyond Similar and Dissimilar Relations: A Kernel Regression
@@ -245,6 +248,10 @@ class NearestClassPairs(_AnchoredPairs):
     neighbours of each other are one pair with the sum of both weights, which leaves the
     objective as it would be with two pairs. If several samples are equally distant, the
     search decides which are neighbours, and decides the same each time.
+
+    Learners first take samples with the same features and target as one of greater weight. `select`
+    does not: a neighbour that is there twice is two of `n_same` or `n_other`, and one of weight 2
+    is one.
 
     References
     ----------

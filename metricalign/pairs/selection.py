@@ -8,7 +8,7 @@ __all__ = ["PairSelection"]
 
 
 class PairSelection(NamedTuple):
-    """Pairs of samples and how much each counts.
+    """Pairs of samples and their weights.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ def merge_directions(
 
 
 def split_key(key: np.ndarray, n_samples: int) -> np.ndarray:
-    """Pairs (i, j) of the numbers i n_samples + j."""
+    """Turn numbers i n_samples + j into pairs (i, j)."""
     return np.column_stack(np.divmod(key, n_samples)).astype(np.intp, copy=False)
 
 
 def no_pairs(n_samples: int, reason: str = "") -> ValueError:
-    """Error of samples of which no two are a pair."""
+    """Make the error for samples without any pair."""
     return ValueError(
         f"No pairs can be formed from n_samples={n_samples}: {reason}a pair needs two samples "
         "with different features. Give more samples, or check that the features vary."

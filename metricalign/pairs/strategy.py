@@ -12,9 +12,9 @@ __all__ = ["PairStrategy"]
 
 
 class PairStrategy(BaseEstimator):
-    """Base of the strategies: it checks the input; a subclass chooses the pairs in `_select`."""
+    """Base class of strategies. It checks the input, and a subclass chooses pairs in `_select`."""
 
-    # Whether somebody chose its parameters, and may be told that they ask for too much.
+    # Whether the user chose the parameters. Only then a message may refer to them.
     is_asked_for = True
 
     def select(
@@ -31,12 +31,12 @@ class PairStrategy(BaseEstimator):
         X : {ndarray, CSR} of shape (n_samples, n_features)
             The samples.
         y : array-like of shape (n_samples,), default=None
-            The class labels. Only `NearestClassPairs` looks at them.
+            The class labels. Only `NearestClassPairs` uses them.
         sample_weight : array-like of shape (n_samples,), default=None
             Positive weights. None: each sample has weight 1.
         random_state : int, RandomState instance or None, default=None
-            Determines random pairs, and seeds a random search of neighbours that is not seeded
-            itself.
+            Seed of random pairs. It is also the seed of a random search of neighbours that has no
+            seed of its own.
 
         Returns
         -------
@@ -46,10 +46,10 @@ class PairStrategy(BaseEstimator):
         Raises
         ------
         MemoryError
-            If the machine does not have the memory that the pairs need.
+            If the machine has too little memory for the pairs.
         ValueError
-            If a parameter or `y` is not valid, no two samples have different features, or there
-            are no pairs of the kind that is wanted.
+            If a parameter or `y` is not valid, if no two samples have different features, or if
+            there are no pairs of the wanted kind.
         """
         self._validate_params()
         X = canonical(X)

@@ -90,6 +90,7 @@ class ConvergenceDisplay:
         Returns
         -------
         display : ConvergenceDisplay
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         self.ax_ = ax = one_axes(ax)
@@ -136,6 +137,7 @@ class ConvergenceDisplay:
         Returns
         -------
         display : ConvergenceDisplay
+            The display, which is drawn.
 
         Raises
         ------

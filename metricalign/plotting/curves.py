@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metricalign.learners.columns import column_map
-from metricalign.plotting.drawing import COLORS, check_matplotlib, shortened
+from metricalign.plotting.drawing import COLORS, axes_of_panels, check_matplotlib, shortened
 from metricalign.predictors.explanation import Rows
 
 __all__ = ["ColumnCurve", "CurvesDisplay", "column_curves"]
@@ -123,11 +123,12 @@ class CurvesDisplay:
         Returns
         -------
         display : CurvesDisplay
+            This display.
 
         Raises
         ------
         ValueError
-            If there is not one of the axes for each curve.
+            If the number of axes is not that of the curves.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         self.axes_ = axes = self._axes(ax)
@@ -171,10 +172,7 @@ class CurvesDisplay:
             for row in axes:
                 row[0].set_ylabel("height, in distances")
             return axes.ravel()[:n_curves]
-        axes = np.asarray(ax, dtype=object).ravel()
-        if len(axes) != n_curves:
-            raise ValueError(f"ax must be {n_curves} axes, one for each curve; got {len(axes)}.")
-        return axes
+        return axes_of_panels(ax, n_curves)
 
     @classmethod
     def from_estimator(
@@ -204,6 +202,7 @@ class CurvesDisplay:
         Returns
         -------
         display : CurvesDisplay
+            The display, which is drawn.
 
         Raises
         ------
@@ -211,7 +210,7 @@ class CurvesDisplay:
             If the metric is not a sum over columns.
         ValueError
             If there is no such column, if no column can be drawn, since all have free texts, or if
-            there is not one of the axes for each curve.
+            the number of axes is not that of the curves.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         curves = column_curves(estimator, X, columns=columns, max_columns=max_columns)

@@ -12,10 +12,10 @@ from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import (
     NEGATIVE,
     POSITIVE,
+    axes_of_panels,
     check_matplotlib,
     draw_signed_matrix,
     shortened,
-    two_axes,
 )
 from metricalign.plotting.estimators import (
     euclidean_learner,
@@ -123,6 +123,7 @@ class DistanceDecompositionDisplay:
         Returns
         -------
         display : DistanceDecompositionDisplay
+            This display.
 
         Raises
         ------
@@ -140,7 +141,7 @@ class DistanceDecompositionDisplay:
             sums = np.append(sums, self.contributions[order[max_features:]].sum())
             labels = [*names, f"{n_others} other{'s' if n_others > 1 else ''}"]
 
-        self.axes_ = axes = two_axes(ax, (11.0, 4.4 + 0.16 * len(labels)))
+        self.axes_ = axes = axes_of_panels(ax, figsize=(11.0, 4.4 + 0.16 * len(labels)))
         self.figure_ = axes[0].figure
         places = np.arange(len(labels))
         colors = np.where(sums < 0, NEGATIVE, POSITIVE)
@@ -199,6 +200,7 @@ class DistanceDecompositionDisplay:
         Returns
         -------
         display : DistanceDecompositionDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.random import sample_without_replacement
 
 from metricalign.pairs import RandomPairs
-from metricalign.plotting.drawing import COLORS, check_matplotlib, two_axes
+from metricalign.plotting.drawing import COLORS, axes_of_panels, check_matplotlib
 from metricalign.plotting.estimators import euclidean_learner, metric_learner_of, prepared
 
 __all__ = ["DistanceRelationDisplay"]
@@ -104,6 +104,7 @@ class DistanceRelationDisplay:
         Returns
         -------
         display : DistanceRelationDisplay
+            This display.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class DistanceRelationDisplay:
             If `ax` is not two axes.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
-        self.axes_ = axes = two_axes(ax)
+        self.axes_ = axes = axes_of_panels(ax)
         self.figure_ = axes[0].figure
         self.boxes_: list[Any] | None = None
         self.hexbins_: list[Any] | None = None
@@ -212,6 +213,7 @@ class DistanceRelationDisplay:
         Returns
         -------
         display : DistanceRelationDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -13,11 +13,11 @@ __all__ = [
     "NEGATIVE",
     "POSITIVE",
     "SIGNED_CMAP",
+    "axes_of_panels",
     "check_matplotlib",
     "draw_signed_matrix",
     "one_axes",
     "shortened",
-    "two_axes",
 ]
 
 # M. A. Petroff. "Accessible Color Sequences for Data Visualization". arXiv 2107.02270, 2021.
@@ -69,21 +69,23 @@ def one_axes(ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
     return plt.subplots(figsize=figsize, layout="constrained")[1]
 
 
-def two_axes(ax: Any, figsize: tuple[float, float] = (9.6, 4.4)) -> NDArray:
-    """Return the two given axes, or the two axes of a new figure.
+def axes_of_panels(
+    ax: Any, n_panels: int = 2, figsize: tuple[float, float] = (9.6, 4.4)
+) -> NDArray:
+    """Return the given axes of panels, or the axes of a new figure.
 
     Raises
     ------
     ValueError
-        If `ax` is not two axes.
+        If `ax` has another number of axes.
     """
     if ax is None:
         import matplotlib.pyplot as plt
 
-        return plt.subplots(1, 2, figsize=figsize, layout="constrained")[1]
+        return plt.subplots(1, n_panels, figsize=figsize, layout="constrained")[1]
     axes = np.asarray(ax, dtype=object).ravel()
-    if len(axes) != 2:
-        raise ValueError(f"ax must be two axes, one for each panel; got {len(axes)}.")
+    if len(axes) != n_panels:
+        raise ValueError(f"ax must be {n_panels} axes, one for each panel; got {len(axes)}.")
     return axes
 
 

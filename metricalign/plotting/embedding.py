@@ -13,7 +13,13 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import _num_samples
 
-from metricalign.plotting.drawing import COLORS, MARKERS, check_matplotlib, shortened, two_axes
+from metricalign.plotting.drawing import (
+    COLORS,
+    MARKERS,
+    axes_of_panels,
+    check_matplotlib,
+    shortened,
+)
 from metricalign.plotting.estimators import euclidean_learner, metric_learner_of, prepared
 from metricalign.relations import check_targets
 
@@ -107,6 +113,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            This display.
 
         Raises
         ------
@@ -114,7 +121,7 @@ class EmbeddingDisplay:
             If `ax` is not two axes.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
-        self.axes_ = axes = two_axes(ax)
+        self.axes_ = axes = axes_of_panels(ax)
         self.figure_ = axes[0].figure
         self.legend_ = self.colorbar_ = None
         draw = self._draw_classes if self.is_class else self._draw_numbers
@@ -209,6 +216,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -68,6 +68,7 @@ class ExplanationDisplay:
         Returns
         -------
         display : ExplanationDisplay
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         found = self.explanation
@@ -131,6 +132,7 @@ class ExplanationDisplay:
         Returns
         -------
         display : ExplanationDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -106,6 +106,7 @@ class MetricHeatmapDisplay:
         Returns
         -------
         display : MetricHeatmapDisplay
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         diagonal = np.abs(self.matrix.diagonal())
@@ -163,6 +164,7 @@ class MetricHeatmapDisplay:
         Returns
         -------
         display : MetricHeatmapDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -7,7 +7,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metricalign.plotting.drawing import COLORS, check_matplotlib, one_axes, shortened
+from metricalign.plotting.drawing import (
+    COLORS,
+    axes_of_panels,
+    check_matplotlib,
+    one_axes,
+    shortened,
+)
 
 __all__ = ["InformationDisplay"]
 
@@ -93,6 +99,7 @@ class InformationDisplay:
         Returns
         -------
         display : InformationDisplay
+            This display.
 
         Raises
         ------
@@ -106,13 +113,7 @@ class InformationDisplay:
         return self._plot_bars(ax, title, max_features)
 
     def _plot_maps(self, ax, title) -> Self:
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            ax = plt.subplots(1, 3, figsize=(10.0, 3.6), layout="constrained")[1]
-        self.axes_ = axes = np.asarray(ax, dtype=object).ravel()
-        if len(axes) != 3:
-            raise ValueError(f"ax must be three axes, one for each map; got {len(axes)}.")
+        self.axes_ = axes = axes_of_panels(ax, len(_PARTS), (10.0, 3.6))
         self.figure_ = axes[0].figure
         height, width = self.total.shape if self.picture is None else self.picture.shape[:2]
         place = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -197,6 +198,7 @@ class InformationDisplay:
         Returns
         -------
         display : InformationDisplay
+            The display, which is drawn.
 
         Raises
         ------

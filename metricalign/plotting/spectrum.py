@@ -85,6 +85,7 @@ class MetricSpectrumDisplay:
         Returns
         -------
         display : MetricSpectrumDisplay
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -167,6 +168,7 @@ class MetricSpectrumDisplay:
         Returns
         -------
         display : MetricSpectrumDisplay
+            The display, which is drawn.
 
         Raises
         ------

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -29,16 +30,20 @@ from metricalign._estimator import (
     validate_data,
 )
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
-from metricalign.learners.base import with_relation
+from metricalign.learners.base import require_chosen_pairs, with_relation
 from metricalign.learners.columns import column_map
+from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
+from metricalign.pairs.anchors import systematic_sample
 from metricalign.pairs.identical import merge_identical_samples, order_of_values
 from metricalign.pairs.search import NEIGHBORS_CONSTRAINT
+from metricalign.predictors.encoded import EncodedRows
 from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
-from metricalign.predictors.labels import predictions_as_array
+from metricalign.predictors.labels import has_label_sets, predictions_as_array
 from metricalign.predictors.regressions import (
     MANY_SAMPLES,
+    MOST_OF_TREES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
@@ -46,6 +51,7 @@ from metricalign.predictors.regressions import (
     tree_regressions,
 )
 from metricalign.predictors.search import own_transformer, search_among
+from metricalign.predictors.targets import check_predictable
 from metricalign.predictors.training import (
     MetricToFit,
     Training,
@@ -68,8 +74,11 @@ from metricalign.predictors.votes import (
 __all__ = ["MetricNeighbors"]
 
 # Folds in which many samples choose the vote, where each fits a metric, and folds of the trees,
-# which take less time. Two folds choose as well as three; trees of half of the samples are worse.
-_FOLDS_OF_MANY = 2, 5
+# which take less time. Two folds choose as well as three; trees of half of the samples are worse,
+# unless the half has more samples than a tree takes.
+_FOLDS_OF_MANY, _FOLDS_OF_TREES = 2, 5
+# Of more samples, so many stand for all in the shares of the columns: they differ by a hundredth.
+_MOST_OF_IMPORTANCES = 20_000
 
 
 class MetricNeighbors(SavedWithVersion):
@@ -191,31 +200,39 @@ class MetricNeighbors(SavedWithVersion):
         require_samples(self, given, 2)
         sample_weight = in_memory(sample_weight)
         groups = None if groups is None else group_numbers(in_memory(groups))
+        check_consistent_length(given, y, groups)
+        n_given, present = len(given), np.arange(len(given))
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, given)
+        if sample_weight is not None and not sample_weight.all():
+            # Samples of weight 0 must decide nothing: what is free text, a class or a distribution.
+            if not has_label_sets(y):
+                check_predictable(y, is_regressor(self))  # whose messages name rows of all
+            present = np.flatnonzero(sample_weight)
+            given, y, sample_weight = (
+                _safe_indexing(values, present) for values in (given, as_dense(y), sample_weight)
+            )
+            groups = None if groups is None else groups[present]
+            require_samples(self, given, 2)
         # Whatever the output that scikit-learn is configured to make.
         columns = DateTextEncoder().set_output(transform="default")
         table = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
-        present = given
-        if sample_weight is not None:
-            # Samples of weight 0 must not decide which columns are free texts.
-            sample_weight = check_sample_weight(sample_weight, given)
-            present = _safe_indexing(given, np.flatnonzero(sample_weight))
-        X = columns.fit(present).transform(given)
+        X = columns.fit(given).transform(given)
         Z = table.fit(X, sample_weight=sample_weight).transform(X)
         validate_data(self, given, skip_check_array=True)
-        check_consistent_length(Z, y, groups)
         weight = check_sample_weight(sample_weight, Z)
         y, targets, relation, is_class = self._set_targets(y, weight, classes)
         # The result must not depend on the order of the samples, nor on whether they are repeated.
         rows, weight = merge_identical_samples(Z, targets, weight, groups)
         ties = [targets] if groups is None else [targets, groups]
         order = order_of_values(Z[rows], *(values[rows] for values in ties))
-        self._n_given, self._weight_unit = len(Z), weight.mean()
+        self._n_given, self._weight_unit = n_given, weight.mean()
         rows, weight = rows[order], weight[order] / self._weight_unit
         X = _safe_indexing(X, rows)
         encoder, encoding = PiecewiseLinearEncoder().set_output(transform="default"), None
         # Regressions of other targets than classes take it, and the metric of a fold.
         if not is_class or self._is_ensemble():
-            encoding = encoder.fit(X, sample_weight=weight).transform(X)
+            encoding = EncodedRows(encoder.fit(X, sample_weight=weight), X)
         # A metric that the user gives gets the columns as they are.
         X = X if isinstance(self.metric, str) else _safe_indexing(given, rows)
         targets = targets[rows]
@@ -227,11 +244,11 @@ class MetricNeighbors(SavedWithVersion):
         ridge = SmoothKernelRidge if is_many and not is_class else KernelRidge
         training = Training(of_all, of_folds, Z[rows], targets, weight, table, ridge, random_state)
         groups = None if groups is None else groups[rows]
-        n_folds, n_folds_of_trees = _FOLDS_OF_MANY if is_many else (self.n_folds, None)
+        n_folds = _FOLDS_OF_MANY if is_many else self.n_folds
         folds = of_trees = folds_of(training, n_folds, is_class, groups)
         trees = tree_regressions(targets, is_class) if self.trees and folds else []
-        if trees and n_folds_of_trees is not None:
-            of_trees = folds_of(training, n_folds_of_trees, is_class, groups)
+        if trees and is_many and len(rows) < 2 * MOST_OF_TREES:
+            of_trees = folds_of(training, _FOLDS_OF_TREES, is_class, groups)
         # Where columns of classes act together, their encoding hides it (docs/tried.md).
         seen = (None, Z[rows]) if is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
@@ -253,7 +270,7 @@ class MetricNeighbors(SavedWithVersion):
         n_others = len(encoded) + len(trees)
         self.scale_, self._ridge = fitted.scale, fitted.ridge
         self._encoded, self._trees = others[: len(encoded)], others[len(encoded) : n_others]
-        self._origin, self.samples_ = fitted.origin, rows
+        self._origin, self.samples_ = fitted.origin, present[rows]
         title = type(self).__name__ if self.verbose else None
         self._search, self.search_recall_ = search_among(
             fitted.images, neighbors, self.n_neighbors, title
@@ -265,7 +282,9 @@ class MetricNeighbors(SavedWithVersion):
         except TypeError:
             pass  # The metric is no sum over columns.
         else:
-            self.feature_importances_ = of_columns.importances(given, sample_weight)
+            some, of_some = systematic_sample(weight, _MOST_OF_IMPORTANCES)
+            of_rows = _safe_indexing(given, rows[some]), of_some
+            self.feature_importances_ = of_columns.importances(*of_rows)
         copies = mean_of_copies(training.table, targets, weight * self._weight_unit, groups)
         self._choose_votes(folds, others[n_others:], *copies)
         return self
@@ -302,6 +321,7 @@ class MetricNeighbors(SavedWithVersion):
     def _resolve_metric(self, table, relation) -> Any:
         """Return the estimator to fit to all samples, or the table, which is fitted."""
         if not isinstance(self.metric, str):
+            require_chosen_pairs(self.metric, type(self).__name__)
             return with_relation(self.metric, relation)
         if self.metric == "euclidean":
             return table
@@ -342,7 +362,9 @@ class MetricNeighbors(SavedWithVersion):
         indices = np.concatenate([part.indices[:, :n_neighbors] for part in parts])
         judged = np.concatenate([part.judged for part in parts])
         known = self._targets, self._predicted, self._weight
-        self.votes_ = best_votes(distances, indices, judged, *known, self._bounded)
+        self.votes_ = best_votes(
+            distances, indices, judged, *known, self._bounded, not self._has_later_classes()
+        )
         _, mean, added = mean_vote(self.votes_, distances, indices, *known, self._predicted[judged])
         voted = self._bounded(mean + added)
         _, of_copied, of_judged = np.intersect1d(copied, judged, return_indices=True)
@@ -353,6 +375,10 @@ class MetricNeighbors(SavedWithVersion):
         self._fit_pool([voted, *(held_out[judged].mean(axis=1) for held_out in others)], judged)
 
     # For classes, the vote is pooled with the regressions on the columns.
+
+    def _has_later_classes(self) -> bool:
+        """Whether there are classes that no sample has, which regressions cannot predict."""
+        return False
 
     def _fit_pool(self, predictions, rows) -> None:
         """Learn how to pool predictions of some rows."""

@@ -72,8 +72,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         Whether the correction uses trees.
     n_folds : int, default=3
         Folds in which the vote is chosen, and of the trees. More than 2,000 samples have two folds
-        for the vote and five of the trees. In a fold, "ensemble" has one round of
-        `GradientAlignment` as its only learner.
+        for the vote and five of the trees, 400,000 or more two of the trees. In a fold, "ensemble"
+        has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     verbose : bool, default=False
@@ -96,8 +96,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         Encoder of dates and free texts.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column of the table in the squared distances of the training samples, with
-        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. It is missing if the
-        metric was given and is not a sum over columns.
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. At most 20,000 samples
+        stand for all. It is missing if the metric was given and is not a sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -186,6 +186,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
             if unknown:
                 raise ValueError(f"y has labels that fit has not seen: {sorted(unknown)[:5]}.")
             return MultiLabelBinarizer(classes=self.labels_).fit_transform(labels).astype(float)
+        check_predictable(y, wants_numbers=False)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
         if not self._is_multilabel:
             return self._indicators(column_or_1d(as_dense(y), warn=True))
@@ -207,8 +208,10 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         """Take further samples among the neighbours, without learning a metric.
 
         Predictions use them at once. The metric, the regressions and the votes stay those of `fit`,
-        or of the first call, which is a `fit` to its samples. A sample that equals an earlier one
-        becomes another neighbour; it does not add to the weight of that one.
+        or of the first call, which is a `fit` to its samples. Where `classes` has some that none of
+        these have, no vote leaves the neighbours for the regressions, which cannot know them. A
+        sample that equals an earlier one becomes another neighbour; it does not add to the weight
+        of that one.
 
         Parameters
         ----------
@@ -245,6 +248,9 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
             )
         self._add(X, y, sample_weight)
         return self
+
+    def _has_later_classes(self):
+        return not self._is_multilabel and not self._targets.any(axis=0).all()
 
     def _fit_pool(self, predictions, rows):
         if not self._is_multilabel:

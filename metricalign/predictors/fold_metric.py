@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
 
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import as_dense
@@ -20,7 +21,8 @@ from metricalign.learners.ensemble import (
     views_of,
 )
 from metricalign.learners.gradient import N_OUTPUTS, GradientAlignment, gradient_components
-from metricalign.pairs.anchors import choose_anchors
+from metricalign.pairs.anchors import choose_anchors, systematic_sample
+from metricalign.predictors.encoded import ENTRIES_OF_BATCH, EncodedRows
 
 __all__ = ["FoldMetric", "table_of_views"]
 
@@ -31,7 +33,7 @@ _ENSEMBLE = MetricEnsemble()
 
 
 def table_of_views(
-    encoder: PiecewiseLinearEncoder, encoding: NDArray, weight: NDArray
+    encoder: PiecewiseLinearEncoder, encoding: EncodedRows, weight: NDArray
 ) -> tuple[NDArray, list[slice]]:
     """The columns of a table and their encoding, side by side, as `MetricEnsemble` sees them.
 
@@ -41,8 +43,8 @@ def table_of_views(
     ----------
     encoder : PiecewiseLinearEncoder
         The fitted encoder.
-    encoding : ndarray of shape (n_samples, n_columns)
-        Encoded samples.
+    encoding : EncodedRows of shape (n_samples, n_columns)
+        Encoded samples, which are in the order of their values.
     weight : ndarray of shape (n_samples,)
         Their weights.
 
@@ -52,10 +54,15 @@ def table_of_views(
     blocks : list of slice
         The columns of each view.
     """
-    scaled = scaled_deviations(encoding, weight)
-    views = [encoding @ as_dense(view).T for view in views_of(encoder, scaled).values()]
-    ends = np.cumsum([0, *(view.shape[1] for view in views)])
-    return np.hstack(views), [slice(*block) for block in pairwise(ends)]
+    rows, of_rows = systematic_sample(weight, _ENSEMBLE.max_samples)
+    scaled = scaled_deviations(encoding[rows], of_rows)
+    maps = [as_dense(view).T for view in views_of(encoder, scaled).values()]
+    ends = np.cumsum([0, *(columns.shape[1] for columns in maps)])
+    views = np.empty((len(weight), ends[-1]), dtype=scaled.dtype)
+    for batch in gen_batches(len(views), max(1, ENTRIES_OF_BATCH // scaled.shape[1])):
+        encoded = encoding[batch]
+        np.concatenate([encoded @ columns for columns in maps], axis=1, out=views[batch])
+    return views, [slice(*block) for block in pairwise(ends)]
 
 
 class FoldMetric(BaseEstimator):

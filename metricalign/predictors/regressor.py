@@ -64,8 +64,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         Whether the correction uses trees.
     n_folds : int, default=3
         Folds in which the vote is chosen, and of the trees. More than 2,000 samples have two folds
-        for the vote and five of the trees. In a fold, "ensemble" has one round of
-        `GradientAlignment` as its only learner.
+        for the vote and five of the trees, 400,000 or more two of the trees. In a fold, "ensemble"
+        has one round of `GradientAlignment` as its only learner.
     n_jobs : int or None, default=None
         Folds to work on at the same time, as in joblib.
     verbose : bool, default=False
@@ -84,8 +84,8 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         Encoder of dates and free texts.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each column of the table in the squared distances of the training samples, with
-        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. It is missing if the
-        metric was given and is not a sum over columns.
+        sum 1, see `metricalign.learners.columns.ColumnMap.importances`. At most 20,000 samples
+        stand for all. It is missing if the metric was given and is not a sum over columns.
     table_ : PiecewiseLinearEncoder
         Encoder of the standardised columns that the trees see.
     scale_ : float
@@ -144,13 +144,12 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         )
         if self._is_distribution:
             return y, columns, "chebyshev", False
-        present = columns[weight > 0]
-        varies = present.min(axis=0) < present.max(axis=0)
+        varies = columns.min(axis=0) < columns.max(axis=0)
         # Of values in [-1, 1], so that no sum overflows, and no square does or underflows.
-        size = np.abs(present).max(axis=0)
+        size = np.abs(columns).max(axis=0)
         size = np.where(size > 0, size, 1.0)
-        mean = np.average(present / size, axis=0, weights=weight[weight > 0])
-        squares = np.average((present / size - mean) ** 2, axis=0, weights=weight[weight > 0])
+        mean = np.average(columns / size, axis=0, weights=weight)
+        squares = np.average((columns / size - mean) ** 2, axis=0, weights=weight)
         self._offset = mean * size
         self._unit = np.where(varies, np.sqrt(squares) * size, 1.0)
         if not varies.any():
@@ -168,6 +167,7 @@ class MetricNeighborsRegressor(RegressorMixin, MetricNeighbors):
         return columns, targets, "euclidean", False
 
     def _further_targets(self, y):
+        check_predictable(y, wants_numbers=True)
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         columns = y.reshape(len(y), -1)
         if columns.shape[1] != self._targets.shape[1]:

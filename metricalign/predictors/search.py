@@ -208,16 +208,18 @@ def search_among(
     samples : ndarray of shape (n_samples, n_features)
         Samples among which neighbours are searched.
     neighbors : transformer or None
-        It is fitted to them. None: the search is exact.
+        An approximate search, which is fitted to the samples. None: the search is exact.
     n_neighbors : int
-        The number of neighbours whose share is measured.
+        The number of neighbours for which the share is measured.
     title : str or None
-        With what to begin a line that says how neighbours are searched; None prints nothing.
+        Beginning of a printed line about the search. None prints nothing.
 
     Returns
     -------
     search : NeighborSearch or ApproximateSearch
+        The search among the samples.
     recall : float
+        Share of the nearest samples that it finds.
     """
     search: NeighborSearch | ApproximateSearch
     if neighbors is None:

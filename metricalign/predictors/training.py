@@ -39,7 +39,7 @@ _MOST_JUDGED = 2000
 
 
 class Fitted(NamedTuple):
-    """A metric, the images of the samples that it was fitted to, and their regressions.
+    """A fitted metric, the transformed training samples, and their regressions.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class Fitted(NamedTuple):
     origin : ndarray of shape (n_components,)
         Subtracted from all images, so that they are near the origin.
     images : ndarray of float32 of shape (n_samples, n_components)
-        Images of the samples.
+        Images of the training samples.
     scale : float
-        Their mean distance.
+        Mean distance of the images.
     ridge : KernelRidge
-        Regressions of the targets on them.
+        Regressions of the targets on the images.
     """
 
     metric: Any
@@ -63,13 +63,12 @@ class Fitted(NamedTuple):
 
 
 class MetricToFit(NamedTuple):
-    """A metric, and all samples as it takes them.
+    """A metric that is not fitted yet, and all samples in the form that it takes.
 
     Attributes
     ----------
     metric : object
-        The estimator, which is not fitted; or the encoder of the table, which stands for Euclid's
-        distance.
+        The unfitted estimator. For Euclid's distance it is the encoder of the table.
     X, y : array-like or DataFrame
         Samples and targets.
     """
@@ -85,7 +84,7 @@ class Training(NamedTuple):
     Attributes
     ----------
     of_all, of_folds : MetricToFit
-        What is fitted to all samples, and to those outside a fold.
+        Metrics that are fitted to all samples, and to those outside a fold.
     table : ndarray of shape (n_samples, n_columns)
         Standardised columns.
     targets : ndarray of shape (n_samples, n_outputs)
@@ -97,7 +96,7 @@ class Training(NamedTuple):
     ridge : type of KernelRidge
         The regressions under the metric.
     random_state : int
-        Draws landmarks, and the samples that are judged.
+        Seed of the landmarks, and of the held-out samples whose neighbours are searched.
     """
 
     of_all: MetricToFit
@@ -117,14 +116,15 @@ class Training(NamedTuple):
         wanted : MetricToFit
             `of_all` or `of_folds`.
         rows : ndarray of int of shape (n_rows,)
-            Which samples.
+            The samples to fit to.
 
         Returns
         -------
         fitted : Fitted
+            The fitted metric and regressions.
         """
         metric, images = wanted.metric, self.table[rows]
-        # In a fold of few samples all targets may be the same, so that there is nothing to learn.
+        # With few samples, all targets outside a fold may be the same. Then nothing can be learned.
         if not np.ptp(self.targets[rows], axis=0).any():
             metric = self.euclid
         if metric is not self.euclid:
@@ -140,7 +140,7 @@ class Training(NamedTuple):
 
 
 def group_numbers(groups: Any) -> NDArray:
-    """A number for each group, in the order of their names.
+    """Number the groups in the order of their names.
 
     Parameters
     ----------
@@ -150,11 +150,12 @@ def group_numbers(groups: Any) -> NDArray:
     Returns
     -------
     numbers : ndarray of int of shape (n_samples,)
+        Number of the group of each sample.
 
     Raises
     ------
     ValueError
-        If they are not one column, some are missing, or their names are of several kinds.
+        If `groups` is not one column, if a group is missing, or if there are numbers and strings.
     """
     groups = np.asarray(column_or_1d(groups))
     if find_missing(groups).any():
@@ -169,22 +170,23 @@ def group_numbers(groups: Any) -> NDArray:
 
 
 def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray | None) -> list:
-    """Folds of the samples in which regressions are weighed and the vote is chosen.
+    """Split the samples into the folds by which regressions are weighed and votes are chosen.
 
     Parameters
     ----------
     training : Training
         The samples.
     n_folds : int
-        How many, at most.
+        The largest number of folds.
     is_class : bool
-        Whether targets are classes, of which every fold gets its share.
+        Whether targets are classes. Then all folds have about the same share of each class.
     groups : ndarray of int of shape (n_samples,) or None
-        Groups, none of which is split between folds.
+        Groups. All samples of a group are in the same fold.
 
     Returns
     -------
     folds : list of tuple (train, test)
+        Rows of the samples outside each fold, and in it. Without folds, there are too few samples.
     """
     n_units = len(training.weight) // 2 if groups is None else len(np.unique(groups))
     n_folds = min(n_folds, n_units)
@@ -207,14 +209,15 @@ def folds_of(training: Training, n_folds: int, is_class: bool, groups: NDArray |
 
 
 class HeldOut(NamedTuple):
-    """Neighbours and predictions of the samples of a fold, found by those outside it.
+    """Neighbours and predictions of the samples of a fold, found among those outside it.
 
     Attributes
     ----------
     judged : ndarray of int of shape (n_judged,)
-        Samples of the fold whose neighbours are known, as rows of all samples.
+        Samples of the fold whose neighbours were searched, as rows of all samples.
     indices, distances : ndarray of shape (n_judged, n_neighbors)
-        Their neighbours outside the fold, as rows of all samples, and in mean distances.
+        Their neighbours outside the fold, as rows of all samples, and the distances of these, in
+        mean distances.
     predicted : ndarray of shape (n_test, n_penalties, n_outputs)
         Predictions of all samples of the fold by kernel ridge regressions.
     """
@@ -226,7 +229,7 @@ class HeldOut(NamedTuple):
 
 
 def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int) -> HeldOut:
-    """Fit to the samples outside a fold, then find neighbours and predictions of those in it.
+    """Fit to the samples outside a fold, and find neighbours and predictions of those inside.
 
     Parameters
     ----------
@@ -240,10 +243,11 @@ def held_out(training: Training, fold: tuple[NDArray, NDArray], n_neighbors: int
     Returns
     -------
     held_out : HeldOut
+        The neighbours and predictions.
     """
     train, test = fold
     with warnings.catch_warnings():
-        # That something is missing from a part of the samples is no news to the user.
+        # The user need not know what is missing in a part of the samples.
         for category in (UserWarning, FitFailedWarning):
             warnings.simplefilter("ignore", category)
         fitted = training.fit(training.of_folds, train)
@@ -275,11 +279,12 @@ def dense_table(X: Any) -> Any:
     Parameters
     ----------
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-        Samples; Dask arrays as well.
+        Samples. X may be a Dask array.
 
     Returns
     -------
     table : ndarray or DataFrame of shape (n_samples, n_features)
+        The samples in memory.
 
     Raises
     ------
@@ -303,16 +308,17 @@ def images_near_origin(images: Any, origin: NDArray) -> NDArray:
     images : {array-like, sparse matrix} of shape (n_samples, n_components)
         Images of a metric.
     origin : ndarray of shape (n_components,)
-        Subtracted from each of them.
+        What is subtracted from each image.
 
     Returns
     -------
     images : ndarray of float32 of shape (n_samples, n_components)
+        The moved images.
 
     Raises
     ------
     ValueError
-        If some are not finite in single precision.
+        If a value is not finite in single precision.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         images = np.ascontiguousarray(np.asarray(as_dense(images)) - origin, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How neighbours vote: weights that fall with distance, chosen by held-out samples."""
+"""Votes of neighbours, with weights that decrease with distance, chosen by held-out samples."""
 
 from __future__ import annotations
 
@@ -24,38 +24,39 @@ __all__ = [
     "weighted_means",
 ]
 
-# Votes that are compared: widths in mean distances of the samples, powers of the distance, shares
-# of the correction and of the regressions. The mean of the best few predicts better than the best.
+# The votes that are compared: widths in mean distances of the samples, powers of the distance, and
+# shares of the correction and of the regressions. The mean of the best few votes predicts better
+# than the best one.
 _WIDTHS = tuple(np.geomspace(0.03, 1.2, 10))
 _POWERS = (1, 2)
 _CORRECTIONS = (0.0, 1 / 3, 2 / 3, 1.0)
 _REGRESSIONS = (0.0, 1 / 3, 2 / 3, 1.0)
 _N_VOTES = 3
-# In mean distances: single precision tells samples apart that are farther from each other.
+# In mean distances. In single precision, samples that are farther from each other are different.
 _NO_DISTANCE = 1e-5
 
 
 class Neighborhood(NamedTuple):
-    """Neighbours of samples, and the part of each in the prediction.
+    """Neighbours of samples, and their parts in the predictions.
 
-    The prediction is ``neighbors_part + correction``, in the coordinates of the targets: one column
-    per class, label or number.
+    The prediction is ``neighbors_part + correction``, in the coordinates of the targets. There is
+    one column for each class, label or number.
 
     Attributes
     ----------
     indices : ndarray of int of shape (n_samples, n_neighbors)
-        Neighbours, as rows of the training samples, the nearest first.
+        The neighbours, as rows of the training samples. The nearest are first.
     distances : ndarray of shape (n_samples, n_neighbors)
-        Their distances.
+        Distances of the neighbours.
     weights : ndarray of shape (n_samples, n_neighbors)
-        Weights of their votes, with sum 1.
+        Weights of the votes of the neighbours. The sum of each row is 1.
     neighbors_part : ndarray of shape (n_samples, n_columns)
         Weighted mean of the targets of the neighbours.
     correction : ndarray of shape (n_samples, n_columns)
-        Added to it, as the regressions predict other targets for the sample than for its
-        neighbours, and as the vote for classes is pooled with them.
+        What is added to `neighbors_part`. The regressions can predict other targets for the sample
+        than for its neighbours, and votes for classes are pooled with regressions.
     predicted : ndarray of shape (n_samples, n_columns)
-        What the regressions predict for the sample.
+        Predictions of the regressions for the sample.
     places : ndarray of int of shape (n_samples, n_neighbors)
         The neighbours, as positions in `samples_`, the distinct training samples.
     """
@@ -70,19 +71,19 @@ class Neighborhood(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """How neighbours vote, and how regressions correct the vote.
+    """Parameters of the weights of neighbours, and of the correction by regressions.
 
     Attributes
     ----------
     width : float
         Unit of the distances in the weights exp(-(distance / width)^power).
     power : int
-        Their power.
+        Power in the weights.
     correction : float
-        Share of the difference of what regressions predict for the sample and for its neighbours,
-        which is added to the mean of the neighbours.
+        Regressions predict a target for the sample, and a mean target for its neighbours. This
+        share of the difference is added to the mean target of the neighbours.
     regression : float, default=0.0
-        Share of the regressions themselves in the prediction; the rest is the corrected mean.
+        Share of the regressions in the prediction. The rest is the corrected mean.
     """
 
     width: float
@@ -91,41 +92,43 @@ class Vote(NamedTuple):
     regression: float = 0.0
 
     def weights(self, distances: NDArray, sample_weight: NDArray) -> NDArray:
-        """Weights of neighbours, with row sums of 1.
+        """Compute the weights of neighbours.
 
         Parameters
         ----------
         distances, sample_weight : ndarray of shape (n_samples, n_neighbors)
-            Distances of the neighbours in the unit of the width, and how often each counts.
+            Distances of the neighbours in the unit of the width, and their sample weights.
 
         Returns
         -------
         weights : ndarray of shape (n_samples, n_neighbors)
+            The weights. The sum of each row is 1.
         """
         exponents = (distances / self.width) ** self.power
-        # Relative to the nearest: otherwise all weights vanish far from all samples.
+        # They are relative to the nearest. Otherwise all weights would vanish far from all samples.
         weights = np.exp(exponents.min(axis=1, keepdims=True) - exponents) * sample_weight
         return weights / weights.sum(axis=1, keepdims=True)
 
     def added(self, mean: NDArray, expected: NDArray, predicted: NDArray) -> NDArray:
-        """Compute what is added to the mean of the neighbours.
+        """Compute what is added to the mean target of the neighbours.
 
         Parameters
         ----------
         mean, expected : ndarray of shape (n_samples, n_outputs)
-            Means over the neighbours of their targets, and of what regressions predict for them.
+            Means over the neighbours, of their targets and of the predictions of regressions.
         predicted : ndarray of shape (n_samples, n_outputs)
-            What the regressions predict for the samples.
+            Predictions of the regressions for the samples.
 
         Returns
         -------
         added : ndarray of shape (n_samples, n_outputs)
+            Difference of the prediction from `mean`.
         """
         corrected = self.correction * (predicted - expected)
         return (1 - self.regression) * corrected + self.regression * (predicted - mean)
 
 
-# The vote if there are too few samples to hold any out.
+# The vote if there are too few samples to hold some out.
 NEAREST = Vote(_WIDTHS[0], _POWERS[0], 0.0)
 
 
@@ -137,6 +140,7 @@ def best_votes(
     predicted: NDArray,
     weight: NDArray,
     bounded: Callable[[NDArray], NDArray],
+    with_regressions: bool = True,
 ) -> list[Vote]:
     """The votes with the least squared error on held-out samples, the best first.
 
@@ -152,13 +156,16 @@ def best_votes(
         Weights of the samples.
     bounded : callable
         Gives the nearest possible targets, which are along the last axis.
+    with_regressions : bool, default=True
+        Whether regressions may have a share beside that in the correction.
 
     Returns
     -------
     votes : list of Vote
     """
+    shares = _REGRESSIONS if with_regressions else _REGRESSIONS[:1]
     values = np.hstack([targets, predicted])
-    regressions: Any = np.reshape(_REGRESSIONS, (-1, 1, 1))
+    regressions: Any = np.reshape(shares, (-1, 1, 1))
     weight_of_neighbors, errors = weight[indices], {}
     graph = _neighbor_graph(weight_of_neighbors, indices, len(values))
     # The widest first: it is taken where regressions alone predict as well.
@@ -170,7 +177,7 @@ def best_votes(
             votes = Vote(width, power, correction, regressions)
             guess = bounded(mean + votes.added(mean, expected, predicted[rows]))
             of_samples = np.sum((guess - targets[rows]) ** 2, axis=-1)
-            for regression, error in zip(_REGRESSIONS, of_samples @ weight[rows], strict=True):
+            for regression, error in zip(shares, of_samples @ weight[rows], strict=True):
                 errors[Vote(float(width), power, correction, regression)] = error
     return sorted(errors, key=errors.__getitem__)[:_N_VOTES]
 
@@ -185,27 +192,28 @@ def mean_vote(
     of_samples: NDArray,
     share_of_copies: float = 0.0,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """The mean of several votes, and of the targets of copies of a sample where it has some.
+    """Compute the mean of several votes, and of the targets of copies of a sample if it has any.
 
     Parameters
     ----------
     votes : list of Vote
         The votes.
     distances, indices : ndarray of shape (n_samples, n_neighbors)
-        Neighbours of the samples: distances in mean distances, and rows of the targets.
+        Distances of the neighbours of the samples, in mean distances, and the neighbours as rows of
+        the targets.
     targets, predicted : ndarray of shape (n_targets, n_outputs)
-        Coordinates of all targets, and what the regressions predict for held-out samples.
+        Coordinates of all targets, and predictions by regressions that have not seen them.
     weight : ndarray of shape (n_targets,)
-        Their weights.
+        Weights of the training samples.
     of_samples : ndarray of shape (n_samples, n_outputs)
-        What the regressions predict for the samples.
+        Predictions of the regressions for the samples.
     share_of_copies : float, default=0.0
-        Share of neighbours without any distance, where there are some.
+        Share of neighbours at distance zero, for the samples that have such neighbours.
 
     Returns
     -------
     weights : ndarray of shape (n_samples, n_neighbors)
-        Weights of the neighbours, with row sums of 1.
+        Weights of the neighbours. The sum of each row is 1.
     mean, added : ndarray of shape (n_samples, n_outputs)
         Mean target of the neighbours, and what is added to it.
     """
@@ -232,18 +240,18 @@ def mean_vote(
 def mean_of_copies(
     table: NDArray, targets: NDArray, weight: NDArray, groups: NDArray | None
 ) -> tuple[NDArray, NDArray]:
-    """Mean target of the other samples with the same row of the table.
+    """Compute the mean target of all other samples with the same row of the table.
 
-    A sample of weight 2 stands for two samples, each of which is a copy of the other.
+    A sample of weight 2 represents two samples that are copies of each other.
 
     Parameters
     ----------
     table : ndarray of shape (n_samples, n_columns)
         Samples.
     targets : ndarray of shape (n_samples, n_outputs)
-        Coordinates of their targets.
+        Coordinates of the targets.
     weight : ndarray of shape (n_samples,)
-        How many samples each stands for.
+        Weights of the samples.
     groups : ndarray of int of shape (n_samples,) or None
         Groups. Only samples of other groups are copies.
 
@@ -266,7 +274,7 @@ def mean_of_copies(
 
 
 def _sums_over(identity, values):
-    """Sums over all samples of the same number, for each sample."""
+    """Sum the values of all samples with the same identity, for each sample."""
     sums = np.zeros((identity.max() + 1, values.shape[1]))
     np.add.at(sums, identity, values)
     return sums[identity]
@@ -275,7 +283,7 @@ def _sums_over(identity, values):
 def share_of_copies(
     copies: NDArray, predicted: NDArray, targets: NDArray, weight: NDArray
 ) -> float:
-    """Share of the mean target of copies in the prediction that has the least squared error.
+    """Choose the share of the copies in the prediction that has the least squared error.
 
     Parameters
     ----------
@@ -287,7 +295,8 @@ def share_of_copies(
     Returns
     -------
     share : float
-        Between 0 and 1. It is that of all samples and of one more, whose copies tell nothing.
+        Share of the mean target of the copies, between 0 and 1. It is computed from these samples
+        and one more sample, whose copies do not improve its prediction.
     """
     if not len(copies):
         return 0.0
@@ -301,9 +310,10 @@ def share_of_copies(
 def simplex_weights(
     predicted: NDArray, targets: NDArray, mean: NDArray, weight: NDArray
 ) -> NDArray:
-    """Nonnegative weights of predictions, and what is left of 1 for the mean target.
+    """Choose nonnegative weights of predictions with nearly the least squared error.
 
-    Their mean nearly has the least squared error. So predictions that tell little count little.
+    The mean target has the rest of the weight, up to 1. So predictions that tell little have small
+    weights.
 
     Parameters
     ----------
@@ -312,7 +322,7 @@ def simplex_weights(
     targets : ndarray of shape (n_samples, n_outputs)
         The targets to be predicted.
     mean : ndarray of shape (n_outputs,)
-        Their mean.
+        The mean target.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
 
@@ -329,7 +339,7 @@ def simplex_weights(
 
 
 def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArray:
-    """Weighted means over neighbours, without an array of the values of all neighbours.
+    """Compute weighted means over neighbours, without an array of the values of all neighbours.
 
     Parameters
     ----------
@@ -341,12 +351,13 @@ def weighted_means(weights: NDArray, indices: NDArray, values: NDArray) -> NDArr
     Returns
     -------
     means : ndarray of shape (n_samples, n_columns)
+        The means.
     """
     return _neighbor_graph(weights, indices, len(values)) @ values
 
 
 def _neighbor_graph(weights, indices, n_values):
-    """Sparse matrix of the weights, which is cheaper to use again than to make."""
+    """Make a sparse matrix of the weights. Using it again is cheaper than making another one."""
     ends = np.arange(0, weights.size + 1, weights.shape[1])
     shape = len(weights), n_values
     return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=shape)

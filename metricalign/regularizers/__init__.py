@@ -1,7 +1,7 @@
-"""Regularizers: which metrics are allowed, and at what price.
+"""Regularizers: which matrices are allowed, and how much each of them costs.
 
-A regularizer is defined by its proximal step; see `Regularizer`. Most are cones of matrices: their
-price is zero inside and infinite outside, and the step is the projection.
+A regularizer is defined by its proximal step, see `Regularizer`. Most regularizers are cones of
+matrices. A matrix inside the cone costs nothing, and the proximal step is the projection onto it.
 """
 
 from metricalign.regularizers.diagonal import Diagonal

@@ -16,8 +16,8 @@ __all__ = ["Diagonal"]
 class Diagonal(Regularizer):
     """Diagonal matrices without negative entries: the metric weighs the features.
 
-    A matrix is its diagonal here, so that time and memory grow with the number of features
-    and not with its square. A weight of zero leaves the feature out.
+    A matrix is represented by its diagonal, so time and memory grow with the number of features,
+    not with its square. A feature of weight zero has no influence.
 
     Examples
     --------
@@ -30,16 +30,14 @@ class Diagonal(Regularizer):
     is_diagonal = True
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a diagonal on the nonnegative ones; see `Regularizer.project`."""
         return _ClippedDiagonal(matrix)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Nonnegativity in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix >= 0]
 
 
 class _ClippedDiagonal(Projection):
-    """Weights clipped at zero; the derivative drops the negative ones."""
+    """Weights clipped at zero. The derivative is zero for negative ones."""
 
     def __init__(self, diagonal):
         # Zero counts as positive, so that a Newton step can leave M = 0.

@@ -26,30 +26,33 @@ _ACCURACY = 1e-11
 # Share of the trace that is added to a Gram matrix: pairs that are multiples of others make it
 # singular.
 _JITTER = 1e-14
-# Projections that are remembered. With 2 of them as many passes, with 1 a tenth (wine) to a third
-# (digits) more.
+# Number of projections that are remembered. 2 need as many passes over the pairs, and 1 needs a
+# tenth (wine) to a third (digits) more.
 _N_RECENT = 3
-# Exchanges in a row that may leave as many wrong pairs and as large a bound of the error as there
-# were.
+# Number of exchanges in a row that may decrease neither the number of wrong pairs nor the bound of
+# the error.
 _N_CHANCES = 6
-# In the steps of a solver half the squared error may be a share of half the squared distance to the
-# last projection, by a bound that is some hundred times too large: all of it in the first so many
-# projections, and this number over that of the projections later, so that a long fit gets exact.
-# With .3 throughout the fit of RAMLNCSVR to digits takes twice the time. With 1 throughout it takes
-# 101 steps of NCML for wine at 10,000 times the weight, where this takes 89.
+# In the steps of a solver the squared error of a projection may be a share of the squared distance
+# to the last projection. The bound of the error is some hundred times too large. The share is 1 in
+# the first projections, as many as this number. Later it is this number divided by the number of
+# projections, so that a long fit becomes exact. With a share of .3 throughout, the fit of RAMLNCSVR
+# to digits takes twice the time. With 1 throughout, NCML takes 101 steps for wine at 10,000 times
+# the weight. This rule takes 89.
 _N_COARSE = 30
 
 
 class PairMatrices(Regularizer):
     """Sums mu_p T_p of the pairs' matrices T_p = z_p z_p^T with mu_p >= 0.
 
-    All of them are positive semidefinite. The projection of S is nonnegative least squares,
-    min over mu >= 0 of norm(S - sum_p mu_p T_p)^2, by an active-set method: few mu_p are
-    positive, and the last projections tell which.
+    All these matrices are positive semidefinite. The projection of S is a problem of nonnegative
+    least squares: minimise norm(S - sum_p mu_p T_p)^2 over mu >= 0. It is solved by an active-set
+    method that starts at one of the last projections, as few mu_p are positive.
 
-    Source: the cone of Gu, Positive semidefinite support vector regression metric learning,
-    arXiv 2008.07739, and of NCML in Zuo et al., Distance Metric Learning via Iterated SVMs, arXiv
-    1502.00363.
+    References
+    ----------
+    Gu. "Positive semidefinite support vector regression metric learning". arXiv 2008.07739.
+
+    Zuo et al. "Distance Metric Learning via Iterated SVMs". arXiv 1502.00363 (NCML).
 
     Examples
     --------
@@ -69,16 +72,16 @@ class PairMatrices(Regularizer):
     _operator: Any = None
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
-        """Cone of the pairs of a problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
         # In single precision the residual of a projection would be mostly rounding.
         regularizer._operator = operator.astype(np.float64)
         lengths = regularizer._operator.squared_lengths
-        # The last projections, where the next ones start, also those of the same problem in double
+        # The next projections start at the last ones. These can be of the same problem in another
         # precision. Copies share them.
         if not self._is_for(regularizer._operator):
             regularizer._recent = deque(maxlen=_N_RECENT)
-        # In units in which every pair has length 1; a pair of identical samples adds nothing.
+        # Coefficients are in units in which every pair has length 1. A pair of identical samples
+        # adds nothing.
         regularizer._scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         return regularizer
 
@@ -93,23 +96,21 @@ class PairMatrices(Regularizer):
         )
 
     def for_steps(self) -> Self:
-        """Cone whose projections stop early; see `Regularizer.for_steps`."""
         regularizer = copy(self)
         regularizer._is_exact = False
         return regularizer
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a symmetric matrix on the cone; see `Regularizer.project`."""
         zero = _Recent(matrix, np.zeros(self._operator.n_pairs), np.zeros_like(matrix))
         if not np.any(matrix):
             self._recent.append(zero)
             return _AtZero(matrix, self._operator.n_pairs)
-        # The next matrix to project is usually near one of the last: solvers go back and forth
-        # between a matrix and the one that its dual coefficients make.
+        # The next matrix to project is usually near one of the last ones, as solvers alternate
+        # between a matrix and the matrix of its dual coefficients.
         direction = matrix / np.abs(matrix).max()
         direction /= np.linalg.norm(direction)
         start = max(self._recent, key=lambda last: np.vdot(last.direction, direction), default=zero)
-        # The first may be where another fit has ended.
+        # The first matrix can be the solution of another fit, so its projection is exact.
         share = 0.0
         if not self._is_exact and self._recent:
             self._n_inexact += 1
@@ -121,7 +122,6 @@ class PairMatrices(Regularizer):
         return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Membership in cvxpy; see `Regularizer.expression`."""
         import cvxpy
 
         differences = self._operator.differences()
@@ -131,7 +131,7 @@ class PairMatrices(Regularizer):
 
 
 class _Recent(NamedTuple):
-    """A direction, coefficients of its projection, as of differences of length 1, and that."""
+    """A projected direction, the coefficients for pairs of length 1, and the projection."""
 
     direction: NDArray
     coef: NDArray
@@ -139,7 +139,7 @@ class _Recent(NamedTuple):
 
 
 class _AtZero(Identity):
-    """The projection of zero: all pairs may move from there, and many span all matrices."""
+    """The projection of zero. There all pairs can move, and many pairs span all matrices."""
 
     def __init__(self, matrix, n_pairs):
         super().__init__(matrix)
@@ -147,44 +147,44 @@ class _AtZero(Identity):
 
 
 class _PairProjection(FactoredProjection):
-    """A sum of the pairs' matrices; near it only the positive coefficients move.
+    """A sum of the pairs' matrices. Near it only the positive coefficients change.
 
     Attributes
     ----------
     coef : ndarray of shape (n_pairs,)
         The coefficients mu.
     violation : ndarray of shape (n_pairs,)
-        Inner products of the residual with the pairs' matrices of norm 1: none is positive at the
-        projection.
+        Inner products of the residual with the pairs' matrices of norm 1. None of them is positive
+        at the exact projection.
     """
 
     def __init__(self, operator, projected, scale, coef, matrix=None):
         self.coef = scale * coef
         self._operator = operator
         super().__init__(operator.adjoint(self.coef) if matrix is None else matrix)
-        # The residual less this multiple of the identity has no positive distance left, so it
-        # is in the polar cone.
+        # If this multiple of the identity is subtracted from the residual, no distance is positive,
+        # so the difference is in the polar cone.
         residual = projected - self.matrix
         self.violation = scale * operator.distances(residual)
         excess = max(float(self.violation.max()), 0.0)
         self.slack = excess * float(np.trace(self.matrix)) - float(np.vdot(self.matrix, residual))
         self.slack += 0.5 * excess * excess * operator.n_features
-        # At zero as well, so that a Newton step can leave M = 0. Not those that the projection
-        # lacks: these may be thousands.
+        # Pairs with a violation of zero may move too, so that a Newton step can leave M = 0. Pairs
+        # with a positive violation may not, as there can be thousands of them.
         self._may_move = (coef > 0) | ((scale > 0) & (self.violation == 0))
 
     @cached_property
     def _face(self):
-        """Independent differences that span the face, and the factor of their Gram matrix."""
+        """Independent pairs that span the face, and the factor of their Gram matrix."""
         movable = np.flatnonzero(self._may_move)
-        # More than enough to span all symmetric matrices.
+        # This is more than enough to span all symmetric matrices.
         n_most = self._operator.n_features * (self._operator.n_features + 1)
         active = movable[np.argsort(-self.coef[movable], kind="stable")[:n_most]]
         differences = self._operator.restricted(np.sort(active)).differences()
         gram = (differences @ differences.T) ** 2
         if len(active) == 0:
             return differences, gram
-        # Dependent pairs come last, and the face has no need of them.
+        # Dependent pairs come last. They are not needed.
         factor, order, rank, _ = linalg.lapack.dpstrf(gram, tol=1e-10 * gram.max(), lower=1)
         return differences[order[:rank] - 1], factor[:rank, :rank]
 
@@ -208,19 +208,19 @@ class _PairProjection(FactoredProjection):
 
 
 def _nonnegative_least_squares(operator, matrix, scale, start, share):
-    """The sum_p c_p scale_p T_p with c >= 0 that is nearest to a matrix, and c.
+    """Find the sum_p c_p scale_p T_p with c >= 0 that is nearest to a matrix, and c.
 
-    Or one that is as near but for this share of half the squared distance to the start.
+    With a share above 0 the result may be inexact, see `_is_near_enough`.
     """
     problem = operator, matrix, scale, start, share
     return _by_exchanges(*problem) or _by_working_sets(*problem)
 
 
 def _by_exchanges(operator, matrix, scale, start, share):
-    """The same by least squares over a working set of pairs, or None if this comes to no end.
+    """Solve by least squares over a working set of pairs. Return None if this does not converge.
 
-    Pairs with negative coefficients leave the set, and those that violate the optimality conditions
-    most enter it, both at once.
+    At the same time pairs with negative coefficients leave the set, and those pairs enter it that
+    violate the optimality conditions most.
     """
     working = np.flatnonzero(start.coef)
     tolerance = _ACCURACY * np.linalg.norm(matrix)
@@ -233,7 +233,7 @@ def _by_exchanges(operator, matrix, scale, start, share):
             _, solution, info = linalg.lapack.dposv(gram, along, lower=True, overwrite_a=True)
             if info:
                 return None
-            # Only what is in the cone may be near enough.
+            # An inexact result must be in the cone.
             coef[working] = np.maximum(solution, 0) if share else solution
             combination = (differences.T * coef[working]) @ differences
             combination = (combination + combination.T) / 2
@@ -256,7 +256,7 @@ def _by_exchanges(operator, matrix, scale, start, share):
 
 
 def _by_working_sets(operator, matrix, scale, start, share):
-    """The same by nonnegative least squares over a working set that grows: this always ends."""
+    """Solve by nonnegative least squares over a growing working set. This always ends."""
     nearest, coef = None, start.coef
     working = np.flatnonzero(coef)
     tolerance = _ACCURACY * np.linalg.norm(matrix)
@@ -269,7 +269,7 @@ def _by_working_sets(operator, matrix, scale, start, share):
         found = _PairProjection(operator, matrix, scale, candidate)
         distance = np.linalg.norm(matrix - found.matrix)
         if not distance < smallest * (1 - 1e-12):
-            # Nothing is nearer than the start: it is the projection, or numbers have overflowed.
+            # Nothing is nearer. So the last is the projection, or numbers have overflowed.
             return nearest or _PairProjection(operator, matrix, scale, coef), coef
         nearest, coef, smallest = found, candidate, distance
         slope = np.where(found.violation > tolerance, found.violation, 0)
@@ -282,15 +282,15 @@ def _by_working_sets(operator, matrix, scale, start, share):
 
 
 def _is_near_enough(found, start, share):
-    """Whether half the squared error is below that share of half the squared distance moved."""
-    # Without a share the coefficients may be negative, and the bound as well.
+    """Whether the squared error is below this share of the squared distance from the start."""
+    # If the share is 0, coefficients may be negative, and then the bound may be negative too.
     return share > 0 and found.slack < 0.5 * share * np.sum((found.matrix - start.matrix) ** 2)
 
 
 def _normal_equations(operator, matrix, scale, working):
     """Inner products of some pairs' matrices with each other and with a matrix, and differences.
 
-    The pairs are of length 1, as if their differences were so.
+    The differences are scaled to matrices of norm 1.
     """
     differences = operator.restricted(working).differences()
     differences *= np.sqrt(scale[working])[:, None]
@@ -300,17 +300,17 @@ def _normal_equations(operator, matrix, scale, working):
 
 
 def _largest(numbers, n_most):
-    """Where the positive numbers are, or so many of the largest."""
+    """Return the positions of the positive numbers, at most `n_most`, of the largest."""
     found = np.argpartition(-numbers, min(n_most, len(numbers)) - 1)[:n_most]
     return found[numbers[found] > 0]
 
 
 def _block_pivoting(gram, target, is_free):
-    """Solution x >= 0 of min 1/2 x^T gram x - target^T x, from a guess of its support.
+    """Minimise 1/2 x^T gram x - target^T x over x >= 0, from a guess of the support of x.
 
-    Kim, Park, Fast nonnegative matrix factorization: an active-set-like method and comparisons,
-    SIAM J. Sci. Comput. 33 (2011), section 3. Where exchanges come to no end, which rounding can
-    bring about, the method of Lawson and Hanson.
+    The method is that of Kim, Park, Fast nonnegative matrix factorization: an active-set-like
+    method and comparisons, SIAM J. Sci. Comput. 33 (2011), section 3. If rounding keeps it from
+    converging, the method of Lawson and Hanson is used.
     """
     gram[np.diag_indices(len(gram))] += _JITTER * np.trace(gram)
     slack = 1e-13 * np.abs(target).max()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AbovePrior", "PositiveSemidefinite", "Shrinkage", "SpectralRegularizer"]
 
-# Divided differences as near to one as this are one: the rest is rounding.
+# Divided differences that are this near to one are set to one: they differ by rounding only.
 _ROUNDING = 1e-12
 
 
@@ -27,11 +27,19 @@ class Shrinkage(NamedTuple):
     Attributes
     ----------
     eigenvalues : ndarray of shape (n_features,)
-        Those of the result.
+        Eigenvalues of the result.
     slope : ndarray of shape (n_features,)
-        How much each changes with its own.
+        Derivative of each eigenvalue of the result by the same eigenvalue of the argument.
     coupling : ndarray of shape (n_features,) or None
-        How they change together, for example because their sum is fixed; None if they do not.
+        Dependence of all eigenvalues on each other, for example because their sum is fixed. None
+        if they are independent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.regularizers import PositiveSemidefinite
+    >>> PositiveSemidefinite().shrink(np.array([-1.0, 2.0]), step=1.0).eigenvalues
+    array([0., 2.])
     """
 
     eigenvalues: NDArray
@@ -40,19 +48,40 @@ class Shrinkage(NamedTuple):
 
 
 class SpectralRegularizer(Regularizer):
-    """A regularizer that depends on the eigenvalues of M only.
+    """A regularizer that depends only on the eigenvalues of M.
 
-    A subclass says what happens to the eigenvalues by `shrink`, and what they cost by `price`; all
-    that solvers need of matrices follows (Lewis, The convex analysis of unitarily invariant
-    matrix functions, J. Convex Anal. 2 (1995); Loewner's formula for the derivative).
+    A subclass implements `shrink`, the proximal step of the eigenvalues, and `price`, their cost.
+    The steps of matrices and their derivatives (by Loewner's formula) follow from these.
 
-    Where `shrink` leaves the eigenvalues that are zero at zero, and the others as they would be
-    without these, say ``keeps_span = True``: with fewer samples than features the fit is then in
-    the span of the samples.
+    A subclass should set ``keeps_span = True`` if `shrink` keeps zero eigenvalues at zero, and if
+    they do not influence the others. Then problems with fewer samples than features are solved
+    in the span of the samples.
+
+    References
+    ----------
+    A. S. Lewis. "The convex analysis of unitarily invariant matrix functions". Journal of Convex
+    Analysis 2 (1995).
+
+    Examples
+    --------
+    The trace norm, which is the sum of the absolute eigenvalues:
+
+    >>> import numpy as np
+    >>> from metricalign.regularizers import Shrinkage, SpectralRegularizer
+    >>> class TraceNorm(SpectralRegularizer):
+    ...     keeps_span = True
+    ...     def shrink(self, eigenvalues, step):
+    ...         size = np.maximum(np.abs(eigenvalues) - step, 0)
+    ...         return Shrinkage(np.sign(eigenvalues) * size, np.where(size > 0, 1.0, 0.0))
+    ...     def price(self, eigenvalues):
+    ...         return np.abs(eigenvalues).sum()
+    >>> TraceNorm().project(np.diag([3.0, -0.5])).matrix
+    array([[2., 0.],
+           [0., 0.]])
     """
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
-        """Proximal step of the eigenvalues, which must not depend on their order.
+        """Proximal step of the eigenvalues. It must not depend on their order.
 
         Parameters
         ----------
@@ -64,13 +93,14 @@ class SpectralRegularizer(Regularizer):
         Returns
         -------
         shrinkage : Shrinkage
+            The new eigenvalues, and the derivative of the step.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no method shrink, as a spectral regularizer must."
         )
 
     def price(self, eigenvalues: NDArray) -> float:
-        """R of allowed eigenvalues: 0 unless said otherwise.
+        """R(M) of an allowed matrix M, given its eigenvalues. It is 0 by default.
 
         Parameters
         ----------
@@ -80,11 +110,11 @@ class SpectralRegularizer(Regularizer):
         Returns
         -------
         price : float
+            R(M).
         """
         return 0.0
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Proximal step of a symmetric matrix; see `Regularizer.project`."""
         eigenvalues, eigenvectors = linalg.eigh(matrix, check_finite=False, driver="evd")
         shrinkage = self.shrink(eigenvalues, step)
         price = float(self.price(shrinkage.eigenvalues))
@@ -92,7 +122,7 @@ class SpectralRegularizer(Regularizer):
 
 
 class PositiveSemidefinite(SpectralRegularizer):
-    """Positive semidefinite matrices: every one is a (pseudo-)metric.
+    """Positive semidefinite matrices: each of them defines a (pseudo-)metric.
 
     Examples
     --------
@@ -107,21 +137,20 @@ class PositiveSemidefinite(SpectralRegularizer):
     keeps_span_of_identity = True
 
     def shrink(self, eigenvalues: NDArray, step: float) -> Shrinkage:
-        """Clip the eigenvalues at zero; see `SpectralRegularizer.shrink`."""
         # Zero counts as positive, so that a Newton step can leave M = 0.
         slope = (eigenvalues >= 0).astype(eigenvalues.dtype)
         return Shrinkage(np.maximum(eigenvalues, 0), slope)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Positive semidefiniteness in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix >> 0]
 
 
 class AbovePrior(PositiveSemidefinite):
-    """Matrices that exceed the prior M0 by a positive semidefinite one.
+    """Matrices M for which M - M0 is positive semidefinite, where M0 is the prior.
 
-    No distance falls below that of the prior: with ``prior="identity"`` the metric can add to
-    Euclid's, but not forget a feature. Without a prior it is the positive semidefinite cone.
+    No learned distance is smaller than that of the prior. With ``prior="identity"`` the metric can
+    increase Euclid's distance, but cannot ignore a feature. Without a prior this is the cone of
+    positive semidefinite matrices.
 
     Examples
     --------
@@ -136,27 +165,24 @@ class AbovePrior(PositiveSemidefinite):
     keeps_span_of_identity = True
 
     def for_problem(self, operator: PairOperator, prior: NDArray) -> Self:
-        """Regularizer of one problem; see `Regularizer.for_problem`."""
         regularizer = copy(self)
         regularizer._prior = prior
         return regularizer
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """Project a symmetric matrix on the set; see `Regularizer.project`."""
         projection = super().project(matrix - self._prior, step)
         projection.matrix = self._prior + projection.matrix
         return projection
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """Semidefiniteness of the excess in cvxpy; see `Regularizer.expression`."""
         return 0.0, [matrix - self._prior >> 0]
 
 
 class _SpectralProjection(Projection):
-    """A matrix with other eigenvalues f(l), by Loewner's formula for the derivative.
+    """A matrix whose eigenvalues l have been replaced by f(l).
 
-    In the basis of the eigenvectors the derivative multiplies the entry of l_i and l_j by
-    (f(l_i) - f(l_j)) / (l_i - l_j), and changes the diagonal as the eigenvalues change.
+    Loewner's formula gives the derivative. In the basis of the eigenvectors it multiplies the entry
+    (i, j) by (f(l_i) - f(l_j)) / (l_i - l_j), and the diagonal changes as the eigenvalues do.
     """
 
     def __init__(self, eigenvalues, eigenvectors, shrinkage, price):
@@ -169,7 +195,7 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _factors(self):
-        """The factors of all entries, (n_features, n_features)."""
+        """Loewner's factors of all entries, of shape (n_features, n_features)."""
         shrunk, slope, _ = self._shrinkage
         apart = self._eigenvalues[:, None] - self._eigenvalues
         change = shrunk[:, None] - shrunk
@@ -181,7 +207,7 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _kept(self):
-        """Eigenvectors on whose span the derivative is the identity, if there are any."""
+        """Eigenvectors for whose span the derivative is the identity, if there are any."""
         kept = np.flatnonzero(self._shrinkage.slope == 1)
         if len(kept) and np.all(self._factors[np.ix_(kept, kept)] == 1):
             return kept
@@ -189,10 +215,10 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _entries(self):
-        """Rows, columns and weights of the entries that stand for the derivative.
+        """Rows, columns and weights of the entries in which the derivative is not zero.
 
-        The entries of kept eigenvectors come first; the last value returned is their number. A
-        diagonal with a coupling is left out.
+        The entries of kept eigenvectors come first. The last value returned is their number. If
+        there is a coupling, the diagonal is left out.
         """
         is_kept = np.zeros(len(self._eigenvalues), dtype=bool)
         is_kept[self._kept] = True
@@ -206,7 +232,7 @@ class _SpectralProjection(Projection):
 
     @cached_property
     def _root(self):
-        """R with R R^T = diag(slope) - coupling coupling^T; no columns without a coupling."""
+        """R with R R^T = diag(slope) - coupling coupling^T. It is empty without a coupling."""
         _, slope, coupling = self._shrinkage
         if coupling is None:
             return np.empty((len(slope), 0))
@@ -257,7 +283,7 @@ class _SpectralProjection(Projection):
         gram += mixed @ mixed.T
         coupling = self._shrinkage.coupling
         if coupling is not None:
-            # Of the diagonal, diag(slope) less the coupling, only the kept part is counted above.
+            # The diagonal is diag(slope) less the coupling. Above only its kept part is counted.
             squares = rotated**2
             others = self._shrinkage.slope.copy()
             others[self._kept] = 0

@@ -29,11 +29,9 @@ class Symmetric(Regularizer):
     keeps_span_of_identity = True
 
     def project(self, matrix: NDArray, step: float = 1.0) -> Projection:
-        """The matrix itself; see `Regularizer.project`."""
         return Identity(matrix)
 
     def expression(self, matrix: Any) -> tuple[Any, list]:
-        """No constraint; see `Regularizer.expression`."""
         return 0.0, []
 
 
@@ -67,6 +65,6 @@ class Identity(Projection):
 
 
 def _upper_triangle(n_features, dtype):
-    """Rows, columns and weights of the entries that stand for a symmetric matrix."""
+    """Rows, columns and weights of the entries on and above the diagonal."""
     row, column = np.triu_indices(n_features)
     return row, column, np.where(row == column, 1.0, np.sqrt(2.0)).astype(dtype)

@@ -64,6 +64,14 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     Returns
     -------
     sums_to_one : ndarray of bool of shape (n_samples,)
+        Whether each row has the sum 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.relations import sums_to_one
+    >>> sums_to_one(np.array([[0.333, 0.667], [0.3, 0.6]]))
+    array([ True, False])
     """
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
     # The factor allows for the rounding of float32.
@@ -179,8 +187,28 @@ def is_ordered(y: Any) -> bool:
 def check_targets(y: Any) -> Any:
     """Check targets, and return an array of strings or real numbers.
 
-    Ordered categories become their ranks. The array is sparse only if y is a sparse array of 0 and
-    1 with several columns.
+    Parameters
+    ----------
+    y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+
+    Returns
+    -------
+    targets : {ndarray, csr_array} of shape (n_samples,) or (n_samples, n_outputs)
+        The targets. A single column has shape (n_samples,). Ordered categories of pandas become
+        their ranks. The array is sparse only if y is a sparse array of 0 and 1 with several
+        columns.
+
+    Raises
+    ------
+    ValueError
+        If y has missing or infinite values, or neither strings nor real numbers.
+
+    Examples
+    --------
+    >>> from metricalign.relations import check_targets
+    >>> check_targets([["cat"], ["dog"]])
+    array(['cat', 'dog'], dtype='<U3')
     """
     if is_ordered(y):
         ranks = np.asarray(getattr(y, "cat", y).codes, dtype=np.float64)
@@ -270,6 +298,15 @@ def select_targets(y: Any, rows: NDArray, *, is_precomputed: bool) -> Any:
     -------
     targets : array-like or sparse matrix
         The selected targets or relations, in the form of `y`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.relations import select_targets
+    >>> relations = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    >>> select_targets(relations, np.array([0, 2]), is_precomputed=True)
+    array([[0, 2],
+           [2, 0]])
     """
     if is_precomputed:
         matrix = sparse.csr_array(y) if sparse.issparse(y) else np.asarray(y)

@@ -45,6 +45,15 @@ def is_automatic(relation: TargetRelation) -> bool:
     Returns
     -------
     is_automatic : bool
+        Whether it is that relation.
+
+    Examples
+    --------
+    >>> from metricalign.relations import is_automatic, resolve_relation
+    >>> is_automatic(resolve_relation("class", ["cat", "dog"]))
+    True
+    >>> is_automatic(resolve_relation("zero_one", ["cat", "dog"]))
+    False
     """
     return relation.function is None and relation.name == AUTOMATIC.get(relation.kind)
 

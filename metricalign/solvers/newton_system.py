@@ -30,7 +30,9 @@ _EPS = float(np.finfo(np.float64).eps)
 LARGEST_SYSTEM = 2000
 # Conjugate gradients: relative residual, and steps at most.
 _RESIDUAL, _MOST_RESIDUAL_STEPS = 1e-6, 200
-# How often a solution is corrected at most; eight times are enough where weights are 1e10.
+# Corrections of a solution at most. On standardised wine and breast_cancer the squared loss needs 2
+# at C = 1, 3 or 4 at 1e4, 5 to 8 at 1e6 and 10 at 1e8. At 1e10 each leaves all of the error, as the
+# normal equations have lost all digits: the fit then says that it has not converged.
 _MOST_CORRECTIONS = 10
 # Most products of pairs that are stored, in 160 MB: a sample of more pairs tells nearly the same.
 _MOST_PRODUCTS = 20_000_000

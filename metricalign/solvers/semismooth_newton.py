@@ -45,7 +45,8 @@ __all__ = ["newton"]
 # and the CPU time, with other values of the numbers below. "No effect" is less than one per cent of
 # the passes, for values several times as small and as large: such a number is a safeguard.
 
-# Without a fall of the gap by a hundredth in so many steps, rounding has stopped it.
+# Where neither the gap nor the objective falls by a hundredth in so many steps, rounding has
+# stopped both. With a large C the dual value may be far off for long, and the gap with it.
 _PATIENCE = 100
 
 # The first pull leaves free the pairs whose errors are within the first number times the spread of
@@ -123,13 +124,15 @@ def newton(
     problem = problem.for_steps()
     state = _State(problem, dual_coef)
     result = SolverResult(state.primal_point())
-    gaps: list[float] = []
+    bounds: list[tuple[float, float]] = []
     for _ in range(max_iter):
         dual = problem.dual_point(state.dual_coef)
         result.improve_dual(dual)
         result.improve_primal(state.primal_point())
-        gaps.append(result.gap)
-        is_stuck = len(gaps) > _PATIENCE and gaps[-1] > 0.99 * gaps[-_PATIENCE]
+        bounds.append((result.gap, result.primal))
+        is_stuck = len(bounds) > _PATIENCE and all(
+            now > 0.99 * before for now, before in zip(bounds[-1], bounds[-_PATIENCE], strict=True)
+        )
         if result.record(problem, tol, callback) or is_stuck:
             break
         if state.is_large and state.n_steps >= _MANY_STEPS:

@@ -44,6 +44,7 @@ def solved_problems() -> list[SolvedProblem]:
     Returns
     -------
     problems : list of SolvedProblem
+        Problems of different losses and regularizers.
 
     Examples
     --------

@@ -46,7 +46,6 @@ class AlignmentLoss(DeepLoss):
         self.largest_distance = largest_distance
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the pairs; see `DeepLoss`."""
         n_pairs = squared_distances.numel()
         if squared_distances.ndim == 2:
             n_pairs -= len(squared_distances)

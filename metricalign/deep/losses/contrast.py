@@ -49,7 +49,6 @@ class RankNContrastLoss(DeepLoss):
         self.temperature = temperature
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the samples; see `DeepLoss`."""
         similarities = -(squared_distances + SMALLEST_SQUARE).sqrt() / self.temperature
         # The sample itself comes last, and is left out.
         masked = relations.clone().fill_diagonal_(-1)
@@ -107,7 +106,6 @@ class PairwiseCrossEntropyLoss(DeepLoss):
         return self
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the samples; see `DeepLoss`."""
         # Scalar products of centred images, from their distances.
         products = squared_distances - squared_distances.mean(dim=0)
         products = -0.5 * (products - products.mean(dim=1, keepdim=True))

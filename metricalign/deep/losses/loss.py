@@ -1,4 +1,4 @@
-"""What a loss of a network's distances has to offer."""
+"""Base class of the losses of a network's distances."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["DeepLoss"]
 
 
 class DeepLoss(BaseEstimator, ABC):
-    """What a loss of a network's distances has to offer.
+    """Base class of the losses of a network's distances.
 
-    A new loss is a subclass that is called with distances and relations, and returns one number
-    that can be differentiated. Its parameters are those of its ``__init__``, which only stores
-    them; a grid search reaches them as ``loss__name``. HRAML takes an instance in place of a
-    name.
+    A subclass implements ``__call__``, which takes distances and relations, and returns one number
+    that can be differentiated. Its parameters are those of ``__init__``, which only stores them.
+    A grid search sets them as ``loss__name``. HRAML takes an instance of the subclass in place of
+    a name.
     """
 
     needs_all_pairs: ClassVar[bool] = False
-    """Whether it compares pairs with each other, and needs all pairs inside a batch."""
+    """Whether the loss compares pairs with each other, so that it needs all pairs in a batch."""
 
     takes_candidates: ClassVar[bool] = False
-    """Whether a batch has more columns than rows: samples that all rows are compared with."""
+    """Whether the rows of a batch are also compared with samples that are not among them."""
 
     _parameter_constraints: ClassVar[dict] = {}
 
     def for_relation(self, relation: TargetRelation) -> Self:
-        """Copy of this loss for targets of a relation; itself if they do not matter to it.
+        """Adapt the loss to the targets of a relation.
 
         Parameters
         ----------
@@ -41,6 +41,7 @@ class DeepLoss(BaseEstimator, ABC):
         Returns
         -------
         loss : DeepLoss
+            A copy of this loss, or this loss itself if it does not depend on the relation.
 
         Raises
         ------
@@ -51,7 +52,7 @@ class DeepLoss(BaseEstimator, ABC):
 
     @property
     def needs_targets(self) -> bool:
-        """Whether it is called with coordinates of the targets too."""
+        """Whether the loss also takes coordinates of the targets."""
         return False
 
     @abstractmethod
@@ -61,13 +62,14 @@ class DeepLoss(BaseEstimator, ABC):
         Parameters
         ----------
         squared_distances : Tensor of shape (n_samples, n_samples) or (n_pairs,)
-            Of all pairs inside a batch, with zeros on the diagonal, or of a list of pairs. A loss
-            with `takes_candidates` gets the shape (n_rows, n_samples): the rows are the first of
-            the samples.
+            Squared distances of all pairs in a batch, with zeros on the diagonal, or of a list of
+            pairs. A loss with `takes_candidates` gets the shape (n_rows, n_samples). The rows are
+            the first of the samples.
         relations : Tensor of the same shape
-            From 0, for targets that are the same, to 1, for the most different ones.
+            Relations from 0, for equal targets, to 1, for the most different ones.
 
         Returns
         -------
         loss : Tensor of shape ()
+            The loss, usually a mean over the pairs.
         """

@@ -59,7 +59,6 @@ class ApproxNDCGLoss(DeepLoss):
         self.grade = grade
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the queries; see `DeepLoss`."""
         n_samples = len(relations)
         itself = torch.eye(n_samples, dtype=torch.bool, device=relations.device)
         gains = torch.exp2(self.grade * (1 - relations)) - 1
@@ -112,7 +111,6 @@ class SmoothAPLoss(DeepLoss):
         self.temperature = temperature
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        """Loss of the queries; see `DeepLoss`."""
         relevances = (1 - relations).fill_diagonal_(0)
         scaled = squared_distances / self.temperature
         # Whether k comes before j, in axes 2 and 1; never j itself, nor the query.

@@ -58,6 +58,7 @@ class NeighborhoodLoss(BaseEstimator, ABC):
         Returns
         -------
         loss : NeighborhoodLoss
+            The copy.
 
         Raises
         ------
@@ -95,10 +96,16 @@ class LogLoss(NeighborhoodLoss):
     References
     ----------
     Ye, Yin, Zhan, Chao, Revisiting Nearest Neighbor for Tabular Data, ICLR 2025.
+
+    Examples
+    --------
+    >>> from metricalign import NeighborhoodAlignment
+    >>> from metricalign.learners.neighborhood import LogLoss
+    >>> NeighborhoodAlignment(LogLoss())
+    NeighborhoodAlignment(loss=LogLoss())
     """
 
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
-        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         if not relation.is_of_classes:
             raise ValueError(
                 f"loss='log' needs targets that are classes; these are {relation.kind}. Use "
@@ -122,7 +129,6 @@ class LogLoss(NeighborhoodLoss):
     def value_and_derivative(
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
-        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         classes = self._classes[neighborhoods.samples]
         is_same = classes[:, None] == self._classes[neighborhoods.candidates]
         is_same = is_same.astype(probabilities.dtype)
@@ -141,12 +147,18 @@ class ExpectedRelation(NeighborhoodLoss):
     References
     ----------
     Goldberger, Roweis, Hinton, Salakhutdinov, Neighbourhood Components Analysis, NIPS 2004.
+
+    Examples
+    --------
+    >>> from metricalign import NeighborhoodAlignment
+    >>> from metricalign.learners.neighborhood import ExpectedRelation
+    >>> NeighborhoodAlignment(ExpectedRelation())
+    NeighborhoodAlignment(loss=ExpectedRelation())
     """
 
     _matrix: NDArray | None
 
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
-        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         rows = np.arange(targets.shape[0], dtype=np.float64)[:, None]
         pairs = RandomPairs(_PAIRS_FOR_SCALE).select(rows, None, random_state=0).indices
         values = relation(targets, pairs)
@@ -172,7 +184,6 @@ class ExpectedRelation(NeighborhoodLoss):
     def value_and_derivative(
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
-        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         relations = self._relations_of(neighborhoods, probabilities.dtype)
         return np.einsum("ij,ij->i", probabilities, relations), relations
 
@@ -199,10 +210,16 @@ class KernelRegression(NeighborhoodLoss):
     References
     ----------
     Weinberger, Tesauro, Metric Learning for Kernel Regression, AISTATS 2007.
+
+    Examples
+    --------
+    >>> from metricalign import NeighborhoodAlignment
+    >>> from metricalign.learners.neighborhood import KernelRegression
+    >>> NeighborhoodAlignment(KernelRegression())
+    NeighborhoodAlignment(loss=KernelRegression())
     """
 
     def for_samples(self, relation: TargetRelation, targets: Any, weight: NDArray) -> Self:
-        """Copy that knows the targets; see `NeighborhoodLoss.for_samples`."""
         if relation.kind == "precomputed":
             raise ValueError(
                 "loss='kernel_regression' predicts targets, and relation='precomputed' has none. "
@@ -221,7 +238,6 @@ class KernelRegression(NeighborhoodLoss):
     def value_and_derivative(
         self, probabilities: NDArray, neighborhoods: Neighborhoods
     ) -> tuple[NDArray, NDArray]:
-        """Loss of each sample; see `NeighborhoodLoss.value_and_derivative`."""
         targets = self._targets.astype(probabilities.dtype, copy=False)
         of_candidates = targets[neighborhoods.candidates]
         residuals = probabilities @ of_candidates - targets[neighborhoods.samples]

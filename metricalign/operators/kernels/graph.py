@@ -68,6 +68,7 @@ class PairGraph:
         Returns
         -------
         degrees : ndarray of shape (n_samples,)
+            Sum of the weights of the pairs of each sample.
         """
         degrees = np.bincount(self.pairs[:, 0], weights, self._n_samples)
         degrees += np.bincount(self.pairs[:, 1], weights, self._n_samples)
