@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn import config_context
@@ -13,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from metricalign import RAMLSVR, MetricNeighborsClassifier
+from metricalign import RAMLSVR, MetricNeighborsClassifier, multilabel
 from metricalign.metrics import SCORERS
 from metricalign.multilabel import MLkNN
 
@@ -237,3 +238,39 @@ def test_labels_keep_their_names(library, estimator):
     assert list(model.labels_) == names
     np.testing.assert_array_equal(model.predict(X), clone(estimator).fit(X, y).predict(X))
     assert clone(estimator).fit(X, y).labels_ is None
+
+
+def test_few_of_many_samples_are_counted(monkeypatch):
+    """They tell nearly the same, and all of a rare label are counted."""
+    X, y = make_multilabel_classification(3000, n_classes=3, random_state=0)
+    rng = np.random.default_rng(0)
+    X = X + rng.normal(scale=0.1, size=X.shape)
+    rare = (rng.random(3000) < 0.02) & (X[:, 0] > X[:, 0].mean())
+    y = np.column_stack([y, rare])
+    assert 5 < rare.sum() < 60
+    of_all = MLkNN().fit(X, y)
+    monkeypatch.setattr(multilabel, "_MOST_COUNTED", 200)
+    some = MLkNN().fit(X, y)
+    assert_array_equal(some.prior_, of_all.prior_)
+    assert_array_equal(some.likelihood_[1, 3], of_all.likelihood_[1, 3])
+    assert not np.array_equal(some.likelihood_[0], of_all.likelihood_[0])
+    # A share p of 200 samples has a standard deviation of the root of p (1 - p) / 200.
+    assert np.abs(some.likelihood_ - of_all.likelihood_).max() < 4 * np.sqrt(0.25 / 200)
+    order = rng.permutation(3000)
+    assert_array_equal(MLkNN().fit(X[order], y[order]).likelihood_, some.likelihood_)
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "precomputed"])
+def test_some_samples_have_the_neighbours_that_they_have_among_all(monkeypatch, metric):
+    X, y = make_multilabel_classification(400, n_features=5, n_classes=1, random_state=0)
+    X = X + np.random.default_rng(0).normal(scale=0.1, size=X.shape)
+    X, distances = (X, cdist(X, X)) if metric == "minkowski" else (cdist(X, X),) * 2
+    # Of a label of one sample in four all are counted, of its absence as many.
+    y = (np.arange(400) % 4 == 0).astype(int)
+    y = np.column_stack([y, 1 - y])
+    monkeypatch.setattr(multilabel, "_MOST_COUNTED", 100)
+    found = MLkNN(n_neighbors=4, metric=metric).fit(X, y).likelihood_[1, 0]
+    np.fill_diagonal(distances, np.inf)
+    near = np.argsort(distances, axis=1)[:, :4]
+    votes = y[near[y[:, 0] == 1], 0].sum(axis=1)
+    assert_allclose(found, (1 + np.bincount(votes, minlength=5)) / (5 + 100))

@@ -1,8 +1,9 @@
 """Are networks the best where rows are many? HRAML at its defaults, and the best trees.
 
-For each data set one split, by groups where there are any: at most 8,000 samples to train on and
-10,000 to test. With --few 300 and 2,000, and three splits of sets with fewer than 250 rows. Every
-method sees the table as it is, and whatever it stops or chooses by is a part of its training data.
+For each data set one split, by groups where there are any: at most 8,000 samples, and 70 % of all,
+to train on and 10,000 to test; 80 % of all where --n-samples is more than that. With --few 300 and
+2,000, and three splits of sets with fewer than 250 rows. Every method sees the table as it is, and
+whatever it stops or chooses by is a part of its training data.
 The error is the share of wrong classes, or the root mean squared error over the standard deviation
 of the training targets; of label sets 1 - average precision, of distributions Chebyshev's distance.
 Methods:
@@ -110,7 +111,7 @@ def split_of(data, n_train, n_test, draw):
         if len(train) > n_train:
             train = np.random.RandomState(draw).permutation(train)[:n_train]
         return train, test[:n_test]
-    n_train = min(n_train, int(0.7 * n_rows))
+    n_train = min(n_train, int((0.7 if n_train <= N_TRAIN else 0.8) * n_rows))
     n_test = min(n_test, n_rows - n_train)
     splitter = ShuffleSplit(1, train_size=n_train, test_size=n_test, random_state=draw)
     return next(splitter.split(data.data))

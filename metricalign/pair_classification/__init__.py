@@ -5,9 +5,8 @@ Three kinds of judgments can take the place of targets:
 - **Same or different.** `PairClassifier` learns the metric, and the largest distance at which two
   samples count as the same.
 - **Grades**, such as ratings of a person from 0 (alike) to 4 (nothing in common). Any metric
-learner
-  takes them with ``relation="precomputed"``. y is the symmetric matrix of the grades, with a row
-  and a column for each sample. A larger grade means more different samples. Turn grades of
+  learner takes them with ``relation="precomputed"``. y is the symmetric matrix of the grades, with
+  a row and a column for each sample. A larger grade means more different samples. Turn grades of
   similarity into ``highest - grade``. In a dense matrix every pair has a grade. A sparse matrix
   stores the judged pairs, and only these are learned from. Store a grade of zero as an explicit
   zero, and store each pair once, in either triangle. SciPy adds up entries that are stored twice,

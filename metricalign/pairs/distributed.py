@@ -45,8 +45,8 @@ _ENTRIES_OF_QUERIES = 2**22
 class DistributedSamples(RemoteSamples):
     """Rows of a Dask array that stay with the workers.
 
-    Every row is read, and checked as scikit-learn checks arrays. Two numbers come back for it: a
-    hash of 128 bits, by which identical rows are found, and the key by which samples are sorted.
+    Every row is read, and checked as scikit-learn checks arrays. The workers return two numbers for
+    each row: a hash of 128 bits, by which identical rows are found, and a key to sort by.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ class DistributedSamples(RemoteSamples):
         order : ndarray of int of shape (n_samples,)
             The samples in the order of the blocks.
         parts : list of (start, rows)
-            For each block that holds any of them, the number of samples in earlier blocks, and the
-            array of its own.
+            For each block that holds some of them: the number of samples in earlier blocks, and the
+            array of the samples in this block.
         """
         from dask import delayed
 
@@ -162,14 +162,14 @@ class DistributedSamples(RemoteSamples):
         return order, [(start, take(self._blocks[b], kept)) for b, start, kept in in_blocks]
 
     def _in_blocks(self, rows):
-        """Split ascending rows of X by block: its number, their start in `rows`, rows in it."""
+        """Split ascending rows of X by block: yield the block, the start, and rows of the block."""
         ends = np.searchsorted(rows, self._starts)
         for b, (start, end) in enumerate(pairwise(ends.tolist())):
             if end > start:
                 yield b, start, rows[start:end] - self._starts[b]
 
     def blocks_of(self, pairs: NDArray) -> list[tuple[NDArray, list[Any], NDArray]]:
-        """Share the pairs among the blocks: each pair goes to the block of one of its samples.
+        """Distribute the pairs. Each pair goes to the block of one of its samples.
 
         Parameters
         ----------
@@ -179,16 +179,18 @@ class DistributedSamples(RemoteSamples):
         Returns
         -------
         blocks : list of (members, rows, local)
-            For each block that gets pairs: `members` are their numbers. `rows` are arrays of all
-            samples that they need; the block's own is given as (array, rows to take from it).
-            `local` are the two samples of each pair, as rows of the concatenation of `rows`.
+            An entry for each block that gets pairs. `members` are the numbers of these pairs.
+            `rows` are arrays of all samples of these pairs. The array of the block itself is given
+            as (array, rows to take from it). `local` are the two samples of each pair, as rows of
+            the concatenation of `rows`.
         """
         from dask import delayed
 
         take = delayed(taken)
         pairs = self._rows[pairs]
         n_rows = self._starts[-1]
-        # A pair goes to the block of the sample with fewer pairs: a copy of the other serves many.
+        # A pair goes to the block of the sample with fewer pairs. The copy of the other sample is
+        # then used by many pairs.
         order = np.argsort(np.bincount(pairs.ravel(), minlength=n_rows), kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(n_rows)
@@ -213,8 +215,8 @@ class DistributedSamples(RemoteSamples):
 class _BlockwiseSearch(BaseEstimator):
     """Search every block for the neighbours of all samples, and keep the nearest.
 
-    It stands in for the transformer that searches one block. Samples come to the blocks by some at
-    a time, so that a worker holds few beside its own.
+    It has the methods of the transformer that searches one block. Batches of samples are sent to
+    the blocks, so that a worker holds few samples of other blocks.
     """
 
     def __init__(self, neighbors, n_neighbors=5):
@@ -233,7 +235,7 @@ class _BlockwiseSearch(BaseEstimator):
         join, search, merge = delayed(np.concatenate), delayed(_nearest), delayed(_merged)
         order, found = X.parts()[0], []
         for batch in gen_batches(len(order), max(1, _ENTRIES_OF_QUERIES // X.shape[1])):
-            # In the order of the blocks, so that few of them have any.
+            # They are in the order of the blocks, so that a batch comes from few blocks.
             queries = join([rows for _, rows in X[order[batch]].parts()[1]])
             nearest = [
                 search(batch.start, queries, *part, self.neighbors, self.n_neighbors)
@@ -257,7 +259,7 @@ def _joined(X):
 
 
 def _n_threads():
-    """Threads of all workers, or of this machine where there is no cluster."""
+    """Count the threads of all workers, or of this machine if there is no cluster."""
     from dask.system import CPU_COUNT
 
     try:
@@ -277,7 +279,7 @@ def persisted(tasks: Iterable[Delayed]) -> tuple[Delayed, ...]:
 
 
 def computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
-    """Results of tasks."""
+    """Compute tasks, and return the results."""
     import dask
 
     with _sends_pairs():
@@ -285,10 +287,10 @@ def computed(tasks: Iterable[Delayed]) -> tuple[Any, ...]:
 
 
 def _sends_pairs():
-    """Keep Dask from warning of large graphs.
+    """Suppress Dask's warning about large graphs.
 
-    The pairs are part of the graph, and not scattered, so that Dask can send them again when a
-    worker dies.
+    The pairs are part of the graph. They are not scattered, so that Dask can send them again when
+    a worker dies.
     """
     import dask
 
@@ -311,12 +313,12 @@ def _described(rows):
 
 
 def taken(rows: NDArray, kept: NDArray) -> NDArray:
-    """Some rows of a block, without a copy where these are all."""
+    """Select rows of a block, without a copy if all rows are selected."""
     return rows if len(kept) == len(rows) else rows[kept]
 
 
 def _nearest(first_query, queries, first_candidate, candidates, neighbors, n_neighbors):
-    """Search one block of candidates; returns queries, candidates and distances."""
+    """Search one block of candidates. Return queries, candidates and distances."""
     n_candidates = len(candidates)
     if can_be_moved(neighbors):
         middle = middle_of(candidates)
@@ -329,9 +331,9 @@ def _nearest(first_query, queries, first_candidate, candidates, neighbors, n_nei
 
 
 def _merged(found, n_neighbors):
-    """The nearest of those that were found in several blocks."""
+    """Select the nearest of the candidates that were found in several blocks."""
     row, column, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((column, distance, row))
-    # One more than `n_neighbors`, as the sample itself may be among them.
+    # This is one more than `n_neighbors`, as the sample itself may be among them.
     order = order[rank_within(row[order]) <= n_neighbors]
     return row[order], column[order], distance[order]

@@ -1,4 +1,4 @@
-"""Explanations: why rows are neighbours, and what would have to change for another prediction."""
+"""Explanations of predictions: why rows are neighbours, and which changes matter."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from metricalign.learners.columns import column_map
 
 __all__ = ["Change", "Explanation"]
 
-# The sample is compared with so many nearest rows of another target, and the row that takes the
-# fewest changes counts: the nearest alone may be an exception among its neighbours.
+# The sample is compared with this many nearest rows of another target. The row with the fewest
+# changes is chosen, because the nearest row may be an exception among its neighbours.
 _N_OTHERS = 5
 _LINE_LENGTH = 80
-# Most labels or numbers whose parts are printed: the most probable labels, or the first numbers.
+# Largest number of labels or numbers whose parts are printed. These are the most probable labels,
+# or the first numbers.
 _N_OUTPUTS = 6
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would have to change for another prediction.
+    """Columns that would have to change for another prediction.
 
-    If the sample had the values of a training row in these columns, and kept its own in all
-    others, the prediction would be another one. No column can be left out.
+    If the sample had the values of a training row in these columns, and its own values in all
+    others, the prediction would be another one. This is not so if any of these columns stays.
 
     Attributes
     ----------
     row : int
-        The training row. Of the five nearest rows with another class or set of labels, or with a
-        number that is more than a standard deviation away, it takes the fewest columns.
+        The training row. It is one of the five nearest rows with another class or set of labels, or
+        with a number that is more than a standard deviation away. It needs the fewest columns.
     columns : list of str
-        The columns, the ones with the largest part in the distance first.
+        The columns. Those with the largest part in the distance are first.
     before, after : list
         Values of the sample and of the training row.
     prediction : object
-        The prediction after the change. A number counts as changed if it went more than half of
-        the way to the prediction for the row, and this way is longer than half a standard
+        The prediction after the change. A number counts as changed if it moves more than half of
+        the way to the prediction for the row, and if this way is longer than half a standard
         deviation.
     """
 
@@ -60,7 +61,7 @@ class Change:
 class Explanation:
     """Nearest training rows of a sample, and why they are near.
 
-    It prints as a text and shows as a table in a notebook.
+    `print` shows it as a text, and a notebook as a table.
     `metricalign.plotting.ExplanationDisplay` draws it.
 
     Attributes
@@ -68,31 +69,32 @@ class Explanation:
     prediction : object
         Class, number, numbers, or labels of the sample.
     is_class : bool
-        Whether it is a class, or labels.
+        Whether the prediction is a class, or labels.
     neighbors_part : float or ndarray of shape (n_outputs,)
-        What the neighbours' votes say: of a class its probability, of label sets those of all
-        labels.
+        Part of the neighbours' votes in the prediction. For a class it is in the probability of
+        this class, and for label sets in the probabilities of all labels.
     correction : float or ndarray of shape (n_outputs,)
-        What the regressions add, so that the sum is the prediction: of a class its probability.
+        Part of the regressions. The sum with `neighbors_part` is the prediction, or the
+        probability of the predicted class.
     rows : ndarray of int of shape (n_neighbors,)
         Nearest training rows.
     targets : ndarray of shape (n_neighbors,) or (n_neighbors, n_outputs), or list of tuple
-        Their targets.
+        Targets of these rows.
     distances : ndarray of shape (n_neighbors,)
-        Their distances.
+        Distances of these rows.
     weights : ndarray of shape (n_neighbors,)
-        Weights of their votes. Those of all neighbours that vote sum to 1.
+        Weights of their votes. The weights of all neighbours that vote have the sum 1.
     n_others : int
-        How many more neighbours vote.
+        Number of further neighbours that vote.
     others_weight : float
-        The sum of their weights.
+        Sum of the weights of the further neighbours.
     others_mean : float, ndarray of shape (n_outputs,) or None
-        What they say, by their weights, in the unit of `neighbors_part`. That is the sum of
-        ``weights`` times what the nearest rows say, and of ``others_weight * others_mean``. None if
-        there are no others.
+        Weighted mean of the votes of the further neighbours, in the unit of `neighbors_part`. The
+        latter is the weighted sum of the votes of the nearest rows, plus
+        ``others_weight * others_mean``. None if there are no further neighbours.
     predicted_differences : ndarray of shape (n_neighbors,)
-        How differently the regressions, trees among them, predict the targets of the sample and of
-        the neighbour: the norm, for numbers in standard deviations.
+        Norm of the difference of two predictions by the regressions and trees: that for the
+        sample, and that for the neighbour. For numbers it is in standard deviations.
     columns : ndarray of str of shape (n_columns,)
         Columns of the table.
     values : list of length n_columns
@@ -101,11 +103,11 @@ class Explanation:
         Values of the neighbours, for each column.
     contributions : ndarray of shape (n_neighbors, n_columns)
         Part of each column in the squared distance, see
-        `metricalign.learners.columns.ColumnMap.contributions`; the row sums are ``distances**2``. A
-        negative one brings the two nearer, as it makes up for other columns.
+        `metricalign.learners.columns.ColumnMap.contributions`. The sum of each row is
+        ``distances**2``. A negative part compensates for other columns, so the rows are nearer.
     change : Change or None
-        What would have to change for another prediction; None if there is no other target, or if
-        the prediction stays the same whatever is changed.
+        Columns that would have to change for another prediction. None if there is no other target,
+        or if no change of columns changes the prediction.
     outputs : list of str or None, default=None
         Names of the labels, or of several numbers, if they have names.
     """
@@ -130,11 +132,12 @@ class Explanation:
     outputs: list[str] | None = None
 
     def shares(self) -> NDArray:
-        """Contributions as shares of the squared distance; zeros at distance zero.
+        """Compute the share of each column in the squared distances.
 
         Returns
         -------
         shares : ndarray of shape (n_neighbors, n_columns)
+            The contributions, divided by the squared distance. Zeros for a distance of zero.
         """
         squared = self.contributions.sum(axis=1, keepdims=True)
         return np.divide(
@@ -142,39 +145,42 @@ class Explanation:
         )
 
     def order(self) -> NDArray:
-        """Columns by their mean absolute share, the largest first.
+        """Sort the columns by their mean absolute share.
 
         Returns
         -------
         columns : ndarray of int of shape (n_columns,)
+            Places of the columns. The column with the largest share is first.
         """
         return np.argsort(-np.abs(self.shares()).mean(axis=0), kind="stable")
 
     def text_of_prediction(self) -> str:
-        """The prediction in short.
+        """Write the prediction as a short text.
 
         Returns
         -------
         text : str
+            The prediction.
         """
         return self._text_of(self.prediction)
 
     def text_of_target(self, place: int) -> str:
-        """The target of one of the nearest rows in short.
+        """Write the target of one of the nearest rows as a short text.
 
         Parameters
         ----------
         place : int
-            Its place in `rows`.
+            Place of the row in `rows`.
 
         Returns
         -------
         text : str
+            The target, in at most 30 characters.
         """
         return _cut(self._text_of(self.targets[place]), 30)
 
     def _text_of(self, target):
-        """A target by the names of its columns, if they have names."""
+        """Write a target with the names of its columns, if they have names."""
         if not isinstance(target, np.ndarray) or self.outputs is None:
             return _text(target)
         named = zip(self.outputs, target, strict=True)
@@ -201,7 +207,7 @@ class Explanation:
     __repr__ = __str__
 
     def _text_of_others(self):
-        """What the neighbours say that are not shown, so that votes add up."""
+        """Write the votes of the neighbours that are not shown, so that the votes add up."""
         mean = self.others_mean
         if not self.is_class:
             return f"{self._text_of(mean)} on average"
@@ -212,7 +218,7 @@ class Explanation:
         return ", ".join(f"{names[n]} {mean[n]:.0%}" for n in shown)
 
     def _order_of_outputs(self):
-        """The most probable labels first, numbers in their order."""
+        """Return the places of labels by probability, or of numbers in their order."""
         total = np.ravel(self.neighbors_part) + np.ravel(self.correction)
         return np.argsort(-total, kind="stable") if self.is_class else np.arange(len(total))
 
@@ -231,7 +237,7 @@ class Explanation:
         return lines
 
     def _because(self, place):
-        """The columns with the largest shares as far as they fit, and the share of the others."""
+        """Write the columns with the largest shares that fit, and the share of the others."""
         shares = self.shares()[place]
         order = [n for n in np.argsort(-np.abs(shares), kind="stable") if round(shares[n], 2)]
         parts = [f"{name_of_column(self.columns[n])} {shares[n]:.0%}" for n in order]
@@ -295,15 +301,15 @@ def explanation_of(predictor: Any, X: Any, n_neighbors: int) -> Explanation:
     if others_weight > 0:
         of_others = predictor._targets[neighborhood.places[0, n_shown:]]
         mean = weights[None, n_shown:] @ of_others / others_weight
-        # The prediction, of whose class a probability is, stays the same.
+        # The predicted class, whose probability is shown, stays the same.
         correction = neighborhood.neighbors_part + neighborhood.correction - mean
         of_others = neighborhood._replace(neighbors_part=mean, correction=correction)
         others_mean = predictor._in_units(of_others)[0]
     with warnings.catch_warnings():
-        # What is unusual about the sample has been said, and it has many copies here.
+        # Warnings about the sample have been given. Here it has many copies, with as many warnings.
         warnings.simplefilter("ignore", UserWarning)
         change = _change(predictor, X, metric, table)
-    # From the contributions, so that they agree: images are kept in single precision only.
+    # Images are in single precision only, so distances are computed from the contributions.
     distances = np.sqrt(np.maximum(contributions.sum(axis=1), 0))
     expected = predictor._predicted[places] - neighborhood.predicted[0]
     return Explanation(
@@ -414,7 +420,7 @@ class _Mixture:
         self.goal = predictor._coordinates(self.of(np.ones((1, len(row)), dtype=bool)))[0]
 
     def of(self, masks):
-        """Make a sample for each mask, which says what values it takes from the other row."""
+        """Make a sample for each mask. The mask selects the values of the other row."""
         pairs = zip(self.table.columns, self.row, masks.T, strict=True)
         return self.table.like([np.concatenate([a, b])[mask.astype(int)] for a, b, mask in pairs])
 
@@ -424,7 +430,7 @@ class _Mixture:
         return self.predictor._is_changed(after, self.before, self.goal)
 
     def fewest_columns(self, order, most):
-        """Find at most `most` columns that suffice and of which none can be left out."""
+        """Find at most `most` columns that suffice, where none can be left out."""
         masks = np.zeros((min(most, len(order)), len(self.row)), dtype=bool)
         for number, column in enumerate(order[:most]):
             masks[number:, column] = True
@@ -451,7 +457,7 @@ def _same(left, right):
 
 
 def name_of_column(name: Any) -> str:
-    """The name of a column: a number, as of a file without names, is none beside others."""
+    """Return the name of a column. A number, as in a file without names, becomes "column 3"."""
     return f"column {name}" if str(name).isdigit() else str(name)
 
 
@@ -472,7 +478,7 @@ def _text(value):
 
 
 def text_of_number(value: Any, sign: str = "") -> str:
-    """Format a number with four digits, or all digits before the point: no exponent for a price."""
+    """Format a number with four digits, or with all digits before the point if it is large."""
     return f"{value:{sign}.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:{sign}.4g}"
 
 

@@ -172,9 +172,10 @@ class KernelRidge:
 
 
 class SmoothKernelRidge(KernelRidge):
-    """The same with Matérn's kernel, (1 + distance / width) exp(-distance / width).
+    """Kernel ridge regressions with Matérn's kernel, for each of a few penalties.
 
-    It predicts smooth functions better, as it has no kink at the landmarks.
+    The kernel is (1 + distance / width) exp(-distance / width). It predicts smooth functions better
+    than that of `KernelRidge`, because it has no kink at the landmarks.
     """
 
     _width = 1.0

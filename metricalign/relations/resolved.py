@@ -72,9 +72,8 @@ def resolve_relation(
         - A name of `RELATIONS`, or one given by `register_relation`.
         - An instance of a subclass of `Relation`.
         - Any other callable: ``relation(u, v)`` gets two targets and returns one number. The
-        targets
-          are numbers or strings if `y` has one column, and 1-D rows if it has several. The function
-          must be symmetric. It is much slower than a name or a `Relation`.
+          targets are numbers or strings if `y` has one column, and 1-D rows if it has several. The
+          function must be symmetric. It is much slower than a name or a `Relation`.
         - ``"precomputed"`` says that `y` is the matrix of relations, see `PrecomputedRelation`.
     y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Training targets, at least two different ones.
