@@ -508,6 +508,26 @@ def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
     assert samples == 30
 
 
+def test_samples_that_stand_for_all_have_the_weight_of_all(monkeypatch):
+    monkeypatch.setattr("metricalign.predictors.regressions.MOST_OF_TREES", 30)
+    monkeypatch.setattr("metricalign.predictors.base._MOST_OF_IMPORTANCES", 60)
+    rng = np.random.default_rng(0)
+    X = rng.choice([-1.0, 1.0], size=(300, 2)) + 0.01 * rng.normal(size=(300, 2))
+    # Of the heavy samples only the second column varies, of the others only the first.
+    is_heavy = np.arange(300) < 20
+    X[is_heavy, 0] /= 100
+    X[~is_heavy, 1] /= 100
+    weight = np.where(is_heavy, 100.0, 1.0)
+    folds = [(np.r_[50:300], np.r_[:50]), (np.r_[:50], np.r_[50:300])]
+    trees = RandomizedTrees(1.0).fit(X, X[:, :1], weight, folds, 0)
+    for model, (train, _) in zip(trees.models_, folds, strict=True):
+        root = model.estimators_[0].tree_.weighted_n_node_samples[0]
+        assert root == pytest.approx(weight[train].sum())
+    # Standardised columns have equal weighted variances, and so equal shares.
+    model = MetricNeighborsRegressor("euclidean", trees=False).fit(X, X[:, 1], weight)
+    np.testing.assert_allclose(model.feature_importances_, 0.5, atol=0.05)
+
+
 def test_a_fold_whose_samples_have_hardly_any_weight(monkeypatch):
     for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30}.items():
         monkeypatch.setattr(f"metricalign.predictors.regressions.{name}", number)
