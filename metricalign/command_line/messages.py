@@ -36,7 +36,8 @@ WIDTH = 80
 UNBROKEN = "\x1f"
 LEGEND = (
     "gain: how much better than Euclid on the same folds; above 0 is better, for losses too. "
-    "better in: the folds in which it is. *: what --save keeps and --report shows."
+    "better in: the folds in which it is. fit: mean time to learn from a fold, its choices of "
+    "neighbours included. *: what --save keeps and --report shows."
 )
 # With so many folds or more, a clear gain may be missing in one fold. With fewer, in none.
 MANY_FOLDS = 5
