@@ -524,7 +524,9 @@ def _prior_size(learner, differences, weights):
     spread = spread or np.abs(relations).max()  # all are equal
     share = 1.0
     if prior == "auto":
-        share = 0.3 if learner.relation_.is_of_classes else 0.03
+        share = 0.03
+        if learner.relation_.is_of_classes:
+            share = 0.3 * min(1, 1000 / len(np.unique(learner.pairs_)))
     return share * spread / np.average(np.sum(differences**2, axis=1), weights=weights)
 
 

@@ -222,6 +222,27 @@ def test_scores_that_are_too_good_to_be_true_are_doubted():
     assert doubt.startswith("accuracy 1.000 is too good to be true")
 
 
+def test_copied_rows_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    noise = pd.DataFrame(rng.normal(size=(60, 3)).round(3), columns=[*"abc"])
+    noise = noise.assign(y=rng.choice(["p", "q"], 60), sample=np.arange(60) // 2)
+    copied = pd.concat([noise, noise.iloc[:40]])
+    path = write(copied, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", "--drop", "sample", *FAST)
+    assert "Warning: 40 of 100 rows repeat another row, with its target." in output
+    # Most values of a column have one target only because its rows are copied.
+    assert "the target alone" not in output
+    output, _ = run(capsys, "evaluate", path, "--target", "y", "--groups", "sample", *FAST)
+    assert "repeat another row" not in output
+    output, _ = run(capsys, "evaluate", write(noise, tmp_path), "--target", "y", *FAST)
+    assert "repeat another row" not in output
+    # Samples of few categories are often the same by chance.
+    few = pd.DataFrame(rng.choice([*"xyz"], (100, 3)), columns=[*"abc"]).assign(y=[*"pq"] * 50)
+    assert few.duplicated().sum() > 40
+    output, _ = run(capsys, "evaluate", write(few, tmp_path), "--target", "y", *FAST)
+    assert "repeat another row" not in output
+
+
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 2))
@@ -392,6 +413,13 @@ def test_no_class_is_held_out_as_a_whole():
     task = Task("table", X, np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "class")
     page = "".join(_explanations(task, "MetricNeighbors-no-trees", 0))
     assert page.count("Prediction: ") == 3
+
+
+def test_targets_of_a_page_are_written_as_in_its_predictions():
+    x = np.arange(30.0)
+    task = Task("table", pd.DataFrame({"size": x}), 13000 + x, "number")
+    page = "".join(_explanations(task, "MetricNeighbors-no-trees", 0))
+    assert "<p>Row 1, target 13000:</p>" in page
 
 
 @pytest.mark.parametrize("n_classes", [3, 10, 12])

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -237,6 +238,16 @@ def test_numbers_that_are_names_are_told_from_others():
     lines = str(model.explain(X[:1])).splitlines()
     assert any(re.match(" +apart by column [1-4] ", line) for line in lines)
     assert any(re.match("  column [1-4]: .* in place of ", line) for line in lines)
+
+
+def test_others_that_cancel_have_no_minus_sign():
+    X = np.arange(20.0)[:, None]
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X, X[:, 0])
+    found = model.explain([[30.5]], n_neighbors=1)
+    names = np.array([letter * 18 for letter in "abcd"])
+    # The third and the fourth column do not fit into the line. Together they have -0.1 %.
+    found = replace(found, columns=names, contributions=np.array([[0.501, 0.5, 0.0124, -0.0134]]))
+    assert "50%, others 0%" in str(found)
 
 
 def test_one_class_by_one_column():

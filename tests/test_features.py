@@ -394,7 +394,7 @@ def test_what_cannot_be_encoded_is_refused():
     encoder = PiecewiseLinearEncoder().fit(frame())
     with pytest.raises(ValueError, match="'age' of X had numbers in fit"):
         encoder.transform(frame().assign(age="old"))
-    with pytest.raises(TypeError, match="'age' of X has values of several kinds"):
+    with pytest.raises(TypeError, match=r"'age' of X .* kinds, such as '\?' and 0: .*to_numeric"):
         PiecewiseLinearEncoder().fit(frame().assign(age=["?", *range(199)]))
     with pytest.raises(TypeError, match="'age' of X has the type datetime64"):
         PiecewiseLinearEncoder().fit(frame().assign(age=np.datetime64("2020-01-01")))

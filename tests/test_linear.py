@@ -420,6 +420,23 @@ def test_default_prior_is_a_share_of_the_identity(method, targets, prior, share_
 
 
 @methods_with_a_prior
+def test_default_prior_of_classes_gets_smaller_with_the_number_of_samples(method):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 3))
+    y = np.digitize(X[:, 0] + 0.3 * rng.standard_normal(1500), [-0.5, 0.5])
+    learner = method(tol=1e-4).fit(X, y)
+    differences = X[learner.pairs_[:, 0]] - X[learner.pairs_[:, 1]]
+    weights = learner.pair_weights_
+    mean = np.average(np.sum(differences**2, axis=1), weights=weights)
+    spread = np.sqrt(np.cov(learner.relations_, aweights=weights, ddof=0))
+    M0 = 0.2 * spread / mean * np.eye(3)
+    np.testing.assert_allclose(learner.prior_, M0, rtol=1e-9)
+    # Copies are no further samples.
+    twice = method(tol=1e-4).fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
+    np.testing.assert_allclose(twice.prior_, M0, rtol=1e-9)
+
+
+@methods_with_a_prior
 def test_default_prior_of_few_samples_is_in_their_span(method):
     X, y = np.random.default_rng(0).standard_normal((24, 50)), np.arange(24) % 3
     learner = method(tol=1e-8).fit(X, y)

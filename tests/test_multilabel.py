@@ -201,6 +201,7 @@ def test_few_samples(data):
         ({"metric": "euclidian"}, None, "metric|euclidian"),
         ({}, lambda y: y + 1, "0 or 1"),
         ({}, lambda y: y / 3, "0 or 1"),
+        ({}, lambda y: [np.flatnonzero(row) for row in y], "different lengths, as label sets"),
         ({}, lambda y: y[1:], "inconsistent numbers of samples"),
         ({}, lambda y: np.where(y, np.nan, 0.0), "NaN"),
         ({}, lambda y: y[:, 0] + 0.5, "Unknown label type"),

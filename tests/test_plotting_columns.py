@@ -66,6 +66,18 @@ def test_bars_end_at_the_squared_distance(table, model):
     assert legend[2] == "3 others"
 
 
+def test_numbers_that_are_names_are_told_from_others():
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    X = X.iloc[:, :2].set_axis(["14", "size"], axis=1)
+    metric = DiscriminantAlignment().fit(X, y)
+    titles = [axis.get_title() for axis in CurvesDisplay.from_estimator(metric, X).axes_]
+    assert sorted(title.split(": ")[0] for title in titles) == ["column 14", "size"]
+    model = MetricNeighborsClassifier(trees=False, random_state=0).fit(X, y)
+    display = ExplanationDisplay.from_estimator(model, X[:1])
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert sorted(legend) == ["column 14", "size"]
+
+
 def test_legend_of_an_explanation_covers_no_bar(table, model):
     display = ExplanationDisplay.from_estimator(model, table[0][:1])
     display.figure_.canvas.draw()

@@ -743,7 +743,7 @@ ACCEPTED = r".*y may be one column of strings or numbers, several columns of num
         (5, "y is not valid" + ACCEPTED),
         ("text", "y is not valid" + ACCEPTED),
         (np.zeros((2, 2, 2)), "y is not valid: Found array with dim 3" + ACCEPTED),
-        ([[1, 2], [3]], "y is not valid" + ACCEPTED + ".*MultiLabelBinarizer"),
+        ([[1, 2], [3]], "y is not valid: its rows have different lengths.*MultiLabelBinarizer"),
         ([1j, 2.0], "y is not valid: Complex data not supported" + ACCEPTED),
         ([{1, 2}, {3}], "y has objects that are not strings" + ACCEPTED + ".*MultiLabelBinarizer"),
         (np.array([1, 2], dtype=object), "y has objects that are not strings" + ACCEPTED),

@@ -1,4 +1,4 @@
-"""Warnings of scores that are too good to be true, and of columns that may identify groups."""
+"""Warnings of scores that are too good to be true, of copied rows, and of groups of rows."""
 
 from __future__ import annotations
 
@@ -21,17 +21,28 @@ __all__ = ["group_candidates", "warnings_of"]
 PERFECT = 0.9995
 # Measures whose largest value is 1.
 BOUNDED = ("accuracy", "balanced accuracy", "R2", "mean R2", "average precision")
+# Fewer copies hardly change a score.
+FEWEST_COPIES = 0.01
+# Rows agree by chance in columns of fewer values: samples of few categories are often the same.
+MANY_VALUES = 20
 
 
 def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator[str]:
-    """Say what may be wrong with scores: a column tells the target, or groups are split by folds.
+    """Say what may be wrong with scores: copied rows, columns that tell the target, split groups.
 
     `everything` has all rows, and `task` the rows that were compared. The first result is Euclid's.
     """
     measure, *_ = task.measures
     best = best_of(task, results)
     value = np.nanmean(best.values[measure.name])
-    if telling := _telling_columns(task):
+    is_copy = _copies(task)
+    if is_copy.any() and task.groups is None and task.time is None:
+        yield (
+            f"{np.count_nonzero(is_copy):,} of {len(is_copy):,} rows repeat another row, with its "
+            "target. A row is easy to predict from its copy, so the scores are too good. Leave "
+            "the copies out of the table, or keep them together by --groups"
+        )
+    if telling := _telling_columns(task.part(~is_copy)):
         tells = "tells" if len(telling) == 1 else "each tell"
         yield (
             f"{shorten(telling)} {tells} the target alone. If it is not known before the target "
@@ -46,6 +57,23 @@ def warnings_of(everything: Task, task: Task, results: list[Result]) -> Iterator
         yield from _groups_of(everything)
     if never := never_predicted(task, recommended(task, results)):
         yield never
+
+
+def _copies(task):
+    """Find rows that repeat an earlier row and its target; none if chance makes such rows."""
+    import pandas as pd
+
+    is_copy = pd.concat([task.X.reset_index(drop=True), pd.DataFrame(task.y)], axis=1).duplicated()
+    is_copy = is_copy.to_numpy()
+    distinct = task.X[~is_copy]
+    # So many pairs would agree by chance if the columns were independent.
+    n_pairs = len(distinct) * (len(distinct) - 1) / 2
+    n_expected = n_pairs
+    for _, column in distinct.items():
+        counts = column.value_counts(dropna=False).to_numpy()
+        if len(counts) > MANY_VALUES:
+            n_expected *= (counts * (counts - 1) / 2).sum() / n_pairs
+    return is_copy & (is_copy.mean() >= FEWEST_COPIES and n_expected < 1)
 
 
 def _telling_columns(task):

@@ -189,7 +189,9 @@ def _target_of(task, row):
     y = task.y[row]
     if task.kind == "labels":
         return ", ".join(name for name, has in zip(task.names, y, strict=True) if has) or "none"
-    return str(y) if np.ndim(y) == 0 else ", ".join(text_of_number(value) for value in y)
+    if task.kind == "class":
+        return str(y)
+    return ", ".join(text_of_number(value) for value in np.ravel(y))
 
 
 def _importances(names, importances):

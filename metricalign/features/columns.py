@@ -19,6 +19,9 @@ def is_categorical(dtype: Any) -> bool:
     return str(dtype).lower().startswith(("category", "categorical", "enum", "interval"))
 
 
+_NUMBERS = (Real, Decimal, np.bool_)
+
+
 def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
     """A column of numbers as floats, or of categories as objects."""
     kind = values.dtype.kind
@@ -42,11 +45,15 @@ def read_column(values: NDArray, name: Any, is_category: bool) -> NDArray:
             )
         if is_category or (len(present) and all(isinstance(value, str) for value in present)):
             return values
-        if not all(isinstance(value, (Real, Decimal, np.bool_)) for value in present):
+        if not all(isinstance(value, _NUMBERS) for value in present):
+            odd = next(value for value in present if not isinstance(value, _NUMBERS))
+            others = [value for value in present if isinstance(value, str) != isinstance(odd, str)]
+            such_as = f"{odd!r} and {others[0]}" if others else repr(odd)
             raise TypeError(
-                f"Column {name!r} of X has values of several kinds: the argument must be a string "
-                "in every row, for categories, or a number in every row. Missing values are NaN "
-                "or None."
+                f"Column {name!r} of X has values of several kinds, such as {such_as}: the "
+                "argument must be a string in every row, for categories, or a number in every row. "
+                f'pandas.to_numeric(X[{name!r}], errors="coerce") makes NaN of all that are no '
+                "numbers. Missing values are NaN or None."
             )
         numbers = np.full(len(values), np.nan)
         numbers[~find_missing(values)] = present.astype(np.float64)

@@ -318,7 +318,7 @@ class DiscriminantAlignment(MetricLearner):
         covariance = whitening_map @ covariance @ whitening_map
         between = comparison.normed(whitening_map @ between @ whitening_map)
         whitening, euclidean = self.whitening, self.euclidean
-        # docs/quality.md and docs/defaults.md have the measurements.
+        # docs/tried.md and docs/defaults.md have the measurements.
         if whitening == "auto":
             whitening = 0.2 if relation.is_of_classes else 0.0
         if euclidean == "auto":

@@ -288,7 +288,7 @@ class MetricEnsemble(EmbeddingLearner):
             # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
             gradient = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=_N_LANDMARKS)
             learners = [
-                # With the shrinkage of cross-validation it is no better (docs/quality.md).
+                # With the shrinkage of cross-validation it is no better (docs/tried.md).
                 DiscriminantAlignment(shrinkage=0.5, euclidean=0.0),
                 gradient,
                 PSDSVR(prior=None, tol=0.03),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metricalign.learners.columns import column_map
 from metricalign.plotting.drawing import COLORS, axes_of_panels, check_matplotlib, shortened
-from metricalign.predictors.explanation import Rows
+from metricalign.predictors.explanation import Rows, name_of_column
 
 __all__ = ["ColumnCurve", "CurvesDisplay", "column_curves"]
 
@@ -142,7 +142,7 @@ class CurvesDisplay:
                 _draw_categories(axis, curve)
             else:
                 _draw_numbers(axis, curve)
-            title = f"{shortened([curve.name])[0]}: {curve.importance:.0%}"
+            title = f"{shortened([name_of_column(curve.name)])[0]}: {curve.importance:.0%}"
             axis.set_title(title, fontsize=11)
             axis.spines[["top", "right"]].set_visible(False)
         has_second = any(curve.shares[1] >= _LEAST_SHARE for curve in self.curves)

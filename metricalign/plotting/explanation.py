@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metricalign.plotting.drawing import COLORS, check_matplotlib, one_axes, shortened
-from metricalign.predictors.explanation import Explanation
+from metricalign.predictors.explanation import Explanation, name_of_column
 
 __all__ = ["ExplanationDisplay"]
 
@@ -77,7 +77,7 @@ class ExplanationDisplay:
         self.ax_ = ax = one_axes(ax, (8.4, 1.9 + 0.42 * len(found.rows)))
         self.figure_ = ax.figure
         parts = [found.contributions[:, column] for column in shown]
-        labels = shortened(found.columns[shown])
+        labels = shortened([name_of_column(name) for name in found.columns[shown]])
         others = found.contributions[:, order[len(shown) :]]
         colors = list(COLORS[: len(shown)])
         if others.shape[1]:

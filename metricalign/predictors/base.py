@@ -250,7 +250,7 @@ class MetricNeighbors(SavedWithVersion):
         of_all = MetricToFit(self._resolve_metric(samples.relation), X, samples.y)
         of_folds = self._metric_of_folds(of_all, encoder, encoding, samples, random_state)
         is_many = len(samples.places) > MANY_SAMPLES
-        # Of six large sets of numbers, the smooth one has .99 of the error (docs/quality.md).
+        # Of six large sets of numbers, the smooth one has .99 of the error (docs/tried.md).
         ridge = SmoothKernelRidge if is_many and not samples.is_class else KernelRidge
         known = samples.table, samples.targets, samples.weight
         return Training(of_all, of_folds, *known, self.table_, ridge, random_state)
@@ -270,7 +270,7 @@ class MetricNeighbors(SavedWithVersion):
     ) -> tuple[Fitted, list[HeldOut]]:
         """Fit the metric, the regressions and the metric of each fold, at the same time."""
         known, random_state = (samples.targets, samples.weight), training.random_state
-        # Where columns of classes act together, their encoding hides it (docs/quality.md).
+        # Where columns of classes act together, their encoding hides it (docs/tried.md).
         seen = (None, samples.table) if samples.is_class else (encoder, encoding)
         encoded = [EncodedRidge(seen[0])] if folds else []
         trees = tree_regressions(samples.targets, samples.is_class) if self.trees and folds else []
@@ -445,8 +445,9 @@ class MetricNeighbors(SavedWithVersion):
         """Explain a prediction by the nearest training rows and by the columns of the table.
 
         It says what part each column has in the squared distance to each of these rows, and names
-        the fewest columns that would have to change for another prediction. Print it, or draw it
-        with `metricalign.plotting.ExplanationDisplay`.
+        the fewest columns that would have to change for another prediction. Rows have their
+        positions in the X of `fit`, as of ``X.iloc``. Print it, or draw it with
+        `metricalign.plotting.ExplanationDisplay`.
 
         Parameters
         ----------

@@ -38,8 +38,9 @@ class Change:
     Attributes
     ----------
     row : int
-        The training row. It is one of the five nearest rows with another class or set of labels, or
-        with a number that is more than a standard deviation away. It needs the fewest columns.
+        The training row, by its position. It is one of the five nearest rows with another class or
+        set of labels, or with a number that is more than a standard deviation away. It needs the
+        fewest columns.
     columns : list of str
         The columns. Those with the largest part in the distance are first.
     before, after : list
@@ -77,7 +78,7 @@ class Explanation:
         Part of the regressions. The sum with `neighbors_part` is the prediction, or the
         probability of the predicted class.
     rows : ndarray of int of shape (n_neighbors,)
-        Nearest training rows.
+        Nearest training rows: their positions in the X of `fit`, as of ``X.iloc``, not its index.
     targets : ndarray of shape (n_neighbors,) or (n_neighbors, n_outputs), or list of tuple
         Targets of these rows.
     distances : ndarray of shape (n_neighbors,)
@@ -243,7 +244,8 @@ class Explanation:
         parts = [f"{name_of_column(self.columns[n])} {shares[n]:.0%}" for n in order]
         for n_shown in range(len(parts), -1, -1):
             rest = shares[order[n_shown:]].sum()
-            others = [f"others {rest:.0%}"] if n_shown < len(parts) else []
+            # Adding zero leaves no "-0%".
+            others = [f"others {round(rest, 2) + 0.0:.0%}"] if n_shown < len(parts) else []
             text = f"apart by {', '.join(parts[:n_shown] + others)}"
             if len(text) <= _LINE_LENGTH - 9:
                 break

@@ -27,7 +27,7 @@ from metricalign.predictors.encoded import ENTRIES_OF_BATCH, EncodedRows
 __all__ = ["FoldMetric", "table_of_views"]
 
 # In place of the learners of the ensemble: how neighbours vote is told as well by this one alone,
-# in half the time (docs/quality.md).
+# in half the time (docs/tried.md).
 _LEARNER = GradientAlignment(shrinkage=1.0, n_rounds=1, n_landmarks=500)
 _ENSEMBLE = MetricEnsemble()
 

@@ -47,7 +47,7 @@ _MOST_OF_RIDGE, MOST_OF_TREES = 50_000, 200_000
 # Fewer samples get smaller trees. On 15 data sets of numbers, these have .83 of the error of
 # scikit-learn's default (31 leaves of at least 20 samples) with 300 samples, and the same error
 # with 1,000. A quarter of the rounds at four times the rate, and a third of the forest, are as good
-# (docs/quality.md).
+# (docs/tried.md).
 MANY_SAMPLES = 2000
 _SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 25, "learning_rate": 0.4}
 # Three times the sum of the rates of scikit-learn's default: many samples can bear it.

@@ -156,9 +156,20 @@ def check_target_array(y: Any, **options: Any) -> Any:
         with np.errstate(over="ignore", invalid="ignore"):
             return check_array(y, input_name="y", **options)
     except (TypeError, ValueError) as error:
+        _refuse_lists_of_labels(error)
         cause = str(error).rstrip(".")
         cause += _place_of_missing(y) if "NaN" in cause else ""
         raise ValueError(f"y is not valid: {cause}. {_ACCEPTED_TARGETS}") from error
+
+
+def _refuse_lists_of_labels(error):
+    """Say what to do with rows of different lengths, about which NumPy only says what they are."""
+    if "inhomogeneous" in str(error):
+        raise ValueError(
+            "y is not valid: its rows have different lengths, as label sets have. "
+            "MetricNeighborsClassifier takes lists and sets of labels as they are; for others "
+            "sklearn.preprocessing.MultiLabelBinarizer makes columns of 0 and 1 of them."
+        ) from error
 
 
 def _place_of_missing(y):
@@ -260,7 +271,11 @@ def check_classes(y: Any) -> NDArray:
            [1, 1]])
     """
     refuse_masked(y, "y")
-    y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+    try:
+        y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
+    except ValueError as error:
+        _refuse_lists_of_labels(error)
+        raise
     y = y.toarray() if sparse.issparse(y) else y
     if y.ndim == 1 or y.shape[1] == 1:
         y = column_or_1d(y, warn=True)

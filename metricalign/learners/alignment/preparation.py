@@ -42,6 +42,9 @@ _TOTAL_WEIGHT_OF_NUMBERS, _TOTAL_WEIGHT = 3.0, 300.0
 # among the directions, and in each direction it is then of the size of the prior. docs/defaults.md
 # has the measurements.
 _PRIOR_OF_CLASSES, _PRIOR_OF_NUMBERS = 0.3, 0.03
+# The prior of classes has its full size up to so many samples. More of them say more, so it gets
+# smaller as their number grows.
+_SAMPLES_OF_PRIOR = 1000
 _WEIGHT_OF_CLASSES_BY_FEATURE = 1.5
 
 # The samples of the pairs leave the workers if they have at most so many entries. The samples of
@@ -263,7 +266,8 @@ def prepare(
         lengths = in_features.astype(np.float64).squared_lengths
         size = spread / float(np.average(lengths, weights=weights))
         if is_auto:
-            size *= _PRIOR_OF_CLASSES if relation.is_of_classes else _PRIOR_OF_NUMBERS
+            share = _PRIOR_OF_CLASSES * min(1.0, _SAMPLES_OF_PRIOR / len(rows))
+            size *= share if relation.is_of_classes else _PRIOR_OF_NUMBERS
         if is_auto and basis is not None:
             # Few samples keep few components: the prior is in the span of their differences.
             prior_matrix = size * _projection_on_span(coordinates)

@@ -126,11 +126,11 @@ class RAMLSVR(_SVRWithPrior):
     relation, pairs, fit_intercept
         See `RelationAlignment`.
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
-        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, and 0.03 times
-        "identity" for a number. With fewer samples than features, it is so only in the directions
-        in which samples differ. "auto" is None if C is a number, if `nu` is given, if the pairs are
-        given, or if the relation is neither "class" nor "absolute_difference". None learns better
-        from a hundred features that are mostly noise.
+        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, 300 / n times it if
+        pairs have n > 1,000 samples, and 0.03 times "identity" for a number. With fewer samples
+        than features, it is so only in the directions in which samples differ. "auto" is
+        None if C is a number, if `nu` is given, if the pairs are given, or if the relation is
+        neither "class" nor "absolute_difference".
     n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
@@ -409,11 +409,11 @@ class PSDSVR(_SVRWithPrior):
     relation, pairs, fit_intercept
         See `RelationAlignment`.
     prior : "auto", "identity", array-like of shape (n_features, n_features) or None, default="auto"
-        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, and 0.03 times
-        "identity" for a number. With fewer samples than features, it is so only in the directions
-        in which samples differ. "auto" is None if C is a number, if the pairs are given, or if the
-        relation is neither "class" nor "absolute_difference". None learns better from a hundred
-        features that are mostly noise.
+        M0; see `RelationAlignment`. "auto" is 0.3 times "identity" for classes, 300 / n times it if
+        pairs have n > 1,000 samples, and 0.03 times "identity" for a number. With fewer samples
+        than features, it is so only in the directions in which samples differ. "auto" is
+        None if C is a number, if the pairs are given, or if the relation is neither "class" nor
+        "absolute_difference".
     n_components, solver, tol, max_iter, warm_start, random_state, verbose
         See `RelationAlignment`.
 
