@@ -239,16 +239,14 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         elif kinds.get(name, "high_cardinality") != "high_cardinality":
             return  # skrub has read these texts as dates or numbers.
         drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
-        remedy = f"{drop} leaves it out"
         reason = None if is_number else numbers_as_texts(values)
         if reason is not None:
-            remedy = f"turn it into numbers, or leave it out by {drop}"
-        reason = reason or identifier_of(values, str(name), len(column) - len(values))
+            words = f"has {reason}. They are used as texts; turn them into numbers, or leave the "
+            words += f"column out by {drop}"
+        elif reason := identifier_of(values, str(name), len(column) - len(values)):
+            words = f"is {reason}. It is used as it is; {drop} leaves it out"
         if reason is not None:
-            warnings.warn(
-                f"Column {name!r} of X is {reason}. It is used as it is; {remedy}.",
-                stacklevel=level_of_call(),
-            )
+            warnings.warn(f"Column {name!r} of X {words}.", stacklevel=level_of_call())
 
     def transform(self, X: Any) -> Any:
         """Encode dates and free texts.
