@@ -180,7 +180,9 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
         ).fit(self._moved(X))
         self._labels = labels
-        is_counted = _counted(X, labels)
+        # Rows of distances are in the order of the samples, which must not matter.
+        values = np.sort(X, axis=1) if self.metric == "precomputed" else X
+        is_counted = _counted(values, labels)
         rows = np.flatnonzero(is_counted.any(axis=1))
         votes = self._votes_of(self._others_near(X, rows))
 

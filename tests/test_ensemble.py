@@ -1,6 +1,7 @@
 """The average of metrics: against the sum of the distances, and what it does with tables."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -274,3 +275,21 @@ def test_score_of_a_table_is_the_area_under_the_roc_curve_of_its_pairs(classes):
     distances = np.linalg.norm(images[left] - images[right], axis=1)
     expected = roc_auc_score(y[left] != y[right], distances)
     assert ensemble.score(table, y) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "list"])
+def test_samples_are_mapped_in_batches_of_rows_from_everywhere(library, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=90), "b": np.repeat(["u", "v", "new"], 30)})
+    y = X["a"].to_numpy() + (X["b"] == "u")
+    metric = MetricEnsemble([DiscriminantAlignment()]).fit(X[:60], y[:60])
+    expected = metric.transform(X)
+    if library == "list":
+        X = X.to_numpy().tolist()
+        metric = MetricEnsemble([DiscriminantAlignment()]).fit(X[:60], y[:60])
+    elif library == "polars":
+        X = pytest.importorskip("polars").from_pandas(X)
+    monkeypatch.setattr("metricalign.learners.ensemble._ENTRIES_OF_BATCH", 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as one batch would have new categories only
+        np.testing.assert_allclose(metric.transform(X), expected, atol=1e-12)

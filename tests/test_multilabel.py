@@ -259,6 +259,12 @@ def test_few_of_many_samples_are_counted(monkeypatch):
     assert np.abs(some.likelihood_ - of_all.likelihood_).max() < 4 * np.sqrt(0.25 / 200)
     order = rng.permutation(3000)
     assert_array_equal(MLkNN().fit(X[order], y[order]).likelihood_, some.likelihood_)
+    order, first = order[:500], np.sort(order[:500])
+    likelihoods = [
+        MLkNN(metric="precomputed").fit(cdist(X[rows], X[rows]), y[rows]).likelihood_
+        for rows in (order, first)
+    ]
+    assert_array_equal(*likelihoods)
 
 
 @pytest.mark.parametrize("metric", ["minkowski", "precomputed"])

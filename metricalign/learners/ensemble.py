@@ -14,7 +14,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.utils import _safe_indexing, gen_batches
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.parallel import Parallel, delayed
@@ -344,8 +344,14 @@ class MetricEnsemble(EmbeddingLearner):
             if n_samples <= n_rows:
                 images = self._of_batch(X)
             else:
-                batches = gen_batches(n_samples, n_rows)
-                images = np.concatenate([self._of_batch(_safe_indexing(X, b)) for b in batches])
+                # Each batch has rows of all parts of X, so that a sorted one has no batch of categories
+                # that fit has not seen, which would be warned of.
+                n_batches = -(-n_samples // n_rows)
+                batches = [slice(first, None, n_batches) for first in range(n_batches)]
+                parts = [self._of_batch(_safe_indexing(X, batch)) for batch in batches]
+                images = np.empty((n_samples, parts[0].shape[1]), parts[0].dtype)
+                for batch, part in zip(batches, parts, strict=True):
+                    images[batch] = part
         validate_data(self, X, reset=False, skip_check_array=True)
         return images
 
