@@ -10,6 +10,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -437,7 +438,7 @@ def test_one_pass_gives_the_regressions_of_all_folds(n_folds, monkeypatch):
     np.testing.assert_allclose(fitted.predict(X), predicted(everyone, everyone), atol=1e-7)
 
 
-@pytest.mark.parametrize("regression", [RandomizedTrees(1.0), Boosting(is_indicator=False)])
+@pytest.mark.parametrize("regression", [RandomizedTrees(1.0), Boosting()])
 def test_held_out_predictions_are_of_models_that_have_not_seen_the_sample(regression):
     rng = np.random.default_rng(0)
     table, targets, weight = rng.normal(size=(60, 2)), rng.normal(size=(60, 1)), np.ones(60)
@@ -455,6 +456,35 @@ def test_held_out_predictions_are_of_models_that_have_not_seen_the_sample(regres
         regression.fit(table, targets, weight, folds, 0).held_out_[:20], held_out
     )
     assert regression.predict(table)[:20].mean() > 50
+
+
+def test_boosting_of_classes_is_one_of_each_indicator():
+    rng = np.random.default_rng(0)
+    table, weight = rng.normal(size=(80, 2)), rng.uniform(0.5, 2, size=80)
+    targets = np.eye(3)[np.digitize(table[:, 0], [-0.5, 0.5])]
+    folds = [(np.r_[40:80], np.r_[:40]), (np.r_[:40], np.r_[40:80])]
+    with config_context(enable_metadata_routing=True):
+        fitted = Boosting(3).fit(table, targets, weight, folds, 0)
+    options = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 25, "learning_rate": 0.4}
+    for train, test in folds:
+        for number in range(3):
+            model = HistGradientBoostingRegressor(**options, random_state=0)
+            model.fit(table[train], targets[train, number], weight[train])
+            expected = model.predict(table[test])
+            np.testing.assert_array_equal(fitted.held_out_[test, 0, number], expected)
+
+
+@pytest.mark.parametrize(("n_classes", "n_samples"), [(2, 80), (3, 80), (3, 120), (6, 120)])
+def test_few_classes_of_many_samples_are_boosted(n_classes, n_samples, monkeypatch):
+    for module in ("base", "regressions"):
+        monkeypatch.setattr(f"metricalign.predictors.{module}.MANY_SAMPLES", 100)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_samples, 3)), np.arange(n_samples) % n_classes
+    model = MetricNeighborsClassifier(random_state=0).fit(X, y)
+    is_boosted = n_classes == 2 or (n_classes == 3 and n_samples == 120)
+    assert len(model.regression_weights_) == 3 + 3 + 1 + is_boosted
+    assert len(model.pool_.weights) == 1 + 1 + 1 + is_boosted
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
 
 
 def test_smooth_ridge_of_the_encoding_is_that_of_gaussian_processes():

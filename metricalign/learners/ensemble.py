@@ -344,8 +344,8 @@ class MetricEnsemble(EmbeddingLearner):
             if n_samples <= n_rows:
                 images = self._of_batch(X)
             else:
-                # Each batch has rows of all parts of X, so that a sorted one has no batch of categories
-                # that fit has not seen, which would be warned of.
+                # Each batch has rows of all parts of X. Otherwise a sorted X may have a batch of
+                # categories that fit has not seen, which would be warned of.
                 n_batches = -(-n_samples // n_rows)
                 batches = [slice(first, None, n_batches) for first in range(n_batches)]
                 parts = [self._of_batch(_safe_indexing(X, batch)) for batch in batches]

@@ -35,9 +35,10 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
 
     with the indicators y_j of the classes. c is a weighted mean of kernel ridge regression under
     the metric, of a smoother one on the columns and, with ``trees=True``, of extremely randomised
-    trees and gradient boosting (of two classes). For a training sample it is the mean of models
-    that have not seen the sample. The weights in c, and s, p, λ and β, are those with the least
-    squared error in held-out folds, for which the metric is learned again.
+    trees and gradient boosting (of two classes, or of up to five with more than 2,000 samples). For
+    a training sample it is the mean of models that have not seen the sample. The weights in c, and
+    s, p, λ and β, are those with the least squared error in held-out folds, for which the metric is
+    learned again.
     :math:`\lambda = \beta = 0` is the plain vote. Training samples with the same values as x have
     a further share in v(x). It is the larger, the more training samples with the same values agree.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.utils import gen_batches
 
@@ -52,6 +53,9 @@ MANY_SAMPLES = 2000
 _SMALL_TREES = {"max_leaf_nodes": 8, "min_samples_leaf": 5, "max_iter": 25, "learning_rate": 0.4}
 # Three times the sum of the rates of scikit-learn's default: many samples can bear it.
 _LARGE_TREES = {"max_iter": 150, "learning_rate": 0.2}
+# Classes of which boosting is worth its time, which grows with their number, for few and many
+# samples (docs/tried.md).
+_BOOSTED_CLASSES = 2, 5
 # Trees of a forest, in all folds together or of each that is refitted, for few and many samples.
 _N_TREES = 36, 100
 # Samples of all trees of a forest: more than 80,000 samples have fewer trees, for their time and
@@ -330,7 +334,7 @@ class CrossFitted(ABC):
         is_weighted = np.ptp(weight) > 0
 
         def fitted(rows):
-            model = self._model(len(folds), len(targets)).set_params(random_state=random_state)
+            model = self._model(len(folds), len(targets), random_state)
             taken, of_taken = systematic_sample(weight[rows], MOST_OF_TREES)
             rows, of_taken = rows[taken], of_taken if is_weighted else None
             return model.fit(table[rows], self._as_learned(targets[rows]), sample_weight=of_taken)
@@ -359,8 +363,8 @@ class CrossFitted(ABC):
         return self._as_targets(predicted)[:, None]
 
     @abstractmethod
-    def _model(self, n_folds, n_samples) -> Any:
-        """Return an unfitted regressor of scikit-learn."""
+    def _model(self, n_folds, n_samples, random_state) -> Any:
+        """Return an unfitted regressor in the manner of scikit-learn."""
 
     @abstractmethod
     def _as_learned(self, targets) -> NDArray:
@@ -383,11 +387,13 @@ class RandomizedTrees(CrossFitted):
         # scikit-learn's defaults are "sqrt" for classes and 1.0 for numbers.
         self.max_features = max_features
 
-    def _model(self, n_folds, n_samples):
+    def _model(self, n_folds, n_samples, random_state):
         n_trees = _N_TREES[n_samples > MANY_SAMPLES]
         n_trees = min(n_trees, _SAMPLES_OF_FOREST // min(n_samples, MOST_OF_TREES))
         n_trees = -(-n_trees // (1 if self.refit else n_folds))
-        return ExtraTreesRegressor(n_trees, max_features=self.max_features)
+        return ExtraTreesRegressor(
+            n_trees, max_features=self.max_features, random_state=random_state
+        )
 
     def _as_learned(self, targets):
         return targets[:, 0] if targets.shape[1] == 1 else targets
@@ -397,21 +403,47 @@ class RandomizedTrees(CrossFitted):
 
 
 class Boosting(CrossFitted):
-    """Gradient boosting of one number, or of the indicator of the first of two classes."""
+    """Gradient boosting of one number, or of the indicators of classes.
 
-    def __init__(self, is_indicator: bool):
+    Parameters
+    ----------
+    n_classes : int, default=0
+        Number of classes; 0 for a number. Of two classes the indicator of the first is enough.
+    """
+
+    def __init__(self, n_classes: int = 0):
         super().__init__()
-        self.is_indicator = is_indicator
+        self.n_classes = n_classes
 
-    def _model(self, n_folds, n_samples):
+    def _model(self, n_folds, n_samples, random_state):
         options = _LARGE_TREES if n_samples > MANY_SAMPLES else _SMALL_TREES
-        return HistGradientBoostingRegressor(**options)
+        model = HistGradientBoostingRegressor(**options, random_state=random_state)
+        return _OneForEach(model) if self.n_classes > 2 else model
 
     def _as_learned(self, targets):
-        return targets[:, 0]
+        return targets if self.n_classes > 2 else targets[:, 0]
 
     def _as_targets(self, predicted):
-        return np.column_stack([predicted, 1 - predicted] if self.is_indicator else [predicted])
+        if self.n_classes > 2:
+            return predicted
+        return np.column_stack([predicted, 1 - predicted] if self.n_classes else [predicted])
+
+
+class _OneForEach:
+    """One model for each column of the targets.
+
+    scikit-learn's MultiOutputRegressor refuses sample weights with metadata routing.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def fit(self, table, targets, sample_weight):
+        self.models = [clone(self.model).fit(table, y, sample_weight) for y in targets.T]
+        return self
+
+    def predict(self, table):
+        return np.column_stack([model.predict(table) for model in self.models])
 
 
 def predict_together(
@@ -454,8 +486,10 @@ def tree_regressions(targets: NDArray, is_class: bool) -> list[CrossFitted]:
     # Forests of two thirds of few samples are worse; five folds of many leave four fifths.
     refit = is_class and len(targets) <= MANY_SAMPLES
     regressions: list[CrossFitted] = [RandomizedTrees(max_features, refit)]
-    if targets.shape[1] == 1 or (is_class and targets.shape[1] == 2):
-        regressions.append(Boosting(is_class))
+    n_outputs = targets.shape[1]
+    most_classes = _BOOSTED_CLASSES[len(targets) > MANY_SAMPLES]
+    if n_outputs == 1 or (is_class and n_outputs <= most_classes):
+        regressions.append(Boosting(n_outputs if is_class else 0))
     return regressions
 
 
