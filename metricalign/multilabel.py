@@ -180,9 +180,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
         ).fit(self._moved(X))
         self._labels = labels
-        # Rows of distances are in the order of the samples, which must not matter.
-        values = np.sort(X, axis=1) if self.metric == "precomputed" else X
-        is_counted = _counted(values, labels)
+        is_counted = _counted(X, labels, self.metric == "precomputed")
         rows = np.flatnonzero(is_counted.any(axis=1))
         votes = self._votes_of(self._others_near(X, rows))
 
@@ -302,11 +300,13 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         return tags
 
 
-def _counted(X, labels):
+def _counted(X, labels, is_precomputed):
     """Return which samples are counted for the likelihoods of each label."""
     if len(labels) <= _MOST_COUNTED:
         return np.ones(labels.shape, dtype=bool)
-    rank = np.argsort(np.argsort(order_keys(X), kind="stable"))
+    # Columns of distances are in the order of the samples, which must not matter.
+    keys = np.asarray(X.sum(axis=1)).ravel() if is_precomputed else order_keys(X)
+    rank = np.argsort(np.argsort(keys, kind="stable"))
     # The first samples of this order are from all of the range of values.
     order = np.argsort(rank * (np.sqrt(5) - 1) / 2 % 1)
     counted = np.zeros(labels.shape, dtype=bool)

@@ -41,7 +41,7 @@ from metricalign.learners.alignment.base import _FEATURES_OF_ONE_THREAD
 from metricalign.learners.neighborhood import search
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.losses import LOSSES
-from metricalign.predictors.regressions import MANY_SAMPLES
+from metricalign.predictors.trees import MANY_SAMPLES
 from metricalign.regularizers import REGULARIZERS
 from metricalign.relations import resolve_relation
 from metricalign.solvers import SOLVERS

@@ -29,14 +29,13 @@ from metricalign.pairs.anchors import systematic_sample
 from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsRegressor
 from metricalign.predictors.pool import LogarithmicPool, fit_pool
 from metricalign.predictors.regressions import (
-    Boosting,
     EncodedRidge,
     KernelRidge,
-    RandomizedTrees,
     SmoothKernelRidge,
     mean_distance,
 )
 from metricalign.predictors.search import NeighborSearch
+from metricalign.predictors.trees import Boosting, RandomizedTrees
 from metricalign.predictors.votes import (
     Vote,
     mean_of_copies,
@@ -476,7 +475,7 @@ def test_boosting_of_classes_is_one_of_each_indicator():
 
 @pytest.mark.parametrize(("n_classes", "n_samples"), [(2, 80), (3, 80), (3, 120), (6, 120)])
 def test_few_classes_of_many_samples_are_boosted(n_classes, n_samples, monkeypatch):
-    for module in ("base", "regressions"):
+    for module in ("base", "trees"):
         monkeypatch.setattr(f"metricalign.predictors.{module}.MANY_SAMPLES", 100)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n_samples, 3)), np.arange(n_samples) % n_classes
@@ -518,8 +517,9 @@ def test_smooth_ridge_predicts_samples_of_a_fold_without_their_targets():
 
 
 def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
-    for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30, "MOST_OF_TREES": 30}.items():
+    for name, number in {"_N_LANDMARKS": 10, "_MOST_OF_RIDGE": 30}.items():
         monkeypatch.setattr(f"metricalign.predictors.regressions.{name}", number)
+    monkeypatch.setattr("metricalign.predictors.trees.MOST_OF_TREES", 30)
     rng = np.random.default_rng(0)
     images, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 1))
     third = np.r_[1:90:3]
@@ -539,7 +539,7 @@ def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
 
 
 def test_samples_that_stand_for_all_have_the_weight_of_all(monkeypatch):
-    monkeypatch.setattr("metricalign.predictors.regressions.MOST_OF_TREES", 30)
+    monkeypatch.setattr("metricalign.predictors.trees.MOST_OF_TREES", 30)
     monkeypatch.setattr("metricalign.predictors.base._MOST_OF_IMPORTANCES", 60)
     rng = np.random.default_rng(0)
     X = rng.choice([-1.0, 1.0], size=(300, 2)) + 0.01 * rng.normal(size=(300, 2))
@@ -754,7 +754,7 @@ def test_forest_of_few_samples_and_classes_is_refitted_to_all(monkeypatch):
     # What is noise cannot be predicted by those that have not seen it.
     held_out = forest.held_out_[:, 0].argmax(axis=1)
     assert np.mean(held_out == y[model.samples_]) < 0.7
-    monkeypatch.setattr("metricalign.predictors.regressions.MANY_SAMPLES", 50)
+    monkeypatch.setattr("metricalign.predictors.trees.MANY_SAMPLES", 50)
     forest = model.fit(X, y)._trees[0]
     assert [len(trees.estimators_) for trees in forest.models_] == [34] * 3
 

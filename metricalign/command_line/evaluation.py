@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from metricalign.command_line.methods import INNER_FOLDS, LEARNERS, TREES, fit_method
 from metricalign.command_line.tasks import FEWEST_ROWS, Task, splits
-from metricalign.predictors.regressions import MANY_SAMPLES
+from metricalign.predictors.trees import MANY_SAMPLES
 
 __all__ = [
     "Note",

@@ -39,13 +39,10 @@ from metricalign.predictors.explanation import Explanation, Rows, explanation_of
 from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.labels import predictions_as_array
 from metricalign.predictors.regressions import (
-    MANY_SAMPLES,
-    MOST_OF_TREES,
     EncodedRidge,
     KernelRidge,
     SmoothKernelRidge,
     predict_together,
-    tree_regressions,
 )
 from metricalign.predictors.samples import DistinctSamples, present_samples
 from metricalign.predictors.search import own_transformer, search_among
@@ -59,6 +56,7 @@ from metricalign.predictors.training import (
     held_out,
     images_near_origin,
 )
+from metricalign.predictors.trees import MANY_SAMPLES, MOST_OF_TREES, tree_regressions
 from metricalign.predictors.votes import (
     NEAREST,
     Neighborhood,
