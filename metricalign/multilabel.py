@@ -307,7 +307,8 @@ def _counted(X, labels, is_precomputed):
     # Columns of distances are in the order of the samples, which must not matter.
     keys = np.asarray(X.sum(axis=1)).ravel() if is_precomputed else order_keys(X)
     rank = np.argsort(np.argsort(keys, kind="stable"))
-    # The first samples of this order are from all of the range of values.
+    # The first samples of this order are from all of the range of values, however many are taken.
+    # So labels share most of the samples whose neighbours are sought.
     order = np.argsort(rank * (np.sqrt(5) - 1) / 2 % 1)
     counted = np.zeros(labels.shape, dtype=bool)
     for column, is_counted in zip(labels.T, counted.T, strict=True):

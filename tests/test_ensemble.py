@@ -289,7 +289,7 @@ def test_samples_are_mapped_in_batches_of_rows_from_everywhere(library, monkeypa
         metric = MetricEnsemble([DiscriminantAlignment()]).fit(X[:60], y[:60])
     elif library == "polars":
         X = pytest.importorskip("polars").from_pandas(X)
-    monkeypatch.setattr("metricalign.learners.ensemble._ENTRIES_OF_BATCH", 200)
+    monkeypatch.setattr("metricalign.learners.ensemble.ENTRIES_OF_BATCH", 200)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as one batch would have new categories only
         np.testing.assert_allclose(metric.transform(X), expected, atol=1e-12)

@@ -584,9 +584,8 @@ def test_encoding_by_parts_changes_rounding_only(predictor, monkeypatch):
     expected = predictor(trees=False, random_state=0).fit(X[:200], y[:200])
     for name in (
         "metricalign.predictors.encoded._ENTRIES_KEPT",
-        "metricalign.predictors.regressions.ENTRIES_OF_BATCH",
-        "metricalign.predictors.fold_metric.ENTRIES_OF_BATCH",
-        "metricalign.learners.ensemble._ENTRIES_OF_BATCH",
+        "metricalign.predictors.encoded.ENTRIES_OF_BATCH",
+        "metricalign.learners.ensemble.ENTRIES_OF_BATCH",
     ):
         monkeypatch.setattr(name, 1000)
     model = predictor(trees=False, random_state=0).fit(X[:200], y[:200])

@@ -50,7 +50,10 @@ from metricalign.features.pieces import (
     varies,
 )
 
-__all__ = ["PiecewiseLinearEncoder"]
+__all__ = ["ENTRIES_OF_BATCH", "PiecewiseLinearEncoder"]
+
+# Of many samples, those who use the encoding make so many entries at a time.
+ENTRIES_OF_BATCH = 2**22
 
 # "auto" aims at so many columns of the encoding. Metrics over them are learned in seconds.
 _N_ENCODED = 160

@@ -39,6 +39,7 @@ from metricalign._estimator import (
     validate_data,
 )
 from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features.piecewise_linear import ENTRIES_OF_BATCH
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import (
     EmbeddingLearner,
@@ -62,8 +63,6 @@ _N_COMPONENTS = 64
 _FEATURES_OF_PRODUCTS = 500
 # Of gradient alignment: half of its own default.
 _N_LANDMARKS = 500
-# Entries of the encoding that are in memory at a time when samples are mapped.
-_ENTRIES_OF_BATCH = 2**22
 _ZERO_METRIC = "it learned the zero metric."
 
 
@@ -339,7 +338,7 @@ class MetricEnsemble(EmbeddingLearner):
 
     def _images(self, X) -> NDArray:
         X = as_dense(X)
-        n_samples, n_rows = _num_samples(X), max(1, _ENTRIES_OF_BATCH // self.components_.shape[1])
+        n_samples, n_rows = _num_samples(X), max(1, ENTRIES_OF_BATCH // self.components_.shape[1])
         with steps_without_names():
             if n_samples <= n_rows:
                 images = self._of_batch(X)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from sklearn.utils import gen_batches
 
 from metricalign._arrays import batches
 
@@ -94,7 +93,7 @@ def kernel_matrix(
     if samples is centres:
         return kernel(euclidean(samples, centres))
     kernels = np.empty((len(samples), len(centres)))
-    for part in gen_batches(len(samples), max(1, ENTRIES_OF_PART // len(centres))):
+    for part in batches(len(samples), max(1, ENTRIES_OF_PART // len(centres))):
         kernels[part] = kernel(euclidean(samples[part], centres))
     return kernels
 

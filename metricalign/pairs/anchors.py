@@ -84,18 +84,12 @@ def _with_rare_classes(X, weight, max_anchors, classes, is_rare) -> tuple[NDArra
     """A few anchors of each rare class, and those of all others."""
     rest = np.flatnonzero(~is_rare)
     groups = [np.flatnonzero(classes == each) for each in np.unique(classes[is_rare])]
-    found = [(rows, _every_unit_or_all(X, weight, rows, _FEWEST_OF_CLASS)) for rows in groups]
+    found = [(rows, choose_anchors(X[rows], weight[rows], _FEWEST_OF_CLASS)) for rows in groups]
     n_left = max_anchors - sum(len(anchors) for _, (anchors, _) in found)
-    found.append((rest, _every_unit_or_all(X, weight, rest, n_left, classes[rest])))
+    found.append((rest, choose_anchors(X[rest], weight[rest], n_left, classes[rest])))
     anchors = np.concatenate([rows[places] for rows, (places, _) in found])
     order = np.argsort(anchors)
     return anchors[order], np.concatenate([mass for _, (_, mass) in found])[order]
-
-
-def _every_unit_or_all(X, weight, rows, n_anchors, classes=None):
-    if len(rows) <= n_anchors:
-        return np.arange(len(rows)), weight[rows]
-    return _every_unit(X[rows], weight[rows], n_anchors, classes)
 
 
 def _every_unit(X, weight, max_anchors, classes) -> tuple[NDArray, NDArray]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 
+from metricalign._arrays import batches
 from metricalign.features import PiecewiseLinearEncoder
+from metricalign.features.piecewise_linear import ENTRIES_OF_BATCH
 
-__all__ = ["ENTRIES_OF_BATCH", "EncodedRows"]
+__all__ = ["EncodedRows", "encoded_batches"]
 
-# Largest encoding that is kept in memory, 256 MB, and that is made at a time.
-_ENTRIES_KEPT, ENTRIES_OF_BATCH = 2**25, 2**22
+# Largest encoding that is kept in memory, 256 MB.
+_ENTRIES_KEPT = 2**25
 
 
 class EncodedRows:
@@ -38,3 +41,8 @@ class EncodedRows:
         if self._encoding is not None:
             return self._encoding[rows]
         return np.asarray(self.encoder.transform(_safe_indexing(self.X, rows)))
+
+
+def encoded_batches(n_samples: int, n_columns: int) -> Iterator[slice]:
+    """Slices of samples whose encoding is made at a time."""
+    return batches(n_samples, max(1, ENTRIES_OF_BATCH // n_columns))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.base import BaseEstimator
-from sklearn.utils import gen_batches
 
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import as_dense
@@ -22,7 +21,7 @@ from metricalign.learners.ensemble import (
 )
 from metricalign.learners.gradient import N_OUTPUTS, GradientAlignment, gradient_components
 from metricalign.pairs.anchors import choose_anchors, systematic_sample
-from metricalign.predictors.encoded import ENTRIES_OF_BATCH, EncodedRows
+from metricalign.predictors.encoded import EncodedRows, encoded_batches
 
 __all__ = ["FoldMetric", "table_of_views"]
 
@@ -59,7 +58,7 @@ def table_of_views(
     maps = [as_dense(view).T for view in views_of(encoder, scaled).values()]
     ends = np.cumsum([0, *(columns.shape[1] for columns in maps)])
     views = np.empty((len(weight), ends[-1]), dtype=scaled.dtype)
-    for batch in gen_batches(len(views), max(1, ENTRIES_OF_BATCH // scaled.shape[1])):
+    for batch in encoded_batches(len(views), scaled.shape[1]):
         encoded = encoding[batch]
         np.concatenate([encoded @ columns for columns in maps], axis=1, out=views[batch])
     return views, [slice(*block) for block in pairwise(ends)]

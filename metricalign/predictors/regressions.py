@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.exponential_kernel import (
     ENTRIES_OF_PART,
@@ -19,7 +19,7 @@ from metricalign.learners.exponential_kernel import (
     solve_positive,
 )
 from metricalign.pairs.anchors import systematic_sample
-from metricalign.predictors.encoded import ENTRIES_OF_BATCH, EncodedRows
+from metricalign.predictors.encoded import EncodedRows, encoded_batches
 
 __all__ = [
     "EncodedRidge",
@@ -144,7 +144,7 @@ class KernelRidge:
         """
         predicted = np.empty((len(images), *self.coef_.shape[1:]))
         # By parts that fit the cache of a core.
-        for batch in gen_batches(len(images), max(1, ENTRIES_OF_PART // len(self.landmarks_))):
+        for batch in batches(len(images), max(1, ENTRIES_OF_PART // len(self.landmarks_))):
             kernel = self._kernel(images[batch].astype(np.float64))
             predicted[batch] = np.tensordot(kernel, self.coef_, axes=1)
         return self.mean_ + predicted
@@ -231,7 +231,7 @@ class EncodedRidge:
         for number, (_, test) in enumerate(folds):
             of_others = _total(sums[:number] + sums[number + 1 :])
             of_fold = copy(ridge)._solve_sums(of_others, kernel)
-            for batch in gen_batches(len(test), max(1, ENTRIES_OF_BATCH // images.shape[1])):
+            for batch in encoded_batches(len(test), images.shape[1]):
                 self.held_out_[test[batch]] = of_fold.predict(encoding[test[batch]])
         self.ridge_ = ridge._solve_sums(_total(sums), kernel)
         return self
