@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import Matern
+from sklearn.gaussian_process.kernels import RBF, Matern
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, KFold
@@ -30,6 +30,7 @@ from metricalign.predictors import MetricNeighborsClassifier, MetricNeighborsReg
 from metricalign.predictors.pool import LogarithmicPool, fit_pool
 from metricalign.predictors.regressions import (
     EncodedRidge,
+    GaussianKernelRidge,
     KernelRidge,
     SmoothKernelRidge,
     mean_distance,
@@ -413,7 +414,7 @@ def test_one_pass_gives_the_regressions_of_all_folds(n_folds, monkeypatch):
     encoder = PiecewiseLinearEncoder().fit(X)
     encoding = encoder.transform(X)
     folds = list(KFold(n_folds, shuffle=True, random_state=0).split(X))
-    fitted = EncodedRidge(encoder).fit(encoding, targets, weight, folds, 0)
+    fitted = EncodedRidge(encoder, SmoothKernelRidge).fit(encoding, targets, weight, folds, 0)
     landmarks, width = fitted.ridge_.landmarks_, fitted.ridge_.width_
 
     def kernel(samples):
@@ -486,17 +487,24 @@ def test_few_classes_of_many_samples_are_boosted(n_classes, n_samples, monkeypat
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
 
 
-def test_smooth_ridge_of_the_encoding_is_that_of_gaussian_processes():
+@pytest.mark.parametrize(
+    ("ridge", "kernel"),
+    [
+        # The square root of 3 is in scikit-learn's width of this kernel, and 1 / 2 in the other.
+        (SmoothKernelRidge, lambda width: Matern(np.sqrt(3) * width, nu=1.5)),
+        (GaussianKernelRidge, lambda width: RBF(width / np.sqrt(2))),
+    ],
+)
+def test_ridge_of_the_encoding_is_that_of_gaussian_processes(ridge, kernel):
     rng = np.random.default_rng(0)
     X, targets = rng.normal(size=(45, 3)), rng.normal(size=(45, 2))
     weight = rng.uniform(0.5, 2, size=45)
     encoder = PiecewiseLinearEncoder().fit(X[:40])
     encoding = encoder.transform(X)
     arguments = targets[:40], weight[:40], [(np.r_[10:40], np.r_[:10])], 0
-    ridge = EncodedRidge(encoder).fit(encoding[:40], *arguments)
+    ridge = EncodedRidge(encoder, ridge).fit(encoding[:40], *arguments)
     mean = np.average(targets[:40], axis=0, weights=weight[:40])
-    # The square root of 3 is in scikit-learn's width of the kernel.
-    kernel = Matern(np.sqrt(3) * mean_distance(encoding[:40]), nu=1.5)
+    kernel = kernel(mean_distance(encoding[:40]))
     for number, penalty in enumerate((0.003, 0.03, 0.3)):
         process = GaussianProcessRegressor(kernel, alpha=penalty / weight[:40], optimizer=None)
         expected = process.fit(encoding[:40], targets[:40] - mean).predict(encoding)
@@ -504,11 +512,11 @@ def test_smooth_ridge_of_the_encoding_is_that_of_gaussian_processes():
         np.testing.assert_allclose(predicted - mean, expected, atol=1e-8)
 
 
-def test_smooth_ridge_predicts_samples_of_a_fold_without_their_targets():
+def test_ridge_of_the_columns_predicts_samples_of_a_fold_without_their_targets():
     rng = np.random.default_rng(0)
     encoding, targets, weight = rng.normal(size=(30, 2)), rng.normal(size=(30, 1)), np.ones(30)
     folds = [(np.r_[15:30], np.r_[:15]), (np.r_[:15], np.r_[15:30])]
-    ridge = EncodedRidge(None).fit(encoding, targets, weight, folds, 0)
+    ridge = EncodedRidge(None, SmoothKernelRidge).fit(encoding, targets, weight, folds, 0)
     held_out = ridge.held_out_.copy()
     targets[:15] += 100
     ridge.fit(encoding, targets, weight, folds, 0)
@@ -527,10 +535,10 @@ def test_of_many_samples_some_stand_for_all_in_the_regressions(monkeypatch):
     some = KernelRidge().fit(images[third], targets[third], np.full(30, 3.0), 0)
     np.testing.assert_array_equal(everyone.coef_, some.coef_)
     folds = [(np.r_[45:90], np.r_[:45]), (np.r_[:45], np.r_[45:90])]
-    encoded = EncodedRidge(None).fit(images, targets, np.ones(90), folds, 0)
+    encoded = EncodedRidge(None, SmoothKernelRidge).fit(images, targets, np.ones(90), folds, 0)
     folds_of_third = [(np.r_[15:30], np.r_[:15]), (np.r_[:15], np.r_[15:30])]
     arguments = targets[third], np.full(30, 3.0), folds_of_third, 0
-    of_third = EncodedRidge(None).fit(images[third], *arguments)
+    of_third = EncodedRidge(None, SmoothKernelRidge).fit(images[third], *arguments)
     np.testing.assert_allclose(encoded.held_out_[third], of_third.held_out_)
     np.testing.assert_allclose(encoded.predict(images), of_third.predict(images))
     trees = RandomizedTrees(1.0).fit(images, targets, np.ones(90), folds, 0)
@@ -565,7 +573,7 @@ def test_a_fold_whose_samples_have_hardly_any_weight(monkeypatch):
     images, targets = rng.normal(size=(90, 3)), rng.normal(size=(90, 1))
     weight = np.where(np.arange(90) < 45, 1.0, 1e-9)
     folds = [(np.r_[45:90], np.r_[:45]), (np.r_[:45], np.r_[45:90])]
-    encoded = EncodedRidge(None).fit(images, targets, weight, folds, 0)
+    encoded = EncodedRidge(None, SmoothKernelRidge).fit(images, targets, weight, folds, 0)
     # No sample stands for those of the second half.
     of_half = SmoothKernelRidge().fit(images[:45], targets[:45], weight[:45], 0)
     np.testing.assert_allclose(encoded.held_out_[45:], of_half.predict(images[45:]), rtol=1e-6)

@@ -40,6 +40,7 @@ from metricalign.predictors.fold_metric import FoldMetric, table_of_views
 from metricalign.predictors.labels import predictions_as_array
 from metricalign.predictors.regressions import (
     EncodedRidge,
+    GaussianKernelRidge,
     KernelRidge,
     SmoothKernelRidge,
     predict_together,
@@ -269,13 +270,15 @@ class MetricNeighbors(SavedWithVersion):
         """Fit the metric, the regressions and the metric of each fold, at the same time."""
         known, random_state = (samples.targets, samples.weight), training.random_state
         # Where columns of classes act together, their encoding hides it (docs/tried.md).
-        seen = (None, samples.table) if samples.is_class else (encoder, encoding)
-        encoded = [EncodedRidge(seen[0])] if folds else []
+        of_columns, seen = EncodedRidge(encoder, SmoothKernelRidge), encoding
+        if samples.is_class:
+            of_columns, seen = EncodedRidge(None, GaussianKernelRidge), samples.table
+        encoded = [of_columns] if folds else []
         trees = tree_regressions(samples.targets, samples.is_class) if self.trees and folds else []
         fitted, *others = Parallel(n_jobs=self.n_jobs)(
             [
                 delayed(training.fit)(training.of_all, np.arange(len(samples.places))),
-                *(delayed(ridge.fit)(seen[1], *known, folds, random_state) for ridge in encoded),
+                *(delayed(ridge.fit)(seen, *known, folds, random_state) for ridge in encoded),
                 *(
                     delayed(tree.fit)(samples.table, *known, of_trees, random_state)
                     for tree in trees
