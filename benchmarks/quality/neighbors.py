@@ -9,13 +9,14 @@ MetricNeighbors the groups of samples, such as persons, where the outer folds ar
 per kind of target: error of each method, geometric means of error over Euclid's, over that of each
 tree method and of the best of them on the same set, with their standard errors and on how many sets
 it is less, mean rank, and CPU seconds of a fit. A figure of the errors over Euclid's goes to
-benchmarks/results/neighbors.png. The best of three on few test samples is better than each of them
-is on others; with --best-on also printed: error over that of the tree method that is best on other
-draws of the set.
+benchmarks/results/neighbors.png. A draw chooses the samples of larger sets and the folds; of
+several draws the mean errors are compared. The best of three on few test samples is better than
+each of them is on others; with --best-on also printed: error over that of the tree method that is
+best on other draws of the set.
 
     METRICALIGN_DATA=folder python benchmarks/quality/neighbors.py [--kinds continuous]
         [--sets glass sonar] [--methods Euclid MetricNeighbors] [--max-samples 450] [--n-folds 3]
-        [--draw 0] [--best-on 1 2]
+        [--draws 0] [--best-on 1 2]
 
 Finished cells are kept in benchmarks/results/neighbors.json and not computed again.
 """
@@ -26,6 +27,7 @@ import os
 import sys
 import warnings
 from functools import partial
+from itertools import product
 from pathlib import Path
 from time import process_time
 
@@ -166,32 +168,37 @@ def cell(model_for, name, max_samples, n_folds, draw):
     return {"errors": errors, "losses": losses, "seconds": seconds}
 
 
-def results_of(model_of, methods, kind, names, path, *size):
-    """Cells of data sets and methods of one kind; those that are not in a file are added to it."""
+def results_of(model_of, methods, kind, names, path, max_samples, n_folds, draws):
+    """Cells of data sets and methods of one kind, with the folds of all draws.
+
+    Those that are not in a file are added to it.
+    """
     results = json.loads(path.read_text()) if path.exists() else {}
     found = []
-    for name in names:
-        places = [" ".join(map(str, (method, name, *size))) for method in methods]
-        for place, method in zip(places, methods, strict=True):
-            if place in results:
-                continue
-            results[place] = cell(partial(model_of, method), name, *size)
+    for name, draw, method in product(names, draws, methods):
+        place = f"{method} {name} {max_samples} {n_folds} {draw}"
+        if place not in results:
+            results[place] = cell(partial(model_of, method), name, max_samples, n_folds, draw)
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".tmp")
             temporary.write_text(json.dumps(results))
             temporary.replace(path)
             print(place, file=sys.stderr, flush=True)
-        found.append([results[place] for place in places])
-    return found
+        found.append(results[place])
+    cells = np.reshape(found, (len(names), len(draws), len(methods)))
+    return [[_together(of_draws) for of_draws in of_set.T] for of_set in cells]
 
 
-def best_trees(kind, names, path, max_samples, n_folds, draws):
+def _together(cells):
+    """The folds of several cells in one."""
+    return {key: [value for cell in cells for value in cell[key]] for key in cells[0]}
+
+
+def best_trees(kind, names, methods, path, max_samples, n_folds, draws):
     """The tree method with the least mean error over some draws, for each set."""
-    methods = [m for m in TREES if model_of(m, kind) is not None]
-    errors = 0.0
-    for draw in draws:
-        found = results_of(model_of, methods, kind, names, path, max_samples, n_folds, draw)
-        errors += np.array([[np.mean(c["errors"]) for c in row] for row in found])
+    methods = [m for m in TREES if m in methods]
+    found = results_of(model_of, methods, kind, names, path, max_samples, n_folds, draws)
+    errors = [[np.mean(cell["errors"]) for cell in row] for row in found]
     return [methods[k] for k in np.argmin(errors, axis=1)]
 
 
@@ -261,17 +268,19 @@ def draw_errors(tables, kinds, path):
 
 
 def read_options(parser, kinds, methods):
-    """The arguments; samples, folds and draw among them; and the folder of the data sets."""
+    """The arguments; samples, folds and draws among them; and the folder of the data sets."""
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=list(kinds))
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--max-samples", type=int, default=450)
     parser.add_argument("--n-folds", type=int, default=N_FOLDS, help="of three, how many")
-    parser.add_argument("--draw", type=int, default=0, help="seed of the samples and the folds")
+    parser.add_argument(
+        "--draws", nargs="+", type=int, default=[0], help="seeds of the samples and the folds"
+    )
     arguments = parser.parse_args()
     folder = os.environ.get("METRICALIGN_DATA")
     if not folder:
         parser.error("set METRICALIGN_DATA to the folder of the data sets")
-    return arguments, (arguments.max_samples, arguments.n_folds, arguments.draw), folder
+    return arguments, (arguments.max_samples, arguments.n_folds, arguments.draws), folder
 
 
 def main():
@@ -289,7 +298,7 @@ def main():
         methods = [m for m in arguments.methods if model_of(m, kind) is not None]
         found = results_of(model_of, methods, kind, names, RESULTS, *size)
         draws = arguments.best_on
-        best = best_trees(kind, names, RESULTS, *size[:2], draws) if draws else None
+        best = best_trees(kind, names, methods, RESULTS, *size[:2], draws) if draws else None
         errors = report(kind, names, methods, found, best)
         if names and methods[0] == "Euclid":
             tables[kind] = methods, errors

@@ -11,7 +11,7 @@ The peers need an environment of their own:
     python -m venv peers
     peers/bin/pip install . "pytabkit[models]" faiss-cpu
     METRICALIGN_DATA=folder peers/bin/python benchmarks/quality/peers.py [--kinds continuous]
-        [--methods Euclid xRFM] [--max-samples 450] [--n-folds 3] [--draw 0]
+        [--methods Euclid xRFM] [--max-samples 450] [--n-folds 3] [--draws 0]
 
 Finished cells are kept in benchmarks/results/peers.json and not computed again.
 """
