@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import batches, in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
@@ -325,7 +325,7 @@ def _gradient_products(points, weight, landmarks, coef, bandwidth, known=None):
     """
     matrix = np.zeros((points.shape[1],) * 2)
     # By parts that fit the cache of a core.
-    for batch in gen_batches(len(points), max(1, ENTRIES_OF_PART // len(landmarks))):
+    for batch in batches(len(points), max(1, ENTRIES_OF_PART // len(landmarks))):
         if known is None:
             distances = euclidean(points[batch], landmarks)
             kernel = exponential_kernel(distances.copy(), bandwidth)

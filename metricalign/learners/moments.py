@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
+
+from metricalign._arrays import batches
 
 __all__ = ["Moments", "SeenSamples", "group_members", "moments_of"]
 
@@ -182,8 +183,8 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
     """
     n_samples, n_features = X.shape
     step = n_samples if sparse.issparse(X) else max(1, _ENTRIES_OF_BATCH // n_features)
-    batches = gen_batches(n_samples, step)
-    return reduce(add, (_of_batch(X, weight, group, n_groups, batch) for batch in batches))
+    parts = (_of_batch(X, weight, group, n_groups, batch) for batch in batches(n_samples, step))
+    return reduce(add, parts)
 
 
 def group_members(group: NDArray, weight: NDArray, n_groups: int) -> sparse.csr_array:

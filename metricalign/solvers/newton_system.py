@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
-from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
 from metricalign.solvers.problem import OutOfRangeError
@@ -172,7 +172,7 @@ def _products(operator, projection):
     """The matrix B."""
     differences = operator.differences()
     products = np.empty((operator.n_pairs, projection.n_products(operator.n_features)))
-    for batch in gen_batches(operator.n_pairs, 1000):
+    for batch in batches(operator.n_pairs, 1000):
         products[batch] = projection.products(differences[batch])
     return products
 
