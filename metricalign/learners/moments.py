@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -104,15 +104,10 @@ class Moments:
         moments : Moments
         """
         place = group_members(groups, np.ones(len(groups)), n_groups)
-        return Moments(
-            self.weight,
-            self.squared_weight,
-            self.mean,
-            self.scatter,
-            self.smallest,
-            self.largest,
-            place @ self.group_weights,
-            place @ self.group_sums,
+        return replace(
+            self,
+            group_weights=place @ self.group_weights,
+            group_sums=place @ self.group_sums,
         )
 
 
