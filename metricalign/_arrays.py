@@ -266,11 +266,29 @@ def one_sample(sample: Any, which: str) -> Any:
 
 
 def batches(size: int, step: int) -> Iterator[slice]:
-    """Slices of at most `step` elements.
+    """Consecutive slices of at most `step` elements, which together are `size` elements.
 
     scikit-learn's `gen_batches` checks its arguments each time, which takes a fifth of a small fit.
+
+    Parameters
+    ----------
+    size : int
+        Number of elements of all slices together.
+    step : int
+        Number of elements of each slice. Only the last one may have fewer.
+
+    Returns
+    -------
+    batches : iterator of slice
+        None if `size` is 0.
+
+    Examples
+    --------
+    >>> from metricalign._arrays import batches
+    >>> list(batches(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    return (slice(start, start + step) for start in range(0, size, step))
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def find_missing(values: NDArray) -> NDArray:

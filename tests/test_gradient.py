@@ -274,7 +274,7 @@ def test_number_of_components(n_components, n_rows):
 
 @pytest.mark.parametrize("relation", ["manhattan", "hamming", "jaccard"])
 def test_classical_scaling_has_the_relations_as_squared_distances(relation):
-    """These relations of label sets are squared Euclidean distances, so the scaling is exact."""
+    """These relations of label sets are squared Euclid's distances, so the scaling is exact."""
     y = np.random.default_rng(0).integers(0, 2, (50, 6))
     weight = np.random.default_rng(1).uniform(0.5, 2, 50)
     resolved = resolve_relation(relation, y)
@@ -341,7 +341,7 @@ def test_relations_of_distributions(relation):
 def test_similarities_are_no_relation():
     X, Y = samples()
     learner = GradientAlignment(relation="precomputed")
-    with pytest.warns(UserWarning, match="zero metric: similar targets"):
+    with pytest.warns(UserWarning, match="zero metric: the relations of similar targets are large"):
         learner.fit(X, -squared_distances(Y[:, :1]))
     assert not learner.components_.any()
 

@@ -610,7 +610,7 @@ def test_too_few_samples_use_what_exists_and_warn_once():
     assert "n_neighbors=5 but only 3 other distinct samples for 4 of 4 samples" in str(
         log[0].message
     )
-    assert "ask for fewer" in str(log[0].message)
+    assert "Ask for fewer" in str(log[0].message)
     assert log[0].filename == __file__
     assert as_dict(selection) == dict.fromkeys(as_dict(AllPairs().select(X)), 2.0)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.deep.data import AlignmentData, Batch, ViewData
 from metricalign.deep.samples import read_batch
 from metricalign.pairs import check_pairs
@@ -111,7 +112,7 @@ class StrongPairs:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.random_state.permutation(self.rows)
-        for batch in gen_batches(len(order), max(1, self.batch_size // 2)):
+        for batch in batches(len(order), max(1, self.batch_size // 2)):
             anchors = order[batch]
             shape = (len(anchors), _N_CANDIDATES)
             candidates = self.random_state.choice(self.rows, shape)
@@ -163,7 +164,7 @@ class GivenPairs:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.random_state.permutation(len(self.pairs))
-        for batch in gen_batches(len(order), self.batch_size):
+        for batch in batches(len(order), self.batch_size):
             pairs = self.pairs[order[batch]]
             yield self.data.batch_of_pairs(pairs, self.data.pair_relations(pairs))
 
@@ -275,10 +276,8 @@ def _check_pairs_to_train_on(X, pairs):
             "No pair has both samples in the part of the data to train on. Decrease "
             "validation_fraction, or set early_stopping=False."
         )
-    batches = (pairs[some] for some in gen_batches(len(pairs), _PAIRS_AT_A_TIME))
-    if not any(
-        np.any(read_batch(X, batch[:, 0]) != read_batch(X, batch[:, 1])) for batch in batches
-    ):
+    parts = (pairs[some] for some in batches(len(pairs), _PAIRS_AT_A_TIME))
+    if not any(np.any(read_batch(X, part[:, 0]) != read_batch(X, part[:, 1])) for part in parts):
         raise ValueError(
             "pairs: both samples of every pair have the same features, so no distance can be "
             "learned. Give pairs of samples that differ."

@@ -6,9 +6,9 @@ from copy import deepcopy
 from math import log
 
 import torch
-from sklearn.utils import gen_batches
 from torch import Tensor, nn
 
+from metricalign._arrays import batches
 from metricalign.deep.bottleneck import Bottleneck, standardized
 from metricalign.deep.frozen import FeatureStatistics, FrozenNetwork
 from metricalign.deep.information import InfoNCE
@@ -174,7 +174,7 @@ class Critic(nn.Module):
         to be foreseen; their difference tells how much of what the line misses is noise.
         """
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for rows in gen_batches(len(Z), self.n_rows):
+        for rows in batches(len(Z), self.n_rows):
             features, images = self.bottleneck.standardized(local[rows]), self.images(Z[rows])
             share = self.bottleneck.share(features)
             kept = share * features

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
 from torch import Tensor
 
+from metricalign._arrays import batches
 from metricalign.deep.augmentations import Augmentation, view_of
 from metricalign.deep.samples import read_batch
 from metricalign.learners.coordinates import target_vectors
@@ -85,7 +85,7 @@ class SampleData:
     def samples(self, rows: NDArray) -> Tensor:
         """Samples of a batch, as the network gets them."""
         if self._samples is None:
-            parts = gen_batches(len(rows), _ROWS_AT_A_TIME)
+            parts = batches(len(rows), _ROWS_AT_A_TIME)
             return torch.cat([self._read(rows[part]) for part in parts])
         return self._samples[torch.from_numpy(rows).to(self.device)]
 

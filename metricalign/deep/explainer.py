@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -21,6 +21,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from metricalign._arrays import batches
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, validate_data
 from metricalign.deep.averaging import Averaged
@@ -411,8 +412,7 @@ class InformationExplainer(BaseEstimator):
         random_state = np.random.RandomState(self._seed)
         with seeded(random_state, device), torch.inference_mode():
             parts = [
-                critic.explain(X[rows].to(device))
-                for rows in gen_batches(len(X), self.critic_.n_rows)
+                critic.explain(X[rows].to(device)) for rows in batches(len(X), self.critic_.n_rows)
             ]
             asked = X[:: -(-len(X) // _N_OF_SURVIVAL)].to(device)
             survival = critic.bottleneck.survival(asked).cpu().double().numpy()

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torch.utils.data import Dataset
 
+from metricalign._arrays import batches
 from metricalign.deep.hraml import HRAML
 from metricalign.deep.information.training import Samples
 
@@ -190,8 +190,8 @@ class OutputsOfSamples(Dataset):
         first = self[: min(2, len(self))]
         if len(self) * sum(part[0].numel() for part in first) > n_numbers:
             return self
-        batches = [self[rows][1:4] for rows in gen_batches(len(self), 256)]
-        outputs = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+        found = (self[rows][1:4] for rows in batches(len(self), 256))
+        outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
         return Samples(*(part.to(self.device) for part in (self.X, *outputs, *self.targets)))
 
 
@@ -210,7 +210,7 @@ class FeatureStatistics:
         sums: Any = 0
         squares: Any = 0
         found: list[tuple[Tensor, Tensor]] = []
-        for part in gen_batches(len(rows), 256):
+        for part in batches(len(rows), 256):
             _, local, Z, output, *_ = samples[rows[part]]
             features = to_locations(local).double()
             if local.ndim == 3:

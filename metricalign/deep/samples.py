@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 from torch import nn
 
-from metricalign._arrays import is_dask_array, stand_in
+from metricalign._arrays import batches, is_dask_array, stand_in
 from metricalign._estimator import validate_data
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.features.columns import is_categorical
@@ -216,7 +216,7 @@ def _validate_numbers(estimator, X, reset, options):
             **options,
         )
     # The checks of scikit-learn batch by batch, since the whole may not fit into memory.
-    for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
+    for rows in batches(X.shape[0], _ROWS_AT_A_TIME):
         check_array(read_batch(X, rows), input_name="X", copy=False, estimator=estimator)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return X
@@ -255,7 +255,7 @@ def location_and_scales(X: Any) -> tuple[NDArray, NDArray, float]:
     """
     scaler = StandardScaler()
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in gen_batches(X.shape[0], _ROWS_AT_A_TIME):
+        for rows in batches(X.shape[0], _ROWS_AT_A_TIME):
             scaler.partial_fit(read_batch(X, rows))
     scale = float(np.sqrt(scaler.var_.mean()))
     if not 0 < scale < np.inf:

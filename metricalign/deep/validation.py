@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
 from torch import Tensor, nn
 
+from metricalign._arrays import batches
 from metricalign.deep.data import AlignmentData, Batch
 from metricalign.deep.losses import SoftNeighborsLoss, squared_distances
 from metricalign.deep.selection import Split
@@ -109,9 +109,11 @@ def _held_out_error(network, batch, n_rows, loss) -> float:
 def _disorder(network, data, pairs) -> float:
     """Share of pairs of pairs whose distances are in the wrong order."""
     samples, positions = np.unique(pairs, return_inverse=True)
-    batches = gen_batches(len(samples), _ROWS_AT_A_TIME)
-    images = torch.cat([network(data.data.samples(samples[rows]))[-1] for rows in batches])
-    left, right = images[positions.reshape(-1, 2)].unbind(1)
+    images = [
+        network(data.data.samples(samples[rows]))[-1]
+        for rows in batches(len(samples), _ROWS_AT_A_TIME)
+    ]
+    left, right = torch.cat(images)[positions.reshape(-1, 2)].unbind(1)
     distances = (left - right).norm(dim=1).cpu().numpy()
     relations = data.pair_relations(pairs).round(12)
     return 1 - concordance(distances, relations, np.ones(len(distances)))

@@ -14,11 +14,11 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from metricalign._arrays import (
     as_dask_array,
+    batches,
     in_memory,
     is_dask_array,
     is_of_dask,
@@ -254,7 +254,7 @@ class EmbeddingLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         left, right = rows.reshape(-1, 2).T
         images = in_memory(images[used])
         distances = np.empty(len(left), images.dtype)
-        for batch in gen_batches(len(left), max(1, _ENTRIES_OF_BATCH // images.shape[1])):
+        for batch in batches(len(left), max(1, _ENTRIES_OF_BATCH // images.shape[1])):
             differences = images[left[batch]] - images[right[batch]]
             distances[batch] = np.linalg.norm(differences, axis=1)
         # Only ratios of weights matter, and their products must stay in the range of float64.

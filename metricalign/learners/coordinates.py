@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
 
-from metricalign._arrays import sum_duplicates
+from metricalign._arrays import batches, sum_duplicates
 from metricalign.pairs.identical import first_identical
 from metricalign.relations import TargetRelation, is_automatic
 
@@ -107,7 +106,7 @@ def relations_to_landmarks(
     relations : ndarray of shape (n_places, n_landmarks)
         Relations of the batch to the landmarks.
     """
-    for batch in gen_batches(len(samples), max(1, _LARGEST_BATCH // len(landmarks))):
+    for batch in batches(len(samples), max(1, _LARGEST_BATCH // len(landmarks))):
         places = np.arange(len(samples))[batch]
         pairs = np.empty((len(places), len(landmarks), 2), dtype=np.intp)
         pairs[..., 0] = samples[places, None]

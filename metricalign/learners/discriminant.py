@@ -1,4 +1,4 @@
-"""Discriminant analysis for every kind of target: a metric in closed form."""
+"""Discriminant analysis for every kind of target, which learns a metric in closed form."""
 
 from __future__ import annotations
 
@@ -32,66 +32,67 @@ from metricalign.relations import check_targets, resolve_relation, select_target
 
 __all__ = ["DiscriminantAlignment"]
 
-# Of classes, and where cross-validation has no answer.
+# shrinkage="auto" for classes, and where generalised cross-validation has no minimum.
+# docs/defaults.md has the measurements.
 _SHRINKAGE = 0.5
 
 
 class DiscriminantAlignment(MetricLearner):
-    r"""Distance of what ridge regression predicts of the targets, in closed form.
+    r"""Distance of the predictions of the targets by ridge regression, in closed form.
 
-    Linear discriminant analysis for every kind of target: with the relation g as the squared
-    distance of two targets, the matrix
+    This is linear discriminant analysis for every kind of target. The relation g is taken as the
+    squared distance of two targets. Then the matrix
 
     .. math::
         M = S^{-1} B S^{-1}, \qquad
         B = -\frac{1}{2 n^2} \sum_{i,j} g(y_i, y_j) (x_i - \bar x)(x_j - \bar x)^T,
 
-    is that of the distance of their predictions by ridge regression on the features, where S is
-    the shrunk covariance of the samples. Targets need not be vectors: the relation is enough. Of B
-    the part that is positive semidefinite is taken. It sees only the part of the targets that is
-    linear in the features; where they are nearly linear it is hard to beat.
+    is that of the distance of their predictions by ridge regression on the features, where S is the
+    shrunk covariance of the samples. Targets need not be vectors, as only their relations are
+    needed. The part of B that is positive semidefinite is taken. The metric uses only the part of
+    the targets that is linear in the features. If they are nearly linear, it is hard to beat.
 
-    With k classes this sees k - 1 directions, too few for neighbours. So a share of the distance of
-    whitened samples is added, whose matrix is the inverse of S where the samples vary.
-    Neighbours are then near in the other directions as well:
+    With k classes, M has rank k - 1, which is too low for neighbours. So a share of the distance of
+    whitened samples is added, whose matrix is the inverse of S where the samples vary. Neighbours
+    are then near in the other directions as well. The sum is
     :math:`S^{-1/2} (B^* + \epsilon I) S^{-1/2}` with the positive part :math:`B^*` of
     :math:`S^{-1/2} B S^{-1/2}`, as in discriminant adaptive nearest neighbors, but with one metric
-    for all places, and the covariance of all samples in place of that within classes. The sum has
-    norm 1 in coordinates in which S is the identity: only ratios of distances count.
+    for all samples, and with the covariance of all samples in place of that within classes. It has
+    norm 1 in coordinates in which S is the identity, as only ratios of distances count.
 
     Parameters
     ----------
     shrinkage : float or "auto", default="auto"
         S is the covariance of the samples, shrunk toward the multiple of the identity with the same
-        trace: values near 0 are plain regression, 1 is the matrix of largest kernel-target
-        alignment. "auto" is 0.5 for classes, and for other targets that of the ridge regression
-        whose error is least by generalised cross-validation, from 0.001 to 0.99. Sparse X becomes
-        dense if this is below 1, or if X has fewer samples than features.
+        trace. Values near 0 are regression without a penalty, and 1 is the matrix of largest
+        kernel-target alignment. "auto" is 0.5 for classes. For other targets it is the shrinkage of
+        the ridge regression with the least error by generalised cross-validation, from 0.001 to
+        0.99. A sparse X becomes dense if this is below 1, or if X has fewer samples than features.
     whitening : float or "auto", default="auto"
         Share of the distance of whitened samples in the mean squared distance of the samples, from
         0 to 1, before Euclid's distance is added. "auto" is 0.2 for classes and 0 for other
-        targets, precomputed relations among them.
+        targets, such as precomputed relations.
     euclidean : float or "auto", default="auto"
-        Share of Euclid's distance, in what varies among the samples, in the mean squared distance
-        of the sum of all; learned and whitened part share the rest. "auto" is 0.1 for classes and 0
-        for other targets.
+        Share of Euclid's distance, in the directions in which the samples vary, in the mean
+        squared distance of the whole sum, from 0 to 1. The learned and the whitened part share the
+        rest. "auto" is 0.1 for classes and 0 for other targets.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
         How many components to keep: a number, the share of the spectrum in coordinates in which S
         is the identity (between 0 and 1), or all. If a part is added, the leading principal
-        components of the images, and their share of the mean squared distance.
+        components of the images are kept, and the share is that of the mean squared distance.
     n_landmarks : int or None, default=2000
         If there are more distinct targets (samples, if relations are precomputed), all are compared
-        with those of this many random samples only. Time is proportional to the product of both
-        numbers. None: all with all.
+        only with those of this many random samples, the landmarks. Time is proportional to the
+        product of both numbers. None: all are compared with all.
     random_state : int, RandomState instance or None, default=None
-        Draws the landmarks.
+        Seed of the landmarks.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Linear map of the metric: Euclid's distance after ``X @ components_.T``.
+        Linear map of the metric, which is Euclid's distance after ``X @ components_.T``.
     relation_ : TargetRelation
         The relation that was used.
     n_features_in_ : int
@@ -104,13 +105,13 @@ class DiscriminantAlignment(MetricLearner):
     References
     ----------
     Golub, Heath, Wahba, Generalized Cross-Validation as a Method for Choosing a Good Ridge
-    Parameter, Technometrics 21 (1979): shrinkage="auto".
+    Parameter, Technometrics 21 (1979), for shrinkage="auto".
     Hastie, Tibshirani, Discriminant Adaptive Nearest Neighbor Classification, IEEE PAMI 18 (1996),
-    equation 2: the whitened part.
-    Ye, Least Squares Linear Discriminant Analysis, ICML 2007: the case of classes.
-    Cristianini, Shawe-Taylor, Elisseeff, Kandola,
-    On Kernel-Target Alignment, NIPS 2001: shrinkage=1.
-    Torgerson, Multidimensional Scaling, Psychometrika 17 (1952): targets from their distances.
+    equation 2, for the whitened part.
+    Ye, Least Squares Linear Discriminant Analysis, ICML 2007, for classes.
+    Cristianini, Shawe-Taylor, Elisseeff, Kandola, On Kernel-Target Alignment, NIPS 2001, for
+    shrinkage=1.
+    Torgerson, Multidimensional Scaling, Psychometrika 17 (1952), for targets given by distances.
 
     Examples
     --------
@@ -169,7 +170,7 @@ class DiscriminantAlignment(MetricLearner):
         X : {array-like, sparse matrix, Dask array or DataFrame} of shape (n_samples, n_features)
             Samples. float32 stays float32.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; relations of all pairs with ``relation="precomputed"``.
+            Their targets. The relations of all pairs if ``relation="precomputed"``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -186,8 +187,9 @@ class DiscriminantAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If nothing is learned, as the targets have no linear relation to the features, or one
-            that grows with their similarity. M is zero then, but for the parts without targets.
+            If nothing is learned, as the targets have no linear relation to the features, or the
+            relations grow with the similarity of the samples. M is zero then, but for the whitened
+            and the Euclidean part.
         """
         X, y, samples = self._validate_distinct(X, y, sample_weight)
         unit = samples.weight.max()
@@ -222,19 +224,19 @@ class DiscriminantAlignment(MetricLearner):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn from further samples: the metric is that of one `fit` to all so far.
+        """Learn from further samples. The metric is that of one `fit` to all samples so far.
 
         Only sums over the samples so far are kept: one of their products, a matrix of shape
         (n_features, n_features), and one of the samples of each distinct target. So there must be
-        no more distinct targets than `n_landmarks`. For ``shrinkage="auto"`` equal samples of
-        several calls count as several, where `fit` takes them for one of a larger weight.
+        no more distinct targets than `n_landmarks`. With ``shrinkage="auto"``, equal samples of
+        several calls count as several samples. `fit` takes them for one of a larger weight.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples; no more than one, if there were some before.
+            Samples. After the first call, one sample is enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets, which may be new ones.
+            Their targets. New ones may occur.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -247,14 +249,14 @@ class DiscriminantAlignment(MetricLearner):
         ------
         ValueError
             If an argument is not valid, no metric can be learned from the targets so far, or sums
-            are not enough: for too many different targets, several columns of numbers, precomputed
-            relations, and after a `fit` to fewer samples than features.
+            are not enough, as for more distinct targets than `n_landmarks`, several columns of
+            numbers, precomputed relations, and after a `fit` to fewer samples than features.
         """
         seen = getattr(self, "_seen", None)
         if seen is None and hasattr(self, "components_"):
             raise ValueError(
-                f"This {type(self).__name__} was fitted to samples whose sums are not enough to "
-                "go on. Begin with partial_fit, or fit all samples at once."
+                f"partial_fit cannot go on from the fit of this {type(self).__name__}, as the sums "
+                "that it kept are not enough. Begin with partial_fit, or fit all samples at once."
             )
         X = self._validate_samples(X, y, reset=seen is None, ensure_min_samples=1)
         check_magnitude(X)
@@ -269,9 +271,9 @@ class DiscriminantAlignment(MetricLearner):
         n_groups = len(representatives)
         if self.n_landmarks is not None and n_groups > self.n_landmarks:
             raise ValueError(
-                f"partial_fit keeps a sum for each different target, of which there are {n_groups} "
-                f"by now, more than n_landmarks={self.n_landmarks}. Increase it, or fit all "
-                "samples at once."
+                f"partial_fit keeps a sum for each distinct target. By now there are {n_groups} of "
+                f"them, more than n_landmarks={self.n_landmarks}. Increase it, or fit all samples "
+                "at once."
             )
         if n_groups < 2:
             raise ValueError(
@@ -281,8 +283,8 @@ class DiscriminantAlignment(MetricLearner):
         relation = resolve_relation(self.relation, known[representatives])
         if not _is_known_from_groups(relation):
             raise ValueError(
-                f"partial_fit cannot know the relation of all samples from parts of them if it is "
-                f"of the kind {relation.kind!r}. Fit all samples at once."
+                f"partial_fit cannot use a relation of the kind {relation.kind!r}, as it depends "
+                "on all samples. Fit all samples at once."
             )
         unit = weight.max() if seen is None else seen.unit
         moments = moments_of(X, weight / unit, group[n_seen:], n_groups)
@@ -300,20 +302,20 @@ class DiscriminantAlignment(MetricLearner):
         return self
 
     def _components(self, relation, moments, comparison, n_samples, dtype):
-        """Components of the metric and its shrinkage, from sums over samples and relations."""
+        """Return the components of the metric and its shrinkage."""
         extents = moments.largest - moments.smallest
         check_extent(float(extents.max()), dtype)
-        # Rounding must not make a constant feature vary.
+        # A constant feature may have a variance by rounding, which is removed.
         varies = extents > 0
         covariance = np.where(np.outer(varies, varies), moments.scatter / moments.weight, 0)
         between = np.where(np.outer(varies, varies), comparison.between, 0)
         values, vectors = spectrum_of(covariance, n_samples < len(covariance))
-        shrinkage = self.shrinkage
-        if shrinkage == "auto":
+        shrinkage: Any = self.shrinkage
+        if shrinkage == "auto" and not relation.is_of_classes:
             of_targets = comparison.scatter, moments.effective_size
-            is_class = relation.is_of_classes
-            chosen = None if is_class else least_error(values, vectors, between, *of_targets)
-            shrinkage = _SHRINKAGE if chosen is None else chosen
+            shrinkage = least_error(values, vectors, between, *of_targets)
+        if shrinkage in (None, "auto"):
+            shrinkage = _SHRINKAGE
         whitening_map = shrunk_root(values, vectors, shrinkage)
         covariance = whitening_map @ covariance @ whitening_map
         between = comparison.normed(whitening_map @ between @ whitening_map)
@@ -329,9 +331,7 @@ class DiscriminantAlignment(MetricLearner):
         if share < 1 and not components.any():
             cause = "no linear relation to the features"
             if between.any():
-                cause = (
-                    "only such a relation as no distance can have: similar samples, large values"
-                )
+                cause = "a relation that is larger for similar samples, as no distance can be"
             result = "only the part without targets" if share else "the zero metric"
             warnings.warn(
                 f"{type(self).__name__} learned {result}: the targets have {cause}. Check "
@@ -347,9 +347,16 @@ class DiscriminantAlignment(MetricLearner):
 
 
 class _Comparison(NamedTuple):
-    """The matrix B of the samples, and the smallest and the largest of the relations in it.
+    """The matrix B of the samples, and what is known of the relations in it.
 
-    The scatter of the targets is half of the mean relation.
+    Attributes
+    ----------
+    between : ndarray of shape (n_features, n_features)
+        B.
+    scatter : float
+        Half of the mean relation: the variance of the targets.
+    smallest, largest : float
+        The smallest and the largest relation.
     """
 
     between: NDArray
@@ -358,13 +365,13 @@ class _Comparison(NamedTuple):
     largest: float
 
     def normed(self, between) -> NDArray:
-        """B in other coordinates, of norm 1; zero if it is no more than rounding leaves."""
+        """Return B, given in other coordinates, with norm 1, or zero if it is only rounding."""
         with np.errstate(over="ignore", invalid="ignore"):
             size, spread = np.abs(between).max(), self.largest - self.smallest
         if not (np.isfinite(size) and np.isfinite(spread)):
             raise ValueError(
-                f"The relations, from {self.smallest:.1e} to {self.largest:.1e}, lead beyond the "
-                "range of numbers. Scale them."
+                f"The relations are from {self.smallest:.1e} to {self.largest:.1e}. Their sums "
+                "leave the range of numbers. Scale the relations."
             )
         magnitude = max(abs(self.smallest), abs(self.largest))
         if not spread > 1e-12 * magnitude:
@@ -372,7 +379,7 @@ class _Comparison(NamedTuple):
                 "All relations are equal, so no metric can be learned from them. Check y and "
                 "relation."
             )
-        # Below what rounding leaves of sums of terms of the size of the relations.
+        # Rounding leaves about so much of sums whose terms have the size of the relations.
         if not size > 1e-13 * magnitude:
             return np.zeros_like(between)
         between = (between + between.T) / size
@@ -380,7 +387,7 @@ class _Comparison(NamedTuple):
 
 
 def _is_known_from_groups(relation):
-    """Whether a relation follows from the different targets, however many samples have each."""
+    """Whether a relation depends on the distinct targets only, not on their numbers of samples."""
     return relation.kind != "precomputed" and (
         relation.kind != "multioutput" or relation.scale is None
     )
@@ -392,9 +399,9 @@ def _sum_of_moments(X, weight, group, n_groups) -> Moments:
 
 
 def _compare_groups(relation, targets, representatives, several, moments) -> _Comparison:
-    """Compare all groups of equal targets with all; `several` are targets of many samples."""
+    """Compare all groups of equal targets; `several` has a sample of each of more than one."""
     groups = np.arange(len(representatives))
-    # The shares of the groups, as one more column, give the mean relation.
+    # The shares of the groups are one more column, which gives the mean relation.
     sums = np.column_stack([moments.group_sums, moments.group_weights]) / moments.weight
     with np.errstate(over="ignore", invalid="ignore"):
         within = relation(targets, np.column_stack([several, several]))
@@ -409,7 +416,7 @@ def _compare_groups(relation, targets, representatives, several, moments) -> _Co
 def _compare_with_landmarks(
     relation, targets, representatives, group, drawn, X, weight, moments
 ) -> _Comparison:
-    """Compare all samples with the targets of those that were drawn."""
+    """Compare the targets of all samples with those of the landmarks, which were drawn."""
     share = weight / moments.weight
     landmarks, group_of_drawn = np.unique(group[drawn], return_inverse=True)
 
@@ -434,7 +441,7 @@ def _compare_with_landmarks(
         )
         products = -0.5 * sum(products)
         sums, shares = sums[:, :-1], sums[:, -1]
-        # Centred, so that what a relation adds to a whole row does not count.
+        # They are centred, so that a number that a relation adds to a whole row does not count.
         sums -= np.multiply.outer(shares, sums.sum(axis=0))
         between, scatter = products[:-1] @ sums, -products[-1] @ shares
         several = representatives[np.bincount(group) > 1]
@@ -449,7 +456,7 @@ def _sums_of_block(X, group, share, mean, *relations):
 
 
 def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, groups_of_landmarks):
-    """Sum over the groups of sums times relations to landmarks; the extremes of the latter."""
+    """Sum of the products of sums and relations to landmarks, and the extremes of the relations."""
     products, smallest, largest = np.zeros((sums.shape[1], len(landmarks))), np.inf, -np.inf
     for rows, relations in relations_to_landmarks(relation, targets, samples, landmarks):
         others = relations[groups[rows, None] != groups_of_landmarks]
@@ -460,7 +467,7 @@ def _sums_of_relations(sums, relation, targets, samples, groups, landmarks, grou
 
 
 def _sums_of_groups(X, mean, share, group, n_groups):
-    """Weighted sum of the samples of each group, less the mean; the last column is its share."""
+    """Weighted sum of the centred samples of each group. The last column is its share of weight."""
     members = group_members(group, share, n_groups)
     shares = members.sum(axis=1)
     return np.column_stack([as_dense(members @ X) - np.multiply.outer(shares, mean), shares])
@@ -469,13 +476,12 @@ def _sums_of_groups(X, mean, share, group, n_groups):
 def _mixture(learned, whitening, euclidean, covariance, whitening_map, n_components):
     """Components of the mixture of learned, whitened and Euclidean distance, of norm 1.
 
-    All in the coordinates of whitened samples.
-
-    Most eigenvalues of the mixture are equal. Its symmetric root does not turn with rounding, nor
-    do the leading principal components of the images.
+    All matrices are in the coordinates of whitened samples. Most eigenvalues of the mixture are
+    equal, so that its eigenvectors depend on rounding. Its symmetric root does not, nor do the
+    leading principal components of the images.
     """
     variances, directions = np.linalg.eigh(covariance)
-    # What does not vary among the samples shall not weigh most.
+    # Directions in which the samples do not vary would have the largest weight.
     directions = directions[:, variances > 1e-12 * variances[-1]]
     learned = learned.astype(np.float64)
     parts = [

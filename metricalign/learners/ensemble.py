@@ -1,4 +1,4 @@
-"""The average of different metrics over raw and encoded columns: one matrix."""
+"""The average of different metrics over raw and encoded columns, which is one matrix."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ from metricalign.pairs.distributed import DistributedSamples
 
 __all__ = ["MetricEnsemble", "principal_components", "scaled_deviations", "views_of"]
 
-# Of more encoded columns the leading principal components are taken: on 20 sets of classes the
-# neighbours have the same error as with all columns up to 200, in two thirds of the time.
+# If there are more encoded columns, so many leading principal components are taken. On 20 sets of
+# classes the neighbours have the same error as with all columns up to 200, in two thirds of the
+# time.
 _N_COMPONENTS = 64
-# Up to so many columns their products take less time than random projections: with 128 columns a
-# quarter for 300 samples, a twentieth for 16,000.
+# Up to so many columns, principal components by products of columns take less time than by random
+# projections: with 128 columns a quarter for 300 samples, and a twentieth for 16,000.
 _FEATURES_OF_PRODUCTS = 500
-# Of gradient alignment: half of its own default.
+# `n_landmarks` of GradientAlignment, whose own default is twice as many.
 _N_LANDMARKS = 500
 _ZERO_METRIC = "it learned the zero metric."
 
@@ -69,52 +70,53 @@ _ZERO_METRIC = "it learned the zero metric."
 class MetricEnsemble(EmbeddingLearner):
     r"""Average of different metrics over the columns of a table and over their encoding.
 
-    Metrics that are learned in different ways err differently, and their average has better
-    neighbours than each. Every learner is fitted twice: to the standardised columns, which is good
-    where columns act together, and to their encoding by pieces, over which a metric can bend. The
-    standardised columns are linear in the encoding, so both metrics are matrices over it, and the
-    average
+    Metrics that are learned in different ways make different errors, and their average has better
+    neighbours than each of them. Every learner is fitted twice: to the standardised columns, which
+    is better if columns act together, and to their piecewise linear encoding, over which a metric
+    can be nonlinear in the columns. The standardised columns are linear in the encoding. So both
+    metrics are matrices over the encoding, and their average
 
     .. math::
         M = \sum_k M_k / s_k, \qquad
         s_k = \text{mean of } \tfrac12 (x_i - x_j)^T M_k (x_i - x_j),
 
-    is one positive semidefinite matrix. It is cut to the leading principal components.
+    is one positive semidefinite matrix. Its leading principal components are kept.
 
-    Tables go in as they are: with columns of any unit, with categories and missing values.
+    Tables need no preparation: columns may have any unit, categories and missing values.
 
     Parameters
     ----------
     learners : sequence of MetricLearner or None, default=None
-        What is averaged. None: ``DiscriminantAlignment(euclidean=0.0, shrinkage=0.5)``,
-        ``GradientAlignment(euclidean=0.0, n_landmarks=500, shrinkage=1.0)`` and
-        ``PSDSVR(prior=None, tol=0.03)``.
-        Their parameter `relation` is set to that of this estimator where it is "auto".
+        The learners whose metrics are averaged. None: ``DiscriminantAlignment(euclidean=0.0,
+        shrinkage=0.5)``, ``GradientAlignment(euclidean=0.0, n_landmarks=500, shrinkage=1.0)`` and
+        ``PSDSVR(prior=None, tol=0.03)``. If their parameter `relation` is "auto", it is set to that
+        of this estimator.
     encoder : PiecewiseLinearEncoder or None, default=None
-        How columns are encoded; None is the encoder at its defaults.
+        The encoder of the columns. None: ``PiecewiseLinearEncoder()``.
     n_components : int, float or None, default=0.999
         How many of the leading principal components of the images to keep: a number, their share
         of the mean squared distance (between 0 and 1), or all.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     max_samples : int or None, default=20000
-        If there are more samples, this many are taken, spread evenly over classes and values, each
-        with the weight of those that it stands for: time and memory grow no further. None: all.
+        Largest number of samples to learn from. If there are more, this many stand for all, spread
+        evenly over classes and values, each with the weight of those that it stands for. None: no
+        limit.
     n_jobs : int or None, default=None
-        Fits to work on at the same time, as in joblib.
+        Number of fits that run at the same time, as in joblib.
     random_state : int, RandomState instance or None, default=None
-        Given to the learners that have such a parameter and none set.
+        The parameter `random_state` of the learners in which it is None.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_columns)
-        Linear map of the metric: Euclid's distance after
+        Linear map of the metric, which is Euclid's distance after
         ``encoder_.transform(X) @ components_.T``.
     encoder_ : PiecewiseLinearEncoder
         The fitted encoder.
     learners_ : list of tuple (str, MetricLearner)
-        The fitted learners that were averaged, each with ``"columns"`` or ``"encoding"``, what it
-        was fitted to. Empty if none could be fitted.
+        The fitted learners that were averaged. The string says what each was fitted to,
+        ``"columns"`` or ``"encoding"``. Empty if none could be fitted.
     relation_ : TargetRelation
         The relation that was used.
     n_features_in_ : int
@@ -124,8 +126,8 @@ class MetricEnsemble(EmbeddingLearner):
 
     Notes
     -----
-    A sparse X becomes dense. If there are more than 64 encoded columns, the learners see their 64
-    leading principal components.
+    A sparse X becomes dense. If there are more than 64 encoded columns, the learners are fitted to
+    their 64 leading principal components.
 
     Examples
     --------
@@ -197,7 +199,7 @@ class MetricEnsemble(EmbeddingLearner):
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples. Values may be missing.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; relations of all pairs with ``relation="precomputed"``.
+            Their targets. The relations of all pairs if ``relation="precomputed"``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -209,16 +211,16 @@ class MetricEnsemble(EmbeddingLearner):
         Raises
         ------
         ValueError
-            If an argument is not valid, a parameter of one of `learners` among them, or there is
-            nothing to learn from the targets.
+            If an argument or a parameter of one of `learners` is not valid, or there is nothing to
+            learn from the targets.
 
         Warns
         -----
         FitFailedWarning
-            If a learner finds nothing to learn in such samples or targets, or one of `learners`
-            learns the zero metric; it is left out.
+            If a learner raises an error for these samples or targets, or one of `learners` learns
+            the zero metric. It is left out of the average.
         UserWarning
-            If none is left; the distance is then that of the standardised columns.
+            If no learner is left. The distance is then that of the standardised columns.
         """
         require_targets(self, y)
         encoder = PiecewiseLinearEncoder() if self.encoder is None else clone(self.encoder)
@@ -235,7 +237,7 @@ class MetricEnsemble(EmbeddingLearner):
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, encoding)
         samples = self._distinct_samples(encoding, y, sample_weight)
-        # Products of the same rows, in the same order, whether or not samples are repeated.
+        # Repeated samples count once, so that they change neither the order of sums nor rounding.
         encoding, y, weight = encoding[samples.rows], samples.select(y), samples.weight
         scaled = scaled_deviations(encoding, weight)
         views = views_of(encoder, scaled)
@@ -247,7 +249,7 @@ class MetricEnsemble(EmbeddingLearner):
         scaled = scaled.astype(np.float64, copy=False)
         linear_map, learners, failures = _average(fits, fitted, views, scaled)
         for learner, reason in failures:
-            # Nobody chose the default ones: that some have no metric for the targets is no news.
+            # Some default learners have no metric for some targets, which users need not know.
             if reason == _ZERO_METRIC and self.learners is None:
                 continue
             warnings.warn(
@@ -256,18 +258,18 @@ class MetricEnsemble(EmbeddingLearner):
         if not learners:
             warnings.warn(
                 f"{type(self).__name__} keeps Euclid's distance of the standardised columns: no "
-                "learner could be fitted.",
+                "learner could be fitted. Check the targets.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
             linear_map = as_dense(encoder.linear_map_)
-        components = principal_components(linear_map, scaled, self.n_components)
         self.relation_, self.encoder_, self.learners_ = samples.relation, encoder, learners
+        components = principal_components(linear_map, scaled, self.n_components)
         self.components_ = components.astype(encoding.dtype)
         return self
 
     def _represent(self, X, y, sample_weight) -> tuple[Any, Any, NDArray]:
-        """Some samples for all, spread evenly over classes and the standardised columns."""
+        """Choose some samples for all, spread evenly over classes and standardised columns."""
         encoder = PiecewiseLinearEncoder(n_bins=1).set_output(transform="default")
         table = encoder.fit(X, sample_weight=sample_weight).transform(X)
         if is_dask_array(table):
@@ -277,30 +279,31 @@ class MetricEnsemble(EmbeddingLearner):
         samples = representative_samples(samples, table, self.max_samples)
         rows, y, weight = samples.rows, samples.select(y), samples.weight
         if is_dask_array(X):
-            # In ascending order, as Dask wants them, and then in their own.
+            # Dask takes rows in ascending order. Then they are put into their own.
             return in_memory(X[np.sort(rows)])[np.argsort(np.argsort(rows))], y, weight
         return _safe_indexing(X, rows), y, weight
 
     def _resolve_learners(self, relation) -> list[MetricLearner]:
         learners = self.learners
         if learners is None:
-            # Not whitened, as the discriminant metric is already: on numbers better by a twentieth.
-            gradient = GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=_N_LANDMARKS)
             learners = [
-                # With the shrinkage of cross-validation it is no better (docs/tried.md).
+                # The shrinkage of cross-validation is no better here (docs/tried.md).
                 DiscriminantAlignment(shrinkage=0.5, euclidean=0.0),
-                gradient,
+                # The discriminant metric is whitened already. Without whitening here as well, the
+                # error on numbers is less by a twentieth.
+                GradientAlignment(shrinkage=1.0, euclidean=0.0, n_landmarks=_N_LANDMARKS),
                 PSDSVR(prior=None, tol=0.03),
             ]
         is_automatic = isinstance(self.relation, str) and self.relation == "auto"
         relation = relation.name if is_automatic else self.relation
         if len(learners) == 0:
-            raise ValueError("learners is empty; give at least one metric learner.")
+            raise ValueError("learners is empty. Give at least one metric learner, or None.")
         resolved = []
         for learner in learners:
             if not isinstance(learner, MetricLearner):
                 raise ValueError(
-                    f"learners must be linear metric learners of this package; got {learner!r}."
+                    "learners must be linear metric learners of this package, such as "
+                    f"DiscriminantAlignment(); got {learner!r}."
                 )
             require_chosen_pairs(learner, type(self).__name__)
             learner = with_relation(learner, relation)
@@ -343,8 +346,8 @@ class MetricEnsemble(EmbeddingLearner):
             if n_samples <= n_rows:
                 images = self._of_batch(X)
             else:
-                # Each batch has rows of all parts of X. Otherwise a sorted X may have a batch of
-                # categories that fit has not seen, which would be warned of.
+                # Each batch has rows from all parts of X. Otherwise a batch of a sorted X may have
+                # only categories that fit has not seen, and the encoder would warn.
                 n_batches = -(-n_samples // n_rows)
                 batches = [slice(first, None, n_batches) for first in range(n_batches)]
                 parts = [self._of_batch(_safe_indexing(X, batch)) for batch in batches]
@@ -370,20 +373,21 @@ class MetricEnsemble(EmbeddingLearner):
         Returns
         -------
         matrix : ndarray of shape (n_columns, n_columns)
-            ``components_.T @ components_``; `encoder_` names its rows.
+            ``components_.T @ components_``. Its rows are named by
+            ``encoder_.get_feature_names_out()``.
         """
         check_is_fitted(self)
         return self.components_.T @ self.components_
 
 
 def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
-    """The fitted learner, or why it learns nothing from such samples and targets."""
+    """Return the fitted learner, or the message of its error."""
     with warnings.catch_warnings():
-        # One that is near zero or has not converged is still worth its place in an average.
+        # A metric that is near zero or has not converged is still of use in an average.
         for category in (UserWarning, LinAlgWarning):
             warnings.simplefilter("ignore", category)
         try:
-            # The parameters are valid: the time it takes to look at them again would be noticed.
+            # The parameters have been validated. A second time would take noticeably longer.
             with config_context(skip_parameter_validation=True):
                 return clone(learner).fit(X, y, sample_weight=weight)
         except ValueError as error:
@@ -391,11 +395,10 @@ def _fit_or_fail(learner, X, y, weight) -> MetricLearner | str:
 
 
 def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
-    """Linear map of the sum of the metrics, each of mean squared distance 2.
+    """Return a linear map of the sum of the metrics, each with mean squared distance 2.
 
-    Also who is in it, with the view, and who is not, with the reason.
-
-    A map and not a matrix over the encoding, which may have very many columns.
+    Also return view and learner of each metric in it, and the learners that are left out, with the
+    reasons. The encoding may have too many columns for a matrix over it.
     """
     parts, learners, failures = [np.empty((0, scaled.shape[1]))], [], []
     for (view, learner), result in zip(fits, fitted, strict=True):
@@ -403,10 +406,9 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
         if not isinstance(result, str):
             components = as_dense(result.components_) @ views[view]
             size = float(np.sum((scaled @ components.T) ** 2))
-            # A metric of directions that the samples do not have has distances of rounding only.
-            rounding = (
-                np.finfo(np.float32).eps * np.linalg.norm(components) * np.linalg.norm(scaled)
-            )
+            # If the samples do not vary in the directions of a metric, all distances are rounding.
+            rounding = np.finfo(np.float32).eps * np.linalg.norm(components)
+            rounding *= np.linalg.norm(scaled)
             size = size if size > rounding**2 else 0.0
             failure = _ZERO_METRIC
         if size > 0:
@@ -418,7 +420,7 @@ def _average(fits, fitted, views, scaled) -> tuple[NDArray, list, list]:
 
 
 def scaled_deviations(samples: NDArray, weight: NDArray) -> NDArray:
-    """Deviations from the weighted mean, whose products with each other are the covariance.
+    """Return deviations from the weighted mean, scaled so that their products are the covariance.
 
     Parameters
     ----------
@@ -430,7 +432,7 @@ def scaled_deviations(samples: NDArray, weight: NDArray) -> NDArray:
     Returns
     -------
     scaled : ndarray of shape (n_samples, n_columns)
-        Centred samples, times the roots of the shares of the weight.
+        Centred samples, times the square roots of their shares of the weight.
     """
     share = (weight / weight.sum())[:, None]
     deviations: NDArray = samples - np.sum(share * samples, axis=0)
@@ -438,7 +440,7 @@ def scaled_deviations(samples: NDArray, weight: NDArray) -> NDArray:
 
 
 def views_of(encoder: PiecewiseLinearEncoder, scaled: NDArray) -> dict[str, Any]:
-    """What learners are fitted to: linear maps of the encoding.
+    """Return the views to which learners are fitted: linear maps of the encoding.
 
     Parameters
     ----------
@@ -450,8 +452,8 @@ def views_of(encoder: PiecewiseLinearEncoder, scaled: NDArray) -> dict[str, Any]
     Returns
     -------
     views : dict of {ndarray, csr_array} of shape (n_features, n_columns)
-        "encoding", its leading principal components where there are many columns; and "columns",
-        unless these are the encoding.
+        "encoding" is the identity, or the leading principal axes if there are many columns.
+        "columns" maps to the standardised columns. It is missing if these are the encoding.
     """
     views: dict[str, Any] = {"encoding": _principal_axes(scaled)}
     if encoder.linear_map_.shape[0] < scaled.shape[1]:
@@ -460,7 +462,7 @@ def views_of(encoder: PiecewiseLinearEncoder, scaled: NDArray) -> dict[str, Any]
 
 
 def _principal_axes(scaled) -> NDArray:
-    """All axes, or the leading principal ones of many columns, one in each row."""
+    """Return all axes, or the leading principal axes of many columns, one in each row."""
     n_features = scaled.shape[1]
     if n_features <= _N_COMPONENTS:
         return np.eye(n_features, dtype=scaled.dtype)
@@ -474,7 +476,7 @@ def _principal_axes(scaled) -> NDArray:
 def principal_components(
     linear_map: NDArray, scaled: NDArray, n_components: int | float | None
 ) -> NDArray:
-    """Components of the metric of a map: the leading principal axes of its images.
+    """Return the components of the metric of a linear map, on the principal axes of its images.
 
     Parameters
     ----------
@@ -483,14 +485,15 @@ def principal_components(
     scaled : ndarray of shape (n_samples, n_columns)
         The `scaled_deviations` of the samples.
     n_components : int, float or None
-        How many: a number, their share of the mean squared distance, or all.
+        How many components to return: a number, their share of the mean squared distance, or all.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_columns)
+        Those with the largest mean squared distance come first.
     """
     if len(linear_map) > linear_map.shape[1]:
-        # A rotation of the images, into fewer of them.
+        # This rotates the images, so that they need fewer coordinates.
         linear_map = np.asarray(np.linalg.qr(linear_map, mode="r"))
     images = scaled @ linear_map.T
     axes = components_of(images.T @ images, n_components)

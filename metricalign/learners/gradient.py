@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import batches, in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
@@ -35,16 +35,19 @@ from metricalign.pairs.identical import first_identical
 
 __all__ = ["GradientAlignment"]
 
-# Width of the kernel over the mean distance, and exponent of the matrix that is the metric. With
-# 450 rows, error over Euclid's on 18 sets of classes and 15 of numbers: .647 and .712; width 1,
-# exponent 1/2 and no whitening .714 and .736, width 4 .636 and .731.
+# Bandwidth of the kernel over the mean distance, and exponent of the matrix of the metric. With 450
+# rows, the mean error relative to that of Euclid's distance is .647 on 18 sets of classes and .712
+# on 15 of numbers. With bandwidth 1, exponent 1/2 and no whitening it is .714 and .736, with
+# bandwidth 4 .636 and .731.
 _BANDWIDTH = 2.0
 _POWER = 0.75
-# With euclidean="auto", of classes; docs/defaults.md has the measurements.
+# euclidean="auto" for classes. docs/defaults.md has the measurements.
 _EUCLIDEAN_OF_CLASSES = 0.2
-# Gradients that are averaged, at least at _FEWEST_POINTS samples; and outputs that are predicted.
+# So many gradients are averaged, those of all outputs at as many samples as that takes, but at no
+# fewer samples than the second number.
 _N_GRADIENTS = 4_000
 _FEWEST_POINTS = 500
+# Targets with more columns are projected to so many at random.
 N_OUTPUTS = 32
 
 
@@ -57,48 +60,50 @@ class GradientAlignment(MetricLearner):
     .. math::
         M = \frac{1}{n} \sum_i \sum_c \nabla f_c(x_i) \, \nabla f_c(x_i)^T
 
-    says in which directions the predictions change: large for features that matter, zero for
-    those that do not, whether or not the targets are linear in them. The regression is repeated
-    with the distance of M, which lets it ignore the directions found useless; see recursive feature
-    machines. After the last round the matrix of the metric is :math:`M^{3/4}`, and for classes a
-    share of Euclid's distance is added, so that neighbours are near in other directions as well.
+    tells in which directions the predictions change. It is large for features that matter, and zero
+    for those that do not, whether or not the targets are linear in them. The regression is repeated
+    with the distance of M, so that it ignores directions that were found useless, as in recursive
+    feature machines. After the last round the matrix of the metric is :math:`M^{3/4}`. For classes,
+    a share of Euclid's distance is added, so that neighbours are near in other directions as well.
 
-    The first round starts from samples that are partly whitened. h is twice their mean distance.
-    Targets are predicted as vectors: classes as indicators, others as they are. Those of another
-    relation than ``"auto"`` are classical scalings of it: vectors whose squared distances
-    are the relations, as nearly as these allow.
+    The first round starts from samples that are partly whitened. The bandwidth h is twice their
+    mean distance. Targets are predicted as vectors: classes as indicators, others as they are. With
+    another relation than ``"auto"``, targets become vectors by classical multidimensional scaling:
+    their squared distances are the relations, as nearly as possible.
 
     Parameters
     ----------
     n_rounds : int, default=3
-        Regressions, each with the distance that the one before has found.
+        Number of regressions. Each uses the distance of the one before.
     alpha : float, default=0.1
-        Penalty of the ridge regression, of targets of total variance 1.
+        Penalty of the ridge regression, for targets of total variance 1.
     shrinkage : float, default=0.5
         Samples are whitened by their covariance, shrunk toward the multiple of the identity with
-        the same trace; 1 only scales them.
+        the same trace. 1 only scales them.
     euclidean : float or "auto", default="auto"
-        Share of Euclid's distance in the mean squared distance of the samples, from 0 to 1. "auto"
-        is 0.2 for classes and 0 for other targets.
+        Share of Euclid's distance in the mean squared distance of the samples, from 0 to 1.
+        "auto" is 0.2 for classes and 0 for other targets.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`. Precomputed ones must be dense.
     n_components : int, float or None, default=None
         How many components to keep: a number, the share of the spectrum in whitened coordinates
         (between 0 and 1), or all.
     n_landmarks : int or None, default=1000
-        The regression is a sum of the kernels of so many samples, drawn at random, and is fitted to
-        all: time grows with the number of samples times its square. None: of all samples.
+        The regression is a sum of the kernels of so many random samples, the landmarks. It is
+        fitted to all samples. Time grows with the number of samples, and with the square of the
+        number of landmarks. None: all samples are landmarks.
     max_samples : int or None, default=20000
-        If there are more samples, this many are taken, spread evenly over classes and values, each
-        with the weight of those that it stands for: time grows no further. None: all.
+        Largest number of samples to learn from. If there are more, this many stand for all, spread
+        evenly over classes and values, each with the weight of those that it stands for. None: no
+        limit.
     random_state : int, RandomState instance or None, default=None
-        Draws the landmarks, the samples whose gradients are averaged if they are many, and random
-        projections of targets with more than 32 columns.
+        Seed of the landmarks, of the samples whose gradients are averaged if there are many, and of
+        the random projections of targets with more than 32 columns.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Linear map of the metric: Euclid's distance after ``X @ components_.T``.
+        Linear map of the metric, which is Euclid's distance after ``X @ components_.T``.
     relation_ : TargetRelation
         The relation that was used.
     n_features_in_ : int
@@ -111,7 +116,8 @@ class GradientAlignment(MetricLearner):
     Radhakrishnan, Beaglehole, Pandit, Belkin, Mechanism for feature learning in neural networks and
     backpropagation-free machine learning models, Science 383 (2024).
     Beaglehole, Holzmüller, Radhakrishnan, Belkin, xRFM, arXiv 2508.10053 (2025).
-    Williams, Seeger, Using the Nyström Method to Speed Up Kernel Machines, NIPS 2000: landmarks.
+    Williams, Seeger, Using the Nyström Method to Speed Up Kernel Machines, NIPS 2000, for the
+    landmarks.
 
     Examples
     --------
@@ -173,7 +179,7 @@ class GradientAlignment(MetricLearner):
         X : {array-like, sparse matrix, Dask array or DataFrame} of shape (n_samples, n_features)
             Samples. float32 stays float32. A sparse X becomes dense.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; relations of all pairs with ``relation="precomputed"``.
+            Their targets. The relations of all pairs if ``relation="precomputed"``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 
@@ -190,12 +196,12 @@ class GradientAlignment(MetricLearner):
         Warns
         -----
         UserWarning
-            If the metric is zero, but for a share of Euclid's distance, as the relations grow with
-            the similarity of targets; or if no two samples are of the same class.
+            If the metric is zero, but for the share of Euclid's distance, as the relations grow
+            with the similarity of targets; or if no two samples are of the same class.
         """
         X, _, samples = self._validate_distinct(X, y, sample_weight)
         warn_of_single_samples(samples.relation, samples.targets)
-        # Repeating all samples shall not change the weight of the penalty.
+        # If all samples are repeated, the weight of the penalty shall stay the same.
         n_distinct = len(np.unique(first_identical(X[samples.rows])))
         samples = representative_samples(samples, X, self.max_samples)
         weight = samples.weight / samples.weight.sum() * n_distinct
@@ -212,8 +218,9 @@ class GradientAlignment(MetricLearner):
         if targets.shape[1] == 0 and share < 1:
             result = "only Euclid's distance" if share else "the zero metric"
             warnings.warn(
-                f"{type(self).__name__} learned {result}: similar targets have large relations, "
-                "as no distance can have. Check the sign of the relation.",
+                f"{type(self).__name__} learned {result}: the relations of similar targets are "
+                "large, but distances of similar targets must be small. Check the sign of the "
+                "relation.",
                 UserWarning,
                 stacklevel=level_of_call(),
             )
@@ -230,12 +237,12 @@ def gradient_components(
     order: NDArray,
     share: float = 0.0,
 ) -> NDArray:
-    """Components of the metric that a learner with these parameters learns.
+    """Learn the components of a metric.
 
     Parameters
     ----------
     learner : GradientAlignment
-        Holds the parameters.
+        Its parameters are used.
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Samples.
     targets : ndarray of shape (n_samples, n_outputs)
@@ -243,13 +250,14 @@ def gradient_components(
     weight : ndarray of shape (n_samples,)
         Their weights.
     order : ndarray of int of shape (n_samples,)
-        An order of the samples, of which the first are the landmarks.
+        A random order of the samples. The first of them are the landmarks.
     share : float, default=0.0
         Share of Euclid's distance in the mean squared distance of the samples.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
+        `components_` of the metric.
     """
     coordinates, basis, inverse = shrunk_coordinates(X, weight, learner.shrinkage)
     if sparse.issparse(coordinates):
@@ -274,7 +282,7 @@ def gradient_components(
 
 
 def _spectrum(learner, X, targets, weight, landmarks, points):
-    """Eigenvalues, in ascending order, and eigenvectors of the metric, of norm 1."""
+    """Return ascending eigenvalues, of norm 1, and eigenvectors of the matrix of the metric."""
     share = weight[landmarks] / weight[landmarks].sum()
     root = np.eye(X.shape[1])
     for _ in range(learner.n_rounds):
@@ -284,14 +292,14 @@ def _spectrum(learner, X, targets, weight, landmarks, points):
         bandwidth = _BANDWIDTH * (share @ distances @ share)
         kernel = exponential_kernel(distances.copy(), bandwidth)
         coef = _kernel_ridge(Z, targets, weight, centres, kernel, bandwidth, learner.alpha)
-        # Of few samples all are landmarks, and these distances and kernels are all there are.
+        # If all samples are landmarks, no more distances and kernels are needed than these.
         known = (distances[points], kernel[points]) if len(landmarks) == len(Z) else None
         matrix = _gradient_products(Z[points], weight[points], centres, coef, bandwidth, known)
         if not matrix.any():
-            # The mean distance is so small beside others that no kernel reaches another sample.
+            # The mean distance is so small beside others that all kernels vanish at other samples.
             raise ValueError(
-                "The targets have no slope, as nearly all weight is on few samples. Give "
-                "weights that differ less."
+                "The regression of the targets has no gradient at any sample, as nearly all weight "
+                "is on few samples. Give weights that differ less."
             )
         values, vectors = np.linalg.eigh(root @ matrix @ root)
         values = np.maximum(values, 0) / values[-1]
@@ -301,10 +309,10 @@ def _spectrum(learner, X, targets, weight, landmarks, points):
 
 
 def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
-    """Coefficients of the kernels of the landmarks; `kernel` is the matrix of these."""
+    """Return the coefficients of the landmarks, whose kernel matrix is `kernel`."""
     n_landmarks = len(landmarks)
     if n_landmarks == len(Z):
-        # Equivalent to the normal equations below, divided by the kernel matrix.
+        # This is equivalent to the normal equations below, divided by the kernel matrix.
         roots = np.sqrt(weight)[:, None]
         products = roots * kernel * roots.T
         products[np.diag_indices(n_landmarks)] += alpha
@@ -312,20 +320,20 @@ def _kernel_ridge(Z, targets, weight, landmarks, kernel, bandwidth, alpha):
     of_distances = partial(exponential_kernel, width=bandwidth)
     products, sums = kernel_products(Z, landmarks, of_distances, targets, weight)
     products += alpha * kernel
-    # Landmarks that are nearly the same make it singular.
+    # Landmarks that are nearly the same make the matrix singular.
     rounding = 10 * n_landmarks * np.finfo(products.dtype).eps * np.trace(products)
     products[np.diag_indices(n_landmarks)] += rounding
     return solve_positive(products, sums)
 
 
 def _gradient_products(points, weight, landmarks, coef, bandwidth, known=None):
-    """Weighted sum over points and outputs of the outer products of the gradients.
+    """Return the weighted sum over points and outputs of the outer products of the gradients.
 
-    What is known are the distances of points and landmarks, and their kernels.
+    `known` are the distances of points and landmarks and their kernels, if they have been computed.
     """
     matrix = np.zeros((points.shape[1],) * 2)
-    # By parts that fit the cache of a core.
-    for batch in gen_batches(len(points), max(1, ENTRIES_OF_PART // len(landmarks))):
+    # The batches fit the cache of a core.
+    for batch in batches(len(points), max(1, ENTRIES_OF_PART // len(landmarks))):
         if known is None:
             distances = euclidean(points[batch], landmarks)
             kernel = exponential_kernel(distances.copy(), bandwidth)
@@ -339,7 +347,7 @@ def _gradient_products(points, weight, landmarks, coef, bandwidth, known=None):
 def _gradients(points, landmarks, distances, kernel, coef, bandwidth):
     """Gradients of each output at the points, up to the sign.
 
-    At a landmark its own kernel has a kink and is left out.
+    The kernel of a landmark has no gradient at the landmark itself, and is left out there.
     """
     slopes = kernel / np.where(distances > 1e-6 * bandwidth, bandwidth * distances, np.inf)
     for coefficients in coef.T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import gen_batches
+
+from metricalign._arrays import batches
 
 __all__ = ["Moments", "SeenSamples", "group_members", "moments_of"]
 
@@ -103,15 +104,10 @@ class Moments:
         moments : Moments
         """
         place = group_members(groups, np.ones(len(groups)), n_groups)
-        return Moments(
-            self.weight,
-            self.squared_weight,
-            self.mean,
-            self.scatter,
-            self.smallest,
-            self.largest,
-            place @ self.group_weights,
-            place @ self.group_sums,
+        return replace(
+            self,
+            group_weights=place @ self.group_weights,
+            group_sums=place @ self.group_sums,
         )
 
 
@@ -182,8 +178,8 @@ def moments_of(X: Any, weight: NDArray, group: NDArray, n_groups: int) -> Moment
     """
     n_samples, n_features = X.shape
     step = n_samples if sparse.issparse(X) else max(1, _ENTRIES_OF_BATCH // n_features)
-    batches = gen_batches(n_samples, step)
-    return reduce(add, (_of_batch(X, weight, group, n_groups, batch) for batch in batches))
+    parts = (_of_batch(X, weight, group, n_groups, batch) for batch in batches(n_samples, step))
+    return reduce(add, parts)
 
 
 def group_members(group: NDArray, weight: NDArray, n_groups: int) -> sparse.csr_array:

@@ -18,8 +18,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.operators.dense import PairOperator
 from metricalign.pairs.distributed import DistributedSamples, computed, persisted, taken
 
@@ -151,8 +151,7 @@ class DistributedPairOperator:
             for block, members in zip(self._blocks, self._members, strict=True)
         ]
         while len(matrices) > 1:
-            batches = gen_batches(len(matrices), _MATRICES_OF_SUM)
-            matrices = [add(matrices[batch]) for batch in batches]
+            matrices = [add(matrices[b]) for b in batches(len(matrices), _MATRICES_OF_SUM)]
         return sum(computed(matrices), np.zeros(self.matrix_shape, dtype=self.dtype))
 
     def _fill(self, values, function, *arguments):

@@ -1,4 +1,4 @@
-"""Which samples a strategy finds neighbours for."""
+"""The choice of anchors, the samples whose neighbours a strategy searches for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from metricalign.pairs.identical import Samples, order_of_values
 
 __all__ = ["choose_anchors", "systematic_sample"]
 
-# Share of a step; sums of the weights of a million samples are that exact.
+# Relative rounding error that is allowed for in sums of the weights of a million samples.
 _ROUNDING = 1e-6
-# Of a class that is so rare that its share is less: it was lost, or learned from one sample.
+# Number of anchors of a rare class with `keeps_rare`. By its share it would have fewer: none, so
+# that the class was lost, or a single one to learn from.
 _FEWEST_OF_CLASS = 10
 
 
@@ -25,10 +26,10 @@ def choose_anchors(
 ) -> tuple[NDArray, NDArray]:
     """Choose at most `max_anchors` samples to stand for all, in proportion to their weights.
 
-    The samples are sorted by their values, class by class if classes are given. Then every k-th
-    unit of weight is taken, see `systematic_sample`. Nothing is drawn at random, so the order of
-    the samples does not matter, each class gets its share, and a sample of weight 2 is the same as
-    two samples.
+    The samples are sorted by their values, class by class if classes are given. Then
+    `systematic_sample` takes every k-th unit of weight. Nothing is drawn at random. So the order of
+    the samples does not matter, each class gets its share, and a sample of weight 2 counts as two
+    samples.
 
     Parameters
     ----------
@@ -41,15 +42,16 @@ def choose_anchors(
     classes : ndarray of int of shape (n_samples,), default=None
         The class of each sample.
     keeps_rare : bool, default=False
-        Whether classes whose share is less than 10 anchors get so many, of smaller weights, if all
-        these classes together need no more than half of the anchors.
+        Whether each class whose share is less than 10 anchors gets 10 anchors, of smaller weights,
+        or all its samples if it has fewer. This is not done if these classes together would take
+        more than half of the anchors.
 
     Returns
     -------
     anchors : ndarray of int of shape (n_anchors,)
-        Different samples, in ascending order; all if there are at most `max_anchors`.
+        Indices of different samples, ascending: all samples if there are at most `max_anchors`.
     weight : ndarray of shape (n_anchors,)
-        Their weights, with the same sum as those of all samples.
+        Weights of the anchors, with the same sum as those of all samples.
 
     Examples
     --------
@@ -70,7 +72,7 @@ def choose_anchors(
 
 
 def _are_of_rare_classes(weight, max_anchors, classes) -> NDArray:
-    """Which samples are of classes whose share of the anchors is too small; none if many are."""
+    """Whether each sample is of a rare class, and none if these would take too many anchors."""
     _, members = np.unique(classes, return_inverse=True)
     sizes, mass = np.bincount(members), np.bincount(members, weight)
     wanted = np.minimum(sizes, _FEWEST_OF_CLASS)
@@ -81,7 +83,7 @@ def _are_of_rare_classes(weight, max_anchors, classes) -> NDArray:
 
 
 def _with_rare_classes(X, weight, max_anchors, classes, is_rare) -> tuple[NDArray, NDArray]:
-    """A few anchors of each rare class, and those of all others."""
+    """Choose a few anchors of each rare class, and the rest from all other classes."""
     rest = np.flatnonzero(~is_rare)
     groups = [np.flatnonzero(classes == each) for each in np.unique(classes[is_rare])]
     found = [(rows, choose_anchors(X[rows], weight[rows], _FEWEST_OF_CLASS)) for rows in groups]
@@ -93,10 +95,10 @@ def _with_rare_classes(X, weight, max_anchors, classes, is_rare) -> tuple[NDArra
 
 
 def _every_unit(X, weight, max_anchors, classes) -> tuple[NDArray, NDArray]:
-    """Every k-th unit of the weight of sorted samples."""
+    """Take every k-th unit of the weight of the sorted samples."""
     order = order_of_values(X)
     if classes is not None:
-        # By the first sample of each class, so that the names of the classes do not matter.
+        # Classes are in the order of their first samples, so that their names do not matter.
         _, first, members = np.unique(classes[order], return_index=True, return_inverse=True)
         order = order[np.argsort(first[members], kind="stable")]
     chosen, weight = systematic_sample(weight[order], max_anchors)
@@ -106,7 +108,7 @@ def _every_unit(X, weight, max_anchors, classes) -> tuple[NDArray, NDArray]:
 
 
 def systematic_sample(weight: NDArray, max_samples: int | None) -> tuple[NDArray, NDArray]:
-    """Take every k-th unit of the weight of samples that are in the order of their values.
+    """Take every k-th unit of the weight of samples that are sorted.
 
     Parameters
     ----------
@@ -118,9 +120,9 @@ def systematic_sample(weight: NDArray, max_samples: int | None) -> tuple[NDArray
     Returns
     -------
     rows : ndarray of int of shape (n_taken,)
-        Different samples, in ascending order; all if there are at most `max_samples`.
+        Indices of different samples, ascending: all samples if there are at most `max_samples`.
     weight : ndarray of shape (n_taken,)
-        Their weights, with the same sum as those of all samples.
+        Weights of the samples that were taken, with the same sum as those of all samples.
 
     References
     ----------
@@ -137,7 +139,8 @@ def systematic_sample(weight: NDArray, max_samples: int | None) -> tuple[NDArray
         return np.arange(len(weight)), weight
     mass = np.cumsum(weight)
     unit = mass[-1] / max_samples
-    # Steps among samples that stand for others often end where a sample does, but for rounding.
+    # A step often ends exactly where the weight of a sample ends. The small shift keeps rounding
+    # from taking the next sample then.
     steps = (np.arange(max_samples) + 0.5 - _ROUNDING) * unit
     counts = np.bincount(np.searchsorted(mass, steps), minlength=len(weight))
     rows = np.flatnonzero(counts)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 
-from metricalign._arrays import dtype_of
+from metricalign._arrays import batches, dtype_of
 from metricalign.pairs import EuclideanSearch
 from metricalign.pairs.distinct import largest_entry
 from metricalign.pairs.identical import RemoteSamples, order_keys
@@ -234,7 +234,7 @@ class _BlockwiseSearch(BaseEstimator):
 
         join, search, merge = delayed(np.concatenate), delayed(_nearest), delayed(_merged)
         order, found = X.parts()[0], []
-        for batch in gen_batches(len(order), max(1, _ENTRIES_OF_QUERIES // X.shape[1])):
+        for batch in batches(len(order), max(1, _ENTRIES_OF_QUERIES // X.shape[1])):
             # They are in the order of the blocks, so that a batch comes from few blocks.
             queries = join([rows for _, rows in X[order[batch]].parts()[1]])
             nearest = [
@@ -242,7 +242,7 @@ class _BlockwiseSearch(BaseEstimator):
                 for part in self.parts_
             ]
             while len(nearest) > 1:
-                pairs = gen_batches(len(nearest), 2)
+                pairs = batches(len(nearest), 2)
                 nearest = [merge(nearest[pair], self.n_neighbors) for pair in pairs]
             found += nearest
         row, column, distance = map(np.concatenate, zip(*computed(found), strict=True))
@@ -304,7 +304,7 @@ def _checked(rows, dtype, estimator_name):
 def _described(rows):
     """Return the largest absolute entry, and the hash and the sort key of each row."""
     digests, keys = [], []
-    for batch in gen_batches(len(rows), _ROWS_AT_A_TIME):
+    for batch in batches(len(rows), _ROWS_AT_A_TIME):
         unsigned = np.ascontiguousarray(rows[batch] + 0.0)  # the sum turns -0.0 into 0.0
         digests += [blake2b(row, digest_size=16).digest() for row in unsigned]
         keys.append(order_keys(rows[batch]))

@@ -1,4 +1,4 @@
-"""Pairs of the nearest samples."""
+"""Pairs of samples and their nearest neighbours."""
 
 import warnings
 from numbers import Integral
@@ -25,13 +25,13 @@ from metricalign.pairs.strategy import PairStrategy
 
 __all__ = ["NearestClassPairs", "NearestPairs"]
 
-# Samples whose neighbours are also sought exactly: this estimates the recall of an approximate
-# search to about a hundredth.
+# With `verbose`, the neighbours of so many samples are also sought exactly. This estimates the
+# recall of an approximate search to about a hundredth.
 _N_ANCHORS_OF_RECALL = 200
 
 
 def _describe_shortage(parameter, wanted, n_found, available):
-    """Return what is missing in words, or None if every sample has what was asked for."""
+    """Say how many neighbours are missing, or return None if every sample has all."""
     short = n_found[n_found < wanted]
     if short.size == 0:
         return None
@@ -44,7 +44,7 @@ def _describe_shortage(parameter, wanted, n_found, available):
 def _warn_of_shortages(shortages, neighbors):
     shortages = [shortage for shortage in shortages if shortage is not None]
     if shortages:
-        advice = "All that were found are used; ask for fewer or give more samples."
+        advice = "All that were found are used. Ask for fewer neighbours, or give more samples."
         if not isinstance(neighbors, EuclideanSearch):
             advice += " An approximate search can also miss samples that exist."
         warnings.warn(f"{'; '.join(shortages)}. {advice}", UserWarning, stacklevel=4)
@@ -70,13 +70,17 @@ def _print_search(strategy, neighbors, search, anchors, found, n_samples, n_give
 
 
 def _keys_of(found, n_samples):
-    """One number for each anchor and neighbour."""
+    """Return one number for each pair of anchor and neighbour."""
     anchor, neighbor = found
     return anchor.astype(np.int64) * n_samples + neighbor
 
 
 class _AnchoredPairs(PairStrategy):
-    """Pairs of anchors, chosen among candidates, with neighbours that a subclass searches for."""
+    """Base class of strategies that pair anchors with their neighbours.
+
+    Anchors and neighbours are chosen among candidates, by `choose_anchors`. A subclass searches for
+    the neighbours in `_search`.
+    """
 
     _parameter_constraints: ClassVar[dict] = {
         "neighbors": NEIGHBORS_CONSTRAINT,
@@ -337,7 +341,7 @@ class NearestClassPairs(_AnchoredPairs):
 
 
 def _count_of_each(anchors, anchor):
-    """How often each of the anchors is in a list of them."""
+    """Return how often each of the anchors is in a list of anchors."""
     return np.bincount(anchor, minlength=anchors.max() + 1)[anchors]
 
 

@@ -1,4 +1,4 @@
-"""Nearest samples by blocked products in single precision, with a proof of what is found."""
+"""Nearest samples by products of blocks in single precision, with a proof that they are."""
 
 from __future__ import annotations
 
@@ -11,50 +11,53 @@ from metricalign._arrays import batches
 
 __all__ = ["SampleBlocks", "nearest_by_differences"]
 
-# Queries and samples multiplied at a time: their products fit the cache of a core.
+# So many queries and samples are multiplied at a time. Their products fit the cache of a core.
 _QUERIES_OF_BLOCK, _SAMPLES_OF_BLOCK = 1024, 256
-# Queries that go through all blocks together; fewer if each has many neighbours.
+# So many queries go through all blocks together, or fewer if they have more neighbours than the
+# second number, which limits the memory.
 _QUERIES_AT_A_TIME = 4096
 _MOST_FOUND_AT_A_TIME = 2**22
-# One sample in so many, but at least so many samples, tells about how far the neighbours are.
+# One sample in so many is a probe, or more samples if these were fewer than the second number. The
+# probes tell about how far the neighbours of a query are.
 _SAMPLES_OF_ONE_PROBE = 32
 _FEWEST_PROBES = 2048
-# Rows of a group of probes, of which only the smallest product is looked at.
+# Only the smallest product of so many probes is sorted.
 _PROBES_OF_GROUP = 32
-# Boxes are drawn in the leading axes of the samples, and in the distance from these. With more axes
-# not one block in a hundred more is skipped (100,000 images of 67 columns).
+# The coordinates of boxes are so many leading axes of the samples, and the distance from these.
+# With more axes less than one block in a hundred more is skipped (100,000 images of 67 columns).
 _AXES_OF_BOXES = 5
-# If these axes have less of the squared distances, few blocks are skipped.
+# If these axes have at most this share of the squared distances, few blocks would be skipped.
 _SHARE_OF_AXES = 0.5
-# Boxes take about the time of so many queries.
+# To make the boxes takes about the time of so many queries.
 _QUERIES_WORTH_BOXES = 2000
-# A query keeps this many candidates for each neighbour asked for; then only the nearest remain.
+# Candidates are collected up to so many per neighbour asked for. Then only the nearest are kept.
 _MOST_CANDIDATES = 4
-# Samples that are found beyond those asked for; their distances bound those of all others.
+# So many more samples are found than asked for. Their distances bound those of all others.
 _SURPLUS = 8
-# Differences computed at a time: they fit the cache of a core.
+# So many differences are computed at a time. They fit the cache of a core.
 _DIFFERENCES_AT_A_TIME = 2**16
-# Entries of a table of candidates.
+# A table of candidates has at most so many entries.
 _VALUES_AT_A_TIME = 2**17
 
 
 class SampleBlocks:
     r"""Samples in blocks, prepared for searches by products.
 
-    Products in float32 order the samples s by :math:`\frac12\|s\|^2 - q \cdot s`. The first few are
-    compared by differences in float64. The answer is proven where the products that were not
-    compared exceed that of the last neighbour by more than the rounding of a product.
+    For a query q, products in float32 order the samples s by :math:`\frac12\|s\|^2 - q \cdot s`.
+    The distances of the first few are then computed from differences in float64. The neighbours of
+    q are proven if the products of all other samples exceed that of the last neighbour by more than
+    the rounding error of a product.
 
-    Near samples may be put into the same block. Then each block has a box, and queries skip the
-    blocks whose boxes are farther than their neighbours.
+    Samples that are near each other may be put into the same block. Then each block has a box
+    around it, and queries skip the blocks whose boxes are farther than their neighbours.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples among which neighbours are sought.
     n_queries : int or None, default=None
-        How many queries will come, None for many. Many are worth boxes, where a few axes have most
-        of the variance.
+        How many queries will come. None: many. Boxes are made if there are many queries, and a few
+        axes have most of the variance.
 
     Examples
     --------
@@ -76,30 +79,31 @@ class SampleBlocks:
         self._rows = _with_half_squares(ordered / self._unit)
 
     def nearest(self, queries: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray, NDArray]:
-        """Find the nearest samples, and say for which queries they are proven to be.
+        """Find the nearest samples, and say for which queries this is proven.
 
         Parameters
         ----------
         queries : ndarray of shape (n_queries, n_features)
-            Samples whose neighbours are sought. More is proven for those near the origin.
+            Samples whose neighbours are sought. The nearer to the origin they are, the less is
+            rounded, and the more is proven.
         n_neighbors : int
             Number of neighbours, at most n_samples.
 
         Returns
         -------
         distances : ndarray of shape (n_queries, n_neighbors)
-            Euclid's distances, ascending, in float64.
+            Euclidean distances, ascending, in float64.
         indices : ndarray of int of shape (n_queries, n_neighbors)
-            Rows of the samples; of those that are equally near the first.
+            Rows of the samples. Of samples that are equally near, the first are taken.
         is_proven : ndarray of bool of shape (n_queries,)
-            Whether no other sample can be nearer.
+            Whether it is certain that no other sample is nearer.
         """
         number = min(n_neighbors + _SURPLUS, len(self.samples))
         shape = len(queries), n_neighbors
         distances, indices = np.empty(shape), np.empty(shape, dtype=np.intp)
         is_proven = np.empty(len(queries), dtype=bool)
         most = max(1, min(_QUERIES_AT_A_TIME, _MOST_FOUND_AT_A_TIME // number))
-        # All batches of about the same size.
+        # All batches have about the same size.
         at_a_time = -(-len(queries) // -(-len(queries) // most))
         for batch in batches(len(queries), at_a_time):
             found, bounds = self._smallest_products(queries[batch], number)
@@ -116,18 +120,19 @@ class SampleBlocks:
         return distances, indices, is_proven
 
     def _exclude_others(self, queries, distances, bounds) -> NDArray:
-        """Whether no sample whose product is at least `bounds` can be nearer than these."""
+        """Whether no sample whose product is at least its bound can be nearer than `distances`."""
         length = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64)) / self._unit
         farthest = distances[:, -1] / self._unit
-        # A nearer sample s has a length of at most that of q plus the distance. Its product is
-        # rounded by less than (d + 4) u |q| |s|, and half its square by no more. Nor is half the
-        # squared distance of a box, whose coordinates are rounded once.
+        # A nearer sample s has a norm of at most |q| plus the distance. With d features and the
+        # unit roundoff u, the rounding error of its product is less than (d + 4) u |q| |s|. Those
+        # of half its square, and of half the squared distance of a box, whose coordinates are
+        # rounded once, are no larger.
         rounding = (queries.shape[1] + 4) * 2.0**-24 * 1.5 * (length + farthest) ** 2
         smallest = np.finfo(np.float32).tiny * queries.shape[1]
         return bounds - 0.5 * farthest**2 + 0.5 * length**2 > rounding + smallest
 
     def _smallest_products(self, queries, number) -> tuple[NDArray, NDArray]:
-        """For each query the rows of the smallest products, and a lower bound of all others."""
+        """Rows of the smallest products of each query, and a lower bound of all other products."""
         factors = np.ones((len(queries), queries.shape[1] + 1), dtype=np.float32)
         factors[:, :-1] = queries / self._unit
         bounds = self._bounds(factors, number, is_certain=False)
@@ -138,27 +143,28 @@ class SampleBlocks:
         is_found, found, bounds = self._below(factors, bounds, number, is_near)
         misled = np.flatnonzero(~is_found)
         if len(misled):
-            # Of so few queries all products take less time than boxes.
+            # There are so few of these that all products take less time than boxes.
             factors = factors[misled]
             certain = self._bounds(factors, number, is_certain=True)
             _, found[misled], bounds[misled] = self._below(factors, certain, number)
         return found, bounds
 
     def _bounds(self, factors, number, is_certain) -> NDArray:
-        """A value for each query that its smallest ones are probably, or certainly, below."""
+        """Bounds that the smallest products of each query are probably, or certainly, not above."""
         n_samples = len(self._rows)
         step = max(1, min(_SAMPLES_OF_ONE_PROBE, n_samples // _FEWEST_PROBES))
         probes = np.ascontiguousarray(self._rows[::step])
         expected = number * len(probes) / n_samples
-        # The probe of this rank is beyond the neighbours, with two standard deviations to spare.
+        # The probe of this rank is probably farther than the neighbours: about as many probes as
+        # expected, with a margin of two standard deviations, are nearer.
         rank = int(expected + 2 * np.sqrt(expected) + 2)
         if is_certain or step == 1:
             rank = number
         bounds = np.full(len(factors), np.float32(np.inf))
-        # Where all samples are sought, no rounding may leave one out.
+        # If all samples are sought, no rounding error may exclude one.
         if rank >= len(probes):
             return bounds
-        # Two of the smallest values are seldom in one group.
+        # Two of the smallest values are rarely in the same group.
         n_groups = len(probes) // _PROBES_OF_GROUP
         is_grouped = not is_certain and rank <= n_groups // 2
         for batch in batches(len(factors), _QUERIES_OF_BLOCK // 4):
@@ -172,14 +178,14 @@ class SampleBlocks:
         return bounds
 
     def _below(self, factors, bounds, number, is_near=None) -> tuple[NDArray, NDArray, NDArray]:
-        """For each query: are `number` values within its bound; their rows, and the largest."""
+        """Whether each query has `number` values within its bound, their rows, and the largest."""
         smallest = _SmallestValues(bounds, number)
         everyone = np.arange(len(factors), dtype=np.uint16)
         n_rows = _SAMPLES_OF_BLOCK
         if is_near is None:
             n_rows = max(n_rows, _QUERIES_OF_BLOCK * _SAMPLES_OF_BLOCK // len(factors))
-        # Arrays that are used again: Dask's workers give memory back to the system each time
-        # (MALLOC_TRIM_THRESHOLD_), and new arrays took nearly twice the time of the products.
+        # These arrays are used again in each step. Dask's workers return memory to the system each
+        # time (MALLOC_TRIM_THRESHOLD_), and new arrays took nearly twice the time of the products.
         n_queries = min(len(factors), _QUERIES_OF_BLOCK)
         asked = np.empty((n_queries, factors.shape[1]), dtype=np.float32)
         products = np.empty(n_queries * n_rows, dtype=np.float32)
@@ -190,7 +196,7 @@ class SampleBlocks:
                 some = asking[batch]
                 shape = len(some), samples.shape[1]
                 values = products[: shape[0] * shape[1]].reshape(shape)
-                # With "raise" it would be made in another array first.
+                # With the default mode, "raise", NumPy would fill another array first.
                 factors.take(some, axis=0, out=asked[: len(some)], mode="clip")
                 smallest.add(rows.start, some, np.matmul(asked[: len(some)], samples, out=values))
         return smallest.rows()
@@ -199,7 +205,9 @@ class SampleBlocks:
 def nearest_by_differences(
     samples: NDArray, queries: NDArray, found: NDArray, n_neighbors: int
 ) -> tuple[NDArray, NDArray]:
-    """The nearest of the samples that were found for each query, compared in double precision.
+    """Return the nearest of the samples that were found for each query, by exact distances.
+
+    Distances are computed from differences in double precision.
 
     Parameters
     ----------
@@ -208,18 +216,18 @@ def nearest_by_differences(
     queries : ndarray of shape (n_queries, n_features)
         Samples whose neighbours are sought.
     found : ndarray of int of shape (n_queries, n_found)
-        Rows of some samples for each of them, in any order.
+        Rows of some samples for each query, in any order.
     n_neighbors : int
-        How many of these to return, at most n_found.
+        Number of samples to return for each query, at most n_found.
 
     Returns
     -------
     distances : ndarray of shape (n_queries, n_neighbors)
-        Euclid's distances, ascending, in float64.
+        Euclidean distances, ascending, in float64.
     indices : ndarray of int of shape (n_queries, n_neighbors)
-        Rows of the samples; of those that are equally near the first.
+        Rows of the samples. Of samples that are equally near, the first are taken.
     """
-    # In the order of the samples, for those that are equally near.
+    # In this order, a stable sort takes the first of samples that are equally near.
     found = np.sort(found, axis=1)
     exact = np.empty(found.shape)
     at_a_time = max(1, _DIFFERENCES_AT_A_TIME // (found.shape[1] * queries.shape[1]))
@@ -227,7 +235,7 @@ def nearest_by_differences(
         differences = samples.take(found[batch], axis=0).astype(np.float64)
         differences -= queries[batch, None]
         np.vecdot(differences, differences, out=exact[batch])
-    # A stable order takes four times as long, and is needed for those that are equally near.
+    # A stable sort takes four times as long, and only matters where samples are equally near.
     order = np.argsort(exact, axis=1)
     ascending = np.take_along_axis(exact, order, axis=1)
     is_tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
@@ -237,7 +245,17 @@ def nearest_by_differences(
 
 
 class _Boxes(NamedTuple):
-    """Samples in an order of near ones, and a box around each block of them."""
+    """An order of samples in which near ones are in the same block, and a box around each block.
+
+    Attributes
+    ----------
+    order : ndarray of int of shape (n_samples,)
+        Rows of the samples.
+    axes : ndarray of shape (n_features, n_axes)
+        Orthonormal axes of the boxes.
+    low, high : ndarray of shape (n_boxes, n_axes + 1)
+        Smallest and largest coordinates along the axes, and distance from their span.
+    """
 
     order: NDArray
     axes: NDArray
@@ -246,9 +264,9 @@ class _Boxes(NamedTuple):
 
     @classmethod
     def around(cls, samples, unit) -> _Boxes | None:
-        """Halve the samples along their longest axis until each part is a block.
+        """Halve the samples along the axis of largest variance until each part is a block.
 
-        None if boxes would be of little use.
+        Return None if boxes would be of little use.
         """
         some = samples[:: -(-len(samples) // 10_000)].astype(np.float64) / unit
         some -= some.mean(axis=0)
@@ -274,7 +292,7 @@ class _Boxes(NamedTuple):
         return cls(order, axes, low, high)
 
     def are_near(self, queries, squares) -> NDArray:
-        """Whether boxes are within these squared distances, shape (n_boxes, n_queries)."""
+        """Whether boxes are within the squared distances, of shape (n_boxes, n_queries)."""
         places = _coordinates(queries, self.axes)
         is_near = np.empty((len(self.low), len(queries)), dtype=bool)
         for batch in batches(len(queries), _QUERIES_OF_BLOCK // 4):
@@ -291,7 +309,10 @@ class _Boxes(NamedTuple):
 
 
 def _coordinates(samples, axes) -> NDArray:
-    """Coordinates along axes, and the distance from their span: no two samples get farther."""
+    """Coordinates along axes, and the distance from their span.
+
+    No two samples are farther from each other in these coordinates than they are.
+    """
     places = np.empty((len(samples), axes.shape[1] + 1), dtype=np.float32)
     for batch in batches(len(samples), _QUERIES_AT_A_TIME):
         some = samples[batch].astype(np.float64)
@@ -302,7 +323,7 @@ def _coordinates(samples, axes) -> NDArray:
 
 
 def _with_half_squares(samples) -> NDArray:
-    """Rows whose products with (q, 1) are half the squared distances, less half that of q."""
+    """Rows whose products with (q, 1) are half of the squared distances from q less norm(q)^2."""
     rows = np.empty((len(samples), samples.shape[1] + 1), dtype=np.float32)
     rows[:, :-1] = -samples
     rows[:, -1] = 0.5 * np.einsum("ij,ij->i", samples, samples, dtype=np.float64)
@@ -310,7 +331,7 @@ def _with_half_squares(samples) -> NDArray:
 
 
 class _SmallestValues:
-    """The smallest values of each query, of which blocks come one after another, and their rows."""
+    """The smallest values of each query and their rows, from values that come block by block."""
 
     def __init__(self, bounds, number):
         self.bounds = bounds.copy()
@@ -322,7 +343,7 @@ class _SmallestValues:
         self._size = 0
 
     def add(self, first_row, queries, values) -> None:
-        """Take the values of consecutive rows, one column each, for some of the queries."""
+        """Add the values of consecutive rows for some of the queries, one column for each row."""
         if values.size > len(self._is_small):
             self._is_small = np.empty(values.size, dtype=bool)
         is_small = self._is_small[: values.size].reshape(values.shape)
@@ -339,13 +360,13 @@ class _SmallestValues:
                 part[:] = [np.concatenate(part)[kept]]
             self._size = len(kept)
             is_full = n_kept == self.number
-            # Not another one as large, of which there may be any number.
+            # No more values that are equal to the largest, of which there may be any number.
             self.bounds[is_full] = np.nextafter(largest[is_full], np.float32(-np.inf))
 
     def _smallest(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Places of the smallest values by query, their numbers, and the largest for each query."""
+        """Places of the smallest values by query, their number, and the largest of each query."""
         queries, values = np.concatenate(self._queries), np.concatenate(self._values)
-        # Numbers of 16 bits are sorted by their digits.
+        # NumPy sorts numbers of 16 bits by their digits, which is fast.
         order = np.argsort(queries, kind="stable")
         values = values[order]
         counts = np.bincount(queries, minlength=len(self.bounds))
@@ -363,7 +384,7 @@ class _SmallestValues:
         return order[np.concatenate(kept)], np.minimum(counts, self.number), largest
 
     def rows(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Which queries have enough values, rows of the smallest, and the largest of these."""
+        """Whether each query has enough values, the rows of the smallest, and their largest."""
         kept, n_kept, largest = self._smallest()
         is_full = n_kept == self.number
         found = np.zeros((len(n_kept), self.number), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""The search of the nearest samples, exact far from the origin too."""
+"""The search for the nearest samples, which is exact also far from the origin."""
 
 from collections import Counter
 from typing import Any, Self, TypeAlias
@@ -20,23 +20,27 @@ __all__ = ["EuclideanSearch", "centred"]
 
 RandomState: TypeAlias = int | np.random.RandomState | None
 
+# Neighbours are sought for so many anchors at a time that about so many are found, which limits the
+# memory.
 _ENTRIES_AT_A_TIME = 2**22
 
-# Up to so many distances, computing all of them costs less than preparing scikit-learn's search.
+# Up to so many distances, computing all of them takes less time than to prepare a search of
+# scikit-learn.
 _SMALL_SEARCH = 2**18
 
-# Up to so many features a tree is not slower than products: of 10,000 queries among 200,000 normal
-# samples of 5 features it takes 0.5 CPU seconds, of 6 features 1.0, of 8 4.1; products take 1.0.
+# Up to so many features, a tree is not slower than products. With 10,000 queries among 200,000
+# normal samples, a tree takes 0.5 CPU seconds for 5 features, 1.0 for 6 and 4.1 for 8. Products
+# take 1.0.
 _FEATURES_OF_TREE = 6
 
-# A distance computed from products of samples has four correct digits if it is at least this share
-# of the samples' length.
+# A distance that is computed from products of samples has four correct digits if it is at least
+# this share of the norm of the samples.
 _COARSE_DISTANCE = 1.5e-6
 
-# Rows whose median stands for that of all rows: any point in the middle will do.
+# The median of about so many rows is taken for that of all: any point in the middle will do.
 _ROWS_OF_MIDDLE = 1000
 
-# Metrics of scikit-learn's searches that only see differences of samples.
+# Metrics of scikit-learn's searches that depend on differences of samples only.
 _METRICS_OF_DIFFERENCES = (
     "chebyshev",
     "cityblock",
@@ -53,26 +57,22 @@ _METRICS_OF_DIFFERENCES = (
 NEIGHBORS_CONSTRAINT = [HasMethods(["fit", "transform", "get_params", "set_params"]), None]
 
 
-def centred(
-    X: ArrayLike | sparse.spmatrix | sparse.sparray, sample_weight: ArrayLike | None = None
-) -> Any:
-    """Move samples to the origin, so that no common offset costs their differences digits.
+def centred(X: ArrayLike | sparse.spmatrix | sparse.sparray) -> Any:
+    """Subtract the median from samples, so that their differences lose no digits to an offset.
 
     A search computes distances from products of samples, and a linear map sums products of
-    features. The rounding of both grows with the size of the samples. The median is in the middle
-    of the samples even where a few lie far out.
+    features. The rounding error of both grows with the norm of the samples. The median is in the
+    middle of the samples even if a few are far away.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples. Sparse ones and those of Dask stay as they are.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Samples of weight 0 have no part in the median.
+        Samples. Sparse samples and those of Dask are returned as they are.
 
     Returns
     -------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
-        Samples less one number for each feature, as floats.
+        Samples less their median, as float32 if they are float32, and else as float64.
 
     Examples
     --------
@@ -87,29 +87,32 @@ def centred(
         return X
     X = np.asarray(X)
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
-    return X - middle_of(X if sample_weight is None else X[np.asarray(sample_weight) > 0])
+    return X - middle_of(X)
 
 
 def middle_of(X: Any) -> Any:
-    """Median of dense samples, as float32 or float64, and 0 for all others."""
+    """Return the median of dense samples, and 0 for sparse samples and those of Dask."""
     if sparse.issparse(X) or isinstance(X, RemoteSamples):
         return 0
     return np.median(X[:: max(1, len(X) // _ROWS_OF_MIDDLE)], axis=0)
 
 
 def sees_only_differences(metric: Any) -> bool:
-    """Whether a metric of scikit-learn's searches does not change when all samples are moved."""
+    """Whether a metric of scikit-learn's searches stays the same if all samples are shifted."""
     return isinstance(metric, str) and metric in _METRICS_OF_DIFFERENCES
 
 
 def can_be_moved(neighbors: Any) -> bool:
-    """Whether moving all samples leaves the neighbours as they are; None is our own search."""
+    """Whether a search finds the same neighbours if all samples are shifted.
+
+    None stands for `EuclideanSearch`.
+    """
     is_own = neighbors is None or isinstance(neighbors, EuclideanSearch)
     return is_own or sees_only_differences(neighbors.get_params().get("metric"))
 
 
 def rank_within(groups: np.ndarray) -> np.ndarray:
-    """Return for each element how many earlier elements belong to the same group."""
+    """Return for each element how many elements before it are of the same group."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     ranks = np.empty(groups.size, dtype=np.intp)
@@ -136,27 +139,30 @@ def nearest_eligible(
 ) -> tuple[np.ndarray, ...]:
     """Find for each anchor the nearest candidates that are eligible for it.
 
-    A candidate is eligible when its features differ from the anchor's and, where classes
-    are given, its class differs too. An anchor gets `n_neighbors` of them, or all if there
-    are no more. The search returns ineligible samples too, the anchor itself among them,
-    so those anchors that still lack neighbours are searched again for more.
+    A candidate is eligible if its features differ from those of the anchor and, if classes are
+    given, its class differs too. An anchor gets `n_neighbors` of them, or all if there are fewer.
+    The search also returns ineligible samples, such as the anchor itself. It is repeated, for more
+    neighbours, for the anchors that still lack some.
 
     Parameters
     ----------
-    X : {ndarray, CSR} of shape (n_samples, n_features)
-    anchors, candidates : ndarray of int
+    X : {ndarray, csr_array, RemoteSamples} of shape (n_samples, n_features)
+        Samples.
+    anchors, candidates : ndarray of int of shape (n_anchors,) and (n_candidates,)
         Indices of samples.
     n_neighbors : int
+        Number of neighbours of each anchor.
     neighbors : transformer
-        The search. Its parameters are changed and it is fitted here.
-    rows : ndarray of shape (n_samples,)
-        Equal for samples with identical features.
-    classes : ndarray of shape (n_samples,), default=None
+        The search. Its parameter `n_neighbors` is changed, and it is fitted here.
+    rows : ndarray of int of shape (n_samples,)
+        Numbers that are equal for samples with identical features.
+    classes : ndarray of int of shape (n_samples,), default=None
+        Class of each sample. None: neighbours may be of any class.
 
     Returns
     -------
-    anchor, neighbor : ndarray of shape (n_found,)
-        Indices of samples.
+    anchor, neighbor : ndarray of int of shape (n_found,)
+        Indices of the samples of each pair.
     """
 
     def eligible(anchor, candidate):
@@ -178,9 +184,9 @@ def nearest_eligible(
     if isinstance(X, RemoteSamples):
         neighbors = X.neighbor_search(neighbors)
     pending = anchors[~needs_no_search]
-    n_asked = n_neighbors + 1  # the anchor itself is often returned and counted
+    n_asked = n_neighbors + 1  # The anchor itself is often among those that are returned.
     while pending.size:
-        # All candidates but one suffice: a pending anchor has more eligible ones than it takes.
+        # All candidates but one are enough: a pending anchor has more eligible ones than it takes.
         n_asked = min(n_asked, candidates.size - 1)
         neighbors.set_params(n_neighbors=n_asked).fit(X[candidates])
         lacking = []
@@ -197,16 +203,38 @@ def nearest_eligible(
             found.append((asked[query[take]], candidates[candidate[take]]))
             lacking.append(asked[~done])
         pending = np.concatenate(lacking)
-        n_asked *= 4  # a repeated search costs more than a longer answer
+        n_asked *= 4  # A repeated search takes more time than a longer answer.
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
 
 
 def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.ndarray, ...]:
-    """Return the entries of the neighbour graph: row of X, candidate and distance."""
+    """Return the entries of the graph of neighbours.
+
+    Parameters
+    ----------
+    neighbors : transformer
+        The fitted search.
+    X : {ndarray, csr_array, RemoteSamples} of shape (n_samples, n_features)
+        Samples whose neighbours are sought.
+    n_candidates : int
+        Number of samples that the search was fitted to.
+
+    Returns
+    -------
+    row, candidate : ndarray of int of shape (n_found,)
+        Row of X, and index of the candidate.
+    distance : ndarray of shape (n_found,)
+        Their distance.
+
+    Raises
+    ------
+    ValueError
+        If the search does not return such a graph.
+    """
     graph = neighbors.transform(X)
     if not sparse.issparse(graph) or graph.shape != (X.shape[0], n_candidates):
         raise ValueError(
-            f"The 'neighbors' parameter must transform samples to a sparse graph of distances "
+            f"The 'neighbors' parameter must transform samples to a sparse matrix of distances "
             f"of shape {(X.shape[0], n_candidates)}, one column per fitted sample; "
             f"{type(neighbors).__name__} returned {type(graph).__name__} of shape "
             f"{np.shape(graph)}."
@@ -218,32 +246,65 @@ def search_neighbors(neighbors: Any, X: Samples, n_candidates: int) -> tuple[np.
 class EuclideanSearch(BaseEstimator):
     """The exact search, as a transformer in the manner of KNeighborsTransformer.
 
-    Few features are searched by a tree, more by matrix products of samples. The products are in
-    single precision where that is proven to tell the neighbours apart, else in double precision.
-    Where this is too coarse as well, as for two groups far apart, differences are computed.
+    Samples of few features are searched by a tree, samples of more by matrix products. The products
+    are in single precision if that is proven to find the right neighbours, and else in double
+    precision. If this is too coarse as well, as for two groups that are far apart, distances are
+    computed from differences.
 
     Parameters
     ----------
     n_neighbors : int, default=5
-        The number of neighbours; one more is found, as a sample may be its own.
+        The number of neighbours. One more is found, as a sample may be its own neighbour.
 
     Attributes
     ----------
+    samples_ : {ndarray, csr_array} of shape (n_samples_fit, n_features)
+        The samples among which neighbours are sought.
     n_queries_ : Counter
         How many samples were searched in each way, in all searches since the first fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign.pairs import EuclideanSearch
+    >>> search = EuclideanSearch(n_neighbors=1).fit(np.array([[0.0], [1.0], [3.0]]))
+    >>> search.transform(np.array([[2.5]])).toarray()
+    array([[0. , 1.5, 0.5]])
     """
 
     def __init__(self, n_neighbors: int = 5):
         self.n_neighbors = n_neighbors
 
     def fit(self, X: Samples) -> Self:
-        """Keep the samples among which neighbours are sought."""
+        """Keep the samples among which neighbours are sought.
+
+        Parameters
+        ----------
+        X : {ndarray, csr_array} of shape (n_samples_fit, n_features)
+            The samples.
+
+        Returns
+        -------
+        self : object
+            The search.
+        """
         self.samples_ = X
         self.n_queries_ = getattr(self, "n_queries_", Counter())
         return self
 
     def transform(self, X: Samples) -> sparse.csr_array:
-        """Graph of the distances to the nearest samples."""
+        """Find the nearest samples.
+
+        Parameters
+        ----------
+        X : {ndarray, csr_array} of shape (n_samples, n_features)
+            Samples whose neighbours are sought.
+
+        Returns
+        -------
+        graph : csr_array of shape (n_samples, n_samples_fit)
+            Distances to the `n_neighbors` + 1 nearest samples.
+        """
         shape = X.shape[0], self.samples_.shape[0]
         if sparse.issparse(X):
             self.n_queries_["products of sparse samples"] += shape[0]
@@ -289,17 +350,35 @@ class EuclideanSearch(BaseEstimator):
 
 
 def first_of_each_row(candidates: np.ndarray, rows: np.ndarray, limit: int) -> np.ndarray:
-    """Keep at most `limit` candidates with identical features: no anchor can use more."""
+    """Return at most `limit` of the candidates with identical features: no anchor can use more."""
     return candidates[rank_within(rows[candidates]) < limit]
 
 
 def own_neighbors(neighbors: Any, random_state: RandomState) -> Any:
-    """Return a copy of the transformer that may be changed, seeded if it is random."""
+    """Return a search whose parameters may be changed.
+
+    Parameters
+    ----------
+    neighbors : transformer or None
+        The parameter of that name. None: `EuclideanSearch`.
+    random_state : int, RandomState instance or None
+        Gives the seed of a transformer whose own `random_state` is None.
+
+    Returns
+    -------
+    neighbors : transformer
+        A clone.
+
+    Raises
+    ------
+    ValueError
+        If the transformer has no parameter `n_neighbors`, or does not return distances.
+    """
     if neighbors is None:
         return EuclideanSearch()
     neighbors = clone(neighbors)
     if hasattr(neighbors, "set_output"):
-        # Frames, which scikit-learn may be configured to make, have no graph.
+        # scikit-learn may be configured to return DataFrames, which cannot hold the graph.
         neighbors.set_output(transform="default")
     parameters = neighbors.get_params()
     name = type(neighbors).__name__
@@ -327,10 +406,14 @@ def nearest_same(
     rows: np.ndarray,
     anchors: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Search each class by itself; see `nearest_eligible`."""
+    """Find for each anchor the nearest samples of its class; see `nearest_eligible`.
+
+    Each class is searched by itself.
+    """
     found = []
     order = np.argsort(classes, kind="stable")
-    is_anchor = _is_among(anchors, classes.size)
+    is_anchor = np.zeros(classes.size, dtype=bool)
+    is_anchor[anchors] = True
     for members in np.split(order, np.cumsum(np.bincount(classes))[:-1]):
         asked = members[is_anchor[members]]
         candidates = first_of_each_row(members, rows, n_neighbors)
@@ -346,14 +429,14 @@ def nearest_other(
     rows: np.ndarray,
     anchors: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Search the samples outside each large class, and all samples for the small classes.
+    """Find for each anchor the nearest samples of other classes; see `nearest_eligible`.
 
-    See `nearest_eligible`.
-
-    A search among the other classes alone finds the neighbours at once, but must be prepared for
-    each class. One among all samples is prepared once, but its answers may be full of the sample's
-    own class. A class is large if it has more than the square root of n_samples members. So at
-    most that many searches are prepared, and at most that many members of the own class skipped.
+    Members of a large class are searched among the other classes only, members of small classes
+    among all samples. A search among the other classes finds the neighbours at once, but must be
+    prepared for each class. A search among all samples is prepared once, but may return many
+    members of the anchor's own class. A class is large if it has more than the square root of
+    n_samples members. So at most so many searches are prepared, and at most so many members of the
+    own class are skipped.
     """
     n_samples = classes.size
     sizes = np.bincount(classes)
@@ -369,9 +452,3 @@ def nearest_other(
         candidates = first_of_each_row(np.arange(n_samples), rows, limit)
         found.append(nearest_eligible(X, asked, candidates, n_neighbors, neighbors, rows, classes))
     return tuple(np.concatenate(ends) for ends in zip(*found, strict=True))
-
-
-def _is_among(samples, n_samples):
-    mask = np.zeros(n_samples, dtype=bool)
-    mask[samples] = True
-    return mask

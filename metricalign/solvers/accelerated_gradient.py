@@ -1,7 +1,8 @@
 """Accelerated proximal gradient on the dual: the simple solver.
 
-The gradient of the smooth part at beta is minus the distances under P_K(S(beta)); the proximal
-step clips each coefficient, with a scalar root for the intercept.
+The gradient of the smooth part of the dual at beta is minus the distances under the metric
+P_K(S(beta)). The proximal step clips each coefficient. If there is an intercept, it is the root of
+a scalar equation.
 
 Source: Beck, Teboulle, A fast iterative shrinkage-thresholding algorithm, SIAM J. Imaging Sci. 2
 (2009), with the restart of O'Donoghue, Candes, Adaptive restart for accelerated gradient
@@ -35,19 +36,20 @@ def projected_gradient(
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve.
+        The problem to solve.
     tol : float
         Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
-        Steps at most.
+        Largest number of steps.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
+        Dual coefficients to start from. None: zeros.
     callback : callable or None, default=None
-        Called with the result so far after each iteration; a true answer stops.
+        Called with the result so far after each iteration. The solver stops if it returns true.
 
     Returns
     -------
     result : SolverResult
+        The best metric and the best dual coefficients that were found.
     """
     operator, regularizer = problem.operator, problem.regularizer
     lipschitz = _largest_eigenvalue(operator, problem.fit_intercept)
@@ -79,8 +81,12 @@ def projected_gradient(
 
 
 def _largest_eigenvalue(operator, is_centered):
-    """Bound on the largest eigenvalue of the pair kernel, centred for an intercept."""
+    """Bound on the largest eigenvalue of the kernel of the pairs, by power iteration.
+
+    With an intercept, the kernel is centred.
+    """
     vector = operator.squared_lengths.astype(np.float64)
+    # Lengths that are all equal would be constant, and vanish when they are centred.
     vector = vector * (1 + 0.1 * np.cos(np.arange(len(vector))))
     largest = 0.0
     for _ in range(50):
@@ -96,5 +102,5 @@ def _largest_eigenvalue(operator, is_centered):
         if estimate <= 1.0003 * largest:
             break
         largest = max(largest, estimate)
-    # Power iteration approaches the eigenvalue from below.
+    # Power iteration approaches the eigenvalue from below, so the bound gets a margin of 5 %.
     return 1.05 * largest if largest > 0 else 1.0

@@ -2,9 +2,10 @@
 
     (diag(curvature) + T P' T^*) u = right
 
-T maps a matrix to the distances of the free pairs and P' is the derivative of the projection. Few
-pairs make a dense system of their own, more pairs one of the size of the metric; what is too large
-for both is solved by conjugate gradients.
+T maps a matrix to the distances of the free pairs, and P' is the derivative of the projection. If
+there are few pairs, the system has one row for each of them. If there are more, an equivalent
+system of the size of the metric is solved. If both are too large to factorise, conjugate gradients
+solve the latter.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
-from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.operators import PairOperator
 from metricalign.regularizers import Projection
 from metricalign.solvers.problem import OutOfRangeError
@@ -25,16 +26,18 @@ from metricalign.solvers.problem import OutOfRangeError
 __all__ = ["LARGEST_SYSTEM", "factorise", "precision_of", "solve_free"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Largest dense system that is factorised; beyond, conjugate gradients. Factorising takes about
-# 0.1 s at this size, and its time grows with the third power.
+# Number of rows of the largest dense system that is factorised. Factorising takes about 0.1 s at
+# this size, and its time grows with the third power. Larger systems take conjugate gradients.
 LARGEST_SYSTEM = 2000
-# Conjugate gradients: relative residual, and steps at most.
+# Conjugate gradients stop at this relative residual, or after so many steps.
 _RESIDUAL, _MOST_RESIDUAL_STEPS = 1e-6, 200
-# Corrections of a solution at most. On standardised wine and breast_cancer the squared loss needs 2
-# at C = 1, 3 or 4 at 1e4, 5 to 8 at 1e6 and 10 at 1e8. At 1e10 each leaves all of the error, as the
-# normal equations have lost all digits: the fit then says that it has not converged.
+# Largest number of corrections of a solution. On standardised wine and breast_cancer the squared
+# loss needs 2 at C = 1, 3 or 4 at 1e4, 5 to 8 at 1e6 and 10 at 1e8. At 1e10 a correction removes
+# nothing of the error, as the normal equations have lost all digits. The fit then warns that it has
+# not converged.
 _MOST_CORRECTIONS = 10
-# Most products of pairs that are stored, in 160 MB: a sample of more pairs tells nearly the same.
+# Largest number of products of pairs that are stored; they take 160 MB. If there are more, a sample
+# of the pairs has nearly the same system.
 _MOST_PRODUCTS = 20_000_000
 
 
@@ -46,16 +49,37 @@ def solve_free(
     fit_intercept: bool,
     precision: type = np.float64,
 ) -> NDArray:
-    """Solve (diag(curvature) + T P' T^*) u = right, up to a constant b with sum u = 0 if fitted.
+    """Solve (diag(curvature) + T P' T^*) u = right.
 
-    The precision is that of the system of few pairs; all else is in double.
+    With an intercept, solve (diag(curvature) + T P' T^*) u = right - b and sum u = 0 for u and b.
+
+    Parameters
+    ----------
+    operator : PairOperator
+        T, the operator of the free pairs.
+    projection : Projection
+        The projection whose derivative is P'.
+    curvature : ndarray of shape (n_free,)
+        Positive curvatures.
+    right : ndarray of shape (n_free,)
+        The right side.
+    fit_intercept : bool
+        Whether the problem has an intercept.
+    precision : type, default=numpy.float64
+        In which type a system with one row for each pair is solved. All else is in double
+        precision.
+
+    Returns
+    -------
+    solution : ndarray of shape (n_free,)
+        u, in double precision.
     """
     right, curvature = right.astype(np.float64), curvature.astype(np.float64)
     n_free, n_products = operator.n_pairs, projection.n_products(operator.n_features)
-    # Twice, since the products take time as well.
+    # The factor 2 is there because computing the products takes time as well.
     if n_free > min(2 * n_products, LARGEST_SYSTEM):
         return _solve_by_products(operator, projection, curvature, right, fit_intercept)
-    # In units in which single precision does not leave its range; a power of two rounds nothing.
+    # Choose units in which single precision does not leave its range. Powers of two do not round.
     length_exponent = math.frexp(operator.squared_lengths.max())[1]
     exponent = max(2 * length_exponent, math.frexp(curvature.max())[1]) // 4
     right_exponent = math.frexp(np.abs(right).max())[1]
@@ -63,7 +87,7 @@ def solve_free(
     differences = operator.differences() * 2.0**-exponent
     gram = projection.gram(differences.astype(precision, copy=False))
     gram[np.diag_indices(n_free)] += np.ldexp(curvature, -4 * exponent)
-    # Everything in the precision of the factor, which would be converted otherwise.
+    # The right side has the type of the factor; otherwise SciPy would convert the factor.
     solve = partial(linalg.cho_solve, factorise(gram), check_finite=False)
     if fit_intercept:
         solution, ones = solve(np.column_stack([right, np.ones_like(right)])).astype(np.float64).T
@@ -74,9 +98,11 @@ def solve_free(
 
 
 def precision_of(operator: PairOperator, curvature: NDArray) -> type:
-    """Single where the error that it makes in the system is about a hundredth at most.
+    """Type in which to solve the system of a Newton step.
 
-    That cost no further steps on wine, breast_cancer and digits.
+    It is single precision where the error that this makes in the system is at most about a
+    hundredth, which cost no further steps on wine, breast_cancer and digits. Otherwise it is double
+    precision.
     """
     with np.errstate(over="ignore"):
         trace = np.sum(operator.squared_lengths.astype(np.float64) ** 2)
@@ -85,7 +111,23 @@ def precision_of(operator: PairOperator, curvature: NDArray) -> type:
 
 
 def factorise(matrix: NDArray) -> tuple[NDArray, bool]:
-    """Cholesky factor of a matrix that rounding may have made slightly indefinite."""
+    """Cholesky factor of a matrix that rounding may have made slightly indefinite.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n)
+        A symmetric matrix. Its diagonal is increased until it has a factor.
+
+    Returns
+    -------
+    factor : tuple (ndarray, bool)
+        As `scipy.linalg.cho_factor` returns it.
+
+    Raises
+    ------
+    OutOfRangeError
+        If the matrix has numbers that are not finite.
+    """
     jitter = 0.0
     diagonal = np.diag_indices(len(matrix))
     while True:
@@ -96,18 +138,19 @@ def factorise(matrix: NDArray) -> tuple[NDArray, bool]:
             increase = max(9 * jitter, 50 * np.finfo(matrix.dtype).eps * matrix[diagonal].max())
             if not 0 < increase < np.inf:
                 raise OutOfRangeError(
-                    "A Newton system has left the range of numbers. Scale X, or choose a smaller C."
+                    "The linear system of a Newton step has left the range of numbers. Scale X, or "
+                    "choose a smaller C."
                 ) from None
             matrix[diagonal] += increase
             jitter += increase
 
 
 def _solve_by_products(operator, projection, curvature, right, fit_intercept):
-    """The same by a system of the size of the metric.
+    """Solve the same system by one of the size of the metric.
 
-    With T P' T^* = B B^T (the `products` of the pairs are the rows of B) the solution is
-    u = E (right - B w), where (I + B^T E B) w = B^T E right and E is 1 / diag(curvature),
-    centered for the intercept.
+    With T P' T^* = B B^T, where the rows of B are the `products` of the pairs, the solution is
+    u = E (right - B w) with (I + B^T E B) w = B^T E right. E is 1 / diag(curvature), centred if
+    there is an intercept.
     """
     inverse = 1 / curvature
     n_products = projection.n_products(operator.n_features)
@@ -116,8 +159,8 @@ def _solve_by_products(operator, projection, curvature, right, fit_intercept):
         return _weighted(right - predicted, inverse, fit_intercept)
     products = _products(operator, projection)
     factor = factorise(_system(products, inverse, fit_intercept))
-    # Where E is large, right - B w has lost digits. Each correction leaves this share of the error,
-    # which is at first larger than the change of M by as much as E makes the right side.
+    # Where E is large, right - B w has lost digits, and the solution is corrected. Each correction
+    # leaves `share` of the error. `error` estimates the error relative to the change of M.
     with np.errstate(over="ignore"):
         trace = np.sum(operator.squared_lengths.astype(np.float64) ** 2)
         share = _EPS * inverse.max() * trace
@@ -135,7 +178,7 @@ def _solve_by_products(operator, projection, curvature, right, fit_intercept):
 
 
 def _predict_iteratively(operator, projection, inverse, right, fit_intercept):
-    """B w by conjugate gradients; a sample of the pairs has nearly the same system."""
+    """B w by conjugate gradients, preconditioned by the system of a sample of the pairs."""
     n_pairs, n_products = operator.n_pairs, projection.n_products(operator.n_features)
 
     def predicted(coordinates):
@@ -172,13 +215,13 @@ def _products(operator, projection):
     """The matrix B."""
     differences = operator.differences()
     products = np.empty((operator.n_pairs, projection.n_products(operator.n_features)))
-    for batch in gen_batches(operator.n_pairs, 1000):
+    for batch in batches(operator.n_pairs, 1000):
         products[batch] = projection.products(differences[batch])
     return products
 
 
 def _system(products, inverse, fit_intercept):
-    """I + B^T E B, from a square: rounding does not make it indefinite."""
+    """I + B^T E B, computed as a square, which rounding does not make indefinite."""
     half = products - (inverse @ products / inverse.sum() if fit_intercept else 0.0)
     half *= np.sqrt(inverse)[:, None]
     system = half.T @ half

@@ -4,8 +4,9 @@
                                        + sum_p c_p max(0, abs(<M, T_p> + b - t_p) - epsilon)
 
 with W = sum_p c_p. Its dual is that of epsilon-SVR at epsilon = 0 with the further constraint
-sum_p abs(beta_p) <= nu W. The optimal value as a function of epsilon is convex with slope
-nu W - sum_p abs(beta_p(epsilon)), so epsilon is a scalar root over warm-started epsilon-SVRs.
+sum_p abs(beta_p) <= nu W. The optimal value as a function of epsilon is convex, with the slope
+nu W - sum_p abs(beta_p(epsilon)). The best epsilon is a root of the slope. It is searched by
+solving epsilon-SVRs, each of which starts from the solution of the one before.
 
 Source: Schoelkopf, Smola, Williamson, Bartlett, New support vector algorithms, Neural
 Computation 12 (2000); Chang, Lin, Training nu-support vector regression, Neural Computation 14
@@ -34,25 +35,26 @@ class NuAlignmentProblem(AlignmentProblem):
     Parameters
     ----------
     operator, relations, weights, loss, regularizer, fit_intercept, prior, basis
-        See `AlignmentProblem`; the loss must be epsilon-insensitive, and its epsilon is not used.
+        See `AlignmentProblem`. The loss must be epsilon-insensitive. Its epsilon is not used.
     nu : float, default=0.5
-        Between 0 and 1.
+        Price of epsilon, between 0 and 1: an upper bound of the share of the weight of the pairs
+        whose errors are larger than epsilon.
     """
 
     nu: float = 0.5
 
     def __post_init__(self):
-        # In the dual, epsilon is 0 and the coefficients have a budget.
+        # In the dual epsilon is 0, and the sum of abs(beta) is bounded by `budget` instead.
         object.__setattr__(self, "loss", EpsilonInsensitive(0.0))
         super().__post_init__()
 
     @property
     def budget(self) -> float:
-        """Weight of epsilon, and largest sum of abs(beta)."""
+        """Weight of epsilon in the objective, which is also the largest sum of abs(beta)."""
         return float(self.nu * self.weights.sum())
 
     def at(self, epsilon: float) -> AlignmentProblem:
-        """The epsilon-SVR problem for one epsilon."""
+        """Return the epsilon-SVR problem for one epsilon."""
         return AlignmentProblem(
             self.operator,
             self.relations,
@@ -65,11 +67,11 @@ class NuAlignmentProblem(AlignmentProblem):
         )
 
     def epsilon_of(self, point: PrimalPoint) -> float:
-        """The epsilon that is best for a metric and an intercept: a quantile of the errors."""
+        """Return the best epsilon for a metric and an intercept, a quantile of the errors."""
         return self._epsilon(point.distances + point.shift)
 
     def within_budget(self, dual_coef: NDArray) -> NDArray:
-        """Dual coefficients made small enough to be feasible."""
+        """Return dual coefficients that are scaled down, if needed, to keep to the budget."""
         size = np.abs(dual_coef).sum()
         return dual_coef * (self.budget / size) if size > self.budget else dual_coef
 
@@ -86,7 +88,7 @@ class NuAlignmentProblem(AlignmentProblem):
         return self.budget * epsilon + float(self.weights @ losses)
 
     def _loss_rounding(self, predictions, errors) -> float:
-        # The loss grows with each error, so it is largest where all grow.
+        # The loss grows with each error, so the largest loss is that of the largest errors.
         worse = predictions + np.copysign(errors, predictions - self.targets)
         return self._weighted_loss(worse) - self._weighted_loss(predictions)
 
@@ -105,21 +107,22 @@ def nu_svr(
     Parameters
     ----------
     problem : NuAlignmentProblem
-        What to solve.
+        The problem to solve.
     solver : callable
-        Solver of the epsilon-SVRs.
+        Solver of the epsilon-SVRs, such as `newton`.
     tol : float
         Relative duality gap to reach, of the nu-SVR problem; see `SolverResult.is_solved`.
     max_iter : int
-        Iterations of all the epsilon-SVRs at most.
+        Largest number of iterations, of all epsilon-SVRs together.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
+        Dual coefficients to start from. None: zeros.
     callback : callable or None, default=None
-        Called with the result so far after each epsilon-SVR; a true answer stops.
+        Called with the result so far after each epsilon-SVR. The search stops if it returns true.
 
     Returns
     -------
     result : SolverResult
+        The best metric and the best dual coefficients that were found, of the nu-SVR problem.
     """
     search = _Search(problem)
     result = search.result
@@ -143,15 +146,15 @@ def nu_svr(
 
 
 class _Search:
-    """Bracket of epsilon, and the best primal and dual points of the nu-SVR problem."""
+    """An interval that has the best epsilon, and the best points of the nu-SVR problem so far."""
 
     def __init__(self, problem):
         self.problem = problem
-        # Ends of the bracket: epsilon, sum of abs(beta) beyond the budget, beta.
+        # Each end of the interval has epsilon, the sum of abs(beta) less the budget, and beta.
         self.low = None
         projection = problem.projected_prior
         distances = problem.distances(projection.matrix)
-        # With beta = 0, the largest error is the epsilon from which on nothing is learned.
+        # If epsilon is at least the largest error of the prior, beta = 0 is the solution.
         errors = problem.targets - distances
         center = 0.5 * (errors.max() + errors.min()) if problem.fit_intercept else 0.0
         largest = float(np.abs(errors - center).max())
@@ -159,7 +162,7 @@ class _Search:
         self.result = SolverResult(problem.primal_point(projection, distances, center))
 
     def update(self, epsilon, step):
-        """Take the solution for one epsilon into the bracket and the bounds."""
+        """Narrow the interval, and improve the bounds, by the solution for one epsilon."""
         excess = np.abs(step.dual_coef).sum() - self.problem.budget
         if excess > 0:
             self.low = (epsilon, excess, step.dual_coef)
@@ -177,11 +180,11 @@ class _Search:
             self.improve_dual((1 - share) * low_coef + share * high_coef)
 
     def improve_dual(self, dual_coef):
-        """Take dual coefficients into the bounds, within the budget."""
+        """Improve the dual bound by dual coefficients, scaled down to the budget."""
         self.result.improve_dual(self.problem.dual_point(self.problem.within_budget(dual_coef)))
 
     def next_epsilon(self):
-        """Inside the bracket: the secant step, kept away from its ends."""
+        """Return the secant step inside the interval, kept away from its ends."""
         low, above = (0.0, None) if self.low is None else self.low[:2]
         high, below = self.high[:2]
         if above is None:

@@ -4,9 +4,9 @@
 
     max over beta   1/2 norm(P - M0)^2 + R(P) - <D, P> - sum_p phi_p*(-beta_p)
 
-with D = sum_p beta_p T_p and P the proximal step of R at M0 + D, and sum beta = 0 if there is an
-intercept b. At the optimum M = P. Where R is a cone, the first terms of the dual are
-1/2 norm(M0)^2 - 1/2 norm(P)^2, in a form that does not subtract the squares of a large prior.
+Here D = sum_p beta_p T_p, and P is the proximal step of R at M0 + D. If there is an intercept b,
+sum beta = 0. At the optimum M = P. If R is a cone, the first terms of the dual are equal to
+1/2 norm(M0)^2 - 1/2 norm(P)^2. The form above loses fewer digits if the prior M0 is large.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OUT_OF_RANGE = (
 
 
 class OutOfRangeError(ValueError):
-    """Numbers have left the range of the type that was computed in."""
+    """Numbers are out of the range of the type in which they are computed."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class PrimalPoint:
     intercept : float
         b.
     shift : float
-        b less the offset of the problem.
+        b less `AlignmentProblem.offset`.
     value : float
-        Objective.
+        Value of the objective.
     """
 
     projection: Projection
@@ -88,9 +88,9 @@ class DualPoint:
     stationary : ndarray of shape (n_features, n_features)
         M0 + D.
     projection : Projection
-        Projection of `stationary`.
+        Projection of `stationary`; its matrix is P.
     value : float
-        Dual objective, or a lower bound of it where the projection is inexact.
+        Value of the dual objective, or a lower bound of it if the projection is inexact.
     """
 
     dual_coef: NDArray
@@ -115,20 +115,20 @@ class AlignmentProblem:
     loss : Loss
         Loss of a distance against its relation.
     regularizer : Regularizer
-        Which M are allowed, and at what price.
+        R, which says which M are allowed, and at what price.
     fit_intercept : bool
         Whether b is free; otherwise it is 0.
     prior : ndarray of shape (n_features, n_features) or None, default=None
-        M0; zero if None. Its diagonal for an operator of diagonal matrices.
+        M0, or its diagonal if the operator is of diagonal matrices. None: zeros.
     basis : ndarray of shape (n_original_features, n_features) or None, default=None
-        Orthonormal columns Q whose coordinates the samples are in, if not in those of the
-        features: Q M Q^T is the metric of these.
+        Q, whose orthonormal columns are the axes of the coordinates of the samples. The metric of
+        the original features is Q M Q^T. None: the samples have the coordinates of the features.
 
     Raises
     ------
     ValueError
-        If an intercept is asked for with a loss that pushes distances to one side only: the
-        optimum would be M = 0.
+        If `fit_intercept` is true, but the loss pushes all distances to the same side. The optimum
+        would be M = 0.
     """
 
     operator: PairOperator
@@ -142,7 +142,7 @@ class AlignmentProblem:
     _n_passes_before: float = field(init=False, default=0.0)
 
     def __post_init__(self):
-        # A matrix is small beside the samples, and kept in double precision.
+        # A matrix takes little memory beside the samples, so it is always in double precision.
         prior = np.zeros(self.operator.matrix_shape) if self.prior is None else self.prior
         prior = np.asarray(prior, dtype=np.float64)
         object.__setattr__(self, "prior", prior)
@@ -152,19 +152,24 @@ class AlignmentProblem:
         if self.fit_intercept and not (np.any(lower < 0) and np.any(upper > 0)):
             raise ValueError(
                 f"fit_intercept=True does not go with loss={self.loss!r} here: all pairs push "
-                "their distances to the same side, which the intercept does alone, and M would be "
+                "their distances to the same side. The intercept alone does that, and M would be "
                 "zero. Use fit_intercept=False, or pairs of both kinds."
             )
 
     @cached_property
     def offset(self) -> float:
-        """Mean of the relations, which the intercept takes at once, so that digits are saved."""
+        """Mean of the relations, a part of the intercept that needs no search.
+
+        The solvers compute with `targets`, which are smaller, and so lose fewer digits. It is 0
+        without an intercept, and for a loss that depends on more than the difference of distance
+        and relation.
+        """
         takes_shift = self.fit_intercept and self.loss.is_shift_invariant
         return float(np.mean(self.relations)) if takes_shift else 0.0
 
     @cached_property
     def targets(self) -> NDArray:
-        """Relations less the offset, which the solvers fit."""
+        """Relations less the offset. The solvers fit the distances to these."""
         return self.relations - self.offset
 
     @cached_property
@@ -174,33 +179,33 @@ class AlignmentProblem:
 
     @cached_property
     def spread(self) -> float:
-        """Size of the relations, up to the offset."""
+        """Standard deviation of the targets, or their largest size if all are equal, or 1."""
         return float(np.std(self.targets) or np.abs(self.targets).max() or 1.0)
 
     @cached_property
     def size(self) -> float:
-        """Size of the terms of the objective at a metric of zero."""
+        """Objective of a metric of zero, the scale of what is negligible."""
         return self._weighted_loss(np.zeros_like(self.targets)) + _half_squared_norm(self.prior)
 
     @cached_property
     def floor(self) -> float:
-        """Rounding error of 1/2 norm(M0)^2, below which an objective means nothing."""
+        """Rounding error of 1/2 norm(M0)^2. An objective below it is lost in rounding."""
         return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
 
     @cached_property
     def projected_prior(self) -> Projection:
-        """Proximal step at the prior, where most solvers start."""
+        """Proximal step at the prior. Most solvers start from it."""
         return self.regularizer.project(self.prior)
 
     @cached_property
     def dual_value_at_zero(self) -> float:
-        """Dual objective of coefficients that are all zero."""
+        """Dual objective of dual coefficients that are all zero."""
         value = self.smooth_dual(np.zeros_like(self.prior), self.projected_prior)
         return value - self.conjugate.value(np.zeros_like(self.targets))
 
     @property
     def n_passes(self) -> float:
-        """Operator applications for this problem."""
+        """Number of applications of the operator for this problem."""
         return self.operator.n_passes - self._n_passes_before
 
     @property
@@ -209,42 +214,48 @@ class AlignmentProblem:
         return self.operator.dtype == np.float64
 
     def reweighted(self, factor: float) -> Self:
-        """Problem with all weights, that is C, times a factor; operator passes count anew."""
+        """Return the problem with all weights, that is C, times a factor.
+
+        Its count of operator passes begins at 0.
+        """
         return replace(self, weights=factor * self.weights)
 
     def for_steps(self) -> Self:
-        """The same problem with projections as inexact as steps can bear; passes count together."""
+        """Return the problem with projections that are exact enough for steps of a solver.
+
+        Both problems share their count of operator passes.
+        """
         problem = copy(self)
         object.__setattr__(problem, "regularizer", self.regularizer.for_steps())
         vars(problem).pop("projected_prior", None)
         return problem
 
     def in_double_precision(self) -> Self:
-        """Problem of the samples as they were given, in double precision."""
+        """Return the problem in double precision, of the samples as they were given."""
         return self if self.is_double else replace(self, operator=self.operator.astype(np.float64))
 
     def stationary_matrix(self, dual_coef: NDArray) -> NDArray:
-        """M0 + sum_p beta_p T_p, at which the proximal step minimises the Lagrangian."""
+        """Return M0 + sum_p beta_p T_p, whose proximal step minimises the Lagrangian."""
         return self.prior + self.combination(dual_coef)
 
     def combination(self, dual_coef: NDArray) -> NDArray:
-        """Sum of beta_p T_p, as float64 whatever the operator works in.
+        """Return the sum of beta_p T_p, as float64 whatever the type of the operator.
 
         Raises
         ------
         OutOfRangeError
-            If a number of it is not finite, so that no projection exists.
+            If one of its entries is not finite, so that no projection exists.
         """
         return self._in_range(self.operator.adjoint(dual_coef))
 
     def distances(self, matrix: NDArray) -> NDArray:
-        """Squared distances of the pairs, as float64 whatever the operator works in.
+        """Return the squared distances of the pairs, as float64 whatever the type of the operator.
 
         Raises
         ------
         OutOfRangeError
-            If they leave the range of single precision. In double precision they are infinite, so
-            that a step to this matrix does not help.
+            If the operator is in single precision, and they leave its range. In double precision
+            they become infinite, and the solvers refuse a step to such a matrix.
         """
         distances = self.operator.distances(matrix)
         return distances if self.is_double else self._in_range(distances)
@@ -255,33 +266,37 @@ class AlignmentProblem:
         return numbers.astype(np.float64, copy=False)
 
     def penalty(self, matrix: NDArray) -> float:
-        """Half the squared distance of a matrix to the prior."""
+        """Return half the squared distance of a matrix from the prior."""
         return _half_squared_norm(matrix - self.prior)
 
     def tells_from_prior(self, point: PrimalPoint, gap: float) -> bool:
-        """Whether a metric is further from the prior, in the objective, than the gap."""
+        """Whether half the squared distance of a metric from the prior is above the gap.
+
+        If so, the prior is not the optimum: half the squared distance from the optimum is at most
+        the gap.
+        """
         return gap < self.penalty(point.matrix)
 
     def primal_point(self, projection: Projection, distances: NDArray, shift: float) -> PrimalPoint:
-        """Primal point of an allowed matrix whose distances are known, and of b - offset."""
+        """Return the primal point of an allowed matrix, of its distances, and of b - offset."""
         intercept = shift + self.offset
-        # The same as the intercept that is returned, which has been rounded.
+        # The sum was rounded. The value shall be that of the intercept that is returned.
         shift = intercept - self.offset
         value = self.penalty(projection.matrix) + projection.value
         value += self._weighted_loss(distances + shift)
         return PrimalPoint(projection, distances, intercept, shift, value)
 
     def prior_point(self) -> PrimalPoint:
-        """The projected prior with its best intercept: what it is like to learn nothing."""
+        """Return the point at which nothing is learned: the projected prior, its best intercept."""
         projection = self.projected_prior
         distances = self.distances(projection.matrix)
-        # Without a pull, the best coefficients of a loss with corners would not be unique.
+        # Without this penalty, the best coefficients of a loss with kinks would not be unique.
         pull = 0.0 if self.conjugate.is_strongly_convex else _EPS * self.spread / self.weights.max()
         shift = self.balanced(distances, 0.0, pull, 0.0)[0]
         return self.primal_point(projection, distances, shift)
 
     def dual_point(self, dual_coef: NDArray) -> DualPoint:
-        """Dual point of feasible coefficients."""
+        """Return the dual point of feasible dual coefficients."""
         combination = self.combination(dual_coef)
         stationary = self.prior + combination
         projection = self.regularizer.project(stationary)
@@ -289,7 +304,7 @@ class AlignmentProblem:
         return DualPoint(dual_coef, combination, stationary, projection, value)
 
     def smooth_dual(self, combination: NDArray, projection: Projection) -> float:
-        """1/2 norm(P - M0)^2 + R(P) - <D, P>, less what an inexact projection may lack."""
+        """Return 1/2 norm(P - M0)^2 + R(P) - <D, P>, less the `slack` of an inexact projection."""
         product = float(np.vdot(combination, projection.matrix))
         return self.penalty(projection.matrix) + projection.value - product - projection.slack
 
@@ -297,18 +312,18 @@ class AlignmentProblem:
         return float(self.weights @ self.loss.value(predictions, self.targets))
 
     def _loss_rounding(self, predictions, errors) -> float:
-        """Change of the weighted loss, at most, if each prediction is off by its error."""
+        """Largest change of the weighted loss if each prediction is off by at most its error."""
         at, above, below = (
             self.loss.value(predictions + shift, self.targets) for shift in (0.0, errors, -errors)
         )
         return float(self.weights @ np.maximum(np.abs(above - at), np.abs(below - at)))
 
     def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
-        """Bound on the rounding error of the difference of two values.
+        """Return a bound on the rounding error of the primal value less the dual value.
 
-        It is made of the rounding of the distances, which the operator knows; of that of sums, in
-        proportion to the root of the number of terms; and of that of the eigenvalues, with its
-        square. Else it is of first order.
+        It is the sum of three parts: the rounding of the distances, which the operator knows; the
+        rounding of sums, which grows with the square root of the number of terms; and the rounding
+        of the eigenvalues. Terms of second order count for the last part only.
         """
         unit = _EPS * (8 + math.sqrt(self.operator.n_pairs))
         matrix_unit = _EPS * (8 + math.sqrt(self.operator.n_features))
@@ -334,9 +349,9 @@ class AlignmentProblem:
         return float(of_primal + of_dual)
 
     def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
-        """Points of a result in double precision, for the samples as they were given.
+        """Return the points of a result in double precision, for the samples as they were given.
 
-        The distances are computed anew in any case: a solver may have updated them step by step.
+        The distances are always computed anew, as a solver may have updated them step by step.
         """
         primal, dual = result.primal_point, result.dual_point
         assert dual is not None
@@ -348,9 +363,12 @@ class AlignmentProblem:
         return double.primal_point(projection, distances, primal.shift), dual
 
     def feasible(self, dual_coef: NDArray) -> NDArray:
-        """Dual coefficients near the given ones that are in the box and have sum zero."""
-        # So strong that all other terms are negligible. Coefficients are about as large as the
-        # weights, times the errors if the loss is quadratic.
+        """Return feasible dual coefficients near the given ones.
+
+        They are within their bounds, and if there is an intercept, their sum is zero.
+        """
+        # The penalty is so large that all other terms are negligible. Coefficients are about as
+        # large as the weights, times the errors if the loss is quadratic.
         unit = 1.0 if self.conjugate.is_strongly_convex else self.spread
         stiffness = 1e10 * unit / self.weights.mean()
         return self.balanced(np.zeros_like(self.targets), dual_coef, stiffness, 0.0)[1]
@@ -365,7 +383,9 @@ class AlignmentProblem:
         others: float = 0.0,
         tolerance: float = 1e-14,
     ) -> tuple[float, NDArray, NDArray]:
-        """Proximal step of the dual coefficients that keeps the sum of all at zero.
+        """Return the proximal step of the dual coefficients, with an intercept that balances them.
+
+        The intercept is searched at which the sum of the dual coefficients is zero.
 
         Parameters
         ----------
@@ -374,27 +394,33 @@ class AlignmentProblem:
         center, penalty : ndarray of shape (n_pairs,) or float
             As in `proximal` of `Conjugate`.
         intercept : float
-            Where the search for the intercept starts.
+            The search for the intercept starts here.
         conjugate : Conjugate or None, default=None
-            That of the pairs in question, if these are some of all.
+            Conjugate of the loss of these pairs. None: that of all pairs.
         others : float, default=0
-            Sum of the dual coefficients of the other pairs.
+            Sum of the dual coefficients of all other pairs.
         tolerance : float, default=1e-14
-            Share of the sum of their sizes that may be left. Above the default, the free ones
-            then move to where a linear step would balance all, inside their bounds.
+            Largest sum that counts as zero, relative to the sum of the absolute coefficients. If it
+            is above the default, one linear step, clipped to the bounds, reduces the sum further.
 
         Returns
         -------
         intercept : float
-            The b at which the sum is zero; 0 where no intercept is fitted.
+            The b at which the sum is zero, or 0 if the problem has no intercept.
         dual_coef, response : ndarray of shape (n_pairs,)
             As in `proximal` of `Conjugate`.
+
+        Raises
+        ------
+        OutOfRangeError
+            If the search finds no such intercept.
         """
         if conjugate is None:
             conjugate = self.conjugate
         if not self.fit_intercept:
             return 0.0, *conjugate.proximal(distances, center, penalty)
-        # The sum falls as the intercept grows: intercept, sum and step on both sides of the root.
+        # The sum falls as the intercept grows. These are intercept, sum and coefficients at the
+        # nearest points on both sides of the root.
         below, above = None, None
         reach = self.spread
         for trial in range(200):
@@ -403,7 +429,7 @@ class AlignmentProblem:
             slope = float(response.sum())
             if abs(excess) <= tolerance * (np.abs(dual_coef).sum() + abs(others)):
                 if tolerance > 1e-14 and slope > 0:
-                    # Where the slope is nearly zero a linear step would be far too long.
+                    # If the slope is nearly zero, the linear step would be far too long.
                     shift = math.copysign(min(abs(excess) / slope, self.spread), excess)
                     dual_coef = np.clip(dual_coef - response * shift, *conjugate.bounds)
                     intercept += shift
@@ -414,10 +440,10 @@ class AlignmentProblem:
                 above = (intercept, excess, dual_coef)
             resolution = 4 * math.ulp(max(abs(intercept), self.spread))
             step = abs(excess) / slope if slope > 0 else math.inf
-            # A step must be long enough to cross the root, which is bracketed from both sides.
+            # A step must be long enough to cross the root, so that there are points on both sides.
             step = math.copysign(max(step, resolution), excess)
             if below is None or above is None:
-                # In the tail of a smooth loss Newton's steps are too short to cross the root.
+                # In the tail of a smooth loss, Newton's steps are too short to cross the root.
                 if trial >= 20:
                     step = math.copysign(reach, excess)
                 intercept += min(max(step, -reach), reach)
@@ -437,12 +463,12 @@ class AlignmentProblem:
                 f"sum {excess:.1e}): distances or weights have left the range of numbers. Scale X, "
                 "or choose a smaller C."
             )
-        # The root is between two neighbouring numbers: mix the coefficients of both.
+        # The root is between two neighbouring numbers, so the coefficients of both are mixed.
         share = below[1] / (below[1] - above[1])
         return intercept, (1 - share) * below[2] + share * above[2], response
 
 
 def _half_squared_norm(matrix) -> float:
-    """Half the squared Frobenius norm, summed in float64 whatever the matrix is in."""
+    """Half the squared Frobenius norm, summed in float64 whatever the type of the matrix."""
     entries = matrix.ravel()
     return 0.5 * float(np.einsum("i,i->", entries, entries, dtype=np.float64))

@@ -1,8 +1,8 @@
 """Limited-memory quasi-Newton with bounds on the dual: SciPy's L-BFGS-B.
 
-The dual is smooth once beta is split into its two nonnegative parts, with box bounds. An
-intercept asks for sum beta = 0, which an augmented Lagrangian brings about: its multiplier is the
-intercept, and L-BFGS-B starts anew when it moves.
+The dual is smooth if beta is written as the difference of two nonnegative parts. Both have bounds.
+With an intercept, sum beta = 0 is one more constraint. An augmented Lagrangian takes care of it:
+its multiplier is the intercept, and L-BFGS-B starts anew whenever the multiplier changes.
 
 Source: Byrd, Lu, Nocedal, Zhu, A limited memory algorithm for bound constrained optimization,
 SIAM J. Sci. Comput. 16 (1995).
@@ -22,8 +22,9 @@ from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["quasi_newton"]
 
+# Earlier steps from which L-BFGS-B estimates the curvature. SciPy's default is 10.
 _N_CORRECTIONS = 20
-# L-BFGS-B steps between two moves of the intercept.
+# Number of L-BFGS-B steps between two changes of the intercept.
 _STEPS_PER_INTERCEPT = 50
 
 
@@ -41,19 +42,20 @@ def quasi_newton(
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve.
+        The problem to solve.
     tol : float
         Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
-        Steps at most.
+        Largest number of steps.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
+        Dual coefficients to start from. None: zeros.
     callback : callable or None, default=None
-        Called with the result so far after each step; a true answer stops.
+        Called with the result so far after each step. The solver stops if it returns true.
 
     Returns
     -------
     result : SolverResult
+        The best metric and the best dual coefficients that were found.
     """
     n_pairs, conjugate = problem.operator.n_pairs, problem.conjugate
     dual_coef = np.zeros(n_pairs) if dual_coef is None else dual_coef
@@ -63,7 +65,7 @@ def quasi_newton(
         np.concatenate([np.maximum(lower, 0), np.maximum(-upper, 0)]),
         np.concatenate([np.maximum(upper, 0), np.maximum(-lower, 0)]),
     )
-    # Penalty of the augmented Lagrangian: about the curvature of the dual along the sum.
+    # The penalty of the augmented Lagrangian is about the curvature of the dual along the sum.
     stiffness = np.mean(problem.operator.squared_lengths**2.0) if problem.fit_intercept else 0.0
     start = problem.projected_prior
     result = SolverResult(problem.primal_point(start, problem.distances(start.matrix), 0.0))

@@ -1,7 +1,7 @@
-"""The same problem written down in cvxpy: the reference, for small problems.
+"""The same problem written in cvxpy: the reference for small problems.
 
-An interior-point answer from any installed conic solver, and an independent check of the
-others: it shares the definition of the losses and regularizers with them, not a line of algorithm.
+Any installed conic solver can solve it. This checks the other solvers independently: it shares the
+definitions of losses and regularizers with them, but no algorithm.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from metricalign.solvers.result import SolverResult
 
 __all__ = ["cvxpy_reference"]
 
-# Entries of the constraint matrix; beyond, interior-point solvers do not finish.
+# Largest number of entries of the constraint matrix. With more, interior-point solvers do not
+# finish.
 _LARGEST_MAP = 2e7
 
 
 def _accuracy(conic_solver: str, tol: float, max_iter: int) -> dict[str, float]:
-    """Options that ask a conic solver for an accuracy; others go to their own default."""
+    """Options of a conic solver for an accuracy. Those of other solvers are not known: none."""
     if conic_solver == "CLARABEL":
         return {"tol_gap_rel": tol, "tol_gap_abs": tol, "tol_feas": tol, "max_iter": max_iter}
     if conic_solver == "SCS":
@@ -44,22 +45,25 @@ def cvxpy_reference(
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve.
+        The problem to solve.
     tol : float
         Relative duality gap to reach.
     max_iter : int
-        Iterations of an interior-point solver at most; SCS may take a hundred times as many.
+        Largest number of iterations of an interior-point solver. SCS may take a hundred times as
+        many.
     dual_coef : ndarray or None, default=None
-        Not used: an interior-point method has no warm start.
+        Not used, as an interior-point method has no warm start.
     callback : callable or None, default=None
         Called once, with the result.
     conic_solver : str, default="CLARABEL"
-        One of ``cvxpy.installed_solvers()`` that knows semidefinite matrices. An estimator
-        takes ``solver=functools.partial(cvxpy_reference, conic_solver="SCS")``.
+        One of ``cvxpy.installed_solvers()`` that can solve problems with semidefinite matrices. To
+        choose it in an estimator, give
+        ``solver=functools.partial(cvxpy_reference, conic_solver="SCS")``.
 
     Returns
     -------
     result : SolverResult
+        The metric and the dual coefficients that the conic solver found.
 
     Raises
     ------
@@ -72,17 +76,17 @@ def cvxpy_reference(
     operator = problem.operator
     if conic_solver not in cvxpy.installed_solvers():
         raise ValueError(
-            f"conic_solver must be one of {cvxpy.installed_solvers()}, which are installed, and "
-            f"know semidefinite matrices, as CLARABEL and SCS do; got {conic_solver!r}."
+            f"conic_solver must be one of the installed solvers, {cvxpy.installed_solvers()}, and "
+            f"take semidefinite matrices, as CLARABEL and SCS do; got {conic_solver!r}."
         )
     n_entries = operator.n_pairs * int(np.prod(operator.matrix_shape))
     if n_entries > _LARGEST_MAP:
         raise ValueError(
-            f"solver='cvxpy' writes down {operator.n_pairs} pairs x "
-            f"{n_entries // operator.n_pairs} products of features = {n_entries:.1e} numbers "
-            f"and does not finish above {_LARGEST_MAP:.0e}. Use solver='auto'."
+            f"solver='cvxpy' is for small problems. This one needs {operator.n_pairs} pairs x "
+            f"{n_entries // operator.n_pairs} products of features = {n_entries:.1e} numbers, and "
+            f"cvxpy does not finish above {_LARGEST_MAP:.0e}. Use solver='auto', or fewer pairs."
         )
-    # In units in which the squared lengths and the objective are about 1.
+    # Conic solvers expect numbers of about 1, so the squared lengths and the objective are scaled.
     size = float(operator.squared_lengths.mean()) or 1.0
     value = float(problem.weights @ problem.loss.value(0 * problem.targets, problem.targets))
     value = value or 1.0

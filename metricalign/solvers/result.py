@@ -1,4 +1,4 @@
-"""What a solver returns, what it needs, and the bounds that are set in the end."""
+"""What a solver returns, what it needs of a problem, and how a result is certified."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from metricalign.solvers.problem import (
 
 __all__ = ["SolverResult", "certify", "needs", "solve"]
 
-# Rounding is not computed while the gap is above this share of the objective at zero.
+# The rounding error is only computed once the gap is below this share of the objective at zero.
+# Before, it is negligible, and computing it takes time.
 _NEAR_ROUNDING = 1e-6
 
 
 @dataclass
 class SolverResult:
-    """What a solve returns: the best metric and the best bound seen.
+    """What a solver returns: the best metric and the best dual coefficients that it has seen.
 
     Attributes
     ----------
@@ -36,18 +37,18 @@ class SolverResult:
     dual_point : DualPoint or None
         The dual coefficients of the largest dual objective.
     n_iter : int
-        Iterations.
+        Number of iterations.
     n_passes : float
-        Operator applications.
-    history : list of (n_passes, primal, dual)
-        After each iteration.
+        Number of applications of the operator.
+    history : list of tuple (float, float, float)
+        `n_passes`, `primal` and `dual` after each iteration.
     is_interrupted : bool
-        Whether a person or a callback ended it before the solver would have.
+        Whether a callback has stopped the solver.
     rounding : float
-        Bound on the rounding error of the gap, below which no gap is reported; 0 until it is
-        computed, near the end.
+        Bound on the rounding error of the gap. No smaller gap is reported. It is 0 until the gap is
+        small.
     floor : float
-        Least number that the gap is divided by: a smaller objective is lost in rounding.
+        Smallest number that the gap is divided by. An objective below it is lost in rounding.
     """
 
     primal_point: PrimalPoint
@@ -61,12 +62,12 @@ class SolverResult:
 
     @property
     def projection(self) -> Projection:
-        """The projection whose matrix is M of the best primal value."""
+        """The projection whose matrix is `matrix`."""
         return self.primal_point.projection
 
     @property
     def matrix(self) -> NDArray:
-        """M of the best primal value."""
+        """The M of the best primal value."""
         return self.primal_point.matrix
 
     @property
@@ -76,34 +77,34 @@ class SolverResult:
 
     @property
     def dual_coef(self) -> NDArray | None:
-        """Feasible beta of the best dual value."""
+        """The feasible beta of the best dual value. None before there is one."""
         return None if self.dual_point is None else self.dual_point.dual_coef
 
     @property
     def primal(self) -> float:
-        """Best primal value, which the optimum is not above."""
+        """Best primal value, an upper bound of the optimum."""
         return self.primal_point.value
 
     @property
     def dual(self) -> float:
-        """Best dual value, which the optimum is not below."""
+        """Best dual value, a lower bound of the optimum."""
         return -math.inf if self.dual_point is None else self.dual_point.value
 
     @property
     def gap(self) -> float:
-        """Absolute duality gap, or its rounding: a bound on primal minus optimum."""
+        """Duality gap, or its rounding error if larger, a bound on primal value less optimum."""
         return max(self.primal - self.dual, self.rounding)
 
     @property
     def relative_gap(self) -> float:
-        """Duality gap over the primal value."""
+        """Duality gap over the absolute primal value, at least over `floor`."""
         return self.gap / max(abs(self.primal), self.floor)
 
     def is_solved(self, problem: AlignmentProblem, tol: float) -> bool:
-        """Whether the relative gap is at most `tol`, or a hundredth of it for M near the prior.
+        """Whether the relative gap is at most `tol`, or a hundredth of it if M is near the prior.
 
-        Near means that the objective of M differs from that of the prior by less than the gap, so
-        that M might as well be the prior.
+        M is near the prior if half the squared distance between them is at most the gap. The gap
+        then does not exclude that the prior is the optimum.
         """
         if not self.relative_gap <= tol:
             return False
@@ -111,24 +112,34 @@ class SolverResult:
         return is_told or self.relative_gap <= tol / 100
 
     def improve_primal(self, point: PrimalPoint) -> None:
-        """Keep a metric if it is the best so far."""
+        """Keep a metric if its objective is the smallest so far."""
         if point.value < self.primal:
             self.primal_point = point
 
     def improve_dual(self, point: DualPoint) -> None:
-        """Keep dual coefficients if their bound is the best so far."""
+        """Keep dual coefficients if their dual value is the largest so far."""
         if point.value > self.dual:
             self.dual_point = point
 
     def record(
         self, problem: AlignmentProblem, tol: float, callback: Callable | None = None
     ) -> bool:
-        """Close an iteration: count, remember the gap and tell the callback.
+        """End an iteration: count it, add it to the history and call the callback.
+
+        Parameters
+        ----------
+        problem : AlignmentProblem
+            The problem that is solved.
+        tol : float
+            Relative duality gap to reach; see `is_solved`.
+        callback : callable or None, default=None
+            Called with this result.
 
         Returns
         -------
         stops : bool
-            Whether the result is solved, rounding hides whether it is, or the callback says so.
+            Whether the solver shall stop: the problem is solved, the gap is no larger than its
+            rounding error, or the callback returned true.
         """
         self.n_iter += 1
         self.n_passes = problem.n_passes
@@ -143,7 +154,7 @@ class SolverResult:
 
 
 def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> Callable:
-    """Say which methods a solver needs of a conjugate and of a projection.
+    """Declare which methods of a conjugate and of a projection a solver calls.
 
     Parameters
     ----------
@@ -154,7 +165,8 @@ def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> C
     Returns
     -------
     decorator : callable
-        Marks a solver; `solve` refuses a problem that lacks one of them.
+        Stores the names as the attribute `needs` of the solver. `solve` refuses a problem that
+        lacks one of these methods.
     """
 
     def mark(solver):
@@ -165,7 +177,7 @@ def needs(*, conjugate: Sequence[str] = (), projection: Sequence[str] = ()) -> C
 
 
 def _check_needs(problem, solver):
-    """Refuse a problem that lacks what a solver needs, before any work."""
+    """Raise an error if a problem lacks a method that the solver needs."""
     wanted = getattr(solver, "needs", {})
     parts = {
         "conjugate": (problem.conjugate, problem.loss),
@@ -176,8 +188,8 @@ def _check_needs(problem, solver):
             if not hasattr(part, method):
                 raise ValueError(
                     f"solver={solver.__name__!r} needs the method {method} of the {name} of "
-                    f"{given!r}, and {type(part).__name__} has none. Add it, or use "
-                    "solver='projected_gradient', which needs least."
+                    f"{given!r}, but {type(part).__name__} does not have it. Add the method, or "
+                    "use solver='projected_gradient', which needs the fewest methods."
                 )
 
 
@@ -192,33 +204,33 @@ def solve(
 ) -> SolverResult:
     """Solve a problem and certify the result.
 
-    Where the rounding of single precision keeps a solver from its goal, it goes on in double; where
-    numbers leave the range of single precision, it starts anew.
+    If the rounding of single precision keeps a solver from its goal, it goes on in double
+    precision. If numbers leave the range of single precision, it starts again in double precision.
 
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve.
+        The problem to solve.
     solver : callable
         A function like those of `metricalign.solvers`.
     tol : float
         Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
-        Iterations at most.
+        Largest number of iterations.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
+        Dual coefficients to start from. None: zeros.
     callback : callable or None, default=None
-        Called with the result so far after each iteration; a true answer stops.
+        Called with the result so far after each iteration. The solver stops if it returns true.
 
     Returns
     -------
     result : SolverResult
-        Its bounds are those of `certify`.
+        The result of the solver, certified by `certify`.
 
     Raises
     ------
     ValueError
-        If the problem lacks a method that the solver needs; and see `certify`.
+        If the problem lacks a method that the solver needs, or `certify` raises it.
     """
     _check_needs(problem, solver)
 
@@ -250,24 +262,27 @@ def solve(
 
 
 def certify(problem: AlignmentProblem, result: SolverResult) -> None:
-    """Set the bounds of a result for what is returned, with their rounding.
+    """Compute the values of a result anew, with a bound on their rounding error.
 
-    In double precision and for the samples as they were given, whatever it was found in. A metric
-    that the bounds cannot tell from the prior gives way to the prior where that is better, but not
-    where somebody chose to stop at it.
+    They are computed in double precision and for the samples as they were given, also if the solver
+    worked in single precision. If the gap does not exclude that the prior is the optimum, and the
+    prior has a smaller objective, the metric is replaced by the prior, unless a callback has
+    stopped the solver.
 
     Parameters
     ----------
     problem : AlignmentProblem
-        What was solved.
+        The problem that was solved.
     result : SolverResult
-        What a solver returned; its points and its rounding are set.
+        What the solver returned. Its points and its rounding error are set here.
 
     Raises
     ------
+    OutOfRangeError
+        If the primal or the dual value is not finite.
     ValueError
-        If numbers left their range, or the dual value is above the primal value by more than
-        rounding, so that one of them is wrong.
+        If the dual value is above the primal value by more than the rounding error, so that one of
+        them is wrong.
     """
     if result.dual_point is None or not math.isfinite(result.primal - result.dual):
         raise OutOfRangeError(OUT_OF_RANGE.format(problem.operator.dtype))
@@ -280,7 +295,7 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
         if prior.value < primal.value:
             primal, rounding = prior, problem.rounding(prior, dual)
     excess = dual.value - primal.value
-    # The bound on rounding is an estimate, so it gets a margin.
+    # The bound on the rounding error is an estimate, so it gets a margin.
     if excess > max(100 * rounding, 1e-3 * abs(primal.value)):
         raise ValueError(
             f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "

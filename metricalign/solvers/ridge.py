@@ -10,9 +10,11 @@ with G_pq = sqrt(c_p c_q) K_pq and u_p = sqrt(c_p) t_p. Its dual is
 
     max over v   u^T v - 1/2 norm(v)^2 - norm(G v)^2 / (2 C).
 
-A small problem is solved by the eigenvalues of G, a large one by conjugate gradients for least
-squares: Hestenes, Stiefel, Methods of conjugate gradients for solving linear systems, J. Res. Nat.
-Bur. Standards 49 (1952). Their gradient G v - C h at v = u - G h tells the gap.
+A small problem is solved by the eigenvalues of G, and a large one by conjugate gradients for least
+squares. Their gradient G v - C h at v = u - G h gives the duality gap.
+
+Source: Hestenes, Stiefel, Methods of conjugate gradients for solving linear systems, J. Res. Nat.
+Bur. Standards 49 (1952).
 """
 
 from __future__ import annotations
@@ -34,29 +36,30 @@ __all__ = ["CoefficientRidgeProblem", "coefficient_ridge"]
 
 @dataclass(frozen=True, eq=False)
 class CoefficientRidgeProblem(AlignmentProblem):
-    """The ridge problem above; `dual_coef` of its points holds a.
+    """The ridge problem above. The `dual_coef` of its points is a.
 
     Parameters
     ----------
     operator, relations, weights, loss, regularizer, fit_intercept, prior, basis
-        See `AlignmentProblem`; the loss must be squared, without intercept and prior.
+        See `AlignmentProblem`. The loss must be squared, and there must be no intercept and no
+        prior.
     C : float, default=1.0
-        Weight of one pair, part of `weights`.
+        The factor C, which `weights` contain.
     """
 
     C: float = 1.0
 
     @property
     def scale(self) -> NDArray:
-        """The sqrt(c_p), with which pairs are multiplied."""
+        """The sqrt(c_p)."""
         return np.sqrt(self.weights)
 
     def tells_from_prior(self, point: PrimalPoint, gap: float) -> bool:
-        """True, since the objective does not measure the distance to a prior."""
+        """Return True, since the objective does not measure the distance to a prior."""
         return True
 
     def points(self, coefficients: NDArray) -> tuple[PrimalPoint, DualPoint]:
-        """Points of the coefficients a: as they stand, and of their residual v = u - G h.
+        """Return the primal point of the coefficients a and the dual point of v = u - G h.
 
         The two values differ by norm(G v - C h)^2 / (2 C), which is computed without cancellation.
         """
@@ -73,16 +76,16 @@ class CoefficientRidgeProblem(AlignmentProblem):
         return primal, DualPoint(coefficients, combination, combination, projection, value)
 
     def reweighted(self, factor: float) -> Self:
-        """Problem with another C; see `AlignmentProblem.reweighted`."""
+        """Return the problem with another C; see `AlignmentProblem.reweighted`."""
         return replace(self, weights=factor * self.weights, C=factor * self.C)
 
     def reevaluated(self, result: SolverResult) -> tuple[PrimalPoint, DualPoint]:
-        """Points of a result in double precision; see `AlignmentProblem.reevaluated`."""
+        """Return the points of a result in double precision; see `AlignmentProblem.reevaluated`."""
         assert result.dual_coef is not None
         return self.in_double_precision().points(result.dual_coef)
 
     def rounding(self, primal: PrimalPoint, dual: DualPoint) -> float:
-        """Bound on the rounding error of the gap; see `AlignmentProblem.rounding`."""
+        """Return a bound on the rounding error of the gap; see `AlignmentProblem.rounding`."""
         unit = np.finfo(np.float64).eps * (8 + np.sqrt(self.operator.n_pairs))
         scale, resolution = self.scale, self.operator.resolution
         residual = np.abs(scale * (self.targets - primal.distances))
@@ -91,7 +94,7 @@ class CoefficientRidgeProblem(AlignmentProblem):
         of_primal = float(residual @ error + error @ error) + unit * primal.value
         error = scale * np.linalg.norm(dual.combination) * resolution
         error += unit * self.C * np.abs(dual.dual_coef) / scale
-        # The size of G v - C h, whose square is in the gap.
+        # The gap gives the norm of G v - C h, of which it is the square but for a factor.
         size = np.sqrt(2 * self.C * (primal.value - dual.value))
         return of_primal + float((size + np.linalg.norm(error)) * np.linalg.norm(error)) / self.C
 
@@ -104,25 +107,25 @@ def coefficient_ridge(
     dual_coef: NDArray | None = None,
     callback: Callable[[SolverResult], bool] | None = None,
 ) -> SolverResult:
-    """Solve the ridge problem above: directly if it is small, else by steps.
+    """Solve the ridge problem above: directly if it is small, else by conjugate gradients.
 
     Parameters
     ----------
     problem : CoefficientRidgeProblem
-        What to solve.
+        The problem to solve.
     tol : float
         Relative duality gap to reach.
     max_iter : int
-        Steps at most.
+        Largest number of steps of conjugate gradients.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Not used: neither method starts from a solution nearby.
+        Not used, as neither method starts from given coefficients.
     callback : callable or None, default=None
         Called once, with the result.
 
     Returns
     -------
     result : SolverResult
-        Its `dual_coef` holds a.
+        The metric. Its `dual_coef` is a.
     """
     operator, projection = problem.operator, problem.projected_prior
     n_products = projection.n_products(operator.n_features)
@@ -138,7 +141,7 @@ def coefficient_ridge(
 
 
 def _solve_iteratively(problem, tol, max_iter):
-    """Solution h by conjugate gradients until the gap is small, and the number of steps."""
+    """Return the solution h by conjugate gradients, and the number of steps."""
     operator, scale, C = problem.operator, problem.scale, problem.C
 
     def kernel(vector):
@@ -162,7 +165,7 @@ def _solve_iteratively(problem, tol, max_iter):
 
 
 def _solve_directly(problem, n_products):
-    """Solution G (G^2 + C I)^-1 u by the smaller Gram matrix."""
+    """Return h = G (G^2 + C I)^-1 u, by the smaller of the two Gram matrices."""
     scale, projection, C = problem.scale, problem.projected_prior, problem.C
     target = scale * problem.targets
     differences = problem.operator.differences().astype(np.float64)
@@ -175,9 +178,9 @@ def _solve_directly(problem, n_products):
 
 
 def _eigh(gram):
-    """Eigenvalues of a Gram matrix and their vectors, without those that are rounding of zero.
+    """Eigenvalues and eigenvectors of a Gram matrix, without those that are zero but for rounding.
 
-    If C is small, the solution would be made of these: it divides by them.
+    The solution divides by the eigenvalues. With a small C it would consist of rounding errors.
     """
     eigenvalues, vectors = linalg.eigh(gram)
     is_kept = eigenvalues > len(gram) * np.finfo(float).eps * eigenvalues[-1]

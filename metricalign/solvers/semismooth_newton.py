@@ -1,22 +1,24 @@
 """Semismooth Newton steps inside a proximal-point method on the dual: the default solver.
 
 The dual is piecewise smooth, and near the optimum only the coefficients between their bounds
-move. Pulling beta to a center with strength rho,
+change; their pairs are called free. A quadratic penalty, the pull of beta to a center,
 
     min over beta  -dual(beta) + rho / 2 norm(beta - center)^2,
 
 makes the primal function Psi(M) = 1/2 norm(M - M0)^2 + (Moreau envelope of the loss)
-differentiable; a Newton step on it is a linear system over the free pairs only. When the pull
-costs less than a share of the duality gap the center moves to beta and rho shrinks (proximal
-point, so the limit is exact with rho > 0). Losses with a curved conjugate need no pull.
+differentiable. A Newton step on it is a linear system over the free pairs only. When the penalty is
+less than a share of the duality gap, the center moves to beta, and rho shrinks. This is a proximal
+point method, so the limit is exact though rho > 0. If the conjugate of the loss is strongly convex,
+rho is 0.
 
-Over a cone M = P(S), and what P takes away of S grows with C. With a large C the Newton step of S
-leaves what is known of P at once. There M is pulled too, to a center of its own:
+Over a cone M = P(S), where P is the projection. The larger C, the more P changes S. With a large C,
+the Newton step of S leaves the region in which the derivative of P describes it. Therefore M is
+pulled to a center as well. In Psi
 
     1/2 norm(M - M0)^2 + (stiffness - 1) / 2 norm(M - center)^2
 
-in Psi is stiffness / 2 norm(M - prior)^2 but for a constant, with the mean of M0 and the center as
-prior, and M = P(prior + 1 / stiffness sum_p beta_p T_p). Both centers move at once.
+is stiffness / 2 norm(M - prior)^2 but for a constant. The prior is the weighted mean of M0 and the
+center, and M = P(prior + 1 / stiffness sum_p beta_p T_p). Both centers move at the same time.
 
 Sources: Li, Sun, Toh, A highly efficient semismooth Newton augmented Lagrangian method for
 solving Lasso problems, SIAM J. Optim. 28 (2018), here with the proximal step of R inside; Zhao,
@@ -41,45 +43,54 @@ from metricalign.solvers.result import SolverResult, needs
 
 __all__ = ["newton"]
 
-# `python benchmarks/speed/constants.py` has the operator passes to relative gaps of 1e-3 and 1e-6,
-# and the CPU time, with other values of the numbers below. "No effect" is less than one per cent of
-# the passes, for values several times as small and as large: such a number is a safeguard.
+# `python benchmarks/speed/constants.py` prints the operator passes to relative gaps of 1e-3 and
+# 1e-6, and the CPU time, with other values of the numbers below. "No effect" means that values
+# several times as small and as large change the passes by less than one per cent: such a number is
+# a safeguard.
 
-# Where neither the gap nor the objective falls by a hundredth in so many steps, rounding has
-# stopped both. With a large C the dual value may be far off for long, and the gap with it.
+# If neither the gap nor the objective falls by a hundredth in so many steps, rounding has stopped
+# both. The objective counts too, as with a large C the dual value, and so the gap, may be far off
+# for many steps.
 _PATIENCE = 100
 
-# The first pull leaves free the pairs whose errors are within the first number times the spread of
-# the relations, or the second over the number of pairs times that, so that a system stays small.
-# With 50 it takes 8 % more passes to 1e-3, with 800 it takes 3 % more and 10 % more time.
+# With the first rho, pairs are free whose errors are within a width of the kinks of the loss. The
+# width is the spread of the relations times the first number, or times the second over the number
+# of pairs if that is less, so that systems stay small. With 50 in place of the second number it
+# takes 8 % more passes to 1e-3, with 800 it takes 3 % more and 10 % more time.
 _WIDTH, _N_WIDE = 0.3, 200
-# Times the mean of norm(z_p)^4: it keeps the pull above zero. No effect.
+# Smallest rho, in units of the mean of norm(z_p)^4. It keeps rho above zero. No effect.
 _SMALLEST_PULL = 1e-12
-# The pull is divided by the first number once its cost is less than the second times the gap. With
-# 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3; with a share of 0.2
-# 7 % more, and with a share of 1 five of thirteen problems stop short.
+# rho is divided by the first number once the penalty is less than the second times the gap. With a
+# factor of 1.5 it takes 13 % more passes to 1e-6, with 4 it takes 6 % more to 1e-3. With a share of
+# 0.2 it takes 7 % more, and with a share of 1 five of thirteen problems do not reach their gap.
 _PULL_FACTOR, _PULL_SHARE = 2.0, 0.5
-# Over a cone M is pulled where the weight of all pairs, c in the formula of C="scale", is above the
-# first number, so much that its Psi is like that of the second; and where there are fewer products
-# than the third, the first pull of beta is as wide as so many spreads of the relations. With values
-# several times as small and as large it takes 4 % less to 19 % more passes, as with those below.
+# Over a cone, M is pulled if the weight of all pairs (c in the formula of C="scale") is above the
+# first number. The stiffness then makes Psi like that of the second weight. If there are also at
+# most as many products as the third number, the width of the first rho is the fourth number times
+# the spread. With values several times as small and as large of these numbers and those below it
+# takes 4 % less to 19 % more passes.
 _LARGE_WEIGHT, _LIGHT_WEIGHT, _FEW_PRODUCTS, _WIDE = 1e4, 250.0, 1000, 1.0
-# There the pulls shrink where few steps minimised Psi. After many they grow: that of beta if steps
-# were short, as kinks of Psi are close together, that of M if they were halved, as P is not linear.
+# If M is pulled, both pulls shrink when at most the first number of steps has minimised Psi, and
+# rho also when no step was short. When the second number of steps has not been enough, they grow by
+# the third and the fourth: rho if steps were short, as kinks of Psi are close together, and the
+# stiffness if steps were halved, as P is not linear.
 _FEW_STEPS, _MANY_STEPS, _PULL_GROWTH, _STIFFNESS_FACTOR = 2, 5, 3.0, 2.0
 
-# Far from the optimum nearly all pairs are free, and the gradient alone does as well, without the
-# largest systems. With 6 such steps it takes 6 % more passes, with none as many.
+# Number of gradient steps at the start. Far from the optimum nearly all pairs are free, and
+# gradient steps do as well as Newton steps, whose systems are largest there. With 6 gradient steps
+# it takes 6 % more passes, with none as many.
 _N_GRADIENT_STEPS = 3
-# The line search first tries the last step size times the second number. No effect.
+# The line search first tries the size of the last step times the second number. At the start the
+# last size is the first number, and it never counts as less than the third. No effect.
 _FIRST_STEP_SIZE, _STEP_GROWTH, _SMALLEST_STEP_SIZE = 0.25, 2, 1e-6
-# How often a Newton step and a gradient step are shortened until Psi falls, and the factor. After
-# a Newton step there is still the gradient step. No effect.
+# How often a Newton step and a gradient step are tried, and the factor by which each trial is
+# shorter. If all Newton steps fail, there is still the gradient step. No effect.
 _NEWTON_TRIALS, _GRADIENT_TRIALS = (7, 0.5), (30, 0.25)
-# Of the line search: the factor by which its bracket grows, its accuracy, its steps. No effect.
+# The line search widens its interval by the first number, stops at the relative accuracy of the
+# second, and takes at most the third number of steps. No effect.
 _LINE_GROWTH, _LINE_ACCURACY, _MOST_LINE_STEPS = 4, 1e-6, 60
-# Share of the dual coefficients that may be out of balance at a trial of the line search, which
-# halves the time of balancing. With 0.1 it takes 7 % more passes to 1e-3.
+# `tolerance` of `AlignmentProblem.balanced` in the line search. It halves the time of balancing.
+# With 0.1 it takes 7 % more passes to 1e-3.
 _IMBALANCE = 1e-3
 
 
@@ -107,19 +118,20 @@ def newton(
     Parameters
     ----------
     problem : AlignmentProblem
-        What to solve.
+        The problem to solve.
     tol : float
         Relative duality gap to reach; see `SolverResult.is_solved`.
     max_iter : int
-        Newton steps at most.
+        Largest number of Newton steps.
     dual_coef : ndarray of shape (n_pairs,) or None, default=None
-        Where to start; zero if None.
+        Dual coefficients to start from. None: zeros.
     callback : callable or None, default=None
-        Called with the result so far after each iteration; a true answer stops.
+        Called with the result so far after each iteration. The solver stops if it returns true.
 
     Returns
     -------
     result : SolverResult
+        The best metric and the best dual coefficients that were found.
     """
     problem = problem.for_steps()
     state = _State(problem, dual_coef)
@@ -146,13 +158,13 @@ def newton(
 
 
 class _State:
-    """A matrix S, its projection M, and what follows from them under the current pulls."""
+    """A matrix S, its projection M, and the dual coefficients, under the current pulls."""
 
     def __init__(self, problem, dual_coef):
         self.problem = problem
         is_smooth = problem.conjugate.is_strongly_convex
         start = None if dual_coef is None else problem.dual_point(problem.feasible(dual_coef))
-        # Of another C or another scale of X it may be far worse than none, and the way back long.
+        # A start from the solution for another C or scale of X may be far worse than zeros.
         if start is None or start.value <= problem.dual_value_at_zero:
             self.n_gradient_steps = 0 if is_smooth else _N_GRADIENT_STEPS
             self.center = np.zeros(problem.operator.n_pairs)
@@ -163,20 +175,19 @@ class _State:
             self.center, self.stationary = start.dual_coef, start.stationary
             self.projection = start.projection
         self.metric_center = self.projection.matrix
-        # As C="scale" is made of: C summed over the pairs, in units of the samples.
+        # The c in the formula of C="scale": C summed over the pairs, free of units.
         squared_length = np.mean(problem.operator.squared_lengths, dtype=np.float64)
         weight = squared_length**2 * problem.weights.sum()
         weight /= problem.spread ** (2 - problem.loss.degree)
         regularizer = problem.regularizer
         is_cone = regularizer.is_constraint and not regularizer.is_subspace
         self.is_large = is_cone and _LARGE_WEIGHT < weight < math.inf
-        # A power of two, so that units do not matter.
+        # A power of two does not round, so that units do not matter.
         exponent = math.floor(math.log2(weight / _LIGHT_WEIGHT)) if self.is_large else 0
         self.stiffness = self.largest_stiffness = 2.0**exponent
         if is_smooth:
             self.rho = self.smallest_rho = self.largest_rho = 0.0
         else:
-            # Narrow enough that the free pairs stay few.
             width = min(_WIDTH, _N_WIDE / problem.operator.n_pairs)
             n_products = self.projection.n_products(problem.operator.n_features)
             if self.is_large and n_products <= _FEW_PRODUCTS:
@@ -184,7 +195,8 @@ class _State:
             self.rho = width * problem.spread / problem.weights.mean()
             self.smallest_rho = _SMALLEST_PULL * np.mean(problem.operator.squared_lengths**2.0)
             self.rho = self.largest_rho = max(self.rho, self.smallest_rho)
-        # Steps since the pulls changed: all, those below a half, those halved twice and more.
+        # Numbers of steps since the pulls changed: of all, of those with a size below 1/2, and of
+        # those that were halved at least twice.
         self.n_steps = self.n_short = self.n_halved = 0
         self.intercept = 0.0
         self.step_size = _FIRST_STEP_SIZE
@@ -193,7 +205,7 @@ class _State:
         self.update()
 
     def update(self):
-        """Dual coefficients, intercept and value of Psi at the current distances."""
+        """Compute dual coefficients, intercept and value of Psi at the current distances."""
         self.intercept, self.dual_coef, self.response = self.problem.balanced(
             self.distances, self.center, self.rho, self.intercept
         )
@@ -206,21 +218,21 @@ class _State:
         )
 
     def primal_point(self):
-        """The current metric."""
+        """Return the primal point of the current metric."""
         return self.problem.primal_point(self.projection, self.distances, self.intercept)
 
     @property
     def prior(self):
-        """Where M is pulled to: the mean of the prior and the center of M."""
+        """The weighted mean of M0 and the center of M, to which M is pulled."""
         share = 1 - 1 / self.stiffness
         return self.problem.prior + share * (self.metric_center - self.problem.prior)
 
     def target(self, stationary):
-        """S at which beta is stationary, given that of the problem without the pull of M."""
+        """Return the S at which beta is stationary, given that S without the pull of M."""
         return self.prior + (stationary - self.problem.prior) / self.stiffness
 
     def is_solved(self, dual, gap):
-        """Whether Psi is near its minimum, beside the gap and the cost of the pulls."""
+        """Whether Psi is above its minimum by at most a share of the gap and of the pulls' cost."""
         minimum, cost = dual.value, gap
         if self.stiffness > 1:
             projection = self.problem.regularizer.project(self.target(dual.stationary))
@@ -233,17 +245,20 @@ class _State:
         return self.value - (minimum - self.pull()) <= _PULL_SHARE * cost
 
     def pull(self):
-        """What the pull to the center costs the current dual coefficients."""
+        """Return the penalty rho / 2 norm(beta - center)^2."""
         if self.rho == 0:
             return 0.0
         return 0.5 * self.rho * np.sum((self.dual_coef - self.center) ** 2)
 
     def _penalty(self, matrix):
-        """What the pull of M costs, less a constant."""
+        """Return stiffness / 2 norm(M - prior)^2."""
         return 0.5 * self.stiffness * np.sum((matrix - self.prior) ** 2)
 
     def loosen(self):
-        """Move the centers to what they pull, and pull less; False if nothing moves."""
+        """Move the centers to the current beta and M, and change the pulls.
+
+        Return False if the pulls are at their limits and beta is at its center.
+        """
         is_at_limit = self.rho <= self.smallest_rho and self.stiffness == 1
         if is_at_limit and self.pull() <= np.finfo(float).eps * abs(self.value):
             return False
@@ -255,7 +270,7 @@ class _State:
         return True
 
     def pull_more(self):
-        """Pull more, by what makes the steps short."""
+        """Increase rho if steps were short, and the stiffness if steps were halved."""
         pull = _PULL_GROWTH if self.n_short > 1 else 1.0
         self._change_pulls(pull, _STIFFNESS_FACTOR if self.n_halved > 1 else 1.0)
 
@@ -265,17 +280,18 @@ class _State:
         before = self.stiffness
         self.stiffness = min(max(stiffness * before, 1.0), self.largest_stiffness)
         if self.stiffness != before:
-            # The same M, and the less of S that is not in it, the stiffer.
+            # M stays, and the part of S that the projection removes is scaled.
             matrix = self.projection.matrix
             self.stationary = matrix + before / self.stiffness * (self.stationary - matrix)
             self.projection = self.problem.regularizer.project(self.stationary)
         self.update()
 
     def step(self, target):
-        """Step towards the minimum of Psi, given S(beta) of the current beta; False if none helps.
+        """Step towards the minimum of Psi, given S(beta) of the current beta.
 
-        It is a Newton step of S. Where even a short one leaves the face of the cone that it was
-        made for, it is a proximal gradient step of M, which finds the next face.
+        The step is a Newton step of S. If no such step makes Psi smaller, as even a short one
+        leaves the face of the cone for which it was computed, it is a proximal gradient step of M,
+        which finds the next face. Return False if that does not make Psi smaller either.
         """
         self.n_steps += 1
         self.n_gradient_steps -= 1
@@ -293,7 +309,7 @@ class _State:
         size = line.minimum(min(1.0, _STEP_GROWTH * start.step_size))
         if size == 0:
             return False
-        # A step that is short by rounding must not make the next one short.
+        # A step that is short only because of rounding must not make the next one short.
         self.step_size = max(size, _SMALLEST_STEP_SIZE)
         self.n_short += size < 0.5
         if self.problem.regularizer.is_subspace:
@@ -314,14 +330,14 @@ class _State:
         for _ in range(n_trials):
             stationary = matrix + size * (target - matrix)
             moved = regularizer.project(stationary, size).matrix
-            # Where a step of size 1 has the same result.
+            # This S is one whose proximal step of size 1 has the same result.
             if self._move(start, moved + (stationary - moved) / size):
                 return True
             size *= factor
         return False
 
     def _backtrack(self, start, stationary, direction, size, n_trials, factor):
-        """Shorten a step until Psi falls."""
+        """Shorten a step until Psi falls. Return whether it does."""
         for trial in range(n_trials):
             if self._move(start, stationary + size * direction):
                 return True
@@ -330,7 +346,7 @@ class _State:
         return False
 
     def _move(self, start, stationary):
-        """Move to S, and tell whether Psi falls: not where numbers leave their range."""
+        """Move to S, and return whether Psi falls. It does not if numbers leave their range."""
         try:
             if not np.all(np.isfinite(stationary)):
                 raise OutOfRangeError(OUT_OF_RANGE.format(self.problem.operator.dtype))
@@ -340,7 +356,7 @@ class _State:
             self.intercept = start.intercept
             self.update()
         except OutOfRangeError:
-            # Double precision is better than shorter steps.
+            # In single precision, `solve` goes on in double, which is better than shorter steps.
             if not self.problem.is_double:
                 raise
             vars(self).update(vars(start))
@@ -348,9 +364,9 @@ class _State:
         return self.value < start.value
 
     def _direction(self, target, residual):
-        """Newton direction of S."""
+        """Return the Newton direction of S, or the gradient direction if no pair is free."""
         direction = target - self.stationary
-        # The inverse of a smaller number would overflow.
+        # A pair is free if its coefficient responds. Inverses of smaller numbers would overflow.
         free = np.flatnonzero(self.response >= np.finfo(float).tiny)
         if len(free) == 0 or self.n_gradient_steps >= 0:
             return direction
@@ -362,14 +378,14 @@ class _State:
             curvature,
             -operator.distances(residual),
             self.problem.fit_intercept,
-            # For a quadratic loss the step is exact, and single precision would spoil that.
+            # Without rho the step may be exact, and single precision would spoil that.
             np.float64 if self.rho == 0 else precision_of(operator, curvature),
         )
         return direction - operator.adjoint(change)
 
 
 class _Point(NamedTuple):
-    """A step size, the intercept and dual coefficients there, and two derivatives of Psi."""
+    """A point of a line: step size, intercept, dual coefficients and two derivatives of Psi."""
 
     size: float
     intercept: float
@@ -379,18 +395,18 @@ class _Point(NamedTuple):
     curvature: float
 
     def newton_size(self):
-        """Where the slope would be zero if it were linear."""
+        """Return the size at which the slope would be zero if it were linear."""
         return self.size - self.slope / self.curvature if self.curvature > 0 else math.nan
 
 
 class _Line:
-    """Psi along a change of M that is taken as linear, with the intercept balanced everywhere."""
+    """Psi along a change of M, taken as linear, with the best intercept at each point."""
 
     def __init__(self, state, direction):
         self.problem, self.rho = state.problem, state.rho
         moved = state.projection.derivative(direction)
         self.along = self.problem.distances(moved)
-        # Derivatives of 1/2 norm(M - M0)^2 + R(M), of which a constraint has no part.
+        # Derivatives of 1/2 norm(M - M0)^2 + R(M). If R is a constraint, its part is zero.
         is_constraint = self.problem.regularizer.is_constraint
         gradient = state.projection.matrix if is_constraint else state.stationary
         self.linear = state.stiffness * float(np.vdot(gradient - state.prior, moved))
@@ -401,7 +417,7 @@ class _Line:
         self.start = self._point(0.0, state.intercept, state.dual_coef, state.response)
 
     def minimum(self, first):
-        """Size of the step to the minimum, from 0 to 1; `first` is tried first."""
+        """Return the size of the step to the minimum, from 0 to 1, after trying `first`."""
         low = self.start
         if not low.slope < 0:
             return 0.0
@@ -410,13 +426,13 @@ class _Line:
         while high.slope < 0 and high.size < 1:
             low, high = high, self._at(min(1.0, _LINE_GROWTH * high.size), high.intercept)
         self.intercept = high.intercept
-        # An exact step ends at a slope of zero to rounding.
+        # An exact step ends where the slope is zero but for rounding.
         if high.slope <= 1e-9 * steepest:
             return high.size
         self._leave_out_fixed(low, high)
         last, other = high, low
         for _ in range(_MOST_LINE_STEPS):
-            # Newton's method, as Psi' is linear between its kinks, or bisection.
+            # Psi' is linear between its kinks, so Newton's method is tried before bisection.
             sizes = last.newton_size(), other.newton_size(), 0.5 * (low.size + high.size)
             size = next((size for size in sizes if low.size < size < high.size), None)
             if size is None:
@@ -443,7 +459,8 @@ class _Line:
 
     def _point(self, size, intercept, dual_coef, response):
         along = self.moving[2]
-        # If the curvature overflows, bisection is left. A slope that is NaN counts as too far.
+        # If the curvature overflows, there is still bisection. A slope that is NaN is not negative,
+        # so that the search goes on nearer to the start.
         with np.errstate(over="ignore", invalid="ignore"):
             slope = self.linear + size * self.quadratic - float(dual_coef @ along)
             moved = response * along
@@ -453,12 +470,13 @@ class _Line:
         return _Point(size, intercept, dual_coef, response, slope, float(curvature))
 
     def _leave_out_fixed(self, low, high):
-        """Leave out pairs that are at the same bound at both ends: they stay there."""
+        """Leave out pairs that are at the same bound at both ends, as they are there in between."""
         conjugate, distances, along, center = self.moving
         moves = (low.response > 0) | (high.response > 0) | (low.dual_coef != high.dual_coef)
         self.linear -= float(low.dual_coef[~moves] @ along[~moves])
         moving = np.flatnonzero(moves)
-        # With an intercept, the pairs that move balance the others, as they nearly do here.
+        # With an intercept, the sum of all coefficients is zero. Here it is nearly so, and the rest
+        # of the search takes it as exact.
         self.rest = -float(low.dual_coef[moving].sum())
         self.moving = (
             conjugate.restricted(moving),

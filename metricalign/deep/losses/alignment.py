@@ -1,4 +1,4 @@
-"""Distances that are proportional to the relations."""
+"""The loss of distances that are not proportional to the relations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["AlignmentLoss"]
 
 
 class AlignmentLoss(DeepLoss):
-    """Squared distances are to be proportional to the relations.
+    """Loss of squared distances that are not proportional to the relations.
 
-    The mean over the pairs of
+    It is the mean over the pairs of
 
         1/4 (||f_i - f_j||^2 - g_ij)^2,   g_ij = largest_distance * relation_ij
 
     Parameters
     ----------
     largest_distance : float, default=4.0
-        Squared distance that the most different targets are to have. The images of a normalised
-        embedding are at most 4 apart.
+        Squared distance that samples with the most different targets shall have. Squared distances
+        in a normalised embedding are at most 4.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Samples that are told from others: of farther targets, or of other classes."""
+"""Losses that contrast samples: with those of farther targets, or of other classes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ __all__ = ["PairwiseCrossEntropyLoss", "RankNContrastLoss"]
 
 
 class RankNContrastLoss(DeepLoss):
-    r"""Neighbours are to be in the order of their relations, by contrast with those beyond.
+    r"""Loss of neighbours that are not in the order of their relations.
 
-    Each sample j is to be told from all that are at least as different from i as j is:
+    It contrasts each sample j with all samples whose targets are at least as different from that of
+    i as the target of j is:
 
     .. math::
         -\frac{1}{n (n - 1)} \sum_i \sum_{j \ne i} \log
         \frac{\exp(s_{ij})}{\sum_{k \ne i,\, g_{ik} \ge g_{ij}} \exp(s_{ik})},
         \qquad s_{ij} = -\|f_i - f_j\| / \tau,
 
-    with the relations g of any kind of target. By sorting it takes n^2 log n operations.
+    where g are the relations of any kind of target. Sorting computes it in n^2 log n operations.
 
     Parameters
     ----------
     temperature : float, default=2.0
-        Unit of the distances.
+        :math:`\tau`, the unit of the distances.
 
     References
     ----------
@@ -50,35 +51,35 @@ class RankNContrastLoss(DeepLoss):
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
         similarities = -(squared_distances + SMALLEST_SQUARE).sqrt() / self.temperature
-        # The sample itself comes last, and is left out.
+        # The sample itself is sorted to the end, and left out.
         masked = relations.clone().fill_diagonal_(-1)
         ordered, order = masked.sort(dim=1, descending=True)
         ordered, similarities = ordered[:, :-1], similarities.gather(1, order[:, :-1])
         beyond = similarities.logcumsumexp(dim=1)
-        # Of equal relations all count, up to the last one.
+        # All samples of equal relations count, so the sum goes up to the last of them.
         last = torch.searchsorted(-ordered, -ordered, right=True) - 1
         return (beyond.gather(1, last) - similarities).mean()
 
 
 class PairwiseCrossEntropyLoss(DeepLoss):
-    r"""Samples of a class are to be pulled together, and all classes pushed apart.
+    r"""Loss that pulls samples of a class together, and pushes all classes apart.
 
-    With the images z, centred in the batch, of n samples and K classes
+    With the images z of n samples of K classes, centred in the batch, it is
 
     .. math::
         -\frac{1}{\lambda n^2} \sum_i \sum_{j: y_j = y_i} z_i^T z_j
         + \frac{1}{n} \sum_i \log \sum_k \exp\Bigl(
         \frac{1}{\lambda n} \sum_{j: y_j = k} z_i^T z_j \Bigr).
 
-    It is the cross-entropy of the linear classifier whose weights of a class are
-    :math:`\frac{1}{\lambda n} \sum_{j: y_j = k} z_j`, those for which the first part of any
-    cross-entropy, with a penalty of :math:`\lambda / 2` times the squared weights, is least. So
-    the least cross-entropy of any linear classifier is a lower bound of it.
+    This is the cross-entropy of the linear classifier whose weights of class k are
+    :math:`\frac{1}{\lambda n} \sum_{j: y_j = k} z_j`. These weights minimise the first part of the
+    cross-entropy of linear classifiers with a penalty of :math:`\lambda / 2` times the squared
+    weights. So the least cross-entropy of all linear classifiers is a lower bound of this loss.
 
     Parameters
     ----------
     penalty : float, default=0.1
-        :math:`\lambda`. The smaller, the larger the weights of the classes.
+        :math:`\lambda`. The smaller it is, the larger are the weights of the classes.
 
     References
     ----------
@@ -97,20 +98,21 @@ class PairwiseCrossEntropyLoss(DeepLoss):
         self.penalty = penalty
 
     def for_relation(self, relation: TargetRelation) -> Self:
-        """Itself, for classes; see `DeepLoss.for_relation`."""
+        """Return this loss if the targets are classes; see `DeepLoss.for_relation`."""
         if not relation.is_of_classes:
             raise ValueError(
-                "PairwiseCrossEntropyLoss needs classes, which y does not have: its targets are "
-                f"{relation.kind}. Use another loss, such as SoftNeighborsLoss()."
+                f"PairwiseCrossEntropyLoss needs targets that are classes; those of y are of the "
+                f"kind {relation.kind!r}. Use another loss, such as SoftNeighborsLoss()."
             )
         return self
 
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
-        # Scalar products of centred images, from their distances.
+        # The products of centred images follow from their distances.
         products = squared_distances - squared_distances.mean(dim=0)
         products = -0.5 * (products - products.mean(dim=1, keepdim=True))
         is_same = (1 - relations).fill_diagonal_(1)
-        # Column j is the class of sample j, which occurs as often as it has samples.
+        # Column j stands for the class of sample j, so each class occurs as often as it has
+        # samples. Its logit is reduced by the logarithm of that number.
         logits = products @ is_same / (self.penalty * len(relations))
         own = logits.diagonal()
         return (torch.logsumexp(logits - is_same.sum(dim=0).log(), dim=1) - own).mean()

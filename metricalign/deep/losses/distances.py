@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["SMALLEST_SQUARE", "squared_distances"]
 
 
-# Added to squared distances in roots, which have no derivative at zero.
+# It is added to squared distances before a square root, which has no derivative at zero.
 SMALLEST_SQUARE = 1e-12
 
 
@@ -20,19 +20,20 @@ def squared_distances(images: Tensor, is_paired: bool = False, n_rows: int | Non
     images : Tensor of shape (n_samples, n_components)
         Images of samples.
     is_paired : bool, default=False
-        Whether row i of the first half and row i of the second half are the pairs.
+        Whether the pairs are row i of the first half and row i of the second half, for all i.
     n_rows : int or None, default=None
-        Of all pairs, those with one of the first so many samples; None for all of them.
+        If pairs are not given in halves, only those with one of the first `n_rows` samples are
+        computed. None: all pairs.
 
     Returns
     -------
     distances : Tensor of shape (n_rows, n_samples) or (n_samples / 2,)
-        Squared distances.
+        Squared distances. Those of samples from themselves are exactly 0.
     """
     if is_paired:
         left, right = images.chunk(2)
         return (left - right).square().sum(dim=1)
-    # Products are fast, and lose the fewer digits the nearer the images are to the origin.
+    # Products are fast. The nearer the images are to the origin, the fewer digits they lose.
     images = images - images.mean(dim=0).detach()
     lengths = images.square().sum(dim=1)
     sums = lengths[:n_rows, None] + lengths

@@ -1,4 +1,4 @@
-"""A loss of several layers of a network, and of what a head makes of the last one."""
+"""Losses of several layers of a network, and of the outputs of a head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metricalign.deep.losses.distances import squared_distances
 
 __all__ = ["LayeredLoss", "ProjectedLoss"]
 
-# Units of the two layers of a head.
+# Numbers of units of the two layers of a head.
 _HEAD_SIZES = (256, 64)
 
 
@@ -42,12 +42,22 @@ class LayeredLoss(nn.Module):
         Parameters
         ----------
         layers : list of Tensor of shape (n_samples, n_units)
-            What the layers made of a batch.
+            Outputs of the layers for a batch.
         relations : Tensor of shape (n_rows, n_samples) or (n_samples / 2,) or None
-            Relations of the first samples with all, or of each sample of the first half with that
-            of the second. None where the loss only needs targets.
+            Relations of the first `n_rows` samples to all, or of each sample of the first half to
+            that of the second half. None: the loss needs targets instead.
         targets : tuple of Tensor of shape (n_rows, n_outputs) and (n_samples, n_outputs) or None
-            Coordinates of the targets, for a loss that needs them.
+            Coordinates of the targets of the first samples and of all, for a loss that needs them.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            The weighted sum of the losses of the layers.
+
+        Raises
+        ------
+        ValueError
+            If there is not one weight for each layer, or the loss does not return one number.
         """
         weights = self.layer_weights
         if weights is None:
@@ -78,17 +88,17 @@ class LayeredLoss(nn.Module):
 
 
 class ProjectedLoss(nn.Module):
-    """A loss of what a small network of its own, the head, makes of the images.
+    """A loss of the outputs of a head, a small network that is applied to the images.
 
-    The head is trained with the network and then dropped. It forgets what views of one sample do
-    not share, so that the images need not: neighbours may need it.
+    The head is trained together with the network and then dropped. It removes what the views of a
+    sample do not have in common. So the images can keep it, as neighbours may need it.
 
     Parameters
     ----------
     loss : LayeredLoss
-        The loss.
+        The loss of the layers, of which the last is replaced by the outputs of the head.
     n_components : int
-        Dimension of the images.
+        Number of components of the images.
 
     References
     ----------

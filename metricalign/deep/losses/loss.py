@@ -1,4 +1,4 @@
-"""Base class of the losses of a network's distances."""
+"""Base class of the losses of the distances of a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DeepLoss"]
 
 
 class DeepLoss(BaseEstimator, ABC):
-    """Base class of the losses of a network's distances.
+    """Base class of the losses of the distances of a network.
 
     A subclass implements ``__call__``, which takes distances and relations, and returns one number
     that can be differentiated. Its parameters are those of ``__init__``, which only stores them.
@@ -52,7 +52,7 @@ class DeepLoss(BaseEstimator, ABC):
 
     @property
     def needs_targets(self) -> bool:
-        """Whether the loss also takes coordinates of the targets."""
+        """Whether ``__call__`` takes coordinates of the targets as a third argument."""
         return False
 
     @abstractmethod
@@ -66,7 +66,7 @@ class DeepLoss(BaseEstimator, ABC):
             pairs. A loss with `takes_candidates` gets the shape (n_rows, n_samples). The rows are
             the first of the samples.
         relations : Tensor of the same shape
-            Relations from 0, for equal targets, to 1, for the most different ones.
+            Relations, from 0 for equal targets to 1 for the most different ones.
 
         Returns
         -------

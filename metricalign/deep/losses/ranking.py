@@ -1,4 +1,4 @@
-"""Neighbours that are ranked by their relations, by smooth positions in the order."""
+"""Losses of the ranking of neighbours, with smooth positions in the order."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["ApproxNDCGLoss", "SmoothAPLoss"]
 
 
 class ApproxNDCGLoss(DeepLoss):
-    """Neighbours are to be ranked by their relations.
+    """Loss of neighbours that are not ranked by their relations: 1 less a smooth NDCG.
 
-    Each sample i of a batch is a query for which the others are ranked by their similarity
-    s_ij = -||f_i - f_j||^2, which for normalised images is twice their cosine, up to a constant.
-    The position of j is smooth,
+    Each sample i of a batch is a query, for which the others are ranked by their similarity
+    s_ij = -||f_i - f_j||^2. For normalised images this is twice their cosine, up to a constant. The
+    position of j is smooth,
 
         pi_ij = 1 + sum over k not in {i, j} of sigmoid((s_ik - s_ij) / temperature)
 
@@ -28,16 +28,17 @@ class ApproxNDCGLoss(DeepLoss):
         DCG_i = sum over j of gain_ij / log2(1 + pi_ij)
         gain_ij = 2^(grade * (1 - relation_ij)) - 1
 
-    It tends to 1 - NDCG as the temperature tends to 0. A query for which nothing has a gain has
-    loss 0. All pairs of a batch are compared with each other: time and memory grow with the cube
-    of the batch size.
+    The loss tends to 1 - NDCG as the temperature tends to 0. A query for which no sample has a gain
+    has the loss 0. All pairs of a batch are compared with each other, so time and memory grow with
+    the cube of the batch size.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        Differences of squared distances well above it count as order, those below as ties.
+        Squared distances are in order if they differ by much more than this, and tied if they
+        differ by much less.
     grade : float, default=4.0
-        How fast gains fall with the relation: 4 is the highest grade in web search.
+        How fast gains fall with the relation. 4 is the highest grade in web search.
 
     References
     ----------
@@ -64,7 +65,8 @@ class ApproxNDCGLoss(DeepLoss):
         gains = torch.exp2(self.grade * (1 - relations)) - 1
         gains = gains.masked_fill(itself, 0)
         scaled = squared_distances / self.temperature
-        # Of all samples k, less j itself and the query i, whose distance is zero.
+        # The sum goes over all samples k. Then the terms of j itself, 1/2, and of the query i,
+        # whose distance is zero, are subtracted.
         before = torch.sigmoid(scaled[:, :, None] - scaled[:, None, :]).sum(dim=2)
         positions = 1 + before - 0.5 - torch.sigmoid(scaled)
         ranks = torch.arange(2, n_samples + 2, dtype=gains.dtype, device=gains.device)
@@ -75,25 +77,27 @@ class ApproxNDCGLoss(DeepLoss):
 
 
 class SmoothAPLoss(DeepLoss):
-    r"""Those of the same class are to be ranked first: one minus a smooth average precision.
+    r"""Loss of samples of the same class that are not ranked first: 1 less a smooth AP.
 
-    Each sample i of a batch is a query. With the relevances w = 1 - relation, 1 for the same class
-    and 0 for others, and the sigmoid of differences of similarities in place of the order,
+    Each sample i of a batch is a query. Its average precision (AP) is made smooth by sigmoids of
+    differences of similarities. With the relevances w = 1 - relation, which are 1 for the same
+    class and 0 for others,
 
     .. math::
         AP_i = \frac{1}{\sum_j w_{ij}} \sum_{j \ne i} w_{ij}
         \frac{w_{ij} + \sum_{k \ne i, j} w_{ik} \sigma_{ijk}}{1 + \sum_{k \ne i, j} \sigma_{ijk}},
         \qquad \sigma_{ijk} = \frac{1}{1 + \exp((s_{ij} - s_{ik}) / \tau)},
 
-    where s are minus the squared distances, for normalised images twice their cosines but for a
-    constant. It tends to 1 - AP as the temperature tends to 0. A query without relevant samples has
-    loss 0. Relevances may be graded. Time and memory grow with the cube of the batch size.
+    where s are the negative squared distances. For normalised images they are twice their cosines,
+    up to a constant. The loss tends to 1 - AP as the temperature tends to 0. A query without
+    relevant samples has the loss 0. Relevances may be graded. Time and memory grow with the cube of
+    the batch size.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        Differences of squared distances well above it count as order, those below as ties. The
-        paper has .01 for cosines.
+        :math:`\tau`. Squared distances are in order if they differ by much more than this, and tied
+        if they differ by much less. The paper has .01 for cosines.
 
     References
     ----------
@@ -113,7 +117,8 @@ class SmoothAPLoss(DeepLoss):
     def __call__(self, squared_distances: Tensor, relations: Tensor) -> Tensor:
         relevances = (1 - relations).fill_diagonal_(0)
         scaled = squared_distances / self.temperature
-        # Whether k comes before j, in axes 2 and 1; never j itself, nor the query.
+        # Axis 1 is j and axis 2 is k. The value is near 1 if k is ranked before j. It is 0 if k is
+        # j or the query.
         before = torch.sigmoid(scaled[:, :, None] - scaled[:, None, :])
         itself = torch.eye(len(relations), dtype=torch.bool, device=relations.device)
         before = before.masked_fill(itself[None] | itself[:, None, :], 0)

@@ -1,4 +1,4 @@
-"""Random near neighbours that have the target."""
+"""The loss of neighbours that are drawn at random, near ones more often."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from metricalign.relations import TargetRelation, is_automatic
 __all__ = ["SoftNeighborsLoss"]
 
 
-# Added to probabilities in logarithms, which have no derivative at zero.
+# It is added to probabilities before a logarithm, which is not finite at zero.
 _SMALLEST_PROBABILITY = 1e-7
 
 
 class SoftNeighborsLoss(DeepLoss):
-    r"""Neighbours that are drawn at random, near ones more often, are to have the target.
+    r"""Error of the prediction by neighbours that are drawn at random, near ones more often.
 
-    Sample j is the neighbour of i with the probability
+    Sample j is drawn as the neighbour of i with the probability
 
     .. math::
         p_{ij} = \frac{\exp(-\|f_i - f_j\| / \tau)}{\sum_{k \ne i} \exp(-\|f_i - f_k\| / \tau)},
 
     in which distances are not squared. The loss is the mean over the samples i of
 
-    - :math:`-\log(\sum_j p_{ij} (1 - g_{ij}) + 10^{-7})` with ``error="log"``: for classes, whose
-      relation g is 0 or 1, the log loss of the vote of the neighbours;
-    - :math:`\|\sum_j p_{ij} y_j - y_i\|^2` with ``error="squared"``, where the targets are scaled
-      so that their mean has the loss 1;
-    - :math:`\sum_j p_{ij} g_{ij}` with ``error="relation"``, the expected relation.
+    - :math:`-\log(\sum_j p_{ij} (1 - g_{ij}) + 10^{-7})` with ``error="log"``. For classes, whose
+      relation g is 0 or 1, this is the log loss of the vote of the neighbours;
+    - :math:`\|\sum_j p_{ij} y_j - y_i\|^2` with ``error="squared"``. The targets y are scaled so
+      that a prediction of their mean has the loss 1;
+    - :math:`\sum_j p_{ij} g_{ij}`, the expected relation, with ``error="relation"``.
 
-    As the temperature tends to 0 it is the error of the nearest neighbour. HRAML compares the
-    samples of a batch with each other and with candidates, other samples drawn in each step.
+    As the temperature tends to 0, the loss tends to the error of the nearest neighbour. HRAML
+    compares the samples of a batch with each other and with candidates, which are other samples
+    that are drawn in each step.
 
     Parameters
     ----------
     temperature : float, default=1.0
-        The larger, the more neighbours have a say. The network finds its own length, so it is more
-        the size at the start than a choice of how many.
+        :math:`\tau`, the unit of the distances. The larger it is, the more neighbours count. The
+        network adapts the length of its images, so this matters at the start of the training more
+        than for the number of neighbours that count at its end.
     error : {"auto", "log", "squared", "relation"}, default="auto"
-        ``"auto"`` is the log loss for classes, the squared error for targets that can be averaged
-        (numbers, several numbers, label sets, distributions) under the relation that is theirs by
-        default, and the expected relation for all others.
+        The error of the neighbours, see above. ``"auto"`` is ``"log"`` for classes, ``"squared"``
+        for targets that can be averaged (numbers, several numbers, label sets, distributions) with
+        their default relation, and ``"relation"`` for all others.
 
     References
     ----------
@@ -60,7 +62,7 @@ class SoftNeighborsLoss(DeepLoss):
 
     Examples
     --------
-    Of two neighbours the nearer one has the same target:
+    The nearer one of two neighbours has the same target:
 
     >>> import torch
     >>> squared_distances = torch.tensor([[0.0, 1.0, 9.0]])
@@ -81,7 +83,7 @@ class SoftNeighborsLoss(DeepLoss):
         self.error = error
 
     def for_relation(self, relation: TargetRelation) -> Self:
-        """Copy whose error is that of the targets; see `DeepLoss.for_relation`."""
+        """Return a copy whose error is that of the targets; see `DeepLoss.for_relation`."""
         loss = copy(self)
         if loss.error == "auto":
             loss.error = "relation"
@@ -98,14 +100,14 @@ class SoftNeighborsLoss(DeepLoss):
 
     @property
     def needs_targets(self) -> bool:
-        """Whether it averages targets."""
+        """Whether the loss averages targets."""
         return self.error == "squared"
 
     def for_validation(self) -> Self:
-        """Copy whose value on held-out samples says when to stop training.
+        """Return a copy whose value on held-out samples decides when training stops.
 
-        For classes the expected relation, which is the share of wrong neighbours: the log loss
-        grows with how sure the neighbours are long before more of them are wrong.
+        For classes its error is the expected relation, which is the share of wrong neighbours. The
+        log loss grows with the confidence of the neighbours long before more of them are wrong.
         """
         loss = copy(self)
         loss.error = "relation" if self.error == "log" else self.error
@@ -122,19 +124,20 @@ class SoftNeighborsLoss(DeepLoss):
         Parameters
         ----------
         squared_distances : Tensor of shape (n_rows, n_samples)
-            Distances of the first samples from all.
+            Squared distances of the first samples from all.
         relations : Tensor of shape (n_rows, n_samples) or None
-            Their relations; may be None if the error is ``"squared"``.
+            Their relations. They are not used if the error is ``"squared"``.
         targets : tuple of Tensor of shape (n_rows, n_outputs) and (n_samples, n_outputs) or None
-            Targets of the rows and of all samples, for the error ``"squared"``.
+            Targets of the first samples and of all, used only if the error is ``"squared"``.
 
         Returns
         -------
         loss : Tensor of shape ()
+            The mean error of the first samples.
         """
         distances = (squared_distances + SMALLEST_SQUARE).sqrt()
         logits = (-1 / self.temperature) * distances
-        # Nobody is its own neighbour.
+        # No sample is its own neighbour.
         probabilities = logits.fill_diagonal_(-torch.inf).softmax(dim=1)
         if self.error == "squared":
             of_rows, of_samples = targets

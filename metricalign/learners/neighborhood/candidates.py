@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 
+from metricalign._arrays import batches
 from metricalign.relations import TargetRelation
 
 __all__ = ["Neighborhoods"]
@@ -58,7 +58,7 @@ class Neighborhoods:
         """Relation of each sample to each candidate, of shape (n_rows, n_candidates)."""
         n_candidates = len(self.candidates)
         values = np.empty((len(self.samples), n_candidates))
-        for batch in gen_batches(len(values), max(1, _LARGEST_BATCH // n_candidates)):
+        for batch in batches(len(values), max(1, _LARGEST_BATCH // n_candidates)):
             rows = self.samples[batch]
             pairs = np.column_stack(
                 [np.repeat(rows, n_candidates), np.tile(self.candidates, len(rows))]
