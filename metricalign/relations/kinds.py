@@ -147,6 +147,11 @@ _ACCEPTED_TARGETS = (
     "infinite values."
 )
 
+_ADVICE_FOR_LABEL_SETS = (
+    "y is not valid: {}. MetricNeighborsClassifier takes lists and sets of labels as they are; for "
+    "others sklearn.preprocessing.MultiLabelBinarizer makes columns of 0 and 1 of them."
+)
+
 
 def check_target_array(y: Any, **options: Any) -> Any:
     """Check an array by scikit-learn. Errors name y."""
@@ -165,11 +170,8 @@ def check_target_array(y: Any, **options: Any) -> Any:
 def _refuse_lists_of_labels(error):
     """Say what to do with rows of different lengths, about which NumPy only says what they are."""
     if "inhomogeneous" in str(error):
-        raise ValueError(
-            "y is not valid: its rows have different lengths, as label sets have. "
-            "MetricNeighborsClassifier takes lists and sets of labels as they are; for others "
-            "sklearn.preprocessing.MultiLabelBinarizer makes columns of 0 and 1 of them."
-        ) from error
+        found = "its rows have different lengths, as label sets have"
+        raise ValueError(_ADVICE_FOR_LABEL_SETS.format(found)) from error
 
 
 def _place_of_missing(y):
@@ -279,6 +281,8 @@ def check_classes(y: Any) -> NDArray:
     y = y.toarray() if sparse.issparse(y) else y
     if y.ndim == 1 or y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and isinstance(y[0], set | frozenset | list | tuple):
+            raise ValueError(_ADVICE_FOR_LABEL_SETS.format("its samples are lists or sets"))
         check_classification_targets(y)
         return y
     if not np.isin(y, (0, 1)).all():
