@@ -20,6 +20,7 @@ __all__ = [
     "as_dask_array",
     "batches",
     "dtype_of",
+    "exponent_of_extent",
     "find_missing",
     "in_memory",
     "is_dask_array",
@@ -231,6 +232,36 @@ def sum_duplicates(X: sparse.csr_array) -> sparse.csr_array:
 def dtype_of(X: Any) -> np.dtype:
     """Type of the computations with samples: float32 if X is, else float64."""
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+
+
+def exponent_of_extent(X: NDArray) -> int:
+    """Exponent of a power of two by which samples are divided where squares of them are computed.
+
+    The quotients have the same distances but for their unit, to the last digit, and squares of
+    their differences stay in the range of floats.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Finite numbers.
+
+    Returns
+    -------
+    exponent : int
+        That of the largest difference of two samples in a feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metricalign._arrays import exponent_of_extent
+    >>> exponent_of_extent(np.array([[0.0], [5.0]]))
+    3
+    """
+    # Half of the numbers, as the difference may leave the range.
+    extent = (X.max(axis=0) / 2 - X.min(axis=0) / 2).max()
+    exponent = np.frexp(extent)[1] + 1
+    # A common offset may be so much larger that the quotients would leave the range.
+    return int(max(exponent, np.frexp(np.abs(X).max())[1] - np.finfo(X.dtype).maxexp + 1))
 
 
 def _mapped(rows, function, ensure_all_finite):

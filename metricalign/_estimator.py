@@ -137,6 +137,7 @@ def check_sample_pairs(pairs: ArrayLike, n_features: int | None = None) -> NDArr
     ValueError
         If they have another shape, or are not all finite numbers.
     """
+    refuse_masked(pairs, "pairs")
     pairs = check_array(pairs, allow_nd=True, dtype=[np.float64, np.float32], input_name="pairs")
     if pairs.ndim != 3 or pairs.shape[1] != 2 or n_features not in (None, pairs.shape[2]):
         raise ValueError(
@@ -153,14 +154,22 @@ def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.f
     Raises
     ------
     ValueError
-        If they are not one non-negative number for each sample, or if all are zero. scikit-learn
-        accepts weights that are all zero before release 1.9.
+        If they are not one non-negative number for each sample, if all are zero, or if sums and
+        products of them leave the range of float64. scikit-learn accepts weights that are all zero
+        before release 1.9.
     """
+    refuse_masked(sample_weight, "sample_weight")
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weight):
         raise ValueError(
             "sample_weight must have at least one non-zero number; got zeros only, and a sample "
             "of weight 0 is as good as absent."
+        )
+    largest, limits = weight.max(), np.finfo(np.float64)
+    if not limits.tiny / limits.eps < largest < limits.max / len(weight):
+        raise ValueError(
+            f"sample_weight has weights of at most {largest:.1e}, so that sums and products of "
+            "them leave the range of float64. Divide the weights by their maximum."
         )
     return weight
 

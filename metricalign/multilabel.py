@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import ClassifierMixin
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import NearestNeighbors, sort_graph_by_row_values
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from metricalign._arrays import sum_duplicates
+from metricalign._arrays import exponent_of_extent, sum_duplicates
 from metricalign._decorators import _fit_context
 from metricalign._estimator import (
     SavedWithVersion,
@@ -80,7 +80,8 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         P(j | no label) and P(j | label).
     neighbors_ : NearestNeighbors
         The neighbour search over the training samples. They are moved to the origin if that does
-        not change their distances.
+        not change their distances, and divided by a power of two if they are so large or small that
+        squares of them would leave the range of floats.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -176,6 +177,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
             )
         is_moved = sees_only_differences(self.metric) and not sparse.issparse(X)
         self._origin = middle_of(X) if is_moved else None
+        self._exponent = _exponent_of_unit(X - self._origin) if is_moved else 0
         self.neighbors_ = NearestNeighbors(
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
         ).fit(self._moved(X))
@@ -272,10 +274,11 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         return votes
 
     def _moved(self, X):
-        """Samples moved to the origin. Far from it, the search would lose digits."""
+        """Samples moved to the origin, where the search loses no digits, in a unit of its range."""
         if self._origin is None or sparse.issparse(X):
             return X
-        return X - self._origin
+        moved = X - self._origin
+        return np.ldexp(moved, -self._exponent) if self._exponent else moved
 
     def _validate_samples(self, X, **options):
         finite = "allow-nan" if self.metric == "nan_euclidean" else True
@@ -283,6 +286,8 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         if not sparse.issparse(X):
             return X
         X = sum_duplicates(X)
+        if self.metric == "precomputed":
+            X = sort_graph_by_row_values(X, copy=True, warn_when_not_sorted=False)
         if max(X.nnz, *X.shape) <= np.iinfo(np.int32).max:
             # Some metrics of scikit-learn cannot read 64-bit indices.
             indices = X.indices.astype(np.int32), X.indptr.astype(np.int32)
@@ -298,6 +303,12 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         tags.input_tags.positive_only = tags.input_tags.pairwise
         tags.input_tags.allow_nan = self.metric == "nan_euclidean"
         return tags
+
+
+def _exponent_of_unit(X):
+    """Exponent by which samples are divided so that the search can square them, or 0."""
+    exponent = exponent_of_extent(X)
+    return exponent if abs(exponent) > 0.4 * np.finfo(X.dtype).maxexp else 0
 
 
 def _counted(X, labels, is_precomputed):

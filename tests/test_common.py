@@ -1268,6 +1268,9 @@ BAD_WEIGHTS = {
     "negative": lambda y: np.where(y == y[3], -1.0, 1.0),
     "NaN": lambda y: np.where(y == y[3], np.nan, 1.0),
     "zero": lambda y: np.zeros(len(y)),
+    "masked": lambda y: np.ma.masked_equal(np.arange(len(y)), 3),
+    "of an infinite sum": lambda y: np.full(len(y), 1e308),
+    "of few digits": lambda y: np.full(len(y), 1e-310),
 }
 BAD_RELATIONS = {
     "not square": lambda matrix: matrix[:, :-1],
@@ -1326,3 +1329,5 @@ def test_bad_samples_are_named_after_fit(estimator, suited):
         learner.pair_distance(np.zeros((5, 2, 5)))
     with pytest.raises(ValueError, match=r"\bpairs\b"):
         learner.pair_distance(np.full((5, 2, 6), np.nan))
+    with pytest.raises(ValueError, match=r"pairs is a masked array with 10 masked"):
+        learner.pair_distance(np.ma.masked_equal(np.resize(np.arange(6.0), (5, 2, 6)), 1))

@@ -192,6 +192,12 @@ def test_prior_far_from_symmetric_in_small_units_is_refused():
         RelationAlignment(prior=prior).fit(X, y)
 
 
+def test_masked_prior_is_refused():
+    X, y = standardised(load_iris)
+    with pytest.raises(ValueError, match="prior is a masked array with 4 masked entries"):
+        RelationAlignment(prior=np.ma.masked_equal(np.eye(4), 1)).fit(X, y)
+
+
 def test_no_metric_as_optimum_is_said():
     X, y = standardised(load_breast_cancer)
     relations = np.where(y[:, None] == y, -1.0, 1.0)

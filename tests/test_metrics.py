@@ -200,6 +200,8 @@ def test_zeros():
         ([[0.5, 0.5]], [[0.5, 0.5]], [1.0, 2.0], "sample_weight"),
         ([[0.5, 0.5]], [[0.5, 0.5]], [-1.0], "Negative values"),
         ([[0.5, 0.5]], [[0.5, 0.5]], [0.0], "non-zero"),
+        ([[0.5, 0.5]] * 2, [[0.5, 0.5]] * 2, [1e308] * 2, "by their maximum"),
+        (np.ma.masked_less([[0.9, 0.1]], 0.5), [[0.5, 0.5]], None, "y_true is a masked array"),
     ],
 )
 def test_errors_of_distribution_measures(name, d, p, weights, match):
@@ -249,6 +251,7 @@ def test_coverage_is_scikit_learns_minus_one(data):
         ([[0.5, 0.5]], [[0.5, 0.3]], "0 and 1"),
         ([[1, 0]], [[0.5, np.nan]], "y_score contains NaN"),
         ([1, 0], [0.5, 0.3], "2D array"),
+        ([[1, 0]], np.ma.masked_less([[0.9, 0.1]], 0.5), "y_score is a masked array"),
     ],
 )
 def test_errors_of_label_measures(function, y, scores, match):
@@ -344,12 +347,43 @@ def test_retrieval_of_the_targets_themselves_is_perfect():
         (neighbors_ndcg_score, {"relations": np.full((3, 3), np.nan)}, "off its diagonal"),
         (neighbors_ndcg_score, {"sample_weight": [-1, 1, 1]}, "Negative values"),
         (neighbors_ndcg_score, {"X": [[0.0], [np.nan], [1.0]]}, "X contains NaN"),
+        (neighbors_ndcg_score, {"X": np.ma.masked_less([[0], [1], [2]], 1)}, "X is a masked"),
+        (
+            mean_average_precision_score,
+            {"threshold": 1.0, "relations": np.diag([1, 0], 1) + 2, "sample_weight": [1, 0, 0]},
+            "No sample with a weight is related",
+        ),
     ],
 )
 def test_errors_of_retrieval_measures(function, options, match):
     arguments = {"X": [[0.0], [1.0], [2.0]], "relations": [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}
     with pytest.raises(ValueError, match=match):
         function(**(arguments | options))
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e160, 1e300])
+def test_units_of_samples_and_relations_do_not_matter(unit):
+    rng = np.random.default_rng(0)
+    X, relations = rng.normal(size=(30, 3)), np.abs(rng.normal(size=(30, 30)))
+    far = unit * X
+    far[:, 2] = unit * 1e3 + np.round(1e3 * X[:, 2]) * unit  # an offset, which float64 holds
+    near = (far - [0, 0, unit * 1e3]) / unit
+    for function in (precision_at_k_score, mean_average_precision_score):
+        score = function(far, relations, threshold=0.3)
+        assert score == pytest.approx(function(near, relations, threshold=0.3))
+    expected = neighbors_ndcg_score(near, relations)
+    assert neighbors_ndcg_score(far, relations) == pytest.approx(expected)
+    assert neighbors_ndcg_score(near, unit * relations) == pytest.approx(expected)
+
+
+def test_pairwise_relations_that_are_stored_sparsely():
+    relations = np.array([[0.0, 1, 2], [1, 0, 0], [2, 0, 0]])
+    pairs = np.triu_indices(3, k=1)
+    stored = sparse.coo_array((relations[pairs], pairs), shape=(3, 3))
+    np.testing.assert_array_equal(pairwise_relations(stored, "precomputed"), relations)
+    incomplete = sparse.coo_array(([1.0, 2.0], ([0, 0], [1, 2])), shape=(3, 3))
+    with pytest.raises(ValueError, match=r"y\[1, 2\] is not stored"):
+        pairwise_relations(incomplete, "precomputed")
 
 
 def test_pairwise_relations_of_a_fitted_relation():

@@ -1,4 +1,6 @@
 import pickle
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine, make_multilabel_classification
 from sklearn.metrics import label_ranking_loss, make_scorer
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -202,6 +205,7 @@ def test_few_samples(data):
         ({}, lambda y: y + 1, "0 or 1"),
         ({}, lambda y: y / 3, "0 or 1"),
         ({}, lambda y: [np.flatnonzero(row) for row in y], "different lengths, as label sets"),
+        ({}, lambda y: [set(np.flatnonzero(row)) for row in y], "MultiLabelBinarizer"),
         ({}, lambda y: y[1:], "inconsistent numbers of samples"),
         ({}, lambda y: np.where(y, np.nan, 0.0), "NaN"),
         ({}, lambda y: y[:, 0] + 0.5, "Unknown label type"),
@@ -227,6 +231,28 @@ def test_origin_and_type_of_the_samples_do_not_matter(metric):
     unsigned = whole.astype(np.uint8)
     found = MLkNN(metric=metric).fit(unsigned, y.astype(bool)).predict_proba(unsigned)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("metric", ["minkowski", "manhattan"])
+@pytest.mark.parametrize(
+    ("unit", "dtype"), [(1e-300, "f8"), (1e160, "f8"), (1e306, "f8"), (1e-30, "f4"), (1e30, "f4")]
+)
+def test_unit_of_the_samples_does_not_matter(data, metric, unit, dtype):
+    X, y = data
+    X = (X * unit).astype(dtype)
+    exact = X.astype(float) / unit
+    names = {"minkowski": "euclidean", "manhattan": "cityblock"}
+    expected = ml_knn(exact, y, exact, 10, 1.0, partial(cdist, metric=names[metric]))
+    np.testing.assert_allclose(MLkNN(metric=metric).fit(X, y).predict_proba(X), expected)
+
+
+def test_a_graph_of_neighbors_is_taken_without_a_warning(data):
+    X, y = data
+    graph = KNeighborsTransformer(n_neighbors=12).fit(X).transform(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = MLkNN(metric="precomputed").fit(graph, y).predict_proba(graph)
+    np.testing.assert_allclose(found, ml_knn(X, y, X, 10, 1.0))
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

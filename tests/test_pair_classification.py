@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from sklearn.model_selection import (
     cross_validate,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from metricalign import (
@@ -506,6 +507,9 @@ def test_metadata_routing(judged):
         (lambda pairs, y: (pairs, np.ones(20)), "one class only"),
         (lambda pairs, y: (pairs, y, y > 0), "one class only"),
         (lambda pairs, y: (pairs, y, -np.ones(20)), "[Nn]egative"),
+        (lambda pairs, y: (pairs, y, np.full(20, 1e308)), "by their maximum"),
+        (lambda pairs, y: (np.ma.masked_greater(pairs, 1), y), "pairs is a masked array"),
+        (lambda pairs, y: (pairs, np.ma.masked_greater(y, 0)), "y is a masked array"),
         (lambda pairs, y: (pairs[[0, 0, 1]], [1, -1, 1]), "1 of .1 and 0 of -1"),
         (lambda pairs, y: (pairs[:2, [0, 0]], [1, -1]), "identical samples"),
     ],
@@ -800,3 +804,34 @@ def test_pairs_of_a_feature_in_small_units_are_warned_of_and_how_to_scale_them()
     scores = [each.score(pairs[150:], judgments[150:]) for each in (raw, scaled)]
     assert scores[1] > scores[0] + 0.1
     PairClassifier(FrozenEstimator(PSDSVR().fit(X[::9], y[::9]))).fit(pairs, judgments)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e160, 1e300])
+def test_unit_of_the_images_does_not_matter(unit, judged):
+    pairs, y, _ = judged
+    expected = PairClassifier(FunctionTransformer()).fit(pairs, y)
+    found = PairClassifier(FunctionTransformer(_times, kw_args={"unit": unit})).fit(pairs, y)
+    np.testing.assert_allclose(
+        found.pair_distance(pairs), unit * np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=1)
+    )
+    np.testing.assert_array_equal(found.predict(pairs), expected.predict(pairs))
+    np.testing.assert_allclose(found.predict_proba(pairs), expected.predict_proba(pairs), atol=1e-6)
+
+
+def test_sparse_images_are_compared(judged):
+    pairs, y, _ = judged
+    dense = PairClassifier(KBinsDiscretizer(encode="onehot-dense")).fit(pairs, y)
+    found = PairClassifier(make_pipeline(KBinsDiscretizer(encode="onehot"))).fit(pairs, y)
+    np.testing.assert_allclose(found.pair_distance(pairs), dense.pair_distance(pairs))
+
+
+def test_pairs_in_tiny_units_are_refused_in_words(judged):
+    pairs, y, _ = judged
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="scale X"):
+            PairClassifier().fit(1e-200 * pairs, y)
+
+
+def _times(X, unit):
+    return unit * X

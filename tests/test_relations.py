@@ -31,6 +31,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import Interval
 
 from metricalign import PSDSVR
+from metricalign.metrics import chebyshev_loss
+from metricalign.multilabel import MLkNN
 from metricalign.relations import (
     RELATIONS,
     Relation,
@@ -38,6 +40,7 @@ from metricalign.relations import (
     kinds,
     register_relation,
     resolve_relation,
+    sums_to_one,
     table,
 )
 from metricalign.relations.formulas import PROBABILITY_FLOOR
@@ -746,7 +749,8 @@ ACCEPTED = r".*y may be one column of strings or numbers, several columns of num
         ([[1, 2], [3]], "y is not valid: its rows have different lengths.*MultiLabelBinarizer"),
         ([1j, 2.0], "y is not valid: Complex data not supported" + ACCEPTED),
         ([{1, 2}, {3}], "y has objects that are not strings" + ACCEPTED + ".*MultiLabelBinarizer"),
-        (np.array([1, 2], dtype=object), "y has objects that are not strings" + ACCEPTED),
+        (np.array([1, 2], dtype=object), r"not strings.*give y.astype\(int\)" + ACCEPTED),
+        (np.array([1, 0.5], dtype=object), r"not strings.*give y.astype\(float\)" + ACCEPTED),
         (np.array(["a", None], dtype=object), "y has objects that are not strings" + ACCEPTED),
         ([["a", "b"], ["c", "d"]], r"y has <U1 entries and the shape \(2, 2\)" + ACCEPTED),
         ([b"a", b"b"], r"y has \|S1 entries" + ACCEPTED),
@@ -1048,6 +1052,28 @@ def test_shares_may_be_rounded_to_three_decimals(n_outputs, dtype, rng):
     relation = resolve_relation("auto", y)
     assert relation.kind == "distribution"
     assert_allclose(relation(relation.encode(y), [[0, 1]]), abs(y[0] - y[1]).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 5])
+def test_many_columns_are_shares_if_their_sums_differ_from_one_by_rounding_only(decimals, rng):
+    exact = rng.dirichlet(np.ones(300), 40)
+    for shares in (exact, exact.round(decimals), exact.round(decimals).astype(np.float32)):
+        assert resolve_relation("auto", shares).kind == "distribution"
+    # Loadings, whose sums are near 1 but are none of a distribution
+    loadings = exact * rng.uniform(0.9, 1.1, (40, 1))
+    assert resolve_relation("auto", loadings).kind == "multioutput"
+    assert not sums_to_one(loadings).all()
+    with pytest.raises(ValueError, match="y_true must have rows that sum to 1"):
+        chebyshev_loss(loadings, exact)
+
+
+def test_strings_of_the_type_of_numpy_are_classes(rng):
+    names = np.array(["a", "b", "c"])[rng.integers(0, 3, 40)]
+    of_numpy = names.astype(np.dtypes.StringDType())
+    X = rng.normal(size=(40, 2))
+    assert resolve_relation("auto", of_numpy).kind == "multiclass"
+    found, expected = (MLkNN().fit(X, y).predict(X) for y in (of_numpy, names))
+    assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("total", [0.999, 1.001])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
-from metricalign.metrics.checks import check_same_shape, weighted_mean
+from metricalign.metrics.checks import check_matrix, check_same_shape, weighted_mean
 from metricalign.relations import RELATIONS, sums_to_one
 
 __all__ = [
@@ -238,7 +237,7 @@ def intersection_score(
 
 def _check_distributions(y_true, y_pred):
     true, predicted = (
-        check_array(y, input_name=name, dtype=np.float64, ensure_min_features=2)
+        check_matrix(y, name, dtype=np.float64, ensure_min_features=2)
         for name, y in (("y_true", y_true), ("y_pred", y_pred))
     )
     check_same_shape(true, predicted, "y_pred")

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.metrics import ndcg_score
-from sklearn.utils import check_array
 
+from metricalign._arrays import exponent_of_extent
 from metricalign._estimator import check_sample_weight
-from metricalign.metrics.checks import weighted_mean
+from metricalign.learners.components import as_dense
+from metricalign.metrics.checks import check_matrix, weighted_mean
 from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = [
@@ -51,6 +53,10 @@ def pairwise_relations(y: Any, relation: str | Callable | TargetRelation = "auto
     if not isinstance(relation, TargetRelation):
         relation = resolve_relation(relation, y)
     targets = relation.encode(y)
+    if sparse.issparse(targets) and relation.kind == "precomputed":
+        # This looks up every pair, and names one that is not stored.
+        relation(targets, np.column_stack(np.triu_indices(targets.shape[0], k=1)))
+        return as_dense(targets)
     others = np.arange(targets.shape[0])
     return np.array(
         [relation(targets, np.column_stack([np.full_like(others, i), others])) for i in others]
@@ -161,10 +167,13 @@ def mean_average_precision_score(
     distances, relations = _check_retrieval(X, relations)
     related = relations <= _check_threshold(threshold)
     asked = related.any(axis=1)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, distances)
+        asked &= sample_weight > 0
+        sample_weight = sample_weight[asked]
     if not asked.any():
-        raise ValueError(
-            f"No two samples are related: every relation is above threshold={threshold:g}."
-        )
+        who = "No two samples are" if sample_weight is None else "No sample with a weight is"
+        raise ValueError(f"{who} related to another: all have relations above {threshold=:g}.")
     precisions = np.empty(asked.sum())
     for row, (distance, is_related) in enumerate(
         zip(distances[asked], related[asked], strict=True)
@@ -174,8 +183,6 @@ def mean_average_precision_score(
             np.searchsorted(hits, hits, side="right")
             / np.searchsorted(everyone, hits, side="right")
         )
-    if sample_weight is not None:
-        sample_weight = check_sample_weight(sample_weight, distances)[asked]
     return weighted_mean(precisions, sample_weight)
 
 
@@ -227,16 +234,16 @@ def neighbors_ndcg_score(
         raise ValueError(f"A ranking needs at least 3 samples, got {len(distances)}.")
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, distances)
-    gains = differences.max() - differences
+    # Half of the numbers, as their differences may leave the range. The unit of gains is free.
+    gains = differences.max() / 2 - differences / 2
+    gains /= gains.max() or 1.0
     return float(ndcg_score(gains, -distances, k=k, sample_weight=sample_weight))
 
 
 def _check_retrieval(X, relations):
     """Return distances and relations of each sample to the others, without the diagonal."""
-    X = check_array(X, input_name="X", dtype=np.float64, ensure_min_samples=2)
-    relations = check_array(
-        relations, input_name="relations", dtype=np.float64, ensure_all_finite=False
-    )
+    X = check_matrix(X, "X", dtype=np.float64, ensure_min_samples=2)
+    relations = check_matrix(relations, "relations", dtype=np.float64, ensure_all_finite=False)
     n_samples = len(X)
     if relations.shape != (n_samples, n_samples):
         raise ValueError(
@@ -247,6 +254,7 @@ def _check_retrieval(X, relations):
     relations = relations[others].reshape(n_samples, n_samples - 1)
     if not np.isfinite(relations).all():
         raise ValueError("relations has a NaN or infinite entry off its diagonal.")
+    X = np.ldexp(X, -exponent_of_extent(X))
     return cdist(X, X)[others].reshape(n_samples, n_samples - 1), relations
 
 

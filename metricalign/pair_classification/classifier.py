@@ -25,6 +25,7 @@ from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance, MetricLearner
+from metricalign.learners.components import as_dense
 from metricalign.pair_classification.calibration import best_threshold, log_odds
 from metricalign.pair_classification.judgments import (
     check_judgments,
@@ -494,5 +495,9 @@ def _pair_distance(metric, pairs):
         return metric[-1].pair_distance(samples.reshape(*pairs.shape[:2], -1))
     if hasattr(metric, "pair_distance"):
         return metric.pair_distance(pairs)
-    images = np.asarray(metric.transform(samples))
-    return np.linalg.norm(images[::2] - images[1::2], axis=1)
+    images = metric.transform(samples)
+    images = images.tocsr() if sparse.issparse(images) else np.asarray(images)
+    differences = as_dense(images[::2] - images[1::2])
+    # A power of two changes no digit, and keeps squares in the range of floats.
+    exponent = np.frexp(np.abs(differences).max(initial=0))[1]
+    return np.ldexp(np.linalg.norm(np.ldexp(differences, -exponent), axis=1), exponent)

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
-from metricalign._estimator import level_of_call
+from metricalign._estimator import check_sample_weight, level_of_call, refuse_masked
 from metricalign.pairs import PairSelection
 from metricalign.pairs.identical import first_identical
 
@@ -59,6 +59,7 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
     """The two judgments, the judgment of each pair as -1 or +1, and the weights of the pairs."""
     if y is None:
         raise ValueError("A PairClassifier requires y to be passed, but the target y is None.")
+    refuse_masked(y, "y")
     is_boolean = _are_booleans(np.asarray(y))
     y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
     check_consistent_length(pairs, y)
@@ -72,7 +73,7 @@ def check_judgments(pairs: NDArray, y: Any, sample_weight: Any) -> tuple[NDArray
         )
     classes = np.array([False, True]) if is_boolean else np.array([different, 1])
     y = np.where(y == 1, 1, -1)
-    weights = _check_sample_weight(sample_weight, pairs, dtype=np.float64, ensure_non_negative=True)
+    weights = check_sample_weight(sample_weight, pairs)
     found = np.unique(y[weights > 0])
     if len(found) < 2:
         raise ValueError(
@@ -145,8 +146,9 @@ def set_pairs(learner: Any, judged: JudgedPairs) -> None:
 
 def warn_of_scales(samples: NDArray, name: str) -> None:
     """Warn if few features make up all distances, so that the others are not learned from."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviations = samples.std(axis=0)
+    # Of values in [-1, 1], so that no square leaves the range of floats.
+    largest = np.abs(samples).max(axis=0)
+    deviations = largest * (samples / np.where(largest > 0, largest, 1)).std(axis=0)
     usual = np.median(deviations[deviations > 0])
     if deviations.max() > _UNUSUAL_SCALE * usual:
         warnings.warn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,11 @@ from metricalign._estimator import refuse_masked
 
 __all__ = []
 
-# Numbers with three decimals have an error of at most half of the last decimal.
-ROUNDING_OF_SHARES = 5e-4
+# Numbers that are rounded to so many decimals have an error of at most half of the last one.
+_DECIMALS_OF_SHARES = (3, 4, 5)
+
+# Shares that are not rounded sum to 1 but for this error.
+_ERROR_OF_SUM = 1e-3
 
 
 def _is_numeric(y):
@@ -54,7 +58,10 @@ def _are_non_negative_columns(y):
 
 
 def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
-    """Whether each row sums to 1, up to the rounding of its entries to three decimals.
+    """Whether each row sums to 1, up to .001 and the rounding of its entries.
+
+    Entries may be rounded to three decimals or more. Rows of many entries that are not rounded
+    have no larger error.
 
     Parameters
     ----------
@@ -74,8 +81,20 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     array([ True, False])
     """
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
+    error = np.full(len(sums), _ERROR_OF_SUM)
+    for decimals in _DECIMALS_OF_SHARES:
+        of_rounding = 0.5 * 10.0**-decimals * y.shape[1]
+        error[_have_decimals(y, decimals) & (error < of_rounding)] = of_rounding
     # The factor allows for the rounding of float32.
-    return abs(sums - 1) <= 1.001 * ROUNDING_OF_SHARES * y.shape[1]
+    return abs(sums - 1) <= 1.001 * error
+
+
+def _have_decimals(y, decimals):
+    """Whether all entries of each row, or of a sparse array, have no further decimals."""
+    units = stored_entries(y).astype(np.float64) * 10.0**decimals
+    # The entries may have been float32.
+    is_whole = abs(units - units.round()) <= np.finfo(np.float32).eps * units
+    return is_whole.all() if sparse.issparse(y) else is_whole.all(axis=1)
 
 
 def _are_distributions(y):
@@ -147,6 +166,11 @@ _ACCEPTED_TARGETS = (
     "infinite values."
 )
 
+_ADVICE_FOR_LABEL_SETS = (
+    "y is not valid: {}. MetricNeighborsClassifier takes lists and sets of labels as they are; for "
+    "others sklearn.preprocessing.MultiLabelBinarizer makes columns of 0 and 1 of them."
+)
+
 
 def check_target_array(y: Any, **options: Any) -> Any:
     """Check an array by scikit-learn. Errors name y."""
@@ -165,11 +189,8 @@ def check_target_array(y: Any, **options: Any) -> Any:
 def _refuse_lists_of_labels(error):
     """Say what to do with rows of different lengths, about which NumPy only says what they are."""
     if "inhomogeneous" in str(error):
-        raise ValueError(
-            "y is not valid: its rows have different lengths, as label sets have. "
-            "MetricNeighborsClassifier takes lists and sets of labels as they are; for others "
-            "sklearn.preprocessing.MultiLabelBinarizer makes columns of 0 and 1 of them."
-        ) from error
+        found = "its rows have different lengths, as label sets have"
+        raise ValueError(_ADVICE_FOR_LABEL_SETS.format(found)) from error
 
 
 def _place_of_missing(y):
@@ -225,6 +246,7 @@ def check_targets(y: Any) -> Any:
         ranks = np.asarray(getattr(y, "cat", y).codes, dtype=np.float64)
         y = np.where(ranks < 0, np.nan, ranks)
     if not _is_array_of_numbers(y):
+        y = without_string_dtype(y)
         y = check_target_array(y, accept_sparse="csr", dtype=None, ensure_2d=False)
     if sparse.issparse(y):
         y = sparse.csr_array(y, copy=True)
@@ -235,12 +257,26 @@ def check_targets(y: Any) -> Any:
         y = y.ravel()
     if y.dtype.kind == "O" and all(isinstance(target, str) for target in y.flat):
         y = y.astype(str)
-    if not (_is_numeric(y) or (y.dtype.kind in "UT" and y.ndim == 1)):
+    if not (_is_numeric(y) or (y.dtype.kind == "U" and y.ndim == 1)):
         found = "objects that are not strings" if y.dtype.kind == "O" else f"{y.dtype} entries"
         raise ValueError(
-            f"Unknown label type: y has {found} and the shape {y.shape}. {_ACCEPTED_TARGETS}"
+            f"Unknown label type: y has {found} and the shape {y.shape}.{_advice_for_objects(y)} "
+            f"{_ACCEPTED_TARGETS}"
         )
     return y
+
+
+def without_string_dtype(y: Any) -> Any:
+    """Strings of NumPy's StringDType as objects, since scikit-learn cannot check that type."""
+    return y.astype(object) if getattr(getattr(y, "dtype", None), "kind", "") == "T" else y
+
+
+def _advice_for_objects(y):
+    """What to do with numbers that are kept as objects, as a table of several types has them."""
+    if y.dtype.kind != "O" or not all(isinstance(value, Real | np.bool_) for value in y.flat):
+        return ""
+    as_type = "int" if all(isinstance(value, Integral | np.bool_) for value in y.flat) else "float"
+    return f" They are numbers: give y.astype({as_type})."
 
 
 def check_classes(y: Any) -> NDArray:
@@ -272,6 +308,7 @@ def check_classes(y: Any) -> NDArray:
     """
     refuse_masked(y, "y")
     try:
+        y = without_string_dtype(y)
         y = check_array(y, accept_sparse="csr", dtype=None, ensure_2d=False, input_name="y")
     except ValueError as error:
         _refuse_lists_of_labels(error)
@@ -279,7 +316,12 @@ def check_classes(y: Any) -> NDArray:
     y = y.toarray() if sparse.issparse(y) else y
     if y.ndim == 1 or y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        if y.dtype.kind == "O" and isinstance(y[0], set | frozenset | list | tuple):
+            raise ValueError(_ADVICE_FOR_LABEL_SETS.format("its samples are lists or sets"))
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            raise ValueError(f"{error}{_advice_for_objects(y)}") from error
         return y
     if not np.isin(y, (0, 1)).all():
         raise ValueError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils import check_array, check_random_state
 
+from metricalign._estimator import refuse_masked
 from metricalign._memory import machine_memory
 from metricalign.learners.alignment.solved_matrix import (
     DiagonalMatrix,
@@ -377,6 +378,7 @@ def _check_prior(prior, n_features, is_diagonal):
             f"prior must be a symmetric matrix of shape ({n_features}, {n_features}), where it is "
             f"not None or a name; got shape {np.shape(prior)}."
         )
+    refuse_masked(prior, "prior")
     prior = check_array(prior, dtype=np.float64, input_name="prior")
     if np.abs(prior - prior.T).max() > 1e-6 * np.abs(prior).max():
         raise ValueError("prior must be symmetric, but it differs from its transpose.")
