@@ -166,7 +166,7 @@ def check_sample_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.f
             "of weight 0 is as good as absent."
         )
     largest, limits = weight.max(), np.finfo(np.float64)
-    if not limits.tiny / limits.eps < largest < limits.max / len(weight):
+    if not limits.tiny <= largest < limits.max / len(weight):
         raise ValueError(
             f"sample_weight has weights of at most {largest:.1e}, so that sums and products of "
             "them leave the range of float64. Divide the weights by their maximum."

@@ -66,18 +66,6 @@ def one_torch_thread():
     torch.set_num_threads(n_threads)
 
 
-@pytest.fixture(scope="session")
-def small_problems():
-    """The small problems by name: wine, iris, breast_cancer (classes), diabetes (numbers)."""
-    return {name: make_small_problem(name) for name in _SMALL}
-
-
-@pytest.fixture(scope="session")
-def small_problems_float32():
-    """The same in single precision."""
-    return {name: make_small_problem(name, np.float32) for name in _SMALL}
-
-
 @pytest.fixture(scope="module")
 def agg():
     """Draw without a window."""

@@ -129,7 +129,7 @@ def test_a_folder_of_ones_own(folder):
         assert words in dataset.DESCR
 
 
-def test_the_folder_comes_before_the_catalogue(folder, monkeypatch):
+def test_the_folder_comes_before_the_catalogue(folder):
     dataset = fetch_dataset("birds")
     np.testing.assert_array_equal(dataset.target, LABELS)
     assert dataset.task == "multi_label"

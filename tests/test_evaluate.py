@@ -13,6 +13,7 @@ import pytest
 
 pd = pytest.importorskip("pandas")
 
+from metricalign import DiscriminantAlignment, GradientAlignment  # noqa: E402
 from metricalign.__main__ import main  # noqa: E402
 from metricalign.command_line import evaluation, messages  # noqa: E402
 from metricalign.command_line.doubts import warnings_of  # noqa: E402
@@ -144,6 +145,17 @@ def test_notes_are_counted_in_words_of_a_person():
         "PSDSVR: nothing was learned in 9 of 15 fits",
         "RAMLSVR: it failed (The two samples of every pair are identical in X) in 1 of 5 fits",
     ]
+
+
+@pytest.mark.parametrize("euclidean", [0.0, 0.2])
+@pytest.mark.parametrize("learner", [DiscriminantAlignment, GradientAlignment])
+def test_a_metric_without_the_targets_is_noted_as_nothing_learned(learner, euclidean):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    similarities = -(np.subtract.outer(X[:, 0], X[:, 0]) ** 2)
+    with pytest.warns(UserWarning, match="learned (only|the zero metric)") as caught:
+        learner(relation="precomputed", euclidean=euclidean).fit(X, similarities)
+    notes = [Note("It", str(each.message), 1) for each in caught]
+    assert messages.notes_of(notes) == ["It: nothing was learned in 1 of 1 fits"]
 
 
 # Folds that do not leak

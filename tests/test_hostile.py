@@ -167,7 +167,7 @@ def test_10_000_classes(estimator):
     assert learner.relation_.kind == "multiclass"
 
 
-def test_the_judge_is_not_fooled(monkeypatch):
+def test_the_judge_is_not_fooled():
     samples = hostile.Input(np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) / 7)
 
     def changed(**attributes):

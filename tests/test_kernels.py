@@ -170,6 +170,8 @@ def test_threads_of_others_start_none(monkeypatch):
     with ThreadPoolExecutor(1) as other:
         monkeypatch.setattr(compiled, "ThreadPoolExecutor", fail)
         other.submit(compiled.squared_lengths, X, graph).result()
+        with pytest.raises(AssertionError):
+            compiled.squared_lengths(X, graph)
 
 
 @needs_numba

@@ -733,7 +733,7 @@ def test_plot_without_matplotlib(arguments, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_progress_is_for_terminals_and_logs(table, tmp_path, monkeypatch, capsys):
+def test_progress_is_for_terminals_and_logs(table, monkeypatch, capsys):
     arguments = ["evaluate", table, "--target", "weight", *FEATURES, "--folds", "2"]
     arguments += ["--methods", "PSDSVR"]
     assert main([*arguments, "--verbose"]) == 0

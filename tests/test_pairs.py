@@ -698,7 +698,7 @@ def test_class_pairs_refuse_other_targets(y, message):
 
 def test_class_pairs_refuse_another_number_of_labels():
     X, y = make_data()
-    with pytest.raises(ValueError, match="y has 39 labels for 40 samples"):
+    with pytest.raises(ValueError, match="one class label for each of 40 samples; got 39"):
         NearestClassPairs().select(X, y[:-1])
 
 

@@ -566,7 +566,7 @@ def test_encoded_targets_and_relations_are_float64_unless_classes(name):
 def test_chunks_change_nothing_and_bound_the_rows_at_once(rng, monkeypatch, container):
     y = label_sets(rng)
     expected = evaluate("manhattan", y)
-    monkeypatch.setattr("metricalign.relations.target.CHUNK_ENTRIES", 20)
+    monkeypatch.setattr("metricalign.relations.target._ENTRIES_OF_BATCH", 20)
     relation = resolve_relation("manhattan", container(y))
     rows, manhattan = [], RELATIONS["manhattan"].function
 

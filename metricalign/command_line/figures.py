@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDS", "PICTURES", "draw", "draw_embeddings"]
 
+# Width and height in inches of a figure of two panels side by side.
 TWO_PANELS = (9.6, 4.4)
 #: What a learner must have for a picture, where not all learners have it.
 NEEDS = {
@@ -94,15 +95,15 @@ def draw(task: Task, method: str, seed: int = 0) -> Iterator[tuple[str, Figure]]
         yield "convergence", figure
 
 
-def draw_embeddings(tasks: list[Task], method: str, seed: int = 0) -> Figure:
+def draw_embeddings(tasks: list[Task], method: str) -> Figure:
     """Draw held-out rows of several tasks, under Euclid's and a learned distance side by side."""
     width, height = TWO_PANELS
     figure, axes = _figure(len(tasks), 2, (width, height * len(tasks)))
     for (left, right), task in zip(np.reshape(axes, (-1, 2)), tasks, strict=True):
-        train, held_out = _halves(task, seed)
-        learner = _fitted(task.part(train), method, seed).pipeline_
+        train, held_out = _halves(task, 0)
+        learner = _fitted(task.part(train), method, 0).pipeline_
         X, y = take(task.X, held_out), task.y[held_out]
-        EmbeddingDisplay.from_estimator(learner, X, y, random_state=seed, ax=(left, right))
+        EmbeddingDisplay.from_estimator(learner, X, y, random_state=0, ax=(left, right))
         for axis in (left, right):
             axis.set_title(f"{task.name}: {axis.get_title()}")
     figure.suptitle(HELD_OUT)

@@ -31,6 +31,7 @@ __all__ = [
     "wrap",
 ]
 
+# Columns of a terminal.
 WIDTH = 80
 # It stands for a blank at which no line is broken, and occurs in no text.
 UNBROKEN = "\x1f"
@@ -203,14 +204,14 @@ def verdict(task: Task, results: list[Result]) -> str:
     score = f"{measure.name} {_mean(best.values[measure.name]):.{decimals}f}"
     was = f"Euclid {_mean(euclid):.{decimals}f}"
     if best is results[0]:
-        return _beside_trees(measure, results, best, trees, decimals) or f"Euclid: {score}."
+        return _beside_trees(measure, best, trees, decimals) or f"Euclid: {score}."
     if is_clear(gains):
         change = "less" if measure.is_loss else "more"
         text = (
             f"Use {best.label}: {score} where {was}, {abs(_mean(gains)):.{decimals}f} {change}, "
             f"{wins}."
         )
-        return f"{text} {_beside_trees(measure, results, best, trees, decimals)}".rstrip()
+        return f"{text} {_beside_trees(measure, best, trees, decimals)}".rstrip()
     if _mean(gains) > 0:
         text = (
             f"No learned distance is clearly better than Euclid here: {best.label} gains "
@@ -222,10 +223,10 @@ def verdict(task: Task, results: list[Result]) -> str:
             f"{best.label}, {score}."
         )
     why = "More rows would tell." if _mean(gains) > 0 else _why(task, measure, results, trees)
-    return f"{text} {why} {_beside_trees(measure, results, results[0], trees, decimals)}".rstrip()
+    return f"{text} {why} {_beside_trees(measure, results[0], trees, decimals)}".rstrip()
 
 
-def _beside_trees(measure, results, best, trees, decimals):
+def _beside_trees(measure, best, trees, decimals):
     """A sentence that compares the best distance with boosted trees."""
     if trees is None or np.isnan(trees.values[measure.name]).all():
         return ""
@@ -264,7 +265,7 @@ def _why(task, measure, results, trees):
 MEANINGS = (
     (r"The least populated class|y_pred contains classes not in y_true", None),
     (r"Number of classes in training fold|Only one class is present", None),
-    (r"learned the zero metric|cannot tell the learned metric|learned only the distance|"
+    (r"learned the zero metric|cannot tell the learned metric|learned only |"
      r"keeps Euclid's distance", "nothing was learned"),
     (r"relative duality gap|stopped after \d+ iterations", "it was stopped before it was finished"),
     (r"is left out:", "a part of it could not be learned and was left out"),

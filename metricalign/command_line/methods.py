@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 TREES = "BoostedTrees"
+# Cross-validation with so many folds of the training rows chooses from these numbers of neighbours.
 NEIGHBORS = (3, 5, 10, 20)
 INNER_FOLDS = 3
 

@@ -67,6 +67,7 @@ OTHER_TEXTS = {
     "JSON": re.compile(r"""\s*(\{|\[\s*[\[{])\s*["\]}0-9-]"""),
     "HTML or XML": re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE),
 }
+# Delimiter and quote are found in so many lines, names and units by comparison with so many rows.
 N_SAMPLED_LINES, N_SAMPLED_ROWS = 50, 1000
 # A table may have so many titles above it at most, if its rows have so many fields at least.
 MOST_TITLES, FEWEST_FIELDS = 10, 3

@@ -35,6 +35,7 @@ __all__ = [
     "take",
 ]
 
+# With fewer rows, scores of held-out rows are chance.
 FEWEST_ROWS = 10
 # If one class has a larger share, accuracy says little.
 LARGEST_SHARE = 0.9

@@ -25,6 +25,7 @@ from metricalign.command_line.tasks import Task, sample
 __all__ = ["tour"]
 
 METHOD = "MetricNeighbors"
+# Few enough that the tour takes seconds.
 N_FOLDS, N_ROWS = 3, 200
 PICTURE, DRAWN = "metricalign-tour", "DiscriminantAlignment"
 # The seven bars of a clock's display, 1 if lit, for the digits from 0 to 9.

@@ -29,7 +29,8 @@ __all__ = [
     "view_of",
 ]
 
-# Squared distance of samples that are the same, in total variances of the batch.
+# Samples with a smaller squared distance, in total variances of the batch, are the same but for
+# rounding.
 _SAME = 1e-6
 
 
@@ -41,7 +42,7 @@ class Augmentation(BaseEstimator, ABC):
     those of ``__init__``, which only stores them. HRAML also takes any other callable.
     """
 
-    # Whether the images contain the samples too, as views tell no more than distances of samples.
+    # Whether images contain the samples too, as the views only depend on distances of samples.
     keeps_samples: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict] = {}
@@ -94,7 +95,7 @@ class Augmentation(BaseEstimator, ABC):
 
 
 class GaussianNoise(Augmentation):
-    """Add noise of a normal distribution to each feature.
+    """Add normal noise to each feature.
 
     Parameters
     ----------
@@ -121,22 +122,22 @@ class GaussianNoise(Augmentation):
 class NearNeighbor(Augmentation):
     """Replace some samples by one of their nearest neighbours in the batch.
 
-    So what is near in the features becomes nearer, and groups of samples draw together, which
-    helps where the targets are alike inside groups, as classes often are. It comes first of
-    several augmentations. Neighbours are found by Euclid's distance of what the network gets. By
-    default the network has two blocks then, and the samples are kept beside it.
+    Near samples become nearer to each other, and groups of samples become denser. This helps if
+    targets are alike inside groups, as classes often are. Of several augmentations it should be the
+    first. Neighbours are found by Euclid's distance of the input of the network. By default the
+    network then has two blocks, and the samples are kept beside its images.
 
     Parameters
     ----------
     n_neighbors : int, default=3
-        Neighbours, one of which is drawn.
+        Number of neighbours, one of which is drawn.
     share : float, default=0.8
-        Probability of a sample to be replaced.
+        Probability that a sample is replaced.
 
     References
     ----------
     D. Dwibedi, Y. Aytar, J. Tompson, P. Sermanet, A. Zisserman. "With a Little Help from My
-    Friends: Nearest-Neighbor Contrastive Learning of Visual Representations". ICCV 2021, whose
+    Friends: Nearest-Neighbor Contrastive Learning of Visual Representations". ICCV 2021. There the
     neighbours are those of the images.
 
     Examples
@@ -170,7 +171,7 @@ class NearNeighbor(Augmentation):
     def __call__(self, samples: Tensor) -> Tensor:
         scaled = samples if self._scale is None else samples / self._scale
         distances = squared_distances(scaled)
-        # A batch has each sample as often as it has views, with rounding between them.
+        # A batch has each sample once for each view, and these copies differ by rounding.
         is_same = distances <= _SAME * scaled.var(dim=0).sum()
         distances = distances.masked_fill(is_same, torch.inf)
         n_neighbors = min(self.n_neighbors, len(samples) - 1)
@@ -178,18 +179,18 @@ class NearNeighbor(Augmentation):
         drawn = torch.randint(n_neighbors, (len(samples), 1), device=samples.device)
         neighbors = samples[nearest.indices.gather(1, drawn)[:, 0]]
         is_replaced = torch.rand(len(samples), 1, device=samples.device) < self.share
-        # Where fewer neighbours differ from the sample, some of these are none.
+        # If fewer samples of the batch differ from a sample, it has fewer neighbours.
         is_replaced &= nearest.values.gather(1, drawn).isfinite()
         return neighbors.where(is_replaced, samples)
 
 
 class PixelNoise(Augmentation):
-    """Add noise of a normal distribution to each pixel, of the same size to all.
+    """Add normal noise of the same standard deviation to all pixels.
 
     Parameters
     ----------
     scale : float, default=1.0
-        Its standard deviation, in roots of the mean variance of the pixels in the batch.
+        Standard deviation of the noise, in roots of the mean variance of the pixels in the batch.
 
     Examples
     --------
@@ -208,12 +209,12 @@ class PixelNoise(Augmentation):
 
 
 class _ColumnAugmentation(Augmentation):
-    """What changes a random share of the columns of each sample.
+    """Base class of augmentations that change a random share of the columns of each sample.
 
     Parameters
     ----------
     share : float
-        Probability of a column to be changed.
+        Probability that a column is changed.
     """
 
     _parameter_constraints: ClassVar[dict] = {"share": [Interval(Real, 0, 1, closed="right")]}
@@ -230,7 +231,7 @@ class _ColumnAugmentation(Augmentation):
         return augmentation
 
     def _of_columns(self, draw: Callable[[int], Tensor], samples: Tensor) -> Tensor:
-        """What is drawn for each column, for each feature."""
+        """Return for each feature the value that was drawn for its column."""
         if self._columns is None:
             return draw(samples.shape[1])
         return draw(int(self._columns.max()) + 1)[:, self._columns]
@@ -248,7 +249,7 @@ class FeatureMasking(_ColumnAugmentation):
     Parameters
     ----------
     share : float, default=0.3
-        Probability of a column to be replaced.
+        Probability that a column is replaced.
 
     Examples
     --------
@@ -266,14 +267,15 @@ class FeatureMasking(_ColumnAugmentation):
 
 
 class SwapNoise(_ColumnAugmentation):
-    """Replace some columns of each sample by those of other samples, each of another one.
+    """Replace some columns of each sample by those of other samples.
 
-    Columns keep their distributions, and lose what they have to do with each other.
+    Each column is taken from another sample. Columns keep their distributions, and lose their
+    dependence on each other.
 
     Parameters
     ----------
     share : float, default=0.3
-        Probability of a column to be replaced.
+        Probability that a column is replaced.
 
     References
     ----------
@@ -301,7 +303,7 @@ class SwapNoise(_ColumnAugmentation):
 
 
 class _ImageAugmentation(Augmentation):
-    """What changes images, whose pixels are the features.
+    """Base class of augmentations of images, whose pixels are the features.
 
     Parameters
     ----------
@@ -313,7 +315,7 @@ class _ImageAugmentation(Augmentation):
         self.image_shape = image_shape
 
     def _images(self, samples: Tensor) -> Tensor:
-        """Images of shape (n_samples, n_channels, height, width)."""
+        """Reshape samples to images, of shape (n_samples, n_channels, height, width)."""
         shape = tuple(self.image_shape)
         is_shape = len(shape) in (2, 3) and min(shape) > 0
         if not is_shape or samples.shape[1] != math.prod(shape):
@@ -326,7 +328,7 @@ class _ImageAugmentation(Augmentation):
 
 
 class RandomShift(_ImageAugmentation):
-    """Shift images by whole pixels. What comes in at an edge repeats the pixels there.
+    """Shift images by whole pixels. Pixels at an edge are repeated where the image has moved away.
 
     Parameters
     ----------
@@ -365,14 +367,14 @@ class RandomShift(_ImageAugmentation):
 
 
 class RandomCrop(_ImageAugmentation):
-    """Cut a random part out of each image, and enlarge it to the whole.
+    """Cut a random part out of each image, and enlarge it to the size of the image.
 
     Parameters
     ----------
     image_shape : sequence of int
         (height, width) or (channels, height, width) of the image that a sample is.
     smallest : float, default=0.6
-        Smallest height and width of the part, as a share of those of the image.
+        Smallest height and width of the part, as shares of those of the image.
 
     Examples
     --------
@@ -401,12 +403,12 @@ class RandomCrop(_ImageAugmentation):
 
 
 def check_augmentations(augment: Any) -> list[Callable[[Tensor], Tensor]]:
-    """The augmentations that make a view, one after the other.
+    """Check augmentations, and return them as a list.
 
     Parameters
     ----------
     augment : callable or sequence of callable
-        One or several.
+        One augmentation, or several that are applied one after the other.
 
     Returns
     -------
@@ -415,7 +417,7 @@ def check_augmentations(augment: Any) -> list[Callable[[Tensor], Tensor]]:
     Raises
     ------
     ValueError
-        If there is none, one of them cannot be called, or has a parameter that is not valid.
+        If there is none, or one of them cannot be called or has a parameter that is not valid.
     """
     augmentations = [augment] if callable(augment) else list(augment)
     if not augmentations:
@@ -432,14 +434,14 @@ def check_augmentations(augment: Any) -> list[Callable[[Tensor], Tensor]]:
 
 
 def view_of(samples: Tensor, augmentations: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    """A random view of each sample.
+    """Make a random view of each sample by several augmentations.
 
     Parameters
     ----------
     samples : Tensor of shape (n_samples, n_features)
         The samples.
     augmentations : sequence of callable
-        What is done to them, one after the other.
+        Augmentations that are applied one after the other.
 
     Returns
     -------
@@ -448,7 +450,7 @@ def view_of(samples: Tensor, augmentations: Sequence[Callable[[Tensor], Tensor]]
     Raises
     ------
     ValueError
-        If an augmentation returns something else.
+        If an augmentation does not return a tensor of the shape and type of the samples.
     """
     expected = _described(samples)
     views = samples

@@ -1,4 +1,4 @@
-"""A module whose weights, averaged over training, are used for validation and in the end."""
+"""A module whose weights are averaged over the training."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch.func import functional_call
 
 __all__ = ["Averaged"]
 
-# The average weighs step t as t^3, so the first ones are soon forgotten, however many follow.
+# Step t has the weight t^3 in the average, so that the first steps soon count little.
 _POWER = 3
 
 
 class Averaged(nn.Module):
-    """A module in training, and its average, which takes its place in evaluation.
+    """A module in training, and the average of its weights, which is used in evaluation.
 
-    Steps of stochastic gradients at a constant rate end at random around where they lead to; the
-    average is nearer to it. It weighs later steps more, which needs no knowledge of how many there
-    will be.
+    Stochastic gradient descent with a constant rate ends at a random point around the optimum. The
+    average of its steps is nearer to the optimum. It weighs later steps more, and does not need to
+    know how many steps there will be.
 
     Parameters
     ----------
     module : torch.nn.Module
-        It is called with one argument.
+        A module that takes one argument.
 
     References
     ----------
@@ -40,7 +40,7 @@ class Averaged(nn.Module):
         self.n_steps = 0
 
     def forward(self, batch: Any) -> Any:
-        """What the module makes of a batch of training, or its average of another."""
+        """Return the output of the module in training, and that of its average in evaluation."""
         if self.training:
             self._average()
             return self.module(batch)
@@ -50,7 +50,7 @@ class Averaged(nn.Module):
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Take the weights of the step before into the average."""
+        """Add the weights after the last step to the average."""
         self.n_steps += 1
         rate = (_POWER + 1) / (_POWER + self.n_steps)
         for average, parameter in zip(self.averages, self.module.parameters(), strict=True):
@@ -58,6 +58,6 @@ class Averaged(nn.Module):
 
     @torch.no_grad()
     def average(self) -> None:
-        """Give the module its average weights."""
+        """Set the weights of the module to their average."""
         for average, parameter in zip(self.averages, self.module.parameters(), strict=True):
             parameter.copy_(average)

@@ -1,4 +1,4 @@
-"""Batches of an epoch: which samples, and which pairs of them."""
+"""Batches of an epoch: the samples, and the pairs whose distances are compared."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from metricalign.relations import PrecomputedRelation
 
 __all__ = ["AllPairsOfBatch", "GivenPairs", "JointBatches", "StrongPairs", "choose_batches"]
 
-# Partners among which `StrongPairs` chooses.
+# `StrongPairs` chooses the partners of a sample among so many random samples.
 _N_CANDIDATES = 64
 
-# Pairs whose samples are compared at a time.
+# The samples of so many pairs are compared at a time, which limits the memory.
 _PAIRS_AT_A_TIME = 4096
 
 
 class AllPairsOfBatch:
-    """Every sample once an epoch, and all pairs inside a batch, with candidates if wanted.
+    """Batches with every sample once an epoch, and all pairs of a batch.
 
-    Candidates are samples that are no rows of the batch but have distances to all of them. They
-    are drawn anew for each batch.
+    A batch may also have candidates: samples that are compared with all samples of the batch, but
+    not with each other. They are drawn anew for each batch.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class AllPairsOfBatch:
     batch_size : int
         Number of samples in a batch.
     random_state : RandomState
-        Determines the order.
+        Draws the order of the samples, and the candidates.
     n_candidates : int, default=0
-        Number of candidates, at most all that are not in the batch.
+        Number of candidates. If there are fewer other samples, all of them are candidates.
     n_views : int, default=1
         How often each sample is in its batch.
     """
@@ -68,11 +68,11 @@ class AllPairsOfBatch:
         order = self.random_state.permutation(self.rows)
         # A single sample is no pair.
         for batch in gen_batches(len(order), self.batch_size, min_batch_size=2):
-            # Sorted, since disks and chunks are read in order.
+            # Disks and chunks are read fastest in order.
             rows = np.tile(np.sort(order[batch]), self.n_views)
             n_rows = len(rows)
             if self.n_candidates:
-                # The order is random already: some that follow each other are random ones.
+                # The order is random, so consecutive samples are random ones.
                 others = np.concatenate([order[batch.stop :], order[: batch.start]])
                 start = self.random_state.randint(max(len(others), 1))
                 candidates = np.roll(others, -start)[: self.n_candidates]
@@ -81,10 +81,11 @@ class AllPairsOfBatch:
 
 
 class StrongPairs:
-    """Every sample twice an epoch, with a partner of similar and one of different target.
+    """Batches with every sample twice an epoch, paired with a similar and a different target.
 
-    The partners are drawn anew in each epoch among random samples: the similar one with a
-    probability proportional to 1 - relation, the different one proportional to the relation.
+    The partners are drawn anew in each epoch among random samples: the one of similar target with a
+    probability in proportion to 1 - relation, the one of different target in proportion to the
+    relation.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class StrongPairs:
     batch_size : int
         Number of pairs in a batch.
     random_state : RandomState
-        Determines order and partners.
+        Draws the order of the samples, and their partners.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class StrongPairs:
             is_pair = candidates != anchors[:, None]
             chosen = []
             for strength in (1 - relations, relations):
-                # The first of exponential waiting times is drawn in proportion to the rates.
+                # The smallest of exponential variables is drawn in proportion to their rates.
                 with np.errstate(divide="ignore"):
                     waiting = self.random_state.exponential(size=shape) / (strength * is_pair)
                 first = waiting.argmin(axis=1)
@@ -133,18 +134,18 @@ class StrongPairs:
 
 
 class GivenPairs:
-    """Every pair of a list once an epoch.
+    """Batches with every pair of a list once an epoch.
 
     Parameters
     ----------
     data : AlignmentData
         Samples and relations.
     rows : ndarray of int
-        The samples to train on; pairs of others are left out.
+        The samples to train on. Pairs with other samples are left out.
     batch_size : int
         Number of pairs in a batch.
     random_state : RandomState
-        Determines the order.
+        Draws the order of the pairs.
     pairs : ndarray of int of shape (n_pairs, 2)
         The pairs.
     """
@@ -170,12 +171,15 @@ class GivenPairs:
 
 
 class JointBatches:
-    """Batches of several kinds beside each other: all of the last kind, and as many of each other.
+    """Batches of several kinds, of which each step of training gets one each.
+
+    An epoch has all batches of the last kind. Of the other kinds it has as many, which begin again
+    if there are fewer.
 
     Parameters
     ----------
     kinds : sequence of iterable of Batch
-        The batches of an epoch of each kind. Those that are fewer begin again.
+        The batches of an epoch of each kind.
     """
 
     def __init__(self, kinds: Sequence[Iterable[Batch]]):
@@ -201,33 +205,32 @@ def choose_batches(
     n_candidates: int,
     training_rows: Sequence[NDArray],
 ) -> Callable[..., Iterable[Batch]]:
-    """What makes the batches of an epoch.
+    """Choose the class that makes the batches of an epoch.
 
     Parameters
     ----------
     data : AlignmentData
         Samples and relations.
     loss : DeepLoss or torch.nn.Module
-        What the batches are for.
+        The loss that takes the batches.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2)
-        Which pairs, see `HRAML`.
+        See `HRAML`.
     batch_size : int
-        Samples, or pairs, in a batch.
+        Number of samples, or of pairs, in a batch.
     n_candidates : int
-        Other samples that a loss which takes them compares a batch with.
+        Number of candidates, if the loss takes any.
     training_rows : sequence of ndarray of int
         The samples that each network is trained on.
 
     Returns
     -------
-    batches : callable
-        Takes data, rows and a random_state.
+    make_batches : callable
+        Takes data, rows and a random_state, and returns an iterable of the batches of an epoch.
 
     Raises
     ------
     ValueError
-        If the loss, the targets and the pairs do not go together, or nothing can be learned from
-        the pairs.
+        If loss, targets and pairs cannot be combined, or nothing can be learned from the pairs.
     """
     relation = data.relation
     stored_pairs = None

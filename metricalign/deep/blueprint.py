@@ -1,4 +1,4 @@
-"""What a network is made of, apart from its weights."""
+"""Blueprints of networks: their architecture, without their weights."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ from metricalign.deep.networks import (
 
 __all__ = ["N_BLOCKS", "Blueprint", "architectures", "load_networks"]
 
-# Hidden units of a residual block.
+# Number of hidden units of a residual block.
 _N_UNITS_OF_BLOCK = 256
 
-# Residual blocks of "auto".
+# Number of residual blocks for n_blocks="auto".
 N_BLOCKS = 2
 
-# Columns of numbers up to which these are embedded.
+# embedding="auto" embeds at most so many columns of numbers.
 _MOST_EMBEDDED = 100
 
 
 def architectures(
     embedding: str | None, n_blocks: int | str, n_numbers: int, can_embed: bool, is_few: bool
 ) -> list[tuple[str | None, int]]:
-    """Embeddings and numbers of blocks that networks may have.
+    """Return the embeddings and numbers of blocks to choose from.
 
     Parameters
     ----------
     embedding : str or None
         A name of `EMBEDDINGS`, or "auto".
     n_blocks : int or "auto"
-        Residual blocks.
+        Number of residual blocks.
     n_numbers : int
-        Columns of numbers.
+        Number of columns of numbers.
     can_embed : bool
-        Whether these can be embedded.
+        Whether these columns can be embedded.
     is_few : bool
-        Whether samples are few. A linear map is tried too then.
+        Whether there are few samples. A linear map is tried then as well.
 
     Returns
     -------
     architectures : list of tuple (str or None, int)
-        The first one is that without validation.
+        Embedding and number of blocks. The first one is taken if there is no validation.
 
     Raises
     ------
     ValueError
-        If numbers cannot be embedded and are to be.
+        If `embedding` names an embedding, but the columns cannot be embedded.
     """
     can_embed &= n_numbers > 0
     if embedding not in ("auto", None) and not can_embed:
@@ -77,21 +77,22 @@ def architectures(
 
 @dataclass
 class Blueprint:
-    """What a network of a table is made of, in plain values, which files keep without pickle.
+    """Architecture of a network of a table, in plain values, which files keep without pickle.
 
     Attributes
     ----------
     n_inputs : int
-        Columns that the network gets.
+        Number of columns of the input.
     embedding : str or None
         A name of `EMBEDDINGS`.
     edges, shares : list of length n_inputs, or empty without an embedding
-        Array of the edges of the pieces of each column of numbers, and of the shares of the samples
-        that are smaller; None for other columns.
+        For each column of numbers, the edges of its pieces, and the shares of the samples that are
+        smaller than each edge. None for other columns.
     hidden_layer_sizes : tuple of int
-        Units of the hidden layers.
+        Numbers of units of the hidden layers.
     n_components : int or None
-        Dimension of the images; None for the samples themselves, whatever else is here.
+        Number of components of the images. None: the images are the samples, and the other
+        attributes do not count.
     activation : str
         A name of `ACTIVATIONS`.
     n_blocks : int
@@ -99,9 +100,9 @@ class Blueprint:
     dropout : float
         Share of the hidden units of the blocks that are dropped in training.
     normalize : bool
-        Whether images are brought to length 1.
+        Whether images are scaled to norm 1.
     is_refined : bool
-        Whether a linear layer comes first, which has a start of its own.
+        Whether the first layer is a linear layer that starts from a learned metric.
     """
 
     n_inputs: int
@@ -117,7 +118,7 @@ class Blueprint:
     is_refined: bool
 
     def build(self) -> EmbeddingNetwork:
-        """A network with random weights; a linear map starts from Euclid's distance."""
+        """Return a network with random weights. A linear map starts from Euclid's distance."""
         if self.n_components is None:
             return EmbeddingNetwork(nn.Identity(), self.normalize)
         embedding: nn.Module = nn.Identity()
@@ -143,20 +144,20 @@ class Blueprint:
 
 
 def load_networks(blueprints: Sequence[Blueprint], arrays: Mapping[str, NDArray]) -> nn.Module:
-    """A network, or several, with the given weights.
+    """Return the network, or the ensemble of networks, with the given weights.
 
     Parameters
     ----------
     blueprints : sequence of Blueprint
-        What each is made of.
+        Blueprint of each network.
     arrays : dict of str to ndarray
-        The weights by name, as `torch.nn.Module.state_dict` has them.
+        The weights by name, as in `torch.nn.Module.state_dict`.
 
     Returns
     -------
     network : EmbeddingNetwork or NetworkEnsemble
     """
-    # The random weights, which are replaced, leave the generator as it is.
+    # The network is made with random weights, which are replaced. The generator is restored.
     with own_generator():
         networks = [blueprint.build() for blueprint in blueprints]
     network: nn.Module = NetworkEnsemble(networks) if len(networks) > 1 else networks[0]

@@ -1,4 +1,4 @@
-"""The bottleneck: noise in place of what a decision does not need."""
+"""The bottleneck: it replaces by noise what a decision does not need of the local features."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from metricalign.deep.local_networks import ALL, LocalNetworks
 
 __all__ = ["Bottleneck"]
 
-# The price starts low, since a bottleneck that has closed opens slowly, and changes by at most a
-# tenth in a step.
+# The price of what passes. It starts low, since a bottleneck that has closed opens slowly. It
+# changes by at most a tenth in a step.
 _FIRST_PRICE, _PRICE_RATE = 0.1, 0.1
 
-# What passes grows without bound as the share of the noise falls to zero.
+# The information that passes grows without bound as the share of the noise falls to zero.
 _LARGEST_SHARE = 0.999
 
 
 class Bottleneck(nn.Module):
-    """Noise in place of what the decision does not need.
+    """Replaces by noise what the decision does not need of the local features.
 
-    Arrays of features have the shape (n_channels, n_samples, n_locations), standardised.
+    Arrays of features have the shape (n_channels, n_samples, n_locations). They are standardised.
     """
 
     basis: Tensor | None
@@ -43,7 +43,7 @@ class Bottleneck(nn.Module):
         self.register_buffer("basis", statistics.basis)
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("deviation", statistics.deviation)
-        # What is constant passes no information.
+        # Constant features have no information to pass.
         self.register_buffer("largest_share", _LARGEST_SHARE * (statistics.deviation > 0))
         n_channels, _, n_locations = statistics.mean.shape
         self.shares = LocalNetworks(1, n_locations, [n_channels, n_hidden, n_channels])
@@ -51,9 +51,9 @@ class Bottleneck(nn.Module):
 
     @torch.no_grad()
     def weigh(self, batch: list[Tensor], keep: float) -> None:
-        """Set how much may be lost of the decision, and the first price.
+        """Set how much of the decision may be lost, and the first price.
 
-        Without a decision that is better than a constant one, nothing is to pass.
+        If the decision is not better than a constant one, nothing passes.
         """
         X, local, Z, output, *targets = batch
         features = self.standardized(local)
@@ -79,11 +79,11 @@ class Bottleneck(nn.Module):
 
     @property
     def is_shut(self) -> bool:
-        """Whether there is no decision to be kept, and nothing passes."""
+        """Whether there is no decision to keep, so that nothing passes."""
         return self.price == np.inf
 
     def forward(self, batch: list[Tensor]) -> Tensor:
-        """Loss of samples, what the network makes of them, and classes that are to be decided."""
+        """Return the loss for samples, the outputs of the network and the classes, if given."""
         X, local, Z, output, *targets = batch
         features = self.standardized(local)
         share = self.share(features)
@@ -94,31 +94,31 @@ class Bottleneck(nn.Module):
         return loss
 
     def standardized(self, local: Tensor, places: Tensor | slice = ALL) -> Tensor:
-        """Local features of these places in the basis, of mean 0 and variance 1."""
+        """Return local features of these places in the basis, with mean 0 and variance 1."""
         features = to_locations(local)[..., places]
         if self.basis is not None:
             features = torch.tensordot(self.basis, features, 1)
         return standardized(features, self.mean[..., places], self.deviation[..., places])
 
     def share(self, features: Tensor, places: Tensor | slice = ALL) -> Tensor:
-        """Share of the features of these places in what is made of them."""
+        """Return the share of the features of these places that is kept. The rest is noise."""
         if self.is_shut:
             return torch.zeros_like(features)
-        # Nearly open at first: the decision is there to be kept.
+        # With the added 2, nearly all passes at the start, so that the decision is kept.
         return self.largest_share[..., places] * (self.shares(features, places)[0] + 2).sigmoid()
 
     def noised(self, features: Tensor, share: Tensor) -> Tensor:
-        """Features of which only this share is left, the rest is noise."""
+        """Return features of which this share is kept, and the rest is noise."""
         return torch.lerp(torch.randn_like(features), features, share)
 
     def passed(self, kept: Tensor, share: Tensor) -> Tensor:
-        """KL(N(kept, (1 - share)^2) || N(0, 1)) of each sample and location."""
+        """Return KL(N(kept, (1 - share)^2) || N(0, 1)) of each sample and location."""
         noise = 1 - share
         squares = (noise.square() + kept.square()).sum(dim=0)
         return (squares - len(noise)) / 2 - noise.log().sum(dim=0)
 
     def decision(self, X: Tensor, local: Tensor, features: Tensor) -> Tensor:
-        """Log probabilities of the decisions from other features."""
+        """Return the log probabilities of the decisions with other features."""
         features = self.mean + self.deviation * features
         if self.basis is not None:
             features = torch.tensordot(self.basis.T, features, 1)
@@ -127,7 +127,7 @@ class Bottleneck(nn.Module):
         return self.network.log_decision(Z, output)
 
     def survival(self, X: Tensor) -> Tensor:
-        """Share of the decision of each sample that survives: what two distributions share."""
+        """Return the overlap of the decisions of each sample without and with noise."""
         local, Z, output = self.network(X)
         features = self.standardized(local)
         noised = self.noised(features, self.share(features))
@@ -143,7 +143,11 @@ class Bottleneck(nn.Module):
         output: Tensor,
         targets: Tensor | None = None,
     ) -> Tensor:
-        """What other features lose of the decision of each sample."""
+        """Return the loss of the decision of each sample with other features.
+
+        It is the log loss of the classes if these are given, and else the KL divergence from the
+        decision of the network.
+        """
         log_p = self.decision(X, local, features)
         if targets is not None:
             return -log_p.gather(1, targets[:, None])[:, 0]
@@ -152,5 +156,5 @@ class Bottleneck(nn.Module):
 
 
 def standardized(values, mean, deviation):
-    """Values of mean 0 and variance 1, and 0 where they are constant."""
+    """Scale values to mean 0 and variance 1. Constant values become 0."""
     return (values - mean).div_(deviation.masked_fill(deviation == 0, torch.inf))

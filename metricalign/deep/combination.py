@@ -1,4 +1,4 @@
-"""How much each kind of network counts where several are kept."""
+"""Weights of the kinds of networks, if several kinds are kept."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from metricalign.deep.validation import held_out_batch, held_out_distances
 
 __all__ = ["weights_of_kinds"]
 
-# Penalty of the squared logarithms of the weights: without it they grow without bound where no
-# held-out sample is wrong. Ten times as much leaves half of the gain, on 16 development sets.
+# Penalty of the squared logarithms of the weights. Without it, weights grow without bound if no
+# held-out sample is wrong. Ten times as much halves the gain on 16 development sets.
 _PENALTY = 1e-3
 
+# Largest number of L-BFGS iterations.
 _N_ITERATIONS = 50
 
 
@@ -28,27 +29,28 @@ def weights_of_kinds(
     data: AlignmentData,
     loss: SoftNeighborsLoss,
 ) -> NDArray:
-    r"""Weights of the squared distances of kinds of networks, by the loss of held-out samples.
+    r"""Return the weights of kinds of networks that minimise the loss of held-out samples.
 
-    The networks of a split have the distances :math:`\sqrt{\sum_k w_k d_k^2}`, and the weights are
-    those of the smallest mean loss of the samples that none of these networks was trained on.
-    Their sum says how fast the vote of neighbours falls with the distance.
+    The networks of a split together have the distance :math:`\sqrt{\sum_k w_k d_k^2}`, where
+    :math:`d_k` is the distance of the network of kind k. The weights minimise the mean loss of the
+    samples that none of the networks of their split was trained on. The sum of the weights decides
+    how fast the vote of a neighbour falls with its distance.
 
     Parameters
     ----------
     kinds : sequence of sequence of torch.nn.Module
-        For each kind one network per split.
+        One network per split, for each kind.
     splits : sequence of Split
-        What they were trained and validated on.
+        The samples that the networks were trained and validated on.
     data : AlignmentData
         Samples and relations.
     loss : SoftNeighborsLoss
-        What they were trained by.
+        The loss of the networks.
 
     Returns
     -------
     weights : ndarray of shape (n_kinds,)
-        Positive.
+        Positive weights of the squared distances.
     """
     start = torch.tensor(1 / len(kinds), dtype=torch.float64).log()
     logarithms = torch.zeros(len(kinds), dtype=torch.float64, requires_grad=True)
@@ -78,7 +80,7 @@ def weights_of_kinds(
 
 
 def _distances(networks, data, split):
-    """Squared distances of each network from held-out samples, and what the loss compares."""
+    """Squared distances of held-out samples under each network, and the arguments of the loss."""
     batch, n_rows = held_out_batch(data, split)
     distances = [held_out_distances(network, batch, n_rows).double() for network in networks]
     relations, targets = batch.relations, batch.targets

@@ -1,4 +1,4 @@
-"""Samples and their relations, on the device where a network is trained."""
+"""Samples and their relations, on the device on which a network is trained."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from metricalign.relations import TargetRelation
 
 __all__ = ["AlignmentData", "Batch", "SampleData", "ViewData"]
 
-# Rows that are read at a time.
+# So many rows are read at a time, which limits the memory.
 _ROWS_AT_A_TIME = 4096
 
-# Relations that are norms of the differences of encoded targets, by the exponent.
+# Relations that are norms of the differences of encoded targets, with the exponent of the norm.
 _MINKOWSKI = {"absolute_difference": 1, "manhattan": 1, "euclidean": 2, "chebyshev": float("inf")}
 
 
 class Batch(NamedTuple):
-    """What a step of training gets.
+    """The data of one step of training.
 
     Attributes
     ----------
     samples : Tensor of shape (n_samples, n_features)
-        Samples, as the network gets them.
+        Samples, scaled for the network.
     relations : Tensor of shape (n_rows, n_samples) or (n_samples / 2,) or None
-        Relations of the first samples with all, or of each sample of the first half with that of
-        the second. None where the loss only needs targets.
+        Relations of the first `n_rows` samples to all, or of each sample of the first half to that
+        of the second half. None: the loss needs targets instead.
     targets : tuple of Tensor of shape (n_rows, n_outputs) and (n_samples, n_outputs) or None
-        Coordinates of the targets of the rows and of all samples, for a loss that needs them.
+        Coordinates of the targets of the first samples and of all, for a loss that needs them.
     """
 
     samples: Tensor
@@ -46,10 +46,9 @@ class Batch(NamedTuple):
 
 
 class SampleData:
-    """Samples on the device where the network is trained.
+    """Samples on the device on which the network is trained.
 
-    Samples that are in memory are brought to the device once; others are read when they are
-    needed.
+    Samples that are in memory are copied to the device once. Others are read when they are needed.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ class SampleData:
     offset, scale : ndarray of shape (n_features,) or float
         The network gets (X - offset) / scale.
     device : torch.device or str, default="cpu"
-        Where to.
+        The device.
     """
 
     def __init__(
@@ -76,14 +75,14 @@ class SampleData:
         self._samples = self._read(slice(None)) if is_in_memory else None
 
     def to_device(self, array: ArrayLike) -> Tensor:
-        """An array, in single precision."""
+        """Return an array on the device, in single precision."""
         return torch.from_numpy(np.asarray(array, dtype=np.float32)).to(self.device)
 
     def _read(self, rows) -> Tensor:
         return self.to_device((read_batch(self.X, rows) - self.offset) / self.scale)
 
     def samples(self, rows: NDArray) -> Tensor:
-        """Samples of a batch, as the network gets them."""
+        """Return the samples of a batch, scaled for the network."""
         if self._samples is None:
             parts = batches(len(rows), _ROWS_AT_A_TIME)
             return torch.cat([self._read(rows[part]) for part in parts])
@@ -91,14 +90,15 @@ class SampleData:
 
 
 class ViewData:
-    """Random views of samples: the relation of those of one sample is 0, of all others 1.
+    """Random views of samples. The relation of two views is 0 if they are of one sample, else 1.
 
     Parameters
     ----------
     data : SampleData
         The samples.
     augmentations : sequence of callable
-        What makes a view of samples in the units of X, one after the other.
+        Functions that are applied to samples in the units of X, one after the other, and make a
+        view of them.
     """
 
     def __init__(self, data: SampleData, augmentations: Sequence[Callable[[Tensor], Tensor]]):
@@ -112,18 +112,19 @@ class ViewData:
         ]
 
     def batch(self, rows: NDArray, n_rows: int) -> Batch:
-        """A view of each sample, and which of the first ones are of the same sample as others.
+        """Return a view of each sample, and the relations of the first views to all.
 
         Parameters
         ----------
         rows : ndarray of int of shape (n_samples,)
-            The samples, each as often as it is to have views.
+            The samples. A sample that occurs several times has several views.
         n_rows : int
-            How many of them are compared with all.
+            Number of views that are compared with all.
 
         Returns
         -------
         batch : Batch
+            Views and relations.
         """
         samples = self.data.samples(rows) * self._scale + self._offset
         views = (view_of(samples, self.augmentations) - self._offset) / self._scale
@@ -132,10 +133,10 @@ class ViewData:
 
 
 class AlignmentData:
-    """Samples and relations scaled to [0, 1], on the device where the network is trained.
+    """Samples and relations scaled to [0, 1], on the device on which the network is trained.
 
-    The relation of equal targets becomes 0 and the largest one 1:
-    (relation - smallest) / (largest - smallest).
+    A relation becomes (relation - smallest) / (largest - smallest), so that it is 0 for equal
+    targets and 1 for the most different ones.
 
     Parameters
     ----------
@@ -144,13 +145,14 @@ class AlignmentData:
     relation : TargetRelation
         Relation of targets.
     targets : array of shape (n_samples, ...)
-        Targets as the relation has encoded them.
+        Targets, encoded by the relation.
     smallest, largest : float
-        Relation of targets that are the same, and of those that differ most.
+        Relation of equal targets, and of the most different ones.
     loss : DeepLoss or torch.nn.Module or None, default=None
-        Loss that says whether relations or coordinates of the targets are needed.
+        If its `needs_targets` is true, batches have coordinates of the targets. Else they have
+        relations.
     known : ndarray of bool of shape (n_samples,) or None, default=None
-        Samples whose targets are known, and of which batches may be made; None for all.
+        Whether the target of each sample is known, so that batches may have it. None: all are.
     """
 
     def __init__(
@@ -174,28 +176,29 @@ class AlignmentData:
             self._coordinates = self.data.to_device(_coordinates(relation, targets, self.known))
         else:
             self._on_device = self._targets_on_device()
-        # Whether relations of many pairs take long.
+        # Relations are computed on the CPU, so that those of many pairs take long.
         self.is_slow = self._coordinates is None and self._on_device is None
 
     def pair_relations(self, pairs: NDArray) -> NDArray:
-        """Relations of pairs of shape (..., 2), between 0 and 1."""
+        """Return the relations of pairs, of shape (..., 2), between 0 and 1."""
         return self._scaled(self.relation(self.targets, pairs.reshape(-1, 2))).reshape(
             pairs.shape[:-1]
         )
 
     def batch(self, rows: NDArray, n_rows: int) -> Batch:
-        """Samples, and what the first of them have to do with all.
+        """Return samples, and the relations of the first of them to all or their targets.
 
         Parameters
         ----------
         rows : ndarray of int of shape (n_samples,)
             The samples.
         n_rows : int
-            How many of them are compared with all.
+            Number of samples that are compared with all.
 
         Returns
         -------
         batch : Batch
+            Samples, and relations or targets.
         """
         samples = self.data.samples(rows)
         if self._coordinates is not None:
@@ -204,15 +207,15 @@ class AlignmentData:
         return Batch(samples, self._relations(rows, n_rows).fill_diagonal_(0))
 
     def batch_of_pairs(self, pairs: NDArray, relations: NDArray) -> Batch:
-        """The samples of pairs of shape (n_pairs, 2), and their relations."""
+        """Return the samples of pairs, of shape (n_pairs, 2), and their relations."""
         return Batch(self.data.samples(pairs.T.ravel()), self.data.to_device(relations))
 
     def _scaled(self, relations) -> NDArray:
-        """Relations between 0 and 1."""
+        """Scale relations to values between 0 and 1."""
         return np.clip((relations - self.smallest) / (self.largest - self.smallest), 0, 1)
 
     def _targets_on_device(self) -> Tensor | None:
-        """Targets whose relations are computed on the device; None where they cannot be."""
+        """Return targets whose relations the device can compute, or None if it cannot."""
         relation, targets = self.relation, self.targets
         if relation.function is not None or sparse.issparse(targets):
             return None
@@ -220,7 +223,7 @@ class AlignmentData:
             codes = np.unique(targets, return_inverse=True)[1]
             return torch.from_numpy(codes).to(self.data.device)
         if relation.name == "precomputed":
-            # Scaled before they lose digits: they may be far from zero, and differ little.
+            # Relations may be far from zero and differ little. Scaling them first keeps digits.
             return self.data.to_device(self._scaled(targets))
         if relation.name in _MINKOWSKI:
             return torch.from_numpy(targets.reshape(len(targets), -1)).float().to(self.data.device)
@@ -237,14 +240,14 @@ class AlignmentData:
         if self.relation.name == "precomputed":
             return self._on_device[index[:n_rows, None], index]
         targets, p = self._on_device[index], _MINKOWSKI[self.relation.name]
-        # Not by products of matrices, which lose the digits of small differences.
+        # Products of matrices would lose the digits of small differences.
         mode = "donot_use_mm_for_euclid_dist"
         relations = torch.cdist(targets[:n_rows], targets, p, mode)
         return ((relations - self.smallest) / (self.largest - self.smallest)).clamp(0, 1)
 
 
 def _coordinates(relation, targets, known) -> NDArray:
-    """Targets that can be averaged, scaled so that the mean of the known has the error 1."""
+    """Coordinates of targets, scaled so that a prediction of their mean has the squared error 1."""
     vectors: Any = target_vectors(relation, targets)
     vectors = vectors.toarray() if sparse.issparse(vectors) else vectors
     vectors = vectors - vectors[known].mean(axis=0)

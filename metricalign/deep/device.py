@@ -1,4 +1,4 @@
-"""Where networks compute, and whose random numbers they draw."""
+"""The device on which networks compute, and the generator of their random numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 __all__ = ["computing_device", "own_generator", "seeded"]
 
-# torch has one generator for all threads: a network is made and trained by one of them at a time.
+# torch has one generator for all threads, so only one thread at a time makes or trains networks.
 _GENERATOR_LOCK = RLock()
 
 
 def computing_device(device: str | torch.device) -> torch.device:
-    """Device of a name, ``"auto"`` for a GPU if there is one.
+    """Return the device of a name. ``"auto"`` is a GPU if there is one, and else the CPU.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def computing_device(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If it cannot be used.
+        If the device cannot be used.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -46,12 +46,12 @@ def computing_device(device: str | torch.device) -> torch.device:
 
 @contextmanager
 def own_generator(device: torch.device | str = "cpu") -> Iterator[None]:
-    """Leave the generators of torch, which other threads wait for, as they were.
+    """Restore the generators of torch at the end of a block. Other threads wait for the end.
 
     Parameters
     ----------
     device : torch.device or str, default="cpu"
-        Where random numbers are drawn.
+        The device on which random numbers are drawn.
     """
     device = torch.device(device)
     with _GENERATOR_LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -60,14 +60,14 @@ def own_generator(device: torch.device | str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def seeded(random_state: np.random.RandomState, device: torch.device | str) -> Iterator[None]:
-    """Seed the generators of torch from another, and leave them as they were.
+    """Seed the generators of torch in a block, and restore them at its end.
 
     Parameters
     ----------
     random_state : RandomState
-        What the seed is drawn from.
+        The generator from which the seed is drawn.
     device : torch.device or str
-        Where random numbers are drawn.
+        The device on which random numbers are drawn.
     """
     with own_generator(device):
         torch.manual_seed(random_state.randint(2**31 - 1))

@@ -1,4 +1,4 @@
-"""Embeddings: how the columns of a table enter the first layer of a network."""
+"""Embeddings of the columns of a table, which are the input of the first layer of a network."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ __all__ = [
     "column_pieces",
 ]
 
-# Pieces of normal scores.
+# Number of pieces of a column for normal scores.
 _N_SCORES = 100
 
-# Standard deviation of frequencies at the start: of .044, .2 and .5 best on california_housing.
+# Standard deviation of the frequencies at the start. Of .044, .2 and .5 this is the best one on
+# california_housing.
 _FREQUENCY_SCALE = 0.2
 
 
 class NormalScores(nn.Module):
-    r"""Each number by the normal score of its rank, so that it has a normal distribution.
+    r"""Map each column of numbers to normal scores, so that it has a normal distribution.
 
-    The edges of a column become the scores :math:`\Phi^{-1}(F)` of the shares F of smaller values,
-    those of equal values counting one half; between them, and beyond, the map is linear. Other
-    columns stay as they are.
+    The edges of a column become the scores :math:`\Phi^{-1}(F)`, where F is the share of smaller
+    values plus half the share of equal ones. The map is linear between the edges, and beyond them.
+    Other columns stay as they are.
 
     Parameters
     ----------
     edges : sequence of ndarray of shape (n_edges,) or None
-        Ascending edges of each column of numbers, two at least, such as
-        `metricalign.features.PiecewiseLinearEncoder` finds; None for other columns.
+        Ascending edges of each column of numbers, at least two, such as those of
+        `metricalign.features.PiecewiseLinearEncoder`. None for other columns.
     shares : sequence of ndarray of shape (n_edges,) or None
-        Share of the samples that are smaller than each edge, between 0 and 1.
+        Share of the samples that are smaller than each edge, between 0 and 1. None for other
+        columns.
     """
 
     numbers: Tensor
@@ -58,7 +60,7 @@ class NormalScores(nn.Module):
         numbers = [number for number, ends in enumerate(edges) if ends is not None]
         known: list[Any] = [ends for ends in edges if ends is not None]
         n_edges = max(map(len, known), default=2)
-        # Columns of fewer edges repeat the last one, before which no piece begins.
+        # Columns with fewer edges repeat the last one. The repeated edges have no pieces.
         padded = np.array([_padded(ends, n_edges) for ends in known])
         scores = np.array(
             [_padded(norm.ppf(share), n_edges) for share in shares if share is not None]
@@ -70,27 +72,27 @@ class NormalScores(nn.Module):
         self.register_buffer("n_pieces", torch.tensor(n_pieces, dtype=torch.long)[:, None])
 
     def forward(self, X: Tensor) -> Tensor:
-        """Scores of shape (n_samples, n_features)."""
+        """Return the scores, of shape (n_samples, n_features)."""
         columns = X[:, self.numbers].T.contiguous()
         piece = torch.searchsorted(self.edges, columns).clamp_min(1)
         piece = torch.minimum(piece, self.n_pieces)
         low, high = self.edges.gather(1, piece - 1), self.edges.gather(1, piece)
         from_, to = self.scores.gather(1, piece - 1), self.scores.gather(1, piece)
-        # Edges that are equal in this precision have no piece between them.
+        # Edges that are equal in single precision have no piece between them.
         width = (high - low).where(high > low, 1)
         scores = from_ + (columns - low) * (to - from_) / width
         return X.index_copy(1, self.numbers, scores.T)
 
 
 class PiecewiseLinearEmbedding(nn.Module):
-    """Each number by the pieces of its range, as `PiecewiseLinearEncoder` encodes it.
+    """Encode each column of numbers by the pieces of its range, as `PiecewiseLinearEncoder` does.
 
     Other columns stay as they are.
 
     Parameters
     ----------
     edges : sequence of ndarray of shape (n_edges,) or None
-        Ascending edges of each column of numbers, two at least; None for other columns.
+        Ascending edges of each column of numbers, at least two. None for other columns.
 
     References
     ----------
@@ -116,7 +118,7 @@ class PiecewiseLinearEmbedding(nn.Module):
             columns += [number] * n_pieces
             starts += [0.0] if ends is None else ends[:-1].tolist()
             widths += [1.0] if ends is None else np.diff(ends).tolist()
-            # Linear beyond the ends.
+            # The first and the last piece go on beyond the ends.
             is_first += [piece == 0 for piece in range(n_pieces)]
             is_last += [piece == n_pieces - 1 for piece in range(n_pieces)]
         self.n_outputs = len(columns)
@@ -128,13 +130,13 @@ class PiecewiseLinearEmbedding(nn.Module):
         self.register_buffer("high", high.masked_fill(torch.tensor(is_last), torch.inf))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Encoding of shape (n_samples, n_outputs)."""
+        """Return the encoding, of shape (n_samples, n_outputs)."""
         pieces = (X[:, self.columns] - self.starts) / self.widths
         return torch.minimum(torch.maximum(pieces, self.low), self.high)
 
 
 class PeriodicEmbedding(nn.Module):
-    r"""Each number by waves of trained frequencies, then a linear layer and ReLU.
+    r"""Map each column of numbers to waves of trained frequencies, a linear layer and ReLU.
 
     A column x becomes
 
@@ -142,29 +144,31 @@ class PeriodicEmbedding(nn.Module):
         \max(0, A [\cos(2 \pi c_1 x), \ldots, \cos(2 \pi c_k x),
         \sin(2 \pi c_1 x), \ldots, \sin(2 \pi c_k x)] + b)
 
-    with frequencies c of its own, drawn from a normal distribution. Columns that are not numbers
-    stay as they are.
+    with its own frequencies c, which are drawn from a normal distribution at the start. Columns
+    that are not numbers stay as they are.
 
     Parameters
     ----------
     n_features : int
         Number of columns.
     numbers : sequence of int
-        Columns that are numbers, of variance about 1.
+        Indices of the columns of numbers. Their variance should be about 1.
     n_frequencies : int, default=48
-        Frequencies of a column.
+        Number of frequencies of a column.
     n_units : int, default=24
-        Rows of A: what a column becomes.
+        Number of rows of A, which is the number of outputs for each column.
     frequency_scale : float, default=0.044
         Standard deviation of the frequencies at the start, in waves per standard deviation.
     is_shared : bool, default=True
-        Whether A and b are the same for all columns, which is faster: PLR(lite).
+        Whether A and b are the same for all columns, as in PLR(lite). This is faster.
 
     References
     ----------
     Y. Gorishniy, I. Rubachev, A. Babenko. "On Embeddings for Numerical Features in Tabular Deep
-    Learning". NeurIPS 2022: PLR; PLR(lite) is that of "TabR: Tabular Deep Learning Meets Nearest
-    Neighbors", ICLR 2024, by the same and others.
+    Learning". NeurIPS 2022, for PLR.
+
+    Y. Gorishniy et al. "TabR: Tabular Deep Learning Meets Nearest Neighbors". ICLR 2024, for
+    PLR(lite).
     """
 
     numbers: Tensor
@@ -187,7 +191,7 @@ class PeriodicEmbedding(nn.Module):
         self.n_outputs = n_numbers * n_units + len(others)
         self.frequencies = nn.Parameter(frequency_scale * torch.randn(n_numbers, n_frequencies))
         n_layers = 1 if is_shared else n_numbers
-        # As torch initialises a linear layer.
+        # torch initialises a linear layer in this way.
         bound = (2 * n_frequencies) ** -0.5
         self.weight = nn.Parameter(
             torch.empty(n_layers, 2 * n_frequencies, n_units).uniform_(-bound, bound)
@@ -195,8 +199,8 @@ class PeriodicEmbedding(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_layers, 1, n_units).uniform_(-bound, bound))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Embedding of shape (n_samples, n_outputs)."""
-        # Column by column, which is one product of matrices for each.
+        """Return the embedding, of shape (n_samples, n_outputs)."""
+        # There is one product of matrices for each column.
         angles = 2 * math.pi * self.frequencies[:, None] * X[:, self.numbers].T[..., None]
         waves = torch.cat([angles.cos(), angles.sin()], dim=2)
         units = relu(waves @ self.weight + self.bias)
@@ -205,15 +209,15 @@ class PeriodicEmbedding(nn.Module):
 
 
 class Embedding(NamedTuple):
-    """How an embedding is made.
+    """A kind of embedding.
 
     Attributes
     ----------
     n_bins : int or "auto"
-        Pieces of a column, as `PiecewiseLinearEncoder` takes them.
+        Number of pieces of a column, as in `PiecewiseLinearEncoder`.
     build : callable
-        Takes the edges of the columns and the shares of smaller samples, and returns the module
-        and the number of its outputs.
+        Takes the edges of the columns and the shares of smaller samples. Returns the module and the
+        number of its outputs.
     """
 
     n_bins: int | Literal["auto"]
@@ -223,19 +227,19 @@ class Embedding(NamedTuple):
 def column_pieces(
     columns: NDArray, n_bins: int | Literal["auto"]
 ) -> tuple[list[NDArray | None], list[NDArray | None]]:
-    """Edges of the pieces of columns of numbers, and the shares of smaller samples.
+    """Return the edges of the pieces of columns of numbers, and the shares of smaller samples.
 
     Parameters
     ----------
     columns : ndarray of shape (n_samples, n_columns)
         The columns.
     n_bins : int or "auto"
-        Pieces of a column; fewer if values repeat.
+        Number of pieces of a column. There may be fewer if values repeat.
 
     Returns
     -------
     edges : list of ndarray of shape (n_edges,) or None
-        Ascending edges; None for a column that does not vary.
+        Ascending edges. None for a column that does not vary.
     shares : list of ndarray of shape (n_edges,) or None
         Share of the samples that are smaller than each edge, plus half of those equal to it.
     """

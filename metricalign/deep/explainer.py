@@ -1,4 +1,4 @@
-"""What a representation knows of the parts of a sample, and how much of that decides."""
+"""The information of a representation about parts of a sample, and its part in the decision."""
 
 from __future__ import annotations
 
@@ -42,117 +42,122 @@ from metricalign.deep.information.training import Batches, FiniteLoss
 
 __all__ = ["InformationExplainer"]
 
-# Samples of which means and variances of features, prototypes and neighbours are learned, and those
-# of which the loss that is allowed and the factors of the scores are.
+# Number of samples from which means and variances of features, prototypes and neighbours are
+# learned; and number of those from which the allowed loss and the factors of the scores are
+# learned.
 _N_OF_STATISTICS, _N_OF_CALIBRATION = 4096, 512
 
-# Explained samples of which is asked what remains of the decision, which takes two more passes.
+# `decision_kept` is estimated from so many explained samples, as it takes two more passes.
 _N_OF_SURVIVAL = 32
 
-# Of a bottleneck. In an earlier version, with twice the learning rate, the loss on digits and
-# fashion was within a fifth of what is allowed after 50 steps, and what passed hardly fell after
-# 120.
+# Number of steps of the bottleneck. In an earlier version, with twice the learning rate, the loss
+# on digits and fashion was within a fifth of the allowed loss after 50 steps, and the information
+# that passed hardly fell after 120.
 _N_STEPS = 120
 
-# Numbers of samples and outputs that are kept rather than computed in each epoch, half a gigabyte.
+# If samples and outputs have at most so many numbers, half a gigabyte, they are kept. Otherwise
+# they are computed anew in each epoch.
 _N_KEPT_NUMBERS = 2**27
 
-# Of the critic. With one network, .2 rather than .1 took .05 off a bound of 2.25 nats on fashion,
-# and the redundant maps of two seeds agreed by .81 rather than .79.
+# Weight decay of the critic. With one network, .2 in place of .1 lowered a bound of 2.25 nats on
+# fashion by .05, and the redundant maps of two seeds agreed by .81 in place of .79.
 _WEIGHT_DECAY = 0.2
 
-# Of the critic. Few samples are passed more often, to take as many steps as in an epoch of 6,000:
-# on fashion, 8 epochs of 1,500 samples found 1.4 nats with 21 steps each and 1.9 with 84, as 6,000
-# samples did.
+# Number of steps of an epoch of the critic, which 6,000 samples make. Fewer samples are passed
+# several times. On fashion, 8 epochs of 1,500 samples found 1.4 nats with 21 steps each and 1.9
+# with 84, as 6,000 samples did.
 _N_STEPS_OF_EPOCH = 84
 
 
 class InformationExplainer(BaseEstimator):
-    """What a trained network knows of the parts of its input, and how much of that decides.
+    """The information of a network about the parts of its input, and its part in the decision.
 
-    The local features l_i are the output of a layer at location i (a pixel, a patch, a token, a
-    column of a table), Z is a representation that the network makes of the whole sample. The
-    information of Z and l_i is split into what the decision needs and a redundant rest. Two small
-    modules are trained; the network is copied, and the copy is frozen.
+    The local features l_i are the output of a layer at location i, which may be a pixel, a patch, a
+    token or a column of a table. Z is a representation of the whole sample by the network. The
+    information of Z and l_i is split into the part that the decision needs and a redundant rest.
+    Two small modules are trained. The network itself is copied, and the copy is frozen.
 
     **Total.** A critic s, the mean of three networks, is trained by InfoNCE to tell the Z of a
-    sample from those of others by l_i. What l_i says about Z is the specific information
+    sample from those of others by l_i. The information of l_i about Z is the specific information
 
         total = KL(p(Z | l_i) || p(Z)) = sum_m v_m log(n v_m),   v = softmax_m(c_i s(l_i, z_m))
 
-    over n samples: itself and ``batch_size`` references from all parts of X. It is at least 0 and
-    at most log n. The factor c_i of each location maximises InfoNCE on held-out samples. There the
-    mean of the totals and InfoNCE, a lower bound of the mutual information, are the same number:
-    both conditions say that the mean of s(l_i, z) is that of sum_m v_m s(l_i, z_m).
+    over n samples: the sample itself and ``batch_size`` references from all parts of X. It is at
+    least 0 and at most log n. The factor c_i of each location maximises InfoNCE on held-out
+    samples. For these samples the mean of the totals equals InfoNCE, a lower bound of the mutual
+    information: both conditions say that the mean of s(l_i, z) is that of sum_m v_m s(l_i, z_m).
 
     **Decision-related.** A bottleneck replaces the standardised l_i by
 
         m_i = a_i l_i + (1 - a_i) e,   e ~ N(0, 1),
 
-    with a share a_i in [0, 1] of each channel that a small network makes of l_i alone. (Tokens are
-    turned to their principal components before.) It is
-    trained so that the frozen network decides from the m_i as it did from the l_i:
+    where a small network computes the share a_i in [0, 1] of each channel from l_i alone. (Tokens
+    are rotated to their principal components before.) It is trained so that the frozen network
+    decides from the m_i as it did from the l_i, and minimises
 
         KL(decision || decision from m) + price * sum_i KL(p(m_i | l_i) || N(0, 1)).
 
-    The price is raised while more of the decision is left than `keep` asks for, and lowered while
-    less is. The same critic, trained on both, says how much m_i tells about Z. The decision-related
-    part is the smaller of this, in the mean over noises, and the total. That mean is foretold from
-    what a_i l_i tells, the m_i without its noise, by a line that is fitted on held-out samples.
+    The price rises while more of the decision is kept than `keep` asks for, and falls while less is
+    kept. The same critic, trained on both l_i and m_i, gives the information of m_i about Z. The
+    decision-related part is its mean over the noise, or the total if that is smaller. A line
+    predicts this mean from the information of a_i l_i, which is m_i without noise. It is fitted on
+    held-out samples.
 
-    **Redundant.** The rest, total - decision. It cannot be negative, since the decision-related
-    part is at most the total. For the true information this holds by itself: m_i is made of l_i
-    alone, so it tells no more about Z (the data processing inequality). Taking the smaller repairs
-    what the estimates miss of it.
+    **Redundant.** The rest, total - decision. It is not negative, since the decision-related part
+    is at most the total. For the true information this holds anyway: m_i is a function of l_i and
+    noise, so it has no more information about Z (the data processing inequality). Taking the
+    smaller number corrects estimates for which it does not hold.
 
     Parameters
     ----------
     model : torch.nn.Module or HRAML
-        Trained network, or a fitted HRAML. It is left as it is.
+        Trained network, or a fitted HRAML. It is not changed.
     layer : str, callable or None, default=None
         The module whose output is local, by its name in ``model.named_modules()`` or as a
         function that takes the model and returns the module. Its output has the shape
         (n_samples, n_channels, height, width), (n_samples, length, n_channels) or
         (n_samples, n_columns). None: the samples themselves, such as the columns of a table.
     representation : str, callable or None, default=None
-        The module whose output is Z, likewise. None: the output of the model.
+        The module whose output is Z, given in the same way. None: the output of the model.
     head : {"auto", "classifier", "prototype", "relation"} or callable, default="auto"
-        What the decision is.
+        The decision of the network.
 
-        - ``"classifier"``: the output of the model are logits of classes.
-        - ``"prototype"``: a class is likely as exp(-(distance of Z to the mean Z of the class)^2).
-          The means are those of X and y in `fit`, whose classes need not be those that the network
-          was trained for.
+        - ``"classifier"``: the outputs of the model are logits of classes.
+        - ``"prototype"``: the probability of a class is in proportion to
+          exp(-(distance of Z to the mean Z of the class)^2). The means are those of X and y in
+          `fit`, whose classes need not be those that the network was trained for.
         - ``"relation"``: the distances of Z to 256 samples of X in `fit`, as probabilities
           exp(-distance^2 / h) that one is the neighbour, where h is the median of the squared
           distance to the tenth nearest.
         - a function of Z and of the output of the model that returns logits.
         - ``"auto"``: ``"relation"`` for HRAML, ``"classifier"`` otherwise.
     keep : float, default=0.9
-        How much of what the decision knows must survive the bottleneck: 1 - keep is the share of
-        the loss that a constant decision would have (or, if it is smaller, the decision from
-        noise). The larger, the more is called decision-related.
+        Share of the information of the decision that must pass the bottleneck. The allowed loss is
+        1 - keep of the way from the loss of the network to that of a constant decision, or of a
+        decision from noise if that is smaller. The larger it is, the more is decision-related.
     n_hidden : int, default=48
-        Units of the first hidden layer of the bottleneck and of each of the three networks of
-        the critic, which have a second one of half as many.
+        Number of units of the first hidden layer of the bottleneck and of each of the three
+        networks of the critic. These have a second hidden layer of half as many units.
     learning_rate : float, default=0.005
-        Step length of Adam.
+        Learning rate of Adam.
     batch_size : int, default=128
-        Reference samples; the ceiling of the information is the logarithm of one more. The critic
-        is trained on batches of half as many, which are compared with each other.
+        Number of reference samples. The ceiling of the information is the logarithm of this number
+        plus 1. The critic is trained on batches of half as many samples, which are compared with
+        each other.
     max_iter : int, default=8
-        Largest number of epochs of the critic. Fewer than 6,000 samples are passed more than once
-        in an epoch, so that it has about 84 steps. The bottleneck takes 120 steps of a quarter of
-        ``batch_size`` samples.
+        Largest number of epochs of the critic. Fewer than 6,000 samples are passed several times in
+        an epoch, so that it has about 84 steps. The bottleneck is trained in 120 steps of a quarter
+        of ``batch_size`` samples.
     validation_fraction : float, default=0.1
-        Part of the samples on which training of the critic stops early and its scores are
-        calibrated.
+        Share of the samples that are set aside for early stopping of the critic and for the
+        calibration of its scores.
     n_iter_no_change : int, default=3
-        Epochs without improvement after which to stop.
+        Number of epochs without improvement after which training stops.
     device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` is a GPU if there is one. What is fitted is kept on the CPU.
+        The device on which to compute. ``"auto"`` is a GPU if there is one. Fitted modules are kept
+        on the CPU.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights, batches, noise and the validation part.
+        Seed of initial weights, batches, noise and the validation part.
     verbose : int, default=0
         Whether to print the loss of each epoch.
 
@@ -161,14 +166,14 @@ class InformationExplainer(BaseEstimator):
     model_ : torch.nn.Module
         The frozen copy of the network.
     bottleneck_, critic_ : torch.nn.Module
-        The two modules.
+        The trained bottleneck and critic.
     price_ : float
-        The price that was found: nats of the decision for a nat that passes. Infinite if there is
-        no decision, and nothing passes.
+        The price at the end of the training: nats of the decision for each nat that passes. It is
+        infinite if there is no decision, so that nothing passes.
     location_shape_ : tuple of int
         (height, width), (length,) or (n_columns,).
     loss_curve_, validation_loss_curve_ : ndarray of shape (n_iter,)
-        Minus InfoNCE of l_i and of m_i in each epoch of the critic, mean over the locations.
+        Negative InfoNCE of l_i and of m_i in each epoch of the critic, averaged over the locations.
     n_iter_ : int
         Number of epochs of the critic.
     n_features_in_ : int
@@ -186,7 +191,7 @@ class InformationExplainer(BaseEstimator):
 
     Examples
     --------
-    The network is given: its output is three times the first of three columns.
+    The output of this network is three times the first of three columns.
 
     >>> import numpy as np
     >>> import torch
@@ -259,12 +264,12 @@ class InformationExplainer(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Samples as the network takes them: numbers in float32, integers such as tokens as they
-            are. They need not be those that the network was trained on.
+            Samples for the network. Numbers become float32. Integers, such as tokens, stay as they
+            are. The network need not have been trained on them.
         y : array-like of shape (n_samples,) or None, default=None
-            Classes that are to be decided: the numbers of the logits for a classifier, any classes
-            for prototypes, which need them. None: what the network itself decides. A relation is
-            always the network's own.
+            Classes to decide on: the indices of the logits for a classifier, and any classes for
+            prototypes, which need them. None: the decisions of the network. With
+            ``head="relation"`` y is not used.
 
         Returns
         -------
@@ -282,7 +287,7 @@ class InformationExplainer(BaseEstimator):
         if head == "auto":
             head = "relation" if isinstance(self.model, HRAML) else "classifier"
         targets = None if head == "relation" else class_numbers(y, len(X), head)
-        # Nothing can be compared with less than two.
+        # A comparison needs at least two samples.
         n_validation = max(2, int(np.ceil(self.validation_fraction * len(X))))
         if len(X) - n_validation < 2:
             raise ValueError(
@@ -316,7 +321,7 @@ class InformationExplainer(BaseEstimator):
 
             critic = Critic(network, statistics, bottleneck, self.n_hidden)
             averaged = Averaged(critic)
-            # Half a batch: twice the steps teach more than twice the comparisons.
+            # Batches are halved, as twice the steps teach more than twice the comparisons.
             batch_size = self.batch_size // 2
             history = train(
                 averaged,
@@ -330,12 +335,12 @@ class InformationExplainer(BaseEstimator):
             averaged.average()
             critic.eval().requires_grad_(False)
             _, local, Z, *_ = samples[validation[:_N_OF_CALIBRATION]]
-            # The same ones whatever the random state, from all parts of X.
+            # The references are from all parts of X, and do not depend on the random state.
             rows = np.linspace(0, len(X) - 1, min(self.batch_size, len(X))).astype(int)
             critic.remember(samples[rows][2])
             critic.calibrate(local, Z)
             critic.foresee(local, Z)
-        # On the CPU, so that a pickle opens on every machine.
+        # The modules are moved to the CPU, so that a pickle can be opened on every machine.
         network.to("cpu")
         self.model_ = network.model
         self.bottleneck_, self.critic_ = bottleneck.to("cpu"), critic.to("cpu")
@@ -383,12 +388,12 @@ class InformationExplainer(BaseEstimator):
         return net.fit(training).history
 
     def explain(self, X: ArrayLike) -> InformationExplanation:
-        """Map what the representation knows of samples.
+        """Compute maps of the information of the representation about samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Samples. The bound holds for those that `fit` has not seen.
+            Samples. The lower bound holds only for samples that `fit` has not seen.
 
         Returns
         -------
@@ -398,7 +403,7 @@ class InformationExplainer(BaseEstimator):
         Raises
         ------
         ValueError
-            If the samples are not of the shape of those in `fit`.
+            If the shape of the samples is not that of the samples in `fit`.
         """
         check_is_fitted(self)
         X = self._samples(X, reset=False)
@@ -449,7 +454,7 @@ class _ReturnedLoss(nn.Module):
 
 
 def _mean_and_error(values):
-    """Mean over samples and its standard error, which one sample does not tell."""
+    """Mean over samples and its standard error, which is not known for a single sample."""
     mean = values.mean(axis=0)
     if len(values) < 2:
         return mean, np.full_like(mean, np.nan)

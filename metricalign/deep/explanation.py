@@ -1,4 +1,4 @@
-"""The explanation of a representation: maps of the information, with their errors and limits."""
+"""The explanation of a representation: maps of information, with their errors and bounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["InformationExplanation"]
 
 @dataclass(frozen=True)
 class InformationExplanation:
-    """What a representation knows of the parts of samples, in nats.
+    """The information of a representation about the parts of samples, in nats.
 
     All maps have a number for each sample and location: the shape is (n_samples, height, width),
     (n_samples, length) or (n_samples, n_columns), as the layer's output was.
@@ -20,27 +20,26 @@ class InformationExplanation:
     Parameters
     ----------
     total : ndarray of shape (n_samples, ...)
-        What the representation knows of the location, at least 0.
+        Information of the representation about the location, at least 0.
     decision : ndarray of shape (n_samples, ...)
-        The part of it that decides, between 0 and `total`.
+        The part of it that the decision needs, between 0 and `total`.
     redundant : ndarray of shape (n_samples, ...)
         The rest, ``total - decision``, at least 0.
     total_error, decision_error, redundant_error : ndarray of shape (n_samples, ...)
-        Their standard errors over the reference samples and, for the mean over the noise, of the
-        line that foretells it, for the modules as they were trained. What another training would
-        change is not in them.
+        Their standard errors over the reference samples. They include the error of the line that
+        predicts the mean over the noise. They are those of the trained modules, and do not include
+        how much another training would differ.
     lower_bound, lower_bound_error : ndarray of shape (...)
-        A lower bound of the mutual information of the representation and the location, over
-        the explained samples, and its standard error. It may come out below 0.
+        A lower bound of the mutual information of the representation and the location, over the
+        explained samples, and its standard error. The estimate may be below 0.
     passed : ndarray of shape (n_samples, ...)
-        What the bottleneck lets through at most.
+        Upper bound of the information that the bottleneck lets pass.
     decision_kept, decision_kept_error : float
-        Share of the decision that survives when only the decision-related part of all locations is
-        kept: the sum over decisions of the smaller of the two probabilities, with and without the
-        rest, in the mean of at most 32 samples; and its standard error.
+        Share of the decision that survives if only the decision-related part of all locations is
+        kept, and its standard error. It is the sum over decisions of the smaller of the two
+        probabilities with and without the rest, averaged over at most 32 samples.
     ceiling : float
-        Largest value of `total` that could be found, the logarithm of the number of samples that
-        are compared.
+        Largest possible value of `total`, the logarithm of the number of samples that are compared.
     """
 
     total: NDArray
@@ -58,13 +57,13 @@ class InformationExplanation:
 
     @property
     def upper_bound(self) -> NDArray:
-        """Upper bound of the information in what the bottleneck keeps, of shape (...).
+        """Upper bound of the information that the bottleneck keeps, of shape (...).
 
-        The mean of `passed` over the explained samples.
+        It is the mean of `passed` over the explained samples.
         """
         return self.passed.mean(axis=0)
 
     @property
     def is_at_ceiling(self) -> NDArray:
-        """Where `total` is within log 2 of its ceiling, so that the truth may be far above it."""
+        """Whether `total` is within log 2 of its ceiling, so that the truth may be far higher."""
         return self.total > self.ceiling - log(2)

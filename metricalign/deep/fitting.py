@@ -47,34 +47,35 @@ from metricalign.relations import TargetRelation, resolve_relation
 
 __all__ = ["NetworkFitting", "n_components"]
 
-# Pairs from which the range of the relations is learned.
+# Number of pairs from which the range of the relations is estimated.
 _N_PAIRS_OF_RANGE = 100_000
 
-# Samples from which the pieces of the columns are learned.
+# Number of samples from which the pieces of the columns are learned.
 _N_ROWS_OF_PIECES = 20_000
 
-# Samples from which the variance of images is found.
+# Number of samples from which the variance of images is estimated.
 _N_ROWS_OF_VARIANCE = 2000
 
-# Step lengths of "auto". Longer ones let a network forget, for its views, what neighbours need.
+# learning_rate="auto", with targets and without. With views alone, a larger rate lets a network
+# forget what neighbours need.
 _LEARNING_RATE, _LEARNING_RATE_OF_VIEWS = 0.01, 0.001
 
-# Samples up to which networks of all kinds are kept, and a linear map is one of them. At 300 the
-# errors of 16 development sets are 4 % smaller than with the kind of least validation error.
+# Up to so many samples, networks of all kinds are kept, and a linear map is one of the kinds. With
+# 300 samples the errors of 16 development sets are 4 % smaller than with the best kind alone.
 _FEW = 1000
 
-# Steps of "auto", and the epochs and batches that they are made of.
+# With "auto": about so many steps, between these numbers of epochs, in batches between these sizes.
 _N_STEPS, _EPOCHS, _BATCH_SIZES = 600, (20, 100), (32, 256)
 
 
 class NetworkFitting:
-    """One fit of `HRAML`: what its "auto" means for the data, and the training of the networks.
+    """One fit of `HRAML`: it resolves parameters that are "auto", and trains the networks.
 
     Parameters
     ----------
     learner : HRAML
-        Its parameters, and what it has learned if it goes on from there. Only the number and the
-        names of its features are set.
+        The estimator, whose parameters are used. With `warm_start`, the fit goes on from its fitted
+        attributes. Only the number and the names of its features are set here.
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
         Samples.
     y : array-like or None
@@ -85,24 +86,24 @@ class NetworkFitting:
     table : PiecewiseLinearEncoder or None
         Encoder of a table with categories or missing values.
     n_inputs : int
-        Columns that a network gets.
+        Number of columns of the input of a network.
     targets : KnownTargets
         The targets.
     relation_range : tuple of float
-        Relation of targets that are the same, and of those that differ most.
+        Relation of equal targets, and of the most different ones.
     offset, scale : ndarray of shape (n_inputs,) or float
-        The networks get (X - offset) / scale.
+        The input of the networks is (X - offset) / scale.
     network : EmbeddingNetwork or NetworkEnsemble
         The trained network, or networks, on the CPU.
     blueprints : list of Blueprint or None
-        What those of each kind are made of; [None] with a module of the user's.
+        Blueprint of each network. [None] if the user gave a module.
     refined : estimator or None
         The fitted learner that the last network started from.
 
     Raises
     ------
     ValueError
-        If parameters and data do not go together.
+        If the data are not valid, or the parameters do not fit them.
     """
 
     network: nn.Module
@@ -134,8 +135,8 @@ class NetworkFitting:
             self.offset, self.scale = self._location_and_scale(kinds[0][0] is not None)
         self.keeps_samples, self.has_head = False, True
         if 2 * self.targets.is_known.sum() < n_samples and learner.n_blocks == "auto":
-            # Too few targets tell which network has better neighbours. The linear map's were, but
-            # for views that are near neighbours.
+            # There are too few targets to compare networks. A linear map had better neighbours,
+            # except with views that are near neighbours.
             keeps_samples = any(getattr(views, "keeps_samples", False) for views in augmentations)
             n_blocks = N_BLOCKS if keeps_samples else 0
             kinds = [(None if learner.embedding == "auto" else kinds[0][0], n_blocks)]
@@ -162,7 +163,8 @@ class NetworkFitting:
         Returns
         -------
         records : list of TrainingRecord
-            What came of each; fewer if the user stopped, who is warned.
+            One for each network. If the user stopped the training, there may be fewer, and a
+            warning says so.
         """
         with seeded(self.random_state, self.device):
             trained = self._train_on() if self.starts_warm else self._train_anew()
@@ -177,7 +179,7 @@ class NetworkFitting:
             networks.append(self._network(self.blueprints[-1]))
             weights = np.append(weights, self._weight_of_last(networks, weights))
         network = networks[0] if len(networks) == 1 else NetworkEnsemble(networks, weights)
-        # On the CPU, so that a pickle opens on every machine.
+        # The network is moved to the CPU, so that a pickle can be opened on every machine.
         self.network = network.to("cpu").eval()
         if trained.interrupted is not None:
             warnings.warn(
@@ -189,7 +191,7 @@ class NetworkFitting:
         return records
 
     def _train_anew(self) -> Trained:
-        # One validation part of few samples would decide by chance.
+        # If there are few samples, a single validation part would decide by chance.
         n_compared = len(self.splits) if self._is_few else 1
         weigh = None
         if self._is_few and isinstance(self.objectives[0].loss, SoftNeighborsLoss):
@@ -204,7 +206,7 @@ class NetworkFitting:
         )
 
     def _train_on(self) -> Trained:
-        """Go on with the networks of the last fit, whose weights beside each other remain."""
+        """Go on training the networks of the last fit. Their weights in the ensemble stay."""
         last: Any = deepcopy(self.learner.module_)
         networks = list(getattr(last, "networks", [last]))
         weights = np.ones(1)
@@ -225,7 +227,7 @@ class NetworkFitting:
 
     @torch.no_grad()
     def _weight_of_last(self, networks, weights) -> float:
-        """That with which a network has the total variance of the others."""
+        """Return the weight with which the last network has the total variance of the others."""
         split = self.splits[0]
         rows = np.concatenate([split.training, split.unlabelled])[-_N_ROWS_OF_VARIANCE:]
         samples = self.data.samples(np.sort(rows))
@@ -236,7 +238,7 @@ class NetworkFitting:
         return float(weights @ of_others / of_last)
 
     def _train(self, blueprint, split, n_epochs=None, network: Any = None) -> TrainingRecord:
-        """Train a new network, or go on with one; one without weights stays."""
+        """Train a new network, or go on with a given one, unless that has no weights."""
         if network is not None and not list(network.parameters()):
             return TrainingRecord(network, [], [], 0, False)
         if network is None:
@@ -275,7 +277,7 @@ class NetworkFitting:
             )
 
     def _splits(self, order) -> list[Split]:
-        """For each network the samples to train on, and those to validate it on."""
+        """Split the samples, for each network, into those to train on and to validate on."""
         learner = self.learner
         if self.targets.relation is None:
             return split_samples(order, None, learner.n_ensemble, order[:0])
@@ -284,7 +286,7 @@ class NetworkFitting:
         return split_samples(order[is_known], fraction, learner.n_ensemble, order[~is_known])
 
     def _location_and_scale(self, is_embedded: bool) -> tuple[NDArray, NDArray | float]:
-        """Means of the columns, and their scales: one for all where they share a unit."""
+        """Return the means of the columns and their scales, or one scale if they share a unit."""
         learner, targets = self.learner, self.targets
         offset, scales, scale = location_and_scales(self.X)
         is_free = learner.embedding == "auto" and learner.refine is None
@@ -314,7 +316,7 @@ class NetworkFitting:
         return TargetObjective(data, loss, batches)
 
     def _view_objective(self, augmentations) -> ViewObjective:
-        # To which sample a view belongs is its class.
+        # The class of a view is the sample of which it is a view.
         loss = self._loss(resolve_relation("class", [0, 1]), None)
         if getattr(loss, "needs_targets", False):
             raise ValueError(
@@ -353,12 +355,12 @@ class NetworkFitting:
 
     @property
     def _is_few(self) -> bool:
-        """Whether networks of all kinds are kept."""
+        """Whether there are so few samples that networks of all kinds are kept."""
         return bool(self.X.shape[0] <= _FEW)
 
     @property
     def _n_rows(self) -> int:
-        """Samples that a network is trained on."""
+        """Number of samples that a network is trained on."""
         return len(self.splits[0].training) + len(self.splits[0].unlabelled)
 
     def _batch_size(self, n_rows) -> int:
@@ -389,7 +391,7 @@ class NetworkFitting:
         )
 
     def _architectures(self) -> list[tuple[str | None, int]]:
-        """Embeddings and blocks that networks may have, the first ones without validation."""
+        """Return embeddings and numbers of blocks to choose from, see `architectures`."""
         learner = self.learner
         if learner.module is not None:
             return [(None, 0)]
@@ -440,7 +442,7 @@ class NetworkFitting:
         return EmbeddingNetwork(module, learner.normalize)
 
     def _refine(self, network, rows):
-        """Start the first layer of a network from a linear metric, learned from these samples."""
+        """Set the first layer of a network to a linear metric, learned from these samples."""
         require_chosen_pairs(self.learner.refine, type(self.learner).__name__)
         learner = with_relation(self.learner.refine, self.learner.relation)
         targets: Any = self.targets
@@ -455,14 +457,14 @@ class NetworkFitting:
 
 @torch.no_grad()
 def n_components(network: nn.Module, n_inputs: int) -> int:
-    """Dimension of the images of a network that is on the CPU.
+    """Return the number of components of the images of a network that is on the CPU.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Returns a list of layers, the images last.
+        Returns a list of the outputs of layers, the images last.
     n_inputs : int
-        Columns that it gets.
+        Number of columns of its input.
 
     Returns
     -------
@@ -472,7 +474,7 @@ def n_components(network: nn.Module, n_inputs: int) -> int:
 
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:
-    """Relation of targets that are the same, and of those that differ most."""
+    """Return the relation of equal targets, and of the most different ones."""
     pairs = pairs_among(rows, relation, targets, _N_PAIRS_OF_RANGE)
     relations = relation(targets, pairs)
     smallest, largest = relations.min(), relations.max()

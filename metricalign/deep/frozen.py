@@ -1,4 +1,4 @@
-"""A trained network as the explainer sees it: its local features, its Z and its decision."""
+"""A trained network for the explainer: its local features, its representation Z, its decision."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from metricalign.deep.information.training import Samples
 
 __all__ = ["FeatureStatistics", "FrozenNetwork", "OutputsOfSamples"]
 
-# Samples that are the possible neighbours in a relation, and how many of them are near.
+# With head="relation": number of samples among which neighbours are, and number of near ones.
 _N_REFERENCES, _N_NEIGHBORS = 256, 10
 
 
 class FrozenNetwork:
-    """A frozen copy of a model whose local features can be read and replaced, and its decision.
+    """A frozen copy of a model, whose local features can be read and replaced.
 
-    It is no module, so that it is no part of the modules that use it.
+    It is not a module, so that its weights are not among those of the modules that use it.
     """
 
     head: Callable[[Tensor, Tensor], Tensor]
@@ -43,21 +43,24 @@ class FrozenNetwork:
             model = _Embedding(model)
         self.layer_name = _name_of(model, layer, "layer")
         self.representation_name = _name_of(model, representation, "representation")
-        # Samples come in single precision.
+        # Samples are in single precision.
         self.model = deepcopy(model).eval().requires_grad_(False).float()
 
     def to(self, device: torch.device | str) -> None:
-        """Compute on this device from now on."""
+        """Move the model, and its head, to a device."""
         self.model.to(device)
         head: Any = getattr(self, "head", None)
         if isinstance(head, nn.Module):
             head.to(device)
 
     def __call__(self, X, local=None):
-        """Return the local features, Z and the output, from these local features if any."""
+        """Return the local features, Z and the output.
+
+        If `local` is given, Z and the output are computed from it in place of the local features.
+        """
         read: dict[str, list[Any]] = {"layer": [], "representation": []}
 
-        # Copies, since the next module may compute in place.
+        # Outputs are copied, since the next module may compute in place.
         def read_layer(module, inputs, output):
             read["layer"].append(_copied(output))
             return local
@@ -97,7 +100,7 @@ class FrozenNetwork:
         return features, Z.reshape(len(Z), -1), output
 
     def log_decision(self, Z: Tensor, output: Tensor) -> Tensor:
-        """Log probabilities of the decisions."""
+        """Return the log probabilities of the decisions."""
         logits = self.head(Z, output)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(Z):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)
@@ -109,7 +112,7 @@ class FrozenNetwork:
 
 
 class _Embedding(nn.Module):
-    """The images of a fitted HRAML, as a network of samples as they are."""
+    """A network that maps unscaled samples to the images of a fitted HRAML."""
 
     def __init__(self, learner):
         super().__init__()
@@ -124,7 +127,7 @@ class _Embedding(nn.Module):
 def _name_of(model, place, parameter) -> str | None:
     if place is None:
         return None
-    # A module may have several names.
+    # A module may have several names, and users may give any of them.
     modules = dict(model.named_modules(remove_duplicate=False))
     if callable(place):
         found = place if isinstance(place, nn.Module) else place(model)
@@ -155,7 +158,7 @@ def _only_output(name, outputs) -> Tensor:
 
 
 def to_locations(local) -> Tensor:
-    """Local features as an array of shape (n_channels, n_samples, n_locations)."""
+    """Return local features as an array of shape (n_channels, n_samples, n_locations)."""
     if local.ndim == 4:
         return local.flatten(2).transpose(0, 1).contiguous()
     return local.movedim(2, 0).contiguous() if local.ndim == 3 else local[None]
@@ -167,7 +170,7 @@ def from_locations(locations, like) -> Tensor:
 
 
 class OutputsOfSamples(Dataset):
-    """Samples, their local features, Z, output and classes, computed when they are needed."""
+    """Samples, and their local features, Z and output, which are computed when they are needed."""
 
     def __init__(
         self, network: FrozenNetwork, X: Tensor, targets: Tensor | None, device: torch.device
@@ -186,7 +189,7 @@ class OutputsOfSamples(Dataset):
         return [X, *self.network(X), *(part[rows].to(self.device) for part in self.targets)]
 
     def kept(self, n_numbers: int) -> OutputsOfSamples | Samples:
-        """All of them, computed once, unless they are more numbers than this."""
+        """Compute all of them once, unless they have more than `n_numbers` numbers."""
         first = self[: min(2, len(self))]
         if len(self) * sum(part[0].numel() for part in first) > n_numbers:
             return self
@@ -196,13 +199,14 @@ class OutputsOfSamples(Dataset):
 
 
 class FeatureStatistics:
-    """Basis, means and deviations of local features, and Z and output of samples.
+    """Basis, means and standard deviations of local features, and Z and output of samples.
 
     Means and deviations have the shape (n_channels, 1, n_locations).
 
-    Channels of maps are features by themselves. Those of tokens are not, and a token in which each
-    is drawn by itself is like no token: there the basis is that of the principal components inside
-    a location, the same for all, and the noise, independent in it, stays where tokens are.
+    Channels of maps are features by themselves. Channels of tokens are not: if each were drawn
+    independently, the result would be like no token. So the basis for tokens is that of the
+    principal components inside a location, the same for all locations. Noise that is independent
+    in this basis is distributed like tokens.
     """
 
     def __init__(self, samples: OutputsOfSamples | Samples, rows: NDArray):
@@ -214,7 +218,7 @@ class FeatureStatistics:
             _, local, Z, output, *_ = samples[rows[part]]
             features = to_locations(local).double()
             if local.ndim == 3:
-                # Any orthogonal basis is allowed, so the first batch is enough for it.
+                # Any orthogonal basis is allowed, so that of the first batch is good enough.
                 if self.basis is None:
                     self.basis = _principal_components(features)
                 features = torch.tensordot(self.basis.double(), features, 1)
@@ -224,14 +228,14 @@ class FeatureStatistics:
         self.Z, self.output = (torch.cat(parts) for parts in zip(*found, strict=True))
         self.mean = (sums / len(rows)).float()
         variance = squares / len(rows) - (sums / len(rows)).square()
-        # What is constant up to rounding carries nothing.
+        # Features that are constant up to rounding carry no information.
         is_constant = variance < 1e-10 * (squares / len(rows)).amax(dim=0)
         self.deviation = variance.masked_fill(is_constant, 0).sqrt().float()
         self.location_shape = tuple(local.shape[2:] if local.ndim == 4 else local.shape[1:2])
 
 
 def _principal_components(features):
-    """Orthogonal basis of the covariance inside the locations, in rows."""
+    """Return the eigenvectors of the covariance inside the locations, in rows."""
     centred = (features - features.mean(dim=1, keepdim=True)).flatten(1)
     return torch.linalg.eigh(centred @ centred.T).eigenvectors.T.float()
 
@@ -260,7 +264,7 @@ def check_class_numbers(targets, n_classes):
 
 
 def decision_head(head, statistics, targets):
-    """Function of Z and of the output of the network that returns logits of decisions."""
+    """Return a function of Z and the output of the network that returns logits of decisions."""
     Z = statistics.Z
     if head == "classifier":
         return _Logits()
@@ -281,7 +285,7 @@ def decision_head(head, statistics, targets):
 
 
 class _Logits(nn.Module):
-    """Logits of a classifier; of a single one, those of no and yes."""
+    """Logits of a classifier. A single logit becomes those of no and yes."""
 
     def forward(self, Z, output):
         if output.ndim != 2:

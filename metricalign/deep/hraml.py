@@ -1,4 +1,4 @@
-"""HRAML: networks as one estimator."""
+"""HRAML: networks that learn a distance, as one estimator."""
 
 from __future__ import annotations
 
@@ -36,168 +36,171 @@ __all__ = ["HRAML"]
 class HRAML(EmbeddingLearner):
     """Hierarchical relationship alignment metric learning: a network in place of a linear map.
 
-    Trains a network so that the neighbours of its images have similar targets, by a loss of the
-    distances and the relations of the targets: soft neighbours by default, see
-    `metricalign.deep.SoftNeighborsLoss`. That of the paper, `metricalign.deep.AlignmentLoss`, is
-    ``HRAML((100, 100), loss="alignment", embedding=None, n_blocks=0)``. Relations t enter as
-    (t - smallest) / (largest - smallest), where `smallest` is that of targets that are the same,
-    and `largest` the largest one of the training targets (of 100,000 pairs of them).
+    It trains a network so that the neighbours of its images have similar targets. The loss depends
+    on the distances of the images and the relations of the targets. By default it is that of soft
+    neighbours, see `metricalign.deep.SoftNeighborsLoss`. The loss of the paper is
+    `metricalign.deep.AlignmentLoss`, and its network is
+    ``HRAML((100, 100), loss="alignment", embedding=None, n_blocks=0)``. The loss gets the relation
+    t as (t - smallest) / (largest - smallest), where `smallest` is the relation of equal targets,
+    and `largest` the largest relation of 100,000 pairs of training targets.
 
-    It has the interface of the linear metrics, so that one is swapped for the other in a
-    pipeline. It trains in float32. Tables go in as they are, with categories, missing values and
-    columns of any unit. By default columns are standardised, unless the nearest neighbours have
-    nearer targets where they are not, as of pixels. With ``embedding=None`` or `refine` the network
-    only centres them and divides all by one number, the root of their mean variance; scale them
-    before if their units differ.
+    It has the interface of the linear metrics, so that it can replace them in a pipeline. It trains
+    in float32. Tables need no preparation: they may have categories, missing values and columns of
+    any unit. By default columns are standardised, unless neighbours have nearer targets without
+    that, as with pixels. With ``embedding=None`` or `refine`, columns are only centred and divided
+    by one number, the root of their mean variance. Scale them before if their units differ.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default=()
-        Number of units of each hidden layer; () for a linear map. The paper has two of 100.
+        Number of units of each hidden layer. (): a linear map. The paper has two layers of 100.
     n_components : int, default=64
-        Dimension of the images of a network.
+        Number of components of the images of a network.
     embedding : {"auto", "plr", "plr_lite", "piecewise_linear", "normal_scores"} or None, \
 default="auto"
-        What becomes of numbers before the first layer:
+        How columns of numbers are mapped before the first layer:
 
-        - ``"plr"``, ``"plr_lite"``: normal scores (the quantiles of a normal distribution that
+        - ``"plr"``, ``"plr_lite"``: to normal scores (the quantiles of a normal distribution that
           have the ranks of the numbers), then waves of trained frequencies, a linear layer and
-          ReLU. The layer of ``"plr_lite"`` is one for all columns.
-        - ``"piecewise_linear"``: the pieces of their range, as
-          `metricalign.PiecewiseLinearEncoder` has them.
-        - ``"normal_scores"``: these alone.
-        - None: nothing.
-        - ``"auto"``: see `n_blocks`. None for sparse samples, more than 100 columns, `refine`
-          and `module`.
+          ReLU. With ``"plr_lite"`` all columns share the layer.
+        - ``"piecewise_linear"``: to the pieces of their range, as by
+          `metricalign.PiecewiseLinearEncoder`.
+        - ``"normal_scores"``: to normal scores only.
+        - None: they are not mapped.
+        - ``"auto"``: see `n_blocks`. It is None for sparse samples, more than 100 columns,
+          `refine` and `module`.
     n_blocks : int or "auto", default="auto"
-        Residual blocks after the linear map: batch normalisation, 256 hidden units, ReLU. Without
-        hidden layers and blocks, a network with an embedding adds up one curve for each column;
-        with them columns act together. ``"auto"`` trains a network with ``"plr_lite"`` and no
-        block, and one with two blocks and no embedding, and goes on with that of the smallest
-        validation error. Up to 1,000 samples it trains `n_ensemble` networks of both kinds
-        and linear maps, and keeps them all: each kind counts as is best for the vote of held-out
-        samples, if the loss is one of soft neighbours; else that of the smallest mean error is
-        taken. Without `early_stopping` it is the first kind. Where most targets are missing it is
-        0, and ``embedding="auto"`` is None; with `NearNeighbor` views it is 2, and
-        the samples themselves are kept beside the networks, with the same total variance.
+        Number of residual blocks after the linear map. Each has batch normalisation, 256 hidden
+        units and ReLU. Without hidden layers and blocks, a network with an embedding is a sum of
+        one curve for each column. With them columns act together. ``"auto"`` trains a network with
+        ``"plr_lite"`` and no block, and one with two blocks and no embedding, and goes on with the
+        kind of the smaller validation error. Up to 1,000 samples it trains `n_ensemble` networks of
+        both kinds and of linear maps. If the loss is one of soft neighbours, it keeps all of them,
+        with weights that are best for held-out samples. Else it keeps the kind of the smallest mean
+        error. Without `early_stopping` it takes the first kind. If most targets are missing it is
+        0, and ``embedding="auto"`` is None. With `NearNeighbor` views it is 2 then, and the samples
+        themselves are kept beside the images, with the same total variance.
     dropout : float, default=0.0
-        Share of the hidden units of the blocks that are dropped in a step.
+        Share of the hidden units of the blocks that are dropped in each step of training.
     activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
         Activation of the hidden layers. The paper has tanh.
     normalize : bool, default=False
-        Whether images, and the outputs of the hidden layers that are aligned, have length 1.
+        Whether images, and the outputs of hidden layers with a loss, are scaled to norm 1.
     module : torch.nn.Module or None, default=None
-        A network of your own in place of the parameters above. It gets samples as they are, in
-        float32, and returns their images, or a list of the outputs of several layers, the images
-        last. A copy of it is trained, from its weights.
+        A network of your own, in place of the parameters above. It gets unscaled samples in
+        float32, and returns their images, or a list of the outputs of several layers with the
+        images last. A copy of it is trained, starting from its weights.
     n_ensemble : int, default=4
-        Networks of a kind, which differ in their start and in what they are validated on. Their
-        squared distances are averaged: their images are beside each other.
+        Number of networks of a kind. They differ in their initial weights and their validation
+        samples. Their squared distances are averaged, and their images are concatenated.
     refine : metric learner or None, default=None
-        Linear metric learner that the network starts from, such as ``PSDSVR()``. It is fitted to
-        the samples to train on, which must fit into memory, with the relation of this estimator
-        if its own is "auto". The network, or `module`, then gets one more layer, which comes
-        first, is linear and is trained with the others. It starts from the symmetric root of
-        c M + I / 10, where M is the learned matrix, and c brings the total variance of its images
-        to the number of features. With `warm_start` it is only fitted the first time.
+        Linear metric learner, such as ``PSDSVR()``, from which the network starts. It is fitted to
+        the samples to train on, which must fit into memory. If its relation is "auto", it gets the
+        relation of this estimator. The network, or `module`, then has one more layer at its
+        beginning, which is linear and is trained with the others. It starts from the symmetric root
+        of c M + I / 10, where M is the learned matrix, and c is such that the total variance of the
+        images of M is the number of features. With `warm_start` it is only fitted the first time.
     loss : {"auto", "alignment", "approx_ndcg", "pairwise_cross_entropy", "rank_n_contrast", \
 "smooth_ap", "soft_neighbors"}, DeepLoss or torch.nn.Module, default="auto"
-        Name or instance of a loss, such as ``SoftNeighborsLoss(temperature=0.5)``, or one of your
-        own, see ``metricalign.deep.DeepLoss``. A module that is called like one may have weights,
-        which are trained with those of the network. ``"auto"`` is ``"soft_neighbors"``, and
-        ``"alignment"`` where only some pairs have a relation or count.
+        Name or instance of a loss, such as ``SoftNeighborsLoss(temperature=0.5)``, or a loss of
+        your own, see ``metricalign.deep.DeepLoss``. It may be a module that is called in the same
+        way, whose weights are trained with those of the network. ``"auto"`` is ``"alignment"`` if
+        `pairs` are given or ``"strength"``, or y is a sparse matrix of relations. Else it is
+        ``"soft_neighbors"``.
     layer_weights : sequence of float or None, default=None
-        Weights of the loss of each layer, the embedding last: relations are aligned in all layers
-        with a positive weight. None: only in the embedding. Best with `normalize`, since outputs
-        of wide hidden layers start far apart.
+        Weights of the loss of each layer, with the embedding last. None: only the embedding has a
+        loss. It is best used with `normalize`, since outputs of wide hidden layers start far apart.
     augment : callable, sequence of callable or None, default=None
-        What makes random views of samples, such as ``SwapNoise()``, see
-        `metricalign.deep.Augmentation`; several are applied one after the other. With it, two views
-        of each sample are to be nearest to each other, by the same loss of relations that are 0 for
-        views of one sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X,
-        y)`` also from samples whose target is missing; the two losses are added. The loss of the
-        views is that of what a small network makes of the images, which is dropped after training;
-        not with `NearNeighbor` and ``n_blocks="auto"``.
+        Functions that make random views of samples, such as ``SwapNoise()``, see
+        `metricalign.deep.Augmentation`. Several are applied one after the other. With views, a
+        second loss is added. It is the same function, of relations that are 0 for two views of one
+        sample and 1 for all others. So ``fit(X)`` learns without targets, and ``fit(X, y)`` also
+        from samples whose target is missing. The loss of views is that of the outputs of a small
+        network after the images, which is dropped after training, but that of the images with
+        `NearNeighbor` and ``n_blocks="auto"``.
     relation : str or callable, default="auto"
         Relation of two targets, see `metricalign.relations`.
     pairs : {"auto", "batch", "strength"} or array-like of shape (n_pairs, 2), default="auto"
-        - ``"batch"``: all pairs inside a batch, and with candidates for losses that take them.
-        - ``"strength"``: each sample with a similar and a different partner, drawn in each epoch
-          with probabilities proportional to 1 - g and to g. The paper samples by the strength of
-          the relation too; this is our reading of how.
-        - an array: these pairs of samples, as far as both are in the training part.
-        - ``"auto"``: ``"batch"`` for losses that compare all pairs, and for targets that are no
-          classes; ``"strength"`` for classes, since few pairs of many classes are of the same one;
-          for a sparse matrix of relations the pairs that it stores.
+        - ``"batch"``: all pairs of a batch, and those with candidates if the loss takes them.
+        - ``"strength"``: each sample with a similar and a different partner. They are drawn in each
+          epoch with probabilities in proportion to 1 - g and to g, where g is the relation. The
+          paper samples by the strength of the relation too. This is our reading of it.
+        - an array: those of these pairs whose samples are both in the training part.
+        - ``"auto"``: ``"batch"`` for losses that compare all pairs, and for targets that are not
+          classes. ``"strength"`` for classes, since few pairs of many classes are of the same one.
+          The stored pairs for a sparse matrix of relations.
     n_candidates : int, default=2048
-        Other samples, drawn anew for each batch, which a loss of soft neighbours compares it with.
+        Number of other samples that a loss of soft neighbours compares with each batch. They are
+        drawn anew for each batch.
     optimizer : {"adam", "adamw", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float or "auto", default="auto"
-        Initial step length. ``"auto"`` is .01, and .001 without targets.
+        Initial learning rate. ``"auto"`` is .01, and .001 without targets.
     momentum : float, default=0.9
         Momentum of ``"sgd"``.
     weight_decay : float, default=2e-4
-        Weight of the squared weights of the network, as the optimizer understands it.
+        Weight decay of the optimizer.
     schedule : {"cosine", "plateau"} or None, default="cosine"
-        Lower the learning rate along a cosine that is zero after `max_iter` epochs, or to a tenth
-        when the training loss has not improved for `n_iter_no_change` // 4 epochs, or never.
+        ``"cosine"`` lowers the learning rate along a cosine that is zero after `max_iter` epochs.
+        ``"plateau"`` lowers it to a tenth when the training loss has not improved for
+        `n_iter_no_change` // 4 epochs. None keeps it.
     averaging : float, default=0.0
-        Decay, in each step, of a running mean of the weights that takes their place; 0 for none.
-        Useful without a schedule, such as 0.99.
+        If positive, a running mean of the weights takes their place, with this decay in each step.
+        A value such as 0.99 is useful without a schedule.
     batch_size : int or "auto", default="auto"
-        Samples, or pairs, in a batch. ``"auto"`` is a sixteenth of the samples to train on, from
-        32 to 256.
+        Number of samples, or of pairs, in a batch. ``"auto"`` is a sixteenth of the number of
+        samples to train on, from 32 to 256.
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. ``"auto"`` is what makes 600 steps, from 20 to 100.
+        Largest number of epochs. ``"auto"`` is the number that makes 600 steps, from 20 to 100.
     early_stopping : bool, default=True
         Whether to set a part of the samples with targets aside for each network, to stop when the
-        error there no longer falls, and to restore the weights that were best.
+        error of that part no longer falls, and to restore the best weights.
     validation_fraction : float, default=0.1
-        Size of that part, at least 2 samples.
+        Share of the samples in that part, at least 2 samples.
     n_iter_no_change : int, default=20
-        Epochs without improvement after which to stop.
+        Number of epochs without improvement after which training stops.
     refit : bool, default=False
-        Whether to train all networks again, on all samples, for the number of epochs that was
-        best. Otherwise each network lacks the part that it was validated on.
+        Whether to train all networks again, on all samples, for the best number of epochs.
+        Otherwise each network does not learn from its validation part.
     mixed_precision : bool, default=False
-        Whether the networks compute in bfloat16 where that is safe, in training: for GPUs.
+        Whether to train in bfloat16, in the operations in which that is safe. This is for GPUs.
     device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` is a GPU if there is one. The fitted network is kept on the
-        CPU, so that a pickle opens on every machine.
+        The device on which to compute. ``"auto"`` is a GPU if there is one. The fitted network is
+        kept on the CPU, so that a pickle can be opened on every machine.
     warm_start : bool, default=False
-        Whether `fit` goes on from the networks of the last fit, whose shape and whose weights
-        beside each other it keeps.
+        Whether `fit` goes on from the networks of the last fit. Their architecture and their
+        weights in the ensemble stay.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights, batches and the validation part. The global generators of
-        PyTorch are left as they are.
+        Seed of initial weights, batches and the validation part. The global generators of PyTorch
+        are restored.
     verbose : int, default=0
         Whether to print the loss and the validation error of each epoch.
 
     Attributes
     ----------
     module_ : EmbeddingNetwork or NetworkEnsemble
-        The network, or the networks, on the CPU.
+        The network, or the ensemble of networks, on the CPU.
     blueprints_ : list of Blueprint or None
-        What each network is made of: ``embedding`` and ``n_blocks`` were chosen. None with
-        `module`.
+        Architecture of each network, such as the ``embedding`` and ``n_blocks`` that were chosen.
+        None with `module`.
     table_ : PiecewiseLinearEncoder or None
         Encoder of a table with categories or missing values.
     offset_, scale_ : ndarray of shape (n_features,), float
-        The network gets ``(X - offset_) / scale_``.
+        The input of the network is ``(X - offset_) / scale_``.
     refined_ : estimator or None
-        The fitted learner that the network, the last of several, started from.
+        The fitted learner from which the network, or the last of several, started.
     relation_ : TargetRelation or None
-        Relation of the targets; None after ``fit(X)``.
+        Relation of the targets. None after ``fit(X)``.
     relation_range_ : tuple of float
         `smallest` and `largest` above.
     loss_curve_ : ndarray of shape (n_iter,)
-        Mean loss in each epoch, of the first network.
+        Mean loss of the first network in each epoch.
     validation_errors_ : ndarray of shape (n_iter,)
-        Error on the validation part after each epoch, of the first network: the loss, if it is one
-        of soft neighbours (the share of wrong neighbours in place of the log loss), else the mean
-        relation to the 5 nearest samples, or, where only some pairs have a relation, the share of
-        them in the wrong order. Only with `early_stopping` and targets.
+        Error of the first network on the validation part after each epoch. If the loss is one of
+        soft neighbours, it is the loss, with the share of wrong neighbours in place of the log
+        loss. Else it is the mean relation to the 5 nearest samples, or, if only some pairs have a
+        relation, the share of pairs of them in the wrong order. Only with `early_stopping` and
+        targets.
     n_iter_ : int
         Number of epochs of the first network.
     n_features_in_ : int
@@ -219,7 +222,7 @@ default="auto"
 
     Examples
     --------
-    Two classes that no linear map can bring apart:
+    No linear map separates these two classes:
 
     >>> import numpy as np
     >>> from sklearn.neighbors import KNeighborsClassifier
@@ -368,14 +371,14 @@ default="auto"
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples, in memory with categories or missing values. Memory-mapped arrays are read in
-            batches. A Dask array is computed once, chunk by chunk, into a temporary file that is
-            read in batches.
+            Samples. They must be in memory if they have categories or missing values. Memory-mapped
+            arrays are read in batches. A Dask array is computed once, chunk by chunk, into a
+            temporary file that is read in batches.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples), \
 or None, default=None
-            Their targets: classes, label sets, distributions or numbers; or the matrix of
-            relations, if ``relation="precomputed"``. With `augment` they may be missing, some
-            (NaN, None, or -1 in place of integer classes) or all (None).
+            Their targets: classes, label sets, distributions or numbers. The matrix of relations if
+            ``relation="precomputed"``. With `augment`, some may be missing (NaN, None, or -1 in
+            place of integer classes), or all (None).
 
         Returns
         -------
@@ -405,7 +408,7 @@ or None, default=None
         return self
 
     def __getstate__(self):
-        """State whose networks are arrays, unless they are the user's, so that skops saves it."""
+        """Return a state with networks as arrays, for skops, unless the user gave the networks."""
         state = super().__getstate__()
         if getattr(self, "blueprints_", None) is not None:
             arrays = self.module_.state_dict()
@@ -424,14 +427,14 @@ or None, default=None
         Parameters
         ----------
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-            Samples. Memory-mapped arrays are read in batches; of a Dask array nothing is computed
-            yet.
+            Samples. Memory-mapped arrays are read in batches. A Dask array is not computed yet.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components * n_networks)
-            The images: computed in float32 for samples in float32, else in float64. A Dask array
-            if X is one. With `NearNeighbor` views n_features columns more, see `n_blocks`.
+            The images, computed in float32 for samples in float32 and else in float64. A Dask array
+            if X is one. There may be n_features more columns with `NearNeighbor` views, see
+            `n_blocks`.
         """
         check_is_fitted(self)
         if is_dask_array(X):
@@ -440,7 +443,7 @@ or None, default=None
         return self._map()(validate_samples(self, X, self.table_, reset=False))
 
     def _map(self) -> Callable[[Any], NDArray]:
-        """What maps samples, or encoded ones of a table."""
+        """Return a function that maps samples, or encoded samples of a table."""
         return partial(
             images_of,
             module=self.module_,
@@ -451,7 +454,7 @@ or None, default=None
         )
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """How well the learned distances order pairs of samples by their relation.
+        """Return how well the learned distances order pairs of samples by their relation.
 
         See `EmbeddingLearner.score`.
 
@@ -460,14 +463,14 @@ or None, default=None
         X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : array-like
-            Their targets, of the kind used in fit; of any kind after ``fit(X)``.
+            Their targets, of the same kind as in `fit`. After ``fit(X)`` they may be of any kind.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            A pair counts with the product of the weights of its samples.
+            The weight of a pair is the product of the weights of its samples.
 
         Returns
         -------
         score : float
-            Between 0 and 1; 0.5 for distances that ignore the relation.
+            Between 0 and 1. It is 0.5 for distances that do not depend on the relation.
         """
         check_is_fitted(self)
         if self.table_ is not None:

@@ -20,7 +20,7 @@ __all__ = [
     "TableNetwork",
 ]
 
-#: The activations known by name.
+#: The activations by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class ResidualBlock(nn.Module):
-    """A batch plus what a layer of hidden units makes of it, normalised over the batch.
+    """The sum of a batch and the output of a hidden layer, with batch normalisation.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, X: Tensor) -> Tensor:
-        """Output of the shape of the input."""
+        """Return the output, which has the shape of the input."""
         return X + self.layers(X)
 
 
@@ -66,7 +66,7 @@ class MultilayerPerceptron(nn.Module):
     Parameters
     ----------
     sizes : sequence of int
-        Number of features, of units in each hidden layer, and of components.
+        Number of features, numbers of units of the hidden layers, and number of components.
     activation : str
         A name of `ACTIVATIONS`.
     """
@@ -77,12 +77,12 @@ class MultilayerPerceptron(nn.Module):
         self.activation = ACTIVATIONS[activation]()
 
     def start_from_euclid(self) -> None:
-        """Let the first layer keep all distances, if it has as many units as features."""
+        """Let the first layer keep all distances, if it has as many units as there are features."""
         first: Any = self.layers[0]
         nn.init.orthogonal_(first.weight)
 
     def forward(self, X: Tensor) -> list[Tensor]:
-        """Outputs of the hidden layers and, last, the embedding."""
+        """Return the outputs of the hidden layers and, last, the embedding."""
         outputs = []
         for layer in self.layers[:-1]:
             X = self.activation(layer(X))
@@ -91,22 +91,22 @@ class MultilayerPerceptron(nn.Module):
 
 
 class TableNetwork(nn.Module):
-    """Embedded columns, a multilayer perceptron, and residual blocks.
+    """An embedding of the columns, a multilayer perceptron and residual blocks.
 
     Parameters
     ----------
     embedding : torch.nn.Module
-        What becomes of the columns.
+        Maps the columns to the input of the perceptron.
     perceptron : MultilayerPerceptron
-        Takes the embedded columns.
+        Maps the embedded columns to outputs.
     n_components : int
         Number of outputs of the perceptron.
     n_blocks : int
-        Number of residual blocks. With any, the images are normalised over the batch.
+        Number of residual blocks. If there are any, batch normalisation follows them.
     n_hidden : int
-        Hidden units of a block.
+        Number of hidden units of a block.
     dropout : float
-        Share of them that are dropped in training.
+        Share of the hidden units that are dropped in training.
     """
 
     def __init__(
@@ -129,20 +129,21 @@ class TableNetwork(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, X: Tensor) -> list[Tensor]:
-        """Outputs of the hidden layers of the perceptron and, last, the images."""
+        """Return the outputs of the hidden layers of the perceptron and, last, the images."""
         *hidden, X = self.perceptron(self.embedding(X))
         return [*hidden, self.blocks(X)]
 
 
 class EmbeddingNetwork(nn.Module):
-    """A network as a list of layers, the embedding last, each normalised if wanted.
+    """A network that returns a list of layers, the embedding last.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Returns the embedding of a batch, or a list of the outputs of layers, the embedding last.
+        Returns the embedding of a batch, or a list of the outputs of layers with the embedding
+        last.
     normalize : bool
-        Whether images are brought to length 1.
+        Whether the outputs of all layers are scaled to norm 1.
     """
 
     def __init__(self, module: nn.Module, normalize: bool):
@@ -151,21 +152,21 @@ class EmbeddingNetwork(nn.Module):
         self.normalize = normalize
 
     def forward(self, X: Tensor) -> list[Tensor]:
-        """Outputs of the layers, the embedding last."""
+        """Return the outputs of the layers, the embedding last."""
         layers = self.module(X)
         layers = [layers] if isinstance(layers, Tensor) else list(layers)
         return [normalize(layer) for layer in layers] if self.normalize else layers
 
 
 class NetworkEnsemble(nn.Module):
-    """Several networks, whose squared distances are averaged: their layers beside each other.
+    """Several networks whose squared distances are averaged. Their outputs are concatenated.
 
     Parameters
     ----------
     networks : sequence of torch.nn.Module
         Each returns a list of layers, the embedding last.
     weights : array-like of shape (n_networks,) or None, default=None
-        Weights of the squared distances; None for 1 / n_networks.
+        Weights of the squared distances. None: 1 / n_networks.
     """
 
     scales: Tensor
@@ -179,7 +180,7 @@ class NetworkEnsemble(nn.Module):
         self.register_buffer("scales", scales)
 
     def forward(self, X: Tensor) -> list[Tensor]:
-        """Outputs of the layers that all networks have, the embedding last."""
+        """Return the outputs of the layers that all networks have, the embedding last."""
         layers = zip(*(network(X)[::-1] for network in self.networks), strict=False)
         outputs = [
             torch.cat([scale * part for scale, part in zip(self.scales, layer, strict=True)], dim=1)

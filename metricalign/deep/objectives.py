@@ -1,4 +1,4 @@
-"""What networks are trained for: relations of the targets, and views of samples."""
+"""Objectives of the training of networks: relations of targets, and views of samples."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["TargetObjective", "ViewObjective"]
 
 
 class TargetObjective(NamedTuple):
-    """Distances are to align with the relations of the targets.
+    """The objective that distances align with the relations of the targets.
 
     Attributes
     ----------
     data : AlignmentData
         Samples and relations.
     loss : DeepLoss or torch.nn.Module
-        How badly they align.
+        Loss of distances that do not align with the relations.
     make_batches : callable
-        What `choose_batches` returns.
+        The callable that `choose_batches` returned.
     """
 
     data: AlignmentData
@@ -36,33 +36,33 @@ class TargetObjective(NamedTuple):
     make_batches: Callable[..., Iterable[Batch]]
 
     def criterion(self, layer_weights: Sequence[float] | None, n_components: int) -> nn.Module:
-        """Loss of the layers of a network, with weights of its own."""
+        """Return the loss of the layers of a network. It may have weights of its own."""
         return LayeredLoss(deepcopy(self.loss), layer_weights)
 
     def batches(self, split: Split, random_state: np.random.RandomState) -> Iterable[Batch]:
-        """Batches of an epoch of the samples to train on whose targets are known."""
+        """Return the batches of an epoch, of the samples to train on whose targets are known."""
         return self.make_batches(self.data, split.training, random_state=random_state)
 
     def error(self, split: Split) -> Callable[[nn.Module], float]:
-        """Error of a network on the samples to validate on, see `validation_error`."""
+        """Return the function for the error of a network, see `validation_error`."""
         return validation_error(self.data, self.loss, split)
 
 
 class ViewObjective(NamedTuple):
-    """Views of a sample are to be nearer to each other than to all others.
+    """The objective that views of a sample are nearer to each other than to all other views.
 
     Attributes
     ----------
     data : ViewData
         Samples and their views.
     loss : DeepLoss or torch.nn.Module
-        How badly they are, of relations that are 0 or 1.
+        Loss for relations that are 0 or 1.
     batch_size : int
-        Samples in a batch, each with two views.
+        Number of samples in a batch. Each has two views.
     n_candidates : int
-        Other samples that these are compared with.
+        Number of other samples that they are compared with.
     has_head : bool
-        Whether this is asked of what a head makes of the images.
+        Whether the loss is that of the outputs of a head, see `ProjectedLoss`.
     """
 
     data: ViewData
@@ -72,12 +72,12 @@ class ViewObjective(NamedTuple):
     has_head: bool
 
     def criterion(self, layer_weights: Sequence[float] | None, n_components: int) -> nn.Module:
-        """Loss of the layers of a network, with weights of its own."""
+        """Return the loss of the layers of a network. It may have weights of its own."""
         loss = LayeredLoss(deepcopy(self.loss), layer_weights)
         return ProjectedLoss(loss, n_components) if self.has_head else loss
 
     def batches(self, split: Split, random_state: np.random.RandomState) -> Iterable[Batch]:
-        """Batches of an epoch of all samples to train on."""
+        """Return the batches of an epoch, of all samples to train on."""
         rows = np.concatenate([split.training, split.unlabelled])
         return AllPairsOfBatch(
             self.data, rows, self.batch_size, random_state, self.n_candidates, n_views=2

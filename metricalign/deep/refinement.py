@@ -13,30 +13,30 @@ from metricalign.relations import check_targets, select_targets
 
 __all__ = ["refined_start"]
 
-# Weight of Euclid's distance beside the learned one that a network starts from: what the learner
-# drops must not be lost.
+# Weight of Euclid's distance beside the learned one from which a network starts. Without it, the
+# directions that the learner drops would be lost to the network.
 _WEIGHT_OF_EUCLID = 0.1
 
 
 def refined_start(
     learner: Any, X: Any, y: Any, rows: NDArray, is_precomputed: bool, scale: float
 ) -> Tensor:
-    """Weights of a linear layer, from a metric that is learned from some of the samples.
+    """Return the weights of a linear layer that has a metric learned from some of the samples.
 
     Parameters
     ----------
     learner : MetricLearner
-        Is fitted.
+        The learner of the metric. It is fitted here.
     X : {ndarray, sparse matrix} of shape (n_samples, n_features)
         Samples.
     y : array-like
-        Their targets; relations as they are encoded, if `is_precomputed`.
+        Their targets, or their encoded relations if `is_precomputed`.
     rows : ndarray of int
-        The samples to learn from.
+        Rows of the samples to learn from.
     is_precomputed : bool
-        Whether y has relations.
+        Whether y has relations in place of targets.
     scale : float
-        What the layer gets is divided by it.
+        The input of the layer is divided by it.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def refined_start(
     matrix = _WEIGHT_OF_EUCLID * np.eye(X.shape[1])
     if variance > 0:
         matrix += learner.get_mahalanobis_matrix() * (len(matrix) * scale**2 / variance)
-    # The symmetric root, the only one that does not turn with rounding.
+    # The symmetric root is the only one that does not depend on rounding by a rotation.
     eigenvalues, eigenvectors = np.linalg.eigh(matrix)
     start = (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T
     return torch.from_numpy(start.astype(np.float32))

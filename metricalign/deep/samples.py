@@ -1,4 +1,4 @@
-"""Samples as networks read them: in parts, encoded if they are a table, and scaled."""
+"""Samples for networks: they are read in parts, encoded if they are a table, and scaled."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ __all__ = [
     "validate_samples",
 ]
 
-# Rows that are read and mapped at a time outside training.
+# Outside training, so many rows are read and mapped at a time, which limits the memory.
 _ROWS_AT_A_TIME = 4096
 
 
 def read_batch(X: Any, rows: NDArray | slice) -> NDArray:
-    """Rows of an array, in memory and dense.
+    """Return rows of an array, in memory and dense.
 
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
-        In memory, memory-mapped, in chunks or sparse.
+        An array in memory, memory-mapped, in chunks or sparse.
     rows : ndarray of int or slice
-        Which rows.
+        Indices of the rows.
 
     Returns
     -------
     batch : ndarray of shape (n_rows, n_features)
-        The rows, float32 and float64 as they are, other numbers as float64.
+        The rows. float32 stays float32, and all other numbers become float64.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_batch(X: Any, rows: NDArray | slice) -> NDArray:
 
 
 def encoder_of(X: Any) -> PiecewiseLinearEncoder | None:
-    """Fitted encoder of samples with categories or missing values; None for all others.
+    """Return a fitted encoder of samples with categories or missing values.
 
     Parameters
     ----------
@@ -75,6 +75,7 @@ def encoder_of(X: Any) -> PiecewiseLinearEncoder | None:
     Returns
     -------
     encoder : PiecewiseLinearEncoder or None
+        None if the samples are numbers without missing values.
     """
     is_read_in_parts = is_dask_array(X) or hasattr(type(X), "chunks") or isinstance(X, np.memmap)
     if sparse.issparse(X) or is_read_in_parts:
@@ -89,18 +90,19 @@ def encoder_of(X: Any) -> PiecewiseLinearEncoder | None:
 
 
 def number_columns(n_features: int, encoder: PiecewiseLinearEncoder | None) -> NDArray:
-    """Columns of what the network gets that are numbers, no indicators.
+    """Return the columns of numbers in the input of a network. All others are indicators.
 
     Parameters
     ----------
     n_features : int
-        How many columns there are.
+        Number of columns of the input.
     encoder : PiecewiseLinearEncoder or None
-        What has encoded them.
+        Fitted encoder of the table. None: all columns are numbers.
 
     Returns
     -------
-    columns : ndarray of int
+    columns : ndarray of int of shape (n_numbers,)
+        Indices of the columns.
     """
     if encoder is None:
         return np.arange(n_features)
@@ -111,7 +113,7 @@ def number_columns(n_features: int, encoder: PiecewiseLinearEncoder | None) -> N
 
 
 def columns_of(encoder: PiecewiseLinearEncoder) -> NDArray:
-    """Column of the table that each column of its encoding is of.
+    """Return for each column of the encoding the column of the table that it encodes.
 
     Parameters
     ----------
@@ -121,6 +123,7 @@ def columns_of(encoder: PiecewiseLinearEncoder) -> NDArray:
     Returns
     -------
     columns : ndarray of int of shape (n_encoded,)
+        Indices of the columns of the table.
     """
     columns = np.empty(len(encoder.scale_), dtype=int)
     for number, block in enumerate(encoder.blocks_):
@@ -135,30 +138,30 @@ def validate_samples(
     reset: bool,
     **options: Any,
 ) -> Any:
-    """Samples that are checked, as `read_batch` takes them.
+    """Check samples, and return them as an array that `read_batch` takes.
 
     Parameters
     ----------
     estimator : estimator
-        Whose samples they are.
+        The estimator that was given the samples.
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
         Samples.
     encoder : PiecewiseLinearEncoder or None
-        Encodes them.
+        Fitted encoder of the samples, if they are encoded.
     reset : bool
-        Whether they say how many features there are, and their names.
+        Whether to set the number of features and their names. If not, they are checked.
     **options
         Options of `sklearn.utils.validation.validate_data`.
 
     Returns
     -------
     X : array of shape (n_samples, n_features)
-        In memory, memory-mapped, in chunks or sparse.
+        An array in memory, memory-mapped, in chunks or sparse.
 
     Raises
     ------
     ValueError
-        If they are not valid.
+        If the samples are not valid.
     """
     if encoder is not None:
         encoded = encoder.transform(X)
@@ -170,14 +173,14 @@ def validate_samples(
 
 @contextmanager
 def missing_values_explained(estimator: Any, is_fit: bool) -> Iterator[None]:
-    """Say which missing values are taken, where scikit-learn would say that none are.
+    """Replace scikit-learn's error about missing values by one that says which are accepted.
 
     Parameters
     ----------
     estimator : estimator
-        Whose samples they are.
+        The estimator that was given the samples.
     is_fit : bool
-        Whether it is being fitted to them.
+        Whether the estimator is being fitted to them.
 
     Raises
     ------
@@ -200,9 +203,9 @@ def missing_values_explained(estimator: Any, is_fit: bool) -> Iterator[None]:
 
 
 def _validate_numbers(estimator, X, reset, options):
-    """Samples that are numbers without missing ones."""
+    """Check samples that are numbers, without missing values."""
     if is_dask_array(X):
-        # An array of its shape stands for X; the entries are checked as they are computed.
+        # An array of the shape of X is checked first. Its entries are checked as they are computed.
         options |= {"dtype": None, "ensure_all_finite": False}
         validate_data(estimator, stand_in(X), reset=reset, **options)
         return _on_disk(X, estimator)
@@ -215,7 +218,7 @@ def _validate_numbers(estimator, X, reset, options):
             dtype=[np.float64, np.float32],
             **options,
         )
-    # The checks of scikit-learn batch by batch, since the whole may not fit into memory.
+    # scikit-learn checks one batch at a time, since the whole array may not fit into memory.
     for rows in batches(X.shape[0], _ROWS_AT_A_TIME):
         check_array(read_batch(X, rows), input_name="X", copy=False, estimator=estimator)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -223,7 +226,7 @@ def _validate_numbers(estimator, X, reset, options):
 
 
 def _on_disk(X, estimator) -> np.memmap:
-    """A Dask array as a temporary file: a batch of random rows would compute all its chunks."""
+    """Write a Dask array to a temporary file, as random rows would compute all its chunks."""
     with TemporaryFile() as file:
         for start, end in pairwise(np.cumsum([0, *X.chunks[0]])):
             rows = read_batch(X, slice(start, end))
@@ -234,7 +237,7 @@ def _on_disk(X, estimator) -> np.memmap:
 
 
 def location_and_scales(X: Any) -> tuple[NDArray, NDArray, float]:
-    """Means and standard deviations of the features, and the root of their mean variance.
+    """Return means and standard deviations of the features, and the root of their mean variance.
 
     Parameters
     ----------
@@ -244,14 +247,14 @@ def location_and_scales(X: Any) -> tuple[NDArray, NDArray, float]:
     Returns
     -------
     location, scales : ndarray of shape (n_features,)
-        The scale of a feature that is constant is 1.
+        Means and standard deviations. The scale of a constant feature is 1.
     scale : float
-        One for all.
+        One scale for all features, the root of their mean variance.
 
     Raises
     ------
     ValueError
-        If the samples are identical, or too large.
+        If all samples are identical, or their variances are out of the range of numbers.
     """
     scaler = StandardScaler()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -277,31 +280,30 @@ def images_of(
     n_components: int,
     device: torch.device,
 ) -> NDArray:
-    """What a network makes of samples.
+    """Map samples to images by a network.
 
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
         Samples, see `read_batch`.
     module : torch.nn.Module
-        Returns a list of layers, the images last. A copy of it computes.
+        Returns a list of the outputs of layers, the images last. A copy of it is used.
     offset, scale : ndarray of shape (n_features,) or float
         The network gets ``(X - offset) / scale``.
     n_components : int
-        Dimension of the images.
+        Number of components of the images.
     device : torch.device
-        Where to compute.
+        The device on which to compute.
 
     Returns
     -------
     images : ndarray of shape (n_samples, n_components)
-        In float32 for samples in float32, else in float64.
+        Images in float32 if the samples are float32, and else in float64.
     """
     dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
     module = deepcopy(module).to(device, getattr(torch, dtype.name))
     images = np.empty((X.shape[0], n_components), dtype)
-    for start in range(0, X.shape[0], _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
+    for rows in batches(X.shape[0], _ROWS_AT_A_TIME):
         batch = (read_batch(X, rows) - offset) / scale
         batch = torch.from_numpy(batch.astype(dtype, copy=False)).to(device)
         images[rows] = module(batch)[-1].cpu().numpy()

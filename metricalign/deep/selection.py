@@ -1,4 +1,4 @@
-"""Which samples each network is trained and validated on, and which kind of network is taken."""
+"""The samples on which each network is trained and validated, and the choice of its kind."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Split", "Trained", "split_samples", "train_all"]
 
 
 class Split(NamedTuple):
-    """Samples to train a network on, and those to validate it on.
+    """The samples of a network: to train on, and to validate on.
 
     Attributes
     ----------
     training, validation : ndarray of int
         Rows of the samples.
     unlabelled : ndarray of int
-        Rows of other samples to train on, whose targets are not known.
+        Rows of further samples to train on, whose targets are not known.
     """
 
     training: NDArray
@@ -34,23 +34,24 @@ class Split(NamedTuple):
 def split_samples(
     order: NDArray, validation_fraction: float | None, n_networks: int, unlabelled: NDArray
 ) -> list[Split]:
-    """For each network the samples to train on, and those to validate it on.
+    """Split the samples, for each network, into those to train on and those to validate on.
 
     Parameters
     ----------
     order : ndarray of int of shape (n_samples,)
-        The samples, in random order.
+        Rows of the samples, in random order.
     validation_fraction : float or None
-        Share to validate on, at least 2 samples; None for no validation.
+        Share of the samples to validate on, at least 2 samples. None: no validation.
     n_networks : int
-        How many networks.
+        Number of networks.
     unlabelled : ndarray of int
-        Samples beside them whose targets are not known.
+        Rows of further samples to train on, whose targets are not known.
 
     Returns
     -------
     splits : list of Split
-        In which the samples to validate on follow each other, as far as there are enough.
+        One for each network. The samples to validate on differ from network to network, as far as
+        there are enough.
 
     Raises
     ------
@@ -71,18 +72,18 @@ def split_samples(
 
 
 class Trained(NamedTuple):
-    """Networks that were trained, of one kind or several.
+    """Trained networks, of one kind or of several.
 
     Attributes
     ----------
     blueprints : list of Blueprint or None
-        What the networks of each kind are made of.
+        Blueprint of the networks of each kind.
     records : list of list of TrainingRecord
-        The networks of each kind.
+        The networks of each kind, with the records of their training.
     weights : ndarray of shape (n_kinds,)
-        How much the squared distances of each kind count.
+        Weights of the squared distances of each kind.
     interrupted : int or None
-        Epoch of a network in which the user stopped.
+        The epoch in which the user stopped the training. None: the user did not.
     """
 
     blueprints: list[Blueprint | None]
@@ -99,34 +100,35 @@ def train_all(
     n_compared: int = 1,
     weigh: Callable[[list[list[nn.Module]]], NDArray] | None = None,
 ) -> Trained:
-    """Train networks of the blueprint of the least validation error, or of all of them.
+    """Train networks of the blueprint with the smallest validation error, or of all blueprints.
 
     Parameters
     ----------
     train : callable
-        Takes a blueprint, a split and, if it is known, the number of epochs.
+        Takes a blueprint, a split and the number of epochs, or None for early stopping, and returns
+        a `TrainingRecord`.
     blueprints : sequence of Blueprint or None
-        Those to choose from: the first one without validation.
+        The blueprints to choose from. Without validation, the first one is taken.
     splits : sequence of Split
-        One for each network.
+        One split for each network.
     refit : bool
-        Whether to train again on all samples, for the number of epochs that was best.
+        Whether to train the networks again on all samples, for the best number of epochs.
     n_compared : int, default=1
-        Networks of each blueprint whose mean error decides.
+        Number of networks of each blueprint whose mean error is compared.
     weigh : callable or None, default=None
-        Takes for each blueprint a network per split, and returns the weights of the blueprints, all
-        of which are kept then. None: that of the least error is taken.
+        Takes one network per split for each blueprint, and returns the weights of the blueprints.
+        All blueprints are kept then. None: the one with the smallest error is kept.
 
     Returns
     -------
     trained : Trained
-        If the user stopped, what there was: of one kind, and fewer networks. If that was in the
-        training on all samples, the networks from before.
+        If the user stopped the training, the networks so far, of one kind. If that was in the
+        training on all samples, the networks before it.
 
     Raises
     ------
     KeyboardInterrupt
-        If the user stopped in the first epoch of the first network.
+        If the user stopped the training in the first epoch of the first network.
     """
     validates = len(splits[0].validation) > 0
     tried = blueprints if validates else blueprints[:1]
@@ -161,7 +163,7 @@ def train_all(
 
 
 def _train_each(train, blueprint, splits, n_epochs=None):
-    """A network for each split, until the user stops, and the epoch of that."""
+    """Train a network for each split, until the user stops; return that epoch too, or None."""
     records: list[TrainingRecord] = []
     for split in splits:
         try:
@@ -174,7 +176,7 @@ def _train_each(train, blueprint, splits, n_epochs=None):
 
 
 def _train_again(train, trained, splits) -> Trained:
-    """The same networks, trained on all samples for the number of epochs that was best."""
+    """Train the networks anew on all samples, for the mean of their best numbers of epochs."""
     training, validation, unlabelled = splits[0]
     everyone = np.concatenate([training, validation])
     splits = [Split(everyone, everyone[:0], unlabelled)] * len(splits)
@@ -184,14 +186,14 @@ def _train_again(train, trained, splits) -> Trained:
         records, interrupted = _train_each(train, blueprint, splits, n_epochs)
         if interrupted is not None:
             return trained._replace(interrupted=interrupted)
-        # Those of all samples have no errors.
+        # A training on all samples has no validation errors, so those from before are kept.
         records[0] = records[0]._replace(errors=before[0].errors)
         again.append(records)
     return trained._replace(records=again)
 
 
 def _mean_error(records, n_compared) -> float:
-    """Mean of the least validation errors; infinite if there are too few."""
+    """Mean of the smallest validation errors, or infinity if there are too few networks."""
     if len(records) < n_compared:
         return np.inf
     return float(np.mean([min(record.errors, default=np.inf) for record in records]))

@@ -1,4 +1,4 @@
-"""Targets some of which are missing."""
+"""Targets of which some are missing."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from metricalign.relations.kinds import check_n_samples
 
 __all__ = ["KnownTargets", "known_targets"]
 
-# What scikit-learn's semi-supervised learners have in place of an integer class.
+# It stands for a missing class among integers, as in scikit-learn's semi-supervised learners.
 _NO_CLASS = -1
 
 
 class KnownTargets(NamedTuple):
-    """Targets of samples, as far as they are known.
+    """Targets of samples, of which some may be missing.
 
     Attributes
     ----------
     relation : TargetRelation or None
-        Their relation; None if no target is known.
+        Relation of the targets. None if no target is known.
     encoded : array of shape (n_samples, ...) or None
-        Targets of all samples as the relation encodes them, those that are not known any ones.
+        Targets of all samples, encoded by the relation. Missing targets have an arbitrary value.
     given : array-like or sparse matrix of shape (n_known, ...) or None
-        The known ones as they came.
+        The known targets, as they were given.
     is_known : ndarray of bool of shape (n_samples,)
-        Which samples have them.
+        Whether the target of each sample is known.
     """
 
     relation: TargetRelation | None
@@ -40,30 +40,31 @@ class KnownTargets(NamedTuple):
 
 
 def known_targets(relation: Any, y: Any, n_samples: int, may_miss: bool) -> KnownTargets:
-    """Targets as far as they are known, and their relation.
+    """Find the known targets, and their relation.
 
-    Missing are NaN, None and what pandas calls so, a row of several targets with any of them, and
-    -1 among integers that are classes.
+    NaN, None and missing values of pandas are missing targets. So is a row of several targets with
+    one of these, and -1 among integers that are classes.
 
     Parameters
     ----------
     relation : str, Relation or callable
-        As `metricalign.relations.resolve_relation` takes it.
+        See `metricalign.relations.resolve_relation`.
     y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs), or None
-        Targets; None if no sample has any.
+        Targets. None: no sample has a target.
     n_samples : int
-        How many there must be.
+        Number of samples, for which there must be as many targets.
     may_miss : bool
-        Whether some may be missing. None of those that are precomputed are.
+        Whether targets may be missing. Precomputed relations are never missing.
 
     Returns
     -------
     targets : KnownTargets
+        The known targets, and their relation.
 
     Raises
     ------
     ValueError
-        If the known ones are not valid, or fewer than 2.
+        If the known targets are not valid, or there are fewer than 2.
     """
     if y is None:
         return KnownTargets(None, None, None, np.zeros(n_samples, dtype=bool))
@@ -80,27 +81,27 @@ def known_targets(relation: Any, y: Any, n_samples: int, may_miss: bool) -> Know
         )
     known = _take(y, is_known)
     resolved = resolve_relation(relation, known)
-    # Of samples without a target the first one stands for it.
+    # Samples without a target get the first known one.
     positions = np.where(is_known, np.cumsum(is_known) - 1, 0)
     return KnownTargets(resolved, resolved.encode(known)[positions], known, is_known)
 
 
 def _is_missing(y) -> NDArray:
-    """Which targets, or targets of a row, have no value."""
+    """Whether each target, or one of the targets of a row, is missing."""
     if sparse.issparse(y):
         return np.zeros(y.shape[0], dtype=bool)
-    # pandas says so itself: its NA is neither equal nor unequal to anything.
+    # pandas finds them itself, as its NA is neither equal nor unequal to anything.
     missing: Any = np.asarray(y.isna()) if hasattr(y, "isna") else find_missing(_as_array(y))
     return missing.reshape(len(missing), -1).any(axis=1)
 
 
 def _as_array(y) -> NDArray:
-    # Lists as objects: NaN among strings would become a string.
+    # Lists become objects, as NaN among strings would become a string.
     return np.asarray(y) if hasattr(y, "__array__") else np.array(y, dtype=object)
 
 
 def _is_class(relation, known) -> NDArray:
-    """Which targets are not the -1 of classes that are missing."""
+    """Whether each target is not the -1 that stands for a missing class."""
     everything = np.ones(known.shape[0], dtype=bool)
     if sparse.issparse(known) or known.size != len(known) or known.dtype.kind not in "if":
         return everything
@@ -119,7 +120,7 @@ def _is_class(relation, known) -> NDArray:
 
 
 def _take(y, is_taken):
-    """Some of the targets, as an array of their own type where they were objects."""
+    """Return some of the targets. Objects become an array of the type of their values."""
     if sparse.issparse(y):
         return sparse.csr_array(y)[is_taken]
     taken = _as_array(y)[is_taken]

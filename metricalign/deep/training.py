@@ -1,4 +1,4 @@
-"""Training of a network: steps, learning rates, averaged weights, early stopping."""
+"""The training of a network: steps, learning rates, averaged weights and early stopping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 class TrainingRecord(NamedTuple):
-    """What came of training.
+    """The result of a training.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class TrainingRecord(NamedTuple):
     losses : list of float
         Mean loss of each epoch.
     errors : list of float
-        Validation error after each epoch; empty without validation.
+        Validation error after each epoch. Empty without validation.
     n_best : int
-        Epochs after which the weights were best; all without validation.
+        Number of epochs after which the weights were best. Without validation, all epochs.
     is_interrupted : bool
-        Whether the user stopped it.
+        Whether the user stopped the training.
     """
 
     network: nn.Module
@@ -50,28 +50,29 @@ class TrainingRecord(NamedTuple):
 
 
 class Training(NamedTuple):
-    """How a network is trained.
+    """Settings of the training of a network.
 
     Attributes
     ----------
     optimizer : str
         A name of `OPTIMIZERS`.
     learning_rate, momentum, weight_decay : float
-        As the optimizer understands them; momentum is only for "sgd".
+        Parameters of the optimizer. Only "sgd" has momentum.
     schedule : {"cosine", "plateau"} or None
-        Lower the learning rate along a cosine that is zero after `n_epochs` epochs, or to a tenth
-        when the loss has not improved for a quarter of `patience` epochs, or never.
+        "cosine" lowers the learning rate along a cosine that is zero after `n_epochs` epochs.
+        "plateau" lowers it to a tenth when the loss has not improved for a quarter of `patience`
+        epochs. None keeps it.
     averaging : float
-        Decay, in each step, of the running mean of the weights that is the result; 0 for the
-        weights themselves.
+        The result is a running mean of the weights, with this decay in each step. 0: the result is
+        the weights themselves.
     n_epochs : int
         Largest number of epochs.
     patience : int
-        Epochs without a smaller validation error after which to stop.
+        The training stops after so many epochs without a smaller validation error.
     device : torch.device
-        Where to compute.
+        The device on which to compute.
     mixed_precision : bool
-        Whether the network computes in bfloat16 where that is safe.
+        Whether the network computes in bfloat16, in the operations in which that is safe.
     """
 
     optimizer: str
@@ -94,34 +95,36 @@ class Training(NamedTuple):
         n_epochs: int | None = None,
         report: Callable[[str], None] | None = None,
     ) -> TrainingRecord:
-        """Train a network, in place.
+        """Train a network in place.
 
         Parameters
         ----------
         network : torch.nn.Module
-            Returns a list of layers.
+            A module that returns a list of the outputs of layers.
         criteria : torch.nn.ModuleList
-            Losses of the layers, the relations and the targets of a batch, which are added. Their
-            weights are trained too.
+            Losses that take the layers, relations and targets of a batch. Their sum is minimised,
+            and their own weights are trained too.
         batches : iterable of tuple of Batch
-            The batches of an epoch, on the device: one for each loss in every step.
+            The batches of an epoch, on the device. Each step has one batch for each loss.
         validation_error : callable or None, default=None
-            Error of a network, without derivatives. None: train all epochs.
+            Takes a network and returns its error. None: all epochs are trained.
         n_epochs : int or None, default=None
-            Epochs after which to stop, on the schedule of all. None: all.
+            Number of epochs after which to stop. The schedule is still that of all epochs. None:
+            all epochs.
         report : callable or None, default=None
             Called with a line of text after each epoch.
 
         Returns
         -------
         record : TrainingRecord
+            The network with its best weights, and the losses of the epochs.
 
         Raises
         ------
         ValueError
             If the loss becomes infinite or NaN.
         KeyboardInterrupt
-            If the user stops it in the first epoch.
+            If the user stops the training in the first epoch.
         """
         network, criteria = network.to(self.device), criteria.to(self.device)
         optimizer, scheduler = self._optimizer(network, criteria)
@@ -178,9 +181,9 @@ class Training(NamedTuple):
 
     @torch.enable_grad()  # also where the caller, or an interrupt, has turned gradients off
     def _epoch(self, network, criteria, batches, optimizer, averaged) -> float:
-        """Mean loss of the batches."""
+        """Train one epoch, and return the mean loss of the batches."""
         network.train()
-        # The sum stays on the device, so that no step waits for the one before.
+        # The sum stays on the device, so that no step waits for the result of the one before.
         total, n_batches = torch.zeros((), device=self.device), 0
         precision: Any = nullcontext()
         if self.mixed_precision:

@@ -1,4 +1,4 @@
-"""Whether a network gets columns as they are, or each in its own standard deviations."""
+"""The choice whether columns are standardised for a network."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from metricalign.relations import TargetRelation
 
 __all__ = ["share_a_unit"]
 
-# Samples whose neighbours are compared, and how many neighbours each has.
+# Number of samples whose neighbours are compared, and number of neighbours of each.
 _N_SAMPLES, _N_NEIGHBORS = 1000, 5
 
 
 def share_a_unit(
     X: Any, scale: NDArray, relation: TargetRelation, targets: Any, rows: NDArray
 ) -> bool:
-    """Whether columns are best compared as they are, as pixels are, not standardised.
+    """Whether columns share a unit, as pixels do, so that they are not standardised.
 
-    They are if the nearest neighbours of samples have nearer targets then, by more than a standard
-    error.
+    They do if the nearest neighbours of samples have nearer targets without standardisation, by
+    more than a standard error.
 
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
         Samples, see `read_batch`.
     scale : ndarray of shape (n_features,)
-        Standard deviations of the columns; 1 for those that are constant.
+        Standard deviations of the columns, or 1 for constant columns.
     relation : TargetRelation
-        Relation of targets, of any two samples.
+        Relation of the targets. It must be known for any two samples.
     targets : array of shape (n_samples, ...)
-        Targets as the relation has encoded them.
+        Targets, encoded by the relation.
     rows : ndarray of int
-        The samples to look at, in random order: the first 1,000 of them.
+        Rows of samples, in random order. The first 1,000 are compared.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def share_a_unit(
     """
     rows = np.sort(rows[:_N_SAMPLES])
     samples = read_batch(X, rows).astype(np.float64)
-    # Far from the origin squared distances lose their digits.
+    # Squared distances lose digits far from the origin, so samples are centred.
     samples -= samples.mean(axis=0)
     n_neighbors = min(_N_NEIGHBORS, len(rows) - 1)
     errors = []

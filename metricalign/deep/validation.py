@@ -22,35 +22,36 @@ from metricalign.relations import PrecomputedRelation, TargetRelation
 
 __all__ = ["held_out_batch", "held_out_distances", "pairs_among", "validation_error"]
 
-# Samples that go through the network at a time.
+# So many samples go through the network at a time, which limits the memory.
 _ROWS_AT_A_TIME = 4096
 
-# Validation samples at most, and samples to train on that they are compared with; pairs at most
-# where relations cannot be computed on the device.
+# Largest number of validation samples, and of samples to train on that they are compared with.
+# The largest number of pairs, where the device cannot compute relations.
 _N_VALIDATION, _N_COMPARED, _N_PAIRS = 1000, 10_000, 100_000
 
-# Nearest neighbours whose relation is the error of other losses than soft neighbours.
+# The error of losses other than soft neighbours is the mean relation of so many neighbours.
 _N_NEIGHBORS = 5
 
 
 def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[nn.Module], float]:
-    """Error of a network on samples that it was not trained on.
+    """Return the function for the error of a network on the samples to validate on.
 
     Parameters
     ----------
     data : AlignmentData
         Samples and relations.
     loss : DeepLoss or torch.nn.Module
-        What the network is trained by.
+        The loss that the network is trained with.
     split : Split
-        Which samples are which.
+        The samples to train on and to validate on.
 
     Returns
     -------
     error : callable
-        Maps a network to the loss, if it is one of soft neighbours (the share of wrong neighbours
-        in place of the log loss); else to the mean relation of the 5 nearest samples; and where
-        only some pairs have a relation, to the share of pairs of these in the wrong order.
+        Takes a network and returns its error. If the loss is one of soft neighbours, this is the
+        loss, with the share of wrong neighbours in place of the log loss. If only some pairs have a
+        relation, it is the share of pairs of them in the wrong order. Else it is the mean relation
+        to the 5 nearest samples.
     """
     if data.relation.kind == "precomputed" and sparse.issparse(data.targets):
         pairs = pairs_among(split.validation, data.relation, data.targets, _N_PAIRS)
@@ -61,21 +62,21 @@ def validation_error(data: AlignmentData, loss: Any, split: Split) -> Callable[[
 
 
 def held_out_batch(data: AlignmentData, split: Split) -> tuple[Batch, int]:
-    """Samples that a network was not trained on, followed by those that it was trained on.
+    """Return samples to validate on, followed by samples that the network was trained on.
 
     Parameters
     ----------
     data : AlignmentData
         Samples and relations.
     split : Split
-        Which samples are which.
+        The samples to train on and to validate on.
 
     Returns
     -------
     batch : Batch
-        At most 1,000 and 10,000 of them, fewer where relations are slow.
+        At most 1,000 samples to validate on and 10,000 others, or fewer if relations are slow.
     n_rows : int
-        How many of them come first.
+        Number of samples to validate on, which come first.
     """
     n_rows = min(len(split.validation), _N_VALIDATION)
     n_compared = min(len(split.training), _N_COMPARED)
@@ -88,13 +89,13 @@ def held_out_batch(data: AlignmentData, split: Split) -> tuple[Batch, int]:
 
 @torch.no_grad()
 def held_out_distances(network: nn.Module, batch: Batch, n_rows: int) -> Tensor:
-    """Squared distances of the first samples of a batch from all, of shape (n_rows, n_samples)."""
+    """Squared distances of the first samples from all, of shape (n_rows, n_samples)."""
     parts = batch.samples.split(_ROWS_AT_A_TIME)
     return squared_distances(torch.cat([network(X)[-1] for X in parts]), n_rows=n_rows)
 
 
 def _held_out_error(network, batch, n_rows, loss) -> float:
-    """The loss, or the mean relation to the nearest neighbours, of the first samples."""
+    """Loss of the first samples, or their mean relation to their nearest neighbours."""
     distances = held_out_distances(network, batch, n_rows)
     if loss is not None:
         targets = () if batch.targets is None else (batch.targets,)
@@ -107,7 +108,7 @@ def _held_out_error(network, batch, n_rows, loss) -> float:
 
 @torch.no_grad()
 def _disorder(network, data, pairs) -> float:
-    """Share of pairs of pairs whose distances are in the wrong order."""
+    """Share of pairs of pairs whose distances are not in the order of their relations."""
     samples, positions = np.unique(pairs, return_inverse=True)
     images = [
         network(data.data.samples(samples[rows]))[-1]
@@ -120,27 +121,28 @@ def _disorder(network, data, pairs) -> float:
 
 
 def pairs_among(rows: NDArray, relation: TargetRelation, targets: Any, n_pairs: int) -> NDArray:
-    """At most so many random pairs of samples whose relation is known.
+    """Return random pairs of samples whose relation is known.
 
     Parameters
     ----------
     rows : ndarray of int
-        The samples.
+        Rows of the samples to pair.
     relation : TargetRelation
-        The relation.
+        The relation of the targets.
     targets : array
-        Targets of all samples, as encoded by the relation.
+        Targets of all samples, encoded by the relation.
     n_pairs : int
-        How many.
+        Largest number of pairs.
 
     Returns
     -------
     pairs : ndarray of int of shape (n_pairs, 2)
+        Rows of the two samples of each pair.
 
     Raises
     ------
     ValueError
-        If no pair has a relation.
+        If no pair of these samples has a known relation.
     """
     if isinstance(relation, PrecomputedRelation):
         pairs = relation.stored_pairs(targets)

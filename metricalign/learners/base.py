@@ -426,7 +426,7 @@ def require_chosen_pairs(learner: Any, caller: str) -> None:
     Parameters
     ----------
     learner : estimator
-        Unfitted learner, or a pipeline with one; a frozen one is not fitted.
+        Unfitted learner, or a pipeline with one. A frozen learner is not fitted again.
     caller : str
         Name of the estimator that fits it.
 

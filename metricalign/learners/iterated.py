@@ -94,7 +94,7 @@ class IteratedMetricLearner(MetricLearner):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples. float32 stays float32.
         y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_samples)
-            Their targets; relations of all pairs with ``relation="precomputed"``.
+            Their targets. The relations of all pairs if ``relation="precomputed"``.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Weight 2 is the same as having the sample twice, weight 0 as not having it.
 

@@ -244,7 +244,9 @@ def _check_distributions(y_true, y_pred):
     for name, rows in (("y_true", true), ("y_pred", predicted)):
         if rows.min() < 0:
             row = int(np.flatnonzero(rows.min(axis=1) < 0)[0])
-            raise ValueError(f"{name} has a negative entry, {rows[row].min():g}, in row {row}.")
+            raise ValueError(
+                f"{name} must have no negative entries, but row {row} has {rows[row].min():g}."
+            )
         if not sums_to_one(rows).all():
             sums = rows.sum(axis=1)
             row = int(abs(sums - 1).argmax())

@@ -165,15 +165,21 @@ def mean_average_precision_score(
     0.5
     """
     distances, relations = _check_retrieval(X, relations)
-    related = relations <= _check_threshold(threshold)
-    asked = related.any(axis=1)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, distances)
-        asked &= sample_weight > 0
+        asked = sample_weight > 0
+        distances, relations = distances[asked], relations[asked]
         sample_weight = sample_weight[asked]
+    related = relations <= _check_threshold(threshold)
+    asked = related.any(axis=1)
     if not asked.any():
         who = "No two samples are" if sample_weight is None else "No sample with a weight is"
-        raise ValueError(f"{who} related to another: all have relations above {threshold=:g}.")
+        raise ValueError(
+            f"{who} related to another: all have relations above {threshold=:g}. Give a threshold "
+            f"of at least {relations.min():g}, the smallest relation."
+        )
+    if sample_weight is not None:
+        sample_weight = sample_weight[asked]
     precisions = np.empty(asked.sum())
     for row, (distance, is_related) in enumerate(
         zip(distances[asked], related[asked], strict=True)
@@ -253,7 +259,7 @@ def _check_retrieval(X, relations):
     others = ~np.eye(n_samples, dtype=bool)
     relations = relations[others].reshape(n_samples, n_samples - 1)
     if not np.isfinite(relations).all():
-        raise ValueError("relations has a NaN or infinite entry off its diagonal.")
+        raise ValueError("relations must be finite off the diagonal; got NaN or infinity.")
     X = np.ldexp(X, -exponent_of_extent(X))
     return cdist(X, X)[others].reshape(n_samples, n_samples - 1), relations
 

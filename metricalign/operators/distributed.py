@@ -25,6 +25,7 @@ from metricalign.pairs.distributed import DistributedSamples, computed, persiste
 
 __all__ = ["DistributedPairOperator"]
 
+# A worker adds at most so many matrices at a time, so that it does not hold those of all blocks.
 _MATRICES_OF_SUM = 8
 
 

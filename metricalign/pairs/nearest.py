@@ -357,7 +357,9 @@ def _encode_classes(y, n_samples) -> np.ndarray:
             f"NearestClassPairs needs one class label per sample, but y {given}. {advice}"
         )
     if shape != (n_samples,):
-        raise ValueError(f"y has {shape[0]} labels for {n_samples} samples.")
+        raise ValueError(
+            f"y must have one class label for each of {n_samples} samples; got {shape[0]} labels."
+        )
     labels, classes = np.unique(y, return_inverse=True)
     if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
         raise ValueError(f"NearestClassPairs needs class labels, but y is continuous. {advice}")

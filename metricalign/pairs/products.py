@@ -92,7 +92,7 @@ class SampleBlocks:
         Returns
         -------
         distances : ndarray of shape (n_queries, n_neighbors)
-            Euclidean distances, ascending, in float64.
+            Euclid's distances, ascending, in float64.
         indices : ndarray of int of shape (n_queries, n_neighbors)
             Rows of the samples. Of samples that are equally near, the first are taken.
         is_proven : ndarray of bool of shape (n_queries,)
@@ -223,7 +223,7 @@ def nearest_by_differences(
     Returns
     -------
     distances : ndarray of shape (n_queries, n_neighbors)
-        Euclidean distances, ascending, in float64.
+        Euclid's distances, ascending, in float64.
     indices : ndarray of int of shape (n_queries, n_neighbors)
         Rows of the samples. Of samples that are equally near, the first are taken.
     """

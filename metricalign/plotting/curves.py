@@ -15,6 +15,7 @@ from metricalign.predictors.explanation import Rows, name_of_column
 
 __all__ = ["ColumnCurve", "CurvesDisplay", "column_curves"]
 
+# A panel shows at most so many categories, as their names need the space.
 _MOST_CATEGORIES = 10
 _DENSITY, _MISSING = "#d9dde2", COLORS[2]
 _LINES = ((COLORS[0], 2.5), (COLORS[1], 1.5))

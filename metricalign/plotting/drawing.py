@@ -38,6 +38,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">", "p")
 POSITIVE, NEGATIVE = COLORS[0], COLORS[2]
 SIGNED_CMAP = "RdBu"
 
+# Names of more characters are shortened, as they would take the space of the picture.
 _LONGEST_LABEL = 24
 
 

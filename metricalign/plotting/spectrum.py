@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricSpectrumDisplay"]
 
+# The markers of more points would hide the line.
 _MOST_MARKERS = 50
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = []
 
+# Smaller probabilities count as this in logarithms, which are not finite at 0.
 PROBABILITY_FLOOR = 1e-6
 
 

@@ -11,6 +11,8 @@ from metricalign.relations.target import TargetRelation
 
 __all__ = ["PrecomputedRelation"]
 
+# Two relations of a pair count as equal if they differ by at most this share: single precision has
+# rounding errors of 1e-7, and sums of many terms larger ones.
 SYMMETRY_TOLERANCE = 1e-6
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from metricalign._arrays import batches
 from metricalign.relations.formulas import all_at_once, one_by_one
 from metricalign.relations.kinds import (
     CLASSES,
@@ -26,7 +27,8 @@ from metricalign.relations.table import RELATIONS, Definition, Relation, check_d
 
 __all__ = ["TargetRelation"]
 
-CHUNK_ENTRIES = 2**18
+# Targets of about so many entries are compared at a time, which limits the memory.
+_ENTRIES_OF_BATCH = 2**18
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -153,8 +155,7 @@ class TargetRelation:
         pairs = np.asarray(pairs)
         relations = np.empty(len(pairs))
         entries_per_row = 1 + stored_entries(targets).size // targets.shape[0]
-        step = max(1, CHUNK_ENTRIES // entries_per_row)
-        for start in range(0, len(pairs), step):
-            left, right = pairs[start : start + step].T
-            relations[start : start + step] = function(targets[left], targets[right])
+        for batch in batches(len(pairs), max(1, _ENTRIES_OF_BATCH // entries_per_row)):
+            left, right = pairs[batch].T
+            relations[batch] = function(targets[left], targets[right])
         return relations

@@ -108,7 +108,10 @@ def cvxpy_reference(
     try:
         task.solve(solver=conic_solver, **_accuracy(conic_solver, 1e-3 * tol, max_iter))
     except cvxpy.SolverError as error:
-        raise ValueError(f"{conic_solver} could not solve the problem: {error}") from error
+        raise ValueError(
+            f"{conic_solver} could not solve the problem: {error}. Use another conic solver, or "
+            "solver='auto'."
+        ) from error
     if matrix.value is None:
         raise ValueError(
             f"{conic_solver} found no solution (status {task.status!r}). Use another conic "

@@ -300,7 +300,8 @@ def certify(problem: AlignmentProblem, result: SolverResult) -> None:
         raise ValueError(
             f"The dual value {dual.value:.6g} is above the primal value {primal.value:.6g}, "
             f"which cannot be: the value and the conjugate of {problem.loss!r}, or the "
-            f"projection of {problem.regularizer!r}, do not belong together."
+            f"projection of {problem.regularizer!r}, do not belong together. Check them with "
+            "check_loss and check_regularizer of metricalign.testing."
         )
     result.primal_point, result.dual_point = primal, dual
     result.rounding = max(rounding, excess)

@@ -1,11 +1,11 @@
 """Mutual information of two variables, estimated from samples of their pairs.
 
-An estimator of information looks at a matrix of scores: entry (i, j) says how well x_j goes with
-y_i, and the true pairs stand on the diagonal. The scores come from a critic, a small network that
-is trained for the estimator. Each estimator says in `side` what it promises: ``"lower"`` if it is
-at most the information, whatever the critic; ``"upper"`` if it is at least the information, for the
-true density; and ``"neither"`` if it promises nothing. A bound is one in expectation: an estimate
-also varies with the samples, by its standard error.
+An estimator of information takes a matrix of scores. Entry (i, j) says how well x_j fits y_i, and
+the true pairs are on the diagonal. The scores come from a critic, a small network that is trained
+for the estimator. The attribute `side` of an estimator says what it bounds. ``"lower"`` is at most
+the information, whatever the critic. ``"upper"`` is at least the information, for the true density.
+``"neither"`` is not a bound. Bounds hold in expectation: an estimate also varies with the samples,
+by its standard error.
 
 A new estimator is a subclass of `InformationBound` and a line in `BOUNDS`.
 """

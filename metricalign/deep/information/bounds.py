@@ -1,4 +1,4 @@
-"""What estimators of information make of scores, and which side they bound."""
+"""Estimators of information from scores, and which side of it they bound."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["BOUNDS", "NWJ", "SMILE", "InfoNCE", "InformationBound", "Variational
 
 
 class InformationBound(ABC):
-    """Base class of the estimators: what they make of a matrix of scores."""
+    """Base class of the estimators. They compute contributions from a matrix of scores."""
 
     side: ClassVar[str]
-    #: Whether the side is promised for a trained critic too, or only for the true one.
+    #: Whether the side holds for a trained critic too, or only for the true density.
     holds_for_any_critic: ClassVar[bool] = True
 
     @abstractmethod
     def contributions(self, scores: Tensor) -> Tensor:
-        """Contribution of each pair, whose mean is the estimate.
+        """Return the contribution of each pair. Their mean is the estimate.
 
         Parameters
         ----------
         scores : Tensor of shape (..., n_pairs, n_pairs)
-            Entry (i, j) of x_j and y_i.
+            Entry (i, j) is the score of x_j and y_i.
 
         Returns
         -------
         contributions : Tensor of shape (..., n_pairs)
-            In nats.
+            Contributions in nats.
         """
 
     def loss(self, scores: Tensor) -> Tensor:
-        """What the critic is trained to make small: minus the estimate, if it is a lower bound."""
+        """Return the loss of the critic, which is the negative estimate of a lower bound."""
         return -self.contributions(scores).mean()
 
     def ceiling(self, n_pairs: int) -> float:
-        """Largest value that the estimate can take."""
+        """Return the largest value that the estimate can take."""
         return inf
 
     def critic(self, n_features: int, n_targets: int, sizes: Sequence[int]) -> nn.Module:
@@ -54,8 +54,8 @@ class InformationBound(ABC):
 class InfoNCE(InformationBound):
     """Lower bound that compares each pair with all others of the batch.
 
-    The mean of s_ii - log(mean over j of exp(s_ij)), with the pair itself among the j: without it
-    this is no bound. It varies little, but cannot exceed log(n_pairs).
+    It is the mean of s_ii - log(mean over j of exp(s_ij)), where the j include i. Without i it
+    would not be a bound. It has a small variance, but cannot exceed log(n_pairs).
 
     References
     ----------
@@ -73,20 +73,20 @@ class InfoNCE(InformationBound):
     side = "lower"
 
     def contributions(self, scores: Tensor) -> Tensor:
-        """Contribution of each pair."""
+        """Return the contribution of each pair."""
         n_pairs = scores.shape[-1]
         return _diagonal(scores) - scores.logsumexp(dim=-1) + log(n_pairs)
 
     def ceiling(self, n_pairs: int) -> float:
-        """Largest value that the estimate can take, log(n_pairs)."""
+        """Return the largest value that the estimate can take, log(n_pairs)."""
         return log(n_pairs)
 
 
 class NWJ(InformationBound):
     """Lower bound without a ceiling, that of Nguyen, Wainwright and Jordan.
 
-    The mean of s_ii minus that of exp(s_ij - 1) over j other than i. Its standard error grows
-    with the exponential of the information.
+    It is the mean of s_ii minus the mean of exp(s_ij - 1) over j other than i. Its standard error
+    grows exponentially with the information.
 
     References
     ----------
@@ -97,15 +97,16 @@ class NWJ(InformationBound):
     side = "lower"
 
     def contributions(self, scores: Tensor) -> Tensor:
-        """Contribution of each pair."""
+        """Return the contribution of each pair."""
         return _diagonal(scores) - _log_mean_of_others(scores - 1).exp()
 
 
 class SMILE(InformationBound):
-    """Estimate with clipped scores: less variance, and no bound.
+    """Estimate with clipped scores. It has less variance, and is not a bound.
 
-    The mean of s_ii minus the logarithm of the mean of exp(clip(s_ij, -clip, clip)) over all i and
-    j that differ. The critic is trained for the Jensen-Shannon divergence of pairs and others.
+    It is the mean of s_ii minus the logarithm of the mean of exp(clip(s_ij, -clip, clip)) over all
+    i and j that differ. The critic is trained for the Jensen-Shannon divergence of pairs and
+    others.
 
     Parameters
     ----------
@@ -124,14 +125,14 @@ class SMILE(InformationBound):
         self.clip = clip
 
     def contributions(self, scores: Tensor) -> Tensor:
-        """Contribution of each pair."""
+        """Return the contribution of each pair."""
         others = _log_mean_of_others(scores.clamp(-self.clip, self.clip))
         log_mean = others.logsumexp(dim=-1, keepdim=True) - log(scores.shape[-1])
-        # The logarithm of the mean, made linear there: its mean is the same, and so its spread.
+        # The logarithm of the mean is linearised at the mean, which keeps its value and its spread.
         return _diagonal(scores) - log_mean - (others - log_mean).exp() + 1
 
     def loss(self, scores: Tensor) -> Tensor:
-        """Minus the Jensen-Shannon divergence, up to constants."""
+        """Return the negative Jensen-Shannon divergence, up to constants."""
         n_pairs = scores.shape[-1]
         own = _diagonal(scores)
         others = softplus(scores).sum(dim=-1) - softplus(own)
@@ -141,11 +142,11 @@ class SMILE(InformationBound):
 class VariationalUpperBound(InformationBound):
     """Upper bound by a conditional density of y given x.
 
-    The mean of s_ii - log(mean over j other than i of exp(s_ij)), where s_ij = log q(y_i | x_j),
-    without the pair itself in the mean. It is an upper bound if q is the true density, such as that
-    of a noise that one adds oneself: give it as the critic then. With a density that is learned, as
-    it is by default, it falls short by as much as that fits the samples worse than the true one,
-    and is said to bound neither side. No upper bound is known that needs samples only.
+    It is the mean of s_ii - log(mean over j other than i of exp(s_ij)), where
+    s_ij = log q(y_i | x_j). It is an upper bound if q is the true density. So if the density is
+    known, as that of noise that you add yourself, give it as the critic. By default the density is
+    learned. The estimate is then lower, by as much as the learned density fits the samples worse
+    than the true one, and its side is "neither". No upper bound is known that needs only samples.
 
     References
     ----------
@@ -157,11 +158,11 @@ class VariationalUpperBound(InformationBound):
     holds_for_any_critic = False
 
     def contributions(self, scores: Tensor) -> Tensor:
-        """Contribution of each pair."""
+        """Return the contribution of each pair."""
         return _diagonal(scores) - _log_mean_of_others(scores)
 
     def loss(self, scores: Tensor) -> Tensor:
-        """Minus the log likelihood of the density."""
+        """Return the negative log likelihood of the density."""
         return -_diagonal(scores).mean()
 
     def critic(self, n_features: int, n_targets: int, sizes: Sequence[int]) -> nn.Module:
@@ -169,7 +170,7 @@ class VariationalUpperBound(InformationBound):
         return GaussianConditional(n_features, n_targets, sizes)
 
 
-#: The estimators known by name. A new one is a class above and a line here.
+#: The estimators by name. A new one is a class above and a line here.
 BOUNDS: dict[str, type[InformationBound]] = {
     "infonce": InfoNCE,
     "nwj": NWJ,

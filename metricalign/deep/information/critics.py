@@ -11,7 +11,7 @@ __all__ = ["GaussianConditional", "SeparableCritic", "perceptron"]
 
 
 def perceptron(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers of these sizes with a ReLU between them."""
+    """Return linear layers of these sizes, with a ReLU between them."""
     layers: list[nn.Module] = []
     for ends in pairwise(sizes):
         layers += [nn.Linear(*ends), nn.ReLU()]
@@ -26,7 +26,7 @@ class SeparableCritic(nn.Module):
     n_features, n_targets : int
         Number of columns of x and of y.
     sizes : sequence of int
-        Number of units of the hidden layers of f and of g, and of their images, last.
+        Numbers of units of the hidden layers of f and of g, and the size of their images, last.
     """
 
     def __init__(self, n_features: int, n_targets: int, sizes: Sequence[int]):
@@ -35,20 +35,20 @@ class SeparableCritic(nn.Module):
         self.of_targets = perceptron([n_targets, *sizes])
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
-        """Scores of all pairs, with a row for each y and a column for each x."""
+        """Return the scores of all pairs, with a row for each y and a column for each x."""
         return self.of_targets(Y) @ self.of_features(X).T
 
 
 class GaussianConditional(nn.Module):
-    """Scores that are log densities of y given x, independent Gaussians up to constants.
+    """Scores that are log densities, up to a constant, of independent Gaussians of y given x.
 
     Parameters
     ----------
     n_features, n_targets : int
         Number of columns of x and of y.
     sizes : sequence of int
-        Number of units of the hidden layers of the mean's deviation from a linear map, and of
-        those of the variance.
+        Numbers of units of the hidden layers of two networks: that of the variance, and that of the
+        difference of the mean from a linear map.
     """
 
     def __init__(self, n_features: int, n_targets: int, sizes: Sequence[int]):
@@ -57,7 +57,7 @@ class GaussianConditional(nn.Module):
         self.network = perceptron([n_features, *sizes, 2 * n_targets])
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
-        """Log densities of all pairs, with a row for each y and a column for each x."""
+        """Return the log densities of all pairs, with a row for each y and a column for each x."""
         mean, log_variance = self.network(X).chunk(2, dim=1)
         mean = mean + self.linear_mean(X)
         precision = (-log_variance).exp()

@@ -30,8 +30,8 @@ from metricalign.deep.information.training import Batches, FiniteLoss, Samples
 
 __all__ = ["InformationEstimate", "MutualInformation"]
 
-# Pairs that are compared with each other at a time outside training: the more, the higher the
-# ceiling of InfoNCE.
+# Outside training, so many pairs are compared with each other. The more, the higher is the ceiling
+# of InfoNCE.
 _PAIRS_AT_A_TIME = 1024
 
 
@@ -43,11 +43,11 @@ class InformationEstimate(NamedTuple):
     value : float
         The estimate.
     standard_error : float
-        Its standard error over the samples, for the critic as it was trained.
+        Standard error over the samples, for the trained critic.
     side : {"lower", "upper", "neither"}
-        Which side of the information it bounds.
+        Which side of the information the estimate bounds.
     ceiling : float
-        The largest value that the estimate could have taken; infinite if there is none.
+        Largest value that the estimate can take. Infinite if there is none.
     """
 
     value: float
@@ -57,10 +57,9 @@ class InformationEstimate(NamedTuple):
 
     @property
     def is_at_ceiling(self) -> bool:
-        """Whether the information may be far larger than the value.
+        """Whether the value is within log 2 of the ceiling.
 
-        So it is within log 2 of the ceiling: less than one sample in two is told from the others
-        by more than what the estimate can express.
+        The information may then be far larger than the value.
         """
         return self.value > self.ceiling - log(2)
 
@@ -68,8 +67,8 @@ class InformationEstimate(NamedTuple):
 class MutualInformation(BaseEstimator):
     """Mutual information I(X; y) of two continuous or one-hot variables, by a trained critic.
 
-    `fit` trains the critic on one part of the samples and stops on another; `estimate` is to be
-    given samples that the critic has not seen, or it is too high.
+    `fit` trains the critic on a part of the samples, and stops by the rest. Give `estimate` samples
+    that the critic has not seen. Otherwise it is too high.
 
     Parameters
     ----------
@@ -77,28 +76,29 @@ class MutualInformation(BaseEstimator):
         The estimator: `InfoNCE`, `NWJ`, `SMILE`, `VariationalUpperBound`, or an object such as
         ``SMILE(clip=2.0)``.
     critic : torch.nn.Module or None, default=None
-        Called with standardised x and y of n_pairs samples, returns their n_pairs x n_pairs
-        scores, a row for each y. A copy of it is trained; one without parameters is used as it is,
-        and gets x and y as they are. None: the default of the estimator.
+        A module that takes standardised x and y of n_pairs samples, and returns their scores, of
+        shape (n_pairs, n_pairs), with a row for each y. A copy of it is trained. A module without
+        parameters is not trained, and gets x and y without standardisation. None: the default of
+        the estimator.
     hidden_layer_sizes : sequence of int, default=(64, 32)
-        Units of the layers of the default critic; the last ones are the images of which
-        scores are products.
+        Numbers of units of the layers of the default critic. Scores are products of the outputs of
+        the last layer.
     batch_size : int, default=128
-        Pairs in a batch, which are compared with each other.
+        Number of pairs in a batch, which are compared with each other.
     learning_rate : float, default=0.002
-        Step length of Adam.
+        Learning rate of Adam.
     weight_decay : float, default=1e-4
         Weight of the squared weights of the critic.
     max_iter : int, default=100
         Largest number of epochs.
     validation_fraction : float, default=0.2
-        Part of the samples on which training stops early.
+        Share of the samples that are set aside for early stopping.
     n_iter_no_change : int, default=10
-        Epochs without improvement after which to stop.
+        Number of epochs without improvement after which training stops.
     device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` is a GPU if there is one.
+        The device on which to compute. ``"auto"`` is a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
-        Determines initial weights, batches and the validation part.
+        Seed of initial weights, batches and the validation part.
     verbose : int, default=0
         Whether to print the loss of each epoch.
 
@@ -109,7 +109,7 @@ class MutualInformation(BaseEstimator):
     bound_ : InformationBound
         The estimator.
     side_ : {"lower", "upper", "neither"}
-        Which side of the information it bounds with this critic.
+        Which side of the information the estimate bounds with this critic.
     n_iter_ : int
         Number of epochs.
     n_features_in_ : int
@@ -192,7 +192,7 @@ class MutualInformation(BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples of one variable.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Samples of the other: row i goes with row i of X.
+            Samples of the other variable. Row i belongs to row i of X.
 
         Returns
         -------
@@ -206,7 +206,7 @@ class MutualInformation(BaseEstimator):
         """
         device = computing_device(self.device)
         X, Y = self._pairs(X, y, reset=True)
-        # Nothing can be compared with less than two.
+        # A comparison needs at least two samples.
         n_validation = max(2, int(np.ceil(self.validation_fraction * len(X))))
         if len(X) - n_validation < 2:
             raise ValueError(
@@ -260,13 +260,13 @@ class MutualInformation(BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Samples of one variable.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Samples of the other.
+            Samples of the other variable.
 
         Returns
         -------
         estimate : InformationEstimate
-            Value, standard error, side and ceiling, in nats. The ceiling is that of the at most
-            1,024 pairs that are compared with each other.
+            Value, standard error, side and ceiling, in nats. At most 1,024 pairs are compared with
+            each other, which sets the ceiling.
         """
         check_is_fitted(self)
         X, Y = self._scaled(*self._pairs(X, y, reset=False))
@@ -285,7 +285,7 @@ class MutualInformation(BaseEstimator):
         )
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Value of `estimate`, to choose the critic of a lower bound by.
+        """Return the value of `estimate`, for the choice of the critic of a lower bound.
 
         Parameters
         ----------
@@ -295,7 +295,7 @@ class MutualInformation(BaseEstimator):
         Returns
         -------
         score : float
-            In nats.
+            The value in nats.
         """
         return self.estimate(X, y).value
 
@@ -320,7 +320,7 @@ class MutualInformation(BaseEstimator):
 
 
 class _Pairs(nn.Module):
-    """A critic, called with pairs of samples."""
+    """A critic that is called with pairs of samples."""
 
     def __init__(self, critic):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Batches of samples to train critics on, and the error where that diverges."""
+"""Batches of samples to train critics on, and the error if the training diverges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Samples(Dataset):
 
 
 class Batches:
-    """Batches of at least two samples, shuffled to train on, in one pass or several."""
+    """Batches of at least two samples, in one or several passes, shuffled for training."""
 
     def __init__(self, samples: Any, batch_size: int, is_shuffled: bool = False, n_passes: int = 1):
         self.samples = samples
@@ -42,12 +42,12 @@ class Batches:
         for _ in range(self.n_passes):
             order = torch.randperm(n_samples) if self.is_shuffled else torch.arange(n_samples)
             for rows in gen_batches(n_samples, self.batch_size, min_batch_size=2):
-                # skorch wants a target, and the loss needs none.
+                # skorch needs a target, which the loss does not use.
                 yield self.samples[order[rows]], torch.empty(0)
 
 
 class FiniteLoss(Callback):
-    """Stop with an error when training diverges."""
+    """Raise an error if training diverges."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Check the loss of the epoch."""

@@ -339,7 +339,10 @@ def _used(chosen: _ChosenPairs) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         )
     is_kept = chosen.weights > 0
     if not is_kept.any():
-        raise ValueError("No pair is left: every pair has a sample of weight 0.")
+        raise ValueError(
+            "No pair is left: every pair has a sample of weight 0. Give pairs of samples with a "
+            "positive sample_weight."
+        )
     indices, weights, relations = (
         values[is_kept] for values in (chosen.indices, chosen.weights, chosen.relations)
     )

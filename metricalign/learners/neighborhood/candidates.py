@@ -1,4 +1,4 @@
-"""Which samples can be the random neighbours of which."""
+"""Candidates for the random neighbours of each sample."""
 
 from __future__ import annotations
 

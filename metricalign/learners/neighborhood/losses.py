@@ -230,7 +230,10 @@ class KernelRegression(NeighborhoodLoss):
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:
-            raise ValueError("All targets are equal, so no metric can be learned from them.")
+            raise ValueError(
+                "All targets are equal, so no metric can be learned from them. Give y at least two "
+                "different targets."
+            )
         loss = copy(self)
         loss._targets = targets / np.sqrt(variance)
         return loss

@@ -32,8 +32,8 @@ def fastest_kernels() -> ModuleType:
         from metricalign.operators.kernels import compiled
     except ImportError as error:
         warnings.warn(
-            f"numba is installed but cannot be imported ({error}): the slower kernels in NumPy "
-            "are used.",
+            f"numba is installed but cannot be imported ({error}), so the slower kernels in NumPy "
+            "are used. Install a working numba, or remove it.",
             UserWarning,
             stacklevel=2,
         )
