@@ -163,8 +163,7 @@ def mean_average_precision_score(
     asked = related.any(axis=1)
     if not asked.any():
         raise ValueError(
-            f"No two samples are related: every relation is above threshold={threshold:g}. Give a "
-            f"threshold of at least {relations.min():g}, the smallest relation."
+            f"No two samples are related: every relation is above threshold={threshold:g}."
         )
     precisions = np.empty(asked.sum())
     for row, (distance, is_related) in enumerate(
@@ -247,7 +246,7 @@ def _check_retrieval(X, relations):
     others = ~np.eye(n_samples, dtype=bool)
     relations = relations[others].reshape(n_samples, n_samples - 1)
     if not np.isfinite(relations).all():
-        raise ValueError("relations must be finite off the diagonal; got NaN or infinity.")
+        raise ValueError("relations has a NaN or infinite entry off its diagonal.")
     return cdist(X, X)[others].reshape(n_samples, n_samples - 1), relations
 
 
