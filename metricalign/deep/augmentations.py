@@ -179,7 +179,7 @@ class NearNeighbor(Augmentation):
         drawn = torch.randint(n_neighbors, (len(samples), 1), device=samples.device)
         neighbors = samples[nearest.indices.gather(1, drawn)[:, 0]]
         is_replaced = torch.rand(len(samples), 1, device=samples.device) < self.share
-        # If fewer samples of the batch differ from a sample, it has fewer neighbours.
+        # If too few samples of the batch differ from a sample, the drawn one may be no neighbour.
         is_replaced &= nearest.values.gather(1, drawn).isfinite()
         return neighbors.where(is_replaced, samples)
 

@@ -241,6 +241,26 @@ def _principal_components(features):
 
 
 def class_numbers(y, n_samples, head) -> Tensor | None:
+    """Return the classes to decide on as numbers, or None if the network itself decides.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or None
+        Classes: indices of logits, or any classes with ``head="prototype"``.
+    n_samples : int
+        Number of samples, for which there must be as many classes.
+    head : str or callable
+        The decision, see `InformationExplainer`.
+
+    Returns
+    -------
+    targets : Tensor of int of shape (n_samples,) or None
+
+    Raises
+    ------
+    ValueError
+        If there are no classes for prototypes, not one for each sample, or they are not integers.
+    """
     if y is None:
         if head == "prototype":
             raise ValueError("head='prototype' needs y, the classes whose means are prototypes.")
@@ -256,6 +276,7 @@ def class_numbers(y, n_samples, head) -> Tensor | None:
 
 
 def check_class_numbers(targets, n_classes):
+    """Raise a ValueError if classes are not numbers from 0 to n_classes - 1."""
     if targets.min() < 0 or targets.max() >= n_classes:
         raise ValueError(
             f"y must have the numbers of the {n_classes} logits, 0 to {n_classes - 1}; got "
@@ -264,7 +285,27 @@ def check_class_numbers(targets, n_classes):
 
 
 def decision_head(head, statistics, targets):
-    """Return a function of Z and the output of the network that returns logits of decisions."""
+    """Return the function of Z and the output of the network that returns logits of decisions.
+
+    Parameters
+    ----------
+    head : {"classifier", "prototype", "relation"} or callable
+        The decision, see `InformationExplainer`.
+    statistics : FeatureStatistics
+        Its Z are those of the prototypes and of the possible neighbours.
+    targets : Tensor of int of shape (n_samples,) or None
+        Classes of these Z, for prototypes.
+
+    Returns
+    -------
+    head : callable
+        Takes Z and output, and returns logits of shape (n_samples, n_decisions).
+
+    Raises
+    ------
+    ValueError
+        If a class has no sample for its prototype.
+    """
     Z = statistics.Z
     if head == "classifier":
         return _Logits()

@@ -89,7 +89,22 @@ def held_out_batch(data: AlignmentData, split: Split) -> tuple[Batch, int]:
 
 @torch.no_grad()
 def held_out_distances(network: nn.Module, batch: Batch, n_rows: int) -> Tensor:
-    """Squared distances of the first samples from all, of shape (n_rows, n_samples)."""
+    """Return the squared distances of the first samples of a batch from all.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Returns a list of the outputs of layers, the images last.
+    batch : Batch
+        Samples.
+    n_rows : int
+        Number of first samples.
+
+    Returns
+    -------
+    distances : Tensor of shape (n_rows, n_samples)
+        Squared distances.
+    """
     parts = batch.samples.split(_ROWS_AT_A_TIME)
     return squared_distances(torch.cat([network(X)[-1] for X in parts]), n_rows=n_rows)
 

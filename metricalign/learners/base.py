@@ -469,7 +469,7 @@ def _without_absent(y, sample_weight, relation) -> tuple[Any, Any]:
 
 
 def concordance(distances: NDArray, relations: NDArray, weights: NDArray) -> float:
-    """Weighted share of two pairs with different relations whose distances are in that order."""
+    """Weighted share of pairs of pairs with different relations whose distances have that order."""
     rank = np.unique(relations, return_inverse=True)[1]
     place = np.unique(distances, return_inverse=True)[1]
     n_places = len(place) + 1

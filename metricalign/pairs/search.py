@@ -350,7 +350,22 @@ class EuclideanSearch(BaseEstimator):
 
 
 def first_of_each_row(candidates: np.ndarray, rows: np.ndarray, limit: int) -> np.ndarray:
-    """Return at most `limit` of the candidates with identical features: no anchor can use more."""
+    """Return at most `limit` of the candidates with identical features: no anchor can use more.
+
+    Parameters
+    ----------
+    candidates : ndarray of int of shape (n_candidates,)
+        Indices of samples.
+    rows : ndarray of int of shape (n_samples,)
+        Numbers that are equal for samples with identical features.
+    limit : int
+        Largest number of candidates with identical features.
+
+    Returns
+    -------
+    candidates : ndarray of int of shape (n_kept,)
+        The first candidates of each group of identical features, in their order.
+    """
     return candidates[rank_within(rows[candidates]) < limit]
 
 
@@ -406,9 +421,21 @@ def nearest_same(
     rows: np.ndarray,
     anchors: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Find for each anchor the nearest samples of its class; see `nearest_eligible`.
+    """Find for each anchor the nearest samples of its class. Each class is searched by itself.
 
-    Each class is searched by itself.
+    Parameters
+    ----------
+    X, n_neighbors, neighbors, rows
+        See `nearest_eligible`.
+    classes : ndarray of int of shape (n_samples,)
+        Class of each sample.
+    anchors : ndarray of int of shape (n_anchors,)
+        Indices of the samples whose neighbours are sought.
+
+    Returns
+    -------
+    anchor, neighbor : ndarray of int of shape (n_found,)
+        Indices of the samples of each pair.
     """
     found = []
     order = np.argsort(classes, kind="stable")
@@ -429,7 +456,7 @@ def nearest_other(
     rows: np.ndarray,
     anchors: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Find for each anchor the nearest samples of other classes; see `nearest_eligible`.
+    """Find for each anchor the nearest samples of other classes.
 
     Members of a large class are searched among the other classes only, members of small classes
     among all samples. A search among the other classes finds the neighbours at once, but must be
@@ -437,6 +464,16 @@ def nearest_other(
     members of the anchor's own class. A class is large if it has more than the square root of
     n_samples members. So at most so many searches are prepared, and at most so many members of the
     own class are skipped.
+
+    Parameters
+    ----------
+    X, classes, n_neighbors, neighbors, rows, anchors
+        See `nearest_same`.
+
+    Returns
+    -------
+    anchor, neighbor : ndarray of int of shape (n_found,)
+        Indices of the samples of each pair.
     """
     n_samples = classes.size
     sizes = np.bincount(classes)

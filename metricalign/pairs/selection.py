@@ -1,4 +1,4 @@
-"""What a strategy returns: pairs and their weights."""
+"""The result of a strategy: pairs and their weights."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,22 @@ class PairSelection(NamedTuple):
 def merge_directions(
     anchor: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, n_samples: int
 ) -> PairSelection:
-    """Merge (i, j) and (j, i) into one pair whose weight is their sum."""
+    """Merge (i, j) and (j, i) into one pair, whose weight is the sum of their weights.
+
+    Parameters
+    ----------
+    anchor, neighbor : ndarray of int of shape (n_found,)
+        Indices of the samples of each pair.
+    weight : ndarray of shape (n_found,)
+        Weight of each pair.
+    n_samples : int
+        Number of samples.
+
+    Returns
+    -------
+    selection : PairSelection
+        The merged pairs, in lexicographic order.
+    """
     key = np.minimum(anchor, neighbor).astype(np.int64) * n_samples + np.maximum(anchor, neighbor)
     key, inverse = np.unique(key, return_inverse=True)
     return PairSelection(split_key(key, n_samples), np.bincount(inverse, weights=weight))
