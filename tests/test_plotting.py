@@ -568,6 +568,21 @@ def test_subsample_is_of_rows_of_both(wine):
     assert np.all(pdist(everything.after) <= distances + 1e-12)
 
 
+def test_embedding_far_from_the_origin_is_the_same():
+    rng = np.random.default_rng(0)
+    near = (np.round(64 * rng.normal(size=(80, 3))) / 64).astype(np.float32)
+    far = near + np.float32(2**17)  # float32 holds the same digits
+    learner = PSDSVR().fit(far, near[:, 0])
+    display = EmbeddingDisplay.from_estimator(learner, far)
+    for points, samples in (
+        (display.before, near),
+        (display.after, near.astype(float) @ learner.components_.T),
+    ):
+        centered = samples - samples.mean(axis=0)
+        expected = centered @ np.linalg.svd(centered)[2][:2].T
+        assert np.allclose(pdist(points), pdist(expected), rtol=1e-4, atol=1e-4 * np.ptp(expected))
+
+
 def test_embedding_of_one_feature_is_a_line():
     X, y = load_iris(return_X_y=True)
     X = X[:, 2:3]

@@ -250,8 +250,8 @@ class EmbeddingDisplay:
                 target = _principal_components(y)[:, 0]
                 target_name = "first principal component of the targets"
         display = cls(
-            before=_principal_components(euclidean_learner(learner).transform(X)),
-            after=_principal_components(learner.transform(X)),
+            before=_principal_components(euclidean_learner(learner)._images_to_compare(X)),
+            after=_principal_components(learner._images_to_compare(X)),
             target=target,
             is_class=learner.relation_.is_of_classes and target is not None,
             target_name=target_name,
