@@ -193,7 +193,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         ImportError
             If faiss is not installed.
         ValueError
-            If a parameter is not valid, or X is not finite or has other features.
+            If a parameter is not valid, or X is not finite, has other features, or is so far away
+            that distances leave single precision.
         TypeError
             If X is sparse.
         """
@@ -209,8 +210,17 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
 
     def _scaled(self, X):
         """The samples in float32, whose few digits and range no offset and no unit uses up."""
-        scaled = X - self.median_
-        scaled /= self.scale_
+        with np.errstate(over="ignore"):
+            scaled = X - self.median_
+            scaled /= self.scale_
+        farthest = float(np.abs(scaled).max())
+        # The samples of the fit are in [-1, 1].
+        if not farthest < (float(np.finfo(np.float32).max) / X.shape[1]) ** 0.5 / 2:
+            raise ValueError(
+                f"X has samples {farthest:.1e} times as far from the middle of those of the fit as "
+                "any of these, so that single precision, in which faiss searches, cannot tell "
+                "their neighbours. Check the units of X, or fit to samples of its range."
+            )
         return np.ascontiguousarray(scaled, dtype=np.float32)
 
     def transform(self, X: ArrayLike) -> sparse.csr_array:
@@ -231,7 +241,8 @@ class FaissTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedW
         Raises
         ------
         ValueError
-            If fewer than n_neighbors + 1 samples were fitted, or X does not suit them.
+            If fewer than n_neighbors + 1 samples were fitted, or X does not suit them, or is so
+            far away that distances leave single precision.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)

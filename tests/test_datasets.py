@@ -74,6 +74,14 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.parametrize("change", [str.upper, "  {} ".format, lambda text: ""])
+def test_checksums_as_other_programs_write_them(folder, change):
+    with open(folder / "INDEX.tsv", newline="") as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    write_table(folder / "INDEX.tsv", [{**row, "sha256": change(row["sha256"])}])
+    np.testing.assert_array_equal(fetch_dataset("tunes").target, LABELS)
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A web server of the files put in its folder; `requests` counts what was asked for."""

@@ -24,7 +24,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from metricalign import RAMLSVR
@@ -514,6 +514,33 @@ def test_retrieval_scorers(name):
     assert SCORERS[name](search, X, y) == SCORERS[name](search.best_estimator_, X, y)
     with pytest.raises(TypeError, match="has no transform"):
         SCORERS[name](KNeighborsClassifier().fit(X, y), X, y)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RAMLSVR(),
+        make_pipeline(RAMLSVR()),
+        make_pipeline(FunctionTransformer(), RAMLSVR()),
+        GridSearchCV(make_pipeline(FunctionTransformer(), RAMLSVR()), {"ramlsvr__C": [1.0]}, cv=2),
+    ],
+)
+def test_far_from_the_origin_the_neighbors_are_the_same(estimator):
+    rng = np.random.default_rng(0)
+    near = (np.round(64 * rng.normal(size=(80, 3))) / 64).astype(np.float32)
+    y = (near[:, 0] > 0).astype(int)
+    far = near + np.float32(2**17)  # float32 holds the same digits
+    np.testing.assert_array_equal(far - np.float32(2**17), near)
+    learner = clone(estimator).fit(far, y)
+    images = near.astype(float) @ _last_step(learner).components_.T
+    expected = precision_at_k_score(images, pairwise_relations(y), k=5)
+    scorer = RetrievalScorer(precision_at_k_score, {"k": 5})
+    assert scorer(learner, far, y) == pytest.approx(expected, abs=1e-3)
+
+
+def _last_step(estimator):
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator[-1] if hasattr(estimator, "steps") else estimator
 
 
 def test_scale_of_the_relation_is_that_of_training():

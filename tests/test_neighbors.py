@@ -99,6 +99,19 @@ def test_differences_beyond_the_range_of_numbers_are_refused(dtype, largest):
         FaissTransformer().fit(X)
 
 
+@pytest.mark.parametrize("unit", [1e19, 1e30, 1e300])
+def test_samples_too_far_for_single_precision_are_refused(samples, unit):
+    transformer = FaissTransformer(index="Flat").fit(samples)
+    with pytest.raises(ValueError, match=r"times as far .* Check the units of X"):
+        transformer.transform(unit * samples)
+    with pytest.raises(ValueError, match=r"times as far .* Check the units of X"):
+        transformer.partial_fit(unit * samples)
+    far = 1e15 * samples[:2]
+    nearest = transformer.transform(far)
+    expected = np.sort(np.linalg.norm(far[:, None] - samples, axis=2), axis=1)[:, :6]
+    np.testing.assert_allclose(nearest.data.reshape(2, 6), expected, rtol=1e-6)
+
+
 def test_constant_samples_are_at_distance_zero():
     graph = FaissTransformer(2).fit_transform(np.full((20, 3), 7.0))
     assert graph.nnz == 60

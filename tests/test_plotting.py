@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from scipy import sparse
 from scipy.spatial.distance import mahalanobis, pdist
@@ -566,6 +567,62 @@ def test_subsample_is_of_rows_of_both(wine):
     assert len(everything.after) == len(wine.X)
     # Distances in a plane are at most those in the space.
     assert np.all(pdist(everything.after) <= distances + 1e-12)
+
+
+MONEY = [r"$0_-$\frac", "$10-$20", "_more", "100%"]  # as formulas, errors and other texts
+
+
+def test_dollar_signs_and_underscores_of_data_are_drawn_as_they_are():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 4)) + 3 * np.eye(4)[np.arange(60) % 4], columns=MONEY)
+    y = pd.Series(np.array(MONEY)[np.arange(60) % 4], name="$in$")
+    learner = PSDSVR().fit(X, y)
+    embedding = EmbeddingDisplay.from_estimator(learner, X, y)
+    drawn = [text.get_text() for text in embedding.legend_.get_texts()]
+    assert [as_read(text) for text in drawn] == sorted(MONEY)
+    assert as_read(embedding.legend_.get_title().get_text()) == "$in$"
+    heatmap = MetricHeatmapDisplay.from_estimator(learner)
+    assert [as_read(text.get_text()) for text in heatmap.ax_.get_xticklabels()] == MONEY
+    one, other = X.iloc[[0]], X.iloc[[1]]
+    decomposition = DistanceDecompositionDisplay.from_estimator(learner, one, other)
+    drawn = [text.get_text() for text in decomposition.axes_[0].get_yticklabels()]
+    assert sorted(as_read(text) for text in drawn) == sorted(MONEY)
+    for display in (embedding, heatmap, decomposition):
+        display.figure_.canvas.draw()
+
+
+def as_read(text):
+    """What matplotlib draws of a text that it does not take for a formula."""
+    assert not is_math_text(text)
+    return text.replace(r"\$", "$")
+
+
+@pytest.mark.parametrize("max_features", [0, -1, 2.5])
+def test_number_of_features_to_draw_is_checked(wine, max_features):
+    one, other = wine.X[:1], wine.X[1:2]
+    for draw in (
+        lambda: MetricHeatmapDisplay.from_estimator(wine.model, max_features=max_features),
+        lambda: DistanceDecompositionDisplay.from_estimator(
+            wine.model, one, other, max_features=max_features
+        ),
+    ):
+        with pytest.raises(ValueError, match="max_features must be an integer of at least 1"):
+            draw()
+
+
+def test_embedding_far_from_the_origin_is_the_same():
+    rng = np.random.default_rng(0)
+    near = (np.round(64 * rng.normal(size=(80, 3))) / 64).astype(np.float32)
+    far = near + np.float32(2**17)  # float32 holds the same digits
+    learner = PSDSVR().fit(far, near[:, 0])
+    display = EmbeddingDisplay.from_estimator(learner, far)
+    for points, samples in (
+        (display.before, near),
+        (display.after, near.astype(float) @ learner.components_.T),
+    ):
+        centered = samples - samples.mean(axis=0)
+        expected = centered @ np.linalg.svd(centered)[2][:2].T
+        assert np.allclose(pdist(points), pdist(expected), rtol=1e-4, atol=1e-4 * np.ptp(expected))
 
 
 def test_embedding_of_one_feature_is_a_line():

@@ -66,6 +66,19 @@ def test_bars_end_at_the_squared_distance(table, model):
     assert legend[2] == "3 others"
 
 
+def test_underscores_and_dollar_signs_of_a_table_are_drawn():
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    X = X.iloc[:, :3].set_axis(["_left", "$5-$6", "size"], axis=1)
+    model = MetricNeighborsClassifier(trees=False, random_state=0).fit(X, y.map("${}$".format))
+    display = ExplanationDisplay.from_estimator(model, X[:1])
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert sorted(legend) == [r"\$5-\$6", "_left", "size"]
+    assert r"\$" in display.ax_.get_title()
+    assert all(r": \$" in text.get_text() for text in display.ax_.get_yticklabels())
+    with pytest.raises(ValueError, match="max_columns must be an integer of at least 1"):
+        display.plot(max_columns=0)
+
+
 def test_numbers_that_are_names_are_told_from_others():
     X, y = load_wine(return_X_y=True, as_frame=True)
     X = X.iloc[:, :2].set_axis(["14", "size"], axis=1)

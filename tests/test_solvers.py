@@ -28,6 +28,7 @@ from metricalign.losses import (
     OneSided,
     PiecewiseQuadraticConjugate,
     Squared,
+    SquaredEpsilonInsensitive,
 )
 from metricalign.operators import PairOperator
 from metricalign.regularizers import REGULARIZERS, PositiveSemidefinite, Symmetric
@@ -2636,6 +2637,23 @@ def test_rounding_of_the_bounds_is_known(regularizer):
         value = ((M - prior) ** 2).sum() / 2 + (1e-4 * c) @ (a - t) ** 2 / 2
         assert abs(value - result.primal) <= result.rounding
         assert result.rounding <= 1e-6 * max(result.primal, problem.floor)
+
+
+@pytest.mark.parametrize("loss", [Squared(), SquaredEpsilonInsensitive(1e-30)])
+@pytest.mark.parametrize("regularizer", ["symmetric", "positive_semidefinite", "diagonal"])
+@pytest.mark.parametrize("solver", [newton, quasi_newton])
+def test_relations_that_differ_by_rounding_only_are_fitted_by_no_metric(loss, regularizer, solver):
+    Z, t, c = random_differences()
+    for relations in (np.full_like(t, 0.3), np.where(t > np.median(t), 0.3, 0.1 + 0.2)):
+        problem = simple_problem(
+            Z, relations, c, loss=loss, fit_intercept=True, regularizer=regularizer
+        )
+        result = solve(problem, solver, tol=1e-3, max_iter=100)
+        assert result.relative_gap <= 1e-3
+        assert np.linalg.norm(result.matrix) < 1e-15
+        assert result.intercept == pytest.approx(0.3, rel=1e-15)
+        # Where the objective is not of rounding, the gap is divided by it.
+        assert problem.floor < 1e-28 * c.sum()
 
 
 @pytest.mark.parametrize("side", [-1, 1])

@@ -162,7 +162,8 @@ def fetch_dataset(
     row: dict[str, str | None] = {}
     if folder and os.path.lexists(path := folder / f"{name}.npz"):
         row = {"source": str(path), **_read_table(folder / "INDEX.tsv").get(name, {})}
-        arrays = _read_npz(path, row.get("sha256"))
+        # Some programs write capital letters. An empty cell is no checksum.
+        arrays = _read_npz(path, (row.get("sha256") or "").strip().lower() or None)
         row["notes"] = _read_table(folder / "DETAILS.tsv").get(name, {}).get("notes")
     else:
         cache = Path(get_data_home(data_home)) / "metricalign"

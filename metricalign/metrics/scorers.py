@@ -166,8 +166,7 @@ class RetrievalScorer(_EstimatorScorer):
                 f"{type(estimator).__name__} has no transform: measures of neighbours are for "
                 "metric learners, and for pipelines that end with one."
             )
-        is_learner = isinstance(estimator, EmbeddingLearner)
-        images = (estimator._images_to_compare if is_learner else estimator.transform)(X)
+        images = _images_to_compare(estimator, X)
         relations = pairwise_relations(y, _relation_of(estimator))
         options = self.options or {}
         return float(self.score_function(images, relations, sample_weight=sample_weight, **options))
@@ -194,6 +193,17 @@ def label_scores(estimator: Any, X: Any) -> Any:
             )
         scores[:, label] = probability[:, np.asarray(values) == 1].sum(axis=1)
     return scores
+
+
+def _images_to_compare(estimator, X):
+    """Images of samples. A metric learner moves them to the origin, to keep their digits."""
+    if hasattr(estimator, "best_estimator_"):
+        return _images_to_compare(estimator.best_estimator_, X)
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        return _images_to_compare(estimator[-1:], estimator[:-1].transform(X))
+    learner = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    is_learner = isinstance(learner, EmbeddingLearner)
+    return (learner._images_to_compare if is_learner else estimator.transform)(X)
 
 
 def _relation_of(estimator):

@@ -13,6 +13,7 @@ from metricalign.plotting.drawing import (
     NEGATIVE,
     POSITIVE,
     axes_of_panels,
+    check_count,
     check_matplotlib,
     draw_signed_matrix,
     shortened,
@@ -131,6 +132,7 @@ class DistanceDecompositionDisplay:
             If `ax` is not two axes.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
+        check_count("max_features", max_features)
         order = np.argsort(-np.abs(self.contributions), kind="stable")
         self.features_ = shown = order[:max_features]
         names = shortened(np.asarray(self.feature_names)[shown])

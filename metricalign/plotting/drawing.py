@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ __all__ = [
     "POSITIVE",
     "SIGNED_CMAP",
     "axes_of_panels",
+    "check_count",
     "check_matplotlib",
     "draw_signed_matrix",
+    "literal",
     "one_axes",
     "shortened",
 ]
@@ -90,10 +93,27 @@ def axes_of_panels(
     return axes
 
 
+def check_count(name: str, count: Any) -> None:
+    """Refuse what is not a number of things to draw.
+
+    Raises
+    ------
+    ValueError
+        If `count` is not an integer above 0.
+    """
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {count!r}.")
+
+
+def literal(text: str) -> str:
+    """Text of a user's data, such as "$10-$20", which matplotlib would take for a formula."""
+    return text.replace("$", r"\$")
+
+
 def shortened(names: ArrayLike, longest: int = _LONGEST_LABEL) -> list[str]:
     """Cut the middle out of long names, as their ends often tell them apart.
 
-    If different names would become equal, all names are cut less.
+    If different names would become equal, all names are cut less. Dollar signs stay such signs.
     """
     names = [str(name) for name in np.asarray(names)]
     half = (longest - 1) // 2
@@ -101,7 +121,9 @@ def shortened(names: ArrayLike, longest: int = _LONGEST_LABEL) -> list[str]:
         name if len(name) <= longest else f"{name[:half]}…{name[len(name) - half :]}"
         for name in names
     ]
-    return cut if len(set(cut)) == len(set(names)) else shortened(names, longest + 2)
+    if len(set(cut)) < len(set(names)):
+        return shortened(names, longest + 2)
+    return [literal(name) for name in cut]
 
 
 def draw_signed_matrix(

@@ -18,6 +18,7 @@ from metricalign.plotting.drawing import (
     MARKERS,
     axes_of_panels,
     check_matplotlib,
+    literal,
     shortened,
 )
 from metricalign.plotting.estimators import euclidean_learner, metric_learner_of, prepared
@@ -137,11 +138,15 @@ class EmbeddingDisplay:
                 ylabel="second principal component",
             )
             axis.set_aspect("equal", adjustable="datalim")
+        target_name = None if self.target_name is None else literal(str(self.target_name))
         if self.is_class:
             n_classes = len(self.scatters_[1])
             if n_classes <= _LONGEST_LEGEND:
+                # Of itself matplotlib leaves out labels that begin with an underscore.
                 self.legend_ = axes[1].legend(
-                    title=self.target_name,
+                    self.scatters_[1],
+                    [drawn.get_label() for drawn in self.scatters_[1]],
+                    title=target_name,
                     loc="upper left",
                     bbox_to_anchor=(1.02, 1.0),
                     borderaxespad=0.0,
@@ -152,7 +157,7 @@ class EmbeddingDisplay:
             # Both panels have the same scale of colours.
             self.scatters_[0][0].set_norm(self.scatters_[1][0].norm)
             self.colorbar_ = self.figure_.colorbar(
-                self.scatters_[1][0], ax=list(axes), label=self.target_name
+                self.scatters_[1][0], ax=list(axes), label=target_name
             )
         return self
 
@@ -250,8 +255,8 @@ class EmbeddingDisplay:
                 target = _principal_components(y)[:, 0]
                 target_name = "first principal component of the targets"
         display = cls(
-            before=_principal_components(euclidean_learner(learner).transform(X)),
-            after=_principal_components(learner.transform(X)),
+            before=_principal_components(euclidean_learner(learner)._images_to_compare(X)),
+            after=_principal_components(learner._images_to_compare(X)),
             target=target,
             is_class=learner.relation_.is_of_classes and target is not None,
             target_name=target_name,

@@ -7,7 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metricalign.plotting.drawing import COLORS, check_matplotlib, one_axes, shortened
+from metricalign.plotting.drawing import (
+    COLORS,
+    check_count,
+    check_matplotlib,
+    literal,
+    one_axes,
+    shortened,
+)
 from metricalign.predictors.explanation import Explanation, name_of_column
 
 __all__ = ["ExplanationDisplay"]
@@ -71,6 +78,7 @@ class ExplanationDisplay:
             This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
+        check_count("max_columns", max_columns)
         found = self.explanation
         order = found.order()
         self.columns_ = shown = order[: min(max_columns, len(COLORS))]
@@ -82,7 +90,7 @@ class ExplanationDisplay:
         colors = list(COLORS[: len(shown)])
         if others.shape[1]:
             parts += [np.maximum(others, 0).sum(axis=1), np.minimum(others, 0).sum(axis=1)]
-            labels += [f"{others.shape[1]} other{'s' if others.shape[1] > 1 else ''}", "_others"]
+            labels += 2 * [f"{others.shape[1]} other{'s' if others.shape[1] > 1 else ''}"]
             colors += [_OTHERS, _OTHERS]
         places = np.arange(len(found.rows))
         ends = np.zeros((2, len(places)))  # right and left ends of the bars
@@ -94,14 +102,22 @@ class ExplanationDisplay:
             ends[side, places] += part
         ax.axvline(0, color="black", linewidth=0.8)
         texts = [f"row {row}: {found.text_of_target(n)}" for n, row in enumerate(found.rows)]
-        ax.set_yticks(places, texts)
+        ax.set_yticks(places, [literal(text) for text in texts])
         ax.set_ylim(len(places) - 0.5, -0.5)
         title = f"nearest rows; prediction {found.text_of_prediction()}"
         if found.n_others:
             title += f"\n{found.n_others} more rows have {found.others_weight:.0%} of the votes"
-        ax.set(xlabel="part in the squared distance", title=title)
+        ax.set(xlabel="part in the squared distance", title=literal(title))
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+        # Both parts of the others have one entry.
+        named = len(shown) + 1 if others.shape[1] else len(shown)
+        ax.legend(
+            self.bars_[:named],
+            labels[:named],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            frameon=False,
+        )
         return self
 
     @classmethod

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from metricalign.learners.base import MetricLearner
 from metricalign.plotting.drawing import (
+    check_count,
     check_matplotlib,
     draw_signed_matrix,
     one_axes,
@@ -109,6 +110,7 @@ class MetricHeatmapDisplay:
             This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
+        check_count("max_features", max_features)
         diagonal = np.abs(self.matrix.diagonal())
         n_features = len(diagonal)
         largest = np.argsort(-diagonal, kind="stable")[:max_features]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from metricalign.plotting.drawing import (
     COLORS,
     axes_of_panels,
+    check_count,
     check_matplotlib,
     one_axes,
     shortened,
@@ -132,6 +133,7 @@ class InformationDisplay:
         return self
 
     def _plot_bars(self, ax, title, max_features) -> Self:
+        check_count("max_features", max_features)
         largest = np.argsort(-self.total, kind="stable")[:max_features]
         self.features_ = shown = np.sort(largest)
         axis = one_axes(ax, (6.4, 1.6 + 0.28 * len(shown)))

@@ -189,8 +189,13 @@ class AlignmentProblem:
 
     @cached_property
     def floor(self) -> float:
-        """Rounding error of 1/2 norm(M0)^2. An objective below it is lost in rounding."""
-        return max(_EPS * _half_squared_norm(self.prior), float(np.finfo(float).tiny))
+        """Objective that is lost in rounding: of 1/2 norm(M0)^2, or of a hundred of the relations.
+
+        If relations differ by their rounding only, the best metric is zero but for rounding too.
+        """
+        of_relations = self._loss_rounding(self.targets, 100 * _EPS * np.abs(self.relations))
+        smallest = float(np.finfo(float).tiny)
+        return max(_EPS * _half_squared_norm(self.prior), of_relations, smallest)
 
     @cached_property
     def projected_prior(self) -> Projection:
