@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, special
+from scipy import special
 from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -25,8 +23,8 @@ from metricalign._decorators import _fit_context, available_if
 from metricalign._estimator import SavedWithVersion, check_sample_pairs, keeps_last_fit
 from metricalign.learners.alignment.regression import PSDSVR
 from metricalign.learners.base import EmbeddingDistance, MahalanobisDistance, MetricLearner
-from metricalign.learners.components import as_dense
 from metricalign.pair_classification.calibration import best_threshold, log_odds
+from metricalign.pair_classification.distances import distance_of_pairs
 from metricalign.pair_classification.judgments import (
     check_judgments,
     precomputed_relations,
@@ -322,7 +320,7 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
         """
         check_is_fitted(self)
         pairs = check_sample_pairs(pairs, self.n_features_in_)
-        return _pair_distance(self.metric_, pairs)
+        return distance_of_pairs(self.metric_, pairs)
 
     def pair_score(self, pairs: ArrayLike) -> NDArray:
         """Similarity of each pair: minus the learned distance.
@@ -482,22 +480,3 @@ class PairClassifier(ClassifierMixin, MetaEstimatorMixin, SavedWithVersion):
                 "rate, from 0 to 1; got None."
             )
         return settings
-
-
-def _pair_distance(metric, pairs):
-    """Distance of each pair after any transformer, by the metric learner itself if there is one."""
-    if isinstance(metric, FrozenEstimator):
-        return _pair_distance(metric.estimator, pairs)
-    samples = pairs.reshape(-1, pairs.shape[2])
-    if isinstance(metric, Pipeline) and len(metric) > 1 and hasattr(metric[-1], "pair_distance"):
-        samples = metric[:-1].transform(samples)
-        samples = samples.toarray() if sparse.issparse(samples) else np.asarray(samples)
-        return metric[-1].pair_distance(samples.reshape(*pairs.shape[:2], -1))
-    if hasattr(metric, "pair_distance"):
-        return metric.pair_distance(pairs)
-    images = metric.transform(samples)
-    images = images.tocsr() if sparse.issparse(images) else np.asarray(images)
-    differences = as_dense(images[::2] - images[1::2])
-    # A power of two changes no digit, and keeps squares in the range of floats.
-    exponent = np.frexp(np.abs(differences).max(initial=0))[1]
-    return np.ldexp(np.linalg.norm(np.ldexp(differences, -exponent), axis=1), exponent)
