@@ -344,7 +344,7 @@ def test_retrieval_of_the_targets_themselves_is_perfect():
         (neighbors_ndcg_score, {"k": 0}, "k"),
         (neighbors_ndcg_score, {"X": [[0.0], [1.0]], "relations": np.ones((2, 2))}, "3 samples"),
         (neighbors_ndcg_score, {"relations": np.ones((3, 2))}, r"\(3, 3\)"),
-        (neighbors_ndcg_score, {"relations": np.full((3, 3), np.nan)}, "off its diagonal"),
+        (neighbors_ndcg_score, {"relations": np.full((3, 3), np.nan)}, "finite off the diagonal"),
         (neighbors_ndcg_score, {"sample_weight": [-1, 1, 1]}, "Negative values"),
         (neighbors_ndcg_score, {"X": [[0.0], [np.nan], [1.0]]}, "X contains NaN"),
         (neighbors_ndcg_score, {"X": np.ma.masked_less([[0], [1], [2]], 1)}, "X is a masked"),
