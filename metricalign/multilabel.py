@@ -66,7 +66,7 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
 
     Attributes
     ----------
-    classes_ : list of n_labels arrays of shape (2,), or ndarray of shape (n_classes,)
+    classes_ : ndarray of shape (n_labels, 2) or (n_classes,)
         The values 0 and 1 of each label, or the classes if `y` has one column.
     labels_ : ndarray of shape (n_labels,) or None
         Names of the labels, if `y` is a DataFrame with a column for each.
@@ -250,8 +250,9 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         if not self._is_multilabel:
             self.classes_, indices = np.unique(y, return_inverse=True)
             return (indices[:, None] == np.arange(len(self.classes_))).astype(int)
-        # This is the form in scikit-learn's neighbours. Its scorers recognise label sets by it.
-        self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
+        # scikit-learn's scorers recognise label sets by the two columns, and its
+        # cross_val_predict asks for an array with a row for each column of probabilities.
+        self.classes_ = np.tile([0, 1], (y.shape[1], 1))
         return y
 
     def _others_near(self, X, rows):

@@ -1153,3 +1153,36 @@ def test_pairs_of_identical_samples_only_are_refused():
     with pytest.raises(ValueError, match="both samples of every pair have the same features"):
         HRAML(early_stopping=False, pairs=pairs, **SMALL).fit(X, y)
     HRAML(early_stopping=False, pairs=[*pairs, [0, 2]], **SMALL).fit(X, y)
+
+
+@pytest.mark.parametrize("is_inference", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_the_caller_has_set_in_torch_does_not_matter(is_inference, dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 2
+    learner = HRAML(n_ensemble=1, max_iter=3, random_state=0)
+    expected = clone(learner).fit(X, y).transform(X)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.inference_mode(is_inference):
+            fitted = clone(learner).fit(X, y)
+            found, loaded = fitted.transform(X), pickle.loads(pickle.dumps(fitted)).transform(X)
+            assert torch.get_default_dtype() == dtype
+            assert torch.is_inference_mode_enabled() == is_inference
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(loaded, expected)
+
+
+def test_a_module_in_double_precision_is_trained_in_single():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 2
+    modules = nn.Linear(4, 3), nn.Linear(4, 3).double()
+    modules[1].load_state_dict(modules[0].state_dict())
+    expected, found = (
+        HRAML(module=module, n_ensemble=1, max_iter=3, random_state=0).fit(X, y).transform(X)
+        for module in modules
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert modules[1].weight.dtype == torch.float64

@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_wine, make_multilabel_classification
 from sklearn.metrics import label_ranking_loss, make_scorer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -163,6 +163,17 @@ def test_two_labels_and_scikit_learns_scorer(data):
     model = MLkNN().fit(X, y)
     scorer = make_scorer(label_ranking_loss, response_method="predict_proba")
     assert scorer(model, X, y) == -SCORERS["ranking"](model, X, y)
+
+
+@pytest.mark.parametrize("n_labels", [2, 4])
+@pytest.mark.parametrize("estimator", [MLkNN(), MetricNeighborsClassifier(trees=False)])
+def test_probabilities_of_label_sets_are_cross_predicted(data, estimator, n_labels):
+    X, y = data[0], data[1][:, :n_labels]
+    found = cross_val_predict(estimator, X, y, method="predict_proba", cv=KFold(2))
+    expected = np.empty((len(X), n_labels))
+    for train, test in KFold(2).split(X):
+        expected[test] = clone(estimator).fit(X[train], y[train]).predict_proba(X[test])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_search_on_a_learned_metric(data):

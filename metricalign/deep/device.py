@@ -48,14 +48,26 @@ def computing_device(device: str | torch.device) -> torch.device:
 def own_generator(device: torch.device | str = "cpu") -> Iterator[None]:
     """Restore the generators of torch at the end of a block. Other threads wait for the end.
 
+    In the meantime networks are made in single precision, and may be trained, whatever the caller
+    has set: ``torch.set_default_dtype`` and ``torch.inference_mode``.
+
     Parameters
     ----------
     device : torch.device or str, default="cpu"
         The device on which random numbers are drawn.
     """
     device = torch.device(device)
-    with _GENERATOR_LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
+    with (
+        _GENERATOR_LOCK,
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.inference_mode(False),
+    ):
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 @contextmanager

@@ -436,7 +436,7 @@ class NetworkFitting:
         learner, n_inputs = self.learner, self.n_inputs
         if blueprint is not None:
             return blueprint.build()
-        module: Any = deepcopy(learner.module)
+        module: Any = deepcopy(learner.module).float()
         if learner.refine is not None:
             module = nn.Sequential(nn.Linear(n_inputs, n_inputs, bias=False), module)
         return EmbeddingNetwork(module, learner.normalize)
@@ -470,7 +470,7 @@ def n_components(network: nn.Module, n_inputs: int) -> int:
     -------
     n_components : int
     """
-    return network.eval()(torch.zeros(1, n_inputs))[-1].shape[1]
+    return network.eval()(torch.zeros(1, n_inputs, dtype=torch.float32))[-1].shape[1]
 
 
 def _range(relation: TargetRelation, targets, rows) -> tuple[float, float]:

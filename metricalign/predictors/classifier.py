@@ -85,7 +85,7 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,), or list of arrays
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
         The classes; for label sets the values 0 and 1 of each label.
     labels_ : ndarray of shape (n_labels,) or None
         The labels, if y was sets of them or a DataFrame with a column for each.
@@ -167,7 +167,8 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
                     f"y has one class only, {self.classes_.tolist()[0]!r}; two are needed."
                 )
             return y, self._indicators(y), "class", True
-        self.classes_ = [np.array([0, 1]) for _ in range(y.shape[1])]
+        # cross_val_predict asks for an array with a row for each column of probabilities.
+        self.classes_ = np.tile([0, 1], (y.shape[1], 1))
         return y, y.astype(np.float64), "manhattan", False
 
     def _indicators(self, y):
