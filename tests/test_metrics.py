@@ -375,6 +375,11 @@ def test_units_of_samples_and_relations_do_not_matter(unit):
     expected = neighbors_ndcg_score(near, relations)
     assert neighbors_ndcg_score(far, relations) == pytest.approx(expected)
     assert neighbors_ndcg_score(near, unit * relations) == pytest.approx(expected)
+    # The differences of these relations are above the largest float.
+    signed = relations - 0.5 * relations.max()
+    expected = neighbors_ndcg_score(near, signed)
+    widest = signed * (1.7e308 / np.abs(signed).max())
+    assert neighbors_ndcg_score(near, widest) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("units", [(1e150, 1e-20), (1e250, 1e-20)])

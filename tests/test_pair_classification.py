@@ -842,6 +842,16 @@ def test_images_of_other_types_than_floats_are_compared(dtype, container, judged
     np.testing.assert_allclose(distance_of_pairs(transformer, pairs), expected)
 
 
+def test_pairs_may_have_a_feature_of_zeros(judged):
+    pairs, y, _ = judged
+    padded = np.concatenate([pairs, np.zeros_like(pairs[..., :1])], axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = PairClassifier().fit(padded, y).pair_distance(padded)
+    expected = PairClassifier().fit(pairs, y).pair_distance(pairs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_pairs_in_tiny_units_are_refused_in_words(judged):
     pairs, y, _ = judged
     with warnings.catch_warnings():
