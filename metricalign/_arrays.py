@@ -35,6 +35,9 @@ __all__ = [
     "sum_duplicates",
 ]
 
+# Squares of numbers up to 2**400 may be added, and 2**-400 has squares of all digits.
+_LARGEST_EXPONENT = 400
+
 
 def is_dask_array(X: Any) -> TypeGuard[Array]:
     """Whether X is a Dask array. Dask is not imported to find out.
@@ -234,34 +237,41 @@ def dtype_of(X: Any) -> np.dtype:
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
-def exponent_of_extent(X: NDArray) -> int:
+def exponent_of_extent(X: Any) -> int:
     """Exponent of a power of two by which samples are divided where squares of them are computed.
 
-    The quotients have the same distances but for their unit, to the last digit, and squares of
-    their differences stay in the range of floats.
+    It is 0 unless squares of their differences would leave the range of float64. The quotients have
+    the same distances but for their unit, to the last digit.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, sparse array} of shape (n_samples, n_features)
         Finite numbers.
 
     Returns
     -------
     exponent : int
-        That of the largest difference of two samples in a feature.
+        The largest difference of two samples in a feature becomes about 2**400, or as large as the
+        samples allow.
 
     Examples
     --------
     >>> import numpy as np
     >>> from metricalign._arrays import exponent_of_extent
     >>> exponent_of_extent(np.array([[0.0], [5.0]]))
-    3
+    0
+    >>> exponent_of_extent(np.array([[0.0], [2.0**1000]]))
+    601
     """
     # Half of the numbers, as the difference may leave the range.
-    extent = (X.max(axis=0) / 2 - X.min(axis=0) / 2).max()
-    exponent = np.frexp(extent)[1] + 1
+    extents = X.max(axis=0) / 2 - X.min(axis=0) / 2
+    exponent = int(np.frexp(extents.max())[1]) + 1
+    if abs(exponent) <= _LARGEST_EXPONENT:
+        return 0
     # A common offset may be so much larger that the quotients would leave the range.
-    return int(max(exponent, np.frexp(np.abs(X).max())[1] - np.finfo(X.dtype).maxexp + 1))
+    most = int(np.frexp(abs(X).max())[1]) - np.finfo(np.float64).maxexp + 1
+    # Features with smaller differences than others keep most digits if the quotients are large.
+    return max(exponent - _LARGEST_EXPONENT, most)
 
 
 def _mapped(rows, function, ensure_all_finite):

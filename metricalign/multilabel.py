@@ -23,6 +23,7 @@ from metricalign._estimator import (
     require_targets,
     validate_data,
 )
+from metricalign.learners.components import as_dense
 from metricalign.pairs.identical import order_keys
 from metricalign.pairs.search import middle_of, sees_only_differences
 from metricalign.relations.kinds import check_classes
@@ -175,9 +176,9 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
                 f"{self.n_neighbors_} are used.",
                 stacklevel=level_of_call(),
             )
-        is_moved = sees_only_differences(self.metric) and not sparse.issparse(X)
-        self._origin = middle_of(X) if is_moved else None
-        self._exponent = _exponent_of_unit(X - self._origin) if is_moved else 0
+        is_of_differences = sees_only_differences(self.metric)
+        self._exponent = exponent_of_extent(X) if is_of_differences else 0
+        self._origin = middle_of(self._in_unit(X)) if is_of_differences else 0
         self.neighbors_ = NearestNeighbors(
             n_neighbors=self.n_neighbors_, metric=self.metric, n_jobs=self.n_jobs
         ).fit(self._moved(X))
@@ -274,12 +275,20 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
             votes += self._labels[column]
         return votes
 
-    def _moved(self, X):
-        """Samples moved to the origin, where the search loses no digits, in a unit of its range."""
-        if self._origin is None or sparse.issparse(X):
+    def _in_unit(self, X):
+        """Samples in a unit in which the search can square their differences."""
+        if not self._exponent:
             return X
-        moved = X - self._origin
-        return np.ldexp(moved, -self._exponent) if self._exponent else moved
+        if not sparse.issparse(X):
+            return np.ldexp(X, -self._exponent)
+        X = X.copy()
+        X.data = np.ldexp(X.data, -self._exponent)
+        return X
+
+    def _moved(self, X):
+        """Samples in that unit, moved to the origin, where the search loses no digits."""
+        X = self._in_unit(X)
+        return as_dense(X) - self._origin if np.any(self._origin) else X
 
     def _validate_samples(self, X, **options):
         finite = "allow-nan" if self.metric == "nan_euclidean" else True
@@ -304,12 +313,6 @@ class MLkNN(ClassifierMixin, SavedWithVersion):
         tags.input_tags.positive_only = tags.input_tags.pairwise
         tags.input_tags.allow_nan = self.metric == "nan_euclidean"
         return tags
-
-
-def _exponent_of_unit(X):
-    """Exponent by which samples are divided so that the search can square them, or 0."""
-    exponent = exponent_of_extent(X)
-    return exponent if abs(exponent) > 0.4 * np.finfo(X.dtype).maxexp else 0
 
 
 def _counted(X, labels, is_precomputed):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_wine, make_multilabel_classification
@@ -374,6 +375,22 @@ def test_units_of_samples_and_relations_do_not_matter(unit):
     expected = neighbors_ndcg_score(near, relations)
     assert neighbors_ndcg_score(far, relations) == pytest.approx(expected)
     assert neighbors_ndcg_score(near, unit * relations) == pytest.approx(expected)
+    # The differences of these relations are above the largest float.
+    signed = relations - 0.5 * relations.max()
+    expected = neighbors_ndcg_score(near, signed)
+    widest = signed * (1.7e308 / np.abs(signed).max())
+    assert neighbors_ndcg_score(near, widest) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("units", [(1e150, 1e-20), (1e250, 1e-20)])
+def test_small_differences_count_where_large_ones_are_equal(units):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 2, 30), 1e-3 * rng.normal(size=30)])
+    relations = cdist(X, X)
+    assert precision_at_k_score(X * units, relations, k=3, threshold=1e-4) == pytest.approx(
+        precision_at_k_score(X, relations, k=3, threshold=1e-4)
+    )
+    assert neighbors_ndcg_score(X * units, relations) == pytest.approx(1.0)
 
 
 def test_pairwise_relations_that_are_stored_sparsely():

@@ -54,7 +54,6 @@ def ml_knn(X, Y, X_test, k, s, distances=cdist):
 
 @pytest.mark.filterwarnings(
     "ignore:n_neighbors=",  # its data are tiny
-    "ignore:Precomputed sparse input was not sorted",
 )
 @parametrize_with_checks(
     [MLkNN(), MLkNN(metric="precomputed"), MLkNN(n_neighbors=3, smoothing=0.5, metric="manhattan")]
@@ -255,6 +254,35 @@ def test_unit_of_the_samples_does_not_matter(data, metric, unit, dtype):
     names = {"minkowski": "euclidean", "manhattan": "cityblock"}
     expected = ml_knn(exact, y, exact, 10, 1.0, partial(cdist, metric=names[metric]))
     np.testing.assert_allclose(MLkNN(metric=metric).fit(X, y).predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1.0, 1e200, 1e300])
+def test_sparse_and_dense_samples_have_the_same_neighbors(data, unit):
+    X, y = data
+    X = X + 3.0
+    expected = ml_knn(X[:60], y[:60], X[60:], 10, 1.0)
+    train, test = unit * X[:60], unit * X[60:]
+    for fitted in (train, sparse.csr_array(train)):
+        model = MLkNN().fit(fitted, y[:60])
+        for asked in (test, sparse.csr_array(test)):
+            np.testing.assert_allclose(model.predict_proba(asked), expected)
+
+
+@pytest.mark.parametrize("units", [(1e150, 1e-20), (1e250, 1e-20)])
+def test_small_differences_count_where_large_ones_are_equal(units):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 2, 60), 1e-3 * rng.normal(size=60)])
+    y = (X[:, 1:] > [0, 1e-3]).astype(int)
+    expected = ml_knn(X, y, X, 5, 1.0)
+    np.testing.assert_allclose(MLkNN(5).fit(X * units, y).predict_proba(X * units), expected)
+
+
+def test_differences_beyond_the_range_of_floats():
+    X = np.resize([-1.7e308, 1.7e308, 1.7e308], (60, 1))
+    y = np.tile([0, 1, 1], 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(MLkNN(3).fit(X, y).predict(X), y)
 
 
 def test_a_graph_of_neighbors_is_taken_without_a_warning(data):

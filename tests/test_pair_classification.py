@@ -41,6 +41,7 @@ from metricalign import (
     RelationAlignmentCV,
 )
 from metricalign.pair_classification import PairClassifier
+from metricalign.pair_classification.distances import distance_of_pairs
 from metricalign.solvers import semismooth_newton
 
 STRATEGIES = ["accuracy", "f_beta", "max_tpr", "max_tnr"]
@@ -823,6 +824,32 @@ def test_sparse_images_are_compared(judged):
     dense = PairClassifier(KBinsDiscretizer(encode="onehot-dense")).fit(pairs, y)
     found = PairClassifier(make_pipeline(KBinsDiscretizer(encode="onehot"))).fit(pairs, y)
     np.testing.assert_allclose(found.pair_distance(pairs), dense.pair_distance(pairs))
+
+
+def test_pairs_of_very_different_distances_are_compared():
+    pairs = np.array([[[0.0, 0.0], [3e-20, 4e-20]], [[0.0, 0.0], [3e200, 4e200]]])
+    distances = distance_of_pairs(FunctionTransformer(), pairs)
+    np.testing.assert_allclose(distances, [5e-20, 5e200])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_images_of_other_types_than_floats_are_compared(dtype, container, judged):
+    pairs = np.maximum(judged[0], 0).round()
+    images = pairs.astype(dtype).astype(float)
+    expected = np.linalg.norm(images[:, 0] - images[:, 1], axis=1)
+    transformer = FunctionTransformer(lambda X: container(X.astype(dtype)))
+    np.testing.assert_allclose(distance_of_pairs(transformer, pairs), expected)
+
+
+def test_pairs_may_have_a_feature_of_zeros(judged):
+    pairs, y, _ = judged
+    padded = np.concatenate([pairs, np.zeros_like(pairs[..., :1])], axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = PairClassifier().fit(padded, y).pair_distance(padded)
+    expected = PairClassifier().fit(pairs, y).pair_distance(pairs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_pairs_in_tiny_units_are_refused_in_words(judged):

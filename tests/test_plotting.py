@@ -597,17 +597,16 @@ def as_read(text):
     return text.replace(r"\$", "$")
 
 
-@pytest.mark.parametrize("max_features", [0, -1, 2.5])
-def test_number_of_features_to_draw_is_checked(wine, max_features):
-    one, other = wine.X[:1], wine.X[1:2]
-    for draw in (
-        lambda: MetricHeatmapDisplay.from_estimator(wine.model, max_features=max_features),
-        lambda: DistanceDecompositionDisplay.from_estimator(
-            wine.model, one, other, max_features=max_features
-        ),
+@pytest.mark.parametrize("number", [0, -1, 2.5])
+def test_numbers_of_what_to_draw_are_checked(wine, number):
+    for display, data, name in (
+        (MetricHeatmapDisplay, (), "max_features"),
+        (DistanceDecompositionDisplay, (wine.X[:1], wine.X[1:2]), "max_features"),
+        (EmbeddingDisplay, (wine.X, wine.y), "subsample"),
+        (DistanceRelationDisplay, (wine.X, wine.y), "n_pairs"),
     ):
-        with pytest.raises(ValueError, match="max_features must be an integer of at least 1"):
-            draw()
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+            display.from_estimator(wine.model, *data, **{name: number})
 
 
 def test_embedding_far_from_the_origin_is_the_same():

@@ -320,7 +320,10 @@ def test_what_has_no_curve_is_refused(table, model):
     with pytest.raises(ValueError, match="'name' has more than 40 texts"):
         CurvesDisplay.from_estimator(model, X, columns=["name"])
     with pytest.raises(ValueError, match="no column to draw a curve along"):
-        CurvesDisplay.from_estimator(model, X, max_columns=0)
+        CurvesDisplay.from_estimator(model, X, columns=[])
+    for max_columns in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="max_columns must be an integer of at least 1"):
+            CurvesDisplay.from_estimator(model, X, max_columns=max_columns)
     numbers, y = load_wine(return_X_y=True)
     with pytest.raises(TypeError, match="sum over columns"):
         CurvesDisplay.from_estimator(make_pipeline(PCA(2), PSDSVR()).fit(numbers, y), numbers)

@@ -1059,6 +1059,10 @@ def test_many_columns_are_shares_if_their_sums_differ_from_one_by_rounding_only(
     exact = rng.dirichlet(np.ones(300), 40)
     for shares in (exact, exact.round(decimals), exact.round(decimals).astype(np.float32)):
         assert resolve_relation("auto", shares).kind == "distribution"
+    # Each row is judged by itself, in every container.
+    mixed = np.concatenate([exact[:20], exact[20:].round(decimals), 1.2 * exact[:1]])
+    for container in (np.asarray, sparse.csr_array, sparse.coo_array):
+        assert_array_equal(sums_to_one(container(mixed)), np.arange(41) < 40)
     # Loadings, whose sums are near 1 but are none of a distribution
     loadings = exact * rng.uniform(0.9, 1.1, (40, 1))
     assert resolve_relation("auto", loadings).kind == "multioutput"

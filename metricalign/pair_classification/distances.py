@@ -41,7 +41,10 @@ def distance_of_pairs(metric: Any, pairs: NDArray) -> NDArray:
         return metric.pair_distance(pairs)
     images = metric.transform(samples)
     images = images.tocsr() if sparse.issparse(images) else np.asarray(images)
+    # Booleans cannot be subtracted, and unsigned integers have no negative differences.
+    images = images.astype(np.result_type(images.dtype, np.float32))
     differences = as_dense(images[::2] - images[1::2])
     # A power of two changes no digit, and keeps squares in the range of floats.
-    exponent = np.frexp(np.abs(differences).max(initial=0))[1]
-    return np.ldexp(np.linalg.norm(np.ldexp(differences, -exponent), axis=1), exponent)
+    exponents = np.frexp(np.abs(differences).max(axis=1, initial=0))[1]
+    scaled = np.ldexp(differences, -exponents[:, None])
+    return np.ldexp(np.linalg.norm(scaled, axis=1), exponents)

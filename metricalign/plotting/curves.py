@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metricalign.learners.columns import column_map
-from metricalign.plotting.drawing import COLORS, axes_of_panels, check_matplotlib, shortened
+from metricalign.plotting.drawing import (
+    COLORS,
+    axes_of_panels,
+    check_count,
+    check_matplotlib,
+    shortened,
+)
 from metricalign.predictors.explanation import Rows, name_of_column
 
 __all__ = ["ColumnCurve", "CurvesDisplay", "column_curves"]
@@ -210,8 +216,9 @@ class CurvesDisplay:
         TypeError
             If the metric is not a sum over columns.
         ValueError
-            If there is no such column, if no column can be drawn, since all have free texts, or if
-            the number of axes is not that of the curves.
+            If there is no such column, if `max_columns` is not an integer of at least 1, if no
+            column can be drawn, since all have free texts, or if the number of axes is not that of
+            the curves.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         curves = column_curves(estimator, X, columns=columns, max_columns=max_columns)
@@ -248,8 +255,10 @@ def column_curves(
     TypeError
         If the metric is not a sum over columns.
     ValueError
-        If there is no such column, or if it has free texts.
+        If there is no such column, if it has free texts, or if `max_columns` is not an integer of
+        at least 1.
     """
+    check_count("max_columns", max_columns)
     metric = column_map(getattr(estimator, "pipeline_", estimator))
     importances = metric.importances(X)
     values = Rows(X).columns

@@ -129,7 +129,7 @@ class DistanceDecompositionDisplay:
         Raises
         ------
         ValueError
-            If `ax` is not two axes.
+            If `max_features` is not an integer of at least 1, or `ax` is not two axes.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_features", max_features)
@@ -210,7 +210,7 @@ class DistanceDecompositionDisplay:
             If `estimator` is neither of them.
         ValueError
             If `x_left` or `x_right` is not one sample, if there is not one name for each feature,
-            or if `ax` is not two axes.
+            if `max_features` is not an integer of at least 1, or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.random import sample_without_replacement
 
 from metricalign.pairs import RandomPairs
-from metricalign.plotting.drawing import COLORS, axes_of_panels, check_matplotlib
+from metricalign.plotting.drawing import COLORS, axes_of_panels, check_count, check_matplotlib
 from metricalign.plotting.estimators import euclidean_learner, metric_learner_of, prepared
 
 __all__ = ["DistanceRelationDisplay"]
@@ -221,9 +221,10 @@ class DistanceRelationDisplay:
             If `estimator` is neither of them.
         ValueError
             If X and y do not fit together, if y is not of the kind in fit, if no two samples
-            differ, or if `ax` is not two axes.
+            differ, if `n_pairs` is not an integer of at least 1, or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
+        check_count("n_pairs", n_pairs)
         learner = metric_learner_of(estimator)
         X = prepared(estimator, X)
         euclid = euclidean_learner(learner)

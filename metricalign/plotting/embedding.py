@@ -17,6 +17,7 @@ from metricalign.plotting.drawing import (
     COLORS,
     MARKERS,
     axes_of_panels,
+    check_count,
     check_matplotlib,
     literal,
     shortened,
@@ -229,9 +230,11 @@ class EmbeddingDisplay:
             If `estimator` is neither of them.
         ValueError
             If X and y do not fit together, if y is not of the kind in fit or is a matrix of
-            relations, or if `ax` is not two axes.
+            relations, if `subsample` is not an integer of at least 1, or if `ax` is not two axes.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
+        if subsample is not None:
+            check_count("subsample", subsample)
         learner = metric_learner_of(estimator)
         target, target_name = None, None
         if y is not None:

@@ -76,6 +76,11 @@ class ExplanationDisplay:
         -------
         display : ExplanationDisplay
             This display.
+
+        Raises
+        ------
+        ValueError
+            If `max_columns` is not an integer of at least 1.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_columns", max_columns)
@@ -155,7 +160,7 @@ class ExplanationDisplay:
         TypeError
             If the metric is not a sum over columns.
         ValueError
-            If X is not one sample.
+            If X is not one sample, or if `max_columns` is not an integer of at least 1.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         display = cls(explanation=estimator.explain(X, n_neighbors))

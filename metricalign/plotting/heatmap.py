@@ -108,6 +108,11 @@ class MetricHeatmapDisplay:
         -------
         display : MetricHeatmapDisplay
             This display.
+
+        Raises
+        ------
+        ValueError
+            If `max_features` is not an integer of at least 1.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_features", max_features)
@@ -173,7 +178,8 @@ class MetricHeatmapDisplay:
         TypeError
             If `estimator` is neither of them.
         ValueError
-            If there is not one name for each feature.
+            If there is not one name for each feature, or if `max_features` is not an integer of at
+            least 1.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         learner = metric_learner_of(estimator, MetricLearner)

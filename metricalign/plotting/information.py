@@ -105,9 +105,10 @@ class InformationDisplay:
         Raises
         ------
         ValueError
-            If `ax` is not three axes for maps.
+            If `max_features` is not an integer of at least 1, or `ax` is not three axes for maps.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
+        check_count("max_features", max_features)
         title = self.name if name is None else name
         if self.total.ndim == 2:
             return self._plot_maps(ax, title)
@@ -133,7 +134,6 @@ class InformationDisplay:
         return self
 
     def _plot_bars(self, ax, title, max_features) -> Self:
-        check_count("max_features", max_features)
         largest = np.argsort(-self.total, kind="stable")[:max_features]
         self.features_ = shown = np.sort(largest)
         axis = one_axes(ax, (6.4, 1.6 + 0.28 * len(shown)))
@@ -207,8 +207,8 @@ class InformationDisplay:
         TypeError
             If `estimator` is no explainer.
         ValueError
-            If there is not one name for each column or token, or if `ax` is not three axes for
-            maps.
+            If there is not one name for each column or token, if `max_features` is not an integer
+            of at least 1, or if `ax` is not three axes for maps.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         if not hasattr(estimator, "explain"):

@@ -80,21 +80,27 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     >>> sums_to_one(np.array([[0.333, 0.667], [0.3, 0.6]]))
     array([ True, False])
     """
+    y = y.tocsr() if sparse.issparse(y) else y
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
-    error = np.full(len(sums), _ERROR_OF_SUM)
+    # The factor allows for the rounding of float32.
+    errors = abs(sums - 1) / 1.001
+    is_one = errors <= _ERROR_OF_SUM
     for decimals in _DECIMALS_OF_SHARES:
         of_rounding = 0.5 * 10.0**-decimals * y.shape[1]
-        error[_have_decimals(y, decimals) & (error < of_rounding)] = of_rounding
-    # The factor allows for the rounding of float32.
-    return abs(sums - 1) <= 1.001 * error
+        rows = np.flatnonzero(~is_one & (errors <= of_rounding))
+        is_one[rows] = _have_decimals(y[rows], decimals)
+    return is_one
 
 
 def _have_decimals(y, decimals):
-    """Whether all entries of each row, or of a sparse array, have no further decimals."""
+    """Whether all entries of each row have no further decimals."""
     units = stored_entries(y).astype(np.float64) * 10.0**decimals
     # The entries may have been float32.
-    is_whole = abs(units - units.round()) <= np.finfo(np.float32).eps * units
-    return is_whole.all() if sparse.issparse(y) else is_whole.all(axis=1)
+    has_more = abs(units - units.round()) > np.finfo(np.float32).eps * units
+    if sparse.issparse(y):
+        y.data = has_more
+        has_more = y
+    return np.asarray(has_more.sum(axis=1)).ravel() == 0
 
 
 def _are_distributions(y):
