@@ -255,6 +255,16 @@ def test_copied_rows_are_named(tmp_path, capsys):
     assert "repeat another row" not in output
 
 
+def test_words_for_missing_values_are_named_with_their_columns(cars, tmp_path, capsys):
+    cars["power"] = cars["power"].astype(str)
+    cars.loc[[1, 2], "power"] = ["-", "k.A."]
+    cars.loc[[3, 4, 5], "make"] = ["-", "k.A.", "-"]  # among texts a dash is a category
+    path = write(cars, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST)
+    assert "read: '-' as missing values, in 'power' read:" in output
+    assert "read: 'k.A.' as missing values, in 'power', 'make'" in output
+
+
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 2))

@@ -271,9 +271,12 @@ def _read_as(columns):
         # The longest example shows the most.
         example = max((columns[name].example for name in names), key=len)
         yield f"{shorten(names)} as {text}, such as {example!r}"
-    words = sorted({word for column in columns.values() for word in column.no_answers})
-    if words:
-        names = [name for name, column in columns.items() if column.no_answers]
+    # A dash is missing among numbers, but a category among texts, so words differ by column.
+    words_in: dict[tuple[str, ...], list[str]] = {}
+    for word in sorted({word for column in columns.values() for word in column.no_answers}):
+        names = tuple(name for name, column in columns.items() if word in column.no_answers)
+        words_in.setdefault(names, []).append(word)
+    for names, words in words_in.items():
         yield f"{shorten(words)} as missing values, in {shorten(names)}"
 
 
