@@ -217,11 +217,18 @@ def _lines(name, contents, features, task, doubt):
                 "    ",
                 "  in what order? ",
             )
+    for name, categories in task.columns.categories_.items():
+        if alike := alike_in_lower_case(categories):
+            yield _ask_about_case(f"{name!r} has {shorten(alike)}, a category each.")
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
     yield wrap(f"Target: {shorten(task.columns.targets)}, {describe_target(task)}", "  ", "")
     if reason := _identifies(task):
         yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
+    names = task.y.tolist() if task.kind == "class" else task.names
+    if alike := alike_in_lower_case(str(name) for name in names):
+        noun = {"class": "class", "labels": "label"}.get(task.kind, "column")
+        yield _ask_about_case(f"{shorten(alike)} are a {noun} each.")
     if doubt is not None:
         doubt = f"; {doubt}" if doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
@@ -234,6 +241,19 @@ def scale_of(categories: Iterable[str]) -> list[str]:
         if len(words) > 2 and words.keys() <= {*scale}:
             return [words[word] for word in scale if word in words]
     return []
+
+
+def alike_in_lower_case(names: Iterable[str]) -> list[str]:
+    """The names that differ from another one in nothing but upper and lower case."""
+    forms: dict[str, list[str]] = {}
+    for name in sorted({*names}):
+        forms.setdefault(name.casefold(), []).append(name)
+    return [name for alike in forms.values() if len(alike) > 1 for name in alike]
+
+
+def _ask_about_case(text):
+    text += " If they mean the same, write them alike"
+    return wrap(text, "    ", "  upper or lower case? ")
 
 
 def missing_code(values: NDArray) -> float | None:
