@@ -700,3 +700,15 @@ def test_what_identifies_rows_is_named_with_the_remedy(library, drop):
     texts = [f"{number},5" for number in range(30)]
     with pytest.warns(UserWarning, match="'price' of X has numbers written as texts. They"):
         DateTextEncoder().fit(frames.DataFrame({"price": texts}))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_of_nothing_but_texts_is_encoded(library):
+    pytest.importorskip("skrub")
+    frames = pytest.importorskip(library)
+    words = [f"about number {number} of them" for number in range(60)]
+    alone = DateTextEncoder().fit_transform(frames.DataFrame({"note": words}))
+    beside = frames.DataFrame({"note": words, "x": [0.5, 1.5] * 30})
+    beside = DateTextEncoder().fit_transform(beside)
+    np.testing.assert_allclose(alone.to_numpy(), beside.to_numpy()[:, 1:])
+    assert len(alone) == 60

@@ -287,8 +287,11 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 f"{name}: {member}": indicator
                 for member, indicator in zip(members, indicators.T, strict=True)
             }
-        kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
-        return kept.assign(**parts) if hasattr(X, "iloc") else kept.with_columns(**parts)
+        kept = [name for name in X.columns if name not in self.encoded_columns_]
+        if hasattr(X, "iloc"):
+            return X[kept].assign(**parts)
+        # Polars takes X[[]] for no rows, and X.select([]) has none either.
+        return X[kept].with_columns(**parts) if kept else type(X)(parts)
 
     def _warn_of_range(self, values, name):
         """Warn if most numbers are outside the range in fit."""
