@@ -255,6 +255,38 @@ def test_copied_rows_are_named(tmp_path, capsys):
     assert "repeat another row" not in output
 
 
+def test_words_for_missing_values_are_named_with_their_columns(cars, tmp_path, capsys):
+    cars["power"] = cars["power"].astype(str)
+    cars.loc[[1, 2], "power"] = ["-", "k.A."]
+    cars.loc[[3, 4, 5], "make"] = ["-", "k.A.", "-"]  # among texts a dash is a category
+    path = write(cars, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST)
+    assert "read: '-' as missing values, in 'power' read:" in output
+    assert "read: 'k.A.' as missing values, in 'power', 'make'" in output
+
+
+def test_names_that_differ_in_case_only_are_asked_about(cars, tmp_path, capsys):
+    cars["sold"] = np.where(cars.pop("price") > 9000, "yes", "no")
+    path = write(cars, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "sold", *FAST)
+    assert "upper or lower case?" not in output
+    cars.loc[cars.index[::6], "make"] = cars["make"].str.upper()
+    cars.loc[cars.index[::7], "sold"] = cars["sold"].str.capitalize()
+    path = write(cars, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "sold", *FAST)
+    makes = "'make' has 'AUDI', 'audi', 'FIAT', 'fiat', 'VOLVO', 'volvo', a category each."
+    assert f"upper or lower case? {makes} If they mean the same, write them alike" in output
+    assert "upper or lower case? 'No', 'no', 'Yes', 'yes' are a class each. If" in output
+    # The answer, if it is followed, ends the question.
+    cars[["make", "sold"]] = cars[["make", "sold"]].apply(lambda column: column.str.lower())
+    output, _ = run(capsys, "evaluate", write(cars, tmp_path), "--target", "sold", *FAST)
+    assert "upper or lower case?" not in output
+    cars["labels"] = np.resize(["dear, fast", "fast", "Fast, dear", "dear"], len(cars))
+    path = write(cars, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "labels", "--kind", "labels", *FAST)
+    assert "upper or lower case? 'Fast', 'fast' are a label each." in output
+
+
 def test_of_a_rare_class_balanced_accuracy_comes_first(tmp_path, capsys):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 2))

@@ -2,6 +2,7 @@
 
 import datetime
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -700,3 +701,35 @@ def test_what_identifies_rows_is_named_with_the_remedy(library, drop):
     texts = [f"{number},5" for number in range(30)]
     with pytest.warns(UserWarning, match="'price' of X has numbers written as texts. They"):
         DateTextEncoder().fit(frames.DataFrame({"price": texts}))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_of_nothing_but_texts_is_encoded(library):
+    pytest.importorskip("skrub")
+    frames = pytest.importorskip(library)
+    words = [f"about number {number} of them" for number in range(60)]
+    alone = DateTextEncoder().fit_transform(frames.DataFrame({"note": words}))
+    beside = frames.DataFrame({"note": words, "x": [0.5, 1.5] * 30})
+    beside = DateTextEncoder().fit_transform(beside)
+    np.testing.assert_allclose(alone.to_numpy(), beside.to_numpy()[:, 1:])
+    assert len(alone) == 60
+
+
+@pytest.mark.parametrize("form", ["{:02}.{:02}.2024", "2024-{1:02}-{0:02}"])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_texts_among_dates_are_named_with_the_remedy(library, form):
+    pytest.importorskip("skrub")
+    frames = pytest.importorskip(library)
+    texts = [form.format(day, month) for month in (1, 2, 3) for day in range(1, 29)]
+    X = frames.DataFrame({"since": ["-", *texts, "-"]})
+    with pytest.warns(UserWarning, match="'since' of X has dates, but for texts such as '-'") as w:
+        as_texts = DateTextEncoder().fit_transform(X)
+    assert as_texts.shape[1] > 10
+    # The remedy works: the column is read, without a warning, as dates.
+    remedy = re.search(r"X\['since'\]\.replace\(.*\)", str(w[0].message))[0]
+    X = frames.DataFrame({"since": eval(remedy)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        dates = DateTextEncoder().fit(X)
+    assert "since: weekday" in dates.get_feature_names_out()
+    assert frames.DataFrame(dates.transform(X))["since: day"][1] == 1

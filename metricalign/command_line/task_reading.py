@@ -217,11 +217,18 @@ def _lines(name, contents, features, task, doubt):
                 "    ",
                 "  in what order? ",
             )
+    for name, categories in task.columns.categories_.items():
+        if alike := alike_in_lower_case(categories):
+            yield _ask_about_case(f"{name!r} has {shorten(alike)}, a category each.")
     if n_missing := int(task.X.isna().sum().sum()):
         yield f"  missing: {counted(n_missing, 'value')}, a kind of value of their own"
     yield wrap(f"Target: {shorten(task.columns.targets)}, {describe_target(task)}", "  ", "")
     if reason := _identifies(task):
         yield wrap(f"is it what you mean? It looks {reason}", "    ", "  ")
+    names = task.y.tolist() if task.kind == "class" else task.names
+    if alike := alike_in_lower_case(str(name) for name in names):
+        noun = {"class": "class", "labels": "label"}.get(task.kind, "column")
+        yield _ask_about_case(f"{shorten(alike)} are a {noun} each.")
     if doubt is not None:
         doubt = f"; {doubt}" if doubt else ""
         yield wrap(f"found out: the same as --kind {task.kind}{doubt}", "    ", "  ")
@@ -234,6 +241,19 @@ def scale_of(categories: Iterable[str]) -> list[str]:
         if len(words) > 2 and words.keys() <= {*scale}:
             return [words[word] for word in scale if word in words]
     return []
+
+
+def alike_in_lower_case(names: Iterable[str]) -> list[str]:
+    """The names that differ from another one in nothing but upper and lower case."""
+    forms: dict[str, list[str]] = {}
+    for name in sorted({*names}):
+        forms.setdefault(name.casefold(), []).append(name)
+    return [name for alike in forms.values() if len(alike) > 1 for name in alike]
+
+
+def _ask_about_case(text):
+    text += " If they mean the same, write them alike"
+    return wrap(text, "    ", "  upper or lower case? ")
 
 
 def missing_code(values: NDArray) -> float | None:
@@ -271,9 +291,12 @@ def _read_as(columns):
         # The longest example shows the most.
         example = max((columns[name].example for name in names), key=len)
         yield f"{shorten(names)} as {text}, such as {example!r}"
-    words = sorted({word for column in columns.values() for word in column.no_answers})
-    if words:
-        names = [name for name, column in columns.items() if column.no_answers]
+    # A dash is missing among numbers, but a category among texts, so words differ by column.
+    words_in: dict[tuple[str, ...], list[str]] = {}
+    for word in sorted({word for column in columns.values() for word in column.no_answers}):
+        names = tuple(name for name, column in columns.items() if word in column.no_answers)
+        words_in.setdefault(names, []).append(word)
+    for names, words in words_in.items():
         yield f"{shorten(words)} as missing values, in {shorten(names)}"
 
 

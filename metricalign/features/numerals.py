@@ -15,6 +15,7 @@ __all__ = [
     "SCALE",
     "UNREAD_NUMBER",
     "USUAL",
+    "dates_but_for",
     "match_number",
     "numbers_as_texts",
 ]
@@ -55,6 +56,10 @@ UNREAD_NUMBER = re.compile(rf"[~≈<>≤≥±']? ?{_AMOUNT}(?: ?(?:-|–|to|±) 
 CURRENCY, SCALE = re.compile(_CURRENCIES), re.compile("(?:/|out of|of) ?([0-9]+)")
 #: A code that is not a number, such as 007.
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_DATE = re.compile(
+    r"([0-9]{1,2}([-./])[0-9]{1,2}\2([0-9]{4}|[0-9]{2})|[0-9]{4}([-./])[0-9]{1,2}\4[0-9]{1,2})"
+    r"([ T][0-9].*)?"
+)
 #: If most of more distinct values are numbers, the others are taken for errors.
 FEWEST_NUMBERS = 20
 
@@ -68,6 +73,14 @@ def match_number(text: str) -> re.Match[str] | None:
         if whole.isdigit() and int(whole) > int(scale[1]):
             return None
     return match
+
+
+def dates_but_for(texts: NDArray) -> str | None:
+    """A text among dates that is no date, or "" if all texts are dates. None if few of them are."""
+    odd = [text for text in texts if not _DATE.fullmatch(text.strip())]
+    if len(set(texts)) <= FEWEST_NUMBERS or len(odd) >= len(texts) / 2:
+        return None
+    return odd[0] if odd else ""
 
 
 def numbers_as_texts(texts: NDArray) -> str | None:

@@ -29,7 +29,7 @@ from metricalign.features.contents import (
     present_objects,
 )
 from metricalign.features.identifiers import identifier_of
-from metricalign.features.numerals import numbers_as_texts
+from metricalign.features.numerals import dates_but_for, numbers_as_texts
 from metricalign.features.sets import (
     are_sets,
     frequent_members,
@@ -239,13 +239,19 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
         elif kinds.get(name, "high_cardinality") != "high_cardinality":
             return  # skrub has read these texts as dates or numbers.
         drop = f"X.drop(columns=[{name!r}])" if hasattr(X, "iloc") else f"X.drop({name!r})"
-        reason = None if is_number else numbers_as_texts(values)
-        if reason is not None:
+        words = None
+        if not is_number and (odd := dates_but_for(values)) is not None:
+            words = "has dates that cannot be read. They are used as texts; turn them into dates, "
+            words += f"or leave the column out by {drop}"
+            if odd:
+                words = f"has dates, but for texts such as {odd!r}. They are used as texts; "
+                words += f"X[{name!r}].replace({odd!r}, None) makes {odd!r} missing"
+        elif not is_number and (reason := numbers_as_texts(values)):
             words = f"has {reason}. They are used as texts; turn them into numbers, or leave the "
             words += f"column out by {drop}"
         elif reason := identifier_of(values, str(name), len(column) - len(values)):
             words = f"is {reason}. It is used as it is; {drop} leaves it out"
-        if reason is not None:
+        if words is not None:
             warnings.warn(f"Column {name!r} of X {words}.", stacklevel=level_of_call())
 
     def transform(self, X: Any) -> Any:
@@ -287,8 +293,11 @@ class DateTextEncoder(TransformerMixin, SavedWithVersion):
                 f"{name}: {member}": indicator
                 for member, indicator in zip(members, indicators.T, strict=True)
             }
-        kept = X[[name for name in X.columns if name not in self.encoded_columns_]]
-        return kept.assign(**parts) if hasattr(X, "iloc") else kept.with_columns(**parts)
+        kept = [name for name in X.columns if name not in self.encoded_columns_]
+        if hasattr(X, "iloc"):
+            return X[kept].assign(**parts)
+        # Polars takes X[[]] for no rows, and X.select([]) has none either.
+        return X[kept].with_columns(**parts) if kept else type(X)(parts)
 
     def _warn_of_range(self, values, name):
         """Warn if most numbers are outside the range in fit."""
