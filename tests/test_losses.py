@@ -338,3 +338,13 @@ def test_restricted_conjugate_is_that_of_the_pairs(name):
     found, wanted = restricted.proximal(*arguments), expected.proximal(*arguments)
     assert_array_equal(found, wanted)
     assert restricted.value(found[0]) == expected.value(wanted[0])
+
+
+@each_loss
+def test_weights_may_be_integers(name):
+    prediction, target, _, center, penalty = random_setting(name, 12)
+    whole = np.arange(1, 13)
+    found, expected = (make_loss(name).conjugate(target, each) for each in (whole, whole * 1.0))
+    assert_array_equal(found.bounds, expected.bounds)
+    arguments = prediction, center, penalty
+    assert_array_equal(found.proximal(*arguments), expected.proximal(*arguments))

@@ -1089,6 +1089,8 @@ def test_groups_may_come_in_any_form_and_none_may_be_missing(classes):
     names[0] = 3
     with pytest.raises(ValueError, match="all numbers or all strings"):
         model.fit(X, y, groups=names)
+    with pytest.raises(ValueError, match="groups is a masked array with 4 masked entries"):
+        model.fit(X, y, groups=np.ma.masked_equal(groups, 1))
 
 
 def test_a_metric_may_be_frozen(classes):

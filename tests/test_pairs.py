@@ -824,6 +824,7 @@ def test_check_accepts_a_read_only_array():
         ([[0, 1], [2, 5]], r"from 0 to 4 \(n_samples=5\). Got \(2, 5\) in row 1 \(1 such rows\)"),
         ([[0, 1], [-1, 2]], r"from 0 to 4.*Got \(-1, 2\) in row 1"),
         (np.array([[0, 2**63]], dtype=np.uint64), "from 0 to 4"),
+        (np.ma.masked_equal([[0, 1], [2, 3]], 2), "pairs is a masked array with 1 masked entries"),
         ([[0, 1], [3, 3], [2, 2]], r"two different samples.*Got \(3, 3\) in row 1 \(2 such rows\)"),
     ],
 )

@@ -80,7 +80,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
         return 0.5 * super().value(prediction, target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        unbounded = np.full_like(weight, np.inf)
+        unbounded = np.full_like(weight, np.inf, dtype=np.float64)
         return PiecewiseQuadraticConjugate(
             target, float(self.epsilon), 1 / weight, -unbounded, unbounded
         )
@@ -109,7 +109,7 @@ class Squared(Loss):
         return 0.5 * (prediction - target) ** 2
 
     def conjugate(self, target: NDArray, weight: NDArray) -> Conjugate:
-        unbounded = np.full_like(weight, np.inf)
+        unbounded = np.full_like(weight, np.inf, dtype=np.float64)
         return PiecewiseQuadraticConjugate(target, 0.0, 1 / weight, -unbounded, unbounded)
 
     def expression(self, prediction: Any, target: NDArray, weight: NDArray) -> Any:

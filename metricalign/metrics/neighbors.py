@@ -173,10 +173,12 @@ def mean_average_precision_score(
     related = relations <= _check_threshold(threshold)
     asked = related.any(axis=1)
     if not asked.any():
-        who = "No two samples are" if sample_weight is None else "No sample with a weight is"
+        none = "No two samples are related"
+        if sample_weight is not None:
+            none = "No sample with a weight is related to another"
         raise ValueError(
-            f"{who} related to another: all have relations above {threshold=:g}. Give a threshold "
-            f"of at least {relations.min():g}, the smallest relation."
+            f"{none}: all relations are above {threshold=:g}. Give a threshold of at least "
+            f"{relations.min():g}, the smallest relation."
         )
     if sample_weight is not None:
         sample_weight = sample_weight[asked]

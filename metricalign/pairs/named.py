@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metricalign._estimator import refuse_masked
 from metricalign.pairs.drawn import AllPairs, RandomPairs
 from metricalign.pairs.nearest import NearestClassPairs, NearestPairs
 from metricalign.pairs.strategy import PairStrategy
@@ -98,7 +99,7 @@ def check_pairs(pairs: ArrayLike, n_samples: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there are no pairs, or the shape, the type or an index is not valid.
+        If there are no pairs, if some are masked, or the shape, the type or an index is not valid.
 
     Examples
     --------
@@ -107,6 +108,7 @@ def check_pairs(pairs: ArrayLike, n_samples: int) -> np.ndarray:
     array([[2, 0],
            [0, 2]])
     """
+    refuse_masked(pairs, "pairs")
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.shape[0] == 0:
         raise ValueError(

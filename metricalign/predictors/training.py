@@ -16,6 +16,7 @@ from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.validation import has_fit_parameter
 
 from metricalign._arrays import find_missing, in_memory
+from metricalign._estimator import refuse_masked
 from metricalign.features import PiecewiseLinearEncoder
 from metricalign.learners.components import as_dense
 from metricalign.pairs.search import middle_of
@@ -155,8 +156,10 @@ def group_numbers(groups: Any) -> NDArray:
     Raises
     ------
     ValueError
-        If `groups` is not one column, if a group is missing, or if there are numbers and strings.
+        If `groups` is not one column, if a group is missing or masked, or if there are numbers and
+        strings.
     """
+    refuse_masked(groups, "groups")
     groups = np.asarray(column_or_1d(groups))
     if find_missing(groups).any():
         raise ValueError(

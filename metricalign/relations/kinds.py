@@ -80,7 +80,7 @@ def sums_to_one(y: NDArray | sparse.sparray) -> NDArray:
     >>> sums_to_one(np.array([[0.333, 0.667], [0.3, 0.6]]))
     array([ True, False])
     """
-    y = y.tocsr() if sparse.issparse(y) else y
+    y = sparse.csr_array(y) if sparse.issparse(y) else y
     sums = np.asarray(y.sum(axis=1, dtype=np.float64)).ravel()
     # The factor allows for the rounding of float32.
     errors = abs(sums - 1) / 1.001

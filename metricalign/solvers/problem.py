@@ -189,9 +189,11 @@ class AlignmentProblem:
 
     @cached_property
     def floor(self) -> float:
-        """Objective that is lost in rounding: of 1/2 norm(M0)^2, or of a hundred of the relations.
+        """Objective that may be lost in rounding. Gaps are compared with no smaller one.
 
-        If relations differ by their rounding only, the best metric is zero but for rounding too.
+        It is the rounding error of 1/2 norm(M0)^2, or what the loss makes of a hundred times the
+        rounding errors of the relations. If relations differ by their rounding only, the best
+        objective is no larger.
         """
         of_relations = self._loss_rounding(self.targets, 100 * _EPS * np.abs(self.relations))
         smallest = float(np.finfo(float).tiny)
