@@ -748,7 +748,10 @@ def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
             lambda f: f.drop(columns="power"),
             "the table has no column 'power', which the model needs",
         ),
-        (lambda f: f.assign(power="strong"), "'power' has a number in each row of the table that"),
+        (
+            lambda f: f.assign(power="strong"),
+            "'power' has numbers in the table that was learned from; now it has 'strong'. Correct",
+        ),
         (
             lambda f: f.assign(power=[1.5, np.inf, *f["power"][2:]]),
             "'power' has 1 infinite value, the first in row 2. Replace them, or leave them empty.",
@@ -760,6 +763,21 @@ def test_tables_that_the_model_cannot_use(change, message, model, cars, tmp_path
     change(cars.drop(columns="price")).to_csv(path, index=False)
     _, error = run(capsys, "predict", model, path, status=2)
     assert message in error
+
+
+def test_the_remedies_of_tables_that_the_model_cannot_use_work(model, cars, tmp_path, capsys):
+    cars = cars.drop(columns="price")
+    path = tmp_path / "new.csv"
+    cars.assign(power="").to_csv(path, index=False)
+    expected, _ = run(capsys, "predict", model, path)
+    assert expected.count(" ") == len(cars)
+    cars.drop(columns="power").to_csv(path, index=False)
+    _, error = run(capsys, "predict", model, path, status=2)
+    assert error.endswith("Values that are not known may be an empty column of this name.")
+    cars.assign(power="strong").to_csv(path, index=False)
+    _, error = run(capsys, "predict", model, path, status=2)
+    assert error.endswith("--missing 'strong' takes it for missing.")
+    assert run(capsys, "predict", model, path, "--missing", "strong")[0] == expected
 
 
 def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, capsys):
