@@ -255,6 +255,21 @@ def test_copied_rows_are_named(tmp_path, capsys):
     assert "repeat another row" not in output
 
 
+def test_copied_rows_are_found_among_missing_values(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    x[rng.random(x.shape) < 0.4] = np.nan  # about 13 rows have no value
+    frame = pd.DataFrame(x, columns=[*"abc"]).assign(y=rng.choice(["yes", "no"], 200))
+    assert frame.duplicated().sum() >= 5
+    path = write(frame, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+    assert "repeat another row" not in output
+    complete = frame.dropna().iloc[:20]
+    path = write(pd.concat([frame, complete]), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+    assert "Warning: 20 of 220 rows repeat another row, with its target." in output
+
+
 def test_words_for_missing_values_are_named_with_their_columns(cars, tmp_path, capsys):
     cars["power"] = cars["power"].astype(str)
     cars.loc[[1, 2], "power"] = ["-", "k.A."]
