@@ -255,6 +255,21 @@ def test_copied_rows_are_named(tmp_path, capsys):
     assert "repeat another row" not in output
 
 
+def test_copied_rows_are_found_among_missing_values(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    x[rng.random(x.shape) < 0.4] = np.nan  # about 13 rows have no value
+    frame = pd.DataFrame(x, columns=[*"abc"]).assign(y=rng.choice(["yes", "no"], 200))
+    assert frame.duplicated().sum() >= 5
+    path = write(frame, tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+    assert "repeat another row" not in output
+    complete = frame.dropna().iloc[:20]
+    path = write(pd.concat([frame, complete]), tmp_path)
+    output, _ = run(capsys, "evaluate", path, "--target", "y", *FAST)
+    assert "Warning: 20 of 220 rows repeat another row, with its target." in output
+
+
 def test_words_for_missing_values_are_named_with_their_columns(cars, tmp_path, capsys):
     cars["power"] = cars["power"].astype(str)
     cars.loc[[1, 2], "power"] = ["-", "k.A."]
@@ -748,7 +763,10 @@ def test_probabilities_of_classes_and_labels(cars, tmp_path, capsys):
             lambda f: f.drop(columns="power"),
             "the table has no column 'power', which the model needs",
         ),
-        (lambda f: f.assign(power="strong"), "'power' has a number in each row of the table that"),
+        (
+            lambda f: f.assign(power="strong"),
+            "'power' has numbers in the table that was learned from; now it has 'strong'. Correct",
+        ),
         (
             lambda f: f.assign(power=[1.5, np.inf, *f["power"][2:]]),
             "'power' has 1 infinite value, the first in row 2. Replace them, or leave them empty.",
@@ -760,6 +778,21 @@ def test_tables_that_the_model_cannot_use(change, message, model, cars, tmp_path
     change(cars.drop(columns="price")).to_csv(path, index=False)
     _, error = run(capsys, "predict", model, path, status=2)
     assert message in error
+
+
+def test_the_remedies_of_tables_that_the_model_cannot_use_work(model, cars, tmp_path, capsys):
+    cars = cars.drop(columns="price")
+    path = tmp_path / "new.csv"
+    cars.assign(power="").to_csv(path, index=False)
+    expected, _ = run(capsys, "predict", model, path)
+    assert expected.count(" ") == len(cars)
+    cars.drop(columns="power").to_csv(path, index=False)
+    _, error = run(capsys, "predict", model, path, status=2)
+    assert error.endswith("Values that are not known may be an empty column of this name.")
+    cars.assign(power="strong").to_csv(path, index=False)
+    _, error = run(capsys, "predict", model, path, status=2)
+    assert error.endswith("--missing 'strong' takes it for missing.")
+    assert run(capsys, "predict", model, path, "--missing", "strong")[0] == expected
 
 
 def test_predictions_replace_nothing_and_need_a_model(model, cars, tmp_path, capsys):

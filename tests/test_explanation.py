@@ -232,6 +232,23 @@ def test_text_is_readable_and_fits_eighty_columns(case):
     assert html.count("<tr>") == 2 + len(found.rows) + (found.n_others > 0)
 
 
+def test_several_numbers_are_written_in_full():
+    X = frame()
+    price = X["size"] * 3
+    numbers = pd.DataFrame({"strength": price, "yield": -2 * price, "duration": price + X["size"]})
+    model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X, numbers)
+    found = model.explain(X.iloc[[0]], 2)
+    lines = str(found).splitlines()
+    by_row = {int(line.split()[0]): line for line in lines if re.match(" +[0-9]+ .*%", line)}
+    for row in found.rows:
+        named = zip(numbers.columns, numbers.iloc[row], strict=True)
+        assert by_row[row].endswith(", ".join(f"{name} {_text(value)}" for name, value in named))
+    named = zip(numbers.columns, found.change.prediction, strict=True)
+    prediction = ", ".join(f"{name} {_text(value)}" for name, value in named)
+    n = lines.index(f"The prediction would be {prediction}")
+    assert lines[n + 1] == f"with these values of row {found.change.row}:"
+
+
 def test_numbers_that_are_names_are_told_from_others():
     X = frame().set_axis(["1", "2", "3", "4"], axis=1)
     model = MetricNeighborsRegressor(trees=False, **OPTIONS).fit(X[1:], X["1"][1:])

@@ -68,9 +68,10 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
         except (TypeError, ValueError, AttributeError):
             read = Column(Other().take(column), Other(), odd=str(column.dropna().iloc[0]))
     if expected is not None and read.format.kind != expected.kind:
+        odd = read.odd or read.example
         raise InputError(
-            f"column {name!r} has a {expected.kind} in each row of the table that was learned "
-            f"from; now it has {read.odd or read.example!r}."
+            f"column {name!r} has {expected.kind}s in the table that was learned from; now it has "
+            f"{odd!r}. Correct it, or leave it empty; --missing {odd!r} takes it for missing."
         )
     if reading.missing and not isinstance(read.format, Sets | Other):
         # The code is parsed, since -9 may be written as -9.0.

@@ -65,15 +65,16 @@ def _copies(task):
 
     is_copy = pd.concat([task.X.reset_index(drop=True), pd.DataFrame(task.y)], axis=1).duplicated()
     is_copy = is_copy.to_numpy()
-    distinct = task.X[~is_copy]
-    # So many pairs would agree by chance if the columns were independent.
-    n_pairs = len(distinct) * (len(distinct) - 1) / 2
-    n_expected = n_pairs
-    for _, column in distinct.items():
-        counts = column.value_counts(dropna=False).to_numpy()
-        if len(counts) > MANY_VALUES:
-            n_expected *= (counts * (counts - 1) / 2).sum() / n_pairs
-    return is_copy & (is_copy.mean() >= FEWEST_COPIES and n_expected < 1)
+    n_distinct = np.count_nonzero(~is_copy)
+    # So many pairs would agree by chance if the columns were independent, and if all rows had
+    # values as common as those of this row. A row of missing values is no copy of another one.
+    n_expected = np.full(len(is_copy), n_distinct * (n_distinct - 1) / 2)
+    for _, column in task.X.items():
+        codes, values = pd.factorize(column, use_na_sentinel=False)
+        if len(values) > MANY_VALUES:
+            n_expected *= (np.bincount(codes[~is_copy])[codes] - 1) / (n_distinct - 1)
+    is_copy &= n_expected < 1
+    return is_copy & (is_copy.mean() >= FEWEST_COPIES)
 
 
 def _telling_columns(task):

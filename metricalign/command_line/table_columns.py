@@ -164,7 +164,8 @@ class TableColumns(TransformerMixin, BaseEstimator):
         if absent:
             raise InputError(
                 f"the table has no column {shorten(absent)}, which the model needs. It has "
-                f"{shorten(list(table.columns))}.{suggestion(absent[0], map(str, table.columns))}"
+                f"{shorten(list(table.columns))}.{suggestion(absent[0], map(str, table.columns))} "
+                "Values that are not known may be an empty column of this name."
             )
         reading = replace(reading, missing={*reading.missing, *self.missing})
         columns, differences = {}, []

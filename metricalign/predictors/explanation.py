@@ -195,8 +195,9 @@ class Explanation:
         lines.append(f"{'row':>8} {'distance':>9} {'vote':>5}  target")
         for place, row in enumerate(self.rows):
             vote = f"{self.weights[place]:.0%}"
-            target = self.text_of_target(place)
-            lines.append(f"{row:>8} {self.distances[place]:>9.3g} {vote:>5}  {target}")
+            target = self._text_of(self.targets[place])
+            line = f"{row:>8} {self.distances[place]:>9.3g} {vote:>5}  {target}"
+            lines.append(_cut(line, _LINE_LENGTH))
             lines.append(f"{'':>8} {self._because(place)}")
         if self.n_others:
             vote = f"{self.others_weight:.0%}"
@@ -255,9 +256,10 @@ class Explanation:
         if self.change is None:
             return ["No change of columns to those of a row with another target changes it."]
         change = self.change
-        ending = f" with these values of row {change.row}:"
+        ending = f"with these values of row {change.row}:"
         prediction = f"The prediction would be {self._text_of(change.prediction)}"
-        lines = [_cut(prediction, _LINE_LENGTH - len(ending)) + ending]
+        is_long = len(prediction) + 1 + len(ending) > _LINE_LENGTH
+        lines = [prediction, ending] if is_long else [f"{prediction} {ending}"]
         for column, before, after in zip(change.columns, change.before, change.after, strict=True):
             lines.append(f"  {name_of_column(column)}: {_text(after)} in place of {_text(before)}")
         return [_cut(line, _LINE_LENGTH) for line in lines]
