@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_dask_array",
+    "as_dense",
     "batches",
     "dtype_of",
     "exponent_of_extent",
@@ -218,6 +219,11 @@ def stand_in(X: Array) -> NDArray:
             f"X has chunks of unknown sizes, shape {X.shape}. Call X.compute_chunk_sizes() first."
         )
     return np.broadcast_to(np.zeros((), X.dtype), X.shape)
+
+
+def as_dense(matrix: Any) -> Any:
+    """Turn a sparse matrix into an array. Return anything else as it is."""
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 def sum_duplicates(X: sparse.csr_array) -> sparse.csr_array:

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors, sort_graph_by_row_values
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from metricalign._arrays import exponent_of_extent, sum_duplicates
+from metricalign._arrays import as_dense, exponent_of_extent, sum_duplicates
 from metricalign._decorators import _fit_context
 from metricalign._estimator import (
     SavedWithVersion,
@@ -23,7 +23,6 @@ from metricalign._estimator import (
     require_targets,
     validate_data,
 )
-from metricalign.learners.components import as_dense
 from metricalign.pairs.identical import order_keys
 from metricalign.pairs.search import middle_of, sees_only_differences
 from metricalign.relations.kinds import check_classes

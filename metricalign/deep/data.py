@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from torch import Tensor
 
-from metricalign._arrays import batches
+from metricalign._arrays import as_dense, batches
 from metricalign.deep.augmentations import Augmentation, view_of
 from metricalign.deep.samples import read_batch
 from metricalign.learners.coordinates import target_vectors
@@ -249,6 +249,6 @@ class AlignmentData:
 def _coordinates(relation, targets, known) -> NDArray:
     """Coordinates of targets, scaled so that a prediction of their mean has the squared error 1."""
     vectors: Any = target_vectors(relation, targets)
-    vectors = vectors.toarray() if sparse.issparse(vectors) else vectors
+    vectors = as_dense(vectors)
     vectors = vectors - vectors[known].mean(axis=0)
     return vectors / np.sqrt(np.mean(np.sum(vectors[known] ** 2, axis=1)))

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from metricalign._arrays import (
     as_dask_array,
+    as_dense,
     batches,
     in_memory,
     is_dask_array,
@@ -34,7 +35,6 @@ from metricalign._estimator import (
     require_targets,
     validate_data,
 )
-from metricalign.learners.components import as_dense
 from metricalign.pairs import RandomPairs
 from metricalign.pairs.distinct import DistinctSamples, check_magnitude, distinct_samples
 from metricalign.pairs.distributed import DistributedSamples

@@ -13,9 +13,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, TargetEncoder
 from sklearn.utils.validation import check_is_fitted
 
+from metricalign._arrays import as_dense
 from metricalign.features import DateTextEncoder, PiecewiseLinearEncoder
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = ["ColumnMap", "column_map"]

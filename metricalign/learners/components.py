@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 __all__ = []
-
-
-def as_dense(matrix: Any) -> NDArray:
-    """Turn a sparse matrix into an array. Return anything else as it is."""
-    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 def components_of(matrix: NDArray, n_components: int | float | None = None) -> NDArray:

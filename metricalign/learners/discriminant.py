@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import as_dense, in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import check_sample_weight, keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner
-from metricalign.learners.components import as_dense, components_of, mixture
+from metricalign.learners.components import components_of, mixture
 from metricalign.learners.coordinates import relations_to_landmarks, target_groups
 from metricalign.learners.moments import Moments, SeenSamples, group_members, moments_of
 from metricalign.learners.shrinkage import least_error, shrunk_root, spectrum_of

@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from metricalign._arrays import (
+    as_dense,
     in_memory,
     is_dask_array,
     is_dask_frame,
@@ -47,7 +48,7 @@ from metricalign.learners.base import (
     require_chosen_pairs,
     with_relation,
 )
-from metricalign.learners.components import as_dense, components_of, fixed_signs
+from metricalign.learners.components import components_of, fixed_signs
 from metricalign.learners.discriminant import DiscriminantAlignment
 from metricalign.learners.gradient import GradientAlignment
 from metricalign.pairs.distinct import representative_samples

@@ -12,9 +12,8 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.metrics import ndcg_score
 
-from metricalign._arrays import exponent_of_extent
+from metricalign._arrays import as_dense, exponent_of_extent
 from metricalign._estimator import check_sample_weight
-from metricalign.learners.components import as_dense
 from metricalign.metrics.checks import check_matrix, weighted_mean
 from metricalign.relations import TargetRelation, resolve_relation
 

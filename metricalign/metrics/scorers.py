@@ -19,6 +19,7 @@ from sklearn.metrics import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import UNUSED
 
+from metricalign._arrays import as_dense
 from metricalign.learners.base import EmbeddingLearner
 from metricalign.metrics.checks import check_label_scores
 from metricalign.metrics.distributions import (
@@ -176,8 +177,7 @@ def label_scores(estimator: Any, X: Any) -> Any:
     """Return scores of the labels, of shape (n_samples, n_labels), by the best available method."""
     if not hasattr(estimator, "predict_proba"):
         name = "decision_function" if hasattr(estimator, "decision_function") else "predict"
-        scores = getattr(estimator, name)(X)
-        return scores.toarray() if sparse.issparse(scores) else scores
+        return as_dense(getattr(estimator, name)(X))
     probabilities = estimator.predict_proba(X)
     if not isinstance(probabilities, list):
         if sparse.issparse(probabilities):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metricalign._arrays import as_dense
 from metricalign.operators.kernels import PairGraph, fastest_kernels, plain
 
 __all__ = ["PairOperator"]
@@ -269,8 +270,7 @@ class PairOperator:
             if not sparse.issparse(left):
                 return np.einsum("ij,ij->j", left, right)
             return np.asarray(left.multiply(right).sum(axis=0)).ravel()
-        product = left.T @ right
-        return product.toarray() if sparse.issparse(product) else product
+        return as_dense(left.T @ right)
 
     def _times(self, rows, matrix, out=None):
         """Product rows @ matrix. A vector stands for a diagonal matrix."""

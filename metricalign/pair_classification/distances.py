@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from metricalign.learners.components import as_dense
+from metricalign._arrays import as_dense
 
 __all__ = ["distance_of_pairs"]
 

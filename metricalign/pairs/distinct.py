@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from metricalign._arrays import as_dense
 from metricalign._estimator import level_of_call
 from metricalign.pairs.anchors import choose_anchors
 from metricalign.pairs.identical import RemoteSamples, merge_identical_samples, order_of_values
@@ -213,7 +214,7 @@ def in_span(X: Any, mean: NDArray) -> tuple[Any, NDArray]:
     basis : ndarray of shape (n_dimensions, n_features)
         Orthonormal rows that span the differences.
     """
-    X = (X.toarray() if sparse.issparse(X) else X) - mean
+    X = as_dense(X) - mean
     _, lengths, basis = linalg.svd(X, full_matrices=False)
     basis = basis[lengths > len(X) * np.finfo(X.dtype).eps * lengths[0]]
     return X @ basis.T, basis

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from metricalign._arrays import batches
+from metricalign._arrays import as_dense, batches
 
 __all__ = [
     "RemoteSamples",
@@ -263,7 +263,7 @@ def _order_of(values) -> tuple[np.ndarray, np.ndarray]:
     if len(np.unique(keys[distinct])) < len(distinct):
         rows: Any = values[distinct]
         rows = rows.compute() if isinstance(rows, RemoteSamples) else rows
-        rows = rows.toarray() if sparse.issparse(rows) else rows
+        rows = as_dense(rows)
         rank = np.argsort(np.lexsort(rows.T))
         moved = np.lexsort([rank[place], keys[tied]])
         order[is_tied], first[is_tied] = tied[moved], first[is_tied][moved]

@@ -11,8 +11,8 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from metricalign._arrays import as_dense
 from metricalign.learners.base import EmbeddingLearner, MetricLearner
-from metricalign.learners.components import as_dense
 from metricalign.learners.ensemble import MetricEnsemble
 
 __all__ = [

@@ -11,9 +11,8 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import check_array, column_or_1d
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import as_dense, in_memory
 from metricalign._decorators import _fit_context
-from metricalign.learners.components import as_dense
 from metricalign.predictors.base import MetricNeighbors
 from metricalign.predictors.labels import label_indicators
 from metricalign.predictors.pool import fit_pool

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.base import BaseEstimator
 
+from metricalign._arrays import as_dense
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.components import as_dense
 from metricalign.learners.coordinates import standard_coordinates
 from metricalign.learners.ensemble import (
     MetricEnsemble,

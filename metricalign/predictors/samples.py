@@ -10,9 +10,8 @@ from sklearn.base import is_regressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import as_dense, in_memory
 from metricalign._estimator import check_sample_weight, require_samples
-from metricalign.learners.components import as_dense
 from metricalign.predictors.labels import has_label_sets
 from metricalign.predictors.targets import check_predictable
 from metricalign.predictors.training import dense_table, group_numbers

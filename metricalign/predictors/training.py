@@ -15,10 +15,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.validation import has_fit_parameter
 
-from metricalign._arrays import find_missing, in_memory
+from metricalign._arrays import as_dense, find_missing, in_memory
 from metricalign._estimator import refuse_masked
 from metricalign.features import PiecewiseLinearEncoder
-from metricalign.learners.components import as_dense
 from metricalign.pairs.search import middle_of
 from metricalign.predictors.regressions import KernelRidge
 from metricalign.predictors.search import NeighborSearch

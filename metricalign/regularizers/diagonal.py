@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from metricalign._arrays import as_dense
 from metricalign.regularizers.regularizer import Projection, Regularizer
 
 __all__ = ["Diagonal"]
@@ -51,8 +51,7 @@ class _ClippedDiagonal(Projection):
         return int(np.count_nonzero(self._is_kept))
 
     def products(self, differences: NDArray) -> NDArray:
-        squares = self._squares(differences)
-        return squares.toarray() if sparse.issparse(squares) else squares
+        return as_dense(self._squares(differences))
 
     def coordinates(self, matrix: NDArray) -> NDArray:
         return matrix[self._is_kept]
@@ -64,8 +63,7 @@ class _ClippedDiagonal(Projection):
 
     def gram(self, differences: NDArray) -> NDArray:
         squares = self._squares(differences)
-        gram = squares @ squares.T
-        return gram.toarray() if sparse.issparse(gram) else gram
+        return as_dense(squares @ squares.T)
 
     def _squares(self, differences):
         return differences[:, np.flatnonzero(self._is_kept)] ** 2

@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from metricalign._arrays import find_missing
+from metricalign._arrays import as_dense, find_missing
 from metricalign._estimator import refuse_masked
 
 __all__ = []
@@ -319,7 +319,7 @@ def check_classes(y: Any) -> NDArray:
     except ValueError as error:
         _refuse_lists_of_labels(error)
         raise
-    y = y.toarray() if sparse.issparse(y) else y
+    y = as_dense(y)
     if y.ndim == 1 or y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O" and isinstance(y[0], set | frozenset | list | tuple):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils import check_array, check_random_state
 
+from metricalign._arrays import as_dense
 from metricalign._estimator import refuse_masked
 from metricalign._memory import machine_memory
 from metricalign.learners.alignment.solved_matrix import (
@@ -398,7 +399,7 @@ def _in_span(X) -> tuple[NDArray, NDArray]:
     There must be fewer samples than features. The coordinates are in double precision, so that the
     certificate holds for the samples as they were given.
     """
-    X = (X.toarray() if sparse.issparse(X) else X).astype(np.float64, copy=False)
+    X = as_dense(X).astype(np.float64, copy=False)
     basis, coordinates = linalg.qr((X - X.mean(axis=0)).T, mode="economic", check_finite=False)
     # Identical samples stay identical, whatever the rounding.
     return np.ascontiguousarray(coordinates.T[first_identical(X)]), basis

@@ -8,12 +8,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from metricalign._arrays import in_memory
+from metricalign._arrays import as_dense, in_memory
 from metricalign._decorators import _fit_context
 from metricalign._estimator import keeps_last_fit, level_of_call
 from metricalign.learners.base import MetricLearner, with_relation
@@ -240,9 +239,7 @@ class NeighborhoodAlignment(MetricLearner):
         # Nothing is learned about features that do not vary, so they must not count for new
         # samples.
         values = coordinates.max(axis=0) - coordinates.min(axis=0)
-        start[
-            :, np.asarray(values.toarray() if sparse.issparse(values) else values).ravel() == 0
-        ] = 0
+        start[:, np.asarray(as_dense(values)).ravel() == 0] = 0
         objective = NeighborhoodObjective(coordinates, loss, weight)
         start = np.asarray(start, dtype=X.dtype)
         if self.n_components is not None and self.n_components < len(start):

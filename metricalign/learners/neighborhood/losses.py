@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from metricalign._arrays import as_dense
 from metricalign.learners.coordinates import target_vectors
 from metricalign.learners.neighborhood.candidates import Neighborhoods
 from metricalign.pairs import RandomPairs
@@ -226,7 +226,7 @@ class KernelRegression(NeighborhoodLoss):
                 "Use loss='expected_relation'."
             )
         vectors: Any = target_vectors(relation, targets)
-        targets = vectors.toarray() if sparse.issparse(vectors) else vectors
+        targets = as_dense(vectors)
         targets = targets - np.average(targets, axis=0, weights=weight)
         variance = np.average(np.sum(targets**2, axis=1), weights=weight)
         if variance == 0:
