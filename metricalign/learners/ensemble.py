@@ -468,9 +468,8 @@ def _principal_axes(scaled) -> NDArray:
     if n_features <= _N_COMPONENTS:
         return np.eye(n_features, dtype=scaled.dtype)
     if n_features <= _FEATURES_OF_PRODUCTS:
-        products = scaled.T @ scaled
-        axes = np.linalg.eigh(products.astype(np.float64))[1][:, : -_N_COMPONENTS - 1 : -1]
-        return axes.T.astype(scaled.dtype)
+        axes = np.linalg.eigh((scaled.T @ scaled).astype(np.float64))[1]
+        return axes[:, : -_N_COMPONENTS - 1 : -1].T.astype(scaled.dtype)
     return randomized_svd(scaled, _N_COMPONENTS, random_state=0)[2].astype(scaled.dtype)
 
 
