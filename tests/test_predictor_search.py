@@ -93,6 +93,26 @@ def test_samples_with_too_few_neighbors_are_searched_exactly(samples):
     assert search.nearest(X[:5], 900)[1].shape == (5, 700)
 
 
+@pytest.mark.parametrize("factor", [1e8, 1e20, 1e30])
+def test_samples_far_from_all_others_have_their_exact_neighbors(factor, samples):
+    X = samples[0][:700].astype(float)
+    queries = X[:4].copy()
+    queries[1, 2] = factor
+    for search in (
+        ApproximateSearch(X, FaissTransformer().fit(X)),
+        ApproximateSearch(X[:600], FaissTransformer().fit(X[:600])).added(X[600:]),
+    ):
+        for asked in (queries, queries[1:2]):
+            distances, rows = search.nearest(asked, 9)
+            assert_allclose(distances[asked[:, 2] == factor], factor, rtol=1e-6)
+            assert_allclose(distances, np.linalg.norm(asked[:, None] - X[rows], axis=2))
+            expected = NeighborSearch(X).nearest(asked, 9)
+            assert_allclose(distances, expected[0])
+    # Far samples may be added as well.
+    search = ApproximateSearch(X, FaissTransformer().fit(X)).added(queries[1:2])
+    assert_array_equal(search.nearest(queries[:2], 2)[1][:, 0], [0, 700])
+
+
 class Unsorted(TransformerMixin, BaseEstimator):
     """As many neighbours as asked for and no more, in the order of the samples."""
 

@@ -2,7 +2,7 @@
 
 The measures of label distributions are means over the samples. Let d be the true and p the
 predicted row of a sample. Both are non-negative numbers with sum 1, which may be rounded to three
-decimals:
+decimals or more:
 
 ==========================  ==========================================  ==========  =======
 function                    value of a sample                           range       better

@@ -33,12 +33,13 @@ class MetricNeighborsClassifier(ClassifierMixin, MetricNeighbors):
         \qquad w_j \propto \exp\left(-(d(x, x_j) / s)^p\right),
 
     with the indicators y_j of the classes. c is a weighted mean of regressions: by ridge with an
-    exponential kernel under the metric; by ridge with a Gaussian kernel on the columns, for label
-    sets with Matérn's kernel on the encoded columns; and, with ``trees=True``, by extremely
-    randomised trees and by gradient boosting (of two classes, or of up to five with more than 2,000
-    samples). For a training sample it is the mean of models that have not seen the sample. The
-    weights in c, and s, p, λ and β, are those with the least squared error in held-out folds, for
-    which the metric is learned again.
+    exponential kernel under the metric; by ridge with a Gaussian kernel on the columns; and, with
+    ``trees=True``, by extremely randomised trees and by gradient boosting (of two classes, or of up
+    to five with more than 2,000 samples). For label sets the second kernel is Matérn's, on the
+    encoded columns; with more than 2,000 samples, the first one is Matérn's too. For a training
+    sample c is the mean of models that have not seen the sample. The weights in c, and s, p, λ and
+    β, are those with the least squared error in held-out folds, for which the metric is learned
+    again.
     :math:`\lambda = \beta = 0` is the plain vote. Training samples with the same values as x have
     a further share in v(x). It is the larger, the more training samples with the same values agree.
 

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from metricalign._arrays import batches
 from metricalign.neighbors import FaissTransformer, import_faiss
 from metricalign.pairs.products import SampleBlocks, nearest_by_differences
-from metricalign.pairs.search import own_neighbors, search_neighbors
+from metricalign.pairs.search import middle_of, own_neighbors, search_neighbors
 
 __all__ = ["ApproximateSearch", "NeighborSearch", "own_transformer", "search_among"]
 
@@ -25,6 +25,9 @@ _FEW_DISTANCES = 2**16
 # Samples whose neighbours are also searched exactly. With 100 neighbours each, the recall of an
 # approximate search is then known to a few thousandths.
 _N_RECALLED = 200
+# At so many times the distance of the farthest sample, searches in single precision see the samples
+# at one place, and that of faiss refuses to look.
+_FAR = 1e6
 
 
 class NeighborSearch:
@@ -94,8 +97,8 @@ class NeighborSearch:
 class ApproximateSearch:
     """Search of nearest neighbours by a transformer, such as that of faiss, which may miss some.
 
-    What it finds is compared anew, by differences in double precision. Samples for which it finds
-    too few are searched exactly.
+    What it finds is compared anew, by differences in double precision. Neighbours of queries for
+    which it finds too few, or that are far from all samples, are searched exactly.
 
     Parameters
     ----------
@@ -113,13 +116,22 @@ class ApproximateSearch:
     def __init__(self, samples: NDArray, neighbors: Any):
         self.samples = samples
         self._neighbors = neighbors
+        self._middle = middle_of(samples)
+        ends = samples.max(axis=0) - self._middle, self._middle - samples.min(axis=0)
+        self._extent = float(np.max(ends))
 
-    def added(self, samples: NDArray) -> ApproximateSearch:
+    def _are_far(self, samples) -> NDArray:
+        return np.abs(samples - self._middle).max(axis=1) > _FAR * self._extent
+
+    def added(self, samples: NDArray) -> NeighborSearch | ApproximateSearch:
         """Return the search among these samples too, whose rows follow those of the others.
 
-        A transformer with a `partial_fit` is given these, another one all.
+        A transformer with a `partial_fit` is given these, another one all. If some are far from the
+        others, the search becomes exact.
         """
         together = np.concatenate([self.samples, samples])
+        if self._are_far(samples).any():
+            return NeighborSearch(together)
         if hasattr(self._neighbors, "partial_fit"):
             return ApproximateSearch(together, deepcopy(self._neighbors).partial_fit(samples))
         return ApproximateSearch(together, clone(self._neighbors).fit(together))
@@ -165,7 +177,11 @@ class ApproximateSearch:
             return NeighborSearch(samples, n_queries=len(queries)).nearest(queries, n_neighbors)
         # A copy, as several threads may search for different numbers.
         neighbors = copy(self._neighbors).set_params(n_neighbors=n_neighbors)
-        row, column, _ = search_neighbors(neighbors, queries, len(samples))
+        near = np.flatnonzero(~self._are_far(queries))
+        row = column = np.empty(0, dtype=np.intp)
+        if len(near):
+            row, column, _ = search_neighbors(neighbors, queries[near], len(samples))
+        row = near[row]
         n_found = np.bincount(row, minlength=len(queries))
         # Searches return as many as asked for, or one more.
         width = max(n_neighbors, n_found.max())

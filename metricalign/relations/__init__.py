@@ -16,7 +16,7 @@ kind                y                                                 relation
 ``"multilabel"``    two or more columns, dense or sparse, all 0 or 1  ``"manhattan"``
 ``"distribution"``  two or more columns of nonnegative numbers with   ``"chebyshev"``
                     row sums of 1, not all 0 or 1, which may be
-                    rounded to three decimals
+                    rounded to three decimals or more
 ``"multioutput"``   two or more columns of any other numbers          ``"euclidean"``
 ==================  ================================================  =======================
 
