@@ -188,6 +188,13 @@ def test_columns_of_another_type_than_in_fit_are_refused(known, new, message):
         encoder.transform(pd.DataFrame({"place": new}))
 
 
+def test_the_example_of_a_category_is_a_word():
+    X = pd.DataFrame({"place": ["-", "?", "north", "south"] * 10})
+    encoder = PiecewiseLinearEncoder().fit(X)
+    with pytest.warns(UserWarning, match="such as 'nord', none such as 'north'"):
+        encoder.transform(pd.DataFrame({"place": ["nord", "!"]}))
+
+
 def test_categories_of_which_none_is_known_are_warned_of():
     known = pd.DataFrame({"place": ["NY"] * 60 + ["LA"] * 60 + ["SF"]})
     encoder = PiecewiseLinearEncoder().fit(known)

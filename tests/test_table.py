@@ -688,6 +688,18 @@ def test_sets_that_cannot_be_used_are_refused(y, message, labelled):
         MetricNeighborsClassifier().fit(labelled[0], y * 60)
 
 
+def test_an_empty_text_as_a_label_is_named_with_the_remedy(labelled):
+    X, _ = labelled
+    y = [text.split(",") for text in ["a,b", "b", "", "a"] * 30]
+    model = MetricNeighborsClassifier("euclidean", trees=False, n_folds=2)
+    with pytest.warns(UserWarning, match="y has the empty text '' as a label") as caught:
+        assert list(clone(model).fit(X, y).labels_) == ["", "a", "b"]
+    remedy = re.search(r"\[\[.*\]", str(caught[0].message))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert list(clone(model).fit(X, eval(remedy, {"y": y})).labels_) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("library", "drop"), [("pandas", "X.drop(columns=['no'])"), ("polars", "X.drop('no')")]
 )

@@ -438,7 +438,9 @@ class PiecewiseLinearEncoder(TransformerMixin, SavedWithVersion):
 
 
 def _one_of(categories):
-    return repr(min(categories, key=str))
+    """An example: a word or a number if there is one, since marks such as "-" show little."""
+    words = [value for value in categories if any(map(str.isalnum, str(value)))]
+    return repr(min(words or categories, key=str))
 
 
 def _texts(categories: NDArray) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from metricalign._arrays import is_frame
+from metricalign._estimator import level_of_call
 
 __all__ = ["has_label_sets", "label_indicators", "predictions_as_array"]
 
@@ -53,6 +55,12 @@ def label_indicators(y: Any) -> tuple[Any, NDArray | None, bool]:
     if len(binarizer.classes_) < 2:
         raise ValueError(
             f"y has {len(binarizer.classes_)} different labels in its sets; two are needed."
+        )
+    if "" in binarizer.classes_.tolist():
+        warnings.warn(
+            "y has the empty text '' as a label, which is what ''.split(',') makes of no labels. "
+            "[[label for label in labels if label] for labels in y] leaves it out.",
+            stacklevel=level_of_call(),
         )
     return indicators, binarizer.classes_, True
 
