@@ -20,9 +20,10 @@ from metricalign.command_line.doubts import warnings_of  # noqa: E402
 from metricalign.command_line.evaluation import Note, Result, compare, estimated_seconds  # noqa: E402
 from metricalign.command_line.formats import Text  # noqa: E402
 from metricalign.command_line.models import load_model, save_model  # noqa: E402
+from metricalign.command_line.reading import InputError  # noqa: E402
 from metricalign.command_line.report import Report, _embedding, _explanations, _page  # noqa: E402
 from metricalign.command_line.table_columns import TableColumns  # noqa: E402
-from metricalign.command_line.tasks import Task, sample, splits  # noqa: E402
+from metricalign.command_line.tasks import Task, check_folds, sample, splits  # noqa: E402
 
 FAST = ["--folds", "3", "--methods", "DiscriminantAlignment"]
 
@@ -171,13 +172,27 @@ def test_groups_stay_together_and_time_goes_on():
     task.groups, task.time = None, rng.permutation(60)
     for train, test in splits(task, 3, 0):
         assert task.time[train].max() < task.time[test].min()
+    # Rows of one time are on one side, and all rows but the earliest are predicted.
+    task.time = np.repeat(rng.permutation(10), 6)
+    folds = list(splits(task, 3, 0))
+    for train, test in folds:
+        assert task.time[train].max() < task.time[test].min()
+        assert len(train) % 6 == len(test) % 6 == 0
+    assert len(folds) == 3
+    predicted = np.concatenate([test for _, test in folds])
+    assert len(np.unique(predicted)) == len(predicted) == np.sum(task.time >= 2)
+    check_folds(task, 3)
+    for time in (np.zeros(60), np.repeat([0, 1], 30)):
+        task.time = time
+        with pytest.raises(InputError, match="too many rows have the same time for 3 folds"):
+            check_folds(task, 3)
 
 
 def test_groups_and_time_of_a_table(cars, tmp_path, capsys):
     cars["day"] = pd.date_range("2020-01-01", periods=90).strftime("%d.%m.%Y")
     path = write(cars.assign(plant=np.arange(90) // 6), tmp_path)
     output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--time", "day")
-    assert "each predicted from the rows before it" in output
+    assert "each predicted from rows of earlier times" in output
     output, _ = run(capsys, "evaluate", path, "--target", "price", *FAST, "--groups", "plant")
     assert "no group is in both parts of a fold" in output
     some = write(cars.assign(plant=np.where(np.arange(90) < 3, "", "p1")), tmp_path)

@@ -172,7 +172,7 @@ def test_probabilities_of_label_sets_are_cross_predicted(data, estimator, n_labe
     expected = np.empty((len(X), n_labels))
     for train, test in KFold(2).split(X):
         expected[test] = clone(estimator).fit(X[train], y[train]).predict_proba(X[test])
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_search_on_a_learned_metric(data):

@@ -71,7 +71,8 @@ def read_column(column: Any, name: str, reading: Reading, expected: Format | Non
         odd = read.odd or read.example
         raise InputError(
             f"column {name!r} has {expected.kind}s in the table that was learned from; now it has "
-            f"{odd!r}. Correct it, or leave it empty; --missing {odd!r} takes it for missing."
+            f"{odd!r}. Correct it, or leave it empty. At the command line, --missing {odd!r} takes "
+            "it for missing."
         )
     if reading.missing and not isinstance(read.format, Sets | Other):
         # The code is parsed, since -9 may be written as -9.0.

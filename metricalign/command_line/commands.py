@@ -125,7 +125,7 @@ def _say_results(task, results, method, n_folds, warned):
 def _how(task, n_folds):
     how = f"Mean +- standard deviation over {n_folds} folds"
     if task.time is not None:
-        how += ", each predicted from the rows before it"
+        how += ", each predicted from rows of earlier times"
     if task.groups is not None:
         how += "; no group is in both parts of a fold"
     if task.is_imbalanced:

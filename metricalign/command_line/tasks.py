@@ -215,15 +215,29 @@ def check_folds(task: Task, n_folds: int) -> None:
             f"--groups: {len(np.unique(task.groups))} groups are too few for {n_folds} folds. Give "
             "fewer --folds."
         )
+    if task.time is not None and len(_time_splits(task.time, n_folds)) < n_folds:
+        raise InputError(
+            f"--time: too many rows have the same time for {n_folds} folds, each with rows of "
+            "earlier times to learn from. Give fewer --folds, or a column with finer times."
+        )
+
+
+def _time_splits(time, n_folds):
+    """Folds whose training rows are of earlier times than all others, but for empty ones."""
+    order = np.argsort(time, kind="stable")
+    starts = [test[0] for _, test in TimeSeriesSplit(n_folds).split(order)]
+    # From the first row of its time on, so that rows of one time are on one side.
+    starts = np.searchsorted(time[order], time[order[starts]])
+    parts = zip(starts, [*starts[1:], len(order)], strict=True)
+    return [(order[:start], order[start:end]) for start, end in parts if 0 < start < end]
 
 
 def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
     """Rows to learn from and rows to predict, for each fold."""
     rows = np.zeros(len(task.y))
     if task.time is not None:
-        order = np.argsort(task.time, kind="stable")
-        for train, test in TimeSeriesSplit(n_folds).split(rows):
-            yield order[train], order[test]
+        # The training rows of an outer fold may all be of one time.
+        yield from _time_splits(task.time, n_folds) or TimeSeriesSplit(n_folds).split(rows)
         return
     # The training rows of an outer fold may have too few groups or rows of a class for inner folds.
     has_groups = task.groups is not None and len(np.unique(task.groups)) >= n_folds
