@@ -378,7 +378,8 @@ def import_optional(name: str) -> ModuleType:
     """Import an optional package. The error says how to install it."""
     try:
         return import_module(name)
-    except ImportError:
+    except ImportError as error:
         raise ImportError(
-            f'this way of loading a data set needs {name}: pip install "metricalign[data]"'
-        ) from None
+            f'this way of loading a data set needs {name}: pip install "metricalign[data]" '
+            f"({error})"
+        ) from error

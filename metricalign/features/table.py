@@ -466,7 +466,8 @@ def _vectorizer(kinds):
         }[kind]
         raise ImportError(
             f"Column {name!r} of X has {what}, for which skrub is needed: "
-            f'pip install "metricalign[table]". Or leave the column out, or make it {advice}.'
+            f'pip install "metricalign[table]" ({error}). Or leave the column out, or make it '
+            f"{advice}."
         ) from error
     return TableVectorizer(
         cardinality_threshold=0,  # so every text counts as free
