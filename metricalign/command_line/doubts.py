@@ -73,7 +73,7 @@ def _copies(task):
         codes, values = pd.factorize(column, use_na_sentinel=False)
         if len(values) > MANY_VALUES:
             n_expected *= (np.bincount(codes[~is_copy])[codes] - 1) / (n_distinct - 1)
-    is_copy &= n_expected < 1
+    is_copy = is_copy & (n_expected < 1)
     return is_copy & (is_copy.mean() >= FEWEST_COPIES)
 
 
