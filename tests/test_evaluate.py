@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
-from time import process_time
 from types import SimpleNamespace
 
 import numpy as np
@@ -387,18 +386,6 @@ def test_of_many_labels_the_trees_of_one_are_measured(monkeypatch):
     assert estimated_seconds(many, ["BoostedTrees"], 3) == 3 * 30 * 0.5
     assert fitted[-1].y.shape == (60, 1)
     assert fitted[-1].X.shape == (60, 3)
-
-
-@pytest.mark.slow
-def test_the_time_of_hundreds_of_labels_is_known_before():
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame((rng.random((90, 20)) < 0.1).astype(float)).add_prefix("word ")
-    y = (rng.random((90, 374)) < 0.03).astype(int)
-    task, methods = Task("", X, y, "labels"), ["Euclid", "MetricNeighbors-no-trees", "BoostedTrees"]
-    said = estimated_seconds(task, methods, 3)
-    start = process_time()
-    evaluation._fold(task, methods, next(iter(splits(task, 3, 0))), 3, 0)
-    assert said / 3 == pytest.approx(process_time() - start, rel=0.5)
 
 
 def test_what_is_said_is_the_time_that_passes(monkeypatch):
