@@ -185,6 +185,10 @@ def test_groups_stay_together_and_time_goes_on():
         task.time = time
         with pytest.raises(InputError, match="too many rows have the same time for 3 folds"):
             check_folds(task, 3)
+    # Inner folds cannot ask for another column. They still go on in time.
+    task.time = np.repeat([2, 1], [10, 50])
+    for train, test in splits(task, 3, 0):
+        assert task.time[train].max() <= task.time[test].min()
 
 
 def test_groups_and_time_of_a_table(cars, tmp_path, capsys):

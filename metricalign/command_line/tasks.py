@@ -234,10 +234,10 @@ def _time_splits(time, n_folds):
 
 def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
     """Rows to learn from and rows to predict, for each fold."""
-    rows = np.zeros(len(task.y))
     if task.time is not None:
-        # The training rows of an outer fold may all be of one time.
-        yield from _time_splits(task.time, n_folds) or TimeSeriesSplit(n_folds).split(rows)
+        # Most training rows of an outer fold may be of one time, which inner folds then cut.
+        ranks = np.argsort(np.argsort(task.time, kind="stable"))
+        yield from _time_splits(task.time, n_folds) or _time_splits(ranks, n_folds)
         return
     # The training rows of an outer fold may have too few groups or rows of a class for inner folds.
     has_groups = task.groups is not None and len(np.unique(task.groups)) >= n_folds
@@ -249,4 +249,5 @@ def splits(task: Task, n_folds: int, seed: int) -> Iterator[tuple[NDArray, NDArr
         # The description of the target has said it already, by the size of the smallest class.
         warnings.filterwarnings("ignore", message="The least populated class")
         folds = splitter(n_folds, shuffle=True, random_state=seed)
+        rows = np.zeros(len(task.y))
         yield from list(folds.split(rows, task.y, task.groups if has_groups else None))
