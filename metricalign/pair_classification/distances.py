@@ -34,8 +34,7 @@ def distance_of_pairs(metric: Any, pairs: NDArray) -> NDArray:
         return distance_of_pairs(metric.estimator, pairs)
     samples = pairs.reshape(-1, pairs.shape[2])
     if isinstance(metric, Pipeline) and len(metric) > 1 and hasattr(metric[-1], "pair_distance"):
-        samples = metric[:-1].transform(samples)
-        samples = np.asarray(as_dense(samples))
+        samples = np.asarray(as_dense(metric[:-1].transform(samples)))
         return metric[-1].pair_distance(samples.reshape(*pairs.shape[:2], -1))
     if hasattr(metric, "pair_distance"):
         return metric.pair_distance(pairs)
